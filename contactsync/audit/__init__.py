@@ -1,0 +1,1 @@
+"""What an auditor runs: vectors, probes, leakage."""

@@ -1,0 +1,1 @@
+"""The directory of tokens: file format, builder, reader, delta, screen, intersection."""

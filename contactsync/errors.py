@@ -1,0 +1,98 @@
+r"""The one error tree. Every error that a user may meet is one of these.
+
+```
+ContactSyncError
+├── CallerError            3  what was given to us cannot be used
+│   ├── BadInput           3  a file, an option or a value
+│   ├── NotTrusted         3  no pinned root for this server yet
+│   └── ChoiceNeeded       7  it would cost or leak more than allowed: choose
+├── NetworkError           4  nothing came, or it stopped in the middle: try again
+├── PeerError              5  the other side sent something that must not be believed
+│   ├── BadSignature       5  metadata or manifest: wrongly signed, expired, rolled back
+│   ├── BadProof           5  the evaluation was not made with the published key
+│   ├── BadDirectory       5  a data file is not what the manifest says, or is malformed
+│   └── BadReply           5  a reply that does not follow docs/http-api.md
+├── Refused                6  the server understood and said no (credential, limit, epoch)
+└── OurError               1  this installation: damaged state, a failing self-test, a full disk
+```
+
+An error carries one sentence of what went wrong and where, and a hint: what to do about it. Neither may
+hold an identifier, a blinded element, an output or a credential. Exit code 0 is success, 2 is click's own
+for a wrong command line, 130 an interrupt.
+"""
+
+
+class ContactSyncError(Exception):
+    """Base of the tree.
+
+    `str(error)` is one sentence: what and where. `hint` is one sentence: what to do; it may be empty.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class CallerError(ContactSyncError):
+    """What was given to us cannot be used."""
+
+    exit_code = 3
+
+
+class BadInput(CallerError):
+    """A file, an option or a value cannot be used."""
+
+
+class NotTrusted(CallerError):
+    """The server's TUF root is not pinned yet."""
+
+
+class ChoiceNeeded(CallerError):
+    """Going on would cost or leak more than the caller allowed."""
+
+    exit_code = 7
+
+
+class NetworkError(ContactSyncError):
+    """Nothing came back, or it stopped in the middle."""
+
+    exit_code = 4
+
+
+class PeerError(ContactSyncError):
+    """The other side sent something that must not be believed."""
+
+    exit_code = 5
+
+
+class BadSignature(PeerError):
+    """Signed metadata or the manifest is forged, expired or rolled back."""
+
+
+class BadProof(PeerError):
+    """An evaluation was not made with the published key (RFC 9497 VerifyProof failed)."""
+
+
+class BadDirectory(PeerError):
+    """A data file is not the one the manifest names, or its structure is not valid."""
+
+
+class BadReply(PeerError):
+    """A reply does not follow the documented protocol."""
+
+
+class Refused(ContactSyncError):
+    """The server understood the request and declined it."""
+
+    exit_code = 6
+
+    def __init__(self, message: str, *, hint: str = "", status: int = 0, kind: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.kind = kind
+
+
+class OurError(ContactSyncError):
+    """This installation: damaged state, a failing self-test, a full disk."""

@@ -1,0 +1,1 @@
+"""What the operator signs and the client follows: the manifest and the TUF repository around it."""

@@ -1,0 +1,1 @@
+"""ristretto255 (RFC 9496) over batches of elements."""

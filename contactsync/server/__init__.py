@@ -1,0 +1,1 @@
+"""The operator's side: registry, keyring, publisher, evaluator, HTTP app."""

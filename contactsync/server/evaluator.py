@@ -1,0 +1,1 @@
+"""The threads that evaluate batches. Cannot reach identifiers or contacts (held by import-linter)."""

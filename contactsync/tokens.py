@@ -1,0 +1,57 @@
+"""Output to token: the leading bits of an RFC 9497 output, as a directory and a match need them.
+
+A directory of N tokens keeps q + r bits (docs/directory-format.md), at most 30 + 40. So 80 bits of an output
+are kept in memory: a 64-bit head and a 16-bit tail, both in the order of the output's bytes, so that sorting
+by (head, tail) sorts by output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+TOKEN_BYTES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """n tokens: `head` uint64[n] is the first 64 bits, `tail` uint16[n] the next 16 (big-endian values)."""
+
+    head: NDArray[np.uint64]
+    tail: NDArray[np.uint16]
+
+    @classmethod
+    def from_outputs(cls, outputs: NDArray[np.uint8]) -> Tokens:
+        """The tokens of outputs, uint8[n, 64] (any width of at least 10 serves)."""
+        return cls.from_bytes(np.ascontiguousarray(outputs[:, :TOKEN_BYTES]))
+
+    @classmethod
+    def from_bytes(cls, rows: NDArray[np.uint8]) -> Tokens:
+        """The inverse of `to_bytes`: uint8[n, 10]."""
+        head = np.ascontiguousarray(rows[:, :8]).view(">u8").reshape(-1).astype(np.uint64)
+        tail = np.ascontiguousarray(rows[:, 8:TOKEN_BYTES]).view(">u2").reshape(-1).astype(np.uint16)
+        return cls(head, tail)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Tokens]) -> Tokens:
+        """All parts, one after the other."""
+        if not parts:
+            return cls(np.empty(0, np.uint64), np.empty(0, np.uint16))
+        return cls(np.concatenate([p.head for p in parts]), np.concatenate([p.tail for p in parts]))
+
+    def to_bytes(self) -> NDArray[np.uint8]:
+        """uint8[n, 10]: the first ten bytes of each output."""
+        rows = np.empty((len(self), TOKEN_BYTES), np.uint8)
+        rows[:, :8] = self.head.astype(">u8").view(np.uint8).reshape(-1, 8)
+        rows[:, 8:] = self.tail.astype(">u2").view(np.uint8).reshape(-1, 2)
+        return rows
+
+    def take(self, which: NDArray[np.bool_] | NDArray[np.integer]) -> Tokens:
+        """Those that a mask or an index array names."""
+        return Tokens(self.head[which], self.tail[which])
+
+    def __len__(self) -> int:
+        return int(self.head.size)

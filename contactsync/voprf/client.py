@@ -1,0 +1,1 @@
+"""The client's half of RFC 9497 VOPRF."""

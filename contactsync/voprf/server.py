@@ -1,0 +1,1 @@
+"""The server's half of RFC 9497 VOPRF."""
