@@ -1,11 +1,113 @@
-"""The command line: click groups. Heavy parts are imported inside the commands, so that --help stays fast."""
+"""The command line. This module is its root, and the one place where an error becomes words and an exit code.
+
+Sub-commands are loaded when they are named: `--help` of any of them imports neither numba nor numpy nor an
+HTTP library, because command modules import such parts inside the functions that use them.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from importlib.util import find_spec
+from typing import Any
 
 import click
 
 from contactsync import __version__
+from contactsync.errors import ContactSyncError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as a shell reports it."""
+
+BROKEN_PIPE = 141
+"""Exit code when the reader of our output went away: 128 + SIGPIPE."""
+
+# Sub-command → "module:object", in the order in which the help lists them.
+COMMANDS = {
+    "sync": "contactsync.commands.sync:sync",
+    "trust": "contactsync.commands.trust:trust",
+    "status": "contactsync.commands.status:status",
+    "forget": "contactsync.commands.forget:forget",
+    "explain": "contactsync.commands.explain:explain",
+    "demo": "contactsync.commands.demo:demo",
+    "server": "contactsync.commands.server:server",
+    "audit": "contactsync.commands.audit:audit",
+    "warmup": "contactsync.commands.warmup:warmup",
+}
 
 
-@click.group()
+class RootGroup(click.Group):
+    """Loads sub-commands by name; turns every error that reaches the top into a line and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The names, in the order of the table above."""
+        return [name for name, target in COMMANDS.items() if find_spec(target.partition(":")[0])]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command of this name; None if there is none."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run; on an error say what and what to do on stderr, and leave with the code of errors.py."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except (click.exceptions.Exit, click.ClickException):
+            raise
+        except ContactSyncError as error:
+            _say(error)
+            ctx.exit(error.exit_code)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:
+            # Nobody reads any more. Point stdout at nothing, or the interpreter complains when it flushes.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(BROKEN_PIPE)
+        except Exception as error:  # the last line of defence against a traceback
+            if os.environ.get("CONTACTSYNC_DEBUG") == "1":
+                raise
+            ctx.exit(_internal(error))
+        return result
+
+
+def _say(error: ContactSyncError) -> None:
+    click.echo(f"error: {error}", err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)
+
+
+def _internal(error: Exception) -> int:
+    """Report what no code above foresaw. Only the kind of it: its text could quote somebody's data."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE):
+        click.echo(f"error: {os.strerror(error.errno)}", err=True)
+        click.echo("hint: make room (or the folder writable) and run the same command again", err=True)
+    elif isinstance(error, MemoryError):
+        click.echo("error: not enough memory", err=True)
+        click.echo("hint: close other programs, or run on a smaller input", err=True)
+    else:
+        kind = type(error).__name__
+        click.echo(f"error: internal error ({kind}) in contactsync {__version__}, please report", err=True)
+        click.echo("hint: CONTACTSYNC_DEBUG=1 shows where; look for numbers before you share it", err=True)
+    return 1
+
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(cls=RootGroup, context_settings=SETTINGS)
 @click.version_option(__version__, prog_name="contactsync")
 def main() -> None:
-    """Find out which contacts are members of a service; the service learns nothing about the others."""
+    """Find out which contacts are members of a service; the service learns nothing about the others.
+
+    Exit codes: 0 done; 1 a fault of this installation; 2 a wrong command line; 3 an input that cannot be
+    used, or a server that is not trusted yet; 4 the network; 5 the server sent something that must not be
+    believed; 6 the server refused; 7 it would cost or leak more than allowed; 130 interrupted.
+    """

@@ -1,0 +1,108 @@
+"""The root command: laziness, and every error as one line with its exit code."""
+
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from contactsync import commands, errors
+
+HEAVY = ("numba", "numpy", "starlette", "uvicorn", "urllib3", "tuf", "cryptography", "phonenumbers")
+
+WALK = f"""
+import sys, click
+from contactsync.commands import main
+
+def walk(command, path):
+    context = click.Context(command, info_name=path[-1])
+    assert command.get_help(context), path
+    assert command.help, f"{{path}} is not documented"
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{{path}} {{parameter.opts}} is not documented"
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            walk(command.get_command(context, name), [*path, name])
+
+walk(main, ["contactsync"])
+print(*[name for name in {HEAVY!r} if name in sys.modules])
+"""
+
+
+def test_help_of_every_command_is_documented_and_imports_nothing_heavy():
+    done = subprocess.run([sys.executable, "-c", WALK], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def test_version_and_help_run_as_a_process():
+    command = [sys.executable, "-m", "contactsync", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Exit codes" in done.stdout
+
+
+@pytest.fixture
+def run(monkeypatch):
+    def run(error):
+        @click.command()
+        def fails():
+            raise error
+
+        monkeypatch.setattr(commands.RootGroup, "get_command", lambda *_: fails)
+        return CliRunner().invoke(commands.main, ["fails"])
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.BadInput("no such file", hint="check its name"), 3),
+        (errors.ChoiceNeeded("too large", hint="choose"), 7),
+        (errors.NetworkError("nothing came", hint="try again"), 4),
+        (errors.BadProof("wrong key", hint="report it"), 5),
+        (errors.Refused("no", hint="ask the operator"), 6),
+        (errors.OurError("damaged", hint="forget"), 1),
+    ],
+)
+def test_an_error_of_the_tree_is_two_lines_and_its_exit_code(run, error, code):
+    result = run(error)
+    assert result.exit_code == code
+    assert result.stderr == f"error: {error}\nhint: {error.hint}\n"
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "word"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (OSError(28, "No space left on device"), 1, "No space left"),
+        (MemoryError(), 1, "not enough memory"),
+        (ValueError("secret +491512345678"), 1, "internal error (ValueError)"),
+    ],
+)
+def test_anything_else_is_one_line_without_a_traceback_or_its_text(run, error, code, word):
+    result = run(error)
+    assert result.exit_code == code
+    assert word in result.stderr
+    assert "secret" not in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    program = (
+        "import click, contactsync.commands as c\n"
+        "@click.command()\n"
+        "def noisy():\n"
+        "    [click.echo('x' * 1000) for _ in range(1000)]\n"
+        "c.RootGroup.get_command = lambda *_: noisy\n"
+        "c.main(['noisy'])\n"
+    )
+    done = subprocess.run(
+        ["/bin/bash", "-c", f'"{sys.executable}" -c "$0" | head -c 10; exit "${{PIPESTATUS[0]}}"', program],
+        capture_output=True, text=True, check=False,
+    )
+    assert done.returncode == 141
+    assert done.stderr == ""
