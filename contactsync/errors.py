@@ -4,6 +4,7 @@ r"""The one error tree. Every error that a user may meet is one of these.
 ContactSyncError
 ├── CallerError            3  what was given to us cannot be used
 │   ├── BadInput           3  a file, an option or a value
+│   │   └── InvalidElement 3  one row of a batch is not the encoding of a usable group element
 │   ├── NotTrusted         3  no pinned root for this server yet
 │   └── ChoiceNeeded       7  it would cost or leak more than allowed: choose
 ├── NetworkError           4  nothing came, or it stopped in the middle: try again
@@ -43,6 +44,14 @@ class CallerError(ContactSyncError):
 
 class BadInput(CallerError):
     """A file, an option or a value cannot be used."""
+
+
+class InvalidElement(BadInput):
+    """Row `index` of a batch is the identity or not a canonical encoding (RFC 9497 DeserializeElement)."""
+
+    def __init__(self, message: str, *, index: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.index = index
 
 
 class NotTrusted(CallerError):

@@ -1,1 +1,96 @@
-"""The client's half of RFC 9497 VOPRF."""
+"""The client's half of RFC 9497 VOPRF: Blind, then verify and Finalize (§3.3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from contactsync.errors import BadInput, BadProof, BadReply
+from contactsync.ristretto255 import decode, hash_to_group, multiply_encode, scalars
+from contactsync.voprf.proof import proof_is_well_formed, verify_proof
+from contactsync.voprf.suite import (
+    HASH_TO_GROUP_DST,
+    NE,
+    PROOF_BYTES,
+    Rows,
+    check_batch_size,
+    check_inputs,
+    deserialize_elements,
+    finalize_hash,
+    row,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Blinding:
+    """What the client keeps of a batch until the reply comes: `blinded`, uint8[n, 32], is what it sends."""
+
+    inputs: tuple[bytes, ...] = field(repr=False)
+    blinds: Rows = field(repr=False)
+    blinded: Rows = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+def blind(inputs: Sequence[bytes]) -> Blinding:
+    """Blind each input with a fresh uniform scalar (RFC 9497 §3.3.2).
+
+    1 to MAX_BATCH inputs of at most 65535 bytes, else BadInput.
+    """
+    return blind_with_fixed_scalars_for_test_vectors(inputs, scalars.random(len(inputs)))
+
+
+def blind_with_fixed_scalars_for_test_vectors(inputs: Sequence[bytes], blinds: Rows) -> Blinding:
+    """Blind with the given scalars, uint8[n, 32]. A blind that is known or used twice hides nothing."""
+    check_batch_size(len(inputs), "inputs")
+    check_inputs(inputs)
+    if blinds.shape != (len(inputs), 32) or not (scalars.is_canonical(blinds) & blinds.any(axis=1)).all():
+        raise BadInput("a blind is a nonzero scalar below the group's order, one for each input")
+    # blind = G.RandomScalar()
+    # inputElement = G.HashToGroup(input)
+    # blindedElement = blind * inputElement
+    blinded = multiply_encode(hash_to_group(inputs, HASH_TO_GROUP_DST), blinds)
+    # if inputElement == G.Identity(): raise InvalidInputError
+    # (No blind is 0, so that the product is the identity, all zeros, just when the input element is.)
+    if not blinded.any(axis=1).all():
+        raise BadInput("an input hashes to the identity element")
+    # return blind, blindedElement
+    return Blinding(tuple(inputs), blinds, blinded)
+
+
+def finalize(blinding: Blinding, evaluated: Rows, proof: bytes, public_key: bytes) -> Rows:
+    """Verify the proof of a batch, then unblind it: the outputs, uint8[n, 64] (RFC 9497 §3.3.2).
+
+    `evaluated` is uint8[n, 32] in the order of `blinding.blinded`, `proof` 64 bytes, `public_key` the 32
+    bytes that the manifest names. Checked in this order: shapes and lengths, the public key, the evaluated
+    elements, the proof's scalars (BadReply: not well formed), the proof (BadProof). Nothing is unblinded
+    before all have passed, and one bad element fails the whole batch.
+    """
+    if evaluated.dtype != np.uint8 or evaluated.shape != (len(blinding), NE):
+        raise BadReply(f"the reply does not hold {len(blinding)} evaluated elements")
+    if len(proof) != PROOF_BYTES:
+        raise BadReply(f"the proof has {len(proof)} bytes, not {PROOF_BYTES}")
+    if len(public_key) != NE or deserialize_elements(row(public_key))[1] is not None:
+        raise BadReply("the public key is not a valid group element")
+    evaluated = np.ascontiguousarray(evaluated)
+    elements_D, bad = deserialize_elements(evaluated)
+    if bad is not None:
+        raise BadReply(f"evaluated element {bad} is the identity or not a canonical encoding")
+    if not proof_is_well_formed(proof):
+        raise BadReply("the proof is not two scalars below the group's order")
+    # if VerifyProof(G.Generator(), pkS, blindedElements, evaluatedElements, proof) == false:
+    #   raise VerifyError
+    elements_C, _ = decode(blinding.blinded)
+    if not verify_proof(public_key, elements_C, elements_D, blinding.blinded, evaluated, proof):
+        raise BadProof(
+            "the server's proof does not hold: the batch was not evaluated with the published key",
+            hint="Nothing was unblinded. Try again later; if it stays so, do not trust this server.",
+        )
+    # N = G.ScalarInverse(blind) * evaluatedElement
+    # unblindedElement = G.SerializeElement(N)
+    unblinded = multiply_encode(elements_D, scalars.invert(blinding.blinds))
+    # return Hash(hashInput)
+    return finalize_hash(blinding.inputs, unblinded)

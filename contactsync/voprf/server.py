@@ -1,1 +1,128 @@
-"""The server's half of RFC 9497 VOPRF."""
+"""The server's half of RFC 9497 VOPRF: DeriveKeyPair (§3.2.1), BlindEvaluate and bulk Evaluate (§3.3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from contactsync.errors import BadInput, InvalidElement
+from contactsync.ristretto255 import (
+    Elements,
+    encode,
+    hash_to_group,
+    hash_to_scalar,
+    multiply_base,
+    multiply_encode,
+    scalars,
+)
+from contactsync.voprf.proof import generate_proof, generate_proof_with_fixed_nonce_for_test_vectors
+from contactsync.voprf.suite import (
+    DERIVE_KEY_PAIR_DST,
+    HASH_TO_GROUP_DST,
+    NH,
+    NS,
+    SEED_BYTES,
+    Rows,
+    check_batch,
+    check_inputs,
+    deserialize_elements,
+    finalize_hash,
+    row,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """skS and pkS, serialised to 32 bytes each. Raises BadInput for a secret of 0 or not below the order."""
+
+    secret: bytes = field(repr=False)
+    public: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.secret) != NS or len(self.public) != NS:
+            raise BadInput(f"a key pair is two strings of {NS} bytes")
+        if not any(self.secret) or not scalars.is_canonical(row(self.secret))[0]:
+            raise BadInput("the secret key is not a nonzero scalar below the group's order")
+
+
+def derive_key_pair(seed: bytes, info: bytes) -> KeyPair:
+    """DeriveKeyPair, RFC 9497 §3.2.1. `seed` is 32 bytes, `info` at most 65535; else BadInput."""
+    if len(seed) != SEED_BYTES:
+        raise BadInput(f"the seed of a key has {SEED_BYTES} bytes, not {len(seed)}")
+    if len(info) > 2**16 - 1:
+        raise BadInput("the info of a key is longer than 65535 bytes")
+    # deriveInput = seed || I2OSP(len(info), 2) || info
+    derive_input = seed + len(info).to_bytes(2, "big") + info
+    # while skS == 0: if counter > 255: raise DeriveKeyPairError
+    for counter in range(256):
+        # skS = G.HashToScalar(deriveInput || I2OSP(counter, 1), DST = "DeriveKeyPair" || contextString)
+        message = np.frombuffer(derive_input + counter.to_bytes(1, "big"), np.uint8)
+        secret = hash_to_scalar(message.reshape(1, -1), DERIVE_KEY_PAIR_DST)
+        if secret.any():
+            break
+    else:  # one in 2^64,000
+        raise BadInput("DeriveKeyPair found no key", hint="Draw a new seed.")
+    # pkS = G.ScalarMultGen(skS)
+    # return skS, pkS
+    return KeyPair(secret.tobytes(), encode(multiply_base(secret)).tobytes())
+
+
+def evaluate(key: KeyPair, inputs: Sequence[bytes]) -> Rows:
+    """Evaluate in bulk: the outputs of `inputs`, uint8[n, 64], without a client (RFC 9497 §3.3.2).
+
+    Any n, 0 included. Raises BadInput for an input of more than 65535 bytes, or (once in 2^252) one that
+    hashes to the identity.
+    """
+    check_inputs(inputs)
+    if not inputs:
+        return np.empty((0, NH), np.uint8)
+    # inputElement = G.HashToGroup(input)
+    # evaluatedElement = skS * inputElement
+    # issuedElement = G.SerializeElement(evaluatedElement)
+    issued = multiply_encode(hash_to_group(inputs, HASH_TO_GROUP_DST), np.frombuffer(key.secret, np.uint8))
+    # if inputElement == G.Identity(): raise InvalidInputError
+    # (skS is not 0, so that the product is the identity, all zeros, just when the input element is.)
+    if not issued.any(axis=1).all():
+        raise BadInput("an input hashes to the identity element")
+    # return Hash(hashInput)
+    return finalize_hash(inputs, issued)
+
+
+def _multiply_batch(key: KeyPair, blinded: Rows) -> tuple[Elements, Rows]:
+    elements, bad = deserialize_elements(blinded)
+    if bad is not None:
+        raise InvalidElement(
+            f"blinded element {bad} is the identity or not a canonical encoding",
+            index=bad,
+            hint="Nothing was evaluated. Send elements that Blind of RFC 9497 made.",
+        )
+    # evaluatedElement = skS * blindedElement
+    return elements, multiply_encode(elements, np.frombuffer(key.secret, np.uint8))
+
+
+def blind_evaluate(key: KeyPair, blinded: Rows) -> tuple[Rows, bytes]:
+    """BlindEvaluate of a batch: the evaluated elements uint8[n, 32] and one 64-byte proof (RFC 9497 §3.3.2).
+
+    `blinded` is uint8[n, 32], 1 ≤ n ≤ MAX_BATCH, else BadInput. Raises InvalidElement, with the index, for
+    the first row that is the identity or no canonical encoding; then nothing was evaluated.
+    """
+    blinded = check_batch(blinded, "blinded elements")
+    elements, evaluated = _multiply_batch(key, blinded)
+    # proof = GenerateProof(skS, G.Generator(), pkS, blindedElements, evaluatedElements)
+    proof = generate_proof(key.secret, key.public, elements, blinded, evaluated)
+    # return evaluatedElement, proof
+    return evaluated, proof
+
+
+def blind_evaluate_with_fixed_nonce_for_test_vectors(
+    key: KeyPair, blinded: Rows, nonce: bytes
+) -> tuple[Rows, bytes]:
+    """As blind_evaluate, with the proof's nonce given. Two proofs with one nonce give the key away."""
+    blinded = check_batch(blinded, "blinded elements")
+    elements, evaluated = _multiply_batch(key, blinded)
+    proof = generate_proof_with_fixed_nonce_for_test_vectors(
+        key.secret, key.public, elements, blinded, evaluated, np.frombuffer(nonce, np.uint8)
+    )
+    return evaluated, proof
