@@ -1,0 +1,205 @@
+"""How kernels are compiled: the decorators, the compile cache, and which CPU this is.
+
+Every module of this package decorates with the four below and with nothing else:
+
+`kernel`    an entry point: module level, called from Python, releases the GIL, cached on disk
+`function`  called by kernels; a real call in the machine code
+`inlined`   called by kernels; LLVM puts its body into the caller
+`body`      large and used once: Numba itself puts it into the caller, so it is never compiled alone
+
+The cache. Numba's own goes stale when a callee in another file changes, and a damaged file in it is an
+exception or worse. Ours is a folder named by everything that the machine code depends on (all kernel
+sources, Python, Numba, llvmlite, NumPy, the CPU's features); each file carries a SHA-256 of its content and
+appears by a rename. A file that is missing, damaged or not ours to trust is compiled anew, a folder that
+cannot be written leaves the code in memory: neither is an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import pickle
+import stat
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import llvmlite
+import llvmlite.binding
+import numba
+import numpy as np
+import platformdirs
+from numba.core import compiler, serialize
+from numba.core.caching import _Cache
+from numba.core.registry import cpu_target
+
+from contactsync.errors import BadInput
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+CACHE_DIR = "CONTACTSYNC_CACHE_DIR"
+LANES = "CONTACTSYNC_LANES"
+DIGEST = hashlib.sha256().digest_size
+
+_BARE = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """An entry point: compiled at its first call for the types it is called with, then kept on disk."""
+    dispatcher = numba.njit(nogil=True, no_cfunc_wrapper=True)(function)
+    dispatcher._cache = _KernelCache(function)  # noqa: SLF001 - where enable_caching() puts Numba's own
+    return dispatcher  # type: ignore[no-any-return]
+
+
+def function(function: Callable[P, R]) -> Callable[P, R]:
+    """A function that kernels call."""
+    return numba.njit(**_BARE)(function)  # type: ignore[no-any-return]
+
+
+def inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """A function whose body LLVM puts into every caller."""
+    return numba.njit(forceinline=True, **_BARE)(function)  # type: ignore[no-any-return]
+
+
+def body(function: Callable[P, R]) -> Callable[P, R]:
+    """A function whose body Numba puts into its caller: for what is large and called from one place."""
+    return numba.njit(inline="always", **_BARE)(function)  # type: ignore[no-any-return]
+
+
+def has_ifma() -> bool:
+    """Whether the code that we compile may use AVX-512 IFMA.
+
+    The target is asked, not the CPU: NUMBA_CPU_NAME may narrow it, and LLVM aborts the process when it meets
+    an instruction that the target lacks.
+    """
+    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    enabled = set(features.split(","))
+    return {"+avx512f", "+avx512dq", "+avx512vl", "+avx512ifma"} <= enabled
+
+
+@functools.cache
+def lanes() -> int:
+    """How many lanes this process uses: 8 with AVX-512 IFMA, else 1; CONTACTSYNC_LANES forces one of them.
+
+    Raises BadInput if the variable asks for what is not there.
+    """
+    forced = os.environ.get(LANES, "")
+    if forced not in ("", "1", "8"):
+        raise BadInput(f"{LANES} is neither 1 nor 8", hint=f"unset {LANES} to let the CPU decide")
+    if forced == "8" and not has_ifma():
+        raise BadInput(
+            f"{LANES}=8 needs a CPU with AVX-512 IFMA, which this one is not",
+            hint=f"unset {LANES}, or set it to 1: slower, same results",
+        )
+    return int(forced) if forced else (8 if has_ifma() else 1)
+
+
+@functools.cache
+def fingerprint() -> str:
+    """Hex digits that name everything the machine code depends on."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
+    versions = (sys.version, numba.__version__, llvmlite.__version__, np.__version__)
+    cpu = cpu_target.target_context.codegen().magic_tuple()
+    digest.update(repr((versions, cpu)).encode())
+    return digest.hexdigest()[:24]
+
+
+@functools.cache
+def cache_folders() -> tuple[Path, ...]:
+    """Where compiled kernels are kept, best first: the user's cache folder, else one in the temp folder.
+
+    CONTACTSYNC_CACHE_DIR overrides the first. A folder that somebody else could write to is left out: what
+    lies there is run as code.
+    """
+    named = os.environ.get(CACHE_DIR)
+    first = Path(named) if named else Path(platformdirs.user_cache_dir("contactsync", appauthor=False))
+    shared = Path(tempfile.gettempdir()) / f"contactsync-{os.getuid()}"
+    return tuple(
+        folder for root in (first, shared) if (folder := _private_folder(root / "kernels" / fingerprint()))
+    )
+
+
+def _private_folder(folder: Path) -> Path | None:
+    """The folder, made if need be; None if it cannot be made, or others may write to it."""
+    try:
+        for part in (folder.parent.parent, folder.parent, folder):
+            part.mkdir(mode=0o700, parents=True, exist_ok=True)
+            state = part.lstat()
+            others_write = state.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not state.st_mode & stat.S_ISVTX
+            if not stat.S_ISDIR(state.st_mode) or state.st_uid not in (os.getuid(), 0) or others_write:
+                return None
+    except OSError:
+        return None
+    return folder
+
+
+@functools.cache
+def _announce() -> None:
+    """Say once in a process why nothing happens for a while."""
+    print("contactsync: compiling kernels for this machine (once, up to 20 s) …", file=sys.stderr, flush=True)
+
+
+class _KernelCache(_Cache):  # type: ignore[misc]
+    """The compile cache of one entry point, as Numba's dispatcher wants it."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+
+    @property
+    def cache_path(self) -> str:
+        """The first folder, for Numba's own statistics."""
+        return str(next(iter(cache_folders()), ""))
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any | None:
+        """The compiled code for one signature, or None: then Numba compiles it."""
+        target_context.refresh()
+        for folder in cache_folders():
+            # Whatever is wrong with a file, the answer is the same: compile.
+            with contextlib.suppress(Exception):
+                content = (folder / self._file(signature)).read_bytes()
+                if hashlib.sha256(content[DIGEST:]).digest() == content[:DIGEST]:
+                    reduced = pickle.loads(content[DIGEST:])  # noqa: S301 - only from a folder of our own
+                    return compiler.CompileResult._rebuild(target_context, *reduced)  # noqa: SLF001
+        _announce()
+        return None
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Keep freshly compiled code, if there is anywhere to keep it."""
+        if result.library.has_dynamic_globals:  # addresses of this process inside: worthless to another
+            return
+        content = serialize.dumps(result._reduce())  # noqa: SLF001
+        for folder in cache_folders():
+            with contextlib.suppress(OSError):
+                _write(folder / self._file(signature), hashlib.sha256(content).digest() + content)
+                return
+
+    def _file(self, signature: Any) -> str:
+        return f"{self._name}-{hashlib.sha256(str(signature).encode()).hexdigest()[:16]}"
+
+    def enable(self) -> None:
+        """Part of Numba's interface; ours is always on."""
+
+    def disable(self) -> None:
+        """Part of Numba's interface; ours is always on."""
+
+    def flush(self) -> None:
+        """Part of Numba's interface: a stale folder is never read, so there is nothing to flush."""
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Write a file so that another process sees all of it or nothing."""
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".new-")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        Path(temporary).replace(file)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
