@@ -1,1 +1,18 @@
 """The directory of tokens: file format, builder, reader, delta, screen, intersection."""
+
+from contactsync.directory.build import build
+from contactsync.directory.format import DirectoryInfo, Values, false_positive_rate, slot_bits_for, truncate
+from contactsync.directory.match import match
+from contactsync.directory.reader import Directory, open_directory
+
+__all__ = [
+    "Directory",
+    "DirectoryInfo",
+    "Values",
+    "build",
+    "false_positive_rate",
+    "match",
+    "open_directory",
+    "slot_bits_for",
+    "truncate",
+]

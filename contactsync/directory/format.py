@@ -1,0 +1,213 @@
+"""The bytes of a directory file: header, sizes, limits. docs/directory-format.md is the text this follows.
+
+A directory is a sorted set of t-bit values, t = slot_bits + remainder_bits: the leading bits of tokens. The
+first slot_bits name a slot, 4096 slots make a bucket, and a bucket stores per slot how many values it has
+(unary) and their remainders (Elias 1974, Fano 1971: quasi-succinct sorted sets).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contactsync.errors import BadDirectory
+from contactsync.tokens import Tokens
+
+MAGIC = b"CSDIR\r\n\x1a"
+VERSION = 1
+BUCKET_SLOT_BITS = 12
+BUCKET_SLOTS = 1 << BUCKET_SLOT_BITS
+RANK_BYTES = 32  # u16[16]: the count, then the ranks of blocks 1 to 15 of 256 slots
+MAX_BUCKET_COUNT = 0xFFFF
+MIN_SLOT_BITS = BUCKET_SLOT_BITS
+MAX_SLOT_BITS = 32  # so that the slot and 32 remainder bits fit one uint64
+REMAINDER_BITS = (32, 40)
+PAGE_ENTRIES = 256
+PAGE_HASH_BYTES = 32
+BUCKET_HASH_BYTES = 16
+HEADER = struct.Struct("<8sHBBIQQQQQQ")
+HEADER_BYTES = HEADER.size  # 64
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryInfo:
+    """What a manifest says about one directory file; enough to reject any other file.
+
+    `count` values of `slot_bits` + `remainder_bits` bits, `length` bytes; `sha256` and `xxh3_64` (hex) of the
+    whole file, `top_sha256` (hex) of its header and top table, from which single buckets are verified.
+    """
+
+    count: int
+    slot_bits: int
+    remainder_bits: int
+    length: int
+    sha256: str
+    xxh3_64: str
+    top_sha256: str
+
+    @property
+    def false_positive_rate(self) -> float:
+        """The probability that a random other identifier matches."""
+        return false_positive_rate(self.count, self.slot_bits, self.remainder_bits)
+
+    @property
+    def bits_per_token(self) -> float:
+        """Size of the whole file over its count, in bits."""
+        return self.length * 8 / max(1, self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """n truncated tokens: `key` uint64[n] = the first slot_bits + 32 bits, `extra` uint8[n] = the next 8.
+
+    With 32 remainder bits `extra` is all zeros, so that (key, extra) orders and compares values at any width.
+    """
+
+    key: NDArray[np.uint64]
+    extra: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return int(self.key.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the sections of a file lie: all of it follows from these four fields."""
+
+    count: int
+    slot_bits: int
+    remainder_bits: int
+    length: int
+
+    @property
+    def buckets(self) -> int:
+        """How many buckets: 2^(slot_bits - 12)."""
+        return 1 << (self.slot_bits - BUCKET_SLOT_BITS)
+
+    @property
+    def pages(self) -> int:
+        """How many index pages."""
+        return -(-self.buckets // PAGE_ENTRIES)
+
+    @property
+    def entries(self) -> int:
+        """Entries of every index page (buckets are a power of two, so no page is shorter than another)."""
+        return min(self.buckets, PAGE_ENTRIES)
+
+    @property
+    def page_bytes(self) -> int:
+        """Size of every index page: entries + 1 offsets, then per entry a fast check and a hash."""
+        return 8 * (self.entries + 1) + (8 + BUCKET_HASH_BYTES) * self.entries
+
+    @property
+    def index_offset(self) -> int:
+        """First byte of the first index page; header and top table end here."""
+        return HEADER_BYTES + PAGE_HASH_BYTES * self.pages
+
+    @property
+    def data_offset(self) -> int:
+        """First byte of the first bucket."""
+        return self.index_offset + self.page_bytes * self.pages
+
+    @property
+    def page_dtype(self) -> np.dtype[np.void]:
+        """One index page as a NumPy record."""
+        k = self.entries
+        return np.dtype(
+            [("offset", "<u8", k + 1), ("xxh3", "<u8", k), ("sha256", "u1", (k, BUCKET_HASH_BYTES))]
+        )
+
+    def pack(self) -> bytes:
+        """The 64 bytes of the header."""
+        return HEADER.pack(
+            MAGIC, VERSION, self.slot_bits, self.remainder_bits, BUCKET_SLOTS, self.count, self.buckets,
+            self.pages, self.index_offset, self.data_offset, self.length,
+        )  # fmt: skip
+
+    @classmethod
+    def unpack(cls, header: bytes, name: str) -> Layout:
+        """Parse and check a header; `name` is what an error calls the file.
+
+        Raises BadDirectory.
+        """
+        if len(header) < HEADER_BYTES:
+            raise bad(name, f"{len(header)} bytes are too few for a directory header")
+        magic, version, slot_bits, remainder_bits, *_ = HEADER.unpack_from(header)
+        count, length = struct.unpack_from("<Q", header, 16)[0], struct.unpack_from("<Q", header, 56)[0]
+        if magic != MAGIC:
+            raise bad(name, "not a contactsync directory (wrong magic)")
+        if version != VERSION:
+            raise BadDirectory(
+                f"{name}: directory format {version}; this program reads format {VERSION}",
+                hint="A newer contactsync may read it: upgrade.",
+            )
+        if not MIN_SLOT_BITS <= slot_bits <= MAX_SLOT_BITS or remainder_bits not in REMAINDER_BITS:
+            raise bad(name, f"{slot_bits} slot and {remainder_bits} remainder bits are out of range")
+        layout = cls(count, slot_bits, remainder_bits, length)
+        # Everything else in the header is determined; one comparison checks that the counts add up.
+        if layout.pack() != header[:HEADER_BYTES]:
+            raise bad(name, "the sections that the header states do not add up")
+        # A directory with (nearly) every value present would match everybody.
+        if count > max_count(slot_bits):
+            raise bad(name, f"{count} tokens are too many for {slot_bits} slot bits")
+        if length < layout.data_offset + layout.buckets * bucket_bytes(0, remainder_bits):
+            raise bad(name, f"{length} bytes are too few for {layout.buckets} buckets")
+        return layout
+
+
+def bad(name: str, what: str) -> BadDirectory:
+    """The error for a file that is not what it should be."""
+    return BadDirectory(
+        f"{name}: {what}",
+        hint="Fetch the file again; if that does not help, the publisher has to publish it again.",
+    )
+
+
+def slot_bits_for(count: int) -> int:
+    """The slot bits of a directory of `count` tokens: log2(count) rounded, at least 12.
+
+    In integers: the least q >= 12 with count^2 <= 2^(2q+1).
+    """
+    q = MIN_SLOT_BITS
+    while count * count > 1 << (2 * q + 1):
+        q += 1
+    return q
+
+
+def max_count(slot_bits: int) -> int:
+    """The most values that a directory of so many slot bits may hold: two a slot on average."""
+    return 2 << slot_bits
+
+
+def false_positive_rate(count: int, slot_bits: int, remainder_bits: int) -> float:
+    """The probability that a random other identifier matches: count / 2^(slot_bits + remainder_bits)."""
+    return count / 2.0 ** (slot_bits + remainder_bits)
+
+
+def bucket_words(count: int) -> int:
+    """How many 64-bit words the unary bitmap of a bucket of `count` values has."""
+    return (count + BUCKET_SLOTS + 63) // 64
+
+
+def bucket_bytes(count: int, remainder_bits: int) -> int:
+    """The size of a bucket of `count` values, a multiple of 8."""
+    return RANK_BYTES + 8 * bucket_words(count) + (count * (remainder_bits // 8) + 7) // 8 * 8
+
+
+def truncate(tokens: Tokens, slot_bits: int, remainder_bits: int) -> Values:
+    """The values of tokens at a directory's width. O(n)."""
+    key = tokens.head >> np.uint64(32 - slot_bits)
+    if remainder_bits == 32:
+        return Values(key, np.zeros(len(tokens), np.uint8))
+    # Bits [slot_bits + 32, slot_bits + 40) of the 80: `low` is the last 64 of them.
+    low = (tokens.head << np.uint64(16)) | tokens.tail
+    return Values(key, (low >> np.uint64(40 - slot_bits)).astype(np.uint8))
+
+
+def bucket_hash(bucket: bytes | memoryview) -> bytes:
+    """What an index page keeps of a bucket to verify it: SHA-256 truncated to 16 bytes."""
+    return hashlib.sha256(bucket).digest()[:BUCKET_HASH_BYTES]
