@@ -1,0 +1,253 @@
+"""The manifest: the signed statement that ties audience, epoch, public key, partitions and files together.
+
+Its bytes are canonical JSON without any time in them, so the same members, key and history give the same
+bytes, and two observers can compare what they were shown by one hash. docs/http-api.md has the members.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from contactsync.errors import BadReply
+
+FORMAT: Final = "contactsync-manifest-1"
+SUITE: Final = "ristretto255-SHA512"
+AUDIENCES: Final = ("people", "business")
+MAX_BYTES: Final = 8 << 20  # 230 calling codes with 32 deltas each are about 2 MB
+MAX_DELTAS: Final = 32
+
+# Bounds on figures that somebody else wrote; beyond them nothing could be built by this format anyway.
+_MAX_COUNT: Final = 1 << 40
+_MAX_LENGTH: Final = 1 << 44
+_MAX_NUMBER: Final = 1 << 53  # the largest integer that every JSON reader keeps exactly
+_MAX_BITS: Final = 64
+
+_MEMBERS: Final = (
+    *("audience", "edition", "epoch", "format", "normalisation"),
+    *("partitions", "previous", "public_key", "suite"),
+)
+_CODE = re.compile(r"[1-9][0-9]{0,2}")
+_HEX64 = re.compile(r"[0-9a-f]{64}")
+_HEX16 = re.compile(r"[0-9a-f]{16}")
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A file under /v1/data: its SHA-256 (64 hex digits) is its name; xxh3_64 (16) only spots corruption."""
+
+    sha256: str
+    length: int
+    xxh3_64: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaFile:
+    """What changed in a partition between two editions of it."""
+
+    from_edition: int
+    to_edition: int
+    file: DataFile
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """The tokens of one calling code. `edition` is the one in which its content last changed.
+
+    `slot_bits`, `remainder_bits` and `top_sha256` are figures of the base, as in docs/directory-format.md.
+    """
+
+    code: str
+    edition: int
+    count: int
+    slot_bits: int
+    remainder_bits: int
+    top_sha256: str
+    base: DataFile
+    deltas: tuple[DeltaFile, ...] = ()
+    screen: DataFile | None = None
+
+    def files(self) -> list[DataFile]:
+        """Every data file that the partition names."""
+        screen = [self.screen] if self.screen is not None else []
+        return [self.base, *(delta.file for delta in self.deltas), *screen]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One published state of one audience.
+
+    `public_key` is the 32-byte encoding of pkS (RFC 9497), `normalisation` the profile of identifiers.py,
+    `previous` the SHA-256 of the manifest before this one (None in the very first).
+    """
+
+    audience: str
+    epoch: int
+    edition: int
+    public_key: bytes
+    normalisation: int
+    partitions: Mapping[str, Partition]
+    previous: str | None
+
+    @property
+    def count(self) -> int:
+        """Tokens in all partitions."""
+        return sum(partition.count for partition in self.partitions.values())
+
+    def files(self) -> dict[str, DataFile]:
+        """Every data file of this edition, by its SHA-256."""
+        return {file.sha256: file for partition in self.partitions.values() for file in partition.files()}
+
+    def to_bytes(self) -> bytes:
+        """The canonical form: ASCII JSON, keys sorted, no white space."""
+        value = {
+            "format": FORMAT,
+            "suite": SUITE,
+            "audience": self.audience,
+            "epoch": self.epoch,
+            "edition": self.edition,
+            "public_key": self.public_key.hex(),
+            "normalisation": self.normalisation,
+            "previous": self.previous,
+            "partitions": {code: _partition_to_json(p) for code, p in self.partitions.items()},
+        }
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+
+    def sha256(self) -> str:
+        """The hash that the next manifest names as `previous`."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Manifest:
+        """The strict inverse of `to_bytes`.
+
+        Raises BadReply for anything that is not byte for byte the canonical form of a valid manifest.
+        """
+        if len(data) > MAX_BYTES:
+            _refuse(f"is larger than {MAX_BYTES} bytes")
+        try:
+            value = json.loads(data.decode("ascii"))
+        except (ValueError, RecursionError):
+            _refuse("is not ASCII JSON")
+        manifest = cls._from_json(value)
+        # One comparison for sorted keys, plain integers, lower-case hex and no key said twice.
+        if manifest.to_bytes() != data:
+            _refuse("is not in canonical form")
+        return manifest
+
+    @classmethod
+    def _from_json(cls, value: object) -> Manifest:
+        members = _object(value, _MEMBERS, "manifest")
+        if members["format"] != FORMAT:
+            _refuse("has an unknown format; this program may be too old")
+        if members["suite"] != SUITE:
+            _refuse("names another cipher suite; this program may be too old")
+        if members["audience"] not in AUDIENCES:
+            _refuse("names an unknown audience")
+        partitions = members["partitions"]
+        if not isinstance(partitions, dict) or len(partitions) > 999:
+            _refuse("has no proper list of partitions")
+        edition = _integer(members["edition"], 1, _MAX_NUMBER, "edition")
+        previous = members["previous"]
+        return cls(
+            audience=members["audience"],
+            epoch=_integer(members["epoch"], 1, _MAX_NUMBER, "epoch"),
+            edition=edition,
+            public_key=bytes.fromhex(_hex(members["public_key"], _HEX64, "public_key")),
+            normalisation=_integer(members["normalisation"], 1, _MAX_NUMBER, "normalisation"),
+            partitions={code: _partition_from_json(code, p, edition) for code, p in partitions.items()},
+            previous=None if previous is None else _hex(previous, _HEX64, "previous"),
+        )
+
+
+def _partition_to_json(partition: Partition) -> dict[str, Any]:
+    return {
+        "edition": partition.edition,
+        "count": partition.count,
+        "slot_bits": partition.slot_bits,
+        "remainder_bits": partition.remainder_bits,
+        "top_sha256": partition.top_sha256,
+        "base": _file_to_json(partition.base),
+        "deltas": [
+            {"from": delta.from_edition, "to": delta.to_edition, "file": _file_to_json(delta.file)}
+            for delta in partition.deltas
+        ],
+        "screen": None if partition.screen is None else _file_to_json(partition.screen),
+    }
+
+
+def _file_to_json(file: DataFile) -> dict[str, Any]:
+    return {"sha256": file.sha256, "length": file.length, "xxh3_64": file.xxh3_64}
+
+
+def _partition_from_json(code: str, value: object, newest: int) -> Partition:
+    if not _CODE.fullmatch(code):
+        _refuse("has a partition that is no calling code")
+    where = f"partition {code}"
+    names = ("base", "count", "deltas", "edition", "remainder_bits", "screen", "slot_bits", "top_sha256")
+    members = _object(value, names, where)
+    edition = _integer(members["edition"], 1, newest, f"edition of {where}")
+    deltas = members["deltas"]
+    if not isinstance(deltas, list) or len(deltas) > MAX_DELTAS:
+        _refuse(f"has no proper list of deltas in {where}")
+    chain = tuple(_delta_from_json(delta, newest, where) for delta in deltas)
+    ends = [delta.to_edition for delta in chain]
+    if ends and ([delta.from_edition for delta in chain[1:]] != ends[:-1] or ends[-1] != edition):
+        _refuse(f"has a broken chain of deltas in {where}")
+    screen = members["screen"]
+    return Partition(
+        code=code,
+        edition=edition,
+        count=_integer(members["count"], 1, _MAX_COUNT, f"count of {where}"),
+        slot_bits=_integer(members["slot_bits"], 0, _MAX_BITS, f"slot_bits of {where}"),
+        remainder_bits=_integer(members["remainder_bits"], 1, _MAX_BITS, f"remainder_bits of {where}"),
+        top_sha256=_hex(members["top_sha256"], _HEX64, f"top_sha256 of {where}"),
+        base=_file_from_json(members["base"], where),
+        deltas=chain,
+        screen=None if screen is None else _file_from_json(screen, where),
+    )
+
+
+def _delta_from_json(value: object, newest: int, where: str) -> DeltaFile:
+    members = _object(value, ("file", "from", "to"), f"delta of {where}")
+    end = _integer(members["to"], 2, newest, f"delta of {where}")
+    start = _integer(members["from"], 1, end - 1, f"delta of {where}")
+    return DeltaFile(start, end, _file_from_json(members["file"], where))
+
+
+def _file_from_json(value: object, where: str) -> DataFile:
+    members = _object(value, ("length", "sha256", "xxh3_64"), f"file of {where}")
+    return DataFile(
+        sha256=_hex(members["sha256"], _HEX64, f"hash in {where}"),
+        length=_integer(members["length"], 1, _MAX_LENGTH, f"length in {where}"),
+        xxh3_64=_hex(members["xxh3_64"], _HEX16, f"xxh3_64 in {where}"),
+    )
+
+
+def _object(value: object, names: tuple[str, ...], what: str) -> dict[str, Any]:
+    if not isinstance(value, dict) or set(value) != set(names):
+        _refuse(f"has missing or unknown members ({what})")
+    return value
+
+
+def _integer(value: object, low: int, high: int, what: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        _refuse(f"has no proper {what}")
+    return value
+
+
+def _hex(value: object, pattern: re.Pattern[str], what: str) -> str:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        _refuse(f"has no proper {what}")
+    return value
+
+
+def _refuse(what: str) -> NoReturn:
+    raise BadReply(
+        f"the manifest {what}",
+        hint="update this program; if that does not help, tell the operator of the server",
+    )
