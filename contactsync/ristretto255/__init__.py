@@ -5,7 +5,6 @@ Encodings are uint8[n, 32], scalars uint8[n, 32] little-endian canonical. `Eleme
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.ristretto255 import scalars
+from contactsync.ristretto255.expand import expand_message_xmd
 from contactsync.ristretto255.scalars import ORDER
 
 __all__ = [
-    "GENERATOR", "IDENTITY", "ORDER", "Elements", "add", "decode", "encode", "from_uniform_bytes",
+    "GENERATOR", "IDENTITY", "ORDER", "Elements", "add", "decode", "encode", "expand_message_xmd",
+    "from_uniform_bytes",
     "hash_to_group", "hash_to_scalar", "multiply", "multiply_base", "multiply_encode", "multiscalar_vartime",
     "scalars",
 ]  # fmt: skip
@@ -177,21 +178,14 @@ def from_uniform_bytes(uniform: Bytes2D) -> Elements:
     )
 
 
-def _expand(message: bytes, dst: bytes) -> bytes:
-    """expand_message_xmd(SHA-512) to 64 bytes, RFC 9380 §5.3.1."""
-    dst_prime = dst + len(dst).to_bytes(1, "big")
-    b0 = hashlib.sha512(bytes(128) + message + b"\x00\x40\x00" + dst_prime).digest()
-    return hashlib.sha512(b0 + b"\x01" + dst_prime).digest()
-
-
 def hash_to_group(messages: Sequence[bytes], dst: bytes) -> Elements:
     """hash_to_ristretto255 of each message with the domain separation tag `dst` (RFC 9380 App. B)."""
-    return from_uniform_bytes(_stack([_expand(message, dst) for message in messages], 64))
+    return from_uniform_bytes(_stack([expand_message_xmd(message, dst, 64) for message in messages], 64))
 
 
 def hash_to_scalar(messages: Bytes2D, dst: bytes) -> Bytes2D:
     """uint8[n, m] → scalars uint8[n, 32]: expand_message_xmd, then wide reduction (RFC 9497 §4.1)."""
-    return scalars.reduce_wide(_stack([_expand(row.tobytes(), dst) for row in messages], 64))
+    return scalars.reduce_wide(_stack([expand_message_xmd(row.tobytes(), dst, 64) for row in messages], 64))
 
 
 def multiply(elements: Elements, factors: Bytes2D) -> Elements:

@@ -1,0 +1,79 @@
+"""`contactsync audit vectors`: all agree on this copy, and a difference is found and named."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from contactsync.audit import vectors
+from contactsync.commands import main
+from contactsync.errors import OurError
+
+FOLDER = Path(__file__).resolve().parents[2] / "contactsync" / "vectors"
+
+
+@pytest.fixture
+def copy(tmp_path) -> Path:
+    return Path(shutil.copytree(FOLDER, tmp_path / "vectors"))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert text.count(old) >= 1
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_command_names_each_group_with_its_count() -> None:
+    result = CliRunner().invoke(main, ["audit", "vectors"])
+    assert result.exit_code == 0, result.output
+    assert "  29 agree  RFC 9496 A.2 invalid encodings" in result.output
+    assert "   3 agree  RFC 9497 A.1.2 VOPRF mode" in result.output
+    as_json = CliRunner().invoke(main, ["audit", "vectors", "--json"])
+    report = json.loads(as_json.stdout)
+    assert report["total"] == sum(group["count"] for group in report["groups"]) >= 150
+    assert result.output.splitlines()[-1].startswith(f"{report['total']:4} in all")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("rfc9380.json", "6b9a7312", "6b9a7313",
+         r"RFC 9380 K.3 .*, vector 1: uniform_bytes differs"),
+        ("rfc9496.json", "6a493210", "6a493211", r"RFC 9496 A.1 .*, vector 3: element differs"),
+        ("rfc9496.json", '"valid": false', '"valid": true', r"RFC 9496 A.2 .*, vector 1: valid differs"),
+        ("rfc9497.json", "ddef9377", "ddef9378", r"RFC 9497 A.1.2 VOPRF mode, vector 1: proof differs"),
+        ("refusals.json", '"InvalidElement"', '"BadInput"', r"server must refuse, vector 7: error differs"),
+        ("refusals.json", '"index": 3', '"index": 2', r"server must refuse, vector 8: index differs"),
+        ("refusals.json", '"BadProof"', '"none"', r"client must refuse, vector 18: error differs"),
+    ],
+)  # fmt: skip
+def test_the_first_difference_is_named(copy, file, old, new, message) -> None:
+    edit(copy / file, old, new)
+    with pytest.raises(vectors.VectorMismatch, match=message):
+        list(vectors.run(copy))
+
+
+def test_a_difference_ends_the_command(copy, monkeypatch) -> None:
+    edit(copy / "rfc9497.json", "ddef9377", "ddef9378")
+    monkeypatch.setattr(vectors, "files", lambda _: copy.parent)
+    result = CliRunner().invoke(main, ["audit", "vectors", "--json"])
+    assert result.exit_code == 1
+    assert not result.stdout
+    assert "error: RFC 9497 A.1.2 VOPRF mode, vector 1: proof differs" in result.stderr
+    assert "hint: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    "damage", ["{", "[]", '{"groups": [{"name": "x", "operation": "nonsense", "cases": []}]}']
+)
+def test_damaged_files(copy, damage) -> None:
+    (copy / "rfc9380.json").write_text(damage)
+    with pytest.raises(OurError):
+        list(vectors.run(copy))
+
+
+def test_an_empty_folder_does_not_pass(tmp_path) -> None:
+    with pytest.raises(OurError, match="no test vectors"):
+        list(vectors.run(tmp_path))
