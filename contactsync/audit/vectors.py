@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from contactsync import ristretto255
+from contactsync import identifiers, ristretto255
 from contactsync.errors import ContactSyncError, InvalidElement, OurError
 from contactsync.ristretto255 import scalars
 from contactsync.voprf import client, server, suite, wire
@@ -223,6 +223,13 @@ def _blind(given: Case) -> Case:
     return _outcome(lambda: client.blind_with_fixed_scalars_for_test_vectors(inputs, blinds))
 
 
+def _normalise(given: Case) -> Case:
+    try:
+        return {"identifier": identifiers.normalise(given["text"], given["region"]).decode()}
+    except identifiers.Rejected as error:
+        return {"identifier": None, "reason": error.reason}
+
+
 def _key(given: Case) -> Case:
     secret, public = bytes.fromhex(given["secret_key"]), bytes.fromhex(given["public_key"])
     return _outcome(lambda: server.KeyPair(secret, public))
@@ -242,4 +249,5 @@ _OPERATIONS: dict[str, Callable[[Case], Case]] = {
     "receive_reply": _receive_reply,
     "blind": _blind,
     "key": _key,
+    "normalise": _normalise,
 }

@@ -15,7 +15,12 @@ import reference as ref
 FOLDER = Path(__file__).resolve().parents[2] / "contactsync" / "vectors"
 SCHEMA = json.loads((FOLDER / "schema.json").read_bytes())
 FILES = sorted(path for path in FOLDER.glob("*.json") if path.name != "schema.json")
-GROUPS = [group for path in FILES for group in json.loads(path.read_bytes())["groups"]]
+GROUPS = [
+    group
+    for path in FILES
+    for group in json.loads(path.read_bytes())["groups"]
+    if group["operation"] != "normalise"  # the numbering plans are no mathematics: nothing for the twin
+]
 
 
 def integer(text: str) -> int:
