@@ -1,0 +1,144 @@
+"""What an address book holds once it is read, and the limits that every format keeps."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from contactsync.identifiers import Rejected, normalise
+
+# Stated in docs/address-books.md. A file beyond a limit is reported, never read half in silence.
+MAX_FILE = 256 << 20  # bytes of one file
+MAX_FILES = 200_000  # .vcf files in one folder
+MAX_DEPTH = 32  # folders within folders
+MAX_ENTRIES = 1_000_000  # contacts in one run
+MAX_NUMBERS = 1_000  # numbers of one contact
+MAX_LINE = 64 << 10  # bytes of one unfolded vCard line that matters (a photo does not), of a line of a list
+MAX_ROW_LINES = 500  # lines of one CSV row; beyond, a quote was never closed
+MAX_NESTED = 8  # cards within cards
+MAX_NAME = 200  # characters of a name; the rest is cut
+
+NO_NAME = "(no name)"
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """An entry: a name fit for a terminal, its identifiers without repeats, and where it stands."""
+
+    name: str
+    identifiers: tuple[bytes, ...]
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An entry, or one number of it, that could not be read: where, why, what to do. Holds no number."""
+
+    file: str
+    place: str
+    reason: str
+    hint: str
+
+
+@dataclass(slots=True)
+class AddressBook:
+    """What was read: contacts in order, what could not be read, and how many files there were.
+
+    Entries with the same name and the same identifiers are one contact.
+    """
+
+    contacts: list[Contact] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
+    files: int = 0
+
+    @property
+    def identifiers(self) -> list[bytes]:
+        """Every identifier once, sorted."""
+        return sorted({identifier for contact in self.contacts for identifier in contact.identifiers})
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number as it stands in the file."""
+
+    text: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a format's reader makes of one entry."""
+
+    name: str
+    numbers: tuple[Number, ...]
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a format's reader says of something it cannot read. It holds nothing of the content."""
+
+    place: str
+    reason: str
+    hint: str = ""
+
+
+class TooMany(Exception):
+    """The run has as many contacts as it may."""
+
+
+class Collector:
+    """Turns entries into contacts: normalises their numbers and drops repeats."""
+
+    def __init__(self, region: str | None) -> None:
+        self.book = AddressBook()
+        self._region = region
+        self._seen: set[tuple[str, tuple[bytes, ...]]] = set()
+
+    def add(self, file: str, entries: Iterable[Entry | Problem]) -> None:
+        """Take all entries of one file. Raises TooMany at the limit."""
+        for entry in entries:
+            if isinstance(entry, Problem):
+                self.report(file, entry)
+                continue
+            if len(self.book.contacts) >= MAX_ENTRIES:
+                self.report(file, Problem(entry.place, "too many contacts", f"a run takes {MAX_ENTRIES:,}"))
+                raise TooMany
+            name, identifiers = clean_name(entry.name), self._identifiers(file, entry)
+            if identifiers and (name, identifiers) in self._seen:
+                continue
+            self._seen.add((name, identifiers))
+            self.book.contacts.append(Contact(name, identifiers, f"{file}: {entry.place}"))
+
+    def report(self, file: str, problem: Problem) -> None:
+        """Note what could not be read."""
+        self.book.unreadable.append(Unreadable(file, problem.place, problem.reason, problem.hint))
+
+    def _identifiers(self, file: str, entry: Entry) -> tuple[bytes, ...]:
+        found: dict[bytes, None] = {}
+        for number in entry.numbers[:MAX_NUMBERS]:
+            try:
+                found[normalise(number.text, self._region)] = None
+            except Rejected as rejected:
+                self.report(file, Problem(number.place, rejected.reason, rejected.hint))
+        if len(entry.numbers) > MAX_NUMBERS:
+            self.report(file, Problem(entry.place, "too many numbers", f"a contact may have {MAX_NUMBERS:,}"))
+        return tuple(found)
+
+
+_SPACES = re.compile(r"\s+")
+# Marks that would turn the rest of a terminal's line around; joiners, which scripts need, stay.
+_BIDI = dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF])
+
+
+def clean_name(text: str) -> str:
+    """A name in one line, without control characters; NO_NAME if nothing is left."""
+    text = _SPACES.sub(" ", text).strip()
+    if not (text.isascii() and text.isprintable()):
+        text = text.translate(_BIDI)
+        text = "".join(c for c in text if unicodedata.category(c) not in {"Cc", "Cs"}).strip()
+    if len(text) > MAX_NAME:
+        text = text[: MAX_NAME - 1] + "…"
+    return text or NO_NAME

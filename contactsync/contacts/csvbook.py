@@ -1,0 +1,191 @@
+"""Tables: Google's and Outlook's CSV exports, any CSV with a column of numbers, with or without a header.
+
+Columns are known by their header, in English, German, French and Spanish. RFC 4180 quoting; the separator
+is a comma, semicolon, tab or bar.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from contactsync.contacts.book import MAX_ROW_LINES, Entry, Number, Problem
+from contactsync.contacts.plain import looks_like_number
+
+_SEPARATORS = ",;\t|"
+
+# Whole headers, lower case.
+_FULL_NAME = {
+    "name", "full name", "fullname", "display name", "contact", "contact name", "anzeigename", "nom complet",
+    "nombre completo", "nombre y apellidos",
+}  # fmt: skip
+_GIVEN_NAME = {"first name", "firstname", "given name", "vorname", "prénom", "prenom", "nombre"}
+_MIDDLE_NAME = {"middle name", "additional name", "weitere vornamen", "deuxième prénom", "segundo nombre"}
+_FAMILY_NAME = {
+    *("last name", "lastname", "family name", "surname", "nachname", "familienname"),
+    *("nom", "apellidos", "apellido"),
+}
+_IN_PLACE_OF_NAME = (  # the first column with something in it serves
+    {"file as", "speichern unter"},
+    {"nickname", "spitzname", "surnom", "apodo"},
+    {"company", "organization", "organisation", "organization name", "organization 1 - name"},
+    {"firma", "société", "empresa"},
+    {"e-mail", "email", "e-mail address", "email address", "e-mail 1 - value"},
+    {"e-mail-adresse", "adresse de messagerie"},
+)
+_NUMBER = {"number", "numbers", "nummer", "nummern", "numéro", "numero", "número", "msisdn", "gsm", "msisdns"}
+_PHONE_WORD = re.compile(
+    r"(?<![^\W_])(?:"
+    r"(?:i|mobile|home|work|cell|business|office|other|tele)?phones?(?:number|numbers|no|nr)?|tel|mobile|cell(?:ular)?|"
+    r"\w*(?:telefon|rufnummer|mobilnummer|handy|mobil)(?:nummern?)?|fon|t[ée]l[ée]phones?|tél|portable|"
+    r"tel[ée]fonos?|m[óo]vil|celular|fax|whatsapp|pager"
+    r")(?![^\W_])"
+)
+# About a number, or somebody else's.
+_NOT_A_PHONE = re.compile(r"label|type|typ\b|phonetic|country|extension|carrier|assistant|assistent|provider")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """How a table is laid out: its separator, the columns that matter, and the lines before the first row."""
+
+    separator: str
+    phones: tuple[int, ...]
+    full_name: tuple[int, ...]
+    name_parts: tuple[int, ...]
+    in_place_of_name: tuple[int, ...]
+    skip: int
+    headed: bool
+
+
+def table_of(sample: Sequence[str]) -> Table | None:
+    """The layout of a table that begins with these lines; None if they are no table with numbers.
+
+    A table without a column of numbers but with names has no `phones`.
+    """
+    lines = list(sample)
+    skip = 0
+    # Excel's `sep=;`, and comments
+    while lines and (not lines[0].strip() or lines[0].lower().startswith(("sep=", "#"))):
+        del lines[0]
+        skip += 1
+    if not lines:
+        return None
+    found: list[Table] = []
+    for separator in _SEPARATORS:
+        header = _split(lines[0], separator)
+        found.append(_by_header(header, separator, skip + 1))
+        if len(header) > 1:
+            rows = [_split(line, separator) for line in lines if line.strip()]
+            found.append(_by_content(rows, separator, skip))
+    # A header is worth more than a guess, and the separator that finds more columns is the right one.
+    with_phones = [table for table in found if table.phones]
+    headed = [table for table in with_phones if table.headed]
+    if headed or with_phones:
+        return max(headed or with_phones, key=lambda t: len(t.phones) + len(t.full_name) + len(t.name_parts))
+    named = [table for table in found if table.headed and len(table.full_name) + len(table.name_parts) > 0]
+    return named[0] if named else None
+
+
+def read_table(lines: Iterable[str], table: Table) -> Iterator[Entry | Problem]:
+    """The rows of a table after its header."""
+    for line, row in _rows(list(lines), table):
+        place = f"line {line}"
+        if row is None:
+            yield Problem(place, "a quotation mark is never closed, or a field too long", "export it again")
+        elif any(cell.strip() for cell in row):
+            cells = [row[i] for i in table.phones if i < len(row)]
+            numbers = tuple(Number(text, place) for cell in cells for text in _numbers(cell))
+            yield Entry(_name(row, table), numbers, place)
+
+
+def _split(line: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return []
+
+
+def _by_header(header: Sequence[str], separator: str, skip: int) -> Table:
+    names = [re.sub(r"[\s_]+", " ", cell).strip(" '\"").lower() for cell in header]
+
+    def columns(known: set[str]) -> tuple[int, ...]:
+        return tuple(i for i, name in enumerate(names) if name in known)
+
+    phones = tuple(
+        i
+        for i, name in enumerate(names)
+        if name in _NUMBER or (_PHONE_WORD.search(name) and not _NOT_A_PHONE.search(name))
+    )
+    parts = columns(_GIVEN_NAME) + columns(_MIDDLE_NAME) + columns(_FAMILY_NAME)
+    others = tuple(i for known in _IN_PLACE_OF_NAME for i in columns(known))
+    return Table(separator, phones, columns(_FULL_NAME), parts, others, skip, headed=True)
+
+
+def _by_content(rows: Sequence[Sequence[str]], separator: str, skip: int) -> Table:
+    """A table without header: columns in which most cells look like numbers; the first other one names."""
+    phones: list[int] = []
+    names: list[int] = []
+    for i in range(max(map(len, rows))):
+        cells = [row[i].strip() for row in rows if i < len(row) and row[i].strip()]
+        if cells and 2 * sum(any(map(looks_like_number, _numbers(cell))) for cell in cells) > len(cells):
+            phones.append(i)
+        elif any(any(map(str.isalpha, cell)) for cell in cells):
+            names.append(i)
+    return Table(separator, tuple(phones), tuple(names[:1]), (), (), skip, headed=False)
+
+
+_END = "\x1e"  # fed after the last line: a row that has it and more is one whose quote is still open
+
+
+def _rows(lines: Sequence[str], table: Table) -> Iterator[tuple[int, list[str] | None]]:
+    """Rows with the number of the line on which each begins; None is a row that cannot be read.
+
+    A quote that is never closed would take the rest of the file into one field: such a row is given up after
+    MAX_ROW_LINES, and reading goes on with the line after its first.
+    """
+    start = table.skip
+    while start < len(lines):
+        row_start = start
+
+        def feed(first: int) -> Iterator[str]:
+            for i in range(first, len(lines)):
+                if i - row_start > MAX_ROW_LINES:  # noqa: B023 - it is to see how far the reader is
+                    raise csv.Error
+                yield lines[i] + "\n"
+            yield _END
+
+        reader = csv.reader(feed(start), delimiter=table.separator)
+        with contextlib.suppress(csv.Error):
+            for row in reader:
+                if row == [_END]:
+                    return
+                if row and row[-1].endswith(_END):
+                    break
+                yield row_start + 1, row
+                row_start = start + reader.line_num
+        yield row_start + 1, None
+        start = row_start + 1
+
+
+_PROTECTED = re.compile(r"=\"(.*)\"|'(.*)")  # how spreadsheets keep a number from being computed with
+
+
+def _numbers(cell: str) -> list[str]:
+    """The numbers of one cell: Google joins several by ` ::: `."""
+    parts = (part.strip() for part in re.split(r":::|[\r\n]+", cell))
+    bare = (match[1] or match[2] or "" if (match := _PROTECTED.fullmatch(part)) else part for part in parts)
+    return [part for part in bare if part.strip()]
+
+
+def _name(row: Sequence[str], table: Table) -> str:
+    def cells(columns: tuple[int, ...]) -> list[str]:
+        return [row[i].strip() for i in columns if i < len(row) and row[i].strip()]
+
+    full = cells(table.full_name)
+    if full:
+        return full[0]
+    return " ".join(cells(table.name_parts)) or next(iter(cells(table.in_place_of_name)), "")

@@ -1,0 +1,237 @@
+"""vCard 2.1, 3.0 (RFC 2426) and 4.0 (RFC 6350), as programs really write them.
+
+A tolerant reader of what a sync needs: a name and numbers. Everything else of a card, photos above all, is
+passed over without being kept. What cannot be read costs the number or the card in which it stands.
+"""
+
+from __future__ import annotations
+
+import binascii
+import codecs
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from contactsync.contacts.book import MAX_LINE, MAX_NESTED, MAX_NUMBERS, Entry, Number, Problem
+from contactsync.contacts.text import byte_lines, decode
+
+# The properties that matter; a group (`item1.`) may stand before each.
+_NEEDED = re.compile(
+    rb"[ \t]*(?:[A-Za-z0-9_-]+\.)?"
+    rb"(BEGIN|END|VERSION|FN|N|NICKNAME|ORG|EMAIL|TEL|AGENT|KIND|X-ADDRESSBOOKSERVER-KIND)[ \t]*(?=[;:])",
+    re.IGNORECASE,
+)
+_PROPERTY = re.compile(
+    rb"[^:;]*?((?:;(?:[^\":;]|\"[^\"]*\")*)*):(.*)",  # name; parameters, a quoted one may hold : and ;  value
+    re.DOTALL,
+)
+_MARKER = re.compile(rb"[ \t]*(?:BEGIN|END)[ \t]*:[ \t]*VCARD[ \t]*", re.IGNORECASE)
+_MAX_KEPT = 4 * MAX_NUMBERS  # properties kept of one card
+
+# Python's codecs know more than text (rot13, idna); these are charsets that address books were written in.
+_CHARSETS = re.compile(
+    r"ascii|utf-(?:8|16|16-[bl]e)|iso8859-\d+|cp\d+|koi8-[ru]|shift_jis\w*|euc_\w+|iso2022_jp\w*|gb\w+|big5\w*|hz|"
+    r"mac-\w+|tis-620"
+)
+
+
+@dataclass(slots=True)
+class _Line:
+    """One unfolded line that matters: `content` has a newline where it was folded."""
+
+    number: int
+    name: str
+    chunks: list[bytes]
+    size: int
+    quoted_printable: bool
+
+    @property
+    def content(self) -> bytes:
+        return b"".join(self.chunks)
+
+
+@dataclass(slots=True)
+class _Card:
+    number: int
+    line: int
+    lines: list[_Line] = field(default_factory=list)
+    dropped: int = 0
+
+    @property
+    def place(self) -> str:
+        return f"card {self.number}, line {self.line}"
+
+
+def read_vcards(data: bytes) -> Iterator[Entry | Problem]:
+    """The cards of a file in an ASCII superset (`to_ascii_superset`), in the order in which they end."""
+    open_cards: list[_Card] = []
+    count = 0
+    after_agent = False  # the last line was an AGENT that announces a card of its own
+    for line in _needed_lines(data):
+        marker = line.name in {"BEGIN", "END"} and _MARKER.fullmatch(line.content) is not None
+        if marker and line.name == "BEGIN":
+            if open_cards and not (after_agent and len(open_cards) < MAX_NESTED):
+                yield from (_cut_off(card) for card in open_cards)
+                open_cards.clear()
+            count += 1
+            open_cards.append(_Card(count, line.number))
+        elif marker and open_cards:
+            yield from _card(open_cards.pop())
+        elif marker:
+            yield Problem(f"line {line.number}", "an end of a card without its beginning", "export it again")
+        elif open_cards:
+            card = open_cards[-1]
+            if len(card.lines) < _MAX_KEPT:
+                card.lines.append(line)
+            else:
+                card.dropped += 1
+        after_agent = False
+        if line.name == "AGENT" and open_cards:
+            value = line.content.partition(b":")[2].strip()
+            after_agent = not value
+            if _MARKER.fullmatch(value) and len(open_cards) < MAX_NESTED:  # AGENT:BEGIN:VCARD in one line
+                count += 1
+                open_cards.append(_Card(count, line.number))
+    yield from (_cut_off(card) for card in open_cards)
+
+
+def _cut_off(card: _Card) -> Problem:
+    return Problem(card.place, "the card is cut off: it has no END:VCARD", "export or download it again")
+
+
+def _needed_lines(data: bytes) -> Iterator[_Line]:
+    """Unfolded lines of the properties that matter.
+
+    A line that begins with white space continues the one before; so does the line after a soft break (`=` at
+    the end) in quoted-printable. Both hold for lines that are passed over as well, so that nothing inside a
+    note or a photo is taken for a property.
+    """
+    current: _Line | None = None
+    soft = skipped_is_quoted = False
+    for number, physical in enumerate(byte_lines(data), 1):
+        starts = _MARKER.fullmatch(physical) is not None
+        if soft and not starts:
+            soft = physical.endswith(b"=")
+            _extend(current, physical[:-1] if soft else physical)
+            continue
+        soft = False
+        if not physical:  # some writers end each line twice
+            continue
+        if physical[:1] in {b" ", b"\t"} and not starts:
+            quoted = current.quoted_printable if current else skipped_is_quoted
+            soft = quoted and physical.endswith(b"=")
+            _extend(current, b"\n" + (physical[:-1] if soft else physical))
+            continue
+        if current is not None:
+            yield current
+            current = None
+        match = _NEEDED.match(physical)
+        skipped_is_quoted = b"quoted-printable" in physical[:MAX_LINE].partition(b":")[0].lower()
+        soft = skipped_is_quoted and physical.endswith(b"=")
+        if match is not None:
+            name = match.group(1).decode("ascii").upper()
+            current = _Line(number, name, [], 0, skipped_is_quoted)
+            _extend(current, physical[:-1] if soft else physical)
+    if current is not None:
+        yield current
+
+
+def _extend(line: _Line | None, chunk: bytes) -> None:
+    """Add to a line that matters, up to one byte more than it may have (so that the excess shows)."""
+    if line is not None and line.size <= MAX_LINE:
+        line.chunks.append(chunk[: MAX_LINE + 1 - line.size])
+        line.size += len(line.chunks[-1])
+
+
+def _card(card: _Card) -> Iterator[Entry | Problem]:
+    """One whole card: an entry, and what could not be read of it. Groups are no contacts."""
+    values: dict[str, list[str]] = {}
+    numbers: list[Number] = []
+    old_folding = any(x.name == "VERSION" and x.content.rstrip().endswith(b"2.1") for x in card.lines)
+    for line in card.lines:
+        place = f"card {card.number}, line {line.number}"
+        if line.size > MAX_LINE:
+            yield Problem(place, f"a {line.name} line of more than {MAX_LINE >> 10} KiB", "shorten it")
+            continue
+        text = _value(line, old_folding=old_folding)
+        if line.name == "TEL":
+            text = _unescape(text).strip().strip('"')
+            if text:
+                numbers.append(Number(text, place))
+        elif text.strip():
+            values.setdefault(line.name, []).append(text)
+    if card.dropped:
+        yield Problem(card.place, "too many properties in one card", f"a card may have {_MAX_KEPT:,}")
+    kinds = values.get("KIND", []) + values.get("X-ADDRESSBOOKSERVER-KIND", [])
+    if any(kind.strip().lower() == "group" for kind in kinds):
+        return
+    name = _name(values)
+    if name or numbers:
+        yield Entry(name, tuple(numbers), card.place)
+    else:
+        yield Problem(card.place, "the card is empty")
+
+
+def _name(values: dict[str, list[str]]) -> str:
+    """FN, else what the card has in its place."""
+    for text in values.get("FN", []):
+        if _unescape(text).strip():
+            return _unescape(text)
+    for text in values.get("N", []):
+        family, given, more, before, after, *_rest = [*_components(text), "", "", "", "", ""]
+        name = " ".join(part for part in (before, given, more, family, after) if part)
+        if name:
+            return name
+    for property_name in ("NICKNAME", "ORG", "EMAIL"):
+        for text in values.get(property_name, []):
+            name = ", ".join(part for part in _components(text) if part)
+            if name:
+                return name
+    return ""
+
+
+def _value(line: _Line, *, old_folding: bool) -> str:
+    """The decoded value of a line, its escapes still in it."""
+    content = line.content
+    # vCard 2.1 folds before white space that belongs to the text; later ones put one sign of it in between.
+    content = content.replace(b"\n", b"") if old_folding else re.sub(rb"\n[ \t]", b"", content)
+    match = _PROPERTY.match(content)
+    if match is not None:
+        parameters, value = match.groups()
+    else:  # a quote that is never closed
+        parameters, _, value = content.partition(b":")
+    if line.quoted_printable or b"quoted-printable" in parameters.lower():
+        value = binascii.a2b_qp(value)
+    charset = re.search(rb";\s*charset\s*=\s*\"?([A-Za-z0-9_.:-]+)", parameters, re.IGNORECASE)
+    if charset is not None:
+        try:
+            codec = codecs.lookup(charset.group(1).decode("ascii")).name
+            if _CHARSETS.fullmatch(codec):
+                return value.decode(codec)
+        except (LookupError, ValueError):  # none of that name, or the text is not in it: as if unnamed
+            pass
+    return decode(value)
+
+
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_COMPONENT = re.compile(r"(?:[^\\;]|\\.|\\\Z)*", re.DOTALL)
+
+
+def _unescape(text: str) -> str:
+    r"""`\n` is a line break; a backslash before anything else only protects it."""
+    if "\\" not in text:
+        return text
+    return _ESCAPED.sub(lambda m: "\n" if m.group(1) in "nN" else m.group(1), text)
+
+
+def _components(text: str) -> list[str]:
+    """The parts between semicolons that are not escaped."""
+    parts = []
+    position = 0
+    while True:
+        match = _COMPONENT.match(text, position)
+        assert match is not None, "the pattern matches an empty component"
+        parts.append(_unescape(match.group()).strip())
+        position = match.end() + 1
+        if position > len(text):
+            return parts

@@ -1,0 +1,182 @@
+"""The vCard reader: three versions, and what programs make of them."""
+
+import pytest
+
+from contactsync.contacts.book import MAX_LINE, MAX_NESTED, Entry, Problem
+from contactsync.contacts.vcard import read_vcards
+
+
+def cards(text):
+    data = text if isinstance(text, bytes) else text.encode()
+    return [
+        (found.name, [number.text for number in found.numbers])
+        for found in read_vcards(data)
+        if isinstance(found, Entry)
+    ]
+
+
+def problems(text):
+    data = text if isinstance(text, bytes) else text.encode()
+    return [found for found in read_vcards(data) if isinstance(found, Problem)]
+
+
+def card(*lines, end="\r\n"):
+    return end.join(["BEGIN:VCARD", *lines, "END:VCARD", ""])
+
+
+@pytest.mark.parametrize(
+    ("lines", "number"),
+    [
+        (["VERSION:2.1", "TEL;HOME;VOICE:+49 30 1"], "+49 30 1"),
+        (["VERSION:2.1", "TEL;CELL;PREF;ENCODING=QUOTED-PRINTABLE:=2B49=2030 1"], "+49 30 1"),
+        (["VERSION:2.1", "TEL;CELL;QUOTED-PRINTABLE:=2B49=", "=2030 1"], "+49 30 1"),
+        (["VERSION:3.0", "TEL;TYPE=HOME,VOICE:+49 30 1"], "+49 30 1"),
+        (["VERSION:3.0", "TEL;TYPE=HOME;type=pref:+49 3", " 0 1"], "+49 30 1"),
+        (["VERSION:3.0", "TEL;TYPE=HO", " ME:+49", "\t 30 1"], "+49 30 1"),
+        (["VERSION:3.0", "item1.TEL:+49 30 1", "item1.X-ABLabel:_$!<HomePage>!$_"], "+49 30 1"),
+        (["VERSION:3.0", "tel;type=cell:+49 30 1"], "+49 30 1"),
+        (["VERSION:3.0", 'TEL;X-LABEL="a:b;c":+49 30 1'], "+49 30 1"),
+        (["VERSION:3.0", 'TEL;X-LABEL="never closed:+49 30 1'], "+49 30 1"),
+        (["VERSION:4.0", "TEL;VALUE=uri;TYPE=cell:tel:+49-30-1;ext=5"], "tel:+49-30-1;ext=5"),
+        (["VERSION:4.0", 'TEL;VALUE=uri;TYPE="voice,home":tel:+49-30-1'], "tel:+49-30-1"),
+        (["VERSION:4.0", r"TEL;VALUE=uri:tel:301\;phone-context=+49"], "tel:301;phone-context=+49"),
+        (["VERSION:3.0", r"TEL:+49 30 1\,\,5"], "+49 30 1,,5"),
+        (["TEL:+49 30 1"], "+49 30 1"),
+        (["VERSION:3.0", "TEL : +49 30 1 "], "+49 30 1"),
+    ],
+)
+def test_a_number_in_every_dress(lines, number):
+    assert cards(card("FN:Ada", *lines)) == [("Ada", [number])]
+
+
+@pytest.mark.parametrize(
+    ("lines", "name"),
+    [
+        (["FN:Ada Lovelace"], "Ada Lovelace"),
+        (["FN:", "N:Lovelace;Ada;King;Lady;FRS"], "Lady Ada King Lovelace FRS"),
+        (["N:Lovelace;Ada"], "Ada Lovelace"),
+        ([r"N:Love\;lace;Ada;;;"], "Ada Love;lace"),
+        (["N:;;;;", "ORG:Analytical Engines;Mills"], "Analytical Engines, Mills"),
+        (["NICKNAME:Ada"], "Ada"),
+        (["EMAIL;TYPE=INTERNET:ada@example.org"], "ada@example.org"),
+        (["item2.FN:Ada"], "Ada"),
+        ([r"FN:Ada\, Countess \\ of"], "Ada, Countess \\ of"),
+        (["VERSION:2.1", "FN;CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE:J=C3=B6rg"], "Jörg"),
+        (["VERSION:2.1", "FN;CHARSET=ISO-8859-1;ENCODING=QUOTED-PRINTABLE:J=F6rg"], "Jörg"),
+        (["VERSION:2.1", "FN;ENCODING=QUOTED-PRINTABLE:J=F6rg=", " Meier"], "Jörg Meier"),
+        (["VERSION:2.1", "FN;CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE:J=C3=", "=B6rg"], "Jörg"),
+        (["VERSION:2.1", "FN;CHARSET=X-KLINGON:Jörg"], "Jörg"),
+        (["VERSION:2.1", "FN;CHARSET=rot13:Jörg"], "Jörg"),
+        (["VERSION:2.1", "FN;CHARSET=us-ascii:Jörg"], "Jörg"),
+        (["VERSION:2.1", "FN:Ada", "  Lovelace"], "Ada  Lovelace"),
+        (["VERSION:3.0", "FN:Ada", "  Lovelace"], "Ada Lovelace"),
+        ([r"FN:Ada\nLovelace"], "Ada\nLovelace"),
+        (["FN:Ada\\"], "Ada\\"),
+    ],
+)
+def test_a_name_or_what_stands_for_it(lines, name):
+    assert cards(card(*lines, "TEL:1")) == [(name, ["1"])]
+
+
+def test_a_shift_jis_name():
+    data = b"BEGIN:VCARD\r\nFN;CHARSET=SHIFT_JIS:" + "山田".encode("shift_jis") + b"\r\nTEL:1\r\nEND:VCARD"
+    assert cards(data) == [("山田", ["1"])]
+
+
+def test_windows_1252_without_a_word():
+    assert cards("BEGIN:VCARD\r\nFN:Jörg\r\nTEL:1\r\nEND:VCARD".encode("cp1252")) == [("Jörg", ["1"])]
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r", "\r\r\n", "\n\n"])
+def test_line_ends(end):
+    text = card("VERSION:3.0", "FN:Ada", " Lovelace", "TEL:1", end=end)
+    assert cards(text + text) == [("AdaLovelace", ["1"])] * 2
+
+
+def test_a_nested_agent_is_a_contact_of_its_own_and_gives_nothing_to_the_outer_one():
+    agent = ["AGENT:", *card("FN:Agent", "TEL:2", end="\n").split("\n")]
+    assert cards(card("FN:Boss", *agent, "TEL:1", end="\n")) == [("Agent", ["2"]), ("Boss", ["1"])]
+    one_line = ["AGENT:BEGIN:VCARD", "FN:Agent", "TEL:2", "END:VCARD"]
+    assert cards(card("FN:Boss", *one_line, "TEL:1")) == [("Agent", ["2"]), ("Boss", ["1"])]
+    inline = r"AGENT:BEGIN:VCARD\nFN:Agent\nTEL:2\nEND:VCARD\n"
+    assert cards(card("FN:Boss", inline, "TEL:1")) == [("Boss", ["1"])]
+
+
+def test_nesting_has_an_end():
+    deep = "BEGIN:VCARD\nFN:x\nTEL:1\nAGENT:\n" * (MAX_NESTED + 1) + "END:VCARD\n" * (MAX_NESTED + 1)
+    assert len(cards(deep)) == 1
+    assert {p.reason for p in problems(deep)} == {
+        "the card is cut off: it has no END:VCARD",
+        "an end of a card without its beginning",
+    }
+
+
+PHOTO = "/9j/4AAQSkZJRgABAQEAYABgAAD/2wBDAAIBAQIBAQICAgICAgICAwUDAwMDAwYEBAMFBwYHBwcG"
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [
+        ["PHOTO;ENCODING=b;TYPE=JPEG:" + PHOTO, " " + PHOTO, " " + PHOTO],
+        ["PHOTO;ENCODING=BASE64;JPEG:", PHOTO, PHOTO, ""],  # not folded
+        ["PHOTO;ENCODING=b;TYPE=JPEG:!!!! not base64 ====", " %%%"],
+        ["PHOTO;ENCODING=BASE64:" + PHOTO * 4000],
+        ["PHOTO;VALUE=uri:https://example.org/a.jpg"],
+        ["PHOTO:data:image/jpeg;base64," + PHOTO],
+    ],
+)
+def test_photos_pass_by(photo):
+    assert cards(card("FN:Ada", *photo, "TEL:1")) == [("Ada", ["1"])]
+
+
+def test_nothing_inside_a_note_is_a_property():
+    note = ["NOTE;ENCODING=QUOTED-PRINTABLE:a=0D=0A=", "TEL:2=0D=0A=", "TEL:3", "NOTE:b", " TEL:4"]
+    assert cards(card("VERSION:2.1", "FN:Ada", *note, "TEL:1")) == [("Ada", ["1"])]
+
+
+def test_a_stray_soft_break_does_not_eat_the_end_of_the_card():
+    text = card("FN:Ada", "TEL:1", "NOTE;ENCODING=QUOTED-PRINTABLE:a=") + card("FN:Bob", "TEL:2")
+    assert cards(text) == [("Ada", ["1"]), ("Bob", ["2"])]
+
+
+def test_a_card_that_is_cut_off_costs_itself():
+    text = card("FN:Ada", "TEL:1") + "BEGIN:VCARD\nFN:Bob\nTEL:2"
+    assert cards(text) == [("Ada", ["1"])]
+    (problem,) = problems(text)
+    assert problem.place == "card 2, line 5"
+    assert problem.reason == "the card is cut off: it has no END:VCARD"
+    middle = "BEGIN:VCARD\nFN:Bob\nTEL:2\n" + card("FN:Ada", "TEL:1")
+    assert cards(middle) == [("Ada", ["1"])]
+    assert [p.place for p in problems(middle)] == ["card 1, line 1"]
+
+
+def test_an_end_without_beginning():
+    text = "FN:Bob\nTEL:2\nEND:VCARD\n" + card("FN:Ada", "TEL:1")
+    assert cards(text) == [("Ada", ["1"])]
+    assert [p.place for p in problems(text)] == ["line 3"]
+
+
+def test_an_empty_card_is_reported_and_a_group_is_no_contact():
+    assert [p.reason for p in problems(card("VERSION:3.0"))] == ["the card is empty"]
+    for kind in ("KIND:group", "X-ADDRESSBOOKSERVER-KIND:group"):
+        assert cards(card("FN:Friends", kind)) == []
+        assert problems(card("FN:Friends", kind)) == []
+
+
+def test_empty_numbers_are_nothing():
+    assert cards(card("FN:Ada", "TEL:", "TEL;CELL: ", "TEL:1")) == [("Ada", ["1"])]
+
+
+def test_a_line_that_is_too_long_costs_that_line():
+    text = card("FN:Ada", "TEL:" + "1" * MAX_LINE, "TEL:1")
+    assert cards(text) == [("Ada", ["1"])]
+    (problem,) = problems(text)
+    assert "64 KiB" in problem.reason
+    folded = card("FN:Ada", "TEL:1", *[" 1"] * MAX_LINE, "TEL:1")
+    assert cards(folded) == [("Ada", ["1"])]
+
+
+def test_too_many_properties():
+    text = card("FN:Ada", *["TEL:1"] * 5000)
+    assert len(cards(text)[0][1]) < 5000
+    assert [p.reason for p in problems(text)] == ["too many properties in one card"]
