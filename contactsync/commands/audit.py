@@ -21,7 +21,7 @@ def vectors(as_json: bool) -> None:
     refused. Each group is named with its count. The first difference ends the run with exit code 1 and a
     message that names group, number and field.
     """
-    from contactsync.audit import vectors as shipped  # noqa: PLC0415 - numba loads here, not for --help
+    from contactsync.audit import vectors as shipped
 
     results = []
     for result in shipped.run():

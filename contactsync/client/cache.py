@@ -1,0 +1,256 @@
+"""What a client remembers between syncs: tokens, what the last sync found, which data files it holds.
+
+One SQLite file per server, 0600, `secure_delete` on. Tokens belong to one epoch of one audience; findings
+outlive an epoch, so that who joined or left is still known after the key has changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contactsync.client.state import damaged
+from contactsync.errors import OurError
+from contactsync.publication.manifest import DataFile
+from contactsync.tokens import TOKEN_BYTES, Tokens
+
+SCHEMA = """
+CREATE TABLE tokens (
+    audience TEXT NOT NULL, epoch INTEGER NOT NULL, identifier BLOB NOT NULL,
+    token BLOB NOT NULL CHECK (length(token) = 10),
+    member INTEGER,  -- 0, 1, or NULL when it was never matched in this epoch
+    edition INTEGER, -- of the partition for which `member` holds
+    PRIMARY KEY (audience, epoch, identifier)
+) WITHOUT ROWID;
+CREATE TABLE findings (
+    audience TEXT NOT NULL, identifier BLOB NOT NULL, member INTEGER NOT NULL,
+    PRIMARY KEY (audience, identifier)
+) WITHOUT ROWID;
+CREATE TABLE holdings (
+    audience TEXT NOT NULL, epoch INTEGER NOT NULL, code TEXT NOT NULL, kind TEXT NOT NULL,
+    record TEXT NOT NULL,
+    PRIMARY KEY (audience, epoch, code, kind)
+) WITHOUT ROWID;
+CREATE TABLE secret (seed BLOB NOT NULL CHECK (length(seed) = 32)); -- picks decoys: the same ones every time
+PRAGMA user_version = 1;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A whole file (base or screen) on the disk, and the deltas held that lead on from its edition."""
+
+    edition: int
+    whole: DataFile
+    deltas: tuple[tuple[int, int, DataFile], ...] = ()
+    """(from edition, to edition, file), each beginning where the one before ended."""
+
+    @property
+    def reached(self) -> int:
+        """The edition that whole file and deltas together give."""
+        return self.deltas[-1][1] if self.deltas else self.edition
+
+    def files(self) -> list[DataFile]:
+        """Every file of it."""
+        return [self.whole, *(file for _, _, file in self.deltas)]
+
+
+class Cache:
+    """The open cache of one server. Raises OurError from every method if the file is damaged."""
+
+    def __init__(self, path: Path, url: str) -> None:
+        self._url = url
+        if not path.exists():
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+        with self._explained():
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute("PRAGMA secure_delete = ON")
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                self._db.executescript(f"BEGIN;{SCHEMA}COMMIT;")
+                self._db.execute("INSERT INTO secret VALUES (?)", [os.urandom(32)])
+            elif version != 1:
+                raise OurError(
+                    f"the state kept for {url} was written by a newer contactsync",
+                    hint="update contactsync, or use another --state",
+                )
+
+    def newest_epoch(self, audience: str) -> int | None:
+        """The newest epoch with tokens of this audience; None if there is none."""
+        with self._explained():
+            query = "SELECT max(epoch) FROM tokens WHERE audience = ?"
+            epoch: int | None = self._db.execute(query, [audience]).fetchone()[0]
+            return epoch
+
+    def tokens(self, audience: str, epoch: int, identifiers: Sequence[bytes]) -> Known:
+        """What is known of these identifiers in this epoch, in their order."""
+        count = len(identifiers)
+        rows = np.zeros((count, TOKEN_BYTES), np.uint8)
+        known = np.zeros(count, np.bool_)
+        member = np.zeros(count, np.bool_)
+        edition = np.full(count, -1, np.int64)
+        query = (
+            "SELECT token, member, edition FROM tokens WHERE audience = ? AND epoch = ? AND identifier = ?"
+        )
+        with self._explained():
+            cursor = self._db.cursor()
+            for index, identifier in enumerate(identifiers):
+                row = cursor.execute(query, (audience, epoch, identifier)).fetchone()
+                if row is not None:
+                    rows[index] = np.frombuffer(row[0], np.uint8)
+                    known[index] = True
+                    if row[1] is not None:
+                        member[index], edition[index] = row[1], row[2]
+        return Known(known, Tokens.from_bytes(rows), member, edition)
+
+    def add_tokens(self, audience: str, epoch: int, identifiers: Iterable[bytes], tokens: Tokens) -> None:
+        """Keep tokens of identifiers; durable when this returns."""
+        rows = tokens.to_bytes()
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO tokens (audience, epoch, identifier, token) VALUES (?, ?, ?, ?)",
+                ((audience, epoch, i, row.tobytes()) for i, row in zip(identifiers, rows, strict=True)),
+            )
+
+    def findings(self, audience: str, identifiers: Sequence[bytes]) -> NDArray[np.int8]:
+        """What the last sync found of each: 1 a member, 0 not, -1 it was not in the book then."""
+        query = "SELECT member FROM findings WHERE audience = ? AND identifier = ?"
+        found = np.full(len(identifiers), -1, np.int8)
+        with self._explained():
+            cursor = self._db.cursor()
+            for index, identifier in enumerate(identifiers):
+                row = cursor.execute(query, (audience, identifier)).fetchone()
+                if row is not None:
+                    found[index] = row[0]
+        return found
+
+    def finish(
+        self,
+        audience: str,
+        epoch: int,
+        identifiers: Sequence[bytes],
+        *,
+        member: NDArray[np.bool_],
+        edition: NDArray[np.int64],
+        holdings: dict[tuple[str, str], Holding],
+    ) -> None:
+        """Write the result of a whole sync at once: findings, match state, holdings; forget older epochs."""
+        flags = member.astype(int).tolist()
+        with self._transaction() as db:
+            db.executemany(
+                "UPDATE tokens SET member = ?, edition = ? "
+                "WHERE audience = ? AND epoch = ? AND identifier = ?",
+                (
+                    (flag, at, audience, epoch, identifier)
+                    for flag, at, identifier in zip(flags, edition.tolist(), identifiers, strict=True)
+                ),
+            )
+            db.executemany(
+                "INSERT OR REPLACE INTO findings VALUES (?, ?, ?)",
+                ((audience, identifier, flag) for identifier, flag in zip(identifiers, flags, strict=True)),
+            )
+            db.execute("DELETE FROM tokens WHERE audience = ? AND epoch <> ?", (audience, epoch))
+            db.execute("DELETE FROM holdings WHERE audience = ?", (audience,))
+            db.executemany(
+                "INSERT INTO holdings VALUES (?, ?, ?, ?, ?)",
+                ((audience, epoch, code, kind, _pack(h)) for (code, kind), h in holdings.items()),
+            )
+
+    def holdings(self, audience: str, epoch: int) -> dict[tuple[str, str], Holding]:
+        """What is held of each (calling code, kind of file)."""
+        query = "SELECT code, kind, record FROM holdings WHERE audience = ? AND epoch = ?"
+        with self._explained():
+            rows = self._db.execute(query, (audience, epoch)).fetchall()
+            return {(code, kind): _unpack(record) for code, kind, record in rows}
+
+    def held_files(self) -> set[str]:
+        """The SHA-256 of every data file that some holding names."""
+        with self._explained():
+            rows = self._db.execute("SELECT record FROM holdings").fetchall()
+            return {file.sha256 for (record,) in rows for file in _unpack(record).files()}
+
+    def decoy_seed(self) -> bytes:
+        """32 bytes that stay the same for the life of this cache."""
+        with self._explained():
+            (seed,) = self._db.execute("SELECT seed FROM secret").fetchone()
+            return bytes(seed)
+
+    def counts(self) -> dict[str, int]:
+        """How many identifiers are cached, and how many of them are members, by audience over all epochs."""
+        with self._explained():
+            (identifiers,) = self._db.execute("SELECT count(DISTINCT identifier) FROM findings").fetchone()
+            (members,) = self._db.execute("SELECT count(*) FROM findings WHERE member = 1").fetchone()
+            (tokens,) = self._db.execute("SELECT count(*) FROM tokens").fetchone()
+        return {"identifiers": identifiers, "matches": members, "tokens": tokens}
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._explained():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}:
+                raise OurError(
+                    f"cannot write the state kept for {self._url}", hint="make room on the disk and try again"
+                ) from error
+            raise damaged(self._url) from error
+        except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
+            raise damaged(self._url) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the cache knows of n identifiers. Where `known` is False, the token is meaningless."""
+
+    known: NDArray[np.bool_]
+    tokens: Tokens
+    member: NDArray[np.bool_]
+    edition: NDArray[np.int64]
+    """The edition for which `member` holds; -1 where it was never matched."""
+
+
+def _pack(holding: Holding) -> str:
+    def file(f: DataFile) -> list[object]:
+        return [f.sha256, f.length, f.xxh3_64]
+
+    deltas = [[start, end, file(f)] for start, end, f in holding.deltas]
+    return json.dumps([holding.edition, file(holding.whole), deltas])
+
+
+def _unpack(record: str) -> Holding:
+    def file(value: list[object]) -> DataFile:
+        sha256, length, xxh3_64 = value
+        assert isinstance(length, int)
+        return DataFile(str(sha256), length, str(xxh3_64))
+
+    edition, whole, deltas = json.loads(record)
+    return Holding(edition, file(whole), tuple((start, end, file(f)) for start, end, f in deltas))

@@ -1,0 +1,147 @@
+"""Data files onto the disk: resumed after a cut, verified before they get their name.
+
+A file is written as `NAME.part` and renamed when its length, xxh3 and SHA-256 are those of the manifest.
+The SHA-256 is what trust rests on; the xxh3 finds a damaged disk or transfer sooner and cheaper.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import urllib3
+import xxhash
+
+from contactsync.client.transport import ATTEMPTS, BACKOFF_SECONDS, CHUNK, Transport
+from contactsync.errors import BadDirectory, BadReply, NetworkError
+from contactsync.publication.manifest import DataFile
+
+Advance = Callable[[int], None]
+"""Called with a number of bytes that were written (negative when a beginning had to be thrown away)."""
+
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
+
+
+def fetch_file(transport: Transport, folder: Path, file: DataFile, advance: Advance = lambda _: None) -> Path:
+    """Have the file in `folder` under its SHA-256, and return its path.
+
+    What an earlier, cut call left behind is continued. Raises NetworkError (what arrived is kept), Refused,
+    BadReply, and BadDirectory when the server's file is not the one of the manifest.
+    """
+    target = folder / file.sha256
+    if is_held(folder, file, thorough=True):
+        advance(file.length)
+        return target
+    part = folder / f"{file.sha256}.part"
+    resumed = part.exists()
+    _fill(transport, part, file, advance)
+    if not _verified(part, file):
+        part.unlink()
+        if resumed:  # perhaps only what an earlier run left was damaged
+            advance(-file.length)
+            return fetch_file(transport, folder, file, advance)
+        raise BadDirectory(
+            f"{transport.base_url} sent a data file that is not the one of the signed manifest",
+            hint="nothing of it was used; tell the operator if it happens again",
+        )
+    part.replace(target)
+    return target
+
+
+def is_held(folder: Path, file: DataFile, *, thorough: bool) -> bool:
+    """Whether a file that was verified before is still there: by its length; thorough, by its xxh3 too."""
+    path = folder / file.sha256
+    try:
+        return path.stat().st_size == file.length and (not thorough or _xxh3(path) == file.xxh3_64)
+    except FileNotFoundError:
+        return False
+
+
+def _fill(transport: Transport, part: Path, file: DataFile, advance: Advance) -> None:
+    """Bring the part to its full length, by as many requests as it takes while each brings something."""
+    handle = os.open(part, os.O_RDWR | os.O_CREAT, 0o600)
+    with os.fdopen(handle, "r+b") as stream:
+        have = stream.seek(0, os.SEEK_END)
+        if have > file.length:
+            have = stream.truncate(0)
+        advance(have)
+        failures = 0
+        while have < file.length:
+            before = have
+            try:
+                have = _request(transport, stream.fileno(), have, file, advance)
+            except BadReply:
+                if have == 0:
+                    raise
+                have = stream.truncate(0)  # ranges cannot be had from this server: ask for the whole
+                advance(-before)
+            except NetworkError:
+                have = os.fstat(stream.fileno()).st_size
+                failures = failures + 1 if have <= before else 0
+                if failures == ATTEMPTS:
+                    raise
+                time.sleep(BACKOFF_SECONDS * failures)
+        os.fsync(stream.fileno())
+
+
+def _request(transport: Transport, handle: int, have: int, file: DataFile, advance: Advance) -> int:
+    """Ask for what is missing after `have` bytes and write it; return the new length."""
+    headers = {"Range": f"bytes={have}-", "If-Range": f'"{file.sha256}"'} if have else {}
+    with transport.get(f"/v1/data/{file.sha256}", headers=headers, authorised=True) as reply:
+        start = _start(reply, file)
+        if start == 0 < have:  # the server ignores Range: begin again rather than fail
+            os.ftruncate(handle, 0)
+            advance(-have)
+            have = 0
+        elif start != have:
+            raise BadReply(
+                f"{transport.base_url} answered a range request with another range", hint="tell the operator"
+            )
+        for piece in transport.chunks(reply, file.length - have):
+            written = 0
+            while written < len(piece):
+                written += os.pwrite(handle, memoryview(piece)[written:], have + written)
+            have += len(piece)
+            advance(len(piece))
+    if have < file.length:
+        raise NetworkError(
+            f"{transport.base_url} stopped in the middle of a file", hint="try again; what arrived is kept"
+        )
+    return have
+
+
+def _start(reply: urllib3.BaseHTTPResponse, file: DataFile) -> int:
+    """The offset at which the reply's body begins. Raises BadDirectory if it is of another length."""
+    length = reply.headers.get("Content-Length")
+    if reply.status == 200:
+        start, total = 0, length
+    else:
+        match = _CONTENT_RANGE.fullmatch(reply.headers.get("Content-Range", ""))
+        if reply.status != 206 or match is None:
+            raise BadReply("the server answered a range request wrongly", hint="tell the operator")
+        start, total = int(match[1]), match[3]
+    if total is not None and total != str(file.length):
+        raise BadDirectory(
+            "the server's data file is not as long as the signed manifest says",
+            hint="nothing of it was used; tell the operator if it happens again",
+        )
+    return start
+
+
+def _verified(path: Path, file: DataFile) -> bool:
+    if _xxh3(path) != file.xxh3_64:
+        return False
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256
+
+
+def _xxh3(path: Path) -> str:
+    digest = xxhash.xxh3_64()
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

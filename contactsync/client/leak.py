@@ -1,0 +1,55 @@
+"""What the server could learn from a sync, in one sentence. The whole table is in docs/threat-model.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """The buckets that were fetched of one partition: `fetched` of `total`, decoys included."""
+
+    code: str
+    fetched: int
+    total: int
+
+    @property
+    def odds(self) -> float:
+        """By how much seeing a bucket fetched multiplies the odds of a guess of a contact in it.
+
+        1 / (1 - (1 - 1/B)^c) for c fetched of B buckets: one over the chance that it is fetched anyway.
+        """
+        return 1 / (1 - (1 - 1 / self.total) ** self.fetched)
+
+
+def sentence(*, points: int, codes: Sequence[str] | None, buckets: Sequence[Buckets] = ()) -> str:
+    """The line that ends every sync.
+
+    `points` were sent for evaluation; `codes` are the calling codes whose files were fetched because of the
+    book (None: all were fetched, or none); `buckets` those of the screen mode.
+    """
+    learnt = [f"looked up {_between(points)}" if points else "asked for updates"]
+    hidden = ["who they are" if points else "whom you know", "who matched"]
+    if codes:
+        learnt.append(f"has contacts in {_codes(codes)}")
+    if buckets:
+        fetched, total = sum(b.fetched for b in buckets), sum(b.total for b in buckets)
+        odds = max(b.odds for b in buckets)
+        where = "" if codes else f" of {_codes([b.code for b in buckets])}"
+        learnt.append(
+            f"fetched {fetched} of {total:,} buckets{where}, decoys included"
+            f" (seeing one multiplies the odds of a guess by up to {odds:.3g})"
+        )
+    if not codes and not buckets:
+        hidden.insert(1, "from which country")
+    return f"the server could learn that this account {', '.join(learnt)}; not {' or '.join(hidden)}"
+
+
+def _between(points: int) -> str:
+    low = 1 if points == 8 else points // 2 + 1
+    return f"{low:,} to {points:,} new numbers"
+
+
+def _codes(codes: Sequence[str]) -> str:
+    return ", ".join(f"+{code}" for code in sorted(codes))

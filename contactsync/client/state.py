@@ -1,0 +1,242 @@
+"""The client's state on disk: one folder for each trusted server, everything 0600 in folders of 0700.
+
+```
+STATE/servers/HOST_PORT-HASH8/
+  server.json     the URL, the fingerprint of the pinned root
+  root.json       the pinned TUF root
+  tuf/            TUF metadata as python-tuf keeps it
+  data/           data files by their SHA-256
+  cache.sqlite    tokens of identifiers, and what the last sync found
+  lock            held while a sync runs
+```
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from contactsync.errors import BadInput, NotTrusted, OurError
+
+OVERWRITE_CHUNK = 1 << 20
+
+
+def canonical_url(url: str) -> str:
+    """The one spelling under which a server is known. Raises BadInput if it is not an HTTP(S) address."""
+    problem = "give an address such as https://contacts.example.org"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise BadInput("the server's address cannot be read", hint=problem) from error
+    extra = parts.query or parts.fragment or "@" in parts.netloc
+    if parts.scheme not in {"http", "https"} or not host or extra:
+        raise BadInput("the server's address is not a plain http or https URL", hint=problem)
+    if not re.fullmatch(r"[0-9A-Za-z._:-]+", host) or not re.fullmatch(r"[0-9A-Za-z._~/-]*", parts.path):
+        raise BadInput("the server's address holds characters that it must not", hint=problem)
+    shown = f"[{host}]" if ":" in host else host
+    if port is not None and port != {"http": 80, "https": 443}[parts.scheme]:
+        shown = f"{shown}:{port}"
+    return f"{parts.scheme}://{shown}{parts.path.rstrip('/')}"
+
+
+def is_in_clear(url: str) -> bool:
+    """Whether the credential would cross a network without TLS: http to anything but this machine."""
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        return False
+    try:
+        return not ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return parts.hostname != "localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """What is kept of one trusted server."""
+
+    folder: Path
+    url: str
+    fingerprint: str
+
+    @property
+    def tuf(self) -> Path:
+        """TUF metadata."""
+        return self.folder / "tuf"
+
+    @property
+    def data(self) -> Path:
+        """Data files, named by their SHA-256."""
+        return self.folder / "data"
+
+    @property
+    def cache(self) -> Path:
+        """The SQLite cache."""
+        return self.folder / "cache.sqlite"
+
+    @property
+    def root(self) -> bytes:
+        """The pinned root, as it was confirmed. Raises OurError if it is not that any more."""
+        try:
+            data = (self.folder / "root.json").read_bytes()
+        except OSError as error:
+            raise damaged(self.url) from error
+        if hashlib.sha256(data).hexdigest() != self.fingerprint:
+            raise damaged(self.url)
+        return data
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the server's state for one process. Raises OurError if another holds it."""
+        return _locked(self.folder, self.url)
+
+
+class State:
+    """The folder of all servers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def servers(self) -> list[ServerState]:
+        """Every trusted server, by URL. Raises OurError if one's record is damaged."""
+        return sorted((self._load(folder) for folder in self.folders()), key=lambda server: server.url)
+
+    def server(self, url: str | None) -> ServerState:
+        """The server of this URL; with None the only one there is.
+
+        Raises NotTrusted if there is none, BadInput if there are several to choose from.
+        """
+        if url is None:
+            servers = self.servers()
+            if not servers:
+                raise NotTrusted("no server is trusted yet", hint="run: contactsync trust URL")
+            if len(servers) > 1:
+                raise BadInput("several servers are trusted", hint="say which one with --server URL")
+            return servers[0]
+        folder = self._folder(canonical_url(url))
+        if not (folder / "server.json").exists():
+            raise NotTrusted(f"{canonical_url(url)} is not trusted yet", hint=f"run: contactsync trust {url}")
+        return self._load(folder)
+
+    def pin(self, url: str, root: bytes) -> ServerState:
+        """Keep a confirmed root; whatever was kept of the server before is gone.
+
+        A server with another root is another server: its keys signed nothing of what is cached.
+        """
+        folder = self._folder(url)
+        if folder.exists():
+            self.forget(folder)
+        private_folder(folder / "tuf")
+        private_folder(folder / "data")
+        fingerprint = hashlib.sha256(root).hexdigest()
+        write_private(folder / "root.json", root)
+        record = {"version": 1, "url": url, "fingerprint": fingerprint}
+        write_private(folder / "server.json", json.dumps(record, indent=1).encode())
+        return ServerState(folder, url, fingerprint)
+
+    def folders(self) -> list[Path]:
+        """The folder of every server, damaged or not."""
+        return sorted(path for path in (self.folder / "servers").glob("*") if path.is_dir())
+
+    def forget(self, folder: Path) -> tuple[int, int]:
+        """Wipe one of the folders; return how many files and bytes. Raises OurError if it is in use."""
+        with _locked(folder, folder.name):
+            return wipe(folder)
+
+    def folder_of(self, url: str) -> Path | None:
+        """The folder of this server, damaged or not; None if there is none."""
+        folder = self._folder(canonical_url(url))
+        return folder if folder.exists() else None
+
+    def _folder(self, url: str) -> Path:
+        name = re.sub(r"[^0-9A-Za-z.-]+", "_", url.partition("://")[2])[:80]
+        return self.folder / "servers" / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+
+    def _load(self, folder: Path) -> ServerState:
+        try:
+            record = json.loads((folder / "server.json").read_bytes())
+            if record["version"] != 1:
+                raise OurError(
+                    f"{folder} was written by a newer contactsync",
+                    hint="update contactsync, or use another --state",
+                )
+            server = ServerState(folder, str(record["url"]), str(record["fingerprint"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise OurError(
+                f"the record of a server in {folder} is damaged",
+                hint="remove that folder and trust the server again",
+            ) from error
+        if self._folder(server.url) != folder:
+            raise OurError(f"{folder} belongs to another server", hint="remove it and trust the server again")
+        return server
+
+
+@contextmanager
+def _locked(folder: Path, name: str) -> Iterator[None]:
+    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OurError(
+                f"another contactsync works with the state of {name}",
+                hint="wait until it is done, or use another --state",
+            ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def damaged(url: str) -> OurError:
+    """The error for a state that cannot be used any more."""
+    return OurError(
+        f"the state kept for {url} is damaged",
+        hint=f"run: contactsync forget --server {url}; then trust the server again",
+    )
+
+
+def private_folder(path: Path) -> None:
+    """Make a folder of mode 0700, and those above it that are missing."""
+    for folder in reversed([path, *path.parents]):
+        if not folder.exists():
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file of mode 0600 at once: it is there whole or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def wipe(folder: Path) -> tuple[int, int]:
+    """Overwrite every file below a folder with zeros, then remove all; return how many files and bytes."""
+    files = size = 0
+    for path in folder.rglob("*"):
+        if path.is_symlink() or not path.is_file():
+            continue
+        length = path.stat().st_size
+        with path.open("r+b", buffering=0) as file:
+            for offset in range(0, length, OVERWRITE_CHUNK):
+                file.write(bytes(min(OVERWRITE_CHUNK, length - offset)))
+            os.fsync(file.fileno())
+        files += 1
+        size += length
+    shutil.rmtree(folder)
+    return files, size

@@ -1,0 +1,333 @@
+"""A sync: verified manifest, hidden questions, verified answers, verified files, a match on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contactsync.client.batches import batches, padded
+from contactsync.client.cache import Cache, Known
+from contactsync.client.download import fetch_file, is_held
+from contactsync.client.leak import sentence
+from contactsync.client.matching import match_partition
+from contactsync.client.plan import Partitions, Plan, Privacy, make_plan
+from contactsync.client.state import ServerState
+from contactsync.client.transport import MetadataFetcher, Transport
+from contactsync.contacts import AddressBook
+from contactsync.directory import false_positive_rate
+from contactsync.errors import BadProof, BadReply, ChoiceNeeded, Refused
+from contactsync.identifiers import PROFILE, calling_code
+from contactsync.publication.follower import Follower
+from contactsync.publication.manifest import Manifest
+from contactsync.tokens import Tokens
+from contactsync.voprf.client import blind, finalize
+from contactsync.voprf.suite import NE, PROOF_BYTES
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to sync. `max_download` is in octets."""
+
+    audience: str = "people"
+    privacy: Privacy = "download"
+    partitions: Partitions = "all"
+    max_download: int = 1 << 30
+    decoys: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A contact found to be a member, by one of its identifiers."""
+
+    name: str
+    identifier: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a sync found and what it cost.
+
+    `evaluated` counts the points sent, padding included. `joined` and `left` are contacts that the sync
+    before knew too, and found otherwise. `false_positive_rate` is the chance that a contact who is no
+    member is reported as one.
+    """
+
+    matches: list[Match]
+    joined: list[Match]
+    left: list[Match]
+    identifiers: int
+    new_identifiers: int
+    evaluated: int
+    audience: str
+    epoch: int
+    edition: int
+    privacy: Privacy
+    partitions: Partitions
+    members: int
+    false_positive_rate: float
+    downloaded: int
+    leak: str
+
+
+def sync(
+    server: ServerState,
+    book: AddressBook,
+    transport: Transport,
+    options: Options,
+    progress: Progress = lambda _stage, _done, _total: None,
+) -> Report:
+    """Find out which contacts of the book are members.
+
+    Whatever is learnt on the way and stays true (tokens, whole files, halves of files) is kept when it fails.
+    Raises anything of the error tree; the state stays usable.
+    """
+    with server.lock(), Cache(server.cache, server.url) as cache:
+        identifiers = book.identifiers
+        run = _Run(server, cache, transport, options=options, progress=progress, identifiers=identifiers)
+        manifest = run.follow()
+        try:
+            return run.once(manifest, book)
+        except (Refused, BadProof) as error:
+            if isinstance(error, Refused) and error.kind not in {"epoch-changed", "not-found"}:
+                raise
+            # A publish in between explains this. If it was none, the error stands.
+            newer = run.follow()
+            if newer == manifest:
+                raise
+            return run.once(newer, book)
+
+
+def new_identifiers(server: ServerState, book: AddressBook, audience: str) -> int:
+    """How many identifiers of the book are not in the newest epoch of the cache. No network."""
+    identifiers = book.identifiers
+    with Cache(server.cache, server.url) as cache:
+        epoch = cache.newest_epoch(audience)
+        known = cache.tokens(audience, epoch, identifiers).known if epoch else np.zeros(0, np.bool_)
+    return len(identifiers) - int(known.sum())
+
+
+class _Run:
+    """One sync of one set of identifiers."""
+
+    def __init__(
+        self,
+        server: ServerState,
+        cache: Cache,
+        transport: Transport,
+        *,
+        options: Options,
+        progress: Progress,
+        identifiers: list[bytes],
+    ) -> None:
+        self.server = server
+        self.cache = cache
+        self.transport = transport
+        self.options = options
+        self.progress = progress
+        self.identifiers = identifiers
+        self.codes = np.array([calling_code(identifier) for identifier in identifiers], dtype=np.str_)
+        self.evaluated = 0
+        self.largest_round = 0
+        self.downloaded = 0
+
+    def follow(self) -> Manifest:
+        """The current manifest, verified from the pinned root downwards."""
+        fetcher = MetadataFetcher(self.transport)
+        self.progress("metadata", 0, 0)
+        follower = Follower(self.server.tuf, self.transport.base_url, fetcher, self.server.root)
+        manifest = follower.manifest(self.options.audience)
+        if manifest.normalisation != PROFILE:
+            raise BadReply(
+                f"the server publishes under normalisation profile {manifest.normalisation}, "
+                f"this program knows profile {PROFILE}",
+                hint="update contactsync (or ask the operator to update the server)",
+            )
+        return manifest
+
+    def once(self, manifest: Manifest, book: AddressBook) -> Report:
+        """The sync against one manifest."""
+        known = self._known(manifest)
+        plan = self._plan(manifest, known)
+        new = np.flatnonzero(~known.known)
+        if new.size:
+            self._evaluate(manifest, [self.identifiers[i] for i in new])
+            known = self._known(manifest)
+        self._download(plan)
+        member, edition = self._match(manifest, plan, known)
+        before = self.cache.findings(self.options.audience, self.identifiers)
+        self._finish(manifest, plan, member, edition)
+        return Report(
+            matches=self._matches(book, member),
+            joined=self._matches(book, member & (before == 0)),
+            left=self._matches(book, ~member & (before == 1)),
+            identifiers=len(self.identifiers),
+            new_identifiers=int(new.size),
+            evaluated=self.evaluated,
+            audience=manifest.audience,
+            epoch=manifest.epoch,
+            edition=manifest.edition,
+            privacy=self.options.privacy,
+            partitions=self.options.partitions,
+            members=manifest.count,
+            false_positive_rate=_false_positives(manifest, self.codes),
+            downloaded=self.downloaded,
+            leak=sentence(
+                points=self.largest_round,
+                codes=plan.fetched_codes if self.options.partitions == "mine" else None,
+            ),
+        )
+
+    def _known(self, manifest: Manifest) -> Known:
+        return self.cache.tokens(manifest.audience, manifest.epoch, self.identifiers)
+
+    def _plan(self, manifest: Manifest, known: Known) -> Plan:
+        """Plan the download; stop if it is larger than allowed."""
+        wanted = {
+            code
+            for code, edition in set(zip(self.codes.tolist(), known.edition.tolist(), strict=True))
+            if code in manifest.partitions and edition != manifest.partitions[code].edition
+        }
+        holdings = {
+            key: holding
+            for key, holding in self.cache.holdings(manifest.audience, manifest.epoch).items()
+            if all(is_held(self.server.data, file, thorough=key[0] in wanted) for file in holding.files())
+        }
+        limit = self.options.max_download
+
+        def plan(privacy: Privacy, partitions: Partitions) -> Plan:
+            return make_plan(
+                manifest,
+                holdings,
+                wanted,
+                privacy=privacy,
+                partitions=partitions,
+                decoys=self.options.decoys,
+            )
+
+        chosen = plan(self.options.privacy, self.options.partitions)
+        if chosen.cost <= limit:
+            return chosen
+        lines = [f"  --max-download {_megabytes(chosen.cost)}: tells the server nothing more"]
+        choices: list[tuple[Privacy, Partitions, str]] = [
+            ("download", "mine", "tells the server which calling codes are in your address book"),
+            ("screen", "all", "tells the server also the buckets of contacts that pass a Bloom filter"),
+            ("screen", "mine", "tells the server both"),
+        ]
+        for privacy, partitions, price in choices:
+            cost = plan(privacy, partitions).cost
+            if cost < chosen.cost:
+                lines.append(
+                    f"  --privacy {privacy} --partitions {partitions}: about {_megabytes(cost)}; {price}"
+                )
+        raise ChoiceNeeded(
+            f"the download is {_megabytes(chosen.cost)}, more than --max-download {_megabytes(limit)};"
+            " nothing was sent",
+            hint="choose one of\n" + "\n".join(lines),
+        )
+
+    def _evaluate(self, manifest: Manifest, new: list[bytes]) -> None:
+        """Have new identifiers evaluated, batch by batch; a batch is kept as soon as it is proven."""
+        total = padded(len(new))
+        self.largest_round = max(self.largest_round, total)
+        done = 0
+        path = f"/v1/evaluate/{manifest.audience}/{manifest.epoch}"
+        for batch in batches(new):
+            self.progress("evaluating", done, total)
+            blinding = blind(batch.inputs)
+            size = len(batch.inputs) * NE
+            reply = self.transport.post(path, blinding.blinded.tobytes(), reply_length=size + PROOF_BYTES)
+            evaluated = np.frombuffer(reply, np.uint8, size).reshape(-1, NE)
+            # The key is the manifest's. Finalize verifies the proof before it unblinds anything.
+            try:
+                outputs = finalize(blinding, evaluated, reply[size:], manifest.public_key)
+            except BadReply as error:
+                raise BadReply(
+                    f"{self.server.url} sent a malformed evaluation: {error}",
+                    hint="nothing of it was kept; tell the operator if it happens again",
+                ) from error
+            real = np.array(batch.places) >= 0
+            tokens = Tokens.from_outputs(outputs).take(real)
+            chosen = [i for i, keep in zip(batch.inputs, real.tolist(), strict=True) if keep]
+            self.cache.add_tokens(manifest.audience, manifest.epoch, chosen, tokens)
+            done += len(batch.inputs)
+            self.evaluated += len(batch.inputs)
+        self.progress("evaluating", done, total)
+
+    def _download(self, plan: Plan) -> None:
+        """Have every file of the plan on the disk."""
+        files = [file for step in plan.steps for file in step.fetch]
+        total = sum(file.length for file in files)
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            self.progress("downloading", done, total)
+
+        for file in files:
+            fetch_file(self.transport, self.server.data, file, advance)
+        self.downloaded += total
+
+    def _match(
+        self, manifest: Manifest, plan: Plan, known: Known
+    ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Who is a member, and for which edition of its partition that holds (-1: there is no partition)."""
+        member = np.zeros(len(self.identifiers), np.bool_)
+        edition = np.full(len(self.identifiers), -1, np.int64)
+        steps = {step.partition.code: step for step in plan.steps}
+        for code, partition in manifest.partitions.items():
+            mine = np.flatnonzero(self.codes == code)
+            member[mine], edition[mine] = known.member[mine], partition.edition
+            if not (known.edition[mine] == partition.edition).all():
+                tokens = known.tokens.take(mine)
+                member[mine] = match_partition(self.server.data, steps[code], tokens)
+        return member, edition
+
+    def _finish(
+        self, manifest: Manifest, plan: Plan, member: NDArray[np.bool_], edition: NDArray[np.int64]
+    ) -> None:
+        """Keep the result, then remove data files that nothing names any more."""
+        holdings = {
+            key: holding
+            for key, holding in self.cache.holdings(manifest.audience, manifest.epoch).items()
+            if key[0] in manifest.partitions
+        }
+        holdings |= {(step.partition.code, step.kind): step.holding for step in plan.steps}
+        self.cache.finish(
+            manifest.audience,
+            manifest.epoch,
+            self.identifiers,
+            member=member,
+            edition=edition,
+            holdings=holdings,
+        )
+        keep = self.cache.held_files()
+        for path in self.server.data.iterdir():
+            if path.name not in keep:
+                path.unlink()
+
+    def _matches(self, book: AddressBook, chosen: NDArray[np.bool_]) -> list[Match]:
+        """The contacts of the chosen identifiers, in the order of the book."""
+        names = {self.identifiers[i] for i in np.flatnonzero(chosen)}
+        return [
+            Match(contact.name, identifier.decode("ascii"))
+            for contact in book.contacts
+            for identifier in contact.identifiers
+            if identifier in names
+        ]
+
+
+def _false_positives(manifest: Manifest, codes: NDArray[np.str_]) -> float:
+    """The largest chance, over the partitions of the book, that a contact who is no member matches."""
+    used = [manifest.partitions[code] for code in np.unique(codes).tolist() if code in manifest.partitions]
+    return max((false_positive_rate(p.count, p.slot_bits, p.remainder_bits) for p in used), default=0.0)
+
+
+def _megabytes(count: int) -> str:
+    return f"{-(-count // 1_000_000)}M" if count >= 10_000_000 else f"{-(-count // 1000)}k"

@@ -1,0 +1,75 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from contactsync.errors import BadInput
+
+if TYPE_CHECKING:  # numpy and an HTTP library hang on it
+    from contactsync.client.state import State
+
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+CREDENTIAL_LIMIT = 4096
+
+state_option = click.option(
+    "--state",
+    "state_folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="CONTACTSYNC_STATE",
+    metavar="DIR",
+    help="Where trusted servers and tokens are kept (default: the user's state folder; CONTACTSYNC_STATE).",
+)
+
+
+def server_option(purpose: str) -> Callable[..., Any]:
+    """`--server URL`."""
+    return click.option("--server", "url", metavar="URL", help=purpose)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+def open_state(folder: Path | None) -> State:
+    """The state in this folder, or in the user's own."""
+    from contactsync.client.state import State
+
+    if folder is None:
+        import platformdirs
+
+        folder = Path(platformdirs.user_state_dir("contactsync"))
+    return State(folder)
+
+
+def read_credential(path: Path) -> str:
+    """The credential in a file. Raises BadInput; never shows anything of what it read."""
+    hint = "the file holds what `contactsync server accounts add` printed, and nothing else"
+    try:
+        with path.open("rb") as file:
+            data = file.read(CREDENTIAL_LIMIT + 1)
+    except OSError as error:
+        raise BadInput(f"cannot read the credential file {path}: {error.strerror}", hint=hint) from error
+    text = data.decode("ascii", "replace").strip()
+    if not re.fullmatch(r"[!-~]{1,4096}", text):
+        raise BadInput(f"the credential file {path} does not hold one credential", hint=hint)
+    return text
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes: 500000, 20M, 1.5G (powers of ten)."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Parse it, or fail as click does."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?)\s*([KMGT]?)B?", str(value).strip().upper())
+        if match is None:
+            self.fail(f"{value!r} is not a size such as 500000, 20M or 1.5G", param, ctx)
+        return int(float(match[1]) * UNITS[match[2]])

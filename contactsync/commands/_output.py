@@ -1,0 +1,207 @@
+"""What a sync prints: data as a table, JSON, CSV or vCards on stdout; what is for people on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import sys
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from contactsync.client.sync import Match, Report
+    from contactsync.contacts import AddressBook
+
+SHOWN_UNREADABLE = 20
+NAME_WIDTH = 40
+
+
+def as_json(report: Report, book: AddressBook, *, sent: int, received: int) -> str:
+    """The one JSON object of `sync --json`; docs/cli.md has its keys."""
+    return json.dumps(
+        {
+            "matches": _people(report.matches),
+            "joined": _people(report.joined),
+            "left": _people(report.left),
+            "contacts": len(book.contacts),
+            "identifiers": report.identifiers,
+            "unreadable": unreadable(book),
+            "evaluated": report.evaluated,
+            "new_identifiers": report.new_identifiers,
+            "bytes_sent": sent,
+            "bytes_received": received,
+            "audience": report.audience,
+            "epoch": report.epoch,
+            "edition": report.edition,
+            "members": report.members,
+            "privacy": report.privacy,
+            "partitions": report.partitions,
+            "false_positive_rate": report.false_positive_rate,
+            "leak": report.leak,
+        },
+        ensure_ascii=False,
+    )
+
+
+def unreadable(book: AddressBook) -> list[dict[str, str]]:
+    """What could not be read, as JSON."""
+    return [
+        {"file": printable(e.file), "place": printable(e.place), "reason": e.reason} for e in book.unreadable
+    ]
+
+
+def as_csv(matches: Sequence[Match]) -> str:
+    """A header and one row for each match."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", "identifier"])
+    writer.writerows([match.name, match.identifier] for match in matches)
+    return text.getvalue()
+
+
+def as_vcards(matches: Sequence[Match]) -> str:
+    """One vCard 4.0 (RFC 6350) for each matched contact, with the numbers that matched."""
+    cards: dict[str, list[str]] = {}
+    for match in matches:
+        cards.setdefault(match.name, []).append(match.identifier)
+    lines = []
+    for name, identifiers in cards.items():
+        lines += ["BEGIN:VCARD", "VERSION:4.0", f"FN:{_escaped(name)}"]
+        lines += [f"TEL;VALUE=uri:{identifier}" for identifier in identifiers]
+        lines += ["END:VCARD"]
+    return "".join(f"{_folded(line)}\r\n" for line in lines)
+
+
+def as_table(report: Report, book: AddressBook) -> str:
+    """The matches, what they are out of, who joined or left, and what the server could learn."""
+    lines = []
+    if report.matches:
+        width = max(_width(match.name) for match in report.matches)
+        width = max(4, min(width, NAME_WIDTH))
+        lines = [f"{'NAME':<{width}}  NUMBER"]
+        lines += [
+            f"{_cell(match.name, width)}  {match.identifier.removeprefix('tel:')}" for match in report.matches
+        ]
+        lines += [""]
+    matched = len({(m.name, m.identifier) for m in report.matches})
+    asked = _count(report.identifiers, "number", "numbers")
+    people = _count(len(book.contacts), "contact", "contacts")
+    where = f"{report.audience}, epoch {report.epoch}, edition {report.edition}, {report.members:,} members"
+    lines.append(f"{_count(matched, 'match', 'matches')} among {asked} of {people} ({where})")
+    lines += [f"joined since the last sync: {match.name}" for match in report.joined]
+    lines += [f"left since the last sync: {match.name}" for match in report.left]
+    lines += [report.leak]
+    return "\n".join(lines) + "\n"
+
+
+def say_unreadable(book: AddressBook) -> None:
+    """Name on stderr what could not be read; it cost itself only."""
+    for entry in book.unreadable[:SHOWN_UNREADABLE]:
+        hint = f" ({entry.hint})" if entry.hint else ""
+        click.echo(
+            f"skipped: {printable(entry.file)}, {printable(entry.place)}: {entry.reason}{hint}", err=True
+        )
+    if len(book.unreadable) > SHOWN_UNREADABLE:
+        click.echo(f"skipped: and {len(book.unreadable) - SHOWN_UNREADABLE} more (see --json)", err=True)
+
+
+def say_details(report: Report, *, sent: int, received: int) -> None:
+    """What `--verbose` adds, on stderr."""
+    rate = report.false_positive_rate
+    wrong = rate * report.identifiers
+    for line in (
+        f"sent {sent:,} bytes, received {received:,} bytes ({report.downloaded:,} of data files)",
+        f"evaluated {report.evaluated:,} points for {report.new_identifiers:,} new numbers",
+        f"false positives: {rate:.2g} a number, {wrong:.2g} expected in this book",
+    ):
+        click.echo(line, err=True)
+
+
+def write(text: str, path: Path | None) -> None:
+    """Data to stdout, or to a file of mode 0600 that is there whole or not at all."""
+    if path is None:
+        click.echo(text, nl=False)
+        return
+    from contactsync.client.state import write_private
+    from contactsync.errors import BadInput
+
+    try:
+        write_private(path, text.encode())
+    except OSError as error:
+        raise BadInput(f"cannot write {path}: {error.strerror}", hint="choose another --output") from error
+
+
+class ProgressLine(contextlib.AbstractContextManager["ProgressLine"]):
+    """One line on stderr that says what is going on; nothing at all unless stderr is a terminal."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._shown = ""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show the stage, and how far it is if that is known."""
+        if not self._live:
+            return
+        text = f"{stage} {done / total:4.0%} of {total:,}" if total else stage
+        if text != self._shown:
+            self._shown = text
+            click.echo(f"\r\x1b[K{text}", nl=False, err=True)
+
+    def __exit__(self, *_: object) -> None:
+        """Wipe the line."""
+        if self._live and self._shown:
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+
+def printable(text: str) -> str:
+    """Text that cannot move a terminal's cursor."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _people(matches: Sequence[Match]) -> list[dict[str, Any]]:
+    return [{"name": match.name, "identifier": match.identifier} for match in matches]
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal (Unicode Standard Annex #11, as far as a table needs it)."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
+    )
+
+
+def _cell(text: str, width: int) -> str:
+    if _width(text) > width:
+        while _width(text) > width - 1:
+            text = text[:-1]
+        text += "…"
+    return text + " " * (width - _width(text))
+
+
+def _escaped(text: str) -> str:
+    """RFC 6350 §3.4."""
+    for char in "\\,;":
+        text = text.replace(char, "\\" + char)
+    return text.replace("\n", "\\n")
+
+
+def _folded(line: str) -> str:
+    """RFC 6350 §3.2: at most 75 octets a line, never within a character."""
+    pieces, piece, size = [], "", 0
+    for char in line:
+        octets = len(char.encode())
+        if size + octets > 75:
+            pieces.append(piece)
+            piece, size = " ", 1
+        piece += char
+        size += octets
+    return "\r\n".join([*pieces, piece])

@@ -1,0 +1,199 @@
+"""`contactsync sync`: the main job."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from contactsync.commands import _output
+from contactsync.commands._options import (
+    Size,
+    json_option,
+    open_state,
+    read_credential,
+    server_option,
+    state_option,
+)
+from contactsync.errors import BadInput, NotTrusted
+
+if TYPE_CHECKING:
+    from contactsync.client.state import State
+    from contactsync.contacts import AddressBook
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, metavar="FILE…")
+@server_option("The server to ask (may be left out if only one is trusted).")
+@click.option(
+    "--credential-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="CONTACTSYNC_CREDENTIAL_FILE",
+    metavar="FILE",
+    help="File with the credential of your account (CONTACTSYNC_CREDENTIAL_FILE).",
+)
+@click.option("--region", metavar="XX", help="Country of numbers without +, e.g. DE (default: the locale's).")
+@click.option(
+    "--audience",
+    type=click.Choice(["people", "business"]),
+    default="people",
+    show_default=True,
+    help="Whom to look for.",
+)
+@click.option(
+    "--privacy",
+    type=click.Choice(["download", "screen"]),
+    default="download",
+    show_default=True,
+    help="download: match on this machine alone. screen: far less to download, but the server also sees "
+    "which buckets are fetched of contacts that pass a filter.",
+)
+@click.option(
+    "--partitions",
+    type=click.Choice(["all", "mine"]),
+    default="all",
+    show_default=True,
+    help="mine: download only the calling codes in your book; the server sees which.",
+)
+@click.option(
+    "--max-download",
+    type=Size(),
+    default="1G",
+    show_default=True,
+    metavar="SIZE",
+    help="Stop, before anything is sent, if the download is larger; the choices are shown.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "vcf"]),
+    default="table",
+    show_default=True,
+    help="How to print the matches.",
+)
+@json_option
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the matches here (0600) instead of stdout; nothing is written if the sync fails.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be sent, in counts; nothing is.")
+@click.option("--verbose", "-v", is_flag=True, help="Say more about how it went, on stderr.")
+@click.option(
+    "--transcript",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Record every byte sent and received (0600; it holds the credential).",
+)
+@state_option
+def sync(
+    *,
+    sources: tuple[str, ...],
+    url: str | None,
+    credential_file: Path | None,
+    region: str | None,
+    audience: str,
+    privacy: Literal["download", "screen"],
+    partitions: Literal["all", "mine"],
+    max_download: int,
+    form: str,
+    as_json: bool,
+    output: Path | None,
+    dry_run: bool,
+    verbose: bool,
+    transcript: Path | None,
+    state_folder: Path | None,
+) -> None:
+    """Find out who of the address books in FILE… is a member.
+
+    FILE is a vCard file, a folder of them, a Google, Outlook or plain CSV, an LDIF or a list of numbers; - is
+    stdin. Numbers are blinded before they leave this machine, among random ones; the match is made here. The
+    last line says what the server could learn.
+
+    With --json, one object is printed: matches, joined, left (lists of {name, identifier}), contacts,
+    identifiers, unreadable (list of {file, place, reason}), evaluated (points sent, padding included),
+    new_identifiers, bytes_sent, bytes_received, audience, epoch, edition, members, privacy, partitions,
+    false_positive_rate, leak. joined and left compare with the last sync, for contacts that it knew.
+    """
+    from contactsync.contacts import read_address_books
+    from contactsync.identifiers import default_region
+
+    if as_json and form != "table":
+        raise click.UsageError("--json and --format exclude each other")
+    book = read_address_books(sources, region=region or default_region(), stdin=sys.stdin.buffer)
+    _output.say_unreadable(book)
+    state = open_state(state_folder)
+    if dry_run:
+        _dry_run(state, url, book, audience, as_json=as_json)
+        return
+
+    from contactsync.client.sync import Options
+    from contactsync.client.sync import sync as run
+    from contactsync.client.transcript import TranscriptWriter
+    from contactsync.client.transport import Transport
+
+    server = state.server(url)
+    if credential_file is None:
+        raise BadInput(
+            "no credential given", hint="give --credential-file FILE, or set CONTACTSYNC_CREDENTIAL_FILE"
+        )
+    credential = read_credential(credential_file)
+    with contextlib.ExitStack() as stack:
+        record = None
+        if transcript is not None:
+            record = stack.enter_context(TranscriptWriter(transcript, server.url)).record
+        transport = stack.enter_context(
+            contextlib.closing(Transport(server.url, credential=credential, record=record))
+        )
+        progress = stack.enter_context(_output.ProgressLine())
+        options = Options(audience, privacy, partitions, max_download)
+        report = run(server, book, transport, options, progress)
+    if as_json:
+        text = _output.as_json(report, book, sent=transport.sent, received=transport.received) + "\n"
+    elif form == "csv":
+        text = _output.as_csv(report.matches)
+    elif form == "vcf":
+        text = _output.as_vcards(report.matches)
+    else:
+        text = _output.as_table(report, book)
+    _output.write(text, output)
+    if verbose:
+        _output.say_details(report, sent=transport.sent, received=transport.received)
+    if form != "table":
+        click.echo(report.leak, err=True)
+
+
+def _dry_run(state: State, url: str | None, book: AddressBook, audience: str, *, as_json: bool) -> None:
+    """Count what a sync would send. Only the cache is asked; without a trusted server everything is new."""
+    from contactsync.client.batches import padded
+    from contactsync.client.sync import new_identifiers
+
+    try:
+        new = new_identifiers(state.server(url), book, audience)
+    except NotTrusted:
+        new = len(book.identifiers)
+    points = padded(new)
+    if as_json:
+        counts = {
+            "contacts": len(book.contacts),
+            "identifiers": len(book.identifiers),
+            "unreadable": _output.unreadable(book),
+            "new_identifiers": new,
+            "would_evaluate": points,
+            "would_send_bytes": points * 32,
+        }
+        click.echo(json.dumps(counts, ensure_ascii=False))
+        return
+    click.echo(f"files        {book.files:,}")
+    click.echo(f"contacts     {len(book.contacts):,}")
+    click.echo(f"numbers      {len(book.identifiers):,}, of them {new:,} new")
+    click.echo(f"unreadable   {len(book.unreadable):,}")
+    click.echo(
+        f"would send   {points:,} blinded points ({points * 32:,} bytes), {points - new:,} of them random"
+    )
+    click.echo("nothing was sent")

@@ -1,0 +1,142 @@
+"""Data files: resumed after a cut, and believed only if they are the ones of the manifest."""
+
+import hashlib
+
+import pytest
+import xxhash
+
+from contactsync.client.download import fetch_file
+from contactsync.errors import BadDirectory, BadReply, NetworkError
+from contactsync.publication.manifest import DataFile
+
+CONTENT = bytes(range(256)) * 1200  # a few of the pieces that a body is read in
+
+
+@pytest.fixture
+def file(service):
+    sha256 = hashlib.sha256(CONTENT).hexdigest()
+    (service.folder / "data" / sha256).write_bytes(CONTENT)
+    return DataFile(sha256, len(CONTENT), xxhash.xxh3_64_hexdigest(CONTENT))
+
+
+@pytest.fixture
+def fetch(person, file):
+    def fetch():
+        moves = []
+        path = fetch_file(person.transport(), person.server.data, file, moves.append)
+        assert sum(moves) == file.length, "progress adds up to the file"
+        assert path.read_bytes() == CONTENT
+        assert list(person.server.data.iterdir()) == [path]
+        return path
+
+    return fetch
+
+
+def ranges(service):
+    return [r.headers.get("range") for r in service.requests if "/data/" in r.path]
+
+
+def test_a_whole_file_and_then_nothing(service, fetch):
+    fetch()
+    fetch()
+    assert ranges(service) == [None]
+
+
+def test_a_cut_is_resumed_where_it_happened(service, fetch, file):
+    def cut(request, reply):
+        if request.headers.get("range") in {None, "bytes=100000-"}:
+            reply.cut = 100_000
+
+    service.tamper = cut
+    fetch()
+    assert ranges(service) == [None, "bytes=100000-", "bytes=200000-"]
+    assert {r.headers["if-range"] for r in service.requests[1:]} == {f'"{file.sha256}"'}
+
+
+def test_what_a_failed_run_left_is_continued(service, fetch):
+    def cut(_, reply):
+        reply.cut = 1000 if len(service.requests) == 1 else 0
+
+    service.tamper = cut
+    with pytest.raises(NetworkError):
+        fetch()
+    service.tamper = lambda *_: None
+    service.requests.clear()
+    fetch()
+    assert ranges(service) == ["bytes=1000-"]
+
+
+def test_a_damaged_beginning_costs_one_more_download(service, fetch, person, file):
+    person.server.data.joinpath(f"{file.sha256}.part").write_bytes(b"x" * 5000)
+    fetch()
+    assert ranges(service) == ["bytes=5000-", None]
+
+
+def test_too_long_a_beginning_is_thrown_away(service, fetch, person, file):
+    person.server.data.joinpath(f"{file.sha256}.part").write_bytes(CONTENT + b"x")
+    fetch()
+    assert ranges(service) == [None]
+
+
+def test_a_server_that_ignores_range(service, fetch):
+    def ignore(request, reply):
+        if "range" in request.headers:
+            reply.status, reply.body = 200, CONTENT
+            reply.headers.pop("Content-Range", None)
+        else:
+            reply.cut = 70_000
+
+    service.tamper = ignore
+    fetch()
+
+
+def test_a_server_that_answers_another_range(service, fetch):
+    def wrong(request, reply):
+        if "range" in request.headers:
+            reply.body = CONTENT[5:]
+            reply.headers["Content-Range"] = f"bytes 5-{len(CONTENT) - 1}/{len(CONTENT)}"
+        elif len(service.requests) == 1:
+            reply.cut = 70_000
+
+    service.tamper = wrong
+    fetch()
+    assert ranges(service) == [None, "bytes=70000-", None]
+
+
+def test_a_server_that_never_answers_a_range_rightly(service, fetch):
+    def wrong(_, reply):
+        reply.status = 206
+        reply.headers["Content-Range"] = "bytes nonsense"
+
+    service.tamper = wrong
+    with pytest.raises(BadReply):
+        fetch()
+
+
+@pytest.mark.parametrize("length", [len(CONTENT) - 1, len(CONTENT) + 1, 0])
+def test_a_file_of_another_length(service, fetch, person, length):
+    def change(_, reply):
+        reply.body = (CONTENT + b"more")[:length]
+
+    service.tamper = change
+    with pytest.raises(BadDirectory):
+        fetch()
+    assert [p for p in person.server.data.iterdir() if p.suffix != ".part"] == []
+
+
+def test_another_file_of_the_same_length(service, fetch, person):
+    def change(_, reply):
+        reply.body = bytes(len(CONTENT))
+
+    service.tamper = change
+    with pytest.raises(BadDirectory, match="not the one"):
+        fetch()
+    assert list(person.server.data.iterdir()) == []
+
+
+def test_a_right_xxh3_does_not_make_a_file_right(person, service, file):
+    other = CONTENT[::-1]
+    forged = DataFile(file.sha256, len(other), xxhash.xxh3_64_hexdigest(other))
+    service.tamper = lambda _, reply: setattr(reply, "body", other)
+    with pytest.raises(BadDirectory):
+        fetch_file(person.transport(), person.server.data, forged)
