@@ -29,6 +29,7 @@ from contactsync.errors import OurError
 from contactsync.publication.manifest import Manifest
 
 ROLES: Final = ("root", "targets", "snapshot", "timestamp")
+PUBLISHING: Final = ("targets", "snapshot", "timestamp")  # the roles that every publish signs
 
 # The timestamp's lifetime bounds how long an attacker on the network can hold a client on an old edition. The
 # others need not be short: `refresh` signs them anew at half of it, for whoever holds their keys.
@@ -127,6 +128,20 @@ class Repository:
         """The current manifest of an audience; None if nothing is published for it."""
         return next(self.history(audience, 1), None)
 
+    def check_signers(self, signers: Mapping[str, Signer], roles: Collection[str]) -> None:
+        """Raise OurError unless the signer of each role is here and is the one that the root names."""
+        root = self.root()
+        for role in roles:
+            if role not in signers:
+                raise OurError(
+                    f"the signing key of the role {role} is not here", hint="put it back into keys/"
+                )
+            if signers[role].public_key.keyid not in root.roles[role].keyids:
+                raise OurError(
+                    f"the signing key of the role {role} is not the one that the root names",
+                    hint="restore keys/ and public/ from the same backup",
+                )
+
     # What changes it
 
     def publish(self, manifests: Collection[Manifest], signers: Mapping[str, Signer], now: datetime) -> None:
@@ -147,7 +162,7 @@ class Repository:
             published = _Published(Targets(), Snapshot(), Timestamp())
             published.targets.version = published.snapshot.version = published.timestamp.version = 0
         published.targets.targets = targets
-        self._sign(published, {"targets", "snapshot", "timestamp"}, signers, now)
+        self._sign(published, PUBLISHING, signers, now)
 
     def refresh(self, signers: Mapping[str, Signer], now: datetime, *, force: bool = False) -> list[str]:
         """Sign anew what is past half of its lifetime, as far as the keys are here; returns the roles.
@@ -208,17 +223,7 @@ class Repository:
         self, published: _Published, roles: Collection[str], signers: Mapping[str, Signer], now: datetime
     ) -> None:
         """Write new versions of `roles`, from the targets up; timestamp.json last."""
-        root = self.root()
-        for role in roles:
-            if role not in signers:
-                raise OurError(
-                    f"the signing key of the role {role} is not here", hint="put it back into keys/"
-                )
-            if signers[role].public_key.keyid not in root.roles[role].keyids:
-                raise OurError(
-                    f"the signing key of the role {role} is not the one that the root names",
-                    hint="restore keys/ and public/ from the same backup",
-                )
+        self.check_signers(signers, roles)
         for signed in (published.targets, published.snapshot, published.timestamp):
             role = signed.type
             if role not in roles:
@@ -249,10 +254,11 @@ class Repository:
         write_durably(self._metadata / f"{root.version}.root.json", _signed_bytes(root, signer))
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Replace `path` by `data`: whole, and on the disk when this returns."""
     scratch = path.with_name(f".{path.name}.part")
-    with scratch.open("wb") as file:
+    scratch.unlink(missing_ok=True)  # of a killed process, with whatever mode it had
+    with os.fdopen(os.open(scratch, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -1,0 +1,385 @@
+"""`contactsync server`: the operator's commands."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from contactsync.errors import BadInput
+
+if TYPE_CHECKING:  # numpy hangs on these
+    from contactsync.server.keyring import Keyring
+    from contactsync.server.numbers import Numbers
+    from contactsync.server.registry.sqlite import SqliteRegistry
+    from contactsync.server.settings import DataFolder
+
+_CREDENTIAL_BYTES = 32
+
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="CONTACTSYNC_DATA",
+    required=True,
+    metavar="DIR",
+    help="The server's data folder (CONTACTSYNC_DATA).",
+)
+passphrase_option = click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The first line of FILE is the passphrase of the keys (else CONTACTSYNC_PASSPHRASE, or asked for).",
+)
+audience_option = click.option(
+    "--audience", type=click.Choice(["people", "business"]), default="people", show_default=True
+)
+region_option = click.option(
+    "--region", metavar="DE", help="Country of numbers without a country code (default: from the locale)."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def server() -> None:
+    """Run a server: members, accounts, publishing, serving."""
+
+
+@server.command()
+@data_option
+@passphrase_option
+def init(data: Path, passphrase_file: Path | None) -> None:
+    """Set up a data folder with new keys.
+
+    With a passphrase (--passphrase-file or CONTACTSYNC_PASSPHRASE) the keys are stored under it. Prints the
+    fingerprint that clients compare in `contactsync trust`.
+    """
+    from contactsync.publication.follower import root_fingerprint
+    from contactsync.publication.writer import Repository
+    from contactsync.server.keyring import Keyring, read_passphrase
+    from contactsync.server.registry.sqlite import SqliteRegistry
+    from contactsync.server.settings import DataFolder
+
+    passphrase = read_passphrase(passphrase_file)
+    folder = DataFolder(data)
+    folder.create()
+    signers = Keyring.create(folder.keys, passphrase).signers()
+    SqliteRegistry.create(folder.registry).close()
+    repository = Repository(folder.public)
+    keys = {role: signer.public_key for role, signer in signers.items()}
+    repository.create(keys, signers["root"], datetime.now(UTC))
+    folder.finish()
+    click.echo(f"fingerprint {root_fingerprint(repository.root_bytes())}")
+    click.echo(f"{data} is ready; next: members import, accounts add, publish, serve", err=True)
+
+
+@server.group()
+def members() -> None:
+    """Who can be found."""
+
+
+@members.command("import")
+@click.argument("file", type=click.Path(allow_dash=True))
+@data_option
+@region_option
+@audience_option
+def import_members(file: str, data: Path, region: str | None, audience: str) -> None:
+    """Make the numbers in FILE members: a list, or CSV with a column `phone`. `-` is stdin.
+
+    Importing a file again changes nothing. A line that cannot be read is reported and costs that line only.
+    """
+
+    def add(registry: SqliteRegistry, numbers: Numbers) -> int:
+        return registry.add_numbers(numbers, audience)
+
+    added, known, bad = _for_each_chunk(file, data, region, add)
+    click.echo(f"{added:,} added, {known:,} already there, {bad:,} rejected")
+
+
+@members.command("add")
+@click.argument("numbers", nargs=-1, required=True, metavar="NUMBER...")
+@data_option
+@region_option
+@audience_option
+def add_members(numbers: tuple[str, ...], data: Path, region: str | None, audience: str) -> None:
+    """Make each NUMBER a member; none if one of them cannot be read."""
+    with _registry(data) as registry:
+        added = registry.add_numbers(_numbers(numbers, region), audience)
+    click.echo(f"{added:,} added")
+
+
+@members.command("remove")
+@click.argument("numbers", nargs=-1, metavar="NUMBER...")
+@click.option("--file", metavar="FILE", type=click.Path(allow_dash=True), help="Remove the numbers in FILE.")
+@data_option
+@region_option
+@click.option(
+    "--audience", type=click.Choice(["people", "business"]), help="Only from this one (default: from all)."
+)
+def remove_members(
+    numbers: tuple[str, ...], file: str | None, data: Path, region: str | None, audience: str | None
+) -> None:
+    """Remove members, and all that is stored about them. Clients see it after the next publish."""
+    if bool(numbers) == bool(file):
+        raise click.UsageError("Give either NUMBER... or --file FILE.")
+    if file:
+
+        def remove(registry: SqliteRegistry, chunk: Numbers) -> int:
+            return registry.remove_numbers(chunk, audience)
+
+        removed, _, _ = _for_each_chunk(file, data, region, remove)
+    else:
+        with _registry(data) as registry:
+            removed = registry.remove_numbers(_numbers(numbers, region), audience)
+    click.echo(f"{removed:,} removed")
+
+
+@members.command("count")
+@data_option
+@audience_option
+def count_members(data: Path, audience: str) -> None:
+    """How many members there are."""
+    with _registry(data) as registry:
+        click.echo(registry.count(audience))
+
+
+@server.group()
+def accounts() -> None:
+    """Who may ask."""
+
+
+@accounts.command("add")
+@click.argument("name")
+@data_option
+@audience_option
+def add_account(name: str, data: Path, audience: str) -> None:
+    """Add an account and print its credential, alone and for the only time: its hash is what is stored."""
+    if not 0 < len(name) <= 100 or not name.isprintable():
+        raise BadInput("the name of an account is 1 to 100 printable characters", hint="choose another")
+    credential = f"cs_{secrets.token_urlsafe(_CREDENTIAL_BYTES)}"
+    with _registry(data) as registry:
+        registry.add_account(name, audience, credential)
+    click.echo(credential)
+
+
+@accounts.command("list")
+@data_option
+@json_option
+def list_accounts(data: Path, *, as_json: bool) -> None:
+    """All accounts."""
+    with _registry(data) as registry:
+        rows = [dataclasses.asdict(account) for account in registry.accounts()]
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    for row in rows:
+        day = datetime.fromtimestamp(row["added"], UTC).date()
+        click.echo(f"{row['name']}\t{row['audience']}\t{day}")
+
+
+@accounts.command("revoke")
+@click.argument("name")
+@data_option
+def revoke_account(name: str, data: Path) -> None:
+    """Delete an account. A running server refuses its credential at once."""
+    with _registry(data) as registry:
+        registry.revoke_account(name)
+
+
+@server.command()
+@data_option
+@passphrase_option
+@click.option(
+    "--new-epoch", is_flag=True, help="Draw new VOPRF keys and evaluate every member again (rotation)."
+)
+def publish(data: Path, passphrase_file: Path | None, *, new_epoch: bool) -> None:
+    """Publish what the registry holds, in one atomic step. A running server serves it at once.
+
+    Stopped at any moment, it leaves what was published before; run it again.
+    """
+    from contactsync.server.publisher import Publisher
+
+    folder = _folder(data)
+    keyring = _keyring(folder, passphrase_file)
+    with _registry(data) as registry, _progress() as progress:
+        outcomes = Publisher(folder, registry, keyring, progress).publish(new_epoch=new_epoch)
+    for outcome in outcomes:
+        state = f"{outcome.audience}: epoch {outcome.epoch}, edition {outcome.edition}"
+        if outcome.changed is None:
+            click.echo(f"{state} stays, nothing changed (signed anew)")
+        else:
+            click.echo(
+                f"{state}: {outcome.members:,} members in {outcome.partitions} partitions, "
+                f"{len(outcome.changed)} changed, {outcome.evaluated:,} evaluated"
+            )
+
+
+@server.command()
+@data_option
+@passphrase_option
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8440, show_default=True, help="0: any free one."
+)
+def serve(data: Path, passphrase_file: Path | None, host: str, port: int) -> None:
+    """Answer clients until stopped (Ctrl-C or SIGTERM).
+
+    Prints `listening on URL` when it is ready. It speaks plain HTTP: on a network, put a reverse proxy with
+    TLS before it.
+    """
+    from contactsync.server.serve import serve as run
+
+    folder = _folder(data)
+    keyring = _keyring(folder, passphrase_file)
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("contactsync").setLevel(logging.INFO)
+    with _registry(data) as registry:
+        run(folder, registry, keyring, (host, port), lambda url: click.echo(f"listening on {url}"))
+
+
+@server.command("status")
+@data_option
+@json_option
+def show_status(data: Path, *, as_json: bool) -> None:
+    """What is published, until when its signatures hold, and what deserves attention."""
+    from contactsync.server.status import status
+
+    with _registry(data) as registry:
+        found = status(_folder(data), registry, datetime.now(UTC))
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(found), default=lambda value: value.isoformat()))
+        return
+    for one in found.audiences:
+        click.echo(
+            f"{one.audience}: epoch {one.epoch}, edition {one.edition}, {one.published:,} tokens in "
+            f"{one.partitions} partitions ({one.bytes:,} bytes), {one.members:,} members"
+            if one.edition
+            else f"{one.audience}: {one.members:,} members, not published"
+        )
+    if not found.audiences:
+        click.echo("no members")
+    click.echo(f"unpublished changes: {'yes' if found.pending else 'no'}")
+    click.echo(f"accounts: {found.accounts}")
+    click.echo(f"fingerprint {found.root_fingerprint}")
+    for role, end in found.expires.items():
+        click.echo(f"{role} is signed until {end:%Y-%m-%d %H:%M} UTC")
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+def _folder(data: Path) -> DataFolder:
+    from contactsync.server.settings import DataFolder
+
+    return DataFolder.existing(data)
+
+
+@contextlib.contextmanager
+def _registry(data: Path) -> Iterator[SqliteRegistry]:
+    from contactsync.server.registry.sqlite import SqliteRegistry
+
+    with contextlib.closing(SqliteRegistry(_folder(data).registry)) as registry:
+        yield registry
+
+
+def _keyring(folder: DataFolder, passphrase_file: Path | None) -> Keyring:
+    from contactsync.server.keyring import Keyring, read_passphrase
+
+    passphrase = read_passphrase(passphrase_file)
+    if passphrase is None and Keyring.is_locked(folder.keys) and sys.stdin.isatty():
+        passphrase = click.prompt("Passphrase of the keys", hide_input=True, err=True).encode()
+    return Keyring.open(folder.keys, passphrase)
+
+
+def _numbers(texts: tuple[str, ...], region: str | None) -> Numbers:
+    """Numbers of a command line, all or none."""
+    import numpy as np
+
+    from contactsync.identifiers import Rejected, default_region, normalise
+    from contactsync.server.numbers import number_of
+
+    found = []
+    for place, text in enumerate(texts, 1):
+        try:
+            found.append(number_of(normalise(text, region or default_region())))
+        except Rejected as error:
+            raise BadInput(f"number {place} cannot be used: {error.reason}", hint=error.hint) from None
+    return np.unique(np.array(found, np.uint64))
+
+
+def _for_each_chunk(
+    file: str, data: Path, region: str | None, change: Callable[[SqliteRegistry, Numbers], int]
+) -> tuple[int, int, int]:
+    """Apply `change` to the numbers of a file; how many it changed, how many not, and how many were bad."""
+    from contactsync.identifiers import default_region
+    from contactsync.server.members import read_numbers
+
+    name, changed, total, bad = "stdin" if file == "-" else file, 0, 0, 0
+
+    def report(line: int, reason: str) -> None:
+        nonlocal bad
+        bad += 1
+        click.echo(f"{name}:{line}: {reason}", err=True)
+
+    with _registry(data) as registry, _open(file) as stream, _progress() as progress:
+        lines = iter(lambda: stream.readline(_LINE_LIMIT), "")
+        for numbers in read_numbers(lines, region or default_region(), report):
+            changed += change(registry, numbers)
+            total += numbers.size
+            progress("reading", total + bad, 0)
+    if not total:
+        raise BadInput(
+            f"there is no phone number in {name} that can be used",
+            hint="a list, or CSV with a column `phone`; --region is for numbers without a country code",
+        )
+    return changed, total - changed, bad
+
+
+_LINE_LIMIT = 1 << 16  # characters; what is longer counts as several lines
+
+
+@contextlib.contextmanager
+def _open(file: str) -> Iterator[IO[str]]:
+    try:
+        stream = click.open_file(file, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise BadInput(
+            f"{file} cannot be read: {error.strerror}", hint="check the name and permissions"
+        ) from None
+    with stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A line on the terminal that says what is being done and how fast; nothing if stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _what, _done, _all: None
+        return
+    state: dict[str, Any] = {"what": "", "begun": 0.0, "shown": 0.0}
+
+    def show(what: str, done: int, all_: int) -> None:
+        now = time.monotonic()
+        if what != state["what"]:
+            state.update(what=what, begun=now)
+        if now - state["shown"] > 0.1:
+            state["shown"] = now
+            rate = done / (now - state["begun"]) if now > state["begun"] else 0.0
+            of = f" of {all_:,}" if all_ else ""
+            click.echo(f"\r{what}: {done:,}{of} ({rate:,.0f}/s)\x1b[K", err=True, nl=False)
+
+    try:
+        yield show
+    finally:
+        if state["shown"]:
+            click.echo("\r\x1b[K", err=True, nl=False)

@@ -1,0 +1,80 @@
+"""What an HTTP request can meet with, as RFC 9457 problem details (docs/http-api.md lists them)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+_KINDS: Final = {
+    "bad-batch": (400, "The body is not a batch"),
+    "invalid-element": (400, "An element of the batch is not valid"),
+    "bad-range": (400, "The Range header cannot be read"),
+    "bad-request": (400, "The request cannot be read"),
+    "bad-credential": (401, "The credential is not valid"),
+    "wrong-audience": (403, "The credential is for another audience"),
+    "not-found": (404, "There is nothing here"),
+    "method-not-allowed": (405, "The method is not allowed here"),
+    "too-slow": (408, "The body took too long"),
+    "epoch-changed": (409, "The epoch has changed"),
+    "batch-too-large": (413, "The batch is too large"),
+    "body-too-large": (413, "The body is too large"),
+    "wrong-media-type": (415, "The media type is not supported"),
+    "range-not-satisfiable": (416, "The range is beyond the end"),
+    "internal": (500, "The server failed"),
+    "not-published": (503, "Nothing is published yet"),
+    "key-unavailable": (503, "The key cannot be used"),
+    "overloaded": (503, "The server is busy"),
+}
+_SLUG_BY_STATUS: Final = {400: "bad-request", 404: "not-found", 405: "method-not-allowed"}
+
+
+class Problem(Exception):
+    """Ends a request. `detail` and `hint` hold nothing from its body or its credential."""
+
+    def __init__(
+        self,
+        slug: str,
+        detail: str,
+        hint: str = "",
+        *,
+        headers: Mapping[str, str] | None = None,
+        **members: int,
+    ) -> None:
+        super().__init__(slug)
+        self.slug = slug
+        self.detail = detail
+        self.hint = hint
+        self.headers = headers or {}
+        self.members = members
+
+    def response(self) -> Response:
+        """The problem as a response."""
+        status, title = _KINDS[self.slug]
+        body = {
+            "type": f"urn:contactsync:problem:{self.slug}",
+            "title": title,
+            "status": status,
+            "detail": self.detail,
+            **({"hint": self.hint} if self.hint else {}),
+            **self.members,
+        }
+        headers = {"cache-control": "no-store", **self.headers}
+        return Response(json.dumps(body), status, headers, "application/problem+json")
+
+
+async def on_problem(_request: Request, error: Exception) -> Response:
+    """Exception handler for Problem."""
+    assert isinstance(error, Problem)
+    return error.response()
+
+
+async def on_http_exception(_request: Request, error: Exception) -> Response:
+    """Exception handler for what Starlette's routing raises."""
+    assert isinstance(error, HTTPException)
+    slug = _SLUG_BY_STATUS.get(error.status_code, "internal")
+    return Problem(slug, _KINDS[slug][1].lower(), headers=error.headers).response()

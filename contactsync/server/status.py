@@ -1,0 +1,89 @@
+"""What an operator wants to know about a data folder, without unlocking anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from contactsync.publication.follower import root_fingerprint
+from contactsync.publication.manifest import AUDIENCES
+from contactsync.publication.writer import PUBLISHING, ROLES, Repository
+from contactsync.server.keyring import Keyring
+from contactsync.server.registry import Registry
+from contactsync.server.settings import DataFolder
+
+_ROOT_NOTICE = timedelta(days=90)
+
+
+@dataclass(frozen=True, slots=True)
+class AudienceStatus:
+    """One audience. `epoch` and `edition` are 0 before its first publish."""
+
+    audience: str
+    epoch: int
+    edition: int
+    members: int
+    published: int
+    partitions: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """`expires` is by TUF role; `warnings` are sentences for people."""
+
+    audiences: tuple[AudienceStatus, ...]
+    accounts: int
+    pending: bool
+    root_fingerprint: str
+    expires: dict[str, datetime]
+    keys_under_passphrase: bool
+    keys_offline: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def status(folder: DataFolder, registry: Registry, now: datetime) -> Status:
+    """The state of a data folder. Raises OurError if it is damaged."""
+    repository = Repository(folder.public)
+    audiences = []
+    for audience in AUDIENCES:
+        manifest, members = repository.current(audience), registry.count(audience)
+        if manifest is None and not members:
+            continue
+        audiences.append(
+            AudienceStatus(
+                audience=audience,
+                epoch=0 if manifest is None else manifest.epoch,
+                edition=0 if manifest is None else manifest.edition,
+                members=members,
+                published=0 if manifest is None else manifest.count,
+                partitions=0 if manifest is None else len(manifest.partitions),
+                bytes=0 if manifest is None else sum(file.length for file in manifest.files().values()),
+            )
+        )
+    expires = repository.expiries()
+    offline = tuple(role for role in ROLES if not (folder.keys / f"tuf-{role}.json").exists())
+    pending = bool(registry.touched(registry.serial()))
+    warnings = [f"the {role} metadata has expired: publish" for role, end in expires.items() if end < now]
+    if now <= expires["root"] < now + _ROOT_NOTICE:
+        warnings.append("the root metadata expires soon: publish with the root key in keys/ to renew it")
+    warnings += [
+        f"the {role} key is not here: nothing can be published" for role in offline if role in PUBLISHING
+    ]
+    if (folder.keys.stat().st_mode | folder.path.stat().st_mode) & 0o077:
+        warnings.append("the data folder or its keys can be read by other users")
+    locked = Keyring.is_locked(folder.keys)
+    if not locked:
+        warnings.append("the keys are not under a passphrase")
+    if "root" not in offline:
+        warnings.append("the root key is on this machine: move keys/tuf-root.json offline")
+    return Status(
+        audiences=tuple(audiences),
+        accounts=len(registry.accounts()),
+        pending=pending,
+        root_fingerprint=root_fingerprint(repository.root_bytes()),
+        expires=expires,
+        keys_under_passphrase=locked,
+        keys_offline=offline,
+        warnings=tuple(warnings),
+    )
