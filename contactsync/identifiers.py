@@ -226,9 +226,17 @@ def _identifier(text: str, region: str | None, record: _Record) -> bytes:
     international = text.lstrip(" ([").startswith("+")
     digits = _NOT_DIGITS.sub("", text)
     record("digits", ("+" if international else "") + digits, "what is dialled")
-    code, national = _international(digits, record) if international else _national(digits, region, record)
+    try:
+        if international:
+            code, national = _international(digits, record)
+        else:
+            code, national = _national(digits, region, record)
+    except Rejected:
+        if keypad:  # what is wrong are the letters, not what the keypad makes of them
+            raise _letters() from None
+        raise
     if keypad and code != "1":
-        raise Rejected("letters in the number", "write it in digits")
+        raise _letters()
     return SCHEME + (code + national).encode("ascii")
 
 
@@ -313,7 +321,6 @@ def _dialled_part(text: str, record: _Record) -> str:
     return text.strip()
 
 
-_LETTER = re.compile(r"[^\W\d_]")
 _EXPONENT = re.compile(r"[0-9](?:[.][0-9]+)?E[+]?[0-9]+", re.IGNORECASE)
 _KEYPAD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "22233344455566677778889999")  # ITU-T E.161
 _VANITY_LETTERS = 3
@@ -323,14 +330,18 @@ def _without_letters(text: str, record: _Record) -> tuple[str, bool]:
     """Letters by the keypad; and whether there were any: only calling code 1 dials them."""
     if _EXPONENT.fullmatch(text) or re.fullmatch(r"[0-9]{7,}[.]0", text):
         raise Rejected("a spreadsheet made a decimal number of it", "format the column as text")
-    letters = len(_LETTER.findall(text))
+    letters = sum(map(str.isalpha, text))
     if not letters:
         return text, False
     if letters < _VANITY_LETTERS or not text.isascii():
-        raise Rejected("letters in the number", "write it in digits")
+        raise _letters()
     text = text.upper().translate(_KEYPAD)
     record("letters", text, "letters by the keypad (North America)")
     return text, True
+
+
+def _letters() -> Rejected:
+    return Rejected("letters in the number", "write it in digits")
 
 
 _NOT_DIGITS = re.compile(r"[^0-9]+")
