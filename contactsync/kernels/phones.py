@@ -1,0 +1,238 @@
+"""Phone numbers out of a text buffer: fields found, digits taken, canonical numbers recognised.
+
+The tables come from `contactsync.phones.plans`; its docstring says why an accepted number is what
+phonenumbers would make of the text. What is not accepted is reported with its place, for the library.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contactsync.kernels.policy import function, kernel
+
+Octets = NDArray[np.uint8]
+Counts = NDArray[np.int64]
+
+# As in contactsync.phones.records, which may not be imported from here: a test compares them.
+MAX_RECORD = 1 << 16
+ASK_LIBRARY, NO_FIELD, OPEN_QUOTE, TOO_LONG = 0, 1, 2, 3
+
+# What to do with digits that no plus precedes: ask the library, or what the name says.
+ASK, KEEP, STRIP_NATIONAL, STRIP_INTERNATIONAL = 0, 1, 2, 3
+
+MAX_DIGITS = 15  # ITU-T E.164 §6
+_MOST_DIGITS = 18  # with the prefixes that are taken off; they fit an int64
+_MAX_TEXT = 40  # octets; the fast path looks at no longer field
+_POWERS = 10 ** np.arange(_MOST_DIGITS + 1, dtype=np.int64)
+
+
+@function
+def _canonical(
+    text: Octets,
+    start: int,
+    stop: int,
+    row: NDArray[np.int16],
+    code_digits: Octets,
+    lengths: Counts,
+    ask: NDArray[np.bool_],
+    action: Octets,
+    plan: Counts,
+) -> np.uint64:
+    """The E.164 number in text[start:stop], or 0 if the library has to be asked.
+
+    Taken: digits with blanks, hyphens, full stops, slashes and parentheses between them, after one plus
+    sign or none. The profile drops these, and `parse` too: they cannot begin an extension or a second number,
+    which take a letter, ~, #, comma or semicolon. Between the plus and the first digit only blanks and
+    opening parentheses keep the plus a part of the number. Digits that end in ".0" may be a spreadsheet's.
+    """
+    while start < stop and (text[start] == 32 or text[start] == 9):
+        start += 1
+    while start < stop and (text[stop - 1] == 32 or text[stop - 1] == 9 or text[stop - 1] == 13):
+        stop -= 1
+    if stop - start < 3 or stop - start > _MAX_TEXT or (text[stop - 1] == 48 and text[stop - 2] == 46):
+        return np.uint64(0)
+    plus = text[start] == 43
+    if plus:
+        start += 1
+    number = np.int64(0)
+    digits = 0
+    for i in range(start, stop):
+        c = text[i]
+        if 48 <= c <= 57:
+            digits += 1
+            if digits > _MOST_DIGITS:
+                return np.uint64(0)
+            number = number * 10 + np.int64(c - 48)
+        elif not (c == 32 or c == 40 or ((digits > 0 or not plus) and (c == 41 or 45 <= c <= 47))):
+            return np.uint64(0)
+    if digits < 3:
+        return np.uint64(0)
+    if not plus:
+        what = action[number // _POWERS[digits - 3]]
+        if what == KEEP or what == STRIP_NATIONAL:
+            possible = plan[0]
+            if what == STRIP_NATIONAL:
+                digits -= plan[3]
+                possible = plan[1]
+            if digits > MAX_DIGITS or not (possible >> digits) & 1:
+                return np.uint64(0)
+            return np.uint64(number % _POWERS[digits] + plan[2] * _POWERS[digits])
+        if what != STRIP_INTERNATIONAL:
+            return np.uint64(0)
+        digits -= plan[4]
+        if digits < 3:
+            return np.uint64(0)
+    if digits > MAX_DIGITS:
+        return np.uint64(0)
+    number %= _POWERS[digits]
+    leading = number // _POWERS[digits - 3]
+    if row[leading] < 0:
+        return np.uint64(0)
+    national_digits = digits - np.int64(code_digits[leading])
+    if not (lengths[row[leading]] >> national_digits) & 1:
+        return np.uint64(0)
+    if ask[row[leading], number % _POWERS[national_digits] // _POWERS[national_digits - 3]]:
+        return np.uint64(0)
+    return np.uint64(number)
+
+
+@function
+def _end_of_line(buffer: Octets, at: int, stop: int) -> int:
+    while at < stop and buffer[at] != 10:
+        at += 1
+    return at
+
+
+@function
+def _end_of_record(
+    buffer: Octets, at: int, stop: int, limit: int, delimiter: int, quote: int, column: int, place: Counts
+) -> int:
+    """Walk over the record that begins at `at`; where its LF stands, or `stop` if there is none.
+
+    `place` int64[5] takes: where the column's field begins (-1: there is none) and ends, with its quotes, the
+    quotes that enclose it (0 or 1; 2 if it has to be unescaped), the line feeds inside the record, and
+    whether a quote is still open.
+    """
+    place[0], place[1], place[2], place[3], place[4] = -1, -1, 0, 0, 0
+    field = 0
+    while True:
+        begin = at
+        quoted = 0
+        if at < stop and buffer[at] == quote:
+            quoted = 1
+            at += 1
+            while True:
+                if at >= stop or at > limit:
+                    place[4] = 1
+                    return stop
+                c = buffer[at]
+                if c == quote:
+                    if at + 1 < stop and buffer[at + 1] == quote:
+                        quoted = 2
+                        at += 1
+                    else:
+                        break
+                elif c == 10:
+                    place[3] += 1
+                at += 1
+            at += 1
+            if at < stop and buffer[at] != delimiter and buffer[at] != 10 and buffer[at] != 13:
+                quoted = 2
+        while at < stop and buffer[at] != delimiter and buffer[at] != 10:
+            at += 1
+        if field == column:
+            place[0], place[1], place[2] = begin, at, quoted
+        if at >= stop or buffer[at] == 10:
+            return at
+        field += 1
+        at += 1
+
+
+@function
+def _is_blank(buffer: Octets, start: int, stop: int) -> bool:
+    for i in range(start, stop):
+        if buffer[i] != 32 and buffer[i] != 9 and buffer[i] != 13:
+            return False
+    return True
+
+
+@kernel
+def scan(
+    buffer: Octets,
+    start: int,
+    stop: int,
+    final: bool,
+    skipping: bool,
+    line: int,
+    delimiter: int,
+    quote: int,
+    column: int,
+    row: NDArray[np.int16],
+    code_digits: Octets,
+    lengths: Counts,
+    ask: NDArray[np.bool_],
+    action: Octets,
+    plan: Counts,
+    numbers: NDArray[np.uint64],
+    lines: Counts,
+    late: Counts,
+) -> tuple[int, int, int, int, bool]:
+    """Take one number from each record of buffer[start:stop].
+
+    A record is a line, of which field `column` (from 0) counts; fields end at `delimiter` and may be enclosed
+    in `quote` (RFC 4180; both are octets, or -1 in a plain list). It ends with LF or CR LF, the last one also
+    with the end of the data if `final`. Blank lines give nothing. `line` is the number of the first line.
+    `skipping`: the data begins within an overlong line, whose rest is passed over.
+
+    Writes to `numbers` uint64[cap] and `lines` int64[cap] one entry per record, with 0 in `numbers` for those
+    listed in `late` int64[cap, 4] as (entry, kind, where its field begins, where it ends). Stops early when
+    the arrays are full. Returns (entries, late entries, where the first unread record begins, its line, and
+    whether to go on `skipping`).
+    """
+    place = np.empty(5, np.int64)
+    found = late_found = 0
+    at = start
+    if skipping:
+        at = _end_of_line(buffer, at, stop)
+        if at == stop:
+            return 0, 0, stop, line, True
+        at += 1
+        line += 1
+    while at < stop and found < numbers.size:
+        end = _end_of_record(buffer, at, stop, at + MAX_RECORD, delimiter, quote, column, place)
+        if end == stop and not final and end - at <= MAX_RECORD + 1:
+            break
+        kind = ASK_LIBRARY
+        line_feeds = place[3]
+        if end - at > MAX_RECORD or place[4]:
+            # Costs its first line, and no more: a stray quote must not swallow the rest of the file.
+            kind = OPEN_QUOTE if place[4] else TOO_LONG
+            end = _end_of_line(buffer, at, stop)
+            line_feeds = 0
+        elif place[0] < 0:
+            kind = NO_FIELD
+        if kind in (OPEN_QUOTE, TOO_LONG) or not _is_blank(buffer, at, end):
+            number = np.uint64(0)
+            if kind == ASK_LIBRARY and place[2] < 2:
+                first, last = place[0], place[1]
+                if place[2]:
+                    first += 1
+                    last -= 2 if buffer[last - 1] == 13 else 1
+                number = _canonical(
+                    buffer, first, last, row, code_digits, lengths, ask, action, plan
+                )
+            numbers[found] = number
+            lines[found] = line
+            if number == 0:
+                late[late_found, 0] = found
+                late[late_found, 1] = kind
+                late[late_found, 2] = place[0]
+                late[late_found, 3] = place[1]
+                late_found += 1
+            found += 1
+        if end == stop and not final:
+            return found, late_found, stop, line, True
+        line += 1 + line_feeds
+        at = end + 1
+    return found, late_found, min(at, stop), line, False

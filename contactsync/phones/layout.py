@@ -1,0 +1,73 @@
+"""How a file of phone numbers is laid out: a plain list, or a CSV with a column named `phone`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+
+from contactsync.errors import BadInput
+
+COLUMN = "phone"
+NONE = -1
+MAX_RECORD = 1 << 16
+"""Octets of a record; a longer one is refused."""
+_DELIMITERS = ",;\t|"
+_HINT = "A list has one number a line; a CSV has a first line with its column names, one of them `phone`."
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Field `column` (from 0) of each record counts. `delimiter` and `quote` are octets, or NONE in a list.
+
+    The records begin at octet `start`, which is in line `line`.
+    """
+
+    delimiter: int
+    quote: int
+    column: int
+    start: int
+    line: int
+
+    def field(self, raw: bytes) -> str:
+        """The text of a field as it stands in the file, without its quotes."""
+        text = raw.decode("utf-8", "replace").strip()
+        if self.quote != NONE and text.startswith(chr(self.quote)):
+            return _first_row(text, chr(self.delimiter))[0].strip()
+        return text
+
+
+def recognise(head: bytes, name: str) -> Layout:
+    """The layout of a file that begins with `head` (at least its first line, if it is not overlong).
+
+    Raises BadInput: not text, not UTF-8, or a CSV without the column.
+    """
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise BadInput(f"{name} is UTF-16, not UTF-8", hint="Save it as UTF-8.")
+    if b"\0" in head:
+        raise BadInput(f"{name} is not a text file", hint=_HINT)
+    start = 3 if head.startswith(b"\xef\xbb\xbf") else 0
+    line = 1
+    for first in head[start:].split(b"\n"):
+        if first.strip():
+            break
+        start += len(first) + 1
+        line += 1
+    else:
+        return Layout(NONE, NONE, 0, start, line)
+    text = first[:MAX_RECORD].decode("utf-8", "replace").strip()
+    for delimiter in _DELIMITERS:
+        columns = [column.strip().casefold() for column in _first_row(text, delimiter)]
+        if COLUMN in columns:
+            if columns.count(COLUMN) > 1:
+                raise BadInput(f"{name} has more than one column named {COLUMN}", hint=_HINT)
+            after = min(start + len(first) + 1, len(head))
+            return Layout(ord(delimiter), ord('"'), columns.index(COLUMN), after, line + 1)
+    if any(sign in text for sign in _DELIMITERS) and not any(sign.isdigit() for sign in text):
+        raise BadInput(f"{name}, line {line}: no column is named {COLUMN}", hint=_HINT)
+    return Layout(NONE, NONE, 0, start, line)
+
+
+def _first_row(text: str, delimiter: str) -> list[str]:
+    """The fields of one record, at least one."""
+    return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), []) or [""]

@@ -1,0 +1,144 @@
+"""The numbering plans as tables for the kernel.
+
+`contactsync.kernels.phones` accepts a number only where these tables prove what `identifiers.normalise` would
+make of it. The proof, by the steps of the profile and of libphonenumber's `parse`:
+
+- `+` and digits: the calling code is the first of the 1, 2 or 3 leading digits that is a known one. The
+  number stays as it is if its length is possible, no rule of the profile applies to that length, the
+  national prefix cannot match at its start, and it does not begin with a 0 that the profile refuses
+  (`NumberingPlan.is_plain`). The default region has no say.
+- digits alone, with a default region: an international prefix goes if the region's is a plain string of
+  digits, the number starts with it, and no 0 follows (`_parse_prefix_as_idd`); then as above. If no
+  international prefix can match, nor the calling code stand at the start, it is a national number. A national
+  prefix that is a plain string of digits goes if the number starts with it and `general_desc` cannot match
+  the number as it stands (`_maybe_strip_national_prefix_carrier_code`); if none can match, all digits stay.
+  Then the length has to be possible in the plan of the region and in that of its calling code.
+
+All of it is read off the installed library when it is first needed (about 0.3 s): no copy can go stale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from phonenumbers import PhoneMetadata
+
+from contactsync.identifiers import NumberingPlan, calling_codes, numbering_plan
+from contactsync.kernels.phones import ASK, KEEP, MAX_DIGITS, STRIP_INTERNATIONAL, STRIP_NATIONAL
+from contactsync.phones.prefixes import DEPTH, may_match, whole_lengths
+
+_BEGINNINGS = 10**DEPTH
+_SHORT_DIGITS = 6  # numbers that the profile compares with the list of short codes, and shorter ones
+
+
+@dataclass(frozen=True, slots=True)
+class International:
+    """The plans of all calling codes; each is a row.
+
+    `row` int16[1000] and `code_digits` uint8[1000], by the first three digits after the plus: the row (-1: no
+    such code) and the length of the calling code. `lengths` int64[rows]: bit n is set if n national digits
+    are possible. `ask` bool[rows, 1000], by the first three digits of the national number: whether something
+    might change it.
+    """
+
+    row: NDArray[np.int16]
+    code_digits: NDArray[np.uint8]
+    lengths: NDArray[np.int64]
+    ask: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class National:
+    """What digits without a plus mean in one region.
+
+    `action` uint8[1000], by the first three digits: a constant of `contactsync.kernels.phones`. `plan`
+    int64[5]: the lengths (bit n for n digits) that are possible when no prefix was dialled, and after one;
+    the calling code; how many digits the national and the international prefix have.
+    """
+
+    action: NDArray[np.uint8]
+    plan: NDArray[np.int64]
+
+
+@cache
+def international() -> International:
+    """The table of all calling codes."""
+    codes = sorted(calling_codes())
+    row = np.full(_BEGINNINGS, -1, np.int16)
+    code_digits = np.zeros(_BEGINNINGS, np.uint8)
+    lengths = np.zeros(len(codes), np.int64)
+    ask = np.zeros((len(codes), _BEGINNINGS), np.bool_)
+    for index, code in enumerate(codes):
+        plan = numbering_plan(code)
+        assert plan is not None, "calling_codes() are those that have a plan"
+        row[_begins_with(code)] = index
+        code_digits[_begins_with(code)] = len(code)
+        lengths[index] = _mask(plan.lengths - _rewritten(plan))
+        ask[index] = may_match(plan.prefix.pattern if plan.prefix else None)
+        if not plan.leading_zero:
+            ask[index] |= _begins_with("0")
+    return International(row, code_digits, lengths, ask)
+
+
+@cache
+def national(region: str | None) -> National:
+    """The table of a region (in capitals); without one, the library gets all digits that no plus precedes."""
+    if region is None:
+        return National(np.full(_BEGINNINGS, ASK, np.uint8), np.zeros(5, np.int64))
+    here = PhoneMetadata.metadata_for_region(region)
+    assert here is not None, "the caller has checked the region"
+    assert here.general_desc is not None, "libphonenumber describes every region that it lists"
+    code = str(here.country_code)
+    plan = numbering_plan(code)
+    assert plan is not None, "a region's calling code has a plan"
+    lengths = frozenset(here.general_desc.possible_length) & plan.lengths - _rewritten(plan)
+    lengths = frozenset(n for n in lengths if n + len(code) <= MAX_DIGITS)
+    prefix = here.national_prefix_for_parsing or ""
+    abroad = here.international_prefix or ""
+
+    action = np.full(_BEGINNINGS, KEEP, np.uint8)
+    if not plan.leading_zero:
+        action[_begins_with("0")] = ASK
+    action[may_match(prefix)] = ASK
+    strip = 0
+    if _is_plain(prefix) and not here.national_prefix_transform_rule:
+        strip = len(prefix)
+        kept = _begins_with(prefix) & ~may_match(here.general_desc.national_number_pattern)
+        if not plan.leading_zero:
+            kept &= ~_begins_with(prefix + "0")
+        action[kept] = STRIP_NATIONAL
+    action[_begins_with(code)] = ASK
+    action[may_match(abroad)] = ASK
+    strip_abroad = 0
+    if _is_plain(abroad):
+        strip_abroad = len(abroad)
+        action[_begins_with(abroad) & ~_begins_with(abroad + "0")] = STRIP_INTERNATIONAL
+    undialled = frozenset(n for n in lengths if n > _SHORT_DIGITS)
+    figures = [_mask(undialled), _mask(lengths), int(code), strip, strip_abroad]
+    return National(action, np.array(figures, np.int64))
+
+
+def _rewritten(plan: NumberingPlan) -> frozenset[int]:
+    """The lengths of national numbers that a rule of the profile may rewrite or refuse."""
+    return frozenset(n for rule in plan.rules for n in whole_lengths(rule.pattern.pattern, MAX_DIGITS))
+
+
+def _mask(lengths: frozenset[int]) -> int:
+    """Bit n for each length n, but for those that are too short for a look at three digits."""
+    return sum(1 << n for n in lengths if DEPTH <= n <= MAX_DIGITS)
+
+
+def _is_plain(prefix: str) -> bool:
+    """Whether a prefix is so simple that three digits show it and the digit after it."""
+    return prefix.isascii() and prefix.isdigit() and len(prefix) < DEPTH
+
+
+def _begins_with(prefix: str) -> NDArray[np.bool_]:
+    """bool[1000]: the beginnings that start with these digits, at most three."""
+    table = np.zeros(_BEGINNINGS, np.bool_)
+    span = 10 ** (DEPTH - len(prefix))
+    table[int(prefix) * span : (int(prefix) + 1) * span] = True
+    return table

@@ -1,0 +1,124 @@
+"""Records of a list or a CSV: where the field that counts stands, and the number in it where that is plain.
+
+Twice: `Scanner` runs the kernel over data of any size, `scan_small` reads a small whole file in Python.
+They find the same records; `scan_small` leaves every number to the library.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contactsync.phones.layout import MAX_RECORD, NONE, Layout
+
+# Why a record gave no number. ASK_LIBRARY: it has a field, and the library has to say.
+ASK_LIBRARY, NO_FIELD, OPEN_QUOTE, TOO_LONG = 0, 1, 2, 3
+
+_MOST_RECORDS = 1 << 20
+_LF = 0x0A
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """Records that were found in some data.
+
+    `numbers` uint64[n] with 0 for those in `late` int64[m, 4]: (entry, why, where its field begins, where it
+    ends); `lines` int64[n]. `stop` is where the first unread record begins.
+    """
+
+    numbers: NDArray[np.uint64]
+    lines: NDArray[np.int64]
+    late: NDArray[np.int64]
+    stop: int
+
+
+class Scanner:
+    """Goes through one file with the kernel, chunk by chunk."""
+
+    def __init__(self, layout: Layout, region: str | None) -> None:
+        from contactsync.kernels import phones  # noqa: PLC0415 - loads Numba, which a small file does not need
+        from contactsync.phones import plans  # noqa: PLC0415
+
+        self._kernel = phones.scan
+        self._layout = layout
+        abroad, home = plans.international(), plans.national(region)
+        self._tables = (abroad.row, abroad.code_digits, abroad.lengths, abroad.ask, home.action, home.plan)
+        self._numbers = np.empty(_MOST_RECORDS, np.uint64)
+        self._lines = np.empty(_MOST_RECORDS, np.int64)
+        self._late = np.empty((_MOST_RECORDS, 4), np.int64)
+        self._line = layout.line
+        self.skipping = False
+
+    def scan(self, data: bytes, start: int, *, final: bool) -> Scanned:
+        """The records of data[start:], as many as there is room for. `final`: no data follows."""
+        layout = self._layout
+        found, late, stop, self._line, self.skipping = self._kernel(
+            np.frombuffer(data, np.uint8), start, len(data), final, self.skipping, self._line,
+            layout.delimiter, layout.quote, layout.column, *self._tables,
+            self._numbers, self._lines, self._late,
+        )  # fmt: skip
+        # Copies: the arrays are used again while the caller still looks at these.
+        numbers, lines = self._numbers[:found].copy(), self._lines[:found].copy()
+        return Scanned(numbers, lines, self._late[:late].copy(), stop)
+
+
+def scan_small(data: bytes, layout: Layout) -> Scanned:
+    """All records of a whole file. O(n) in Python: about 1 µs a record."""
+    lines: list[int] = []
+    late: list[tuple[int, int, int, int]] = []
+    at, line = layout.start, layout.line
+    while at < len(data):
+        end, field, feeds, still_open = _record(data, at, layout)
+        why = ASK_LIBRARY
+        if end - at > MAX_RECORD or still_open:
+            why = OPEN_QUOTE if still_open else TOO_LONG
+            end, feeds = _find(data, _LF, at, len(data)), 0
+        elif field is None:
+            why = NO_FIELD
+        if why in (OPEN_QUOTE, TOO_LONG) or data[at:end].strip(b" \t\r"):
+            late.append((len(lines), why, *(field or (-1, -1))))
+            lines.append(line)
+        line += 1 + feeds
+        at = end + 1
+    table = np.array(late, np.int64).reshape(-1, 4)
+    return Scanned(np.zeros(len(lines), np.uint64), np.array(lines, np.int64), table, len(data))
+
+
+def _find(data: bytes, octet: int, start: int, otherwise: int) -> int:
+    place = data.find(octet, start)
+    return otherwise if place < 0 else place
+
+
+def _record(data: bytes, at: int, layout: Layout) -> tuple[int, tuple[int, int] | None, int, bool]:
+    """Where the record's line feed stands, its field, line feeds within, and whether a quote is open."""
+    size = len(data)
+    if layout.delimiter == NONE:
+        end = _find(data, _LF, at, size)
+        return end, (at, end), 0, False
+    limit = at + MAX_RECORD
+    field = None
+    feeds = number = 0
+    while True:
+        begin = at
+        if at < size and data[at] == layout.quote:
+            at += 1
+            while True:
+                closing = _find(data, layout.quote, at, size)
+                if closing >= size or closing > limit:
+                    return size, field, 0, True
+                feeds += data.count(_LF, at, closing)
+                at = closing + 1
+                if at >= size or data[at] != layout.quote:
+                    break
+                at += 1
+        line_end = _find(data, _LF, at, size)
+        at = _find(data, layout.delimiter, at, size)
+        at = min(at, line_end)
+        if number == layout.column:
+            field = (begin, at)
+        if at == line_end:
+            return at, field, feeds, False
+        number += 1
+        at += 1
