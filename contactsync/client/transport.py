@@ -239,14 +239,14 @@ def _explained(base_url: str) -> Iterator[None]:
     """Turn what urllib3 raises into NetworkError, with what to do about it."""
     try:
         yield
-    except ConnectTimeoutError as error:
-        raise NetworkError(f"{base_url} does not answer", hint="check the address and the network") from error
     except NameResolutionError as error:
         raise NetworkError(f"no such host: {base_url}", hint="check the address and the network") from error
     except NewConnectionError as error:
         raise NetworkError(
             f"cannot connect to {base_url}", hint="check that the server is running"
         ) from error
+    except ConnectTimeoutError as error:
+        raise NetworkError(f"{base_url} does not answer", hint="check the address and the network") from error
     except SSLError as error:
         raise NetworkError(
             f"no verified TLS connection to {base_url}", hint="check the server's certificate and your clock"

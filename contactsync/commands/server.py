@@ -41,7 +41,11 @@ passphrase_option = click.option(
     help="The first line of FILE is the passphrase of the keys (else CONTACTSYNC_PASSPHRASE, or asked for).",
 )
 audience_option = click.option(
-    "--audience", type=click.Choice(["people", "business"]), default="people", show_default=True
+    "--audience",
+    type=click.Choice(["people", "business"]),
+    default="people",
+    show_default=True,
+    help="Who may discover them, or whom the account may discover.",
 )
 region_option = click.option(
     "--region", metavar="DE", help="Country of numbers without a country code (default: from the locale)."
@@ -226,7 +230,7 @@ def publish(data: Path, passphrase_file: Path | None, *, new_epoch: bool) -> Non
 @server.command()
 @data_option
 @passphrase_option
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8440, show_default=True, help="0: any free one."
 )

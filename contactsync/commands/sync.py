@@ -111,9 +111,9 @@ def sync(
 ) -> None:
     """Find out who of the address books in FILE… is a member.
 
-    FILE is a vCard file, a folder of them, a Google, Outlook or plain CSV, an LDIF or a list of numbers; - is
-    stdin. Numbers are blinded before they leave this machine, among random ones; the match is made here. The
-    last line says what the server could learn.
+    FILE is a vCard file, a folder of them, a Google, Outlook or plain CSV, or a list of numbers; - is stdin.
+    Numbers are blinded before they leave this machine, among random ones; the match is made here. The last
+    line says what the server could learn.
 
     With --json, one object is printed: matches, joined, left (lists of {name, identifier}), contacts,
     identifiers, unreadable (list of {file, place, reason}), evaluated (points sent, padding included),

@@ -1,0 +1,123 @@
+"""The state folder: which URL is which server, what is pinned, what is wiped."""
+
+import pytest
+
+from contactsync.client.state import State, canonical_url, is_in_clear, write_private
+from contactsync.client.trust import fetch_root, grouped, is_known, read_fingerprint
+from contactsync.errors import BadInput, BadSignature, NotTrusted, OurError
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("https://Example.ORG/", "https://example.org"),
+        ("https://example.org:443", "https://example.org"),
+        ("http://example.org:80/a/b/", "http://example.org/a/b"),
+        ("http://[::1]:8440", "http://[::1]:8440"),
+    ],
+)
+def test_one_spelling_of_a_server(text, url):
+    assert canonical_url(text) == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "example.org", "ftp://x", "https://", "https://u:p@x", "https://x?q", "https://x#f", "http://x:99999",
+     "https://x y", "http://[::1", "https://x/\x1b[2J", "https://x/../../etc"[:9] + "\\"],
+)  # fmt: skip
+def test_what_is_no_server(text):
+    with pytest.raises(BadInput):
+        canonical_url(text)
+
+
+def test_a_credential_in_the_clear():
+    assert is_in_clear("http://example.org")
+    assert is_in_clear("http://192.168.0.1:8440")
+    for url in ("https://example.org", "http://127.0.0.1:1", "http://[::1]", "http://localhost:8440"):
+        assert not is_in_clear(url)
+
+
+def test_which_server_is_meant(tmp_path):
+    state = State(tmp_path)
+    assert state.servers() == []
+    with pytest.raises(NotTrusted):
+        state.server(None)
+    with pytest.raises(NotTrusted):
+        state.server("https://one.example")
+    one = state.pin("https://one.example", b"root one")
+    assert state.server(None) == state.server("https://one.example/") == one
+    assert one.root == b"root one"
+    state.pin("https://one.example:8440", b"root two")
+    with pytest.raises(BadInput, match="several"):
+        state.server(None)
+    assert state.server("https://one.example") == one
+
+
+def test_a_damaged_record_or_root_is_said(tmp_path):
+    state = State(tmp_path)
+    server = state.pin("https://one.example", b"root")
+    (server.folder / "root.json").write_bytes(b"other")
+    with pytest.raises(OurError, match="damaged"):
+        _ = server.root
+    for text in (
+        "",
+        "{}",
+        '{"version": 2}',
+        '{"version": 1, "url": "https://two.example", "fingerprint": ""}',
+    ):
+        (server.folder / "server.json").write_text(text)
+        with pytest.raises(OurError):
+            state.server("https://one.example")
+    assert state.forget(server.folder)[0] == 3
+    assert state.folders() == []
+
+
+def test_forgetting_overwrites_before_it_removes(tmp_path):
+    state = State(tmp_path)
+    server = state.pin("https://one.example", b"root")
+    write_private(server.data / "x", b"tokens" * 1000)
+    (tmp_path / "kept").hardlink_to(server.data / "x")
+    state.forget(server.folder)
+    assert (tmp_path / "kept").read_bytes() == bytes(6000)
+    assert not server.folder.exists()
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "file"
+    write_private(path, b"old")
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(TypeError):
+        write_private(path, "not bytes")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_root_is_fetched_and_must_sign_itself(service, person):
+    root = fetch_root(person.transport())
+    assert is_known(person.server, root)
+    service.tamper = lambda _, reply: setattr(reply, "body", reply.body.replace(b"ed25519", b"ed25518"))
+    with pytest.raises(BadSignature):
+        fetch_root(person.transport())
+    service.tamper = lambda _, reply: setattr(reply, "body", b"<html>hello</html>")
+    with pytest.raises(BadSignature):
+        fetch_root(person.transport())
+
+
+def test_a_root_that_the_pinned_one_signed_is_known_another_is_not(service, person, tmp_path):
+    root = service.repository.root()
+    root.version += 1
+    service.repository._write_root(root, service.signers["root"])
+    assert is_known(person.server, fetch_root(person.transport()))
+    (tmp_path / "b").mkdir()
+    stranger = type(service)(tmp_path / "b")
+    assert not is_known(person.server, stranger.repository.root_bytes())
+
+
+def test_fingerprints_as_people_write_them():
+    digits = "0123456789abcdef" * 4
+    assert read_fingerprint(grouped(digits)) == digits
+    assert read_fingerprint(digits.upper()) == digits
+    assert read_fingerprint(":".join(digits[i : i + 2] for i in range(0, 64, 2))) == digits
+    for text in ("", digits[:-1], digits + "0", "g" * 64):
+        with pytest.raises(BadInput):
+            read_fingerprint(text)

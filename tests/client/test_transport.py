@@ -1,0 +1,191 @@
+"""The transport: every byte counted and recorded, nothing followed, the credential for its server only."""
+
+import json
+import socket
+import threading
+
+import pytest
+from tuf.api.exceptions import DownloadHTTPError
+
+from contactsync.client.transcript import TranscriptWriter, read_transcript
+from contactsync.client.transport import MetadataFetcher, Transport
+from contactsync.errors import BadInput, BadReply, NetworkError, Refused
+
+
+def read(transport, path, **options):
+    with transport.get(path, **options) as reply:
+        return b"".join(transport.chunks(reply, 1 << 20))
+
+
+@pytest.fixture
+def recorder():
+    """A server that keeps what arrives as it arrives, and answers every request alike."""
+    got, sent = bytearray(), bytearray()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        while True:
+            try:
+                peer, _ = listener.accept()
+            except OSError:
+                return
+            with peer:
+                pending = b""
+                while data := peer.recv(1 << 16):
+                    got.extend(data)
+                    pending += data
+                    head, end, body = pending.partition(b"\r\n\r\n")
+                    if not end or (head.startswith(b"POST") and len(body) < 32):
+                        continue
+                    pending = b""
+                    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+                    sent.extend(answer)
+                    peer.sendall(answer)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}", got, sent
+    listener.close()
+
+
+def test_what_is_counted_and_recorded_is_what_went_over_the_wire(recorder, tmp_path):
+    url, got, sent = recorder
+    path = tmp_path / "transcript"
+    with TranscriptWriter(path, url) as writer:
+        transport = Transport(url, credential="cs_secret", record=writer.record)
+        assert read(transport, "/v1/data/x", authorised=True) == b"hello"
+        assert transport.post("/v1/evaluate/people/1", b"\0\xff" * 16, reply_length=5) == b"hello"
+        transport.close()
+    assert (transport.sent, transport.received) == (len(got), len(sent))
+    pieces = list(read_transcript(path))
+    assert b"".join(piece.data for piece in pieces if piece.sent) == got
+    assert b"".join(piece.data for piece in pieces if not piece.sent) == sent
+    assert {piece.connection for piece in pieces} == {1}
+    assert b"Bearer cs_secret" in got
+    assert b"accept-encoding: identity" in got.lower()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_credential_is_sent_only_where_it_is_needed(service):
+    service.publish("+491512345671")
+    transport = Transport(service.url, credential="cs_secret")
+    read(transport, "/v1/tuf/metadata/root.json")
+    assert "authorization" not in service.requests[0].headers
+
+
+def test_a_redirect_is_not_followed(service):
+    def redirect(_, reply):
+        reply.status = 302
+        reply.headers["Location"] = f"{service.url}/elsewhere"
+
+    service.tamper = redirect
+    with pytest.raises(BadReply, match="redirect"):
+        read(Transport(service.url), "/v1/tuf/metadata/root.json")
+    assert service.asked("elsewhere") == []
+
+
+@pytest.mark.parametrize("pause", ["0", "1"])
+def test_an_overloaded_server_is_asked_again(service, pause, monkeypatch):
+    slept = []
+    monkeypatch.setattr("contactsync.client.transport.time.sleep", slept.append)
+
+    def busy(_, reply):
+        if len(service.requests) < 3:
+            reply.status, reply.headers["Retry-After"] = 503, pause
+
+    service.tamper = busy
+    assert read(Transport(service.url), "/v1/tuf/metadata/root.json")
+    assert len(slept) == 2
+
+
+def test_one_that_stays_overloaded_is_an_error_with_its_own_words(service, monkeypatch):
+    monkeypatch.setattr("contactsync.client.transport.time.sleep", lambda _: None)
+
+    def busy(_, reply):
+        reply.status, reply.headers["Retry-After"] = 503, "9"
+        value = {"type": "urn:contactsync:problem:overloaded", "detail": "busy\x1b[2J", "hint": "come back"}
+        reply.body = json.dumps(value).encode()
+
+    service.tamper = busy
+    with pytest.raises(Refused, match="busy") as refused:
+        read(Transport(service.url), "/v1/tuf/metadata/root.json")
+    assert (refused.value.kind, refused.value.hint) == ("overloaded", "come back")
+    assert "\x1b" not in str(refused.value)
+    assert len(service.requests) == 3
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b'{"type": 5}', b"<html>", b"\xff" * 100_000])
+def test_an_error_that_is_no_problem_json(service, body):
+    def broken(_, reply):
+        reply.status, reply.body = 400, body
+
+    service.tamper = broken
+    with pytest.raises(Refused) as refused:
+        read(Transport(service.url), "/v1/tuf/metadata/root.json")
+    assert refused.value.status == 400
+
+
+def test_a_failing_proxy_is_the_network(service):
+    def broken(_, reply):
+        reply.status, reply.body = 502, b"<html>bad gateway</html>"
+
+    service.tamper = broken
+    with pytest.raises(NetworkError, match="502"):
+        read(Transport(service.url), "/v1/tuf/metadata/root.json")
+
+
+def test_nobody_listens():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    transport = Transport(f"http://127.0.0.1:{port}", credential="cs_secret")
+    with pytest.raises(NetworkError, match="cannot connect"):
+        read(transport, "/v1/health")
+    with pytest.raises(NetworkError, match="cannot connect"):
+        transport.post("/v1/evaluate/people/1", b"", reply_length=5)
+
+
+def test_a_server_that_falls_silent():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        transport = Transport(f"http://127.0.0.1:{silent.getsockname()[1]}", read_seconds=0.1)
+        with pytest.raises(NetworkError, match="stopped answering"):
+            read(transport, "/v1/health")
+
+
+def test_a_server_that_speaks_something_else():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def serve():
+            peer, _ = other.accept()
+            with peer:
+                peer.recv(1000)
+                peer.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+        threading.Thread(target=serve, daemon=True).start()
+        with pytest.raises(NetworkError):
+            read(Transport(f"http://127.0.0.1:{other.getsockname()[1]}"), "/v1/health")
+
+
+def test_metadata_that_is_not_there_is_tuf_s_own_error(service):
+    fetcher = MetadataFetcher(Transport(service.url))
+    with pytest.raises(DownloadHTTPError) as missing:
+        fetcher.download_bytes(f"{service.url}/v1/tuf/metadata/99.root.json", 1000)
+    assert missing.value.status_code == 404
+
+
+def test_transcripts_are_not_overwritten_and_not_misread(tmp_path):
+    path = tmp_path / "transcript"
+    path.write_text('{"format": "something else"}\n')
+    with pytest.raises(BadInput, match="exists"):
+        TranscriptWriter(path, "http://server")
+    for text in (
+        '{"format": "something else"}\n',
+        "[]\n",
+        '{"format": "contactsync-transcript-1"}\n{"x": 1}\n',
+    ):
+        path.write_text(text)
+        with pytest.raises(BadInput, match="line"):
+            list(read_transcript(path))
+    with pytest.raises(BadInput, match="cannot"):
+        list(read_transcript(tmp_path / "missing"))
+    with pytest.raises(BadInput, match="cannot"):
+        TranscriptWriter(tmp_path / "missing" / "file", "http://server")
