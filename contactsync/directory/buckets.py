@@ -45,6 +45,15 @@ class Span:
     count: NDArray[np.int64]
     remainder_bits: int
 
+    @property
+    def wide(self) -> bool:
+        """Whether values have 40 remainder bits."""
+        return self.remainder_bits == 40
+
+    def views(self) -> tuple[NDArray[np.uint64], NDArray[np.uint32], NDArray[np.uint8]]:
+        """The file as words, halves and octets, as kernels read it."""
+        return self.words, self.words.view(np.uint32), self.words.view(np.uint8)
+
 
 def encode(values: Values, first: int, buckets: int, remainder_bits: int) -> list[NDArray[np.uint8]]:
     """The bytes of buckets first … first + buckets - 1 from their values, sorted and distinct. O(n).
@@ -144,8 +153,7 @@ def decode(span: Span) -> Values:
         slots = np.flatnonzero(bits).astype(np.uint64) - np.arange(n, dtype=np.uint64)
         slots += _U64(number << BUCKET_SLOT_BITS)
         keys.append((slots << _U64(32)) | octets[low : low + 4 * n].view("<u4"))
-        wide = span.remainder_bits == 40
-        extras.append(octets[low + 4 * n : low + 5 * n] if wide else np.zeros(n, np.uint8))
+        extras.append(octets[low + 4 * n : low + 5 * n] if span.wide else np.zeros(n, np.uint8))
     return Values(np.concatenate(keys), np.concatenate(extras))
 
 
@@ -176,7 +184,7 @@ def lookup(span: Span, values: Values, which: NDArray[np.int64]) -> NDArray[np.b
     step = 0
     while live.size:
         same = octets.view("<u4")[at[live] + step] == wanted[live]
-        if span.remainder_bits == 40:
+        if span.wide:
             hit = live[same]
             next8 = octets[low[hit] + 4 * count[hit] + first[hit] + step]
             found[hit[next8 == values.extra[hit]]] = True

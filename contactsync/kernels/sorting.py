@@ -1,0 +1,132 @@
+"""Grouping and sorting uniform 64-bit codes by their leading bits: radix, most significant digit first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from contactsync.kernels.policy import inlined, kernel
+
+Array = Any
+
+MAX_BIN = 64  # values of one bin; more means that the codes are not uniform, and insertion would be quadratic
+SUB_BITS = 10  # a first pass leaves about 2^10 codes a group, 8 KiB: the second stays in the L1 cache
+MAX_BINS = 1 << 12
+_ONE = np.uint64(1)
+_8 = np.uint64(8)
+
+
+@kernel
+def count_parts(key: Array, shift: int, offsets: Array) -> None:
+    """Offsets int64[parts + 1], zeroed: where each part (key >> shift) begins when grouped."""
+    by = np.uint64(shift)
+    for i in range(key.size):
+        offsets[np.int64(key[i] >> by) + 1] += 1
+    for part in range(1, offsets.size):
+        offsets[part] += offsets[part - 1]
+
+
+@kernel
+def group(key: Array, extra: Array, wide: bool, shift: int, offsets: Array, codes: Array) -> None:
+    """Codes uint64[n] = the codes of the values, grouped by part, in their order within a part.
+
+    The code of a value is its key, or if wide the low 64 bits of key and extra.
+    """
+    by = np.uint64(shift)
+    place = offsets.copy()
+    for i in range(key.size):
+        part = np.int64(key[i] >> by)
+        codes[place[part]] = (key[i] << _8) | np.uint64(extra[i]) if wide else key[i]
+        place[part] += 1
+
+
+@kernel
+def ungroup(key: Array, shift: int, offsets: Array, grouped: Array, out: Array) -> None:
+    """out[i] = the entry of `grouped` for key[i]: undoes `group` by repeating it, without an index."""
+    by = np.uint64(shift)
+    place = offsets.copy()
+    for i in range(key.size):
+        part = np.int64(key[i] >> by)
+        out[i] = grouped[place[part]]
+        place[part] += 1
+
+
+@kernel
+def ascending(key: Array) -> bool:
+    """Whether keys are sorted (duplicates may be there). Stops at the first that is not."""
+    for i in range(1, key.size):  # noqa: SIM110 - Numba has no generators in all()
+        if key[i] < key[i - 1]:
+            return False
+    return True
+
+
+@inlined
+def _insertion(codes: Array, first: int, end: int) -> None:
+    """Sort a few codes that are nearly in place."""
+    for i in range(first + 1, end):
+        code = codes[i]
+        j = i - 1
+        while j >= first and codes[j] > code:
+            codes[j + 1] = codes[j]
+            j -= 1
+        codes[j + 1] = code
+
+
+@inlined
+def _spread(source: Array, target: Array, first: int, end: int, shift: int, bits: int, bins: Array) -> Any:
+    """Scatter source[first:end] into target[first:end] by the `bits` bits above `shift`.
+
+    bins[b] becomes the end of bin b. The size of the largest bin.
+    """
+    by = np.uint64(shift)
+    mask = (_ONE << np.uint64(bits)) - _ONE
+    for b in range(1 << bits):
+        bins[b] = 0
+    for i in range(first, end):
+        bins[np.int64((source[i] >> by) & mask)] += 1
+    largest = 0
+    place = first
+    for b in range(1 << bits):
+        size = bins[b]
+        largest = max(largest, size)
+        bins[b] = place
+        place += size
+    for i in range(first, end):
+        code = np.int64((source[i] >> by) & mask)
+        target[bins[code]] = source[i]
+        bins[code] += 1
+    return largest
+
+
+@inlined
+def _bits_for(count: int, each: int) -> int:
+    """How many bits spread `count` codes to about 2^each a bin."""
+    bits = 0
+    while (count >> (bits + each)) > 1 and (2 << bits) <= MAX_BINS:
+        bits += 1
+    return bits
+
+
+@kernel
+def sort_uniform(codes: Array, common: int, scratch: Array, groups: Array, bins: Array) -> bool:
+    """Sort codes uint64[n] that share their first `common` bits and are uniform in the others. O(n).
+
+    scratch uint64[n], groups and bins int64[MAX_BINS] are working memory. False, with the codes in some
+    order, if they are far from uniform: then sort them in another way.
+    """
+    n = codes.size
+    first_bits = _bits_for(n, SUB_BITS)
+    shift = 64 - common - first_bits
+    _spread(codes, scratch, 0, n, shift, first_bits, groups)
+    begin = 0
+    for g in range(1 << first_bits):
+        end = groups[g]
+        bits = _bits_for(end - begin, 1)
+        largest = _spread(scratch, codes, begin, end, shift - bits, bits, bins)
+        if largest > MAX_BIN:
+            codes[begin:] = scratch[begin:]
+            return False
+        _insertion(codes, begin, end)
+        begin = end
+    return True
