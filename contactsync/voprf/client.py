@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from contactsync.errors import BadInput, BadProof, BadReply
-from contactsync.ristretto255 import decode, hash_to_group, multiply_encode, scalars
+from contactsync.ristretto255 import Elements, decode, hash_to_group, multiply_encode, scalars
 from contactsync.voprf.proof import proof_is_well_formed, verify_proof
 from contactsync.voprf.suite import (
     HASH_TO_GROUP_DST,
@@ -69,6 +69,11 @@ def finalize(blinding: Blinding, evaluated: Rows, proof: bytes, public_key: byte
     elements, the proof's scalars (BadReply: not well formed), the proof (BadProof). Nothing is unblinded
     before all have passed, and one bad element fails the whole batch.
     """
+    return _unblind(blinding, _verify(blinding, evaluated, proof, public_key))
+
+
+def _verify(blinding: Blinding, evaluated: Rows, proof: bytes, public_key: bytes) -> Elements:
+    """The decoded evaluated elements, once all checks of `finalize` have passed."""
     if evaluated.dtype != np.uint8 or evaluated.shape != (len(blinding), NE):
         raise BadReply(f"the reply does not hold {len(blinding)} evaluated elements")
     if len(proof) != PROOF_BYTES:
@@ -89,6 +94,10 @@ def finalize(blinding: Blinding, evaluated: Rows, proof: bytes, public_key: byte
             "the server's proof does not hold: the batch was not evaluated with the published key",
             hint="Nothing was unblinded. Try again later; if it stays so, do not trust this server.",
         )
+    return elements_D
+
+
+def _unblind(blinding: Blinding, elements_D: Elements) -> Rows:
     # N = G.ScalarInverse(blind) * evaluatedElement
     # unblindedElement = G.SerializeElement(N)
     unblinded = multiply_encode(elements_D, scalars.invert(blinding.blinds))

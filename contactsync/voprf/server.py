@@ -90,7 +90,11 @@ def evaluate(key: KeyPair, inputs: Sequence[bytes]) -> Rows:
     return finalize_hash(inputs, issued)
 
 
-def _multiply_batch(key: KeyPair, blinded: Rows) -> tuple[Elements, Rows]:
+def multiply_batch(key: KeyPair, blinded: Rows) -> tuple[Elements, Rows]:
+    """BlindEvaluate without its proof: the decoded elements, and the evaluated ones, uint8[n, 32].
+
+    Raises InvalidElement as blind_evaluate does.
+    """
     elements, bad = deserialize_elements(blinded)
     if bad is not None:
         raise InvalidElement(
@@ -109,7 +113,7 @@ def blind_evaluate(key: KeyPair, blinded: Rows) -> tuple[Rows, bytes]:
     the first row that is the identity or no canonical encoding; then nothing was evaluated.
     """
     blinded = check_batch(blinded, "blinded elements")
-    elements, evaluated = _multiply_batch(key, blinded)
+    elements, evaluated = multiply_batch(key, blinded)
     # proof = GenerateProof(skS, G.Generator(), pkS, blindedElements, evaluatedElements)
     proof = generate_proof(key.secret, key.public, elements, blinded, evaluated)
     # return evaluatedElement, proof
@@ -121,7 +125,7 @@ def blind_evaluate_with_fixed_nonce_for_test_vectors(
 ) -> tuple[Rows, bytes]:
     """As blind_evaluate, with the proof's nonce given. Two proofs with one nonce give the key away."""
     blinded = check_batch(blinded, "blinded elements")
-    elements, evaluated = _multiply_batch(key, blinded)
+    elements, evaluated = multiply_batch(key, blinded)
     proof = generate_proof_with_fixed_nonce_for_test_vectors(
         key.secret, key.public, elements, blinded, evaluated, np.frombuffer(nonce, np.uint8)
     )

@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m bench engine`. Needs the extra `[bench]`; each runs beside peers."""

@@ -1,0 +1,20 @@
+"""`python -m bench NAME [options]`: run bench/NAME.py."""
+
+import importlib
+import sys
+from pathlib import Path
+
+NAMES = tuple(
+    name for name in ("engine", "matching", "directory") if (Path(__file__).parent / f"{name}.py").exists()
+)
+
+
+def main() -> None:
+    if len(sys.argv) < 2 or sys.argv[1] not in NAMES:
+        print(f"usage: python -m bench {{{'|'.join(NAMES)}}} [--help]", file=sys.stderr)
+        raise SystemExit(2)
+    importlib.import_module(f"bench.{sys.argv[1]}").main(sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()
