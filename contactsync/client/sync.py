@@ -213,7 +213,7 @@ class _Run:
         chosen = plan(self.options.privacy, self.options.partitions)
         if chosen.cost <= limit:
             return chosen
-        lines = [f"  --max-download {_megabytes(chosen.cost)}: tells the server nothing more"]
+        lines = [f"  --max-download {_size(chosen.cost)}: tells the server nothing more"]
         choices: list[tuple[Privacy, Partitions, str]] = [
             ("download", "mine", "tells the server which calling codes are in your address book"),
             ("screen", "all", "tells the server also the buckets of contacts that pass a Bloom filter"),
@@ -223,10 +223,10 @@ class _Run:
             cost = plan(privacy, partitions).cost
             if cost < chosen.cost:
                 lines.append(
-                    f"  --privacy {privacy} --partitions {partitions}: about {_megabytes(cost)}; {price}"
+                    f"  --privacy {privacy} --partitions {partitions}: about {_size(cost)}; {price}"
                 )
         raise ChoiceNeeded(
-            f"the download is {_megabytes(chosen.cost)}, more than --max-download {_megabytes(limit)};"
+            f"the download is {_size(chosen.cost)}, more than --max-download {_size(limit)};"
             " nothing was sent",
             hint="choose one of\n" + "\n".join(lines),
         )
@@ -329,5 +329,8 @@ def _false_positives(manifest: Manifest, codes: NDArray[np.str_]) -> float:
     return max((false_positive_rate(p.count, p.slot_bits, p.remainder_bits) for p in used), default=0.0)
 
 
-def _megabytes(count: int) -> str:
-    return f"{-(-count // 1_000_000)}M" if count >= 10_000_000 else f"{-(-count // 1000)}k"
+def _size(count: int) -> str:
+    """A size as --max-download takes it, rounded up."""
+    if count < 10_000:
+        return str(count)
+    return f"{-(-count // 1000)}K" if count < 10_000_000 else f"{-(-count // 1_000_000)}M"

@@ -1,0 +1,309 @@
+"""sync, trust, status, forget as somebody at a terminal or a script meets them."""
+
+import csv
+import io
+import json
+
+import pytest
+import vobject
+from click.testing import CliRunner
+
+from contactsync.client.state import State
+from contactsync.client.trust import grouped
+from contactsync.commands import main
+from contactsync.errors import ContactSyncError
+from contactsync.publication.follower import root_fingerprint
+
+ANNA, BODO, CARL = "+491512345671", "+491512345672", "+447911123456"
+CREDENTIAL = "cs_an-account"
+
+BOOK = f"""BEGIN:VCARD
+VERSION:3.0
+FN:Anna Müller\\, jr.
+TEL:{ANNA}
+TEL:01512345671
+END:VCARD
+BEGIN:VCARD
+VERSION:3.0
+FN:Bodo
+TEL:{BODO}
+TEL:not a number
+END:VCARD
+BEGIN:VCARD
+VERSION:3.0
+FN:陳大文
+TEL:{CARL}
+END:VCARD
+"""
+
+
+@pytest.fixture
+def desk(tmp_path, service):
+    """A folder with an address book and a credential, and a way to run commands."""
+
+    class Desk:
+        book = tmp_path / "book.vcf"
+        credential = tmp_path / "credential"
+        state = tmp_path / "state"
+        url = service.url
+
+        def run(self, *arguments, **options):
+            result = CliRunner().invoke(main, [str(a) for a in arguments], **options)
+            assert "Traceback" not in result.output
+            return result
+
+        def sync(self, *arguments, book=None):
+            return self.run(
+                "sync", book or self.book, "--region", "DE", "--state", self.state,
+                "--credential-file", self.credential, *arguments,
+            )  # fmt: skip
+
+        def trust(self, *arguments, **options):
+            return self.run("trust", self.url, "--state", self.state, *arguments, **options)
+
+    desk = Desk()
+    desk.book.write_text(BOOK, encoding="utf-8")
+    desk.credential.write_text(CREDENTIAL + "\n")
+    service.publish(ANNA, CARL)
+    return desk
+
+
+def test_a_sync_prints_one_json_object_with_the_promised_keys(desk):
+    assert desk.trust("--yes").exit_code == 0
+    result = desk.sync("--server", desk.url, "--json")
+    assert result.exit_code == 0
+    value = json.loads(result.stdout)
+    assert value["matches"] == [
+        {"name": "Anna Müller, jr.", "identifier": f"tel:{ANNA}"},
+        {"name": "陳大文", "identifier": f"tel:{CARL}"},
+    ]
+    assert (value["contacts"], value["identifiers"], value["evaluated"], value["new_identifiers"]) == (
+        3,
+        3,
+        8,
+        3,
+    )
+    assert [entry["file"] for entry in value["unreadable"]] == [desk.book.name] or len(
+        value["unreadable"]
+    ) == 1
+    assert set(value["unreadable"][0]) == {"file", "place", "reason"}
+    assert value["bytes_sent"] > 8 * 32
+    assert value["bytes_received"] > 8 * 32 + 64
+    assert (value["audience"], value["epoch"], value["edition"]) == ("people", 1, 1)
+    assert "could learn" in value["leak"]
+    assert "not a number" not in result.stderr
+    assert result.stderr.count("skipped:") == 1
+
+
+def test_the_table_ends_with_what_the_server_could_learn(desk):
+    desk.trust("--yes")
+    lines = desk.sync().stdout.splitlines()
+    assert lines[0].split() == ["NAME", "NUMBER"]
+    assert lines[1].startswith("Anna Müller, jr.  +49")
+    assert lines[2].startswith("陳大文            +44"), "wide characters take two columns"
+    assert lines[4].startswith(
+        "2 matches among 3 numbers of 3 contacts (people, epoch 1, edition 1, 2 members)"
+    )
+    assert lines[-1].startswith("the server could learn")
+
+
+def test_csv_and_vcards_are_what_others_read(desk):
+    desk.trust("--yes")
+    result = desk.sync("--format", "csv")
+    assert list(csv.reader(io.StringIO(result.stdout))) == [
+        ["name", "identifier"],
+        ["Anna Müller, jr.", f"tel:{ANNA}"],
+        ["陳大文", f"tel:{CARL}"],
+    ]
+    assert "could learn" in result.stderr
+    cards = list(vobject.readComponents(desk.sync("--format", "vcf").stdout))
+    assert [(card.fn.value, card.tel.value) for card in cards] == [
+        ("Anna Müller, jr.", f"tel:{ANNA}"),
+        ("陳大文", f"tel:{CARL}"),
+    ]
+    assert desk.sync("--format", "csv", "--json").exit_code == 2
+
+
+def test_output_is_private_and_only_there_on_success(desk, tmp_path, service):
+    desk.trust("--yes")
+    out = tmp_path / "matches.csv"
+    service.tamper = lambda request, reply: setattr(reply, "body", b"") if request.method == "POST" else None
+    assert desk.sync("--format", "csv", "--output", out).exit_code == 5
+    assert not out.exists()
+    service.tamper = lambda *_: None
+    result = desk.sync("--format", "csv", "--output", out)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert out.read_text().startswith("name,identifier")
+    assert out.stat().st_mode & 0o777 == 0o600
+    assert desk.sync("--output", tmp_path / "missing" / "file").exit_code == 3
+
+
+def test_a_dry_run_asks_nobody(desk, service):
+    counts = json.loads(desk.sync("--dry-run", "--json").stdout)
+    assert (counts["contacts"], counts["identifiers"], counts["new_identifiers"]) == (3, 3, 3)
+    assert (counts["would_evaluate"], counts["would_send_bytes"]) == (8, 256)
+    desk.trust("--yes")
+    desk.sync()
+    service.requests.clear()
+    text = desk.sync("--dry-run").stdout
+    assert "3, of them 0 new" in text
+    assert "nothing was sent" in text
+    assert ANNA not in text
+    assert service.requests == []
+
+
+def test_verbose_says_how_it_went(desk):
+    desk.trust("--yes")
+    stderr = desk.sync("--verbose").stderr
+    assert "false positives" in stderr
+    assert "evaluated 8 points for 3 new numbers" in stderr
+
+
+def test_a_book_from_standard_input(desk):
+    desk.trust("--yes")
+    result = desk.run(
+        "sync",
+        "-",
+        "--state",
+        desk.state,
+        "--credential-file",
+        desk.credential,
+        "--json",
+        input=BOOK.encode(),
+    )
+    assert len(json.loads(result.stdout)["matches"]) == 2
+
+
+def test_trust_asks_shows_and_checks(desk, service, tmp_path):
+    print_ = root_fingerprint(service.repository.root_bytes())
+    result = desk.trust()
+    assert (result.exit_code, "--fingerprint" in result.stderr) == (3, True)
+    result = desk.trust("--fingerprint", "0" * 64)
+    assert result.exit_code == 5
+    assert grouped(print_) in result.stderr
+    assert State(desk.state).folders() == []
+    result = desk.trust("--fingerprint", grouped(print_).upper())
+    assert result.exit_code == 0
+    assert grouped(print_) in result.stdout
+    assert "already trusted" in desk.trust("--yes").stdout
+    (tmp_path / "b").mkdir()
+    service.repository = type(service)(tmp_path / "b").repository
+    result = desk.trust("--yes")
+    assert result.exit_code == 5
+    assert "--replace" in result.stderr
+    assert State(desk.state).server(desk.url).fingerprint == print_
+    assert desk.trust("--yes", "--replace").exit_code == 0
+    assert State(desk.state).server(desk.url).fingerprint != print_
+
+
+def test_plain_http_to_another_machine_needs_a_word(desk):
+    result = desk.run("trust", "http://192.0.2.1", "--yes", "--state", desk.state)
+    assert (result.exit_code, "https" in result.stderr) == (3, True)
+
+
+def test_status_and_forget(desk):
+    assert "no server is trusted" in desk.run("status", "--state", desk.state).stdout
+    desk.trust("--yes")
+    desk.sync()
+    (one,) = json.loads(desk.run("status", "--json", "--state", desk.state).stdout)["servers"]
+    assert one["url"] == desk.url
+    assert one["audiences"] == [{"audience": "people", "epoch": 1, "edition": 1, "members": 2}]
+    assert one["cached"] == {"identifiers": 3, "matches": 2, "tokens": 3}
+    text = desk.run("status", "--state", desk.state).stdout
+    assert "epoch 1 edition 1, 2 members" in text
+    assert "3 identifiers, 2 of them members" in text
+    (desk.state / "servers").joinpath(
+        next((desk.state / "servers").iterdir()).name, "server.json"
+    ).write_text("{")
+    assert desk.run("status", "--state", desk.state).exit_code == 1
+    assert "overwritten and removed" in desk.run("forget", "--state", desk.state).stdout
+    assert desk.run("forget", "--state", desk.state).stdout == "nothing was kept\n"
+
+
+def flipped(request, reply):
+    if "/data/" in request.path:
+        reply.body = reply.body[:-1] + bytes([reply.body[-1] ^ 1])
+
+
+def gone(request, reply):
+    if "/data/" in request.path:
+        reply.cut = 0
+
+
+def truncated(request, reply):
+    if "/data/" in request.path:
+        reply.body = reply.body[:-8]
+
+
+def wrong_proof(request, reply):
+    if request.method == "POST":
+        reply.body = reply.body[:-64] + bytes(64)
+
+
+def forged(request, reply):
+    if "/targets/" in request.path:
+        reply.body = reply.body.replace(b'"epoch":1', b'"epoch":2')
+
+
+@pytest.mark.parametrize(
+    ("tamper", "code", "word"),
+    [
+        (flipped, 5, "not the one of the signed manifest"),
+        (truncated, 5, "not as long"),
+        (gone, 4, "in the middle"),
+        (wrong_proof, 5, "proof"),
+        (forged, 5, "signed"),
+    ],
+)
+def test_every_bad_answer_is_one_error_with_a_hint_and_its_code(desk, service, tamper, code, word):
+    desk.trust("--yes")
+    service.tamper = tamper
+    result = desk.sync("--json")
+    assert (result.exit_code, result.stdout) == (code, "")
+    errors = [line for line in result.stderr.splitlines() if not line.startswith("skipped:")]
+    assert errors[0].startswith("error: ")
+    assert word in errors[0]
+    assert errors[1].startswith("hint: ")
+    assert len(errors) == 2
+    service.tamper = lambda *_: None
+    assert desk.sync().exit_code == 0
+
+
+def test_what_the_caller_got_wrong(desk, tmp_path):
+    assert desk.sync().exit_code == 3  # not trusted
+    desk.trust("--yes")
+    assert desk.sync(book=tmp_path / "missing.vcf").exit_code == 3
+    for content in ("", "two words", "\x00", "x" * 5000):
+        desk.credential.write_text(content)
+        result = desk.sync()
+        assert result.exit_code == 3
+        assert "accounts add" in result.stderr
+    desk.credential.write_text("cs_of-somebody-else")
+    assert desk.sync().exit_code == 6
+    desk.credential.unlink()
+    assert desk.sync().exit_code == 3
+    desk.credential.write_text(CREDENTIAL)
+    result = desk.sync("--max-download", "100")
+    assert result.exit_code == 7
+    assert "more than --max-download 100;" in result.stderr
+    assert "tells the server nothing more" in result.stderr
+    assert desk.sync("--max-download", "much").exit_code == 2
+
+
+def test_the_credential_may_come_from_the_environment(desk, monkeypatch):
+    desk.trust("--yes")
+    arguments = ("sync", desk.book, "--state", desk.state, "--region", "DE")
+    result = desk.run(*arguments)
+    assert (result.exit_code, "CONTACTSYNC_CREDENTIAL_FILE" in result.stderr) == (3, True)
+    monkeypatch.setenv("CONTACTSYNC_CREDENTIAL_FILE", str(desk.credential))
+    assert desk.run(*arguments).exit_code == 0
+
+
+def test_errors_of_the_tree_hold_no_numbers(desk, service):
+    """Whatever goes wrong with a book, its digits do not reach an error."""
+    desk.trust("--yes")
+    for tamper in (flipped, wrong_proof, forged):
+        service.tamper = tamper
+        error = desk.sync().stderr
+        assert all(number[1:] not in error for number in (ANNA, BODO, CARL))
+    assert issubclass(ContactSyncError, Exception)

@@ -1,0 +1,246 @@
+"""A small real server on a socket, written from docs/http-api.md, that can be told to misbehave."""
+
+import http.server
+import json
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from securesystemslib.signer import CryptoSigner
+
+from contactsync.client.state import State
+from contactsync.client.sync import Options, sync
+from contactsync.client.transport import Transport
+from contactsync.contacts import read_address_books
+from contactsync.directory import build
+from contactsync.publication.manifest import DataFile, Manifest, Partition
+from contactsync.publication.writer import Repository
+from contactsync.tokens import Tokens
+from contactsync.voprf.server import blind_evaluate, derive_key_pair, evaluate
+
+CREDENTIAL = "cs_an-account"
+ROLES = ("root", "targets", "snapshot", "timestamp")
+
+
+@dataclass
+class Reply:
+    """What the server is about to answer; a test changes it."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    cut: int | None = None
+    """Close the connection after so many bytes of the body."""
+
+
+@dataclass
+class Request:
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Service:
+    """Members in, a signed publication out, over HTTP. `tamper(request, reply)` may change any reply."""
+
+    folder: Path
+    epoch: int = 1
+    manifest: Manifest | None = None
+    tamper: Callable[[Request, Reply], None] = lambda *_: None
+    requests: list[Request] = field(default_factory=list)
+    url: str = ""
+
+    def __post_init__(self):
+        self.signers = {role: CryptoSigner.generate_ed25519() for role in ROLES}
+        self.repository = Repository(self.folder)
+        keys = {role: signer.public_key for role, signer in self.signers.items()}
+        self.repository.create(keys, self.signers["root"], datetime.now(UTC))
+        (self.folder / "data").mkdir()
+        self.new_key()
+
+    def new_key(self):
+        self.key = derive_key_pair(bytes([self.epoch]) * 32, b"contactsync/v1/people/%d" % self.epoch)
+
+    def rotate(self, *numbers, when=None):
+        """Begin a new epoch."""
+        self.epoch += 1
+        self.new_key()
+        self.publish(*numbers, edition=1, when=when)
+
+    def publish(self, *numbers, edition=None, when=None):
+        """Publish these members (+…) as the next edition."""
+        last = self.manifest
+        edition = edition or (last.edition + 1 if last else 1)
+        by_code = {}
+        for number in numbers:
+            code = next(c for c in ("1", "44", "49", "55") if number[1:].startswith(c))
+            by_code.setdefault(code, []).append(b"tel:" + number.encode())
+        partitions = {}
+        for code, identifiers in by_code.items():
+            tokens = Tokens.from_outputs(evaluate(self.key, identifiers))
+            path = self.folder / "data" / "new"
+            info = build(path, [tokens])
+            path.rename(self.folder / "data" / info.sha256)
+            old = last.partitions.get(code) if last and last.epoch == self.epoch else None
+            same = old is not None and old.base.sha256 == info.sha256
+            partitions[code] = Partition(
+                code=code,
+                edition=old.edition if same else edition,
+                count=info.count,
+                slot_bits=info.slot_bits,
+                remainder_bits=info.remainder_bits,
+                top_sha256=info.top_sha256,
+                base=DataFile(info.sha256, info.length, info.xxh3_64),
+            )
+        self.manifest = Manifest(
+            "people", self.epoch, edition, self.key.public, 1, partitions, last.sha256() if last else None
+        )
+        self.repository.publish([self.manifest], self.signers, when or datetime.now(UTC))
+
+    def answer(self, request: Request) -> Reply:
+        if request.path.startswith("/v1/tuf/metadata/"):
+            return self.file("metadata", request.path.rpartition("/")[2])
+        if request.path.startswith("/v1/tuf/targets/"):
+            return self.file("targets", request.path.rpartition("/")[2])
+        if request.headers.get("authorization") != f"Bearer {CREDENTIAL}":
+            return problem(401, "bad-credential", "the credential is not known")
+        if request.path.startswith("/v1/data/"):
+            return self.data(request)
+        epoch = int(request.path.rpartition("/")[2])
+        if epoch != self.epoch:
+            return problem(409, "epoch-changed", f"the current epoch is {self.epoch}", epoch=self.epoch)
+        rows = np.frombuffer(request.body, np.uint8).reshape(-1, 32)
+        evaluated, proof = blind_evaluate(self.key, rows)
+        return Reply(200, {"Content-Type": "application/octet-stream"}, evaluated.tobytes() + proof)
+
+    def file(self, folder, name):
+        if (folder, name) == ("metadata", "root.json"):
+            return Reply(200, {}, self.repository.root_bytes())
+        path = self.folder / folder / name
+        if not path.exists():
+            return problem(404, "not-found", "no such file")
+        return Reply(200, {}, path.read_bytes())
+
+    def data(self, request):
+        name = request.path.rpartition("/")[2]
+        path = self.folder / "data" / name
+        if not path.exists():
+            return problem(404, "not-found", "no such file")
+        body, headers = path.read_bytes(), {"ETag": f'"{name}"', "Accept-Ranges": "bytes"}
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
+        if asked and request.headers.get("if-range", f'"{name}"') == f'"{name}"':
+            start, end = int(asked[1]), int(asked[2] or len(body) - 1)
+            headers["Content-Range"] = f"bytes {start}-{end}/{len(body)}"
+            return Reply(206, headers, body[start : end + 1])
+        return Reply(200, headers, body)
+
+    def asked(self, part):
+        """The paths of all requests that contain `part`."""
+        return [request.path for request in self.requests if part in request.path]
+
+
+def problem(status, slug, detail, **extra):
+    kind = f"urn:contactsync:problem:{slug}"
+    value = {"type": kind, "title": slug, "status": status, "detail": detail, **extra}
+    return Reply(status, {"Content-Type": "application/problem+json"}, json.dumps(value).encode())
+
+
+def listen(service):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            length = int(self.headers.get("Content-Length", 0))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            request = Request(self.command, self.path, headers, self.rfile.read(length))
+            service.requests.append(request)
+            reply = service.answer(request)
+            service.tamper(request, reply)
+            self.send_response(reply.status)
+            for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(reply.body if reply.cut is None else reply.body[: reply.cut])
+            self.close_connection = self.close_connection or reply.cut is not None
+
+        do_POST = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.handle_error = lambda *_: None  # a client that hangs up on a bad reply is no news
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    service.url = f"http://127.0.0.1:{server.server_port}"
+    return server
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch):
+    """Nobody waits between attempts."""
+    monkeypatch.setattr("contactsync.client.transport.BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr("contactsync.client.download.BACKOFF_SECONDS", 0.001)
+
+
+@pytest.fixture
+def service(tmp_path):
+    folder = tmp_path / "service"
+    folder.mkdir()
+    service = Service(folder)
+    server = listen(service)
+    yield service
+    server.shutdown()
+    server.server_close()
+
+
+class Person:
+    """A client with a state folder and an address book."""
+
+    def __init__(self, folder, service):
+        self.folder = folder
+        self.service = service
+        self.state = State(folder / "state")
+        self.server = self.state.pin(service.url, service.repository.root_bytes())
+        self.contacts = []
+
+    def transport(self, credential=CREDENTIAL):
+        return Transport(self.service.url, credential=credential, read_seconds=5)
+
+    def book(self, *numbers):
+        path = self.folder / "book.csv"
+        rows = [f"Person {index},{number}" for index, number in enumerate(numbers)]
+        path.write_text("\n".join(["name,phone", *rows]) + "\n")
+        return read_address_books([path], region="DE")
+
+    def sync(self, *numbers, transport=None, **options):
+        transport = transport or self.transport()
+        report = sync(self.server, self.book(*numbers), transport, Options(**options))
+        transport.close()
+        return report
+
+    def snapshot(self):
+        """Every file of the state but TUF's own, with its content."""
+        return {
+            path.relative_to(self.server.folder): path.read_bytes()
+            for path in self.server.folder.rglob("*")
+            if path.is_file() and self.server.tuf not in path.parents and path.name != "lock"
+        }
+
+
+@pytest.fixture
+def person(tmp_path, service):
+    return Person(tmp_path, service)
+
+
+@pytest.fixture
+def other_person(tmp_path, service):
+    (tmp_path / "other").mkdir()
+    return Person(tmp_path / "other", service)
