@@ -375,13 +375,14 @@ def _national(digits: str, region: str | None, record: _Record) -> tuple[str, st
     """Digits as they are dialled in a region."""
     if region is None:
         raise Rejected("no country code", "give --region, or write the number with + and its country code")
-    code, national = _by_library(digits, check_region(region), record)
-    if national == digits:  # no trunk or international prefix was dialled
-        if code in WITHOUT_PLUS and digits.startswith(code) and len(digits) >= _WITHOUT_PLUS_DIGITS:
-            raise Rejected("its own country code without +", "write + before it, or 0 and the area code")
-        # The list of short numbers changes, but no subscriber has one: sides may differ here without harm.
-        if len(digits) <= _SHORT_DIGITS and _is_short(digits, region.upper()):
-            raise Rejected("a short code or an emergency number", "only subscribers can be looked up")
+    region = check_region(region)
+    # The list of short numbers changes, but no subscriber has one: sides may differ here without harm.
+    if len(digits) <= _SHORT_DIGITS and _is_short(digits, region):
+        raise Rejected("a short code or an emergency number", "only subscribers can be looked up")
+    code, national = _by_library(digits, region, record)
+    plain = national == digits  # no trunk or international prefix was dialled
+    if plain and code in WITHOUT_PLUS and digits.startswith(code) and len(digits) >= _WITHOUT_PLUS_DIGITS:
+        raise Rejected("its own country code without +", "write + before it, or 0 and the area code")
     return code, national
 
 
@@ -390,7 +391,13 @@ _SHORT_DIGITS = 6
 
 
 def _is_short(digits: str, region: str) -> bool:
-    return bool(phonenumbers.is_valid_short_number_for_region(phonenumbers.parse(digits, region), region))
+    try:
+        number = phonenumbers.parse(digits, region)
+    except phonenumbers.NumberParseException:
+        return False
+    return phonenumbers.is_emergency_number(digits, region) or (
+        phonenumbers.is_valid_short_number_for_region(number, region)
+    )
 
 
 def _by_library(text: str, region: str | None, record: _Record) -> tuple[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -129,16 +128,16 @@ class Collector:
 
 
 _SPACES = re.compile(r"\s+")
-# Marks that would turn the rest of a terminal's line around; joiners, which scripts need, stay.
-_BIDI = dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF])
+# They join letters, which some scripts need. No other sign that cannot be printed belongs to a name: controls
+# move a terminal's cursor, bidi marks turn the rest of its line around.
+_JOINERS = "\u200c\u200d"
 
 
 def clean_name(text: str) -> str:
-    """A name in one line, without control characters; NO_NAME if nothing is left."""
+    """A name in one line, without signs that cannot be printed; NO_NAME if nothing is left."""
     text = _SPACES.sub(" ", text).strip()
-    if not (text.isascii() and text.isprintable()):
-        text = text.translate(_BIDI)
-        text = "".join(c for c in text if unicodedata.category(c) not in {"Cc", "Cs"}).strip()
+    if not text.isprintable():
+        text = "".join(c for c in text if c.isprintable() or c in _JOINERS).strip()
     if len(text) > MAX_NAME:
         text = text[: MAX_NAME - 1] + "…"
     return text or NO_NAME

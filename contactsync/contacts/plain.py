@@ -8,19 +8,20 @@ from collections.abc import Iterable, Iterator
 from contactsync.contacts.book import MAX_LINE, Entry, Number, Problem
 
 _COMMENT = re.compile(r"(?:^|\s)#(?!\s*\d).*")  # `030 1234 #12` is an extension
+_INVISIBLE = r"\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069"
 _NUMBER = re.compile(
-    r"\s*(?:tel:)?[\s+(\[\u200e\u200f\u202a-\u202e\u2066-\u2069]*\d"
-    r"[\d\s()\[\]./:,;=#*~\\+xpwA-Z\u00ad\u2010-\u2015\u200b-\u200f\u202a-\u202e\u2060-\u2069-]*",
+    rf"\s*(?:tel:)?[\s+(\[{_INVISIBLE}]*\d"
+    rf"(?:[\d\s()\[\]./:,;#*~\\+\u2010-\u2015{_INVISIBLE}-]|ext[.=]?|phone-context=|[xpw](?![a-z]))*",
     re.IGNORECASE,
 )
+_DATE = re.compile(r"\s*(?:\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.]\d{4})(?:[T\s].*)?", re.DOTALL)
 _LEAST_DIGITS = 3
 
 
 def looks_like_number(text: str) -> bool:
     """Whether a person would take it for a phone number, possible or not."""
     digits = sum(map(str.isdigit, text))
-    letters = sum(map(str.isalpha, text))
-    return digits >= _LEAST_DIGITS and letters <= digits and _NUMBER.fullmatch(text) is not None
+    return digits >= _LEAST_DIGITS and bool(_NUMBER.fullmatch(text)) and not _DATE.fullmatch(text)
 
 
 def without_comment(line: str) -> str:

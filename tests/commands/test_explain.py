@@ -50,7 +50,7 @@ def test_json():
     assert [step["name"] for step in result["steps"]] == ["digits", "country", "renumbered"]
     rejected = json.loads(run("110", "--region", "DE", "--json").stdout)
     assert rejected["identifier"] is None
-    assert rejected["reason"] == "too short for its country"
+    assert rejected["reason"] == "a short code or an emergency number"
 
 
 def test_an_unknown_region():

@@ -1,0 +1,84 @@
+"""A list: one number a line, with comments."""
+
+import io
+
+import pytest
+
+from contactsync.contacts import read_address_books
+from contactsync.contacts.book import MAX_LINE, Problem
+from contactsync.contacts.plain import looks_like_number, read_list
+from contactsync.contacts.sources import entries_of
+
+
+def read(text):
+    return read_address_books(["-"], region="DE", stdin=io.BytesIO(text.encode()))
+
+
+def test_numbers_comments_and_empty_lines():
+    first = "# friends\n+49 151 12345678  # Ada\n\n0151 23456789\n"
+    book = read(first + "  # none\n+1 415 555 2671 #12\ntel:+46-70-1740605\n")
+    assert book.identifiers == [
+        b"tel:+14155552671",
+        b"tel:+46701740605",
+        b"tel:+4915112345678",
+        b"tel:+4915123456789",
+    ]
+    assert book.unreadable == []
+    assert [contact.place for contact in book.contacts] == [
+        "standard input: line 2",
+        "standard input: line 4",
+        "standard input: line 6",
+        "standard input: line 7",
+    ]
+
+
+def test_a_line_that_is_no_number_costs_itself():
+    book = read("+49 151 12345678\nhello\n030 123456\n")
+    assert len(book.identifiers) == 2
+    assert [(u.place, u.reason) for u in book.unreadable] == [("line 2", "not a phone number")]
+
+
+def test_one_number_is_a_list():
+    assert read("0151 12345678").identifiers == [b"tel:+4915112345678"]
+
+
+def test_pauses_are_not_columns():
+    book = read("+14155552671,123\n+14155552672,,4#\n")
+    assert book.identifiers == [b"tel:+14155552671", b"tel:+14155552672"]
+
+
+def test_a_line_that_is_too_long():
+    (problem,) = read_list(["1" * (MAX_LINE + 1)])
+    assert isinstance(problem, Problem)
+    assert problem.place == "line 1"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("+49 151 12345678", True),
+        ("(0151) 12345678", True),
+        ("0151/12345678 x12", True),
+        ("tel:+49-151-12345678;ext=1", True),
+        ("\u202a+49 151\u00a012345678\u202c", True),
+        ("\u0660\u0661\u0665\u0661", True),
+        ("12", False),
+        ("Ada", False),
+        ("2024-01-01", False),
+        ("1.12.1984", False),
+        ("2024-01-01 00:00:00", False),
+        ("30 days 12 hours", False),
+        ("ada1815@example.org", False),
+        ("", False),
+    ],
+)
+def test_what_looks_like_a_number(text, expected):
+    assert looks_like_number(text) is expected
+
+
+NOTHING = [b"\xff\xfe", b"\xef\xbb\xbf", b"\0" * 100, b"\r\r\r", b"\x1e", b"#", b",", b'"']
+
+
+@pytest.mark.parametrize("data", NOTHING)
+def test_next_to_nothing(data):
+    assert [type(found) for found in entries_of(data)] == [Problem]
