@@ -278,6 +278,17 @@ def scatter(_typing: Any, array: Any, _offset: Any, _stride: Any, vector: Any) -
     return types.void(array, types.intp, types.intp, vector), generate
 
 
+@_block
+def stay_a_call(_typing: Any) -> Any:
+    """Forbid LLVM to put the function that this stands in into its callers."""
+
+    def generate(context: Any, builder: Any, _sig: Any, _args: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
 def _multiply_add(name: str, shift: int) -> Callable[..., Any]:
     def define(_typing: Any, total: Any, _a: Any, _b: Any) -> Any:
         def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:

@@ -51,14 +51,15 @@ _BARE = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """An entry point: compiled at its first call for the types it is called with, then kept on disk."""
-    dispatcher = numba.njit(nogil=True, no_cfunc_wrapper=True)(function)
+    dispatcher = numba.njit(nogil=True, no_cfunc_wrapper=True, forceinline=False)(function)
     dispatcher._cache = _KernelCache(function)  # noqa: SLF001 - where enable_caching() puts Numba's own
     return dispatcher  # type: ignore[no-any-return]
 
 
 def function(function: Callable[P, R]) -> Callable[P, R]:
     """A function that kernels call."""
-    return numba.njit(**_BARE)(function)  # type: ignore[no-any-return]
+    # Said outright, for a callee inherits what its first caller was compiled with.
+    return numba.njit(forceinline=False, **_BARE)(function)  # type: ignore[no-any-return]
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:

@@ -5,7 +5,6 @@ Batches are uint8[n, 32]: row i is SerializeElement or SerializeScalar of item i
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -84,12 +83,7 @@ def row(data: bytes) -> Rows:
 
 def finalize_hash(inputs: Sequence[bytes], elements: Rows) -> Rows:
     """The hash that ends Finalize and Evaluate, uint8[n, 64] (RFC 9497 §3.3.1); elements are uint8[n, 32]."""
-    outputs = np.empty((len(inputs), NH), np.uint8)
-    for index, value in enumerate(inputs):
-        # hashInput = I2OSP(len(input), 2) || input ||
-        #   I2OSP(len(unblindedElement), 2) || unblindedElement || "Finalize"
-        element = elements[index].tobytes()
-        hash_input = len(value).to_bytes(2, "big") + value + NE.to_bytes(2, "big") + element + b"Finalize"
-        # return Hash(hashInput)
-        outputs[index] = np.frombuffer(hashlib.sha512(hash_input).digest(), np.uint8)
-    return outputs
+    # hashInput = I2OSP(len(input), 2) || input ||
+    #   I2OSP(len(unblindedElement), 2) || unblindedElement || "Finalize"
+    # return Hash(hashInput)
+    return ristretto255.hash_with_elements(inputs, elements, b"Finalize")

@@ -1,0 +1,509 @@
+"""GF(2^255 - 19), p for short, in five 51-bit limbs: one source for both widths.
+
+An *element* is five Lanes(n) a0 … a4, of value Σ ai·2^(51i), with a0 ≤ 2^52 - 38 and a1 … a4 ≤ 2^52 - 2: limb
+for limb at most 2p. Every function takes and gives elements in these bounds unless it says otherwise.
+
+A *raw* value is an unreduced product, or a sum or difference of some: five Lanes(8) below 2^63, or five Wide
+below 2^114. `carry` makes an element of it, of limbs below 2^51 + 2^17. Point formulas add and subtract raw
+products and carry once, which saves about one carry in two.
+
+Only `mul_raw`, `square_raw`, `carry` and `sub_raw` differ between the widths. With IFMA a product of limbs
+splits at bit 52 while the limbs' radix is 2^51: high halves count twice at the next limb.
+
+A mask is a Lanes(n) of all ones or zero in each lane. Nothing here branches on a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba.extending import overload
+
+from contactsync.kernels.lanes import (
+    LanesType,
+    Vector,
+    Words,
+    lane_count,
+    load,
+    madhi,
+    madlo,
+    mulwide,
+    narrow,
+    splat,
+    stay_a_call,
+    store,
+    widen,
+    width_of,
+    zero_mask,
+)
+from contactsync.kernels.policy import body, function, inlined
+
+Limbs = tuple[Vector, Vector, Vector, Vector, Vector]
+Constant = tuple[int, int, int, int, int]
+
+P = 2**255 - 19
+MASK = 2**51 - 1
+RADIX_BITS = 51
+LIMBS = 5
+
+
+def limbs(value: int) -> Constant:
+    """A number modulo p as five 51-bit limbs, for `constant`."""
+    a0, a1, a2, a3, a4 = (value % P >> RADIX_BITS * i & MASK for i in range(LIMBS))
+    return a0, a1, a2, a3, a4
+
+
+ZERO = limbs(0)
+ONE = limbs(1)
+
+
+# ---- what the widths do in their own ways ------------------------------------------------------------------
+
+
+def mul_raw(a: Limbs, b: Limbs) -> Any:
+    """The product a · b, raw: below 2^60.1 (Lanes) or 2^110.3 (Wide). Any limbs below 2^52 in."""
+    raise NotImplementedError
+
+
+def square_raw(a: Limbs) -> Any:
+    """a², raw: the same limbs as mul_raw(a, a) at eight lanes, the same bound at one."""
+    raise NotImplementedError
+
+
+def carry(r: Any) -> Limbs:
+    """The element of a raw value. Also of Lanes(1) limbs below 2^63."""
+    raise NotImplementedError
+
+
+def sub_raw(r: Any, s: Any) -> Any:
+    """The difference r - s + a multiple of p that keeps every limb positive.
+
+    Lanes: s < 2^62 - 2^17, adds less than 2^62. Wide: s < 2^111.9, adds less than 2^112.
+    """
+    raise NotImplementedError
+
+
+@inlined
+def _mul_raw_8(a: Limbs, b: Limbs) -> Limbs:
+    a0, a1, a2, a3, a4 = a
+    b0, b1, b2, b3, b4 = b
+    z = a0 & 0
+    # c[k] = Σ lo(ai·bj), i + j = k, and twice Σ hi(ai·bj), i + j = k - 1: at most 14 terms below 2^52.
+    c9 = madhi(z, a4, b4)
+    c9 = c9 + c9
+    c8 = madhi(madhi(z, a3, b4), a4, b3)
+    c8 = madlo(c8 + c8, a4, b4)
+    c7 = madhi(madhi(madhi(z, a2, b4), a3, b3), a4, b2)
+    c7 = madlo(madlo(c7 + c7, a3, b4), a4, b3)
+    c6 = madhi(madhi(madhi(madhi(z, a1, b4), a2, b3), a3, b2), a4, b1)
+    c6 = madlo(madlo(madlo(c6 + c6, a2, b4), a3, b3), a4, b2)
+    c5 = madhi(madhi(madhi(madhi(madhi(z, a0, b4), a1, b3), a2, b2), a3, b1), a4, b0)
+    c5 = madlo(madlo(madlo(madlo(c5 + c5, a1, b4), a2, b3), a3, b2), a4, b1)
+    c4 = madhi(madhi(madhi(madhi(z, a0, b3), a1, b2), a2, b1), a3, b0)
+    c4 = madlo(madlo(madlo(madlo(madlo(c4 + c4, a0, b4), a1, b3), a2, b2), a3, b1), a4, b0)
+    c3 = madhi(madhi(madhi(z, a0, b2), a1, b1), a2, b0)
+    c3 = madlo(madlo(madlo(madlo(c3 + c3, a0, b3), a1, b2), a2, b1), a3, b0)
+    c2 = madhi(madhi(z, a0, b1), a1, b0)
+    c2 = madlo(madlo(madlo(c2 + c2, a0, b2), a1, b1), a2, b0)
+    c1 = madhi(z, a0, b0)
+    c1 = madlo(madlo(c1 + c1, a0, b1), a1, b0)
+    c0 = madlo(z, a0, b0)
+    # 2^255 = 19 mod p. c0 + 19·c5 < (1 + 19·14)·2^52 < 2^60.1, and no other sum is larger.
+    return c0 + c5 * 19, c1 + c6 * 19, c2 + c7 * 19, c3 + c8 * 19, c4 + c9 * 19
+
+
+@inlined
+def _square_raw_8(a: Limbs) -> Limbs:
+    a0, a1, a2, a3, a4 = a
+    z = a0 & 0
+    # As above; h gathers the halves that count once more than the rest, and is doubled on the way.
+    c9 = madhi(z, a4, a4)
+    c9 = c9 + c9
+    h = madhi(z, a3, a4)
+    c8 = h + h
+    c8 = madlo(c8 + c8, a4, a4)
+    h = madhi(z, a2, a4)
+    h = madlo(madhi(h + h, a3, a3), a3, a4)
+    c7 = h + h
+    h = madhi(madhi(z, a1, a4), a2, a3)
+    h = madlo(h + h, a2, a4)
+    c6 = madlo(h + h, a3, a3)
+    h = madhi(madhi(z, a0, a4), a1, a3)
+    h = madlo(madlo(madhi(h + h, a2, a2), a1, a4), a2, a3)
+    c5 = h + h
+    h = madhi(madhi(z, a0, a3), a1, a2)
+    h = madlo(madlo(h + h, a0, a4), a1, a3)
+    c4 = madlo(h + h, a2, a2)
+    h = madhi(z, a0, a2)
+    h = madlo(madlo(madhi(h + h, a1, a1), a0, a3), a1, a2)
+    c3 = h + h
+    h = madhi(z, a0, a1)
+    h = madlo(h + h, a0, a2)
+    c2 = madlo(h + h, a1, a1)
+    h = madlo(madhi(z, a0, a0), a0, a1)
+    c1 = h + h
+    c0 = madlo(z, a0, a0)
+    return c0 + c5 * 19, c1 + c6 * 19, c2 + c7 * 19, c3 + c8 * 19, c4 + c9 * 19
+
+
+@inlined
+def _carry_8(r: Limbs) -> Limbs:
+    r0, r1, r2, r3, r4 = r
+    # Every limb hands its upper bits on at once: r < 2^63 leaves limbs below 2^51 + 19·2^12 < 2^51 + 2^17.
+    nineteen = splat(width_of(r0), 19)
+    return (
+        madlo(r0 & MASK, r4 >> 51, nineteen),
+        (r1 & MASK) + (r0 >> 51),
+        (r2 & MASK) + (r1 >> 51),
+        (r3 & MASK) + (r2 >> 51),
+        (r4 & MASK) + (r3 >> 51),
+    )
+
+
+@inlined
+def _carry_1(r: Limbs) -> Limbs:
+    r0, r1, r2, r3, r4 = r
+    # As _carry_8, without its multiply-add.
+    return (
+        (r0 & MASK) + (r4 >> 51) * 19,
+        (r1 & MASK) + (r0 >> 51),
+        (r2 & MASK) + (r1 >> 51),
+        (r3 & MASK) + (r2 >> 51),
+        (r4 & MASK) + (r3 >> 51),
+    )
+
+
+# 2^11·p, limb for limb: 2^11·(2^51 - 19) and 2^11·(2^51 - 1), between 2^62 - 2^16 and 2^62.
+_BIAS_0 = 2**11 * (2**51 - 19)
+_BIAS_I = 2**11 * (2**51 - 1)
+
+
+@inlined
+def _sub_raw_lanes(r: Limbs, s: Limbs) -> Limbs:
+    return (
+        r[0] + _BIAS_0 - s[0],
+        r[1] + _BIAS_I - s[1],
+        r[2] + _BIAS_I - s[2],
+        r[3] + _BIAS_I - s[3],
+        r[4] + _BIAS_I - s[4],
+    )
+
+
+@inlined
+def _mul_raw_1(a: Limbs, b: Limbs) -> Limbs:
+    a0, a1, a2, a3, a4 = a
+    b0, b1, b2, b3, b4 = b
+    # 2^255 = 19 mod p; 19·2^52 < 2^56.3.
+    c1 = b1 * 19
+    c2 = b2 * 19
+    c3 = b3 * 19
+    c4 = b4 * 19
+    # At most (1 + 4·19)·2^104 < 2^110.3 a limb.
+    return (
+        mulwide(a0, b0) + mulwide(a1, c4) + mulwide(a2, c3) + mulwide(a3, c2) + mulwide(a4, c1),
+        mulwide(a0, b1) + mulwide(a1, b0) + mulwide(a2, c4) + mulwide(a3, c3) + mulwide(a4, c2),
+        mulwide(a0, b2) + mulwide(a1, b1) + mulwide(a2, b0) + mulwide(a3, c4) + mulwide(a4, c3),
+        mulwide(a0, b3) + mulwide(a1, b2) + mulwide(a2, b1) + mulwide(a3, b0) + mulwide(a4, c4),
+        mulwide(a0, b4) + mulwide(a1, b3) + mulwide(a2, b2) + mulwide(a3, b1) + mulwide(a4, b0),
+    )
+
+
+@inlined
+def _square_raw_1(a: Limbs) -> Limbs:
+    a0, a1, a2, a3, a4 = a
+    d0 = a0 + a0
+    d1 = a1 + a1
+    d2 = a2 + a2
+    d3 = a3 + a3
+    c3 = a3 * 19
+    c4 = a4 * 19
+    return (
+        mulwide(a0, a0) + mulwide(d1, c4) + mulwide(d2, c3),
+        mulwide(d0, a1) + mulwide(d2, c4) + mulwide(a3, c3),
+        mulwide(d0, a2) + mulwide(a1, a1) + mulwide(d3, c4),
+        mulwide(d0, a3) + mulwide(d1, a2) + mulwide(a4, c4),
+        mulwide(d0, a4) + mulwide(d1, a3) + mulwide(a2, a2),
+    )
+
+
+@inlined
+def _carry_wide(r: Limbs) -> Limbs:
+    r0, r1, r2, r3, r4 = r
+    # r < 2^114: what a limb hands on is below 2^63 and fits a word.
+    r1 = r1 + widen(narrow(r0 >> 51))
+    r2 = r2 + widen(narrow(r1 >> 51))
+    r3 = r3 + widen(narrow(r2 >> 51))
+    r4 = r4 + widen(narrow(r3 >> 51))
+    # The last limb's goes around as 19 times itself: below 2^68, so a0 < 2^51 and a1 < 2^51 + 2^17.
+    around = widen(narrow(r0) & MASK) + mulwide(narrow(r4 >> 51), splat(width_of(narrow(r0)), 19))
+    return (
+        narrow(around) & MASK,
+        (narrow(r1) & MASK) + narrow(around >> 51),
+        narrow(r2) & MASK,
+        narrow(r3) & MASK,
+        narrow(r4) & MASK,
+    )
+
+
+@inlined
+def _sub_raw_wide(r: Limbs, s: Limbs) -> Limbs:
+    # 2^61·p, limb for limb just below 2^112.
+    one = splat(width_of(narrow(r[0])), 1)
+    bias0 = widen(one * (2**51 - 19)) << 61
+    biasi = widen(one * (2**51 - 1)) << 61
+    return (
+        r[0] + bias0 - s[0],
+        r[1] + biasi - s[1],
+        r[2] + biasi - s[2],
+        r[3] + biasi - s[3],
+        r[4] + biasi - s[4],
+    )
+
+
+def _choose(stub: Callable[..., Any], eight: Any, one: Any, wide: Any) -> None:
+    """Let `stub` stand for one of three, by the type of its first argument's limbs."""
+
+    def by_type(first: Any) -> Any:
+        limb = first.dtype
+        return (eight if limb.n == 8 else one) if isinstance(limb, LanesType) else wide
+
+    def unary(chosen: Any) -> Any:
+        return lambda a: chosen(a)  # noqa: PLW0108 - see below
+
+    def binary(chosen: Any) -> Any:
+        return lambda a, b: chosen(a, b)  # noqa: PLW0108 - see below
+
+    # Lambdas: Numba wants Python functions here, and compares their parameters, annotations included.
+    options = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    if stub.__code__.co_argcount == 1:
+        overload(stub, jit_options=options)(lambda a: unary(by_type(a)))
+    else:
+        overload(stub, jit_options=options)(lambda a, b: binary(by_type(a)))  # noqa: ARG005
+
+
+_choose(mul_raw, _mul_raw_8, _mul_raw_1, None)
+_choose(square_raw, _square_raw_8, _square_raw_1, None)
+_choose(carry, _carry_8, _carry_1, _carry_wide)
+_choose(sub_raw, _sub_raw_lanes, _sub_raw_lanes, _sub_raw_wide)
+
+
+# ---- what both widths share --------------------------------------------------------------------------------
+
+
+@inlined
+def add_raw(r: Any, s: Any) -> Any:
+    """The sum r + s, limb by limb."""
+    return r[0] + s[0], r[1] + s[1], r[2] + s[2], r[3] + s[3], r[4] + s[4]
+
+
+@inlined
+def mul_inlined(a: Limbs, b: Limbs) -> Limbs:
+    """The product a · b, for the loops that count."""
+    return carry(mul_raw(a, b))
+
+
+@inlined
+def square_inlined(a: Limbs) -> Limbs:
+    """a², for the loops that count."""
+    return carry(square_raw(a))
+
+
+@function
+def mul(a: Limbs, b: Limbs) -> Limbs:
+    """The product a · b as a call: half the code, and half the time to compile it."""
+    stay_a_call()
+    return carry(mul_raw(a, b))
+
+
+@function
+def square(a: Limbs) -> Limbs:
+    """a², as a call."""
+    stay_a_call()
+    return carry(square_raw(a))
+
+
+@inlined
+def add(a: Limbs, b: Limbs) -> Limbs:
+    """The sum a + b."""
+    return carry(add_raw(a, b))
+
+
+@inlined
+def sub(a: Limbs, b: Limbs) -> Limbs:
+    """The difference a - b."""
+    return carry(sub_raw(a, b))
+
+
+@inlined
+def neg(a: Limbs) -> Limbs:
+    """-a, as 2p - a: the reason for the bounds above, and no carry."""
+    return (
+        2**52 - 38 - a[0],
+        2**52 - 2 - a[1],
+        2**52 - 2 - a[2],
+        2**52 - 2 - a[3],
+        2**52 - 2 - a[4],
+    )
+
+
+@inlined
+def constant(width: Any, c: Constant) -> Limbs:
+    """A constant from `limbs`, in every lane."""
+    return (
+        splat(width, c[0]),
+        splat(width, c[1]),
+        splat(width, c[2]),
+        splat(width, c[3]),
+        splat(width, c[4]),
+    )
+
+
+@inlined
+def select(mask: Vector, a: Limbs, b: Limbs) -> Limbs:
+    """CT_SELECT(a IF mask ELSE b), RFC 9496 §4.1."""
+    return (
+        b[0] ^ (mask & (a[0] ^ b[0])),
+        b[1] ^ (mask & (a[1] ^ b[1])),
+        b[2] ^ (mask & (a[2] ^ b[2])),
+        b[3] ^ (mask & (a[3] ^ b[3])),
+        b[4] ^ (mask & (a[4] ^ b[4])),
+    )
+
+
+@function
+def canonical(a: Limbs) -> Limbs:
+    """The representative below p; limbs below 2^51."""
+    stay_a_call()
+    a0, a1, a2, a3, a4 = carry(a)
+    # a < 2p now. q is whether a ≥ p, that is, whether a + 19 carries out of bit 255.
+    q = (a0 + 19) >> 51
+    q = (a1 + q) >> 51
+    q = (a2 + q) >> 51
+    q = (a3 + q) >> 51
+    q = (a4 + q) >> 51
+    # a - q·p = a + 19·q without bit 255
+    a0 = a0 + q * 19
+    a1 = a1 + (a0 >> 51)
+    a2 = a2 + (a1 >> 51)
+    a3 = a3 + (a2 >> 51)
+    a4 = a4 + (a3 >> 51)
+    return a0 & MASK, a1 & MASK, a2 & MASK, a3 & MASK, a4 & MASK
+
+
+@inlined
+def is_zero(a: Limbs) -> Vector:
+    """Mask of the lanes that are 0 modulo p."""
+    c0, c1, c2, c3, c4 = canonical(a)
+    return zero_mask(c0 | c1 | c2 | c3 | c4)
+
+
+@inlined
+def equal(a: Limbs, b: Limbs) -> Vector:
+    """CT_EQ, RFC 9496 §4.1."""
+    return is_zero(sub(a, b))
+
+
+@inlined
+def is_negative(a: Limbs) -> Vector:
+    """IS_NEGATIVE, RFC 9496 §4.1, as a mask: the lowest bit of the canonical representative."""
+    return 0 - (canonical(a)[0] & 1)
+
+
+@inlined
+def negate_if(mask: Vector, a: Limbs) -> Limbs:
+    """CT_SELECT(-a IF mask ELSE a)."""
+    return select(mask, neg(a), a)
+
+
+@inlined
+def absolute(a: Limbs) -> Limbs:
+    """CT_ABS, RFC 9496 §4.1."""
+    return negate_if(is_negative(a), a)
+
+
+@function
+def _square_times(a: Limbs, count: int) -> Limbs:
+    """a^(2^count)."""
+    stay_a_call()
+    for _ in range(count):
+        a = square_inlined(a)
+    return a
+
+
+@body
+def _power_chain(x: Limbs) -> tuple[Limbs, Limbs]:
+    """(x^(2^250 - 1), x^11): what all powers below begin with. t_n is x^(2^n - 1)."""
+    x2 = square(x)
+    x9 = mul(_square_times(x2, 2), x)
+    x11 = mul(x9, x2)
+    t5 = mul(square(x11), x9)
+    t10 = mul(_square_times(t5, 5), t5)
+    t20 = mul(_square_times(t10, 10), t10)
+    t40 = mul(_square_times(t20, 20), t20)
+    t50 = mul(_square_times(t40, 10), t10)
+    t100 = mul(_square_times(t50, 50), t50)
+    t200 = mul(_square_times(t100, 100), t100)
+    return mul(_square_times(t200, 50), t50), x11
+
+
+@body
+def power_p58(x: Limbs) -> Limbs:
+    """x^((p - 5)/8) = x^(2^252 - 3)."""
+    t250, _ = _power_chain(x)
+    return mul(_square_times(t250, 2), x)
+
+
+@body
+def invert(x: Limbs) -> Limbs:
+    """1 / x = x^(p - 2) = x^(2^255 - 21); of 0 it is 0."""
+    t250, x11 = _power_chain(x)
+    return mul(_square_times(t250, 5), x11)
+
+
+# ---- memory ------------------------------------------------------------------------------------------------
+
+
+@inlined
+def load_element(width: Any, array: Words, index: int) -> Limbs:
+    """Element number `index` of an array of elements, each 5·n words: limb by limb, lanes innermost."""
+    n = lane_count(width)
+    at = index * 5 * n
+    return (
+        load(width, array, at),
+        load(width, array, at + n),
+        load(width, array, at + 2 * n),
+        load(width, array, at + 3 * n),
+        load(width, array, at + 4 * n),
+    )
+
+
+@inlined
+def store_element(array: Words, index: int, a: Limbs) -> None:
+    """Write what `load_element` reads."""
+    n = lane_count(width_of(a[0]))
+    at = index * 5 * n
+    store(array, at, a[0])
+    store(array, at + n, a[1])
+    store(array, at + 2 * n, a[2])
+    store(array, at + 3 * n, a[3])
+    store(array, at + 4 * n, a[4])
+
+
+@inlined
+def from_words(w0: Vector, w1: Vector, w2: Vector, w3: Vector) -> Limbs:
+    """A 256-bit little-endian number without its top bit, limbs below 2^51; it may be p or more."""
+    return (
+        w0 & MASK,
+        ((w0 >> 51) | (w1 << 13)) & MASK,
+        ((w1 >> 38) | (w2 << 26)) & MASK,
+        ((w2 >> 25) | (w3 << 39)) & MASK,
+        (w3 >> 12) & MASK,
+    )
+
+
+@inlined
+def to_words(a: Limbs) -> tuple[Vector, Vector, Vector, Vector]:
+    """The canonical representative as a 256-bit little-endian number."""
+    a0, a1, a2, a3, a4 = canonical(a)
+    return a0 | (a1 << 51), (a1 >> 13) | (a2 << 38), (a2 >> 26) | (a3 << 25), (a3 >> 39) | (a4 << 12)

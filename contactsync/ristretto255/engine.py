@@ -1,0 +1,227 @@
+"""The batch group and its scalars on one lane width. Above this package nobody knows the width.
+
+An `Engine` turns what callers hold (rows of bytes, in any memory) into what kernels take (flat, aligned,
+whole groups of lanes) and back. It keeps no state between calls, so that threads may share it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contactsync.kernels import batch, policy, scalar
+from contactsync.kernels.edwards import DIGITS, POINT_LIMBS, TABLE
+from contactsync.kernels.lanes import WIDTHS, Words, empty
+
+Rows = NDArray[np.uint8]
+
+WORD_BYTES = 8
+ENCODING_BYTES = 32
+UNIFORM_BYTES = 64
+ORDER = scalar.ORDER
+
+
+def encode_scalar(value: int) -> Rows:
+    """A number below 2^256 as uint8[32], little-endian."""
+    return np.frombuffer(value.to_bytes(ENCODING_BYTES, "little"), np.uint8)
+
+
+GENERATOR = np.frombuffer(
+    bytes.fromhex("e2f2ae0a6abc4e71a884a961c500515f58e30b6aa582dd8db6a65945e08d2d76"), np.uint8
+)
+"""RFC 9496 §4: the encoding of the canonical generator."""
+
+_ZERO = encode_scalar(0)
+_HALF = encode_scalar((ORDER + 1) // 2)
+_MINUS_ONE = encode_scalar(ORDER - 1)
+_UPPER_HALF = encode_scalar(2**256 % ORDER)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Elements:
+    """An opaque batch of n group elements: n points in the layout of the engine that made them."""
+
+    engine: Engine = field(repr=False)
+    points: Words = field(repr=False)
+    n: int
+
+    def __len__(self) -> int:
+        return self.n
+
+
+class Engine:
+    """The operations of ristretto255/__init__.py and scalars.py, which say what each does."""
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        self.width = WIDTHS[lanes]
+
+    # ---- group -----------------------------------------------------------------------------------------
+
+    def decode(self, encodings: Rows) -> tuple[Elements, NDArray[np.bool_]]:
+        """Elements, and which encodings are valid."""
+        n = len(encodings)
+        elements = self._elements(n)
+        valid = empty(self._padded(n))
+        batch.decode(self.width, self.words(encodings, ENCODING_BYTES), elements.points, valid)
+        return elements, valid[:n] != 0
+
+    def encode(self, elements: Elements) -> Rows:
+        """Encodings, uint8[n, 32]."""
+        encodings = self.empty_rows(elements.n, ENCODING_BYTES)
+        batch.encode(self.width, elements.points, encodings)
+        return rows_of(encodings, elements.n, ENCODING_BYTES)
+
+    def from_uniform_bytes(self, uniform: Rows) -> Elements:
+        """Elements by the one-way map of uint8[n, 64]."""
+        elements = self._elements(len(uniform))
+        batch.derive(self.width, self.words(uniform, UNIFORM_BYTES), elements.points)
+        return elements
+
+    def multiply(self, elements: Elements, factors: Rows) -> Elements:
+        """Products with a scalar each, uint8[n, 32], or one for all, uint8[32]."""
+        products = self._elements(elements.n)
+        scalars, stride = self._one_or_each(factors, elements.n)
+        table, digits = empty(TABLE * POINT_LIMBS * self.lanes), empty(DIGITS * self.lanes)
+        batch.multiply(self.width, elements.points, scalars, stride, products.points, table, digits)
+        return products
+
+    def multiply_encode(self, elements: Elements, factors: Rows) -> Rows:
+        """Encodings of the products, uint8[n, 32]."""
+        # Half the scalar, for the encoding of a double is cheaper.
+        halves = self.scalar_multiply_add(np.atleast_2d(factors), _HALF, _ZERO)
+        products = self.multiply(elements, halves if factors.ndim == 2 else halves[0])
+        encodings = self.empty_rows(elements.n, ENCODING_BYTES)
+        scratch = empty(batch.DOUBLE_ENCODE_SCRATCH * self.lanes)
+        batch.double_encode(self.width, products.points, encodings, scratch)
+        return rows_of(encodings, elements.n, ENCODING_BYTES)
+
+    def multiply_base(self, factors: Rows) -> Elements:
+        """Products with the generator."""
+        generators = self._from_rows(np.repeat(self._generator, len(factors), axis=0))
+        return self.multiply(generators, factors)
+
+    def add(self, a: Elements, b: Elements) -> Elements:
+        """Sums a[i] + b[i]."""
+        if a.n != b.n:
+            raise ValueError(f"{a.n} elements and {b.n} cannot be added pairwise")
+        total = self._elements(a.n)
+        batch.add(self.width, a.points, b.points, total.points)
+        return total
+
+    def multiscalar_vartime(self, factors: Rows, elements: Elements) -> Elements:
+        """One element: the sum of all products. Public data only."""
+        scalars, _ = self._one_or_each(np.atleast_2d(factors), elements.n)
+        total = self._from_rows(np.repeat(self._identity, self.lanes, axis=0))
+        tables = empty(batch.SUMMED_GROUPS * TABLE * POINT_LIMBS * self.lanes)
+        digits = empty(batch.SUMMED_GROUPS * DIGITS * self.lanes)
+        batch.multiscalar_vartime(self.width, elements.points, scalars, total.points, tables, digits)
+        while total.n > 1:
+            lanes = self._rows(total)
+            half = total.n // 2
+            total = self.add(self._from_rows(lanes[:half]), self._from_rows(lanes[half:]))
+        return total
+
+    # ---- scalars ---------------------------------------------------------------------------------------
+
+    def scalar_multiply_add(self, a: Rows, b: Rows, c: Rows) -> Rows:
+        """(a[i]·b[i] + c[i]) mod ell, uint8[n, 32]; b and c may be one row for all, uint8[32]."""
+        n = len(a)
+        out = self.empty_rows(n, ENCODING_BYTES)
+        b_words, b_stride = self._one_or_each(b, n)
+        c_words, c_stride = self._one_or_each(c, n)
+        words = self.words(a, ENCODING_BYTES)
+        scalar.multiply_add(self.width, words, 4, b_words, b_stride, c_words, c_stride, out)
+        return rows_of(out, n, ENCODING_BYTES)
+
+    def scalar_multiply(self, a: Rows, b: Rows) -> Rows:
+        """Products a[i]·b[i]."""
+        return self.scalar_multiply_add(a, b, _ZERO)
+
+    def scalar_subtract(self, a: Rows, b: Rows) -> Rows:
+        """Differences a[i] - b[i]."""
+        return self.scalar_multiply_add(b, _MINUS_ONE, a)
+
+    def scalar_reduce_wide(self, wide: Rows) -> Rows:
+        """Residues of uint8[n, 64]."""
+        return self.scalar_multiply_add(wide[:, ENCODING_BYTES:], _UPPER_HALF, wide[:, :ENCODING_BYTES])
+
+    def scalar_invert(self, a: Rows) -> Rows:
+        """Inverses, 0 of 0."""
+        n = len(a)
+        out = self.empty_rows(n, ENCODING_BYTES)
+        scratch = empty(scalar.INVERT_SCRATCH * self.lanes + 5 * self._padded(n))
+        scalar.invert(self.width, self.words(a, ENCODING_BYTES), out, scratch)
+        return rows_of(out, n, ENCODING_BYTES)
+
+    # ---- layout ----------------------------------------------------------------------------------------
+
+    def _padded(self, n: int) -> int:
+        """How many rows fill whole groups of lanes."""
+        return -(-n // self.lanes) * self.lanes
+
+    def empty_rows(self, n: int, row_bytes: int) -> Words:
+        """Storage for n rows and what fills up the last group, which is zero."""
+        words = empty(self._padded(n) * row_bytes // WORD_BYTES)
+        words[n * row_bytes // WORD_BYTES :] = 0
+        return words
+
+    def words(self, rows: Rows, row_bytes: int) -> Words:
+        """uint8[n, row_bytes] of any memory layout as kernels take it. Raises ValueError for other shapes."""
+        if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != row_bytes:
+            raise ValueError(f"expected uint8[n, {row_bytes}], got {rows.dtype}{list(rows.shape)}")
+        words = self.empty_rows(len(rows), row_bytes)
+        rows_of(words, len(rows), row_bytes)[:] = rows
+        return words
+
+    def _one_or_each(self, rows: Rows, n: int) -> tuple[Words, int]:
+        """Words and stride of n scalars, or of one for all."""
+        if rows.ndim == 1:
+            return self.words(rows.reshape(1, -1), ENCODING_BYTES), 0
+        if len(rows) != n:
+            raise ValueError(f"{len(rows)} scalars for {n} elements")
+        return self.words(rows, ENCODING_BYTES), ENCODING_BYTES // WORD_BYTES
+
+    def _elements(self, n: int) -> Elements:
+        return Elements(self, empty(self._padded(n) * POINT_LIMBS), n)
+
+    def _rows(self, elements: Elements) -> Words:
+        """uint64[n, 20]: a point a row."""
+        groups = elements.points.reshape(-1, POINT_LIMBS, self.lanes)
+        return groups.transpose(0, 2, 1).reshape(-1, POINT_LIMBS)[: elements.n]
+
+    def _from_rows(self, rows: Words) -> Elements:
+        """The inverse of `_rows`; what fills up the last group is the identity."""
+        elements = self._elements(len(rows))
+        padded = np.repeat(self._identity, self._padded(len(rows)), axis=0)
+        padded[: len(rows)] = rows
+        groups = padded.reshape(-1, self.lanes, POINT_LIMBS).transpose(0, 2, 1)
+        elements.points.reshape(groups.shape)[:] = groups
+        return elements
+
+    @cached_property
+    def _identity(self) -> Words:
+        """uint64[1, 20]: (0, 1, 1, 0)."""
+        row = np.zeros((1, POINT_LIMBS), np.uint64)
+        row[0, 5] = row[0, 10] = 1
+        return row
+
+    @cached_property
+    def _generator(self) -> Words:
+        """uint64[1, 20]: the canonical generator."""
+        elements, _ = self.decode(GENERATOR.reshape(1, ENCODING_BYTES))
+        return self._rows(elements)
+
+
+def rows_of(words: Words, n: int, row_bytes: int) -> Rows:
+    """The first n rows of a kernel's storage, uint8[n, row_bytes], without a copy."""
+    return words.view(np.uint8)[: n * row_bytes].reshape(n, row_bytes)
+
+
+@cache
+def default_engine() -> Engine:
+    """The engine of this process: as many lanes as the CPU has, or CONTACTSYNC_LANES says."""
+    return Engine(policy.lanes())
