@@ -372,6 +372,46 @@ def zero_mask(_typing: Any, vector: Any) -> Any:
     return vector(vector), generate
 
 
+def _on_halves(generate: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn a generator on 2n × uint32 into one on the n × uint64 of the same register."""
+
+    def generate_words(_context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        n = sig.return_type.n
+        halves = ir.VectorType(I32, 2 * n)
+        operands = [
+            builder.bitcast(arg, halves)
+            if isinstance(type_, LanesType)
+            else _spread(builder, builder.trunc(arg, I32), halves)
+            for type_, arg in zip(sig.args, args, strict=True)
+        ]
+        return builder.bitcast(generate(builder, halves, *operands), _vector(n))
+
+    return generate_words
+
+
+@_block
+def add32(_typing: Any, left: Any, right: Any) -> Any:
+    """Add the 32-bit halves of every lane, each by itself."""
+    return left(left, right), _on_halves(lambda builder, _halves, a, b: builder.add(a, b))
+
+
+@_block
+def shift32(_typing: Any, vector: Any, _count: Any) -> Any:
+    """Shift the 32-bit halves of every lane to the right, each by itself."""
+    generate = _on_halves(lambda builder, _halves, a, count: builder.lshr(a, count))
+    return vector(vector, types.int64), generate
+
+
+@_block
+def rotr32(_typing: Any, vector: Any, _count: Any) -> Any:
+    """Rotate the 32-bit halves of every lane to the right, each by itself."""
+
+    def rotate(builder: Any, halves: Any, a: Any, count: Any) -> Any:
+        return _call(builder, f"llvm.fshr.v{halves.count}i32", halves, a, a, count)
+
+    return vector(vector, types.int64), _on_halves(rotate)
+
+
 @_block
 def barrier(_typing: Any, vector: Any) -> Any:
     """The same value, about which the optimiser knows nothing: it cannot turn a mask into a branch."""

@@ -1,0 +1,62 @@
+"""Data files that stand beside a base: how they are named in a manifest, written and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import xxhash
+
+from contactsync.directory.format import bad
+from contactsync.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class DataInfo:
+    """What a manifest says about a delta or a screen: SHA-256 and xxh3_64 (hex) and length of the file."""
+
+    sha256: str
+    length: int
+    xxh3_64: str
+
+
+def write_file(path: str | os.PathLike[str], parts: Iterable[bytes | memoryview]) -> DataInfo:
+    """Write a file that has its name only once it is whole and synced."""
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    sha256, fast, length = hashlib.sha256(), xxhash.xxh3_64(), 0
+    try:
+        with unfinished.open("wb") as file:
+            for part in parts:
+                file.write(part)
+                sha256.update(part)
+                fast.update(part)
+                length += len(part)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return DataInfo(sha256.hexdigest(), length, fast.hexdigest())
+
+
+def read_file(path: str | os.PathLike[str], expect: DataInfo | None) -> bytes:
+    """The whole file, which is the one that the manifest names if `expect` is given.
+
+    Raises BadDirectory (another file), BadInput (cannot be read).
+    """
+    path = Path(path)
+    try:
+        if expect is not None and path.stat().st_size != expect.length:
+            raise bad(path.name, f"{path.stat().st_size} bytes instead of {expect.length}")
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadInput(
+            f"{path}: cannot be read: {error.strerror}", hint="Check the path and its rights."
+        ) from error
+    if expect is not None and hashlib.sha256(data).hexdigest() != expect.sha256:
+        raise bad(path.name, "not the file that the manifest names (SHA-256)")
+    return data
