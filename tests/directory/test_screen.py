@@ -2,8 +2,10 @@
 
 import hashlib
 import io
+import re
 import struct
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,8 @@ from contactsync.errors import BadDirectory, BadInput
 from contactsync.kernels import bloom
 from contactsync.kernels.sha256 import BOTH
 from contactsync.tokens import Tokens
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "directory-format.md"
 
 
 def random_tokens(count, seed=1):
@@ -114,6 +118,18 @@ def test_in_small_steps_the_same_bytes(made, monkeypatch, tmp_path):
     monkeypatch.setattr(module, "_AT_ONCE", 1000)
     build_screen(tmp_path / "again", directory)
     assert (tmp_path / "again").read_bytes() == path.read_bytes()
+
+
+def test_the_example_in_the_document(tmp_path):
+    text = DOCUMENT.read_text().partition("# The screen")[2]
+    rows = re.findall(r"^    ((?:[0-9a-f]{2} ){4}[0-9a-f ]*?)  +", text, re.MULTILINE)
+    values = re.search(r"values above \(`(\w+)`, `(\w+)`, `(\w+)`", text)
+    tokens = np.array([list(bytes.fromhex(value.ljust(20, "7"))) for value in values.groups()], np.uint8)
+    build(tmp_path / "d", [Tokens.from_bytes(tokens)], remainder_bits=40)
+    with open_directory(tmp_path / "d", expect=None) as directory:
+        build_screen(tmp_path / "s", directory)
+        assert texts(directory) == list(values.groups())
+    assert (tmp_path / "s").read_bytes() == bytes.fromhex("".join(rows))
 
 
 @settings(max_examples=60, deadline=None)
