@@ -31,7 +31,7 @@ from contactsync.identifiers import check_region
 _STDIN = "-"
 _CARD_SUFFIXES = {".vcf", ".vcard"}
 _SAMPLE_LINES = 50
-_BEGIN = re.compile(rb"(?:\A|[\r\n])[ \t]*BEGIN[ \t]*:[ \t]*VCARD", re.IGNORECASE)
+_BEGIN = re.compile(rb"(?:\A|[\r\n])BEGIN[ \t]*:[ \t]*VCARD", re.IGNORECASE)
 
 # How other files begin, and what to do with them.
 _OTHERS = (
@@ -134,9 +134,11 @@ def _read_folder(folder: Path, collector: Collector) -> None:
             collector.report(_display(folder), problem)
             return
         try:
-            if path.is_file():  # a pipe would never end
-                with path.open("rb") as file:
-                    _read_file(_display(path), file, collector)
+            if not path.is_file():  # a pipe would never end
+                collector.report(_display(path), Problem("file", "not a file, or a link to nothing"))
+                continue
+            with path.open("rb") as file:
+                _read_file(_display(path), file, collector)
         except OSError as error:
             collector.report(_display(path), Problem("file", _why(error), "check its permissions"))
     if not files:

@@ -17,7 +17,7 @@ from contactsync.contacts.text import byte_lines, decode
 
 # The properties that matter; a group (`item1.`) may stand before each.
 _NEEDED = re.compile(
-    rb"[ \t]*(?:[A-Za-z0-9_-]+\.)?"
+    rb"(?:[A-Za-z0-9_-]+\.)?"
     rb"(BEGIN|END|VERSION|FN|N|NICKNAME|ORG|EMAIL|TEL|AGENT|KIND|X-ADDRESSBOOKSERVER-KIND)[ \t]*(?=[;:])",
     re.IGNORECASE,
 )
@@ -25,7 +25,8 @@ _PROPERTY = re.compile(
     rb"[^:;]*?((?:;(?:[^\":;]|\"[^\"]*\")*)*):(.*)",  # name; parameters, a quoted one may hold : and ;  value
     re.DOTALL,
 )
-_MARKER = re.compile(rb"[ \t]*(?:BEGIN|END)[ \t]*:[ \t]*VCARD[ \t]*", re.IGNORECASE)
+_MARKER = re.compile(rb"(?:BEGIN|END)[ \t]*:[ \t]*VCARD[ \t]*", re.IGNORECASE)
+_OCTET = re.compile(rb"=[0-9A-Fa-f]{2}")
 _MAX_KEPT = 4 * MAX_NUMBERS  # properties kept of one card
 
 # Python's codecs know more than text (rot13, idna); these are charsets that address books were written in.
@@ -107,31 +108,24 @@ def _needed_lines(data: bytes) -> Iterator[_Line]:
     note or a photo is taken for a property.
     """
     current: _Line | None = None
-    soft = skipped_is_quoted = False
+    quoted = soft = False
     for number, physical in enumerate(byte_lines(data), 1):
-        starts = _MARKER.fullmatch(physical) is not None
-        if soft and not starts:
-            soft = physical.endswith(b"=")
-            _extend(current, physical[:-1] if soft else physical)
+        if not physical and not soft:  # some writers end each line twice
             continue
-        soft = False
-        if not physical:  # some writers end each line twice
-            continue
-        if physical[:1] in {b" ", b"\t"} and not starts:
-            quoted = current.quoted_printable if current else skipped_is_quoted
-            soft = quoted and physical.endswith(b"=")
-            _extend(current, b"\n" + (physical[:-1] if soft else physical))
-            continue
-        if current is not None:
-            yield current
-            current = None
-        match = _NEEDED.match(physical)
-        skipped_is_quoted = b"quoted-printable" in physical[:MAX_LINE].partition(b":")[0].lower()
-        soft = skipped_is_quoted and physical.endswith(b"=")
-        if match is not None:
-            name = match.group(1).decode("ascii").upper()
-            current = _Line(number, name, [], 0, skipped_is_quoted)
-            _extend(current, physical[:-1] if soft else physical)
+        folded = physical[:1] in {b" ", b"\t"}
+        broken = soft or (quoted and _OCTET.match(physical))  # some writers leave the = at the end out
+        if not folded and (not broken or _MARKER.fullmatch(physical)):
+            if current is not None:
+                yield current
+                current = None
+            quoted = b"quoted-printable" in physical[:MAX_LINE].partition(b":")[0].lower()
+            match = _NEEDED.match(physical)
+            if match is not None:
+                current = _Line(number, match.group(1).decode("ascii").upper(), [], 0, quoted)
+        elif folded and not soft:
+            _extend(current, b"\n")
+        soft = quoted and physical.endswith(b"=")
+        _extend(current, physical[:-1] if soft else physical)
     if current is not None:
         yield current
 

@@ -1,6 +1,7 @@
 """Files, folders and standard input become one address book; what cannot be read costs itself."""
 
 import io
+import os
 
 import pytest
 
@@ -105,3 +106,73 @@ def test_other_files_are_named_and_cost_themselves(data, reason, tmp_path):
     book = read(tmp_path)
     assert [c.name for c in book.contacts] == ["Ada"]
     assert [u.reason for u in book.unreadable] == [reason]
+
+
+def test_limits_are_named_and_cost_what_is_beyond(tmp_path, monkeypatch):
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.vcf").write_text(ADA.replace("Ada", name))
+    (tmp_path / "d" / "e").mkdir(parents=True)
+    (tmp_path / "d" / "e" / "f.vcf").write_text(ADA)
+
+    def reasons(limit, value):
+        with monkeypatch.context() as patch:
+            patch.setattr(limit, value)
+            book = read(tmp_path)
+        return len(book.contacts), [(u.place, u.reason) for u in book.unreadable]
+
+    assert reasons("contactsync.contacts.sources.MAX_FILE", 1 << 20) == (4, [])
+    too_large, too_deep = ("file", "larger than 0 MiB"), ("folder", "more than 1 folders deep")
+    assert reasons("contactsync.contacts.sources.MAX_FILE", 10) == (0, [too_large] * 4)
+    assert reasons("contactsync.contacts.sources.MAX_FILES", 2) == (2, [("folder", "more than 2 files")])
+    assert reasons("contactsync.contacts.sources.MAX_DEPTH", 1) == (3, [too_deep])
+    too_many = ("card 1, line 1", "too many contacts")
+    assert reasons("contactsync.contacts.book.MAX_ENTRIES", 2) == (2, [too_many])
+
+
+def test_too_many_numbers_of_one_contact(monkeypatch):
+    monkeypatch.setattr("contactsync.contacts.book.MAX_NUMBERS", 2)
+    numbers = "".join(f"TEL:+49 30 123456{i}\n" for i in range(5))
+    book = read("-", stdin=io.BytesIO(f"BEGIN:VCARD\nFN:Ada\n{numbers}END:VCARD\n".encode()))
+    assert len(book.identifiers) == 2
+    assert [u.reason for u in book.unreadable] == ["too many numbers"]
+
+
+def test_what_is_no_file_in_a_folder_costs_itself(tmp_path):
+    os.mkfifo(tmp_path / "a.vcf")
+    (tmp_path / "b.vcf").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "c.vcf").write_text(ADA)
+    (tmp_path / "again").symlink_to(tmp_path)
+    book = read(tmp_path)
+    assert len(book.contacts) == 1
+    assert [u.reason for u in book.unreadable] == ["not a file, or a link to nothing"] * 2
+
+
+def test_names_are_fit_for_a_terminal():
+    nasty = "A\x1b[2Jd\u202ea\x00\u2066 \u200fx\r" + "y" * 500
+    book = read("-", stdin=io.BytesIO(f"BEGIN:VCARD\nFN:{nasty}\nTEL:030 123456\nEND:VCARD\n".encode()))
+    assert book.contacts[0].name.startswith("A[2Jda x")
+    assert len(book.contacts[0].name) <= 200
+    assert book.contacts[0].name.isprintable()
+
+
+def test_a_file_name_is_fit_for_a_terminal(tmp_path):
+    file = os.fsencode(tmp_path) + b"/\xff\x1b.vcf"
+    with open(file, "wb") as out:  # noqa: PTH123 - a name that is not UTF-8
+        out.write(b"hello")
+    book = read(os.fsdecode(file))
+    assert book.unreadable[0].file == f"{tmp_path}/\ufffd?.vcf"
+
+
+def test_standard_input_of_any_format():
+    for data in (ADA.encode(), ADA.encode("utf-16"), b"name,phone\nAda,0151 12345678\n"):
+        assert read("-", stdin=io.BytesIO(data)).contacts[0].name == "Ada"
+
+
+def test_a_table_whose_notes_hold_a_card():
+    rows = 'name,phone,notes\nAda,0151 12345678,x\nBob,0151 23456789,"\nBEGIN:VCARD\nFN:Eve\nEND:VCARD"\n'
+    assert [c.name for c in read("-", stdin=io.BytesIO(rows.encode())).contacts] == ["Ada", "Bob"]
+
+
+def test_cards_after_other_text():
+    text = "Content-Type: text/vcard\n\n" + ADA
+    assert [c.name for c in read("-", stdin=io.BytesIO(text.encode())).contacts] == ["Ada"]

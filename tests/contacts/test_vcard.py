@@ -42,6 +42,8 @@ def card(*lines, end="\r\n"):
         (["VERSION:4.0", r"TEL;VALUE=uri:tel:301\;phone-context=+49"], "tel:301;phone-context=+49"),
         (["VERSION:3.0", r"TEL:+49 30 1\,\,5"], "+49 30 1,,5"),
         (["TEL:+49 30 1"], "+49 30 1"),
+        (["VERSION:3.0", "ITEMTEL30_1.TEL:+49 30 1"], "+49 30 1"),
+        (["VERSION:2.1", "TEL;X-CUSTOM(CHARSET=UTF-8,ENCODING=QUOTED-PRINTABLE,=41):+49 30 1"], "+49 30 1"),
         (["VERSION:3.0", "TEL : +49 30 1 "], "+49 30 1"),
     ],
 )
@@ -65,6 +67,9 @@ def test_a_number_in_every_dress(lines, number):
         (["VERSION:2.1", "FN;CHARSET=ISO-8859-1;ENCODING=QUOTED-PRINTABLE:J=F6rg"], "Jörg"),
         (["VERSION:2.1", "FN;ENCODING=QUOTED-PRINTABLE:J=F6rg=", " Meier"], "Jörg Meier"),
         (["VERSION:2.1", "FN;CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE:J=C3=", "=B6rg"], "Jörg"),
+        (["VERSION:2.1", "FN;CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE:J=C3", "=B6rg"], "Jörg"),
+        (["VERSION:2.1", "FN;ENCODING=QUOTED-PRINTABLE:Ada=", ""], "Ada"),
+        (["FN:Ada", "", "Lovelace", "N:Lovelace;Ada"], "Ada"),
         (["VERSION:2.1", "FN;CHARSET=X-KLINGON:Jörg"], "Jörg"),
         (["VERSION:2.1", "FN;CHARSET=rot13:Jörg"], "Jörg"),
         (["VERSION:2.1", "FN;CHARSET=us-ascii:Jörg"], "Jörg"),
@@ -98,6 +103,8 @@ def test_a_nested_agent_is_a_contact_of_its_own_and_gives_nothing_to_the_outer_o
     assert cards(card("FN:Boss", *agent, "TEL:1", end="\n")) == [("Agent", ["2"]), ("Boss", ["1"])]
     one_line = ["AGENT:BEGIN:VCARD", "FN:Agent", "TEL:2", "END:VCARD"]
     assert cards(card("FN:Boss", *one_line, "TEL:1")) == [("Agent", ["2"]), ("Boss", ["1"])]
+    folded = ["AGENT:BEGIN:VCARD", " VERSION:3.0", " FN:Agent", " TEL:2", " END:VCARD"]
+    assert cards(card("FN:Boss", *folded, "TEL:1")) == [("Boss", ["1"])]
     inline = r"AGENT:BEGIN:VCARD\nFN:Agent\nTEL:2\nEND:VCARD\n"
     assert cards(card("FN:Boss", inline, "TEL:1")) == [("Boss", ["1"])]
 
