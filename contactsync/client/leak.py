@@ -29,21 +29,24 @@ def sentence(*, points: int, codes: Sequence[str] | None, buckets: Sequence[Buck
     `points` were sent for evaluation; `codes` are the calling codes whose files were fetched because of the
     book (None: all were fetched, or none); `buckets` those of the screen mode.
     """
-    learnt = [f"looked up {_between(points)}" if points else "asked for updates"]
-    hidden = ["who they are" if points else "whom you know", "who matched"]
+    told = [f"looked up {_between(points)}" if points else "asked for updates"]
     if codes:
-        learnt.append(f"has contacts in {_codes(codes)}")
+        told.append(f"has contacts in {_codes(codes)}")
     if buckets:
         fetched, total = sum(b.fetched for b in buckets), sum(b.total for b in buckets)
         odds = max(b.odds for b in buckets)
-        where = "" if codes else f" of {_codes([b.code for b in buckets])}"
-        learnt.append(
-            f"fetched {fetched} of {total:,} buckets{where}, decoys included"
+        where = _codes([b.code for b in buckets])
+        told.append(
+            f"fetched {fetched:,} of {total:,} buckets of {where}, decoys included"
             f" (seeing one multiplies the odds of a guess by up to {odds:.3g})"
         )
-    if not codes and not buckets:
-        hidden.insert(1, "from which country")
-    return f"the server could learn that this account {', '.join(learnt)}; not {' or '.join(hidden)}"
+    if codes or buckets:
+        hidden = "not which, or who matched"
+    elif points:
+        hidden = "not which, of which countries, or who matched"
+    else:
+        hidden = "nothing about the address book"
+    return f"the server could learn that this account {' and '.join(told)}; {hidden}"
 
 
 def _between(points: int) -> str:

@@ -222,9 +222,7 @@ class _Run:
         for privacy, partitions, price in choices:
             cost = plan(privacy, partitions).cost
             if cost < chosen.cost:
-                lines.append(
-                    f"  --privacy {privacy} --partitions {partitions}: about {_size(cost)}; {price}"
-                )
+                lines.append(f"  --privacy {privacy} --partitions {partitions}: about {_size(cost)}; {price}")
         raise ChoiceNeeded(
             f"the download is {_size(chosen.cost)}, more than --max-download {_size(limit)};"
             " nothing was sent",

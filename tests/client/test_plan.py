@@ -113,11 +113,11 @@ def test_what_the_server_could_learn():
     assert "asked for updates" in sentence(points=0, codes=None)
     text = sentence(points=16, codes=None)
     assert "9 to 16 new numbers" in text
-    assert "country" in text
+    assert "countries" in text
     text = sentence(points=8, codes=["49", "1"])
     assert "1 to 8" in text
     assert "+1, +49" in text
-    assert "country" not in text
+    assert "countries" not in text
 
 
 def test_the_odds_of_a_bucket():
