@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import glob
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
 from contactsync.directory import buckets
 from contactsync.directory.format import (
     BUCKET_HASH_BYTES,
     PAGE_ENTRIES,
+    REMAINDER_BITS,
     DirectoryInfo,
     Layout,
     Values,
@@ -22,12 +31,38 @@ from contactsync.directory.format import (
     slot_bits_for,
     truncate,
 )
+from contactsync.directory.pace import kernels_pay
+from contactsync.directory.sorter import GROUPS, Sorter
+from contactsync.errors import BadInput, OurError
 from contactsync.tokens import Tokens
 
 ENCODED_AT_ONCE = 64  # buckets
+MIN_MEMORY = 1 << 20
 
-Progress = Callable[[str, int, int], None]
-"""Called with a phase, how many tokens are done in it, and how many there are (0 if unknown)."""
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a phase of a build is: `done` of `total` tokens (0 while nobody knows), after `seconds`."""
+
+    phase: str
+    done: int
+    total: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Tokens a second."""
+        return self.done / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the end of this phase; None while nobody knows."""
+        return (self.total - self.done) / self.rate if self.total and self.rate else None
+
+    def __str__(self) -> str:
+        of = f" of {self.total:,}" if self.total else ""
+        left = "" if self.seconds_left is None else f", {self.seconds_left:.0f} s left"
+        return f"{self.phase}: {self.done:,}{of} tokens, {self.rate:,.0f} a second{left}"
 
 
 def build(
@@ -36,94 +71,204 @@ def build(
     *,
     remainder_bits: int = 32,
     memory: int = 512 << 20,
-    progress: Progress | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> DirectoryInfo:
     """Build a directory of all tokens of all chunks; the file has its name only once it is whole and synced.
 
     The same set of tokens gives the same bytes, whatever the chunks, their order, duplicates and `memory`.
+    About `memory` bytes are used, whatever the count: what does not fit is sorted on disk, beside the file,
+    in 16 bytes a token. A build that was killed leaves a hidden folder, which the next build of the same name
+    removes; it starts over. O(n).
+
+    Raises BadInput (the width is not 32 or 40, or the tokens are no VOPRF outputs), OurError (the disk).
     """
-    del memory, progress
-    tokens = _sorted_distinct(Tokens.concatenate(list(chunks)), remainder_bits)
+    if remainder_bits not in REMAINDER_BITS:
+        raise BadInput(f"{remainder_bits} remainder bits are not possible", hint="Choose 32 or 40.")
     path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    slot_bits = slot_bits_for(len(tokens))
+    report = _reporter(progress)
     try:
-        with unfinished.open("w+b") as file:
-            info = _write(
-                file, _distinct(truncate(tokens, slot_bits, remainder_bits)), slot_bits, remainder_bits
-            )
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        with (
+            _workshop(path) as folder,
+            Sorter(
+                folder,
+                wide=remainder_bits == 40,
+                memory=max(memory, MIN_MEMORY),
+                taken=lambda n: report("collecting", n, 0),
+            ) as sorter,
+        ):
+            report("collecting", 0, 0)
+            for chunk in chunks:
+                sorter.add(chunk)
+            report("sorting", 0, sorter.taken)
+            count = sorter.finish(lambda n: report("sorting", n, sorter.taken))
+            report("writing", 0, count)
+            unfinished = folder / "directory"
+            with unfinished.open("w+b") as file:
+                info = _Writer(file, count, remainder_bits).write(
+                    sorter.groups(), lambda n: report("writing", n, count)
+                )
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+            _sync_folder(path.parent)
+    except OSError as error:
+        raise OurError(
+            f"{path}: the directory cannot be built: {error.strerror or error}",
+            hint="Check the free space and the rights of that folder.",
+        ) from error
     return info
 
 
-def _sorted_distinct(tokens: Tokens, remainder_bits: int) -> Tokens:
-    """Sorted by their first 32 + remainder_bits bits, each once."""
-    if remainder_bits == 32:
-        head = np.sort(tokens.head)
-        head = head[np.append(True, head[1:] != head[:-1])] if head.size else head
-        return Tokens(head, np.zeros(head.size, np.uint16))
-    next8 = tokens.tail & np.uint16(0xFF00)
-    order = np.lexsort((next8, tokens.head))
-    head, next8 = tokens.head[order], next8[order]
-    if head.size:
-        new = np.append(True, (head[1:] != head[:-1]) | (next8[1:] != next8[:-1]))
-        head, next8 = head[new], next8[new]
-    return Tokens(head, next8)
+class _Writer:
+    """Encodes sorted tokens into a file, bucket by bucket; header and index come last."""
 
+    def __init__(self, file: BinaryIO, count: int, remainder_bits: int) -> None:
+        self._file = file
+        self._layout = Layout(0, slot_bits_for(count), remainder_bits, 0)
+        self._kernels = kernels_pay(count * buckets.ENCODE_SECONDS)
+        self._sizes: list[NDArray[np.int64]] = []
+        self._fast: list[int] = []
+        self._hashes: list[bytes] = []
+        self._count = 0
 
-def _distinct(values: Values) -> Values:
-    """Sorted values, each once: tokens that differ later only become one value."""
-    key, extra = values.key, values.extra
-    if key.size:
-        new = np.append(True, (key[1:] != key[:-1]) | (extra[1:] != extra[:-1]))
-        if not new.all():
-            return Values(key[new], extra[new])
-    return values
+    def write(self, groups: Iterator[Tokens], done: Callable[[int], None]) -> DirectoryInfo:
+        """Write everything; what the manifest has to say about it."""
+        layout = self._layout
+        self._file.seek(layout.data_offset)
+        if layout.buckets >= GROUPS:
+            each = layout.buckets // GROUPS
+            for number, tokens in enumerate(groups):
+                self._buckets(self._values(tokens), number * each, each)
+                done(self._count)
+        else:
+            # Fewer than 1.5 million tokens; a bucket spans groups.
+            self._buckets(self._values(Tokens.concatenate(list(groups))), 0, layout.buckets)
+            done(self._count)
+        return self._finish()
 
+    def _values(self, tokens: Tokens) -> Values:
+        """Truncated, each once: tokens that differ in later bits only become one value."""
+        values = truncate(tokens, self._layout.slot_bits, self._layout.remainder_bits)
+        again = (values.key[1:] == values.key[:-1]) & (values.extra[1:] == values.extra[:-1])
+        if again.any():
+            places = np.flatnonzero(again)
+            return Values(np.delete(values.key, places), np.delete(values.extra, places))
+        return values
 
-def _write(file: BinaryIO, values: Values, slot_bits: int, remainder_bits: int) -> DirectoryInfo:
-    """Write all sections and hash the file."""
-    layout = Layout(len(values), slot_bits, remainder_bits, 0)
-    sizes, fast, hashes = [], [], []
-    file.seek(layout.data_offset)
-    for first in range(0, layout.buckets, ENCODED_AT_ONCE):
-        many = min(ENCODED_AT_ONCE, layout.buckets - first)
-        ends = np.array([first, first + many], np.float64) * 2.0**44
-        a = int(np.searchsorted(values.key, np.uint64(first << 44)))
-        b = (
-            len(values)
-            if ends[1] >= 2.0**64
-            else int(np.searchsorted(values.key, np.uint64((first + many) << 44)))
+    def _buckets(self, values: Values, first: int, many: int) -> None:
+        """Encode, hash and write buckets first … first + many - 1."""
+        for b in range(first, first + many, ENCODED_AT_ONCE):
+            some = min(ENCODED_AT_ONCE, first + many - b)
+            # The key before the first bucket of the rest, as 2^64 is no uint64.
+            last = np.uint64(((b + some) << 44) - 1)
+            a, end = (
+                np.searchsorted(values.key, np.uint64(b << 44)),
+                np.searchsorted(values.key, last, "right"),
+            )
+            octets, sizes = buckets.encode(
+                Values(values.key[a:end], values.extra[a:end]),
+                b,
+                some,
+                self._layout.remainder_bits,
+                kernels=self._kernels,
+            )
+            view, at = octets.data, 0
+            for size in sizes.tolist():
+                bucket = view[at : at + size]
+                self._fast.append(xxhash.xxh3_64_intdigest(bucket))
+                self._hashes.append(bucket_hash(bucket))
+                at += size
+            self._file.write(view)
+            self._sizes.append(sizes)
+        self._count += len(values)
+
+    def _finish(self) -> DirectoryInfo:
+        """Write index, top table and header, and hash the file."""
+        layout = self._layout
+        offsets = layout.data_offset + np.concatenate([[0], np.cumsum(np.concatenate(self._sizes))])
+        layout = Layout(self._count, layout.slot_bits, layout.remainder_bits, int(offsets[-1]))
+        top, index = layout.pack(), b""
+        for number in range(layout.pages):
+            page = np.zeros(1, layout.page_dtype)
+            a, end = number * PAGE_ENTRIES, number * PAGE_ENTRIES + layout.entries
+            page["offset"] = offsets[a : end + 1]
+            page["xxh3"] = self._fast[a:end]
+            page["sha256"] = np.frombuffer(b"".join(self._hashes[a:end]), np.uint8).reshape(
+                -1, BUCKET_HASH_BYTES
+            )
+            index += page.tobytes()
+            top += hashlib.sha256(page.tobytes()).digest()
+        self._file.seek(0)
+        self._file.write(top + index)
+        self._file.seek(0)
+        sha256, xxh3 = hashlib.sha256(), xxhash.xxh3_64()
+        while block := self._file.read(1 << 20):
+            sha256.update(block)
+            xxh3.update(block)
+        return DirectoryInfo(
+            layout.count,
+            layout.slot_bits,
+            layout.remainder_bits,
+            layout.length,
+            sha256.hexdigest(),
+            xxh3.hexdigest(),
+            hashlib.sha256(top).hexdigest(),
         )
-        for bucket in buckets.encode(Values(values.key[a:b], values.extra[a:b]), first, many, remainder_bits):
-            octets = bucket.tobytes()
-            file.write(octets)
-            sizes.append(len(octets))
-            fast.append(xxhash.xxh3_64_intdigest(octets))
-            hashes.append(bucket_hash(octets))
-    offsets = layout.data_offset + np.concatenate([[0], np.cumsum(sizes)])
-    layout = Layout(len(values), slot_bits, remainder_bits, int(offsets[-1]))
-    top, index = layout.pack(), b""
-    for number in range(layout.pages):
-        page = np.zeros(1, layout.page_dtype)
-        these = slice(number * PAGE_ENTRIES, number * PAGE_ENTRIES + layout.entries)
-        page["offset"] = offsets[these.start : these.stop + 1]
-        page["xxh3"] = fast[these]
-        page["sha256"] = np.frombuffer(b"".join(hashes[these]), np.uint8).reshape(-1, BUCKET_HASH_BYTES)
-        index += page.tobytes()
-        top += hashlib.sha256(page.tobytes()).digest()
-    file.seek(0)
-    file.write(top + index)
-    file.flush()
-    file.seek(0)
-    sha256, xxh3 = hashlib.sha256(), xxhash.xxh3_64()
-    while block := file.read(1 << 20):
-        sha256.update(block)
-        xxh3.update(block)
-    return DirectoryInfo(
-        layout.count, slot_bits, remainder_bits, layout.length,
-        sha256.hexdigest(), xxh3.hexdigest(), hashlib.sha256(top).hexdigest(),
-    )  # fmt: skip
+
+
+def _reporter(progress: Callable[[Progress], None] | None) -> Callable[[str, int, int], None]:
+    """Adds to each report how long its phase has been going on."""
+    begun: dict[str, float] = {}
+
+    def report(phase: str, done: int, total: int) -> None:
+        if progress is not None:
+            now = time.monotonic()
+            progress(Progress(phase, done, total, now - begun.setdefault(phase, now)))
+
+    return report
+
+
+@contextlib.contextmanager
+def _workshop(path: Path) -> Iterator[Path]:
+    """A hidden folder beside the file, for this build alone; what dead builds of that name left is removed.
+
+    A build holds a lock on its folder, which ends with its process. The parent folder is locked while folders
+    are looked through and made, so that none is taken for dead before it is locked.
+    """
+    parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    own = -1
+    folder = path.parent / f".{path.name}.{secrets.token_hex(8)}.build"
+    try:
+        fcntl.flock(parent, fcntl.LOCK_EX)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.build"):
+            _remove_if_dead(left)
+        folder.mkdir(mode=0o700)
+        own = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(own, fcntl.LOCK_EX)
+        fcntl.flock(parent, fcntl.LOCK_UN)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if own >= 0:
+            os.close(own)
+        os.close(parent)
+
+
+def _remove_if_dead(folder: Path) -> None:
+    """Remove the folder of a build whose process is gone."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

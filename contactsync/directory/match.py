@@ -17,7 +17,6 @@ import enum
 import functools
 import itertools
 import logging
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 
 from contactsync.directory import buckets
 from contactsync.directory.format import BUCKET_SLOT_BITS, BUCKET_SLOTS, Values
+from contactsync.directory.pace import kernels_pay
 from contactsync.directory.reader import Directory
 from contactsync.tokens import Tokens
 
@@ -78,11 +78,6 @@ def choose(tokens: Tokens, directory: Directory) -> Way:
 
     # The head decides here: `joined` sees to the rest.
     return Way.JOINED if sorting.ascending(tokens.head) else Way.GROUPED
-
-
-def kernels_pay(numpy_seconds: float) -> bool:
-    """Whether kernels are faster than so many seconds of NumPy: a fresh process pays 0.4 s for Numba."""
-    return numpy_seconds > (0.005 if "numba" in sys.modules else 0.4)
 
 
 def numpy_lookup(tokens: Tokens, directory: Directory) -> Mask:

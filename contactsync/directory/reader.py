@@ -18,10 +18,8 @@ from numpy.typing import NDArray
 from contactsync.directory import buckets
 from contactsync.directory.buckets import Span
 from contactsync.directory.format import (
-    BUCKET_SLOTS,
     HEADER_BYTES,
     PAGE_HASH_BYTES,
-    RANK_BYTES,
     DirectoryInfo,
     Layout,
     Values,
@@ -29,6 +27,7 @@ from contactsync.directory.format import (
     bucket_bytes,
     truncate,
 )
+from contactsync.directory.pace import kernels_pay
 from contactsync.errors import BadInput
 from contactsync.tokens import Tokens
 
@@ -38,10 +37,12 @@ CHECKED_AT_ONCE = 1024  # buckets whose bitmaps are checked in one go: bounds th
 class Directory:
     """A checked directory. Use as a context manager, or call `close`.
 
-    `info` is what a manifest says about it; `values()` gives its content, `match.match` compares with it.
+    `name` is what errors call it; `info` is what a manifest says about it; `values()` gives its content,
+    `match.match` compares with it.
     """
 
-    def __init__(self, mapped: mmap.mmap, info: DirectoryInfo, span: Span) -> None:
+    def __init__(self, mapped: mmap.mmap, name: str, info: DirectoryInfo, span: Span) -> None:
+        self.name = name
         self._mapped: mmap.mmap | None = mapped
         self._span: Span | None = span
         self.info = info
@@ -68,11 +69,15 @@ class Directory:
         return truncate(tokens, self.info.slot_bits, self.info.remainder_bits)
 
     def values(self, *, chunk: int = 1 << 20) -> Iterator[Values]:
-        """All values in ascending order, about `chunk` at a time (whole buckets). O(count)."""
+        """All values in ascending order, about `chunk` at a time (whole buckets). O(count).
+
+        Raises BadDirectory if they are not in order: nothing before this proves that.
+        """
         span = self.span
         step = max(1, chunk * span.start.size // max(1, self.count))
+        kernels = kernels_pay(self.count * buckets.DECODE_SECONDS)
         for first in range(0, span.start.size, step):
-            yield buckets.decode(part(span, slice(first, first + step)))
+            yield buckets.decode(part(span, slice(first, first + step)), self.name, kernels=kernels)
 
     def close(self) -> None:
         """Unmap the file. Arrays that `values` gave stay valid."""
@@ -123,7 +128,7 @@ def open_directory(
             f"{path}: cannot be opened: {error.strerror}", hint="Check the path and its rights."
         ) from error
     # After an error the traceback still holds views of the map: it is unmapped when they go.
-    return Directory(mapped, *_admit(mapped, name, expect, check))
+    return Directory(mapped, name, *_admit(mapped, name, expect, check))
 
 
 def _admit(
@@ -229,8 +234,7 @@ def _structure(words: NDArray[np.uint64], layout: Layout, offsets: NDArray[np.in
 
 def check_sizes(span: Span, sizes: NDArray[np.int64], name: str) -> None:
     """Check that each bucket has the size that its count says. Raises BadDirectory."""
-    tail = (span.count * (span.remainder_bits // 8) + 7) // 8 * 8
-    right = RANK_BYTES + 8 * ((span.count + BUCKET_SLOTS + 63) // 64) + tail == sizes
+    right = buckets.bucket_sizes(span.count, span.remainder_bits) == sizes
     if not right.all():
         i = int(np.argmin(right))
         text = f"bucket {int(span.number[i])} says {int(span.count[i])} tokens in {int(sizes[i])} bytes"

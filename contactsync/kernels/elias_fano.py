@@ -36,16 +36,17 @@ _40 = np.uint64(40)
 
 @kernel
 def encode(
-    key: Array, extra: Array, wide: bool, sizes: Array, words: Array, halves: Array, octets: Array
-) -> None:
+    key: Array, extra: Array, wide: bool, counts: Array, sizes: Array,
+    words: Array, halves: Array, octets: Array,
+) -> None:  # fmt: skip
     """Consecutive buckets of sorted distinct values, one after the other, into zeroed memory.
 
-    key uint64[n], extra uint8[n]; sizes int64[b, 2]: the count and the size in words of each bucket.
+    key uint64[n], extra uint8[n]; counts and sizes int64[b]: values and 64-bit words of each.
     """
     at = 0
     start = 0
-    for b in range(sizes.shape[0]):
-        n = sizes[b, 0]
+    for b in range(counts.size):
+        n = counts[b]
         base = (start + 4) << 6
         low = 2 * (start + 4 + ((n + SLOTS + 63) >> 6))
         next8 = 4 * (low + n)
@@ -66,7 +67,7 @@ def encode(
             halves[2 * start + (block >> 1)] |= np.uint32(n) << np.uint32(16 * (block & 1))
         halves[2 * start] |= np.uint32(n)
         at += n
-        start += sizes[b, 1]
+        start += sizes[b]
 
 
 @inlined

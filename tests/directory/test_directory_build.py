@@ -1,0 +1,183 @@
+"""The builder: bounded memory, the same bytes however it is fed, and nothing half-made after a kill."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from contactsync.directory import build, open_directory
+from contactsync.directory.build import Progress
+from contactsync.errors import BadInput, OurError
+from contactsync.tokens import Tokens
+
+
+def random_tokens(count: int, seed: int = 1) -> Tokens:
+    return Tokens.from_bytes(np.random.default_rng(seed).integers(0, 256, (count, 10), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("remainder_bits", [32, 40])
+def test_same_bytes_on_disk_and_in_memory(tmp_path, remainder_bits: int) -> None:
+    """A megabyte of memory for 12 of codes: runs on disk. Order, chunks and repeats do not matter."""
+    tokens = random_tokens(1_500_000)
+    one = build(tmp_path / "one", [tokens], remainder_bits=remainder_bits)
+    order = np.random.default_rng(3).permutation(len(tokens))
+    shuffled = tokens.take(order)
+    sizes = [1, 5000, 300_000, 0, 77, 999_999, 400_000]
+    edges = np.minimum(np.cumsum([0, *sizes]), len(tokens))
+    chunks = [shuffled.take(slice(a, b)) for a, b in itertools.pairwise(edges)]
+    chunks.append(tokens.take(slice(1000, 90_000)))
+    assert build(tmp_path / "two", chunks, remainder_bits=remainder_bits, memory=1 << 20) == one
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["one", "two"]
+
+
+def test_without_kernels_the_same(tmp_path) -> None:
+    """A process that never loads Numba writes the same bytes."""
+    script = """
+import sys, numpy as np
+from contactsync.directory import build
+from contactsync.tokens import Tokens
+rows = np.random.default_rng(1).integers(0, 256, (60_000, 10), dtype=np.uint8)
+info = build(sys.argv[1], [Tokens.from_bytes(rows)], remainder_bits=40)
+assert "numba" not in sys.modules
+print(info.sha256)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "there"], capture_output=True, text=True, check=True
+    )
+    import contactsync.kernels.elias_fano  # noqa: F401 - from here on, kernels pay at once
+
+    # 1.2 million tokens, of which 60,000 stay: enough to sort by kernels.
+    tokens = random_tokens(60_000)
+    info = build(tmp_path / "here", [tokens] * 20, remainder_bits=40)
+    assert info.sha256 == done.stdout.strip()
+
+
+MEASURE = """
+import resource, sys
+import numpy as np
+import contactsync.kernels.sorting, contactsync.kernels.elias_fano
+from contactsync.directory import build
+from contactsync.tokens import Tokens
+
+def chunks(count):
+    rng = np.random.default_rng(1)
+    for _ in range(count // 50_000):
+        yield Tokens(rng.integers(0, 2**64, 50_000, dtype=np.uint64), np.zeros(50_000, np.uint16))
+
+build(sys.argv[1], chunks(1_000_000), memory=4 << 20)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+build(sys.argv[1], chunks(8_000_000), memory=4 << 20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.slow
+def test_memory_is_bounded(tmp_path) -> None:
+    """Eight times the tokens, 56 MB more of codes: at most 6 MB more memory."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, tmp_path / "d"], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 6 * 1024
+
+
+ENDLESS = """
+import sys, time
+import numpy as np
+from contactsync.directory import build
+from contactsync.tokens import Tokens
+
+def chunks():
+    rng = np.random.default_rng(1)
+    while True:
+        yield Tokens(rng.integers(0, 2**64, 5000, dtype=np.uint64), np.zeros(5000, np.uint16))
+        print("more", flush=True)
+        time.sleep(0.01)
+
+build(sys.argv[1], chunks(), memory=1 << 20)
+"""
+
+
+def test_killed(tmp_path) -> None:
+    """kill -9 in the middle: the old file stays as it was, and the next build cleans up and succeeds."""
+    path = tmp_path / "d.tokens"
+    old = build(path, [random_tokens(100)])
+    with subprocess.Popen([sys.executable, "-c", ENDLESS, path], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for _ in range(20):
+            process.stdout.readline()
+        left = [p for p in tmp_path.iterdir() if p != path]
+        assert len(left) == 1
+        # While it lives, another build leaves its folder alone.
+        other = build(path, [random_tokens(200)])
+        assert left[0].exists()
+        process.send_signal(signal.SIGKILL)
+    assert other != old
+    assert left[0].exists()
+    open_directory(path, expect=other).close()
+    assert build(path, [random_tokens(100)]) == old
+    open_directory(path, expect=old).close()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failing_source_leaves_nothing(tmp_path) -> None:
+    def chunks():
+        yield random_tokens(10)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "d", chunks())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_its_own_left_overs(tmp_path) -> None:
+    for name in (".d.12.build", ".other.12.build", ".d*.12.build"):
+        (tmp_path / name).mkdir()
+    build(tmp_path / "d", [random_tokens(10)])
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".d*.12.build", ".other.12.build", "d"]
+    build(tmp_path / "d*", [random_tokens(10)])
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".other.12.build", "d", "d*"]
+
+
+def test_errors(tmp_path) -> None:
+    with pytest.raises(BadInput, match="33 remainder bits"):
+        build(tmp_path / "d", [], remainder_bits=33)
+    with pytest.raises(OurError, match="cannot be built: No such file"):
+        build(tmp_path / "none" / "d", [])
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OurError, match="cannot be built: Is a directory"):
+        build(tmp_path / "folder", [])
+    same = Tokens(np.arange(100_000, dtype=np.uint64), np.zeros(100_000, np.uint16))
+    with pytest.raises(BadInput, match="begin with the same byte"):
+        build(tmp_path / "d", [same], memory=1 << 20)
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
+def test_a_folder_without_rights(tmp_path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(OurError, match="cannot be built"):
+        build(tmp_path / "d", [])
+    tmp_path.chmod(0o700)
+
+
+def test_progress(tmp_path) -> None:
+    seen: list[Progress] = []
+    build(
+        tmp_path / "d", [random_tokens(30_000), random_tokens(30_000)], memory=1 << 20, progress=seen.append
+    )
+    assert list(dict.fromkeys(p.phase for p in seen)) == ["collecting", "sorting", "writing"]
+    assert [p.done for p in seen if p.phase == "collecting"][-1] == 60_000
+    assert seen[-1].done == seen[-1].total == 30_000
+    assert next(p.done for p in seen if p.phase == "sorting") == 0
+    half = Progress("writing", 500_000, 1_000_000, 2.0)
+    assert half.rate == 250_000
+    assert half.seconds_left == 2.0
+    assert str(half) == "writing: 500,000 of 1,000,000 tokens, 250,000 a second, 2 s left"
+    assert str(Progress("collecting", 0, 0, 0.0)) == "collecting: 0 tokens, 0 a second"
+    assert time.monotonic() > seen[-1].seconds >= 0
