@@ -58,5 +58,6 @@ def codes_of(numbers: Numbers) -> NDArray[np.uint16]:
 
 def ranges_of(code: int) -> list[tuple[int, int]]:
     """The numbers of a calling code as inclusive ranges, one for each length, ascending."""
-    more = range(1, MAX_DIGITS - len(str(code)) + 1)
-    return [(code * 10**digits, (code + 1) * 10**digits - 1) for digits in more]
+    length = len(str(code))
+    powers = [10 ** (digits - length) for digits in range(max(3, length + 1), MAX_DIGITS + 1)]
+    return [(code * power, (code + 1) * power - 1) for power in powers]

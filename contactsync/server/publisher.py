@@ -36,6 +36,9 @@ from contactsync.voprf.server import KeyPair, evaluate
 MANIFESTS_KEPT: Final = 33
 """The current manifest, and those before it back to the beginning of the longest chain of deltas."""
 
+LOCK_WAIT: Final = 3.0
+"""Seconds: longer than the server's own renewal of the metadata, shorter than another publish."""
+
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is (0 if unknown)."""
 
@@ -80,7 +83,7 @@ class Publisher:
 
         Raises CallerError (another publish is running), OurError (keys, damaged files, a full disk).
         """
-        with self._folder.lock(), _errors_of_disk():
+        with self._folder.lock(wait=LOCK_WAIT), _errors_of_disk():
             signers = self._keyring.signers()
             self._repository.check_signers(signers, PUBLISHING)
             # What changes from here on is for the next publish, whether or not this one happens to see it.
@@ -192,12 +195,13 @@ class Publisher:
         self, audience: str, epoch: int, code: str, edition: int, old: Partition | None
     ) -> Partition | None:
         """A partition as it is now: `old` if its content is the same, None if it is empty."""
-        chunks = self._registry.tokens(audience, epoch, int(code))
-        first = next(chunks, None)
-        if first is None:
-            return None
         path = self._folder.data / ".building"
-        info = build(path, itertools.chain([first], chunks), remainder_bits=self._settings.remainder_bits)
+        with contextlib.closing(self._registry.tokens(audience, epoch, int(code))) as chunks:
+            first = next(chunks, None)
+            if first is None:
+                return None
+            tokens = itertools.chain([first], chunks)
+            info = build(path, tokens, remainder_bits=self._settings.remainder_bits)
         path.replace(self._folder.data / info.sha256)
         if old is not None and old.base.sha256 == info.sha256:
             return old

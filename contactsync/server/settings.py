@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -120,19 +121,23 @@ class DataFolder:
         return Settings.read(self.settings_file)
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the right to change what is published. Raises CallerError if another process has it.
+    def lock(self, *, wait: float = 0) -> Iterator[None]:
+        """Hold the right to change what is published. Raises CallerError if another process keeps it.
 
-        The kernel releases it when a process dies, however it dies.
+        `wait` is for how many seconds it may. The kernel releases it when a process dies, however it dies.
         """
+        end = time.monotonic() + wait
         descriptor = os.open(self._lock, os.O_CREAT | os.O_RDWR, 0o600)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise CallerError(
-                    "another process is publishing from this data folder", hint="wait until it is done"
-                ) from None
+            while True:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                if time.monotonic() >= end:
+                    raise CallerError(
+                        "another process is publishing from this data folder", hint="wait until it is done"
+                    )
+                time.sleep(0.05)
             yield
         finally:
             os.close(descriptor)

@@ -10,7 +10,7 @@ one forgets nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -70,7 +70,7 @@ class Registry(Protocol):
     def store_tokens(self, audience: str, epoch: int, numbers: Numbers, tokens: NDArray[np.uint8]) -> None:
         """Store tokens, uint8[n, 10], for those of `numbers` that are (still) members of the audience."""
 
-    def tokens(self, audience: str, epoch: int, code: int) -> Iterator[Tokens]:
+    def tokens(self, audience: str, epoch: int, code: int) -> Generator[Tokens, None, None]:
         """All tokens of a partition, in chunks; inside `snapshot` if they shall belong to one moment."""
 
     def drop_tokens(self, audience: str, before_epoch: int) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -198,7 +198,7 @@ class SqliteRegistry:
                 ),
             )
 
-    def tokens(self, audience: str, epoch: int, code: int) -> Iterator[Tokens]:
+    def tokens(self, audience: str, epoch: int, code: int) -> Generator[Tokens, None, None]:
         """See `Registry.tokens`."""
         for low, high in ranges_of(code):
             with _errors(self._path), contextlib.closing(self._connection.cursor()) as cursor:

@@ -1,0 +1,103 @@
+"""An operator with a data folder, as `server init` leaves it, and a real server process on one."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from tuf.api.exceptions import DownloadHTTPError
+from tuf.ngclient import FetcherInterface
+
+from contactsync.publication.writer import Repository
+from contactsync.server.keyring import Keyring
+from contactsync.server.publisher import Outcome, Publisher
+from contactsync.server.registry.sqlite import SqliteRegistry
+from contactsync.server.settings import DataFolder
+
+GERMAN = 4915100000000
+AMERICAN = 12125550100
+
+
+def numbers(*values: int) -> np.ndarray:
+    return np.array(sorted(values), np.uint64)
+
+
+class FolderFetcher(FetcherInterface):
+    """The public folder as a client sees it, without a socket."""
+
+    def __init__(self, public: Path) -> None:
+        self.public = public
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        try:
+            yield (self.public / url.partition("/v1/tuf/")[2]).read_bytes()
+        except FileNotFoundError:
+            raise DownloadHTTPError("not found", 404) from None
+
+
+class Operator:
+    """What an operator does, without the command line."""
+
+    def __init__(self, path: Path) -> None:
+        self.folder = DataFolder(path)
+        self.folder.create()
+        self.keyring = Keyring.create(self.folder.keys, None)
+        self.registry = SqliteRegistry.create(self.folder.registry)
+        self.repository = Repository(self.folder.public)
+        signers = self.keyring.signers()
+        keys = {role: signer.public_key for role, signer in signers.items()}
+        self.repository.create(keys, signers["root"], datetime.now(UTC))
+        self.folder.finish()
+
+    def add(self, *values: int, audience: str = "people") -> int:
+        return self.registry.add_numbers(numbers(*values), audience)
+
+    def publish(self, **options) -> list[Outcome]:
+        return Publisher(self.folder, self.registry, self.keyring).publish(**options)
+
+    def manifest(self, audience: str = "people"):
+        return self.repository.current(audience)
+
+    def data_files(self) -> set[str]:
+        return {path.name for path in self.folder.data.iterdir()}
+
+    def public_files(self) -> dict[str, bytes]:
+        return {
+            str(path.relative_to(self.folder.public)): path.read_bytes()
+            for path in self.folder.public.rglob("*")
+            if path.is_file()
+        }
+
+
+class Process:
+    """`contactsync server serve` on a free port."""
+
+    def __init__(self, data: Path, *options: str) -> None:
+        command = [sys.executable, "-m", "contactsync", "server", "serve", "--data", str(data), "--port", "0"]
+        self.log = data.parent / "serve.log"
+        with self.log.open("wb") as log:
+            self.popen = subprocess.Popen(
+                [*command, *options], stdout=subprocess.PIPE, stderr=log, text=True, env=dict(os.environ)
+            )
+        line = self.popen.stdout.readline()
+        found = re.fullmatch(r"listening on (http://127\.0\.0\.1:(\d+))\n", line)
+        assert found, (line, self.log.read_text())
+        self.url, self.port = found[1], int(found[2])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error) -> None:
+        if self.popen.poll() is None:
+            self.popen.kill()
+            self.popen.wait()
+        self.popen.stdout.close()
+
+    def stop(self) -> int:
+        self.popen.send_signal(signal.SIGTERM)
+        return self.popen.wait(20)

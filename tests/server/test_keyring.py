@@ -1,0 +1,151 @@
+"""Keys at rest."""
+
+import json
+
+import pytest
+
+from contactsync.errors import BadInput, OurError
+from contactsync.publication.writer import ROLES
+from contactsync.server.keyring import Keyring, read_passphrase
+from contactsync.voprf.server import derive_key_pair
+
+PASSPHRASE = b"correct horse"
+
+
+@pytest.fixture(params=[None, PASSPHRASE], ids=["plain", "passphrase"])
+def passphrase(request):
+    return request.param
+
+
+def test_keys_come_back(tmp_path, passphrase):
+    created = Keyring.create(tmp_path / "keys", passphrase)
+    created.new_seed("people", 1)
+    opened = Keyring.open(tmp_path / "keys", passphrase)
+    assert list(opened.signers()) == list(ROLES)
+    for role, signer in opened.signers().items():
+        assert signer.public_key == created.signers()[role].public_key
+    assert opened.key_pair("people", 1) == created.key_pair("people", 1)
+    assert Keyring.is_locked(tmp_path / "keys") == (passphrase is not None)
+
+
+def test_the_key_is_derived_as_documented(tmp_path):
+    keyring = Keyring.create(tmp_path / "keys", None)
+    keyring.new_seed("business", 12)
+    seed = bytes.fromhex(json.loads((tmp_path / "keys" / "voprf-business-12.json").read_bytes())["secret"])
+    assert keyring.key_pair("business", 12) == derive_key_pair(seed, b"contactsync/v1/business/12")
+
+
+def test_files_are_private(tmp_path, passphrase):
+    keyring = Keyring.create(tmp_path / "keys", passphrase)
+    keyring.new_seed("people", 1)
+    files = list((tmp_path / "keys").iterdir())
+    assert len(files) == 6
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    assert (tmp_path / "keys").stat().st_mode & 0o777 == 0o700
+
+
+def test_under_a_passphrase_no_secret_is_in_a_file(tmp_path):
+    Keyring.create(tmp_path / "keys", PASSPHRASE)
+    for path in (tmp_path / "keys").iterdir():
+        assert "secret" not in json.loads(path.read_bytes())
+
+
+def test_no_or_a_wrong_passphrase(tmp_path):
+    Keyring.create(tmp_path / "keys", PASSPHRASE)
+    with pytest.raises(BadInput, match="under a passphrase") as raised:
+        Keyring.open(tmp_path / "keys", None)
+    assert "--passphrase-file" in raised.value.hint
+    with pytest.raises(BadInput, match="wrong"):
+        Keyring.open(tmp_path / "keys", PASSPHRASE + b"!")
+
+
+def test_swapped_or_changed_files_are_noticed(tmp_path):
+    folder = tmp_path / "keys"
+    Keyring.create(folder, PASSPHRASE)
+    targets, snapshot = folder / "tuf-targets.json", folder / "tuf-snapshot.json"
+    original = targets.read_bytes()
+    targets.write_bytes(snapshot.read_bytes())
+    with pytest.raises(OurError, match="damaged"):
+        Keyring.open(folder, PASSPHRASE).signers()
+    body = json.loads(original)
+    body["sealed"] = body["sealed"][:-2] + ("00" if body["sealed"][-2:] != "00" else "01")
+    targets.write_text(json.dumps(body))
+    with pytest.raises(OurError, match=r"tuf-targets\.json is damaged"):
+        Keyring.open(folder, PASSPHRASE).signers()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": "contactsync-key-1", "secret": "ab"}'])
+def test_malformed_key_files(tmp_path, text):
+    keyring = Keyring.create(tmp_path / "keys", None)
+    (tmp_path / "keys" / "tuf-root.json").write_text(text)
+    with pytest.raises(OurError, match="damaged"):
+        keyring.signers()
+
+
+@pytest.mark.parametrize(
+    "change", [{"memory_kib": 1 << 30}, {"name": "md5"}, {"salt": "xyz"}, {"lanes": "4"}, {"iterations": 0}]
+)
+def test_malformed_parameters(tmp_path, change):
+    Keyring.create(tmp_path / "keys", PASSPHRASE)
+    path = tmp_path / "keys" / "keyring.json"
+    body = json.loads(path.read_bytes())
+    body["kdf"].update(change)
+    path.write_text(json.dumps(body))
+    with pytest.raises(OurError, match="damaged"):
+        Keyring.open(tmp_path / "keys", PASSPHRASE)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
+def test_a_key_that_others_can_read_is_refused(tmp_path, mode):
+    keyring = Keyring.create(tmp_path / "keys", None)
+    (tmp_path / "keys" / "tuf-targets.json").chmod(mode)
+    with pytest.raises(OurError, match="can be read by others") as raised:
+        keyring.signers()
+    assert "chmod 600" in raised.value.hint
+    (tmp_path / "keys" / "tuf-targets.json").chmod(0o600)
+    (tmp_path / "keys").chmod(0o750)
+    with pytest.raises(OurError, match="can be read by others") as raised:
+        keyring.signers()
+    assert "chmod 700" in raised.value.hint
+
+
+def test_a_missing_seed_is_not_drawn_anew(tmp_path):
+    keyring = Keyring.create(tmp_path / "keys", None)
+    with pytest.raises(OurError, match="no key") as raised:
+        keyring.key_pair("people", 3)
+    assert "backup" in raised.value.hint
+
+
+def test_old_seeds_are_destroyed(tmp_path):
+    keyring = Keyring.create(tmp_path / "keys", None)
+    for epoch in (1, 2, 10):
+        keyring.new_seed("people", epoch)
+        keyring.new_seed("business", epoch)
+    keyring.destroy_seeds("people", 10)
+    assert [keyring.has_seed("people", epoch) for epoch in (1, 2, 10)] == [False, False, True]
+    assert keyring.has_seed("business", 1)
+
+
+def test_read_passphrase(tmp_path, monkeypatch):
+    monkeypatch.delenv("CONTACTSYNC_PASSPHRASE", raising=False)
+    assert read_passphrase(None) is None
+    monkeypatch.setenv("CONTACTSYNC_PASSPHRASE", "from the environment")
+    assert read_passphrase(None) == b"from the environment"
+    file = tmp_path / "passphrase"
+    file.write_bytes(b"from a file\nsecond line\n")
+    assert read_passphrase(file) == b"from a file"
+    file.write_bytes(b"\n")
+    for bad in (file, tmp_path / "missing"):
+        with pytest.raises(BadInput):
+            read_passphrase(bad)
+    monkeypatch.setenv("CONTACTSYNC_PASSPHRASE", "")
+    with pytest.raises(BadInput):
+        read_passphrase(None)
+
+
+def test_nothing_secret_in_repr_or_errors(tmp_path):
+    keyring = Keyring.create(tmp_path / "keys", None)
+    keyring.new_seed("people", 1)
+    pair = keyring.key_pair("people", 1)
+    assert pair.secret.hex() not in repr(pair)
+    assert repr(pair.secret) not in repr(pair)

@@ -1,0 +1,269 @@
+"""From the registry to a published edition, on a real registry, keyring and repository."""
+
+import errno
+import shutil
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from server_tools import AMERICAN, GERMAN, Operator
+
+from contactsync.directory import DirectoryInfo, match, open_directory
+from contactsync.errors import CallerError, OurError
+from contactsync.server import publisher
+from contactsync.server.numbers import identifiers_of
+from contactsync.server.settings import DataFolder
+from contactsync.tokens import Tokens
+from contactsync.voprf.server import evaluate
+
+
+def found(operator, partition, values, audience="people"):
+    """Which of these numbers the published directory of a partition matches."""
+    key = operator.keyring.key_pair(audience, operator.manifest(audience).epoch)
+    tokens = Tokens.from_outputs(evaluate(key, identifiers_of(values)))
+    expect = DirectoryInfo(
+        partition.count,
+        partition.slot_bits,
+        partition.remainder_bits,
+        partition.base.length,
+        partition.base.sha256,
+        partition.base.xxh3_64,
+        partition.top_sha256,
+    )
+    with open_directory(operator.folder.data / partition.base.sha256, expect=expect) as directory:
+        return match(tokens, directory).tolist()
+
+
+def test_first_publish(operator, numbers):
+    operator.add(GERMAN, GERMAN + 1, AMERICAN)
+    (outcome,) = operator.publish()
+    manifest = operator.manifest()
+    assert (manifest.audience, manifest.epoch, manifest.edition, manifest.previous) == ("people", 1, 1, None)
+    assert {code: p.count for code, p in manifest.partitions.items()} == {"1": 1, "49": 2}
+    assert (outcome.evaluated, outcome.members, outcome.changed) == (3, 3, ("1", "49"))
+    values = numbers(GERMAN, GERMAN + 1, GERMAN + 2, AMERICAN)
+    assert found(operator, manifest.partitions["49"], values) == [False, True, True, False]
+    assert found(operator, manifest.partitions["1"], values) == [True, False, False, False]
+    assert set(manifest.files()) == operator.data_files()
+
+
+def test_only_what_changed_is_evaluated_and_built(operator):
+    operator.add(GERMAN, AMERICAN)
+    operator.publish()
+    first = operator.manifest()
+    operator.add(GERMAN + 1)
+    (outcome,) = operator.publish()
+    second = operator.manifest()
+    assert (outcome.evaluated, outcome.changed) == (1, ("49",))
+    assert (second.edition, second.previous) == (2, first.sha256())
+    assert second.partitions["1"] == first.partitions["1"]
+    assert (second.partitions["49"].edition, second.partitions["49"].count) == (2, 2)
+    operator.registry.remove_numbers(operator.registry.unevaluated("people", 9, 1, 0, 10))
+    (outcome,) = operator.publish()
+    assert (outcome.evaluated, outcome.changed) == (0, ("1",))
+    assert list(operator.manifest().partitions) == ["49"]
+
+
+def test_nothing_changed(operator):
+    operator.add(GERMAN)
+    operator.publish()
+    manifest, stamp = operator.manifest(), operator.repository.stamp()
+    (outcome,) = operator.publish()
+    assert outcome.changed is None
+    assert operator.manifest() == manifest
+    assert operator.repository.stamp() != stamp, "the metadata is signed anew"
+    operator.add(GERMAN + 1)
+    operator.registry.remove_numbers(operator.registry.unevaluated("people", 1, 49, 0, 9))
+    (outcome,) = operator.publish()
+    assert outcome.changed is None, "touched, but the content is the same"
+    assert operator.manifest() == manifest
+
+
+def test_nobody(operator):
+    operator.publish()
+    assert operator.manifest().partitions == {}
+    assert operator.manifest("business") is None
+    operator.add(GERMAN)
+    operator.publish()
+    operator.registry.remove_numbers(operator.registry.unevaluated("people", 9, 49, 0, 9))
+    operator.publish()
+    assert operator.manifest().partitions == {}
+    assert operator.manifest().edition == 3
+
+
+def test_audiences_have_their_own_key_and_members(operator, numbers):
+    operator.add(GERMAN, GERMAN + 1)
+    operator.add(GERMAN + 1, audience="business")
+    operator.publish()
+    people, business = operator.manifest(), operator.manifest("business")
+    assert people.public_key != business.public_key
+    assert people.count, business.count == (2, 1)
+    values = numbers(GERMAN, GERMAN + 1)
+    assert found(operator, business.partitions["49"], values, "business") == [False, True]
+    operator.add(GERMAN + 2)
+    operator.publish()
+    assert operator.manifest("business") == business
+
+
+def test_new_epoch(operator, numbers):
+    operator.add(GERMAN, AMERICAN)
+    operator.publish()
+    first = operator.manifest()
+    (outcome,) = operator.publish(new_epoch=True)
+    second = operator.manifest()
+    assert (second.epoch, second.edition, second.previous) == (2, 1, first.sha256())
+    assert second.public_key != first.public_key
+    assert outcome.evaluated == 2
+    assert not set(second.files()) & set(first.files())
+    assert found(operator, second.partitions["49"], numbers(GERMAN)) == [True]
+    assert not operator.keyring.has_seed("people", 1), "the old key could open archived directories"
+    assert list(operator.registry.tokens("people", 1, 49)) == []
+    assert set(first.files()) <= operator.data_files(), "a client may be downloading"
+
+
+def test_data_files_go_when_they_have_been_out_for_two_editions(operator):
+    operator.add(GERMAN)
+    operator.publish()
+    first = set(operator.manifest().files())
+    for edition, expected in ((2, True), (3, True), (4, False)):
+        operator.add(GERMAN + edition)
+        operator.publish()
+        assert (first <= operator.data_files()) is expected
+    kept = [manifest.edition for manifest in operator.repository.history("people", 99)]
+    assert kept == [4, 3, 2, 1]
+
+
+def test_same_members_keys_and_history_give_the_same_bytes(tmp_path):
+    one = Operator(tmp_path / "one")
+    shutil.rmtree(tmp_path / "two", ignore_errors=True)
+    two = Operator(tmp_path / "two")
+    one.keyring.new_seed("people", 1)
+    shutil.copy(one.folder.keys / "voprf-people-1.json", two.folder.keys)
+    one.add(*range(GERMAN, GERMAN + 500), AMERICAN)
+    two.add(AMERICAN, *range(GERMAN + 300, GERMAN + 500))
+    two.add(*range(GERMAN, GERMAN + 400))
+    for edition in (1, 2):
+        for operator in (one, two):
+            operator.publish()
+            operator.add(GERMAN + 1000 + edition)
+        assert one.manifest().to_bytes() == two.manifest().to_bytes()
+        files = [
+            {name: data for name, data in operator.public_files().items() if not name.startswith("metadata")}
+            for operator in (one, two)
+        ]
+        assert files[0] == files[1]
+
+
+def test_many_members_in_chunks(operator, monkeypatch):
+    monkeypatch.setattr(publisher, "_CHUNK", 100)
+    monkeypatch.setattr(publisher, "_SLICE", 7)
+    operator.add(*range(GERMAN, GERMAN + 250), *range(AMERICAN, AMERICAN + 30))
+    (outcome,) = operator.publish()
+    assert outcome.evaluated == 280
+    assert {code: p.count for code, p in operator.manifest().partitions.items()} == {"1": 30, "49": 250}
+
+
+def test_who_joins_during_a_publish_is_in_this_edition_or_the_next(operator, monkeypatch):
+    operator.add(GERMAN)
+    real = publisher.build
+
+    def build(*arguments, **options):
+        info = real(*arguments, **options)
+        operator_too.add(GERMAN + 1)
+        return info
+
+    operator_too = Operator.__new__(Operator)
+    operator_too.registry = type(operator.registry)(operator.folder.registry)
+    monkeypatch.setattr(publisher, "build", build)
+    operator.publish()
+    monkeypatch.undo()
+    assert operator.manifest().count == 1
+    operator.publish()
+    assert operator.manifest().count == 2
+    operator_too.registry.close()
+
+
+def test_a_lost_data_file_is_built_again(operator):
+    operator.add(GERMAN)
+    operator.publish()
+    (name,) = operator.data_files()
+    (operator.folder.data / name).unlink()
+    (outcome,) = operator.publish()
+    assert outcome.changed is None
+    assert operator.data_files() == {name}
+
+
+def test_other_remainder_bits_take_effect(operator):
+    operator.add(GERMAN)
+    operator.publish()
+    text = operator.folder.settings_file.read_text()
+    operator.folder.settings_file.write_text(text.replace("remainder_bits = 32", "remainder_bits = 40"))
+    operator.publish()
+    assert operator.manifest().partitions["49"].remainder_bits == 40
+
+
+def test_two_publishers(operator, monkeypatch):
+    monkeypatch.setattr(publisher, "LOCK_WAIT", 0.2)
+    with DataFolder(operator.folder.path).lock(), pytest.raises(CallerError, match="another process"):
+        operator.publish()
+
+
+def test_the_key_must_be_the_published_one(operator):
+    operator.add(GERMAN)
+    operator.publish()
+    files = operator.public_files()
+    seed = operator.folder.keys / "voprf-people-1.json"
+    seed.unlink()
+    with pytest.raises(OurError, match="no key"):
+        operator.publish()
+    operator.keyring.new_seed("people", 1)
+    with pytest.raises(OurError, match="not the one that epoch 1"):
+        operator.publish()
+    assert operator.public_files() == files
+
+
+def test_the_root_key_may_be_offline(operator):
+    (operator.folder.keys / "tuf-root.json").unlink()
+    operator.add(GERMAN)
+    operator.publish()
+    assert operator.manifest().count == 1
+
+
+def test_without_a_signing_key_nothing_is_done(operator):
+    operator.add(GERMAN)
+    (operator.folder.keys / "tuf-targets.json").unlink()
+    with pytest.raises(OurError, match="targets is not here"):
+        operator.publish()
+    assert operator.manifest() is None
+    assert operator.registry.unevaluated("people", 1, 49, 0, 9).size == 1
+
+
+def test_an_old_root_is_renewed_by_a_publish(operator, monkeypatch):
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(days=300)
+
+    operator.publish()
+    monkeypatch.setattr(publisher, "datetime", Later)
+    operator.publish()
+    assert operator.repository.root().version == 2
+    assert operator.repository.root().expires > datetime.now(UTC) + timedelta(days=600)
+
+
+def test_a_full_disk_leaves_the_old_edition(operator, monkeypatch):
+    operator.add(GERMAN)
+    operator.publish()
+    manifest = operator.manifest()
+    operator.add(GERMAN + 1)
+
+    def full(*_arguments, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
+
+    monkeypatch.setattr(publisher, "build", full)
+    with pytest.raises(OurError, match="disk is full") as raised:
+        operator.publish()
+    assert "still served" in raised.value.hint
+    assert operator.manifest() == manifest
+    monkeypatch.undo()
+    operator.publish()
+    assert operator.manifest().count == 2
