@@ -32,6 +32,7 @@ from contactsync.server.problems import Problem, on_http_exception, on_problem
 from contactsync.server.registry import Account, Registry
 from contactsync.server.served import Served
 from contactsync.server.settings import DataFolder
+from contactsync.voprf import wire
 from contactsync.voprf.suite import MAX_BATCH, NE
 
 BODY_TIMEOUT: Final = 30.0  # seconds for a whole batch to arrive
@@ -144,7 +145,8 @@ class App:
         key = served.key(audience)
         body = await _read_batch(request)
         try:
-            reply = await self._evaluator.evaluate(key, body)
+            job = self._evaluator.blind_evaluate(key, wire.parse_request(body))
+            reply = wire.make_reply(*await asyncio.wrap_future(job))
         except InvalidElement as error:
             raise Problem("invalid-element", str(error), error.hint, index=error.index) from None
         except Overloaded:

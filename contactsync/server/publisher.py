@@ -14,9 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
-import os
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -26,12 +24,13 @@ from contactsync.errors import OurError
 from contactsync.identifiers import PROFILE
 from contactsync.publication.manifest import AUDIENCES, DataFile, Manifest, Partition
 from contactsync.publication.writer import PUBLISHING, Repository, sync_folder
+from contactsync.server.evaluator import Evaluator
 from contactsync.server.keyring import Keyring
 from contactsync.server.numbers import identifiers_of
 from contactsync.server.registry import Registry
 from contactsync.server.settings import EDITIONS_SERVED, DataFolder
 from contactsync.tokens import Tokens
-from contactsync.voprf.server import KeyPair, evaluate
+from contactsync.voprf.server import KeyPair
 
 MANIFESTS_KEPT: Final = 33
 """The current manifest, and those before it back to the beginning of the longest chain of deltas."""
@@ -43,7 +42,6 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is (0 if unknown)."""
 
 _CHUNK: Final = 1 << 15  # members evaluated between two commits
-_SLICE: Final = 1 << 11  # members that a thread evaluates at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,13 +177,10 @@ class Publisher:
 
     def _evaluate(self, key: KeyPair, audience: str, epoch: int, code: int) -> None:
         """Give a token to each member of a calling code who has none."""
-        threads = self._settings.evaluator_threads or os.cpu_count() or 1
         after = 0
-        with ThreadPoolExecutor(threads) as pool:
+        with contextlib.closing(Evaluator(self._settings.evaluator_threads)) as evaluator:
             while (numbers := self._registry.unevaluated(audience, epoch, code, after, _CHUNK)).size:
-                slices = [numbers[i : i + _SLICE] for i in range(0, numbers.size, _SLICE)]
-                outputs = pool.map(lambda part: evaluate(key, identifiers_of(part)), slices)
-                tokens = Tokens.concatenate([Tokens.from_outputs(part) for part in outputs])
+                tokens = Tokens.from_outputs(evaluator.evaluate(key, identifiers_of(numbers)).result())
                 self._registry.store_tokens(audience, epoch, numbers, tokens.to_bytes())
                 after = int(numbers[-1])
                 self._evaluated += numbers.size

@@ -28,8 +28,8 @@ from contactsync.voprf.suite import HASH_TO_SCALAR_DST, NE, NS, PROOF_BYTES, SEE
 _ONE_ELEMENT = NE.to_bytes(2, "big")
 
 
-def _weights(public_key: bytes, C: Rows, D: Rows) -> Rows:
-    """The scalars d_i of the composites, uint8[m, 32] (RFC 9497 §2.2.1)."""
+def _weights(public_key: bytes, C: Rows, D: Rows, first: int = 0) -> Rows:
+    """The scalars d_i of the composites for i from `first` on, uint8[m, 32] (RFC 9497 §2.2.1)."""
     m = len(C)
     # seedTranscript = I2OSP(len(Bm), 2) || Bm || I2OSP(len(seedDST), 2) || seedDST
     seed_transcript = _ONE_ELEMENT + public_key + len(SEED_DST).to_bytes(2, "big") + SEED_DST
@@ -42,7 +42,7 @@ def _weights(public_key: bytes, C: Rows, D: Rows) -> Rows:
     at = len(head)
     transcripts = np.empty((m, at + 2 + 2 + NE + 2 + NE + len(tail)), np.uint8)
     transcripts[:, :at] = np.frombuffer(head, np.uint8)
-    transcripts[:, at : at + 2] = np.arange(m, dtype=">u2").view(np.uint8).reshape(m, 2)
+    transcripts[:, at : at + 2] = np.arange(first, first + m, dtype=">u2").view(np.uint8).reshape(m, 2)
     for rows in (C, D):
         at += 2
         transcripts[:, at : at + 2] = np.frombuffer(_ONE_ELEMENT, np.uint8)
@@ -53,21 +53,14 @@ def _weights(public_key: bytes, C: Rows, D: Rows) -> Rows:
     return hash_to_scalar(transcripts, HASH_TO_SCALAR_DST)
 
 
-def compute_composites_fast(
-    secret_key: bytes, public_key: bytes, elements_C: Elements, C: Rows, D: Rows, nonce: Rows
-) -> tuple[bytes, bytes, bytes, bytes]:
-    """ComputeCompositesFast and the two commitments: encodings of M, Z = k·M, t2 = r·A, t3 = r·M.
+def composite_sum(public_key: bytes, elements_C: Elements, C: Rows, D: Rows, first: int = 0) -> Elements:
+    """M of ComputeCompositesFast, one element (RFC 9497 §2.2.1).
 
-    `C`, `D` uint8[m, 32] are the encodings, `elements_C` the decoded C; `nonce` is r, uint8[32]. The three
-    multiplications by secrets run as one batch (RFC 9497 §2.2.1).
+    `C`, `D` uint8[m, 32] are the encodings, `elements_C` the decoded C. They may be a part of a batch, from
+    the index `first` on: M is the sum over the parts.
     """
     # M = G.Identity(); for i in range(m): M = di * C[i] + M
-    M = encode(multiscalar_vartime(_weights(public_key, C, D), elements_C))
-    # Z = k * M;  t2 = r * A;  t3 = r * M
-    bases, _ = decode(np.concatenate([M, GENERATOR.reshape(1, NE), M]))
-    factors = np.stack([np.frombuffer(secret_key, np.uint8), nonce, nonce])
-    Z, t2, t3 = multiply_encode(bases, factors)
-    return M.tobytes(), Z.tobytes(), t2.tobytes(), t3.tobytes()
+    return multiscalar_vartime(_weights(public_key, C, D, first), elements_C)
 
 
 def compute_composites(
@@ -112,18 +105,26 @@ def generate_proof(secret_key: bytes, public_key: bytes, elements_C: Elements, C
 
     `C`, `D` uint8[m, 32] are the encodings of the blinded and evaluated elements, `elements_C` the decoded C.
     """
+    return prove(secret_key, public_key, composite_sum(public_key, elements_C, C, D), C, D)
+
+
+def prove(secret_key: bytes, public_key: bytes, composite_M: Elements, C: Rows, D: Rows) -> bytes:
+    """GenerateProof from the composite M of the whole batch on; C and D feed the nonce only."""
     nonce = _hedged_nonce(secret_key, public_key, C, D)
-    return generate_proof_with_fixed_nonce_for_test_vectors(secret_key, public_key, elements_C, C, D, nonce)
+    return prove_with_fixed_nonce_for_test_vectors(secret_key, public_key, composite_M, nonce)
 
 
-def generate_proof_with_fixed_nonce_for_test_vectors(
-    secret_key: bytes, public_key: bytes, elements_C: Elements, C: Rows, D: Rows, nonce: Rows
+def prove_with_fixed_nonce_for_test_vectors(
+    secret_key: bytes, public_key: bytes, composite_M: Elements, nonce: Rows
 ) -> bytes:
     """GenerateProof with the nonce r, uint8[32], given. Two proofs with one nonce give the key away."""
-    # (M, Z) = ComputeCompositesFast(k, B, C, D);  t2 = r * A;  t3 = r * M
-    M, Z, t2, t3 = compute_composites_fast(secret_key, public_key, elements_C, C, D, nonce)
+    # Z = k * M;  r = G.RandomScalar();  t2 = r * A;  t3 = r * M: all multiplications by secrets, as one batch
+    M = encode(composite_M)
+    bases, _ = decode(np.concatenate([M, GENERATOR.reshape(1, NE), M]))
+    factors = np.stack([np.frombuffer(secret_key, np.uint8), nonce, nonce])
+    Z, t2, t3 = multiply_encode(bases, factors)
     # c = G.HashToScalar(challengeTranscript)
-    c = _challenge(public_key, M, Z, t2, t3)
+    c = _challenge(public_key, M.tobytes(), Z.tobytes(), t2.tobytes(), t3.tobytes())
     # s = r - c * k
     s = scalars.subtract(nonce.reshape(1, NS), scalars.multiply(c, row(secret_key)))
     # return [c, s]

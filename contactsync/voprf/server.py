@@ -17,7 +17,7 @@ from contactsync.ristretto255 import (
     multiply_encode,
     scalars,
 )
-from contactsync.voprf.proof import generate_proof, generate_proof_with_fixed_nonce_for_test_vectors
+from contactsync.voprf.proof import composite_sum, generate_proof, prove_with_fixed_nonce_for_test_vectors
 from contactsync.voprf.suite import (
     DERIVE_KEY_PAIR_DST,
     HASH_TO_GROUP_DST,
@@ -90,13 +90,15 @@ def evaluate(key: KeyPair, inputs: Sequence[bytes]) -> Rows:
     return finalize_hash(inputs, issued)
 
 
-def multiply_batch(key: KeyPair, blinded: Rows) -> tuple[Elements, Rows]:
+def multiply_batch(key: KeyPair, blinded: Rows, first: int = 0) -> tuple[Elements, Rows]:
     """BlindEvaluate without its proof: the decoded elements, and the evaluated ones, uint8[n, 32].
 
-    Raises InvalidElement as blind_evaluate does.
+    `blinded` may be a part of a batch, from the index `first` on. Raises InvalidElement as blind_evaluate
+    does.
     """
     elements, bad = deserialize_elements(blinded)
     if bad is not None:
+        bad += first
         raise InvalidElement(
             f"blinded element {bad} is the identity or not a canonical encoding",
             index=bad,
@@ -126,7 +128,6 @@ def blind_evaluate_with_fixed_nonce_for_test_vectors(
     """As blind_evaluate, with the proof's nonce given. Two proofs with one nonce give the key away."""
     blinded = check_batch(blinded, "blinded elements")
     elements, evaluated = multiply_batch(key, blinded)
-    proof = generate_proof_with_fixed_nonce_for_test_vectors(
-        key.secret, key.public, elements, blinded, evaluated, np.frombuffer(nonce, np.uint8)
-    )
-    return evaluated, proof
+    M = composite_sum(key.public, elements, blinded, evaluated)
+    r = np.frombuffer(nonce, np.uint8)
+    return evaluated, prove_with_fixed_nonce_for_test_vectors(key.secret, key.public, M, r)
