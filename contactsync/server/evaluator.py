@@ -146,7 +146,7 @@ class _Job(Generic[T]):
         slices: list[Slice] = []
         if self._errors:
             self.future.set_exception(self._errors[min(self._errors)])
-            return slices
+            return []
         try:
             while not slices and self._wanted is not False:
                 slices = next(self._stages)
