@@ -99,15 +99,22 @@ class Evaluator:
             if self._closed or len(self._unfinished) >= self._room:
                 raise Overloaded
             self._unfinished.add(job)
+        job.future.add_done_callback(lambda _: self._forget(job))
         self._advance(job)
         return job.future
 
+    def _forget(self, job: _Job[Any]) -> None:
+        """Make room: a job is over, or its caller went away before it began."""
+        with self._changed:
+            self._unfinished.discard(job)
+            if job.future.cancelled():
+                self._waiting = [entry for entry in self._waiting if entry[3] is not job]
+                heapq.heapify(self._waiting)
+
     def _advance(self, job: _Job[Any]) -> None:
-        """Queue the next stage of a job; forget the job if there is none."""
+        """Queue the next stage of a job, if there is one."""
         slices = job.next_stage()
         with self._changed:
-            if not slices:
-                self._unfinished.discard(job)
             for i, run in enumerate(slices):
                 turn = self._turn[job.rank] + i
                 heapq.heappush(self._waiting, (job.rank, turn, next(self._arrivals), job, run))

@@ -139,13 +139,13 @@ def test_a_caller_that_went_away_costs_nothing(key, blinding, monkeypatch) -> No
     try:
         first = evaluator.blind_evaluate(key, blinding.blinded[:1])
         second = evaluator.blind_evaluate(key, blinding.blinded)
+        with pytest.raises(Overloaded):
+            evaluator.blind_evaluate(key, blinding.blinded[:1])
         assert second.cancel()
+        third = evaluator.blind_evaluate(key, blinding.blinded[:1])  # there is room again at once
         release.set()
-        first.result()
-        evaluator.evaluate(key, blinding.inputs[:1]).result()
-        third = evaluator.blind_evaluate(key, blinding.blinded[:1])
-        third.result()
-        assert second.cancelled()
+        assert len(first.result()[0]) == len(third.result()[0]) == 1
+        assert not evaluator._waiting
     finally:
         release.set()
         evaluator.close()
