@@ -1,0 +1,331 @@
+"""Deltas: what left and what joined between two editions of a directory, by value.
+
+By value and not by place, so that a client can tell from a delta alone which of its contacts joined or left.
+docs/directory-format.md ("The delta") has the bytes. Reading and applying takes NumPy only: an incremental
+sync handles a few thousand values and would wait longer for Numba.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contactsync.directory.build import build
+from contactsync.directory.files import DataInfo, read_file, write_file
+from contactsync.directory.format import (
+    MAX_SLOT_BITS,
+    MIN_SLOT_BITS,
+    REMAINDER_BITS,
+    DirectoryInfo,
+    Values,
+    bad,
+    max_count,
+    truncate,
+)
+from contactsync.directory.reader import Directory
+from contactsync.directory.value_sets import contains, decode, encode, encoded_bytes, minus, union
+from contactsync.errors import BadDirectory
+from contactsync.tokens import Tokens
+
+MAGIC = b"CSDLT\r\n\x1a"
+VERSION = 1
+HEADER = struct.Struct("<8sHBBI7Q32s32s")
+TRAILER_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """From one edition of a directory to another; checked.
+
+    `removed` and `added` ascend and are disjoint; `old_sha256` and `new_sha256` (hex) name the base files of
+    the two editions.
+    """
+
+    from_edition: int
+    to_edition: int
+    slot_bits: int
+    remainder_bits: int
+    old_count: int
+    new_count: int
+    old_sha256: str
+    new_sha256: str
+    removed: Values
+    added: Values
+
+    def __str__(self) -> str:
+        return f"delta from edition {self.from_edition} to {self.to_edition}"
+
+    def check_follows(self, base: DirectoryInfo) -> None:
+        """Check that the delta leads on from this base. Raises BadDirectory."""
+        here = (self.slot_bits, self.remainder_bits, self.old_count, self.old_sha256)
+        if here != (base.slot_bits, base.remainder_bits, base.count, base.sha256):
+            raise bad(str(self), "it does not follow the directory that is held")
+
+    def apply_to_mask(self, tokens: Tokens, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Carry a match on: from bool[n], which tokens the old edition has, to which the new one has.
+
+        O(n log c) for c changes. The mask that is given stays as it is.
+
+        Raises BadDirectory if the delta adds what is there or removes what is not: it is for another edition.
+        """
+        values = truncate(tokens, self.slot_bits, self.remainder_bits)
+        joined, left = contains(self.added, values), contains(self.removed, values)
+        _refuse(self, adds=bool((joined & mask).any()), removes=bool((left & ~mask).any()))
+        return (mask | joined) & ~left
+
+
+def compose(deltas: Sequence[Delta]) -> Delta:
+    """One delta that does what a chain of them does, one after the other. At least one.
+
+    Raises BadDirectory if one does not follow the one before it, adds what is there or removes what is not.
+    """
+    whole = deltas[0]
+    for later in deltas[1:]:
+        whole = _then(whole, later)
+    return whole
+
+
+def _then(first: Delta, later: Delta) -> Delta:
+    reached = (first.to_edition, first.new_count, first.new_sha256, first.slot_bits, first.remainder_bits)
+    start = (later.from_edition, later.old_count, later.old_sha256, later.slot_bits, later.remainder_bits)
+    if reached != start:
+        raise bad(str(later), "it does not follow the one before")
+    adds = contains(first.added, later.added).any()
+    removes = contains(first.removed, later.removed).any()
+    _refuse(later, adds=bool(adds), removes=bool(removes))
+    return Delta(
+        first.from_edition, later.to_edition, first.slot_bits, first.remainder_bits,
+        first.old_count, later.new_count, first.old_sha256, later.new_sha256,
+        removed=union(minus(first.removed, later.added), minus(later.removed, first.added)),
+        added=union(minus(first.added, later.removed), minus(later.added, first.removed)),
+    )  # fmt: skip
+
+
+def _refuse(delta: Delta, *, adds: bool, removes: bool) -> None:
+    if adds:
+        raise bad(str(delta), "it adds a token that is there already")
+    if removes:
+        raise bad(str(delta), "it removes a token that is not there")
+
+
+# ---- files ------------------------------------------------------------------------------------------------
+
+
+def write_delta(
+    path: str | os.PathLike[str], old: Directory, new: Directory, *, from_edition: int, to_edition: int
+) -> DataInfo | None:
+    """Write the delta between two directories with the same slot and remainder bits. O(count).
+
+    None, and no file, if it would be as large as the new directory itself, or the widths differ: then the
+    directory has to be fetched whole. The same two directories and editions give the same bytes.
+    """
+    here, there = old.info, new.info
+    if (here.slot_bits, here.remainder_bits) != (there.slot_bits, there.remainder_bits):
+        return None
+    found = _differences(old, new)
+    if found is None:
+        return None
+    removed, added = found
+    length = _length(len(removed), len(added), there.slot_bits, there.remainder_bits)
+    if length >= there.length:
+        return None
+    header = HEADER.pack(
+        MAGIC, VERSION, there.slot_bits, there.remainder_bits, 0, from_edition, to_edition, here.count,
+        there.count, len(removed), len(added), length,
+        bytes.fromhex(here.sha256), bytes.fromhex(there.sha256),
+    )  # fmt: skip
+    parts = [header]
+    parts += [encode(values, there.slot_bits, there.remainder_bits) for values in (removed, added)]
+    content = b"".join(parts)
+    return write_file(path, [content, hashlib.sha256(content).digest()])
+
+
+def read_delta(path: str | os.PathLike[str], *, expect: DataInfo | None = None) -> Delta:
+    """Read and check a delta; `expect` is what the signed manifest says about the file.
+
+    Raises BadDirectory (not that file, damaged, or its figures do not add up), BadInput (cannot be read).
+    """
+    name = Path(path).name
+    data = read_file(path, expect)
+    header = _header(data, name)
+    middle = HEADER.size + encoded_bytes(header.removals, header.slot_bits, header.remainder_bits)
+    removed, added = (
+        decode(part, count, header.slot_bits, header.remainder_bits, name)
+        for part, count in (
+            (data[HEADER.size : middle], header.removals),
+            (data[middle:-TRAILER_BYTES], header.additions),
+        )
+    )
+    if contains(removed, added).any():
+        raise bad(name, "it removes and adds the same token")
+    return Delta(
+        header.from_edition, header.to_edition, header.slot_bits, header.remainder_bits,
+        header.old_count, header.new_count, header.old_sha256.hex(), header.new_sha256.hex(),
+        removed, added,
+    )  # fmt: skip
+
+
+class _Header(NamedTuple):
+    magic: bytes
+    version: int
+    slot_bits: int
+    remainder_bits: int
+    zero: int
+    from_edition: int
+    to_edition: int
+    old_count: int
+    new_count: int
+    removals: int
+    additions: int
+    length: int
+    old_sha256: bytes
+    new_sha256: bytes
+
+    def fault(self) -> str:
+        """What does not add up in the figures, "" if they do."""
+        most = max_count(self.slot_bits) if MIN_SLOT_BITS <= self.slot_bits <= MAX_SLOT_BITS else -1
+        if most < 0 or self.remainder_bits not in REMAINDER_BITS or self.zero:
+            return f"{self.slot_bits} slot and {self.remainder_bits} remainder bits are out of range"
+        if self.from_edition >= self.to_edition:
+            return f"it leads from edition {self.from_edition} to {self.to_edition}"
+        if max(self.old_count, self.new_count) > most:
+            return f"{max(self.old_count, self.new_count)} tokens are too many for {self.slot_bits} slot bits"
+        kept = self.old_count - self.removals
+        if kept < 0 or kept + self.additions != self.new_count:
+            return (
+                f"{self.old_count} tokens less {self.removals} and {self.additions} more "
+                f"are not {self.new_count}"
+            )
+        if self.length != _length(self.removals, self.additions, self.slot_bits, self.remainder_bits):
+            return f"{self.length} bytes for {self.removals} removed and {self.additions} added tokens"
+        return ""
+
+
+def _header(data: bytes, name: str) -> _Header:
+    """The header of a file that is whole; its counts are then bounded by the size of the file."""
+    if len(data) < HEADER.size + TRAILER_BYTES:
+        raise bad(name, f"{len(data)} bytes are too few for a delta")
+    header = _Header._make(HEADER.unpack_from(data))
+    if header.magic != MAGIC:
+        raise bad(name, "not a contactsync delta (wrong magic)")
+    if header.version != VERSION:
+        raise BadDirectory(
+            f"{name}: delta format {header.version}; this program reads format {VERSION}",
+            hint="A newer contactsync may read it: upgrade.",
+        )
+    if header.length != len(data):
+        raise bad(name, f"{len(data)} bytes instead of {header.length}")
+    if hashlib.sha256(data[:-TRAILER_BYTES]).digest() != data[-TRAILER_BYTES:]:
+        raise bad(name, "damaged (SHA-256)")
+    if fault := header.fault():
+        raise bad(name, fault)
+    return header
+
+
+def _length(removals: int, additions: int, slot_bits: int, remainder_bits: int) -> int:
+    sets = (encoded_bytes(count, slot_bits, remainder_bits) for count in (removals, additions))
+    return HEADER.size + sum(sets) + TRAILER_BYTES
+
+
+# ---- whole directories ------------------------------------------------------------------------------------
+
+
+def apply_to_directory(
+    path: str | os.PathLike[str], base: Directory, deltas: Sequence[Delta]
+) -> DirectoryInfo:
+    """Build the directory that a base and a chain of deltas (at least one) make; O(count).
+
+    It is, byte for byte, the one that the publisher built for that edition.
+
+    Raises BadDirectory, and leaves no file, if the deltas do not follow the base or each other, do not fit
+    its values, or do not make the directory that the last one names.
+    """
+    whole = compose(deltas)
+    whole.check_follows(base.info)
+    info = build(path, _carried_on(base, whole), remainder_bits=whole.remainder_bits)
+    if info.sha256 != whole.new_sha256:
+        Path(path).unlink()
+        raise bad(str(whole), "it does not lead to the directory that it names")
+    return info
+
+
+def _carried_on(base: Directory, delta: Delta) -> Iterator[Tokens]:
+    """The tokens of the new edition, as far as their values tell them."""
+    left = 0
+    for values in base.values():
+        _refuse(delta, adds=bool(contains(values, delta.added).any()), removes=False)
+        gone = contains(delta.removed, values)
+        left += int(gone.sum())
+        yield _tokens(Values(values.key[~gone], values.extra[~gone]), delta.slot_bits)
+    _refuse(delta, adds=False, removes=left != len(delta.removed))
+    yield _tokens(delta.added, delta.slot_bits)
+
+
+def _tokens(values: Values, slot_bits: int) -> Tokens:
+    """Tokens that have these values, and zeros after them: the inverse of `truncate`."""
+    below = 32 - slot_bits
+    extra = values.extra.astype(np.uint64) << np.uint64(8)
+    head = (values.key << np.uint64(below)) | (extra << np.uint64(below) >> np.uint64(16))
+    return Tokens(head, (extra << np.uint64(below)).astype(np.uint16))
+
+
+def _differences(old: Directory, new: Directory) -> tuple[Values, Values] | None:
+    """What only the old, and only the new directory has; None if that is more than a delta is good for."""
+    from contactsync.kernels import deltas  # noqa: PLC0415 - loads Numba, which reading a delta does not need
+
+    most = new.info.length // 4  # each takes more than 4 bytes
+    here, there = _Feed(old), _Feed(new)
+    while here.alive or there.alive:
+        alone, other_alone = np.ones(len(here), np.bool_), np.ones(len(there), np.bool_)
+        i, j = len(here), len(there)
+        if here.alive and there.alive:
+            i, j = deltas.difference(
+                here.values.key, here.values.extra, there.values.key, there.values.extra, alone, other_alone
+            )
+        here.walk(i, alone)
+        there.walk(j, other_alone)
+        if here.kept + there.kept > most:
+            return None
+    return here.result(), there.result()
+
+
+class _Feed:
+    """Walks over the values of a directory and keeps those that the other one does not have."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._chunks = (chunk for chunk in directory.values() if len(chunk))
+        self._empty = Values(np.empty(0, np.uint64), np.empty(0, np.uint8))
+        self._kept: list[Values] = []
+        self.kept = 0
+        self.values = next(self._chunks, self._empty)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is more to walk over."""
+        return len(self.values) > 0
+
+    def walk(self, count: int, alone: NDArray[np.bool_]) -> None:
+        """Go past `count` values, of which the marked ones are kept."""
+        which = np.flatnonzero(alone[:count])
+        self._kept.append(Values(self.values.key[which], self.values.extra[which]))
+        self.kept += which.size
+        self.values = Values(self.values.key[count:], self.values.extra[count:])
+        if not self.alive:
+            self.values = next(self._chunks, self._empty)
+
+    def result(self) -> Values:
+        """All that was kept, in order."""
+        key = [values.key for values in self._kept]
+        extra = [values.extra for values in self._kept]
+        return Values(np.concatenate([self._empty.key, *key]), np.concatenate([self._empty.extra, *extra]))
