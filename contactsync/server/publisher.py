@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import shutil
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -215,7 +216,9 @@ class Publisher:
             files.update(*(old.files() for old in history[:EDITIONS_SERVED]))
         self._repository.prune(manifests)
         for path in self._folder.data.iterdir():
-            if path.name not in files:
+            if path.is_dir():  # of a build that was killed
+                shutil.rmtree(path)
+            elif path.name not in files:
                 path.unlink()
 
 

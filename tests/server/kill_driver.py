@@ -1,7 +1,7 @@
 """Publishes again and again in forked children, each of which kills itself (SIGKILL) at another step.
 
 Run by test_publish_killed.py in a process of its own: `kill_driver.py FOLDER ACTION`. A step is a call that
-changes the disk: os.replace, os.fsync, os.unlink, and each transaction of the registry. A child dies before
+changes the disk: os.replace, os.fsync, os.unlink …, and each transaction of the registry. A child dies before
 its n-th step or right after it. After each death a client that had followed edition 1 follows again and
 checks every file; then a publish that nobody kills has to give what it would have given.
 """
@@ -22,7 +22,7 @@ from contactsync.server.publisher import Publisher
 from contactsync.server.registry.sqlite import SqliteRegistry
 from contactsync.server.settings import DataFolder
 
-STEPS = [(os, name) for name in ("replace", "fsync", "unlink")]
+STEPS = [(os, name) for name in ("replace", "fsync", "unlink", "mkdir", "rmdir")]
 STEPS += [(SqliteRegistry, name) for name in ("store_tokens", "settle", "drop_tokens")]
 
 

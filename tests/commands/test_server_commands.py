@@ -1,0 +1,190 @@
+"""`contactsync server …`: what is printed where, exit codes, and situations that are the operator's."""
+
+import json
+import re
+import socket
+import stat
+
+import pytest
+from click.testing import CliRunner
+
+from contactsync.commands import main
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    monkeypatch.delenv("CONTACTSYNC_PASSPHRASE", raising=False)
+    monkeypatch.delenv("CONTACTSYNC_DATA", raising=False)
+    return tmp_path / "server"
+
+
+@pytest.fixture
+def run(data):
+    def run(*words, code=0, given=None):
+        result = CliRunner().invoke(main, ["server", *words, "--data", str(data)], input=given)
+        assert result.exit_code == code, result.stderr
+        assert "Traceback" not in result.stderr
+        return result
+
+    return run
+
+
+@pytest.fixture
+def ready(run):
+    run("init")
+    return run
+
+
+def hint(result):
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith("error: ")
+    assert lines[1].startswith("hint: ")
+    return lines
+
+
+def test_from_init_to_status(ready, data, tmp_path):
+    members = tmp_path / "members.csv"
+    members.write_text("name,phone\nA,0151 1234567\nB,junk\nC,+12125550100\n")
+    done = ready("members", "import", str(members), "--region", "DE")
+    assert done.stdout == "2 added, 0 already there, 1 rejected\n"
+    assert done.stderr == f"{members}:3: not a phone number\n"
+    assert ready("members", "import", str(members), "--region", "DE").stdout.startswith("0 added, 2 already")
+    assert ready("members", "count").stdout == "2\n"
+    done = ready("publish")
+    assert done.stdout == "people: epoch 1, edition 1: 2 members in 2 partitions, 2 changed, 2 evaluated\n"
+    assert "stays, nothing changed" in ready("publish").stdout
+    state = json.loads(ready("status", "--json").stdout)
+    (people,) = state["audiences"]
+    assert (people["epoch"], people["edition"], people["members"], people["published"]) == (1, 1, 2, 2)
+    assert state["pending"] is False
+    assert set(state["expires"]) == {"root", "targets", "snapshot", "timestamp"}
+    done = ready("status")
+    assert f"fingerprint {state['root_fingerprint']}\n" in done.stdout
+    assert "warning: the root key is on this machine" in done.stderr
+    ready("members", "add", "+12125550101")
+    assert "unpublished changes: yes" in ready("status").stdout
+
+
+def test_the_credential_is_alone_on_stdout_and_not_in_the_folder(ready, data):
+    done = ready("accounts", "add", "shop")
+    assert re.fullmatch(r"cs_[A-Za-z0-9_-]{43}\n", done.stdout)
+    assert done.stderr == ""
+    credential = done.stdout.strip().encode()
+    assert not any(credential in path.read_bytes() for path in data.rglob("*") if path.is_file())
+    assert ready("accounts", "add", "other").stdout != done.stdout
+    assert "already" in hint(ready("accounts", "add", "shop", code=3))[0]
+    assert ready("accounts", "list").stdout.splitlines()[1].startswith("shop\tpeople\t20")
+    assert [row["name"] for row in json.loads(ready("accounts", "list", "--json").stdout)] == [
+        "other",
+        "shop",
+    ]
+    ready("accounts", "revoke", "shop")
+    hint(ready("accounts", "revoke", "shop", code=3))
+    for name in ("", "x" * 101, "a\nb"):
+        hint(ready("accounts", "add", name, code=3))
+
+
+def test_remove(ready, tmp_path):
+    ready("members", "add", "+12125550100", "+12125550101", "+12125550102")
+    assert ready("members", "remove", "+12125550100", "+12125550109").stdout == "1 removed\n"
+    (tmp_path / "gone").write_text("+12125550101\n+12125550102\n")
+    assert ready("members", "remove", "--file", str(tmp_path / "gone")).stdout == "2 removed\n"
+    assert ready("members", "count").stdout == "0\n"
+    ready("members", "remove", code=2)
+    ready("members", "remove", "+12125550100", "--file", str(tmp_path / "gone"), code=2)
+
+
+def test_business_is_opted_into(ready):
+    ready("members", "add", "+12125550100", "+12125550101")
+    ready("members", "add", "+12125550100", "--audience", "business")
+    assert ready("members", "count", "--audience", "business").stdout == "1\n"
+    assert ready("publish").stdout.count("edition 1") == 2
+    ready("members", "remove", "+12125550100", "--audience", "business")
+    assert ready("members", "count").stdout == "2\n"
+
+
+def test_import_from_stdin(ready):
+    assert ready("members", "import", "-", given="+12125550100\n").stdout.startswith("1 added")
+    done = ready("members", "import", "-", given="phone\nnobody\n", code=3)
+    assert done.stderr.splitlines()[0] == "stdin:2: not a phone number"
+    assert "no phone number in stdin" in done.stderr
+    hint(ready("members", "import", "-", given="", code=3))
+
+
+def test_a_number_that_cannot_be_used_adds_none(ready):
+    done = ready("members", "add", "+12125550100", "+4912", code=3)
+    assert "number 2 cannot be used" in done.stderr
+    assert "4912" not in done.stderr
+    assert ready("members", "count").stdout == "0\n"
+
+
+def test_files_that_cannot_be_read(ready, tmp_path):
+    for path in (tmp_path / "missing", tmp_path):
+        assert str(path) in hint(ready("members", "import", str(path), code=3))[0]
+
+
+def test_permissions_of_a_new_folder(ready, data):
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700
+    for path in [*(data / "keys").iterdir(), data / "registry.sqlite"]:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_init_twice_changes_nothing(ready, data):
+    before = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
+    assert "already" in hint(ready("init", code=3))[0]
+    assert {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("publish",),
+        ("serve", "--port", "0"),
+        ("status",),
+        ("members", "count"),
+        ("members", "add", "+12125550100"),
+        ("accounts", "list"),
+    ],
+)
+def test_without_init(run, words):
+    assert "server init" in hint(run(*words, code=3))[1]
+
+
+def test_passphrase(run, data, tmp_path, monkeypatch):
+    file = tmp_path / "passphrase"
+    file.write_text("correct horse\n")
+    run("init", "--passphrase-file", str(file))
+    run("members", "add", "+12125550100")
+    assert "under a passphrase" in hint(run("publish", code=3))[0]
+    monkeypatch.setenv("CONTACTSYNC_PASSPHRASE", "wrong")
+    assert "wrong" in hint(run("publish", code=3))[0]
+    monkeypatch.setenv("CONTACTSYNC_PASSPHRASE", "correct horse")
+    run("publish")
+    monkeypatch.delenv("CONTACTSYNC_PASSPHRASE")
+    assert json.loads(run("status", "--json").stdout)["keys_under_passphrase"] is True
+
+
+def test_keys_that_others_can_read(ready, data):
+    (data / "keys" / "tuf-targets.json").chmod(0o644)
+    done = hint(ready("publish", code=1))
+    assert "can be read by others" in done[0]
+    assert "chmod 600" in done[1]
+
+
+def test_damaged_registry_or_settings(ready, data):
+    (data / "server.toml").write_text("remainder_bits = 31\n")
+    hint(ready("publish", code=3))
+    (data / "registry.sqlite").write_bytes(b"junk" * 999)
+    hint(ready("members", "count", code=1))
+
+
+def test_serve_on_a_port_in_use(ready):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = ready("serve", "--port", str(taken.getsockname()[1]), code=3)
+    assert "is in use" in hint(done)[0]
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid"])
+def test_serve_on_an_address_that_is_not_ours(ready, host):
+    assert host in hint(ready("serve", "--port", "0", "--host", host, code=3))[0]
