@@ -155,7 +155,6 @@ def test_same_members_keys_and_history_give_the_same_bytes(tmp_path):
 
 def test_many_members_in_chunks(operator, monkeypatch):
     monkeypatch.setattr(publisher, "_CHUNK", 100)
-    monkeypatch.setattr(publisher, "_SLICE", 7)
     operator.add(*range(GERMAN, GERMAN + 250), *range(AMERICAN, AMERICAN + 30))
     (outcome,) = operator.publish()
     assert outcome.evaluated == 280
