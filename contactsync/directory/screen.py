@@ -89,9 +89,7 @@ class Screen:
         return found
 
 
-def open_screen(
-    path: str | os.PathLike[str], of: DirectoryInfo, *, expect: DataInfo | None = None
-) -> Screen:
+def open_screen(path: str | os.PathLike[str], of: DirectoryInfo, *, expect: DataInfo | None = None) -> Screen:
     """Read and check the screen of the directory `of`; `expect` is what the signed manifest says about it.
 
     Raises BadDirectory (not that file, malformed, not of that directory, or so full that too much would

@@ -1,0 +1,165 @@
+"""Match against a directory of which only some buckets are fetched, each verified from the manifest alone.
+
+Which buckets are fetched is all that the other side sees. So decoys are fetched with them, in numbers that do
+not depend on how many are wanted, and in order of their place in the file. Whoever asks again in a later
+edition asks with the same `seed`: with fresh decoys each time the wanted buckets would be those that keep
+coming back. (What stays visible: that a bucket is new in the list, and in which edition.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contactsync.directory import buckets
+from contactsync.directory.buckets import Span
+from contactsync.directory.format import (
+    BUCKET_SLOT_BITS,
+    MAX_BUCKET_COUNT,
+    PAGE_ENTRIES,
+    DirectoryInfo,
+    Layout,
+    bad,
+    bucket_bytes,
+    bucket_hash,
+    truncate,
+)
+from contactsync.directory.reader import check_page, check_sizes, check_top
+from contactsync.tokens import Tokens
+
+BUCKETS = 64
+SEED_BYTES = 32
+
+Fetch = Callable[[int, int], bytes]
+"""fetch(offset, length) -> exactly those bytes of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class RangeMatch:
+    """What came of it: `found` bool[m], in the order of the tokens.
+
+    `wanted` buckets had a token, `fetched` were asked for, of `buckets` in all, in `octets` bytes with their
+    index pages: the figures behind what a sync says it leaked.
+    """
+
+    found: NDArray[np.bool_]
+    wanted: int
+    fetched: int
+    buckets: int
+    octets: int
+
+
+class RangeReader:
+    """Reads single buckets of the directory that `info` describes, through `fetch`."""
+
+    def __init__(self, info: DirectoryInfo, fetch: Fetch, *, name: str = "directory") -> None:
+        self._info = info
+        self._fetch = fetch
+        self._name = name
+        self._octets = 0
+
+    def match(self, tokens: Tokens, *, seed: bytes, total: int = BUCKETS) -> RangeMatch:
+        """Whether each token is in the directory, by fetching a multiple of `total` buckets.
+
+        The tokens should be few: those that passed a screen. Their buckets are fetched, and as many others as
+        it takes to make `total` of them, or the next multiple of `total` if more are wanted; all, if the
+        directory has no more. That is so for no tokens too. `seed`, 32 secret bytes, chooses the others: keep
+        it with the state of the client.
+
+        Raises BadDirectory if anything is not what the manifest says (a file replaced meanwhile, too), and
+        whatever `fetch` raises.
+        """
+        if len(seed) != SEED_BYTES or total < 1:
+            raise ValueError(f"a seed has {SEED_BYTES} bytes, and at least one bucket is fetched")
+        self._octets = 0
+        layout, top = self._top()
+        values = truncate(tokens, self._info.slot_bits, self._info.remainder_bits)
+        bucket_of = (values.key >> np.uint64(32 + BUCKET_SLOT_BITS)).astype(np.int64)
+        wanted = set(bucket_of.tolist())
+        numbers = chosen(wanted, layout.buckets, total, seed)
+        span = self._span(layout, top, numbers)
+        return RangeMatch(
+            buckets.lookup(span, values, np.searchsorted(span.number, bucket_of)),
+            len(wanted),
+            len(numbers),
+            layout.buckets,
+            self._octets,
+        )
+
+    def _read(self, offset: int, length: int) -> bytes:
+        octets = self._fetch(offset, length)
+        self._octets += len(octets)
+        if len(octets) != length:
+            raise bad(self._name, f"{len(octets)} bytes came for the {length} at {offset}")
+        return octets
+
+    def _top(self) -> tuple[Layout, bytes]:
+        """Header and top table, verified."""
+        info = self._info
+        # Where they end follows from the manifest, before a byte is read.
+        expected = Layout(info.count, info.slot_bits, info.remainder_bits, info.length)
+        top = self._read(0, expected.index_offset)
+        layout = Layout.unpack(top, self._name)
+        check_top(layout, top, info, self._name)
+        return layout, top
+
+    def _span(self, layout: Layout, top: bytes, numbers: list[int]) -> Span:
+        """Buckets, fetched, verified and checked."""
+        entries: list[tuple[int, int, bytes]] = []
+        for pages in _runs(sorted({n // PAGE_ENTRIES for n in numbers})):
+            octets = self._read(
+                layout.index_offset + pages.start * layout.page_bytes, len(pages) * layout.page_bytes
+            )
+            for i, page in enumerate(pages):
+                part = octets[i * layout.page_bytes : (i + 1) * layout.page_bytes]
+                record = check_page(part, page, layout, top, self._name)
+                for n in numbers:
+                    if n // PAGE_ENTRIES == page:
+                        offsets = record["offset"][0, n % PAGE_ENTRIES :][:2].tolist()
+                        entries.append((*offsets, record["sha256"][0, n % PAGE_ENTRIES].tobytes()))
+        parts = []
+        for number, (start, end, digest) in zip(numbers, entries, strict=True):
+            if end - start > bucket_bytes(MAX_BUCKET_COUNT, layout.remainder_bits):
+                raise bad(self._name, f"bucket {number} has {end - start} bytes")
+            octets = self._read(start, end - start)
+            if bucket_hash(octets) != digest:
+                raise bad(self._name, f"bucket {number} is not the one that the index names")
+            parts.append(octets)
+        sizes = np.array([len(part) for part in parts], np.int64)
+        words = np.frombuffer(b"".join(parts), "<u8")
+        first = (np.cumsum(sizes) - sizes) // 8
+        count = words.view("<u2")[4 * first].astype(np.int64)
+        span = Span(words, first, np.array(numbers, np.int64), count, layout.remainder_bits)
+        check_sizes(span, sizes, self._name)
+        buckets.check(span, self._name)
+        return span
+
+
+def chosen(wanted: Iterable[int], of: int, total: int, seed: bytes) -> list[int]:
+    """The wanted buckets and their decoys, ascending: a multiple of `total`, or all there are.
+
+    Decoys come from a sequence that the seed decides: BLAKE2b of a counter, keyed. `of` is a power of two.
+    """
+    numbers = set(wanted)
+    many = min(of, max(1, -(-len(numbers) // total)) * total)
+    counter = 0
+    while len(numbers) < many:
+        digest = hashlib.blake2b(counter.to_bytes(8, "little"), key=seed, digest_size=8).digest()
+        numbers.add(int.from_bytes(digest, "little") % of)
+        counter += 1
+    return sorted(numbers)
+
+
+def _runs(numbers: list[int]) -> list[range]:
+    """Ascending numbers as ranges: neighbours are fetched in one go."""
+    runs: list[range] = []
+    for n in numbers:
+        if runs and runs[-1].stop == n:
+            runs[-1] = range(runs[-1].start, n + 1)
+        else:
+            runs.append(range(n, n + 1))
+    return runs

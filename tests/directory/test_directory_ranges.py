@@ -1,0 +1,111 @@
+"""Single buckets over ranges: same answers, all verified, and the requests do not tell which are wanted."""
+
+import numpy as np
+import pytest
+from directory_forge import fetcher, sealed
+
+from contactsync.directory import build, match, open_directory
+from contactsync.directory.ranges import RangeReader, chosen
+from contactsync.errors import BadDirectory, NetworkError
+from contactsync.tokens import Tokens
+
+SEED = bytes(range(32))
+
+
+def random_tokens(count: int, seed: int = 1) -> Tokens:
+    return Tokens.from_bytes(np.random.default_rng(seed).integers(0, 256, (count, 10), dtype=np.uint8))
+
+
+@pytest.fixture(scope="module", params=[(1_200_000, 32), (100_000, 40), (10, 32), (0, 40)])
+def published(request, tmp_path_factory):
+    """A directory of 256, 32, 1 and 1 buckets."""
+    path = tmp_path_factory.mktemp("ranges") / "d"
+    members = random_tokens(request.param[0])
+    return path, build(path, [members], remainder_bits=request.param[1]), members
+
+
+@pytest.mark.parametrize("asked", [0, 1, 5, 300])
+def test_same_answers(published, asked: int) -> None:
+    path, info, members = published
+    content = path.read_bytes()
+    tokens = Tokens.concatenate([members.take(slice(0, asked)), random_tokens(asked, 5)])
+    requests: list[tuple[int, int]] = []
+
+    def fetch(offset: int, length: int) -> bytes:
+        requests.append((offset, length))
+        return content[offset : offset + length]
+
+    result = RangeReader(info, fetch).match(tokens, seed=SEED, total=8)
+    with open_directory(path, expect=info) as directory:
+        assert (result.found == match(tokens, directory)).all()
+    assert result.buckets == 2 ** (info.slot_bits - 12)
+    assert result.fetched == min(result.buckets, max(1, -(-result.wanted // 8)) * 8)
+    assert result.octets == sum(length for _, length in requests)
+    assert requests == sorted(requests)
+    assert len(set(requests)) == len(requests) == 2 + result.fetched
+
+
+def test_decoys_are_sticky_and_spread() -> None:
+    none = chosen([], 4096, 64, SEED)
+    assert len(none) == 64
+    assert none == sorted(none)
+    # Wanted buckets replace the last decoys: what was asked for before is asked for again.
+    assert len(set(chosen([1, 2, 3], 4096, 64, SEED)) & set(none)) >= 61
+    assert len(set(chosen(range(64 + 1), 4096, 64, SEED)) & set(none)) >= 62
+    assert len(chosen(range(65), 4096, 64, SEED)) == 128
+    assert len(chosen(range(64), 4096, 64, SEED)) == 64
+    assert chosen([], 16, 64, SEED) == list(range(16))
+    assert chosen([], 4096, 64, bytes(32)) != none
+
+
+@pytest.mark.parametrize("remainder_bits", [32, 40])
+def test_every_section_is_verified(tmp_path, remainder_bits: int) -> None:
+    info = build(tmp_path / "d", [random_tokens(6000)], remainder_bits=remainder_bits)
+    content = (tmp_path / "d").read_bytes()
+    reader_of = lambda octets: RangeReader(info, fetcher(octets))  # noqa: E731
+    for at in [*range(0, 400, 3), *range(400, len(content), 997), len(content) - 1]:
+        damaged = bytearray(content)
+        damaged[at] ^= 0x10
+        with pytest.raises(BadDirectory, match=r"^directory: "):
+            reader_of(damaged).match(random_tokens(3), seed=SEED)
+    for length in (0, 63, 100, 3000, len(content) - 1):
+        with pytest.raises(BadDirectory, match="bytes came for the"):
+            reader_of(content[:length]).match(random_tokens(3), seed=SEED)
+
+
+def test_a_file_replaced_between_two_ranges(tmp_path) -> None:
+    info = build(tmp_path / "d", [random_tokens(6000)])
+    build(tmp_path / "e", [random_tokens(6000, 2)])
+    old, new = (tmp_path / "d").read_bytes(), (tmp_path / "e").read_bytes()
+    for after in (1, 2, 3):
+        calls = 0
+
+        def fetch(offset: int, length: int, after: int = after) -> bytes:
+            nonlocal calls
+            calls += 1
+            return (old if calls <= after else new)[offset : offset + length]
+
+        with pytest.raises(BadDirectory, match=r"index page 0|bucket \d|bytes came"):
+            RangeReader(info, fetch).match(random_tokens(3), seed=SEED)
+
+
+def test_what_fetch_raises_comes_through(tmp_path) -> None:
+    info = build(tmp_path / "d", [random_tokens(10)])
+
+    def fetch(offset: int, length: int) -> bytes:
+        raise NetworkError("nothing came")
+
+    with pytest.raises(NetworkError):
+        RangeReader(info, fetch).match(random_tokens(3), seed=SEED)
+    with pytest.raises(ValueError, match="seed"):
+        RangeReader(info, fetch).match(random_tokens(3), seed=b"")
+
+
+def test_a_signed_bucket_with_a_wrong_structure(tmp_path) -> None:
+    build(tmp_path / "d", [random_tokens(100)])
+    for at in (0x88, 0x8A, 0x88 + 33):
+        forged = bytearray((tmp_path / "d").read_bytes())
+        forged[at] ^= 3
+        content, info = sealed(forged)
+        with pytest.raises(BadDirectory, match="bucket 0"):
+            RangeReader(info, fetcher(content)).match(random_tokens(3), seed=SEED)
