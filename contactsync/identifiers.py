@@ -426,7 +426,14 @@ def _by_library(text: str, region: str | None, record: _Record) -> tuple[str, st
     if national.startswith("0") and not plan.leading_zero:
         raise Rejected("a prefix that is not dialled there", "write the number with + and its country code")
     _check_length(code, national, plan)
+    if not plan.is_plain(national) and _significant("+" + code + national) != national:
+        # What is left begins with that prefix again: as its own text it would be another number.
+        raise Rejected("a prefix that is not dialled there", "write the number with + and its country code")
     return code, national
+
+
+def _significant(e164: str) -> str:
+    return str(phonenumbers.national_significant_number(phonenumbers.parse(e164, None)))
 
 
 def _check_length(code: str, national: str, plan: NumberingPlan) -> None:

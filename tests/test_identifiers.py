@@ -90,6 +90,12 @@ def test_the_short_way_agrees_with_the_library_in_every_plan(monkeypatch):
     assert [outcome(text, None) for text in cases] == short
 
 
+def test_the_docs_name_every_reason():
+    docs = (Path(__file__).resolve().parents[1] / "docs" / "identifiers.md").read_text()
+    reasons = {case.values[0]["expected"].get("reason") for case in CASES} - {None}
+    assert [reason for reason in sorted(reasons) if reason not in docs[docs.index("## Rejections") :]] == []
+
+
 def test_an_identifier_is_never_longer_than_e164_allows():
     with pytest.raises(Rejected, match="too long"):
         normalise("+49" + "1" * (MAX_DIGITS - 1), None)
