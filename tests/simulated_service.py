@@ -17,8 +17,10 @@ from contactsync.client.state import State
 from contactsync.client.sync import Options, sync
 from contactsync.client.transport import Transport
 from contactsync.contacts import read_address_books
-from contactsync.directory import build
-from contactsync.publication.manifest import DataFile, Manifest, Partition
+from contactsync.directory import build, open_directory
+from contactsync.directory.delta import write_delta
+from contactsync.directory.screen import build_screen
+from contactsync.publication.manifest import DataFile, DeltaFile, Manifest, Partition
 from contactsync.publication.writer import Repository
 from contactsync.tokens import Tokens
 from contactsync.voprf.server import blind_evaluate, derive_key_pair, evaluate
@@ -56,6 +58,8 @@ class Service:
     tamper: Callable[[Request, Reply], None] = lambda *_: None
     requests: list[Request] = field(default_factory=list)
     url: str = ""
+    crowd: dict[str, int] = field(default_factory=dict)
+    """So many random tokens are published in each partition beside the members."""
 
     def __post_init__(self):
         self.signers = {role: CryptoSigner.generate_ed25519() for role in ROLES}
@@ -82,27 +86,52 @@ class Service:
         for number in numbers:
             code = next(c for c in ("1", "44", "49", "55") if number[1:].startswith(c))
             by_code.setdefault(code, []).append(b"tel:" + number.encode())
-        partitions = {}
-        for code, identifiers in by_code.items():
-            tokens = Tokens.from_outputs(evaluate(self.key, identifiers))
-            path = self.folder / "data" / "new"
-            info = build(path, [tokens])
-            path.rename(self.folder / "data" / info.sha256)
-            old = last.partitions.get(code) if last and last.epoch == self.epoch else None
-            same = old is not None and old.base.sha256 == info.sha256
-            partitions[code] = Partition(
-                code=code,
-                edition=old.edition if same else edition,
-                count=info.count,
-                slot_bits=info.slot_bits,
-                remainder_bits=info.remainder_bits,
-                top_sha256=info.top_sha256,
-                base=DataFile(info.sha256, info.length, info.xxh3_64),
+        held = last.partitions if last and last.epoch == self.epoch else {}
+        partitions = {
+            code: self.partition(
+                code, edition, Tokens.from_outputs(evaluate(self.key, identifiers)), held.get(code)
             )
+            for code, identifiers in by_code.items()
+        }
         self.manifest = Manifest(
             "people", self.epoch, edition, self.key.public, 1, partitions, last.sha256() if last else None
         )
         self.repository.publish([self.manifest], self.signers, when or datetime.now(UTC))
+
+    def partition(self, code, edition, tokens, old):
+        """The next state of a partition: a fresh base, the delta that leads there, and a screen if wanted."""
+        data = self.folder / "data"
+        chance = np.random.default_rng(int(code))
+        rows = chance.integers(0, 256, (self.crowd.get(code, 0), 10), np.uint8)
+        info = build(data / "new", [tokens, Tokens.from_bytes(rows)])
+        if old is not None and old.base.sha256 == info.sha256:
+            (data / "new").unlink()
+            return old
+        files = []
+        with open_directory(data / "new", expect=info) as new:
+            if old is not None:
+                with open_directory(data / old.base.sha256, expect=None) as before:
+                    change = write_delta(
+                        data / "delta", before, new, from_edition=old.edition, to_edition=edition
+                    )
+                if change is not None:
+                    (data / "delta").rename(data / change.sha256)
+                    file = DataFile(change.sha256, change.length, change.xxh3_64)
+                    files = [*old.deltas, DeltaFile(old.edition, edition, file)]
+            screen = build_screen(data / "screen", new)
+        (data / "screen").rename(data / screen.sha256)
+        (data / "new").rename(data / info.sha256)
+        return Partition(
+            code=code,
+            edition=edition,
+            count=info.count,
+            slot_bits=info.slot_bits,
+            remainder_bits=info.remainder_bits,
+            top_sha256=info.top_sha256,
+            base=DataFile(info.sha256, info.length, info.xxh3_64),
+            deltas=tuple(files[-32:]),
+            screen=DataFile(screen.sha256, screen.length, screen.xxh3_64),
+        )
 
     def answer(self, request: Request) -> Reply:
         if request.path.startswith("/v1/tuf/metadata/"):

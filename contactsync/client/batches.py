@@ -6,8 +6,8 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from contactsync.voprf.suite import MAX_BATCH
-
+MAX_BATCH = 4096
+"""What a server takes at most in one request (docs/http-api.md)."""
 LEAST = 8
 PADDING_BYTES = 32
 

@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.client.state import damaged
+from contactsync.directory import DirectoryInfo
 from contactsync.errors import OurError
 from contactsync.publication.manifest import DataFile
 from contactsync.tokens import TOKEN_BYTES, Tokens
@@ -40,7 +41,7 @@ CREATE TABLE holdings (
     record TEXT NOT NULL,
     PRIMARY KEY (audience, epoch, code, kind)
 ) WITHOUT ROWID;
-CREATE TABLE secret (seed BLOB NOT NULL CHECK (length(seed) = 32)); -- picks decoys: the same ones every time
+CREATE TABLE secret (seed BLOB NOT NULL CHECK (length(seed) = 32)); -- chooses decoys
 PRAGMA user_version = 1;
 """
 
@@ -51,6 +52,8 @@ class Holding:
 
     edition: int
     whole: DataFile
+    base: DirectoryInfo
+    """The base of that edition, which a screen and a delta refer to."""
     deltas: tuple[tuple[int, int, DataFile], ...] = ()
     """(from edition, to edition, file), each beginning where the one before ended."""
 
@@ -178,7 +181,7 @@ class Cache:
             rows = self._db.execute("SELECT record FROM holdings").fetchall()
             return {file.sha256 for (record,) in rows for file in _unpack(record).files()}
 
-    def decoy_seed(self) -> bytes:
+    def decoy_secret(self) -> bytes:
         """32 bytes that stay the same for the life of this cache."""
         with self._explained():
             (seed,) = self._db.execute("SELECT seed FROM secret").fetchone()
@@ -243,7 +246,7 @@ def _pack(holding: Holding) -> str:
         return [f.sha256, f.length, f.xxh3_64]
 
     deltas = [[start, end, file(f)] for start, end, f in holding.deltas]
-    return json.dumps([holding.edition, file(holding.whole), deltas])
+    return json.dumps([holding.edition, file(holding.whole), asdict(holding.base), deltas])
 
 
 def _unpack(record: str) -> Holding:
@@ -252,5 +255,6 @@ def _unpack(record: str) -> Holding:
         assert isinstance(length, int)
         return DataFile(str(sha256), length, str(xxh3_64))
 
-    edition, whole, deltas = json.loads(record)
-    return Holding(edition, file(whole), tuple((start, end, file(f)) for start, end, f in deltas))
+    edition, whole, base, deltas = json.loads(record)
+    chain = tuple((start, end, file(f)) for start, end, f in deltas)
+    return Holding(edition, file(whole), DirectoryInfo(**base), chain)

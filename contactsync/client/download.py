@@ -7,6 +7,7 @@ The SHA-256 is what trust rests on; the xxh3 finds a damaged disk or transfer so
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 import time
@@ -50,6 +51,29 @@ def fetch_file(transport: Transport, folder: Path, file: DataFile, advance: Adva
         )
     part.replace(target)
     return target
+
+
+def fetch_range(transport: Transport, file: DataFile, offset: int, length: int) -> bytes:
+    """Exactly these octets of a data file, unverified.
+
+    Raises NetworkError, Refused, and BadReply for a server that sends anything else than it was asked for.
+    """
+    headers = {"Range": f"bytes={offset}-{offset + length - 1}", "If-Range": f'"{file.sha256}"'}
+    wanted = f"bytes {offset}-{offset + length - 1}/{file.length}"
+    for attempt in itertools.count(1):
+        try:
+            with transport.get(f"/v1/data/{file.sha256}", headers=headers, authorised=True) as reply:
+                if reply.status != 206 or reply.headers.get("Content-Range") != wanted:
+                    raise BadReply(
+                        f"{transport.base_url} does not answer a range request with the range",
+                        hint="use --privacy download with this server, and tell the operator",
+                    )
+                return b"".join(transport.chunks(reply, length))
+        except NetworkError:
+            if attempt == ATTEMPTS:
+                raise
+            time.sleep(BACKOFF_SECONDS * attempt)
+    raise AssertionError
 
 
 def is_held(folder: Path, file: DataFile, *, thorough: bool) -> bool:

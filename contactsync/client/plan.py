@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from contactsync.client.cache import Holding
+from contactsync.directory import DirectoryInfo
+from contactsync.directory.format import Layout
+from contactsync.directory.ranges import BUCKETS
 from contactsync.publication.manifest import DataFile, Manifest, Partition
 
 Kind = Literal["base", "screen"]
@@ -15,8 +18,6 @@ Partitions = Literal["all", "mine"]
 
 MAX_HELD_DELTAS = 64
 """A chain longer than this is replaced by a whole file: applying deltas costs time at each sync."""
-
-SLOTS_A_BUCKET_BITS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,6 @@ def make_plan(
     *,
     privacy: Privacy,
     partitions: Partitions,
-    decoys: int,
 ) -> Plan:
     """Plan the download. `wanted` are the calling codes of identifiers that are not matched up to date."""
     steps = []
@@ -71,24 +71,37 @@ def make_plan(
             continue
         base = _step(partition, "base", partition.base, holdings.get((code, "base")), 0)
         if privacy == "screen" and partition.screen is not None:
-            ranges = _ranges(partition, decoys) if code in wanted else 0
+            ranges = _ranges(partition) if code in wanted else 0
             screen = _step(partition, "screen", partition.screen, holdings.get((code, "screen")), ranges)
             # A base that costs no more tells less. The comparison may not depend on `wanted`: with all
             # partitions, which files are fetched must not tell in which of them there are contacts.
-            if screen.cost - screen.ranges + _ranges(partition, decoys) < base.cost:
+            if screen.cost - screen.ranges + _ranges(partition) < base.cost:
                 steps.append(screen)
                 continue
         steps.append(base)
     return Plan(privacy, partitions, tuple(steps))
 
 
+def directory_info(partition: Partition) -> DirectoryInfo:
+    """What the manifest says about a partition's base."""
+    return DirectoryInfo(
+        count=partition.count,
+        slot_bits=partition.slot_bits,
+        remainder_bits=partition.remainder_bits,
+        length=partition.base.length,
+        sha256=partition.base.sha256,
+        xxh3_64=partition.base.xxh3_64,
+        top_sha256=partition.top_sha256,
+    )
+
+
 def _step(partition: Partition, kind: Kind, whole: DataFile, held: Holding | None, ranges: int) -> Step:
     """Continue by deltas what is held, or fetch the whole file: whichever is less."""
-    anew = Holding(partition.edition, whole)
+    anew = Holding(partition.edition, whole, directory_info(partition))
     if held is not None:
         deltas = _missing(partition, held)
         if deltas is not None and sum(file.length for _, _, file in deltas) < whole.length:
-            holding = Holding(held.edition, held.whole, (*held.deltas, *deltas))
+            holding = replace(held, deltas=(*held.deltas, *deltas))
             return Step(partition, kind, tuple(file for _, _, file in deltas), holding, ranges)
     return Step(partition, kind, (whole,), anew, ranges)
 
@@ -105,7 +118,8 @@ def _missing(partition: Partition, held: Holding) -> list[tuple[int, int, DataFi
     return missing if len(held.deltas) + len(missing) <= MAX_HELD_DELTAS else None
 
 
-def _ranges(partition: Partition, decoys: int) -> int:
-    """About what fetching `decoys` buckets of a partition costs, in octets."""
-    buckets = 1 << max(0, partition.slot_bits - SLOTS_A_BUCKET_BITS)
-    return partition.base.length * min(decoys, buckets) // buckets
+def _ranges(partition: Partition) -> int:
+    """About what it costs to fetch as few buckets of a partition as are ever fetched, in octets."""
+    layout = Layout(partition.count, partition.slot_bits, partition.remainder_bits, partition.base.length)
+    buckets = (layout.length - layout.data_offset) * min(BUCKETS, layout.buckets) // layout.buckets
+    return layout.index_offset + layout.page_bytes * min(BUCKETS, layout.pages) + buckets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,21 +11,20 @@ from numpy.typing import NDArray
 
 from contactsync.client.batches import batches, padded
 from contactsync.client.cache import Cache, Known
-from contactsync.client.download import fetch_file, is_held
-from contactsync.client.leak import sentence
+from contactsync.client.download import fetch_file, fetch_range, is_held
+from contactsync.client.leak import Buckets, sentence
 from contactsync.client.matching import match_partition
-from contactsync.client.plan import Partitions, Plan, Privacy, make_plan
+from contactsync.client.plan import Partitions, Plan, Privacy, Step, directory_info, make_plan
 from contactsync.client.state import ServerState
 from contactsync.client.transport import MetadataFetcher, Transport
 from contactsync.contacts import AddressBook
-from contactsync.directory import false_positive_rate
+from contactsync.directory import RangeReader, false_positive_rate
+from contactsync.directory.ranges import SEED_BYTES
 from contactsync.errors import BadProof, BadReply, ChoiceNeeded, Refused
 from contactsync.identifiers import PROFILE, calling_code
 from contactsync.publication.follower import Follower
 from contactsync.publication.manifest import Manifest
 from contactsync.tokens import Tokens
-from contactsync.voprf.client import blind, finalize
-from contactsync.voprf.suite import NE, PROOF_BYTES
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -38,7 +38,6 @@ class Options:
     privacy: Privacy = "download"
     partitions: Partitions = "all"
     max_download: int = 1 << 30
-    decoys: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +134,7 @@ class _Run:
         self.evaluated = 0
         self.largest_round = 0
         self.downloaded = 0
+        self.buckets: list[Buckets] = []
 
     def follow(self) -> Manifest:
         """The current manifest, verified from the pinned root downwards."""
@@ -180,6 +180,7 @@ class _Run:
             leak=sentence(
                 points=self.largest_round,
                 codes=plan.fetched_codes if self.options.partitions == "mine" else None,
+                buckets=self.buckets,
             ),
         )
 
@@ -201,14 +202,7 @@ class _Run:
         limit = self.options.max_download
 
         def plan(privacy: Privacy, partitions: Partitions) -> Plan:
-            return make_plan(
-                manifest,
-                holdings,
-                wanted,
-                privacy=privacy,
-                partitions=partitions,
-                decoys=self.options.decoys,
-            )
+            return make_plan(manifest, holdings, wanted, privacy=privacy, partitions=partitions)
 
         chosen = plan(self.options.privacy, self.options.partitions)
         if chosen.cost <= limit:
@@ -231,6 +225,10 @@ class _Run:
 
     def _evaluate(self, manifest: Manifest, new: list[bytes]) -> None:
         """Have new identifiers evaluated, batch by batch; a batch is kept as soon as it is proven."""
+        # The kernels take a third of a second to load, which a sync without new contacts need not wait for.
+        from contactsync.voprf.client import blind, finalize  # noqa: PLC0415
+        from contactsync.voprf.suite import NE, PROOF_BYTES  # noqa: PLC0415
+
         total = padded(len(new))
         self.largest_round = max(self.largest_round, total)
         done = 0
@@ -283,9 +281,36 @@ class _Run:
             mine = np.flatnonzero(self.codes == code)
             member[mine], edition[mine] = known.member[mine], partition.edition
             if not (known.edition[mine] == partition.edition).all():
-                tokens = known.tokens.take(mine)
-                member[mine] = match_partition(self.server.data, steps[code], tokens)
+                member[mine] = self._match_partition(
+                    steps[code], known.tokens.take(mine), known.member[mine], known.edition[mine]
+                )
         return member, edition
+
+    def _match_partition(
+        self, step: Step, tokens: Tokens, member: NDArray[np.bool_], edition: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """By what is on the disk; who passes a screen is then looked up in buckets of the base."""
+        screened = match_partition(self.server.data, step, tokens, member=member, edition=edition)
+        if not screened.maybe.any():
+            return screened.sure
+        partition = step.partition
+        candidates = tokens.take(screened.maybe)
+        self.progress("fetching buckets", 0, 0)
+        reader = RangeReader(
+            directory_info(partition),
+            lambda offset, length: fetch_range(self.transport, partition.base, offset, length),
+            name=f"the directory of +{partition.code}",
+        )
+        # The same question, asked again after a cut, must come with the same decoys: what two lists had in
+        # common would be the wanted buckets. Another question must come with others, for the same reason.
+        question = b"".join(sorted(row.tobytes() for row in candidates.to_bytes()))
+        seed = hashlib.blake2b(question, key=self.cache.decoy_secret(), digest_size=SEED_BYTES).digest()
+        looked_up = reader.match(candidates, seed=seed)
+        self.buckets.append(Buckets(partition.code, looked_up.fetched, looked_up.buckets))
+        self.downloaded += looked_up.octets
+        found = screened.sure.copy()
+        found[screened.maybe] = looked_up.found
+        return found
 
     def _finish(
         self, manifest: Manifest, plan: Plan, member: NDArray[np.bool_], edition: NDArray[np.int64]

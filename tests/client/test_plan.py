@@ -7,13 +7,17 @@ import pytest
 
 from contactsync.client.cache import Cache, Holding
 from contactsync.client.leak import Buckets, sentence
-from contactsync.client.plan import MAX_HELD_DELTAS, make_plan
+from contactsync.client.plan import MAX_HELD_DELTAS, directory_info, make_plan
 from contactsync.publication.manifest import DataFile, DeltaFile, Manifest, Partition
 
 
 def a_file(name, length=1000):
     digest = hashlib.sha256(name.encode()).hexdigest()
     return DataFile(digest, length, digest[:16])
+
+
+def held_at(edition, whole, deltas=()):
+    return Holding(edition, whole, directory_info(partition(edition=edition)), deltas)
 
 
 def delta(start, end, length=10):
@@ -28,7 +32,7 @@ def partition(code="49", edition=5, *, deltas=(), base=4_000_000, screen=None, s
 
 def plan(*partitions, held=None, wanted=(), privacy="download", which="all"):
     manifest = Manifest("people", 1, 9, bytes(32), 1, {p.code: p for p in partitions}, None)
-    return make_plan(manifest, held or {}, wanted, privacy=privacy, partitions=which, decoys=64)
+    return make_plan(manifest, held or {}, wanted, privacy=privacy, partitions=which)
 
 
 def test_whole_files_at_first_then_nothing_then_deltas():
@@ -49,14 +53,14 @@ def test_whole_files_at_first_then_nothing_then_deltas():
     ids=["behind the chain", "no such start", "none", "dearer than the whole"],
 )
 def test_a_whole_file_when_deltas_do_not_lead_there_or_cost_more(deltas):
-    held = {("49", "base"): Holding(5, a_file("old", 4_000_000))}
+    held = {("49", "base"): held_at(5, a_file("old", 4_000_000))}
     (step,) = plan(partition(edition=7, deltas=deltas), held=held).steps
     assert (step.cost, step.holding.deltas) == (4_000_000, ())
 
 
 def test_a_chain_does_not_grow_for_ever():
     deltas = tuple((i, i + 1, a_file(str(i), 1)) for i in range(1, MAX_HELD_DELTAS + 1))
-    held = {("49", "base"): Holding(1, a_file("old"), deltas)}
+    held = {("49", "base"): held_at(1, a_file("old"), deltas)}
     edition = MAX_HELD_DELTAS + 2
     (step,) = plan(partition(edition=edition, deltas=[delta(edition - 1, edition)]), held=held).steps
     assert step.cost == 4_000_000
@@ -75,11 +79,11 @@ def test_a_screen_is_taken_where_it_is_cheaper_whatever_the_book_holds():
     assert {tuple((s.partition.code, s.kind) for s in p.steps) for p in plans} == {
         (("1", "base"), ("49", "screen"))
     }
-    assert plans[1].cost - plans[0].cost == 4_000_000 * 64 // 256
+    assert plans[1].cost - plans[0].cost == pytest.approx(4_000_000 * 64 // 256, rel=0.01)
 
 
 def test_a_base_that_is_held_is_continued_rather_than_screened():
-    held = {("49", "base"): Holding(5, a_file("old"))}
+    held = {("49", "base"): held_at(5, a_file("old"))}
     (step,) = plan(
         partition(edition=6, screen=1_000_000, deltas=[delta(5, 6)]), held=held, privacy="screen"
     ).steps
@@ -91,7 +95,7 @@ def test_without_a_screen_the_base_is_taken():
 
 
 def test_holdings_come_back_as_they_were_kept(tmp_path):
-    holding = Holding(5, a_file("whole"), ((5, 6, a_file("d")),))
+    holding = held_at(5, a_file("whole"), ((5, 6, a_file("d")),))
     with Cache(tmp_path / "cache.sqlite", "http://server") as cache:
         import numpy as np
 
@@ -102,9 +106,9 @@ def test_holdings_come_back_as_they_were_kept(tmp_path):
         assert cache.holdings("people", 1) == {("49", "base"): holding}
         assert cache.holdings("people", 2) == cache.holdings("business", 1) == {}
         assert cache.held_files() == {holding.whole.sha256, holding.deltas[0][2].sha256}
-        seed = cache.decoy_seed()
+        seed = cache.decoy_secret()
     with Cache(tmp_path / "cache.sqlite", "http://server") as cache:
-        assert cache.decoy_seed() == seed
+        assert cache.decoy_secret() == seed
         assert len(set(seed)) > 1
     assert replace(holding, deltas=()).reached == 5
 

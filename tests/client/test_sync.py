@@ -274,7 +274,7 @@ def test_files_that_nothing_names_any_more_are_removed(service, person):
     service.publish(ANNA)
     person.sync(ANNA)
     before = {path.name for path in person.server.data.iterdir()}
-    service.publish(ANNA, BODO)
+    service.rotate(ANNA, BODO)
     person.sync(ANNA)
     assert before.isdisjoint(path.name for path in person.server.data.iterdir())
 

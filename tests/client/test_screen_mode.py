@@ -1,0 +1,119 @@
+"""--privacy screen: most contacts are settled by the screen, the rest by a few buckets among decoys."""
+
+import re
+
+import pytest
+
+from contactsync.directory.ranges import BUCKETS
+from contactsync.errors import BadDirectory, BadReply, NetworkError
+
+MEMBERS = [f"+49151{i:07}" for i in range(5)]
+OTHERS = [f"+49171{i:07}" for i in range(200)]
+CROWD = 400_000
+
+
+@pytest.fixture
+def crowded(service):
+    service.crowd = {"49": CROWD}
+    service.publish(*MEMBERS, "+447911123456")
+    return service
+
+
+def ranges(service):
+    """What was asked for by range: (offset, length)."""
+    asked = [r.headers["range"] for r in service.requests if "range" in r.headers]
+    ends = [re.fullmatch(r"bytes=(\d+)-(\d+)", text).groups() for text in asked]
+    return [(int(start), int(end) - int(start) + 1) for start, end in ends]
+
+
+def found(report):
+    return {match.identifier.removeprefix("tel:") for match in report.matches}
+
+
+def test_the_answer_is_the_same_and_the_base_is_never_fetched(crowded, person):
+    report = person.sync(*MEMBERS, *OTHERS, "+447911123456", privacy="screen")
+    assert found(report) == {*MEMBERS, "+447911123456"}
+    base = crowded.manifest.partitions["49"].base
+    assert [r for r in crowded.requests if base.sha256 in r.path and "range" not in r.headers] == []
+    assert len(ranges(crowded)) > BUCKETS
+    assert report.downloaded < base.length
+    assert re.search(rf"fetched {BUCKETS} of 128 buckets of \+49, decoys included .*2\.5", report.leak)
+    # The small partition came whole: that tells less and costs no more.
+    assert crowded.manifest.partitions["44"].base.sha256 in str(crowded.asked("/data/"))
+
+
+def test_nothing_is_asked_again_and_deltas_carry_it_on(crowded, person):
+    person.sync(*MEMBERS, *OTHERS, privacy="screen")
+    crowded.requests.clear()
+    report = person.sync(*MEMBERS, *OTHERS, privacy="screen")
+    assert (found(report), crowded.asked("/data/")) == (set(MEMBERS), [])
+    assert "bucket" not in report.leak
+    crowded.publish(*MEMBERS[1:], *OTHERS[:2], "+447911123456")
+    report = person.sync(*MEMBERS, *OTHERS, privacy="screen")
+    assert found(report) == {*MEMBERS[1:], *OTHERS[:2]}
+    assert {m.identifier[4:] for m in report.joined} == set(OTHERS[:2])
+    assert {m.identifier[4:] for m in report.left} == {MEMBERS[0]}
+    assert ranges(crowded) == []
+    # New contacts: by the old screen, what the delta says, and buckets of the new base.
+    report = person.sync(*MEMBERS, *OTHERS, "+491710009999", privacy="screen")
+    assert found(report) == {*MEMBERS[1:], *OTHERS[:2]}
+
+
+def test_new_contacts_after_a_delta(crowded, person):
+    person.sync(OTHERS[100], privacy="screen")
+    crowded.publish(*MEMBERS[1:], OTHERS[0], "+447911123456")
+    report = person.sync(*MEMBERS, *OTHERS, privacy="screen")
+    assert found(report) == {*MEMBERS[1:], OTHERS[0]}
+
+
+def test_the_same_question_after_a_cut_comes_with_the_same_decoys(crowded, person):
+    def cut(request, reply):
+        if "range" in request.headers and len(ranges(crowded)) > BUCKETS:
+            reply.cut = 0
+
+    crowded.tamper = cut
+    with pytest.raises(NetworkError):
+        person.sync(*MEMBERS, privacy="screen")
+    first = set(ranges(crowded))
+    crowded.tamper = lambda *_: None
+    crowded.requests.clear()
+    assert found(person.sync(*MEMBERS, privacy="screen")) == set(MEMBERS)
+    assert first <= set(ranges(crowded))
+
+
+def test_two_clients_have_different_decoys(crowded, person, other_person):
+    asked = []
+    for one in (person, other_person):
+        crowded.requests.clear()
+        one.sync(*MEMBERS, privacy="screen")
+        asked.append(set(ranges(crowded)))
+    assert asked[0] != asked[1]
+
+
+def test_forged_buckets_and_answers_that_are_no_ranges(crowded, person):
+    def forged(request, reply):
+        if "range" in request.headers and len(ranges(crowded)) > 10:
+            reply.body = reply.body[:-1] + bytes([reply.body[-1] ^ 1])
+
+    def whole(request, reply):
+        if "range" in request.headers:
+            reply.status = 200
+            del reply.headers["Content-Range"]
+
+    def another(request, reply):
+        if "range" in request.headers:
+            reply.headers["Content-Range"] = reply.headers["Content-Range"].replace("bytes ", "bytes 1")
+
+    for tamper, error in ((forged, BadDirectory), (whole, BadReply), (another, BadReply)):
+        crowded.tamper = tamper
+        with pytest.raises(error):
+            person.sync(*MEMBERS, privacy="screen")
+    crowded.tamper = lambda *_: None
+    assert found(person.sync(*MEMBERS, privacy="screen")) == set(MEMBERS)
+
+
+def test_a_base_that_is_held_is_used_in_screen_mode_too(crowded, person):
+    person.sync(*MEMBERS)
+    crowded.requests.clear()
+    report = person.sync(*MEMBERS, *OTHERS, privacy="screen")
+    assert (found(report), crowded.asked("/data/")) == (set(MEMBERS), [])
