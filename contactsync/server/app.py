@@ -28,7 +28,7 @@ from contactsync.publication.manifest import AUDIENCES
 from contactsync.publication.writer import Repository
 from contactsync.server.evaluator import Evaluator, Overloaded
 from contactsync.server.keyring import Keyring
-from contactsync.server.problems import Problem, on_http_exception, on_problem
+from contactsync.server.problems import Problem, on_fault, on_http_exception, on_problem
 from contactsync.server.registry import Account, Registry
 from contactsync.server.served import Served
 from contactsync.server.settings import DataFolder
@@ -67,7 +67,11 @@ class App:
             Route("/v1/data/{sha256}", self._data),
             Route("/v1/evaluate/{audience}/{epoch}", self._evaluate, methods=["POST"]),
         ]
-        handlers: dict[Any, Any] = {Problem: on_problem, HTTPException: on_http_exception}
+        handlers: dict[Any, Any] = {
+            Problem: on_problem,
+            HTTPException: on_http_exception,
+            Exception: on_fault,
+        }
         app = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
         app.router.redirect_slashes = False
         self.asgi: ASGIApp = _Guard(app)
@@ -210,18 +214,14 @@ class _DataResponse(FileResponse):
 
 
 class _Guard:
-    """Around everything: common headers; and no fault leaves a traceback, in the reply or in the log."""
+    """Around everything: common headers; and a fault, answered by `on_fault`, is logged without its text."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
         async def send_with_headers(message: Message) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 message["headers"] = [*message["headers"], (b"x-content-type-options", b"nosniff")]
             await send(message)
 
@@ -232,9 +232,6 @@ class _Guard:
         except Exception as error:  # noqa: BLE001 - the last line of defence
             place = traceback.extract_tb(error.__traceback__)[-1]
             log.error("%s in %s, line %d", type(error).__name__, place.filename, place.lineno)  # noqa: TRY400
-            if scope["type"] == "http" and not started:
-                problem = Problem("internal", "the server failed", "try again later; tell the operator")
-                await problem.response()(scope, receive, send_with_headers)
 
 
 def _not_published() -> Problem:

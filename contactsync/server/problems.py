@@ -78,3 +78,8 @@ async def on_http_exception(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     slug = _SLUG_BY_STATUS.get(error.status_code, "internal")
     return Problem(slug, _KINDS[slug][1].lower(), headers=error.headers).response()
+
+
+async def on_fault(_request: Request, _error: Exception) -> Response:
+    """Exception handler for what nobody foresaw."""
+    return Problem("internal", "the server failed", "try again later; tell the operator").response()

@@ -157,6 +157,8 @@ class Publisher:
     def _key(self, audience: str, epoch: int, old: Manifest | None) -> KeyPair:
         """The key of an epoch; drawn now if the epoch has never been published."""
         if old is None and not self._keyring.has_seed(audience, epoch):
+            # Tokens of another seed, in a registry that comes from elsewhere, would match nobody.
+            self._registry.drop_tokens(audience, range(epoch, epoch + 1))
             self._keyring.new_seed(audience, epoch)
         key = self._keyring.key_pair(audience, epoch)
         if old is not None and key.public != old.public_key:
@@ -209,7 +211,7 @@ class Publisher:
         manifests: list[Manifest] = []
         files: set[str] = set()
         for manifest in published:
-            self._registry.drop_tokens(manifest.audience, manifest.epoch)
+            self._registry.drop_tokens(manifest.audience, range(manifest.epoch))
             self._keyring.destroy_seeds(manifest.audience, manifest.epoch)
             history = list(self._repository.history(manifest.audience, MANIFESTS_KEPT))
             manifests += history

@@ -50,6 +50,8 @@ def serve(
     evaluator.warm_up()
     config = uvicorn.Config(
         App(folder, registry, keyring, evaluator).asgi,
+        # h11 and not httptools: it bounds the size of a request's head.
+        http="h11",
         access_log=False,
         log_config=None,
         server_header=False,

@@ -120,6 +120,21 @@ def test_new_epoch(operator, numbers):
     assert set(first.files()) <= operator.data_files(), "a client may be downloading"
 
 
+def test_a_registry_from_elsewhere_brings_no_tokens_of_another_key(operator, tmp_path, numbers):
+    operator.add(GERMAN)
+    operator.publish()
+    other = Operator(tmp_path / "other")
+    other.registry.close()
+    operator.registry.close()
+    shutil.copy(operator.folder.registry, other.folder.registry)
+    for one in (operator, other):
+        one.registry = type(one.registry)(one.folder.registry)
+    (outcome,) = other.publish()
+    assert outcome.evaluated == 1
+    assert found(other, other.manifest().partitions["49"], numbers(GERMAN)) == [True]
+    other.registry.close()
+
+
 def test_data_files_go_when_they_have_been_out_for_two_editions(operator):
     operator.add(GERMAN)
     operator.publish()

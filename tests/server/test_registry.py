@@ -130,7 +130,7 @@ def test_tokens_go_with_the_member_and_with_the_epoch(registry):
     assert len(stored(registry, "business", 1, 49)) == 2
     registry.remove_numbers(numbers(A))
     assert len(stored(registry, "business", 1, 49)) == 1
-    registry.drop_tokens("people", 2)
+    registry.drop_tokens("people", range(2))
     assert stored(registry, "people", 1, 49) == []
     assert len(stored(registry, "people", 2, 49)) == len(stored(registry, "business", 1, 49)) == 1
 

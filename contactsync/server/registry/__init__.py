@@ -73,8 +73,8 @@ class Registry(Protocol):
     def tokens(self, audience: str, epoch: int, code: int) -> Generator[Tokens, None, None]:
         """All tokens of a partition, in chunks; inside `snapshot` if they shall belong to one moment."""
 
-    def drop_tokens(self, audience: str, before_epoch: int) -> None:
-        """Delete the tokens of epochs that are over."""
+    def drop_tokens(self, audience: str, epochs: range) -> None:
+        """Delete the tokens of these epochs (consecutive ones)."""
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Reads inside see one moment of the register, whatever others write."""

@@ -211,11 +211,12 @@ class SqliteRegistry:
                     octets = b"".join([row[0] for row in rows])
                     yield Tokens.from_bytes(np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES))
 
-    def drop_tokens(self, audience: str, before_epoch: int) -> None:
+    def drop_tokens(self, audience: str, epochs: range) -> None:
         """See `Registry.drop_tokens`."""
         with _errors(self._path):
             self._connection.execute(
-                "DELETE FROM tokens WHERE audience = ? AND epoch < ?", (_bit(audience), before_epoch)
+                "DELETE FROM tokens WHERE audience = ? AND epoch >= ? AND epoch < ?",
+                (_bit(audience), epochs.start, epochs.stop),
             )
 
     @contextlib.contextmanager
