@@ -190,5 +190,6 @@ def multiscalar_vartime(
             partial = times_16(partial)
             for g in range(count):
                 digit = load(width, digits, (g * DIGITS + i) * n)
-                partial = add_cached_inlined(partial, lookup(width, tables, g * TABLE, digit))
+                cached = lookup(tables, g * TABLE, digit, SUMMED_GROUPS * TABLE)
+                partial = add_cached_inlined(partial, cached)
         store_point(total, 0, add_points(load_point(width, total, 0), partial))

@@ -5,8 +5,8 @@ A *point* is (X, Y, Z, T) with x = X/Z, y = Y/Z, x·y = T/Z; a *cached* point, r
 small-order points included. add-2008-hwcd-3 and dbl-2008-hwcd of the Explicit-Formulas Database, for a = -1;
 RFC 8032 §5.1.4 has the same.
 
-Bounds: coordinates are elements of field.py. E, F, G, H are sums of at most three raw products and a bias,
-below 2^62.9 (or 2^113), as `carry` wants them.
+Bounds: coordinates are elements of field.py. Before `as_factor`, E, F, G, H are sums of at most three raw
+products and what `sub_raw` adds: below 2^62.9 at eight lanes, 3·(2^51 + 2^17) + 2^52 < 2^54 at one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from contactsync.kernels.field import (
     P,
     add,
     add_raw,
-    carry,
+    as_factor,
     constant,
     limbs,
     load_element,
@@ -38,10 +38,13 @@ from contactsync.kernels.lanes import (
     Vector,
     Words,
     barrier,
+    by_width,
     lane_count,
     load,
-    splat,
+    row_width,
+    spread,
     stay_a_call,
+    store,
     width_of,
     zero_mask,
 )
@@ -99,12 +102,17 @@ def _sum_efgh(p: Point, cached: Point) -> tuple[Limbs, Limbs, Limbs, Limbs]:
     X, Y, Z, T = p
     y_plus_x, y_minus_x, z2, t2d = cached
     # A = (Y1 - X1)(Y2 - X2), B = (Y1 + X1)(Y2 + X2), C = T1·2d·T2, D = Z1·2·Z2
-    A = mul_raw(sub(Y, X), y_minus_x)
-    B = mul_raw(add(Y, X), y_plus_x)
+    A = mul_raw(as_factor(sub_raw(Y, X)), y_minus_x)
+    B = mul_raw(as_factor(add_raw(Y, X)), y_plus_x)
     C = mul_raw(T, t2d)
     D_ = mul_raw(Z, z2)
     # E = B - A, F = D - C, G = D + C, H = B + A
-    return carry(sub_raw(B, A)), carry(sub_raw(D_, C)), carry(add_raw(D_, C)), carry(add_raw(B, A))
+    return (
+        as_factor(sub_raw(B, A)),
+        as_factor(sub_raw(D_, C)),
+        as_factor(add_raw(D_, C)),
+        as_factor(add_raw(B, A)),
+    )
 
 
 @body
@@ -117,7 +125,7 @@ def _double_efgh(p: Point) -> tuple[Limbs, Limbs, Limbs, Limbs]:
     XY = mul_raw(X, Y)
     # E = 2·X1·Y1, F = C + A - B, G = B - A, H = A + B
     F = sub_raw(add_raw(add_raw(C, C), A), B)
-    return carry(add_raw(XY, XY)), carry(F), carry(sub_raw(B, A)), carry(add_raw(A, B))
+    return as_factor(add_raw(XY, XY)), as_factor(F), as_factor(sub_raw(B, A)), as_factor(add_raw(A, B))
 
 
 @function
@@ -184,6 +192,14 @@ def restore_t(p: Point) -> Point:
     return mul(X, Z), mul(Y, Z), mul(Z, Z), mul(X, Y)
 
 
+def scan(size: Vector, table: Words, first: int, spare: int) -> Point:
+    """Entry number `size`, 1 … 8, of the table from point `first` on, lane by lane; zeros for size 0.
+
+    Reads all of the table; may write to its point `spare`.
+    """
+    raise NotImplementedError
+
+
 @inlined
 def _or_masked(total: Limbs, mask: Vector, a: Limbs) -> Limbs:
     return (
@@ -195,30 +211,63 @@ def _or_masked(total: Limbs, mask: Vector, a: Limbs) -> Limbs:
     )
 
 
-@function
-def lookup(width: Any, table: Words, first: int, digit: Vector) -> Point:
-    """digit·P for each lane, cached; `table` holds 1·P … 8·P cached, from point `first` on.
+@inlined
+def _scan_8(size: Vector, table: Words, first: int, _spare: int) -> Point:
+    width = width_of(size)
+    zero = constant(width, ZERO)
+    y_plus_x, y_minus_x, z2, t2d = zero, zero, zero, zero
+    for j in range(TABLE):
+        mask = zero_mask(size ^ (j + 1))
+        entry = load_point(width, table, first + j)
+        y_plus_x = _or_masked(y_plus_x, mask, entry[0])
+        y_minus_x = _or_masked(y_minus_x, mask, entry[1])
+        z2 = _or_masked(z2, mask, entry[2])
+        t2d = _or_masked(t2d, mask, entry[3])
+    return y_plus_x, y_minus_x, z2, t2d
 
-    Constant time: the whole table is read whatever the digits, -8 … 8, are.
+
+@inlined
+def _scan_1(size: Vector, table: Words, first: int, spare: int) -> Point:
+    # With one lane all words of an entry have one mask: four at a time make a scan four times as short.
+    row = row_width(width_of(size))
+    m1 = spread(zero_mask(size ^ 1))
+    m2 = spread(zero_mask(size ^ 2))
+    m3 = spread(zero_mask(size ^ 3))
+    m4 = spread(zero_mask(size ^ 4))
+    m5 = spread(zero_mask(size ^ 5))
+    m6 = spread(zero_mask(size ^ 6))
+    m7 = spread(zero_mask(size ^ 7))
+    m8 = spread(zero_mask(size ^ 8))
+    step = POINT_LIMBS
+    for i in range(0, step, lane_count(row)):
+        at = first * step + i
+        chosen = (m1 & load(row, table, at)) | (m2 & load(row, table, at + step))
+        chosen = chosen | (m3 & load(row, table, at + 2 * step)) | (m4 & load(row, table, at + 3 * step))
+        chosen = chosen | (m5 & load(row, table, at + 4 * step)) | (m6 & load(row, table, at + 5 * step))
+        chosen = chosen | (m7 & load(row, table, at + 6 * step)) | (m8 & load(row, table, at + 7 * step))
+        store(table, spare * step + i, chosen)
+    return load_point(width_of(size), table, spare)
+
+
+by_width(scan, _scan_8, _scan_1)
+
+
+@function
+def lookup(table: Words, first: int, digit: Vector, spare: int) -> Point:
+    """digit·P for each lane, cached; `table` holds 1·P … 8·P, cached, from point `first` on.
+
+    Constant time: all of that is read whatever the digits, -8 … 8, are. `spare` is a point to write in.
     """
     stay_a_call()
     negative = 0 - (digit >> 63)
     size = barrier((digit ^ negative) - negative)
     negative = barrier(negative)
-    # Digit 0: the identity, cached (1, 1, 2, 0).
-    zero = splat(width, 0)
-    none = zero_mask(size) & 1
-    y_plus_x = (none, zero, zero, zero, zero)
-    y_minus_x = (none, zero, zero, zero, zero)
-    z2 = (none + none, zero, zero, zero, zero)
-    t2d = (zero, zero, zero, zero, zero)
-    for j in range(TABLE):
-        mask = zero_mask(size ^ (j + 1))
-        entry = 4 * (first + j)
-        y_plus_x = _or_masked(y_plus_x, mask, load_element(width, table, entry))
-        y_minus_x = _or_masked(y_minus_x, mask, load_element(width, table, entry + 1))
-        z2 = _or_masked(z2, mask, load_element(width, table, entry + 2))
-        t2d = _or_masked(t2d, mask, load_element(width, table, entry + 3))
+    y_plus_x, y_minus_x, z2, t2d = scan(size, table, first, spare)
+    # Digit 0: the identity, cached, is (1, 1, 2, 0).
+    one = zero_mask(size) & 1
+    y_plus_x = y_plus_x[0] | one, y_plus_x[1], y_plus_x[2], y_plus_x[3], y_plus_x[4]
+    y_minus_x = y_minus_x[0] | one, y_minus_x[1], y_minus_x[2], y_minus_x[3], y_minus_x[4]
+    z2 = z2[0] | (one + one), z2[1], z2[2], z2[3], z2[4]
     # -(x, y) = (-x, y): Y + X and Y - X change places, T its sign.
     return (
         select(negative, y_minus_x, y_plus_x),
@@ -243,13 +292,14 @@ def fill_table(p: Point, table: Words, first: int) -> None:
 def multiply_point(p: Point, digits: Words, table: Words) -> Point:
     """Σ digits[i]·16^i · p, lane by lane. Constant time.
 
-    digits: 64·n words, digit 0 first, each -8 … 8 as uint64; table: 8 points of scratch.
+    digits: 64·n words, digit 0 first, each -8 … 8 as uint64; table: 9 points of scratch.
     """
     width = width_of(p[0][0])
     n = lane_count(width)
     fill_table(p, table, 0)
-    total = from_cached_without_t(lookup(width, table, 0, load(width, digits, (DIGITS - 1) * n)))
+    total = from_cached_without_t(lookup(table, 0, load(width, digits, (DIGITS - 1) * n), TABLE))
     for i in range(DIGITS - 2, -1, -1):
         total = times_16(total)
-        total = add_cached_without_t(total, lookup(width, table, 0, load(width, digits, i * n)))
+        digit = load(width, digits, i * n)
+        total = add_cached_without_t(total, lookup(table, 0, digit, TABLE))
     return restore_t(total)

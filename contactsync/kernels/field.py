@@ -3,27 +3,28 @@
 An *element* is five Lanes(n) a0 … a4, of value Σ ai·2^(51i), with a0 ≤ 2^52 - 38 and a1 … a4 ≤ 2^52 - 2: limb
 for limb at most 2p. Every function takes and gives elements in these bounds unless it says otherwise.
 
-A *raw* value is an unreduced product, or a sum or difference of some: five Lanes(8) below 2^63, or five Wide
-below 2^114. `carry` makes an element of it, of limbs below 2^51 + 2^17. Point formulas add and subtract raw
-products and carry once, which saves about one carry in two.
+A *factor* is what a multiplication takes: limbs below 2^52 at eight lanes, below 2^54 at one. Elements are
+factors.
 
-Only `mul_raw`, `square_raw`, `carry` and `sub_raw` differ between the widths. With IFMA a product of limbs
-splits at bit 52 while the limbs' radix is 2^51: high halves count twice at the next limb.
+A *raw* value is a product, or a sum or difference of some, before it is carried: limbs below 2^63 at eight
+lanes, below 2^54 at one, where products come out carried because a word holds more than IFMA reads of it.
+`as_factor` makes a factor of it, and an element of a bare product; `carry` makes an element of any, of limbs
+below 2^51 + 2^17. Point formulas add and subtract raw products and carry once: half the carries.
+
+Only `mul_raw`, `square_raw`, `sub_raw` and `as_factor` differ between the widths. With IFMA a product of
+limbs splits at bit 52 while the limbs' radix is 2^51: high halves count twice at the next limb.
 
 A mask is a Lanes(n) of all ones or zero in each lane. Nothing here branches on a value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from numba.extending import overload
-
 from contactsync.kernels.lanes import (
-    LanesType,
     Vector,
     Words,
+    by_width,
     lane_count,
     load,
     madhi,
@@ -33,7 +34,6 @@ from contactsync.kernels.lanes import (
     splat,
     stay_a_call,
     store,
-    widen,
     width_of,
     zero_mask,
 )
@@ -61,26 +61,26 @@ ONE = limbs(1)
 # ---- what the widths do in their own ways ------------------------------------------------------------------
 
 
-def mul_raw(a: Limbs, b: Limbs) -> Any:
-    """The product a · b, raw: below 2^60.1 (Lanes) or 2^110.3 (Wide). Any limbs below 2^52 in."""
+def mul_raw(a: Limbs, b: Limbs) -> Limbs:
+    """The product of two factors, raw: below 2^60.1 at eight lanes, an element at one."""
     raise NotImplementedError
 
 
-def square_raw(a: Limbs) -> Any:
-    """a², raw: the same limbs as mul_raw(a, a) at eight lanes, the same bound at one."""
+def square_raw(a: Limbs) -> Limbs:
+    """The square of a factor, raw: as mul_raw(a, a)."""
     raise NotImplementedError
 
 
-def carry(r: Any) -> Limbs:
-    """The element of a raw value. Also of Lanes(1) limbs below 2^63."""
-    raise NotImplementedError
+def sub_raw(r: Limbs, s: Limbs) -> Limbs:
+    """The difference r - s and a multiple of p that keeps every limb positive.
 
-
-def sub_raw(r: Any, s: Any) -> Any:
-    """The difference r - s + a multiple of p that keeps every limb positive.
-
-    Lanes: s < 2^62 - 2^17, adds less than 2^62. Wide: s < 2^111.9, adds less than 2^112.
+    Eight lanes: s below 2^62 - 2^16, and the multiple below 2^62. One lane: s an element, the multiple 2p.
     """
+    raise NotImplementedError
+
+
+def as_factor(r: Limbs) -> Limbs:
+    """The factor of a raw value; at one lane it is one already."""
     raise NotImplementedError
 
 
@@ -147,40 +147,16 @@ def _square_raw_8(a: Limbs) -> Limbs:
     return c0 + c5 * 19, c1 + c6 * 19, c2 + c7 * 19, c3 + c8 * 19, c4 + c9 * 19
 
 
-@inlined
-def _carry_8(r: Limbs) -> Limbs:
-    r0, r1, r2, r3, r4 = r
-    # Every limb hands its upper bits on at once: r < 2^63 leaves limbs below 2^51 + 19·2^12 < 2^51 + 2^17.
-    nineteen = splat(width_of(r0), 19)
-    return (
-        madlo(r0 & MASK, r4 >> 51, nineteen),
-        (r1 & MASK) + (r0 >> 51),
-        (r2 & MASK) + (r1 >> 51),
-        (r3 & MASK) + (r2 >> 51),
-        (r4 & MASK) + (r3 >> 51),
-    )
-
-
-@inlined
-def _carry_1(r: Limbs) -> Limbs:
-    r0, r1, r2, r3, r4 = r
-    # As _carry_8, without its multiply-add.
-    return (
-        (r0 & MASK) + (r4 >> 51) * 19,
-        (r1 & MASK) + (r0 >> 51),
-        (r2 & MASK) + (r1 >> 51),
-        (r3 & MASK) + (r2 >> 51),
-        (r4 & MASK) + (r3 >> 51),
-    )
-
-
 # 2^11·p, limb for limb: 2^11·(2^51 - 19) and 2^11·(2^51 - 1), between 2^62 - 2^16 and 2^62.
 _BIAS_0 = 2**11 * (2**51 - 19)
 _BIAS_I = 2**11 * (2**51 - 1)
+# 2p, limb for limb
+_TWICE_P0 = 2**52 - 38
+_TWICE_PI = 2**52 - 2
 
 
 @inlined
-def _sub_raw_lanes(r: Limbs, s: Limbs) -> Limbs:
+def _sub_raw_8(r: Limbs, s: Limbs) -> Limbs:
     return (
         r[0] + _BIAS_0 - s[0],
         r[1] + _BIAS_I - s[1],
@@ -191,16 +167,62 @@ def _sub_raw_lanes(r: Limbs, s: Limbs) -> Limbs:
 
 
 @inlined
+def _sub_raw_1(r: Limbs, s: Limbs) -> Limbs:
+    return (
+        r[0] + _TWICE_P0 - s[0],
+        r[1] + _TWICE_PI - s[1],
+        r[2] + _TWICE_PI - s[2],
+        r[3] + _TWICE_PI - s[3],
+        r[4] + _TWICE_PI - s[4],
+    )
+
+
+@inlined
+def carry(r: Limbs) -> Limbs:
+    """The element of limbs below 2^63.8, the last below 2^63.5: limbs below 2^51 + 2^17."""
+    r0, r1, r2, r3, r4 = r
+    # Every limb hands its upper bits, below 2^13, to the next at once; the last 19·2^12.5 < 2^17.
+    return (
+        madlo(r0 & MASK, r4 >> 51, splat(width_of(r0), 19)),
+        (r1 & MASK) + (r0 >> 51),
+        (r2 & MASK) + (r1 >> 51),
+        (r3 & MASK) + (r2 >> 51),
+        (r4 & MASK) + (r3 >> 51),
+    )
+
+
+@inlined
+def _as_they_are(r: Limbs) -> Limbs:
+    return r
+
+
+@inlined
+def _carry_wide(r0: Any, r1: Any, r2: Any, r3: Any, r4: Any) -> Limbs:
+    """The element of five Wide below 2^114.4, the last below 2^110.5."""
+    # Every limb hands on what is above 51 bits, below 2^63.4, and the last one 19 times below 2^59.5. All at
+    # once and then once more, and not limb after limb, for which a chain of squares would have to wait.
+    return carry(
+        (
+            (narrow(r0) & MASK) + narrow(r4 >> 51) * 19,
+            (narrow(r1) & MASK) + narrow(r0 >> 51),
+            (narrow(r2) & MASK) + narrow(r1 >> 51),
+            (narrow(r3) & MASK) + narrow(r2 >> 51),
+            (narrow(r4) & MASK) + narrow(r3 >> 51),
+        )
+    )
+
+
+@inlined
 def _mul_raw_1(a: Limbs, b: Limbs) -> Limbs:
     a0, a1, a2, a3, a4 = a
     b0, b1, b2, b3, b4 = b
-    # 2^255 = 19 mod p; 19·2^52 < 2^56.3.
+    # 2^255 = 19 mod p; 19·2^54 < 2^58.3.
     c1 = b1 * 19
     c2 = b2 * 19
     c3 = b3 * 19
     c4 = b4 * 19
-    # At most (1 + 4·19)·2^104 < 2^110.3 a limb.
-    return (
+    # At most (1 + 4·19)·2^108 < 2^114.3 a limb; the last, without its 19, 5·2^108 < 2^110.4.
+    return _carry_wide(
         mulwide(a0, b0) + mulwide(a1, c4) + mulwide(a2, c3) + mulwide(a3, c2) + mulwide(a4, c1),
         mulwide(a0, b1) + mulwide(a1, b0) + mulwide(a2, c4) + mulwide(a3, c3) + mulwide(a4, c2),
         mulwide(a0, b2) + mulwide(a1, b1) + mulwide(a2, b0) + mulwide(a3, c4) + mulwide(a4, c3),
@@ -218,7 +240,7 @@ def _square_raw_1(a: Limbs) -> Limbs:
     d3 = a3 + a3
     c3 = a3 * 19
     c4 = a4 * 19
-    return (
+    return _carry_wide(
         mulwide(a0, a0) + mulwide(d1, c4) + mulwide(d2, c3),
         mulwide(d0, a1) + mulwide(d2, c4) + mulwide(a3, c3),
         mulwide(d0, a2) + mulwide(a1, a1) + mulwide(d3, c4),
@@ -227,72 +249,17 @@ def _square_raw_1(a: Limbs) -> Limbs:
     )
 
 
-@inlined
-def _carry_wide(r: Limbs) -> Limbs:
-    r0, r1, r2, r3, r4 = r
-    # r < 2^114: what a limb hands on is below 2^63 and fits a word.
-    r1 = r1 + widen(narrow(r0 >> 51))
-    r2 = r2 + widen(narrow(r1 >> 51))
-    r3 = r3 + widen(narrow(r2 >> 51))
-    r4 = r4 + widen(narrow(r3 >> 51))
-    # The last limb's goes around as 19 times itself: below 2^68, so a0 < 2^51 and a1 < 2^51 + 2^17.
-    around = widen(narrow(r0) & MASK) + mulwide(narrow(r4 >> 51), splat(width_of(narrow(r0)), 19))
-    return (
-        narrow(around) & MASK,
-        (narrow(r1) & MASK) + narrow(around >> 51),
-        narrow(r2) & MASK,
-        narrow(r3) & MASK,
-        narrow(r4) & MASK,
-    )
-
-
-@inlined
-def _sub_raw_wide(r: Limbs, s: Limbs) -> Limbs:
-    # 2^61·p, limb for limb just below 2^112.
-    one = splat(width_of(narrow(r[0])), 1)
-    bias0 = widen(one * (2**51 - 19)) << 61
-    biasi = widen(one * (2**51 - 1)) << 61
-    return (
-        r[0] + bias0 - s[0],
-        r[1] + biasi - s[1],
-        r[2] + biasi - s[2],
-        r[3] + biasi - s[3],
-        r[4] + biasi - s[4],
-    )
-
-
-def _choose(stub: Callable[..., Any], eight: Any, one: Any, wide: Any) -> None:
-    """Let `stub` stand for one of three, by the type of its first argument's limbs."""
-
-    def by_type(first: Any) -> Any:
-        limb = first.dtype
-        return (eight if limb.n == 8 else one) if isinstance(limb, LanesType) else wide
-
-    def unary(chosen: Any) -> Any:
-        return lambda a: chosen(a)  # noqa: PLW0108 - see below
-
-    def binary(chosen: Any) -> Any:
-        return lambda a, b: chosen(a, b)  # noqa: PLW0108 - see below
-
-    # Lambdas: Numba wants Python functions here, and compares their parameters, annotations included.
-    options = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    if stub.__code__.co_argcount == 1:
-        overload(stub, jit_options=options)(lambda a: unary(by_type(a)))
-    else:
-        overload(stub, jit_options=options)(lambda a, b: binary(by_type(a)))  # noqa: ARG005
-
-
-_choose(mul_raw, _mul_raw_8, _mul_raw_1, None)
-_choose(square_raw, _square_raw_8, _square_raw_1, None)
-_choose(carry, _carry_8, _carry_1, _carry_wide)
-_choose(sub_raw, _sub_raw_lanes, _sub_raw_lanes, _sub_raw_wide)
+by_width(mul_raw, _mul_raw_8, _mul_raw_1)
+by_width(square_raw, _square_raw_8, _square_raw_1)
+by_width(sub_raw, _sub_raw_8, _sub_raw_1)
+by_width(as_factor, carry, _as_they_are)
 
 
 # ---- what both widths share --------------------------------------------------------------------------------
 
 
 @inlined
-def add_raw(r: Any, s: Any) -> Any:
+def add_raw(r: Limbs, s: Limbs) -> Limbs:
     """The sum r + s, limb by limb."""
     return r[0] + s[0], r[1] + s[1], r[2] + s[2], r[3] + s[3], r[4] + s[4]
 
@@ -300,27 +267,27 @@ def add_raw(r: Any, s: Any) -> Any:
 @inlined
 def mul_inlined(a: Limbs, b: Limbs) -> Limbs:
     """The product a · b, for the loops that count."""
-    return carry(mul_raw(a, b))
+    return as_factor(mul_raw(a, b))
 
 
 @inlined
 def square_inlined(a: Limbs) -> Limbs:
     """a², for the loops that count."""
-    return carry(square_raw(a))
+    return as_factor(square_raw(a))
 
 
 @function
 def mul(a: Limbs, b: Limbs) -> Limbs:
     """The product a · b as a call: half the code, and half the time to compile it."""
     stay_a_call()
-    return carry(mul_raw(a, b))
+    return as_factor(mul_raw(a, b))
 
 
 @function
 def square(a: Limbs) -> Limbs:
     """a², as a call."""
     stay_a_call()
-    return carry(square_raw(a))
+    return as_factor(square_raw(a))
 
 
 @inlined
@@ -339,11 +306,11 @@ def sub(a: Limbs, b: Limbs) -> Limbs:
 def neg(a: Limbs) -> Limbs:
     """-a, as 2p - a: the reason for the bounds above, and no carry."""
     return (
-        2**52 - 38 - a[0],
-        2**52 - 2 - a[1],
-        2**52 - 2 - a[2],
-        2**52 - 2 - a[3],
-        2**52 - 2 - a[4],
+        _TWICE_P0 - a[0],
+        _TWICE_PI - a[1],
+        _TWICE_PI - a[2],
+        _TWICE_PI - a[3],
+        _TWICE_PI - a[4],
     )
 
 

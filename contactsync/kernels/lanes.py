@@ -24,7 +24,7 @@ from numba import types
 from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import NativeValue, intrinsic, models, register_model, typeof_impl, unbox
+from numba.extending import NativeValue, intrinsic, models, overload, register_model, typeof_impl, unbox
 from numpy.typing import NDArray
 
 Words = NDArray[np.uint64]
@@ -113,6 +113,10 @@ def empty(count: int) -> Words:
 
 def _vector(n: int) -> ir.VectorType:
     return ir.VectorType(I64, n)
+
+
+def _row_lanes(n: int) -> int:
+    return 4 if n == 1 else n
 
 
 def _spread(builder: Any, value: Any, vector: ir.VectorType) -> Any:
@@ -217,6 +221,28 @@ def width_of(_typing: Any, vector: Any) -> Any:
 
 
 @_block
+def row_width(_typing: Any, width: Any) -> Any:
+    """The Width for rows of words that are treated alike: four lanes where there is one, else as many."""
+
+    def generate(context: Any, _builder: Any, _sig: Any, _args: Any) -> Any:
+        return context.get_dummy_value()
+
+    return WidthType(_row_lanes(width.n))(width), generate
+
+
+@_block
+def spread(_typing: Any, vector: Any) -> Any:
+    """The one lane of Lanes(1) in every lane of a row; Lanes(8) as it is."""
+
+    def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        if vector.n == _row_lanes(vector.n):
+            return args[0]
+        return _spread(builder, builder.extract_element(args[0], I32(0)), _vector(_row_lanes(vector.n)))
+
+    return LanesType(_row_lanes(vector.n))(vector), generate
+
+
+@_block
 def splat(_typing: Any, width: Any, _number: Any) -> Any:
     """A whole number, modulo 2^64, in every lane."""
 
@@ -308,16 +334,6 @@ madlo = _multiply_add("vpmadd52l", 0)
 """madlo(total, a, b): total + the low 52 bits of a * b. Of a and b the low 52 bits count (AVX-512 IFMA)."""
 madhi = _multiply_add("vpmadd52h", 52)
 """madhi(total, a, b): total + bits 52 to 103 of a * b. Of a and b the low 52 bits count (AVX-512 IFMA)."""
-
-
-@_block
-def widen(_typing: Any, word: Any) -> Any:
-    """Lanes(1) -> Wide."""
-
-    def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
-        return builder.zext(args[0], WIDE)
-
-    return wide_type(word), generate
 
 
 @_block
@@ -425,3 +441,16 @@ def barrier(_typing: Any, vector: Any) -> Any:
         return builder.call(ir.InlineAsm(kind, "", "=v,0", side_effect=False), args)
 
     return vector(vector), generate
+
+
+def by_width(stub: Callable[..., Any], eight: Callable[..., Any], one: Callable[..., Any]) -> None:
+    """Let `stub` stand for one of two functions, by the lanes of its first argument: Lanes(n) or a tuple."""
+
+    def forward(chosen: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args: chosen(*args)  # noqa: PLW0108 - Numba wants a Python function here
+
+    def choose(first: Any) -> Callable[..., Any]:
+        return forward(eight if getattr(first, "dtype", first).n == 8 else one)
+
+    options = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    overload(stub, jit_options=options)(lambda *args: choose(args[0]))

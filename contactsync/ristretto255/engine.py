@@ -85,7 +85,7 @@ class Engine:
         """Products with a scalar each, uint8[n, 32], or one for all, uint8[32]."""
         products = self._elements(elements.n)
         scalars, stride = self._one_or_each(factors, elements.n)
-        table, digits = empty(TABLE * POINT_LIMBS * self.lanes), empty(DIGITS * self.lanes)
+        table, digits = empty((TABLE + 1) * POINT_LIMBS * self.lanes), empty(DIGITS * self.lanes)
         batch.multiply(self.width, elements.points, scalars, stride, products.points, table, digits)
         return products
 
@@ -116,7 +116,7 @@ class Engine:
         """One element: the sum of all products. Public data only."""
         scalars, _ = self._one_or_each(np.atleast_2d(factors), elements.n)
         total = self._from_rows(np.repeat(self._identity, self.lanes, axis=0))
-        tables = empty(batch.SUMMED_GROUPS * TABLE * POINT_LIMBS * self.lanes)
+        tables = empty((batch.SUMMED_GROUPS * TABLE + 1) * POINT_LIMBS * self.lanes)
         digits = empty(batch.SUMMED_GROUPS * DIGITS * self.lanes)
         batch.multiscalar_vartime(self.width, elements.points, scalars, total.points, tables, digits)
         while total.n > 1:
