@@ -67,6 +67,7 @@ def init(data: Path, passphrase_file: Path | None) -> None:
     With a passphrase (--passphrase-file or CONTACTSYNC_PASSPHRASE) the keys are stored under it. Prints the
     fingerprint that clients compare in `contactsync trust`.
     """
+    from contactsync.client.trust import grouped
     from contactsync.publication.follower import root_fingerprint
     from contactsync.publication.writer import Repository
     from contactsync.server.keyring import Keyring, read_passphrase
@@ -82,7 +83,7 @@ def init(data: Path, passphrase_file: Path | None) -> None:
     keys = {role: signer.public_key for role, signer in signers.items()}
     repository.create(keys, signers["root"], datetime.now(UTC))
     folder.finish()
-    click.echo(f"fingerprint {root_fingerprint(repository.root_bytes())}")
+    click.echo(f"fingerprint {grouped(root_fingerprint(repository.root_bytes()))}")
     click.echo(f"{data} is ready; next: members import, accounts add, publish, serve", err=True)
 
 
@@ -257,6 +258,7 @@ def serve(data: Path, passphrase_file: Path | None, host: str, port: int) -> Non
 @json_option
 def show_status(data: Path, *, as_json: bool) -> None:
     """What is published, until when its signatures hold, and what deserves attention."""
+    from contactsync.client.trust import grouped
     from contactsync.server.status import status
 
     with _registry(data) as registry:
@@ -275,7 +277,7 @@ def show_status(data: Path, *, as_json: bool) -> None:
         click.echo("no members")
     click.echo(f"unpublished changes: {'yes' if found.pending else 'no'}")
     click.echo(f"accounts: {found.accounts}")
-    click.echo(f"fingerprint {found.root_fingerprint}")
+    click.echo(f"fingerprint {grouped(found.root_fingerprint)}")
     for role, end in found.expires.items():
         click.echo(f"{role} is signed until {end:%Y-%m-%d %H:%M} UTC")
     for warning in found.warnings:
