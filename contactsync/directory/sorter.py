@@ -23,6 +23,7 @@ from contactsync.tokens import Tokens
 
 GROUPS = 256
 GROUP_SHIFT = 56
+GROUP_BYTES = 32  # of memory, a token of the group at hand
 CHUNK = 1 << 20  # tokens grouped at once: a group's slice of it is 32 KiB, one read
 NUMPY_SECONDS = 120e-9  # to group and sort a token without kernels
 NOT_OUTPUTS = "Tokens of evaluated identifiers are uniform; these are something else."
@@ -64,7 +65,7 @@ class Sorter:
     def finish(self, done: Callable[[int], None]) -> int:
         """Sort every group, drop duplicates; how many tokens are left. `done` hears how many are sorted.
 
-        Raises BadInput if the tokens are not uniform and do not fit the memory for that reason.
+        Raises BadInput if one group does not fit the memory.
         """
         self._group()
         on_disk = self._runs is not None
@@ -135,11 +136,7 @@ class Sorter:
     def _collect(self, number: int) -> Codes:
         """One group of all chunks, unsorted."""
         sizes = [int(edges[number + 1] - edges[number]) for edges in self._edges]
-        # The group, the scratch of its sort and what comes of it are in memory together.
-        if 32 * sum(sizes) > max(self._memory, 1 << 20):
-            raise BadInput(
-                f"{sum(sizes)} tokens begin with the same byte: no VOPRF outputs", hint=NOT_OUTPUTS
-            )
+        self._check_group(sum(sizes))
         if self._runs is None:
             slices = [c[e[number] : e[number + 1]] for c, e in zip(self._held, self._edges, strict=True)]
             return np.concatenate(slices) if slices else np.empty(0, np.uint64)
@@ -152,6 +149,18 @@ class Sorter:
             at += size
             start += int(edges[-1])
         return codes
+
+    def _check_group(self, size: int) -> None:
+        """Refuse a group that, with the scratch of its sort and its values, needs more than the memory."""
+        needed = GROUP_BYTES * size
+        if needed <= self._memory:
+            return
+        if size * GROUPS > 4 * self.taken:
+            raise BadInput(f"{size} tokens begin with the same byte: no VOPRF outputs", hint=NOT_OUTPUTS)
+        raise BadInput(
+            f"{self._memory >> 20} MiB of memory are too few for {self.taken:,} tokens",
+            hint=f"Allow {(needed >> 20) + 1} MiB.",
+        )
 
     def _sort(self, codes: Codes) -> Codes:
         """Sorted, each once."""

@@ -152,9 +152,13 @@ def test_errors(tmp_path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(OurError, match="cannot be built: Is a directory"):
         build(tmp_path / "folder", [])
+    lots = np.arange(9_000_000, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)  # uniform
     same = Tokens(np.arange(100_000, dtype=np.uint64), np.zeros(100_000, np.uint16))
     with pytest.raises(BadInput, match="begin with the same byte"):
         build(tmp_path / "d", [same], memory=1 << 20)
+    many = (Tokens(head, np.zeros(head.size, np.uint16)) for head in np.split(lots, 50))
+    with pytest.raises(BadInput, match="1 MiB of memory are too few for 9,000,000 tokens"):
+        build(tmp_path / "d", many, memory=1 << 20)
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
 
 

@@ -100,7 +100,7 @@ def test_threads_give_the_same(directory) -> None:
 
 def test_the_choice(directory, caplog) -> None:
     opened, members = directory
-    # Kernels are loaded by now, so that NumPy is left with what takes it less than 5 ms.
+    # Kernels are loaded by now, so that NumPy is left with what takes it less than 0.1 ms.
     assert choose(random_tokens(100), opened) is Way.NUMPY_LOOKUP
     many = random_tokens(20_000, 5)
     assert choose(many, opened) is (Way.KERNEL_LOOKUP if len(members) > 160_000 else Way.GROUPED)
