@@ -9,16 +9,18 @@ import logging
 import secrets
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
 
 from contactsync.errors import BadInput
 
 if TYPE_CHECKING:  # numpy hangs on these
+    from contactsync.phones import Refusal
     from contactsync.server.keyring import Keyring
     from contactsync.server.numbers import Numbers
     from contactsync.server.registry.sqlite import SqliteRegistry
@@ -328,36 +330,53 @@ def _for_each_chunk(
 ) -> tuple[int, int, int]:
     """Apply `change` to the numbers of a file; how many it changed, how many not, and how many were bad."""
     from contactsync.identifiers import default_region
-    from contactsync.server.members import read_numbers
+    from contactsync.server.members import read_members
 
-    name, changed, total, bad = "stdin" if file == "-" else file, 0, 0, 0
-
-    def report(line: int, reason: str) -> None:
-        nonlocal bad
-        bad += 1
-        click.echo(f"{name}:{line}: {reason}", err=True)
-
+    name, changed, total = "stdin" if file == "-" else file, 0, 0
+    refusals = _Refusals(name)
     with _registry(data) as registry, _open(file) as stream, _progress() as progress:
-        lines = iter(lambda: stream.readline(_LINE_LIMIT), "")
-        for numbers in read_numbers(lines, region or default_region(), report):
+        region = region or default_region()
+        for numbers in read_members(stream, region, name, refusals.add, progress):
             changed += change(registry, numbers)
             total += numbers.size
-            progress("reading", total + bad, 0)
+    refusals.sum_up()
     if not total:
         raise BadInput(
             f"there is no phone number in {name} that can be used",
             hint="a list, or CSV with a column `phone`; --region is for numbers without a country code",
         )
-    return changed, total - changed, bad
+    return changed, total - changed, refusals.count
 
 
-_LINE_LIMIT = 1 << 16  # characters; what is longer counts as several lines
+class _Refusals:
+    """Says which lines of a file could not be used: the first ones each, the rest by reason."""
+
+    LISTED = 20
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._reasons: Counter[tuple[str, str]] = Counter()
+
+    @property
+    def count(self) -> int:
+        return self._reasons.total()
+
+    def add(self, refusal: Refusal) -> None:
+        if self.count < self.LISTED:
+            click.echo(f"{self._name}:{refusal.line}: {refusal.reason}", err=True)
+        self._reasons[refusal.reason, refusal.hint] += 1
+
+    def sum_up(self) -> None:
+        if self.count > self.LISTED:
+            click.echo(f"{self._name}: and {self.count - self.LISTED:,} more. In all:", err=True)
+            for (reason, hint), count in self._reasons.most_common():
+                click.echo(f"{count:12,}  {reason}" + (f" ({hint})" if hint else ""), err=True)
 
 
 @contextlib.contextmanager
-def _open(file: str) -> Iterator[IO[str]]:
+def _open(file: str) -> Iterator[BinaryIO]:
     try:
-        stream = click.open_file(file, encoding="utf-8", errors="replace")
+        stream = cast(BinaryIO, click.open_file(file, "rb"))
     except OSError as error:
         raise BadInput(
             f"{file} cannot be read: {error.strerror}", hint="check the name and permissions"

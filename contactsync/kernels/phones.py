@@ -22,6 +22,7 @@ ASK_LIBRARY, NO_FIELD, OPEN_QUOTE, TOO_LONG = 0, 1, 2, 3
 ASK, KEEP, STRIP_NATIONAL, STRIP_INTERNATIONAL = 0, 1, 2, 3
 
 MAX_DIGITS = 15  # ITU-T E.164 §6
+SHORT_DIGITS = 6  # without a plus; emergency numbers and short codes have no more
 _MOST_DIGITS = 18  # with the prefixes that are taken off; they fit an int64
 _MAX_TEXT = 40  # octets; the fast path looks at no longer field
 _POWERS = 10 ** np.arange(_MOST_DIGITS + 1, dtype=np.int64)
@@ -69,20 +70,23 @@ def _canonical(
     if digits < 3:
         return np.uint64(0)
     if not plus:
+        if digits <= SHORT_DIGITS:
+            return np.uint64(0)
         what = action[number // _POWERS[digits - 3]]
         if what == KEEP or what == STRIP_NATIONAL:
-            possible = plan[0]
             if what == STRIP_NATIONAL:
                 digits -= plan[3]
-                possible = plan[1]
-            if digits > MAX_DIGITS or not (possible >> digits) & 1:
+            if digits > MAX_DIGITS or not (plan[0] >> digits) & 1:
                 return np.uint64(0)
-            return np.uint64(number % _POWERS[digits] + plan[2] * _POWERS[digits])
-        if what != STRIP_INTERNATIONAL:
+            number = number % _POWERS[digits] + plan[1] * _POWERS[digits]
+            digits += plan[2]
+        elif what == STRIP_INTERNATIONAL:
+            digits -= plan[4]
+        else:
             return np.uint64(0)
-        digits -= plan[4]
         if digits < 3:
             return np.uint64(0)
+    # What was made of it is taken only if it would stay as it is, written out with its plus.
     if digits > MAX_DIGITS:
         return np.uint64(0)
     number %= _POWERS[digits]
@@ -150,9 +154,13 @@ def _end_of_record(
 
 
 @function
-def _is_blank(buffer: Octets, start: int, stop: int) -> bool:
+def _is_nothing(buffer: Octets, start: int, stop: int, delimiter: int, quote: int) -> bool:
+    """Whether a record says nothing: blank, a comment in a list, or only empty fields."""
+    if delimiter < 0 and start < stop and buffer[start] == 35:
+        return True
     for i in range(start, stop):
-        if buffer[i] != 32 and buffer[i] != 9 and buffer[i] != 13:
+        c = buffer[i]
+        if c != 32 and c != 9 and c != 13 and c != 10 and c != delimiter and c != quote:
             return False
     return True
 
@@ -182,7 +190,8 @@ def scan(
 
     A record is a line, of which field `column` (from 0) counts; fields end at `delimiter` and may be enclosed
     in `quote` (RFC 4180; both are octets, or -1 in a plain list). It ends with LF or CR LF, the last one also
-    with the end of the data if `final`. Blank lines give nothing. `line` is the number of the first line.
+    with the end of the data if `final`. Blank lines, empty records and comments (in a list, lines that
+    begin with `#`) give nothing. `line` is the number of the first line.
     `skipping`: the data begins within an overlong line, whose rest is passed over.
 
     Writes to `numbers` uint64[cap] and `lines` int64[cap] one entry per record, with 0 in `numbers` for those
@@ -212,7 +221,7 @@ def scan(
             line_feeds = 0
         elif place[0] < 0:
             kind = NO_FIELD
-        if kind in (OPEN_QUOTE, TOO_LONG) or not _is_blank(buffer, at, end):
+        if kind in (OPEN_QUOTE, TOO_LONG) or not _is_nothing(buffer, at, end, delimiter, quote):
             number = np.uint64(0)
             if kind == ASK_LIBRARY and place[2] < 2:
                 first, last = place[0], place[1]

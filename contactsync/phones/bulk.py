@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from contactsync.identifiers import SCHEME, Rejected, check_region, normalise
 from contactsync.phones import records
-from contactsync.phones.layout import Layout, recognise
+from contactsync.phones.layout import COLUMN, Layout, recognise
 
 SMALL = 1 << 18
 """Octets up to which a file is read without the kernels."""
@@ -24,8 +24,9 @@ SMALL = 1 << 18
 CHUNK = 1 << 23
 """Octets that are read at once; at most that many numbers are in one batch."""
 
+_EMPTY = f"there is nothing in the column {COLUMN}"
 _REASONS = {
-    records.NO_FIELD: "the line has no such column",
+    records.NO_FIELD: _EMPTY,
     records.OPEN_QUOTE: "a quote is opened and never closed",
     records.TOO_LONG: "the line is too long",
 }
@@ -103,11 +104,12 @@ def _finish(data: bytes, layout: Layout, region: str | None, scanned: records.Sc
     refused = []
     for entry, why, begin, end in scanned.late.tolist():
         line = int(lines[entry])
-        if why != records.ASK_LIBRARY:
-            refused.append(Refusal(line, _REASONS[why], ""))
+        text = layout.field(data[begin:end]) if why == records.ASK_LIBRARY else ""
+        if not text:
+            refused.append(Refusal(line, _REASONS.get(why, _EMPTY), ""))
             continue
         try:
-            identifier = normalise(layout.field(data[begin:end]), region)
+            identifier = normalise(text, region)
         except Rejected as rejected:
             refused.append(Refusal(line, rejected.reason, rejected.hint))
         else:

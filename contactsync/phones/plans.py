@@ -12,7 +12,8 @@ make of it. The proof, by the steps of the profile and of libphonenumber's `pars
   international prefix can match, nor the calling code stand at the start, it is a national number. A national
   prefix that is a plain string of digits goes if the number starts with it and `general_desc` cannot match
   the number as it stands (`_maybe_strip_national_prefix_carrier_code`); if none can match, all digits stay.
-  Then the length has to be possible in the plan of the region and in that of its calling code.
+  Then the length has to be possible in the plan of the region. What comes out is taken only if it would be
+  taken as it stands, with a plus, too. Digits as few as a short code's are left to the library.
 
 All of it is read off the installed library when it is first needed (about 0.3 s): no copy can go stale.
 """
@@ -31,7 +32,6 @@ from contactsync.kernels.phones import ASK, KEEP, MAX_DIGITS, STRIP_INTERNATIONA
 from contactsync.phones.prefixes import DEPTH, may_match, whole_lengths
 
 _BEGINNINGS = 10**DEPTH
-_SHORT_DIGITS = 6  # numbers that the profile compares with the list of short codes, and shorter ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ class National:
     """What digits without a plus mean in one region.
 
     `action` uint8[1000], by the first three digits: a constant of `contactsync.kernels.phones`. `plan`
-    int64[5]: the lengths (bit n for n digits) that are possible when no prefix was dialled, and after one;
-    the calling code; how many digits the national and the international prefix have.
+    int64[5]: the lengths that are possible (bit n for n digits); the calling code; how many digits it has,
+    the national prefix, and the international one.
     """
 
     action: NDArray[np.uint8]
@@ -92,33 +92,22 @@ def national(region: str | None) -> National:
     assert here is not None, "the caller has checked the region"
     assert here.general_desc is not None, "libphonenumber describes every region that it lists"
     code = str(here.country_code)
-    plan = numbering_plan(code)
-    assert plan is not None, "a region's calling code has a plan"
-    lengths = frozenset(here.general_desc.possible_length) & plan.lengths - _rewritten(plan)
-    lengths = frozenset(n for n in lengths if n + len(code) <= MAX_DIGITS)
     prefix = here.national_prefix_for_parsing or ""
     abroad = here.international_prefix or ""
 
     action = np.full(_BEGINNINGS, KEEP, np.uint8)
-    if not plan.leading_zero:
-        action[_begins_with("0")] = ASK
     action[may_match(prefix)] = ASK
-    strip = 0
+    strip = strip_abroad = 0
     if _is_plain(prefix) and not here.national_prefix_transform_rule:
         strip = len(prefix)
-        kept = _begins_with(prefix) & ~may_match(here.general_desc.national_number_pattern)
-        if not plan.leading_zero:
-            kept &= ~_begins_with(prefix + "0")
-        action[kept] = STRIP_NATIONAL
+        action[_begins_with(prefix) & ~may_match(here.general_desc.national_number_pattern)] = STRIP_NATIONAL
     action[_begins_with(code)] = ASK
     action[may_match(abroad)] = ASK
-    strip_abroad = 0
     if _is_plain(abroad):
         strip_abroad = len(abroad)
         action[_begins_with(abroad) & ~_begins_with(abroad + "0")] = STRIP_INTERNATIONAL
-    undialled = frozenset(n for n in lengths if n > _SHORT_DIGITS)
-    figures = [_mask(undialled), _mask(lengths), int(code), strip, strip_abroad]
-    return National(action, np.array(figures, np.int64))
+    lengths = _mask(frozenset(here.general_desc.possible_length))
+    return National(action, np.array([lengths, int(code), len(code), strip, strip_abroad], np.int64))
 
 
 def _rewritten(plan: NumberingPlan) -> frozenset[int]:

@@ -77,13 +77,20 @@ def scan_small(data: bytes, layout: Layout) -> Scanned:
             end, feeds = _find(data, _LF, at, len(data)), 0
         elif field is None:
             why = NO_FIELD
-        if why in (OPEN_QUOTE, TOO_LONG) or data[at:end].strip(b" \t\r"):
+        if why in (OPEN_QUOTE, TOO_LONG) or not _is_nothing(data[at:end], layout):
             late.append((len(lines), why, *(field or (-1, -1))))
             lines.append(line)
         line += 1 + feeds
         at = end + 1
     table = np.array(late, np.int64).reshape(-1, 4)
     return Scanned(np.zeros(len(lines), np.uint64), np.array(lines, np.int64), table, len(data))
+
+
+def _is_nothing(record: bytes, layout: Layout) -> bool:
+    """Whether a record says nothing: blank, a comment in a list, or only empty fields."""
+    if layout.delimiter == NONE:
+        return record.startswith(b"#") or not record.strip(b" \t\r")
+    return not record.strip(b" \t\r\n" + bytes([layout.delimiter, layout.quote]))
 
 
 def _find(data: bytes, octet: int, start: int, otherwise: int) -> int:

@@ -189,3 +189,14 @@ def test_serve_on_a_port_in_use(ready):
 @pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid"])
 def test_serve_on_an_address_that_is_not_ours(ready, host):
     assert host in hint(ready("serve", "--port", "0", "--host", host, code=3))[0]
+
+
+def test_many_lines_that_cannot_be_used_are_summed_up(ready):
+    lines = ["nobody"] * 15 + ["0151 1234567"] * 15 + ["+12125550100"]
+    done = ready("members", "import", "-", given="\n".join(lines))
+    said = done.stderr.splitlines()
+    assert said[:2] == ["stdin:1: not a phone number", "stdin:2: not a phone number"]
+    assert said[19:21] == ["stdin:20: no country code", "stdin: and 10 more. In all:"]
+    assert min(said[21:]).startswith("          15  no country code (give --region")
+    assert len(said) == 23
+    assert done.stdout == "1 added, 0 already there, 30 rejected\n"

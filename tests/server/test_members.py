@@ -1,25 +1,25 @@
-"""Files of members."""
+"""Files of members: what phones.read_numbers finds, sorted and in pieces."""
 
 import io
 
 import numpy as np
+import pytest
 
-from contactsync.server.members import read_numbers
+from contactsync.errors import BadInput
+from contactsync.server import members
+from contactsync.server.members import read_members
 
 
 def read(text, region="DE"):
-    bad = []
-    chunks = list(read_numbers(io.StringIO(text, newline=""), region, lambda *where: bad.append(where)))
-    return [int(n) for chunk in chunks for n in chunk], [line for line, _ in bad], [why for _, why in bad]
+    bad, told = [], []
+    chunks = list(read_members(io.BytesIO(text.encode()), region, "f", bad.append, lambda *a: told.append(a)))
+    return [int(n) for chunk in chunks for n in chunk], [(r.line, r.reason) for r in bad], told
 
 
 def test_a_list():
-    found, bad, reasons = read(
-        "\ufeff+49 151 1234567\n\n# staff\n0151 1234567\nnonsense\n+1 (212) 555-0100\r\n"
-    )
+    found, bad, _ = read("\ufeff+49 151 1234567\n\n# staff\n0151 1234567\nnonsense\n+1 (212) 555-0100\r\n")
     assert found == [12125550100, 491511234567]
-    assert bad == [5]
-    assert not any(any(c.isdigit() for c in reason) for reason in reasons)
+    assert bad == [(5, "not a phone number")]
 
 
 def test_csv():
@@ -28,7 +28,7 @@ def test_csv():
     )
     found, bad, _ = read(text)
     assert found == [12125550100, 491511234567]
-    assert bad == [5, 6]
+    assert bad == [(line, "there is nothing in the column phone") for line in (5, 6)]
 
 
 def test_csv_with_other_separators():
@@ -36,17 +36,33 @@ def test_csv_with_other_separators():
         assert read(f"id{separator}phone\n7{separator}+491511234567\n")[0] == [491511234567]
 
 
-def test_a_row_that_is_not_csv_costs_itself():
-    text = "phone\n+491511234567\n" + "9" * 200_000 + "\n+12125550100\n"
-    assert read(text)[:2] == ([12125550100, 491511234567], [3])
-
-
 def test_only_a_header_or_nothing():
-    assert read("") == ([], [], [])
-    assert read("phone\n") == ([], [], [])
+    assert read("")[:2] == ([], [])
+    assert read("phone\n")[:2] == ([], [])
 
 
-def test_chunks_are_ascending_and_distinct():
-    (chunk,) = read_numbers(["+491511234569\n", "+491511234567\n", "0151 1234567\n"], "DE", print)
-    assert chunk.dtype == np.uint64
-    assert chunk.tolist() == [491511234567, 491511234569]
+def test_pieces_are_ascending_and_distinct(monkeypatch):
+    rng = np.random.default_rng(1)
+    numbers = (4915100000000 + rng.integers(0, 20_000, 30_000)).tolist()
+    text = "".join(f"+{number}\n" for number in numbers).encode()
+    monkeypatch.setattr(members, "_PIECE", 4096)
+    pieces = list(read_members(io.BytesIO(text), None, "f", pytest.fail))
+    assert all(piece.dtype == np.uint64 and 0 < piece.size <= 4096 for piece in pieces)
+    assert np.concatenate(pieces).tolist() == sorted(set(numbers))
+    # With less room it is sorted in parts.
+    monkeypatch.setattr(members, "_SORTED_AT_ONCE", 1)
+    monkeypatch.setattr("contactsync.phones.bulk.SMALL", 0)
+    monkeypatch.setattr("contactsync.phones.records._MOST_RECORDS", 10_000)
+    parts = list(read_members(io.BytesIO(text), None, "f", pytest.fail))
+    assert all((np.diff(part.astype(np.int64)) > 0).all() for part in parts)
+    assert set(np.concatenate(parts).tolist()) == set(numbers)
+
+
+def test_progress_tells_both_halves():
+    told = read("+491511234567\n+491511234568\n")[2]
+    assert told == [("reading", 2, 0), ("storing", 2, 2)]
+
+
+def test_a_file_that_is_no_text():
+    with pytest.raises(BadInput, match="f is not a text file"):
+        read("PK\0\0")
