@@ -6,9 +6,10 @@ import contextlib
 import csv
 import io
 import json
+import logging
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,28 +25,31 @@ NAME_WIDTH = 40
 
 def as_json(report: Report, book: AddressBook, *, sent: int, received: int) -> str:
     """The one JSON object of `sync --json`; docs/cli.md has its keys."""
-    return json.dumps(
-        {
-            "matches": _people(report.matches),
-            "joined": _people(report.joined),
-            "left": _people(report.left),
-            "contacts": len(book.contacts),
-            "identifiers": report.identifiers,
-            "unreadable": unreadable(book),
-            "evaluated": report.evaluated,
-            "new_identifiers": report.new_identifiers,
-            "bytes_sent": sent,
-            "bytes_received": received,
-            "audience": report.audience,
-            "epoch": report.epoch,
-            "edition": report.edition,
-            "members": report.members,
-            "privacy": report.privacy,
-            "partitions": report.partitions,
-            "false_positive_rate": report.false_positive_rate,
-            "leak": report.leak,
-        },
-        ensure_ascii=False,
+    return (
+        json.dumps(
+            {
+                "matches": _people(report.matches),
+                "joined": _people(report.joined),
+                "left": _people(report.left),
+                "contacts": len(book.contacts),
+                "identifiers": report.identifiers,
+                "unreadable": unreadable(book),
+                "evaluated": report.evaluated,
+                "new_identifiers": report.new_identifiers,
+                "bytes_sent": sent,
+                "bytes_received": received,
+                "audience": report.audience,
+                "epoch": report.epoch,
+                "edition": report.edition,
+                "members": report.members,
+                "privacy": report.privacy,
+                "partitions": report.partitions,
+                "false_positive_rate": report.false_positive_rate,
+                "leak": report.leak,
+            },
+            ensure_ascii=False,
+        )
+        + "\n"
     )
 
 
@@ -56,19 +60,19 @@ def unreadable(book: AddressBook) -> list[dict[str, str]]:
     ]
 
 
-def as_csv(matches: Sequence[Match]) -> str:
+def as_csv(report: Report, _: AddressBook) -> str:
     """A header and one row for each match."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["name", "identifier"])
-    writer.writerows([match.name, match.identifier] for match in matches)
+    writer.writerows([match.name, match.identifier] for match in report.matches)
     return text.getvalue()
 
 
-def as_vcards(matches: Sequence[Match]) -> str:
+def as_vcards(report: Report, _: AddressBook) -> str:
     """One vCard 4.0 (RFC 6350) for each matched contact, with the numbers that matched."""
     cards: dict[str, list[str]] = {}
-    for match in matches:
+    for match in report.matches:
         cards.setdefault(match.name, []).append(match.identifier)
     lines = []
     for name, identifiers in cards.items():
@@ -98,6 +102,9 @@ def as_table(report: Report, book: AddressBook) -> str:
     lines += [f"left since the last sync: {match.name}" for match in report.left]
     lines += [report.leak]
     return "\n".join(lines) + "\n"
+
+
+FORMATS = {"table": as_table, "csv": as_csv, "vcf": as_vcards}
 
 
 def say_unreadable(book: AddressBook) -> None:
@@ -157,6 +164,21 @@ class ProgressLine(contextlib.AbstractContextManager["ProgressLine"]):
         """Wipe the line."""
         if self._live and self._shown:
             click.echo("\r\x1b[K", nl=False, err=True)
+
+
+@contextlib.contextmanager
+def log_on_stderr() -> Iterator[None]:
+    """Let `--verbose` show what the parts below say of their work (how a match is made)."""
+    logger = logging.getLogger("contactsync")
+    handler = logging.StreamHandler(sys.stderr)
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+        logger.removeHandler(handler)
 
 
 def printable(text: str) -> str:

@@ -151,16 +151,13 @@ def sync(
             contextlib.closing(Transport(server.url, credential=credential, record=record))
         )
         progress = stack.enter_context(_output.ProgressLine())
+        if verbose:
+            stack.enter_context(_output.log_on_stderr())
         options = Options(audience, privacy, partitions, max_download)
         report = run(server, book, transport, options, progress)
-    if as_json:
-        text = _output.as_json(report, book, sent=transport.sent, received=transport.received) + "\n"
-    elif form == "csv":
-        text = _output.as_csv(report.matches)
-    elif form == "vcf":
-        text = _output.as_vcards(report.matches)
-    else:
-        text = _output.as_table(report, book)
+    text = _output.as_json(report, book, sent=transport.sent, received=transport.received)
+    if not as_json:
+        text = _output.FORMATS[form](report, book)
     _output.write(text, output)
     if verbose:
         _output.say_details(report, sent=transport.sent, received=transport.received)

@@ -157,6 +157,7 @@ def test_verbose_says_how_it_went(desk):
     stderr = desk.sync("--verbose").stderr
     assert "false positives" in stderr
     assert "evaluated 8 points for 3 new numbers" in stderr
+    assert "match: 2 tokens against 1: lookups by NumPy" in stderr
 
 
 def test_a_book_from_standard_input(desk):
