@@ -236,6 +236,7 @@ def _imports(folder: Path, n: int, few: int, rounds: int) -> list[Row]:
     """Numbers of a file to integers, and into a new registry of members."""
     import phonenumbers
 
+    from contactsync.server.members import read_members
     from contactsync.server.registry.sqlite import SqliteRegistry
 
     rng = np.random.default_rng(7)
@@ -256,8 +257,8 @@ def _imports(folder: Path, n: int, few: int, rounds: int) -> list[Row]:
     figures = harness.interleaved(contenders, seconds=0, rounds=rounds)
     begin = time.perf_counter()
     registry = SqliteRegistry.create(folder / "registry.sqlite")
-    for batch in read_numbers(io.BytesIO(text), None, "-"):
-        registry.add_numbers(np.unique(batch.accepted))
+    for piece in read_members(io.BytesIO(text), None, "-", print):
+        registry.add_numbers(piece)
     whole = (time.perf_counter() - begin) / n * 1e9
     registry.close()
     ours, theirs = figures["ours"] * 1000, figures["theirs"] * 1000
