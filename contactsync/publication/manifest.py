@@ -81,7 +81,7 @@ class Partition:
 class Manifest:
     """One published state of one audience.
 
-    `public_key` is the 32-byte encoding of pkS (RFC 9497), `normalisation` the profile of identifiers.py,
+    `public_key` is the 32-byte encoding of pkS (RFC 9497), `normalisation` the profile of identifiers/,
     `previous` the SHA-256 of the manifest before this one (None in the very first).
     """
 

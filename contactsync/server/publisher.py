@@ -20,10 +20,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from contactsync.directory import DirectoryInfo, build
-from contactsync.errors import OurError
+from contactsync.directory import Directory, DirectoryInfo, build, open_directory
+from contactsync.directory.build import Progress as BuildProgress
+from contactsync.directory.delta import write_delta
+from contactsync.directory.files import DataInfo
+from contactsync.directory.screen import build_screen
+from contactsync.errors import BadDirectory, BadInput, OurError
 from contactsync.identifiers import PROFILE
-from contactsync.publication.manifest import AUDIENCES, DataFile, Manifest, Partition
+from contactsync.publication.manifest import AUDIENCES, MAX_DELTAS, DataFile, DeltaFile, Manifest, Partition
 from contactsync.publication.writer import PUBLISHING, Repository, sync_folder
 from contactsync.server.evaluator import Evaluator
 from contactsync.server.keyring import Keyring
@@ -42,6 +46,7 @@ LOCK_WAIT: Final = 3.0
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is (0 if unknown)."""
 
+_UNNAMED: Final = ".building"  # a data file whose hash is not known yet
 _CHUNK: Final = 1 << 15  # members evaluated between two commits
 
 
@@ -114,13 +119,14 @@ class Publisher:
         edition = 1 if old is None else old.edition + 1
         codes = self._registry.codes(audience) if old is None else self._suspects(old, serial)
         self._evaluated = 0
-        for code in codes:
-            self._evaluate(key, audience, epoch, code)
+        with contextlib.closing(Evaluator(self._settings.evaluator_threads)) as evaluator:
+            for code in codes:
+                self._evaluate(evaluator, key, audience, epoch, code)
         partitions = {} if old is None else dict(old.partitions)
         changed = []
         with self._registry.snapshot():
             for done, code in enumerate(codes):
-                self._progress(f"building {audience}", done, len(codes))
+                self._progress(f"partitions of {audience}", done, len(codes))
                 name = str(code)
                 partition = self._build(audience, epoch, name, edition, partitions.get(name))
                 if partition == partitions.get(name):
@@ -168,42 +174,87 @@ class Publisher:
             )
         return key
 
+    def _is_whole(self, partition: Partition) -> bool:
+        """Whether all files of a partition are there, with their lengths."""
+        try:
+            return all(
+                (self._folder.data / file.sha256).stat().st_size == file.length for file in partition.files()
+            )
+        except FileNotFoundError:
+            return False
+
     def _suspects(self, old: Manifest, serial: int) -> list[int]:
         """Calling codes whose partition may have to be another one than in `old`."""
         damaged = {
             int(code)
             for code, partition in old.partitions.items()
-            if partition.remainder_bits != self._settings.remainder_bits
-            or any(not (self._folder.data / file.sha256).is_file() for file in partition.files())
+            if partition.remainder_bits != self._settings.remainder_bits or not self._is_whole(partition)
         }
         return sorted(damaged.union(self._registry.touched(serial)))
 
-    def _evaluate(self, key: KeyPair, audience: str, epoch: int, code: int) -> None:
+    def _evaluate(self, evaluator: Evaluator, key: KeyPair, audience: str, epoch: int, code: int) -> None:
         """Give a token to each member of a calling code who has none."""
         after = 0
-        with contextlib.closing(Evaluator(self._settings.evaluator_threads)) as evaluator:
-            while (numbers := self._registry.unevaluated(audience, epoch, code, after, _CHUNK)).size:
-                tokens = Tokens.from_outputs(evaluator.evaluate(key, identifiers_of(numbers)).result())
-                self._registry.store_tokens(audience, epoch, numbers, tokens.to_bytes())
-                after = int(numbers[-1])
-                self._evaluated += numbers.size
-                self._progress(f"evaluating {audience}", self._evaluated, 0)
+        while (numbers := self._registry.unevaluated(audience, epoch, code, after, _CHUNK)).size:
+            tokens = Tokens.from_outputs(evaluator.evaluate(key, identifiers_of(numbers)).result())
+            self._registry.store_tokens(audience, epoch, numbers, tokens.to_bytes())
+            after = int(numbers[-1])
+            self._evaluated += numbers.size
+            self._progress(f"evaluating {audience}", self._evaluated, 0)
 
     def _build(
         self, audience: str, epoch: int, code: str, edition: int, old: Partition | None
     ) -> Partition | None:
         """A partition as it is now: `old` if its content is the same, None if it is empty."""
-        path = self._folder.data / ".building"
+
+        def report(progress: BuildProgress) -> None:
+            self._progress(f"{progress.phase} {audience} {code}", progress.done, progress.total)
+
+        path = self._folder.data / _UNNAMED
         with contextlib.closing(self._registry.tokens(audience, epoch, int(code))) as chunks:
             first = next(chunks, None)
             if first is None:
                 return None
             tokens = itertools.chain([first], chunks)
-            info = build(path, tokens, remainder_bits=self._settings.remainder_bits)
+            bits = self._settings.remainder_bits
+            info = build(path, tokens, remainder_bits=bits, progress=report)
         path.replace(self._folder.data / info.sha256)
         if old is not None and old.base.sha256 == info.sha256:
-            return old
-        return _partition(code, edition, info)
+            if self._is_whole(old):
+                return old
+            # A file was lost. The screen comes out as it was; the chain of deltas begins anew.
+            edition, old = old.edition, None
+        with open_directory(self._folder.data / info.sha256, expect=info) as directory:
+            return Partition(
+                code=code,
+                edition=edition,
+                count=info.count,
+                slot_bits=info.slot_bits,
+                remainder_bits=info.remainder_bits,
+                top_sha256=info.top_sha256,
+                base=DataFile(info.sha256, info.length, info.xxh3_64),
+                deltas=() if old is None else self._deltas(old, directory, edition),
+                screen=self._named(build_screen(path, directory)),
+            )
+
+    def _deltas(self, old: Partition, new: Directory, edition: int) -> tuple[DeltaFile, ...]:
+        """The chain of deltas that leads to `new`; none where a client does better to fetch it whole."""
+        try:
+            with open_directory(self._folder.data / old.base.sha256, expect=_info(old)) as before:
+                written = write_delta(
+                    self._folder.data / _UNNAMED, before, new, from_edition=old.edition, to_edition=edition
+                )
+        except (BadDirectory, BadInput):
+            return ()  # the old file is damaged or gone: the chain begins anew
+        if written is None:
+            return ()
+        last = DeltaFile(old.edition, edition, self._named(written))
+        return (*old.deltas, last)[-MAX_DELTAS:]
+
+    def _named(self, info: DataInfo) -> DataFile:
+        """Give the file that was just written its name."""
+        (self._folder.data / _UNNAMED).replace(self._folder.data / info.sha256)
+        return DataFile(info.sha256, info.length, info.xxh3_64)
 
     def _clean_up(self, published: Collection[Manifest], serial: int) -> None:
         """Delete what no client can be asking for any more; nothing of it decides what is served."""
@@ -224,15 +275,15 @@ class Publisher:
                 path.unlink()
 
 
-def _partition(code: str, edition: int, info: DirectoryInfo) -> Partition:
-    return Partition(
-        code=code,
-        edition=edition,
-        count=info.count,
-        slot_bits=info.slot_bits,
-        remainder_bits=info.remainder_bits,
-        top_sha256=info.top_sha256,
-        base=DataFile(info.sha256, info.length, info.xxh3_64),
+def _info(partition: Partition) -> DirectoryInfo:
+    return DirectoryInfo(
+        count=partition.count,
+        slot_bits=partition.slot_bits,
+        remainder_bits=partition.remainder_bits,
+        length=partition.base.length,
+        sha256=partition.base.sha256,
+        xxh3_64=partition.base.xxh3_64,
+        top_sha256=partition.top_sha256,
     )
 
 

@@ -13,6 +13,7 @@ from contactsync.voprf.proof import proof_is_well_formed, verify_proof
 from contactsync.voprf.suite import (
     HASH_TO_GROUP_DST,
     NE,
+    NS,
     PROOF_BYTES,
     Rows,
     check_batch_size,
@@ -40,15 +41,19 @@ def blind(inputs: Sequence[bytes]) -> Blinding:
 
     1 to MAX_BATCH inputs of at most 65535 bytes, else BadInput.
     """
-    return blind_with_fixed_scalars_for_test_vectors(inputs, scalars.random(len(inputs)))
+    return _blind(inputs, scalars.random(len(inputs)))
 
 
 def blind_with_fixed_scalars_for_test_vectors(inputs: Sequence[bytes], blinds: Rows) -> Blinding:
     """Blind with the given scalars, uint8[n, 32]. A blind that is known or used twice hides nothing."""
+    if blinds.shape != (len(inputs), NS) or not (scalars.is_canonical(blinds) & blinds.any(axis=1)).all():
+        raise BadInput("a blind is a nonzero scalar below the group's order, one for each input")
+    return _blind(inputs, blinds)
+
+
+def _blind(inputs: Sequence[bytes], blinds: Rows) -> Blinding:
     check_batch_size(len(inputs), "inputs")
     check_inputs(inputs)
-    if blinds.shape != (len(inputs), 32) or not (scalars.is_canonical(blinds) & blinds.any(axis=1)).all():
-        raise BadInput("a blind is a nonzero scalar below the group's order, one for each input")
     # blind = G.RandomScalar()
     # inputElement = G.HashToGroup(input)
     # blindedElement = blind * inputElement

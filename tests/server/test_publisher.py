@@ -8,6 +8,9 @@ import pytest
 from server_tools import AMERICAN, GERMAN, Operator
 
 from contactsync.directory import DirectoryInfo, match, open_directory
+from contactsync.directory.delta import read_delta
+from contactsync.directory.files import DataInfo
+from contactsync.directory.screen import open_screen
 from contactsync.errors import CallerError, OurError
 from contactsync.server import publisher
 from contactsync.server.numbers import identifiers_of
@@ -16,11 +19,8 @@ from contactsync.tokens import Tokens
 from contactsync.voprf.server import evaluate
 
 
-def found(operator, partition, values, audience="people"):
-    """Which of these numbers the published directory of a partition matches."""
-    key = operator.keyring.key_pair(audience, operator.manifest(audience).epoch)
-    tokens = Tokens.from_outputs(evaluate(key, identifiers_of(values)))
-    expect = DirectoryInfo(
+def info_of(partition):
+    return DirectoryInfo(
         partition.count,
         partition.slot_bits,
         partition.remainder_bits,
@@ -29,7 +29,14 @@ def found(operator, partition, values, audience="people"):
         partition.base.xxh3_64,
         partition.top_sha256,
     )
-    with open_directory(operator.folder.data / partition.base.sha256, expect=expect) as directory:
+
+
+def found(operator, partition, values, audience="people"):
+    """Which of these numbers the published directory of a partition matches."""
+    key = operator.keyring.key_pair(audience, operator.manifest(audience).epoch)
+    tokens = Tokens.from_outputs(evaluate(key, identifiers_of(values)))
+    path = operator.folder.data / partition.base.sha256
+    with open_directory(path, expect=info_of(partition)) as directory:
         return match(tokens, directory).tolist()
 
 
@@ -196,14 +203,85 @@ def test_who_joins_during_a_publish_is_in_this_edition_or_the_next(operator, mon
     operator_too.registry.close()
 
 
-def test_a_lost_data_file_is_built_again(operator):
-    operator.add(GERMAN)
+def test_deltas_lead_from_each_edition_to_the_last(operator):
+    operator.add(*range(GERMAN, GERMAN + 2000), AMERICAN)
     operator.publish()
-    (name,) = operator.data_files()
-    (operator.folder.data / name).unlink()
-    (outcome,) = operator.publish()
-    assert outcome.changed is None
-    assert operator.data_files() == {name}
+    for edition in range(2, 6):
+        operator.add(GERMAN + 10_000 + edition)
+        operator.registry.remove_numbers(operator.registry.unevaluated("people", 9, 49, 0, 1))
+        operator.publish()
+        if edition == 3:
+            operator.add(AMERICAN + 1)
+            operator.publish(), operator.publish()  # an edition in which 49 did not change
+    german = operator.manifest().partitions["49"]
+    assert [(delta.from_edition, delta.to_edition) for delta in german.deltas] == [
+        (1, 2),
+        (2, 3),
+        (3, 5),
+        (5, 6),
+    ]
+    state = {}
+    for partition in operator.repository.history("people", 9):
+        held = partition.partitions["49"]
+        for delta in german.deltas:
+            if delta.from_edition == held.edition:
+                read = read_delta(
+                    operator.folder.data / delta.file.sha256,
+                    expect=DataInfo(delta.file.sha256, delta.file.length, delta.file.xxh3_64),
+                )
+                assert read.old_sha256 == held.base.sha256
+                assert (len(read.added), len(read.removed)) == (1, 1)
+                state[held.edition] = read.new_sha256
+    assert len(state) == 4
+    assert german.base.sha256 == state[5]
+
+
+def test_the_chain_of_deltas_is_bounded(operator, monkeypatch):
+    monkeypatch.setattr(publisher, "MAX_DELTAS", 3)
+    operator.add(*range(GERMAN, GERMAN + 1000))
+    for edition in range(1, 7):
+        operator.add(GERMAN + 10_000 + edition)
+        operator.publish()
+    deltas = operator.manifest().partitions["49"].deltas
+    assert [delta.to_edition for delta in deltas] == [4, 5, 6]
+
+
+def test_the_screen_passes_every_member(operator, numbers):
+    operator.add(*range(GERMAN, GERMAN + 300))
+    operator.publish()
+    partition = operator.manifest().partitions["49"]
+    key = operator.keyring.key_pair("people", 1)
+    values = numbers(*range(GERMAN - 1000, GERMAN + 300))
+    tokens = Tokens.from_outputs(evaluate(key, identifiers_of(values)))
+    screen = open_screen(operator.folder.data / partition.screen.sha256, info_of(partition))
+    passed = screen.test(tokens)
+    assert passed[1000:].all()
+    assert passed[:1000].mean() < 0.05
+
+
+@pytest.mark.parametrize("kind", ["base", "screen", "delta"])
+def test_a_lost_or_cut_data_file_is_made_again(operator, kind):
+    operator.add(*range(GERMAN, GERMAN + 500))
+    operator.publish()
+    operator.add(GERMAN + 1000)
+    operator.publish()
+    before = operator.manifest()
+    partition = before.partitions["49"]
+    file = {"base": partition.base, "screen": partition.screen, "delta": partition.deltas[0].file}[kind]
+    path = operator.folder.data / file.sha256
+    path.write_bytes(path.read_bytes()[:-1]) if kind == "base" else path.unlink()
+    operator.publish()
+    after = operator.manifest()
+    assert set(after.files()) <= operator.data_files()
+    assert after.partitions["49"].base == partition.base
+    assert after.partitions["49"].screen == partition.screen
+    # Base and screen come out as they were. What a delta led from may be gone for good.
+    if kind == "base":
+        assert after == before
+    else:
+        assert after.partitions["49"].deltas == ()
+        assert (after.edition, after.partitions["49"].edition) == (3, 2)
+    assert found(operator, partition, operator.registry.unevaluated("people", 9, 49, 0, 5)) == [True] * 5
 
 
 def test_other_remainder_bits_take_effect(operator):

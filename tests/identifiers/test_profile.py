@@ -25,7 +25,7 @@ from contactsync.identifiers import (
 )
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
-VECTORS = Path(__file__).resolve().parents[1] / "contactsync" / "vectors" / f"normalisation-{PROFILE}.json"
+VECTORS = Path(__file__).resolve().parents[2] / "contactsync" / "vectors" / f"normalisation-{PROFILE}.json"
 CASES = [
     pytest.param(case, id=f"{group['name']}-{case['number']}")
     for group in json.loads(VECTORS.read_text())["groups"]
@@ -88,6 +88,12 @@ def test_the_short_way_agrees_with_the_library_in_every_plan(monkeypatch):
     assert [outcome(identifier, None)[0] for identifier in found] == found, "stable"
     monkeypatch.setattr("contactsync.identifiers.NumberingPlan.is_plain", lambda _self, _national: False)
     assert [outcome(text, None) for text in cases] == short
+
+
+def test_the_docs_name_every_reason():
+    docs = (Path(__file__).resolve().parents[2] / "docs" / "identifiers.md").read_text()
+    reasons = {case.values[0]["expected"].get("reason") for case in CASES} - {None}
+    assert [reason for reason in sorted(reasons) if reason not in docs[docs.index("## Rejections") :]] == []
 
 
 def test_an_identifier_is_never_longer_than_e164_allows():
