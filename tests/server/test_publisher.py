@@ -120,7 +120,9 @@ def test_new_epoch(operator, numbers):
     assert (second.epoch, second.edition, second.previous) == (2, 1, first.sha256())
     assert second.public_key != first.public_key
     assert outcome.evaluated == 2
-    assert not set(second.files()) & set(first.files())
+    # Bases only: the screen of a single token has so few bits that two may well be alike.
+    bases = [{p.base.sha256 for p in manifest.partitions.values()} for manifest in (first, second)]
+    assert not bases[0] & bases[1]
     assert found(operator, second.partitions["49"], numbers(GERMAN)) == [True]
     assert not operator.keyring.has_seed("people", 1), "the old key could open archived directories"
     assert list(operator.registry.tokens("people", 1, 49)) == []
