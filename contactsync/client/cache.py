@@ -46,6 +46,14 @@ PRAGMA user_version = 1;
 """
 
 
+_NOT_WRITABLE = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Holding:
     """A whole file (base or screen) on the disk, and the deltas held that lead on from its edition."""
@@ -221,7 +229,7 @@ class Cache:
         try:
             yield
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}:
+            if error.sqlite_errorcode & 0xFF in _NOT_WRITABLE:  # the rest are SQLite's extended codes
                 raise OurError(
                     f"cannot write the state kept for {self._url}", hint="make room on the disk and try again"
                 ) from error

@@ -21,6 +21,11 @@ from contactsync.errors import ContactSyncError
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as a shell reports it."""
 
+_OF_THE_MACHINE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE),
+    *(errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR),
+}
+
 BROKEN_PIPE = 141
 """Exit code when the reader of our output went away: 128 + SIGPIPE."""
 
@@ -86,9 +91,10 @@ def _say(error: ContactSyncError) -> None:
 
 def _internal(error: Exception) -> int:
     """Report what no code above foresaw. Only the kind of it: its text could quote somebody's data."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE):
-        click.echo(f"error: {os.strerror(error.errno)}", err=True)
-        click.echo("hint: make room (or the folder writable) and run the same command again", err=True)
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        click.echo(f"error: {where}{os.strerror(error.errno)}", err=True)
+        click.echo("hint: make room, or the place accessible, and run the same command again", err=True)
     elif isinstance(error, MemoryError):
         click.echo("error: not enough memory", err=True)
         click.echo("hint: close other programs, or run on a smaller input", err=True)

@@ -70,7 +70,7 @@ def trust(
         click.echo("already trusted")
         return
     if expected is None and not yes:
-        if not sys.stdin.isatty():
+        if not _somebody_is_there():
             raise BadInput(
                 "nobody is there to compare the fingerprint",
                 hint="give --fingerprint HEX (safe), or --yes to trust what was shown",
@@ -79,3 +79,7 @@ def trust(
             raise BadInput("not trusted; nothing was stored", hint="ask the operator for the fingerprint")
     state.pin(url, root)
     click.echo("trusted")
+
+
+def _somebody_is_there() -> bool:
+    return sys.stdin.isatty()

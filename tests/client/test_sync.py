@@ -12,6 +12,7 @@ from contactsync.errors import (
     BadReply,
     BadSignature,
     ChoiceNeeded,
+    ContactSyncError,
     NetworkError,
     OurError,
     Refused,
@@ -293,6 +294,27 @@ def test_a_damaged_cache_is_said_with_a_way_out(service, person):
     with pytest.raises(OurError) as raised:
         person.sync(ANNA)
     assert "forget" in raised.value.hint
+
+
+def test_damage_anywhere_in_the_state_is_one_error_or_none(service, person):
+    """Cut, emptied or overwritten: whatever the file, a sync works or says what to do."""
+    service.publish(ANNA, CARL)
+    person.sync(ANNA)
+    whole = {p: p.read_bytes() for p in person.server.folder.rglob("*") if p.is_file() and not p.is_symlink()}
+    for path, data in whole.items():
+        for damage in (b"", data[: len(data) // 2], b"x" * len(data)):
+            path.write_bytes(damage)
+            outcome = None
+            try:
+                person.state.server(service.url)
+                outcome = found(person.sync(ANNA, BODO).matches)
+            except ContactSyncError as error:
+                outcome = error.hint
+            assert outcome == [ANNA] or isinstance(outcome, str), path
+            assert outcome, path
+            for other, content in whole.items():
+                other.parent.mkdir(parents=True, exist_ok=True)
+                other.write_bytes(content)
 
 
 def test_everything_kept_is_private(service, person):

@@ -79,6 +79,7 @@ def test_an_error_of_the_tree_is_two_lines_and_its_exit_code(run, error, code):
     [
         (KeyboardInterrupt(), 130, "interrupted"),
         (OSError(28, "No space left on device"), 1, "No space left"),
+        (PermissionError(13, "Permission denied", "/a/place"), 1, "/a/place: Permission denied"),
         (MemoryError(), 1, "not enough memory"),
         (ValueError("secret +491512345678"), 1, "internal error (ValueError)"),
     ],

@@ -197,6 +197,17 @@ def test_trust_asks_shows_and_checks(desk, service, tmp_path):
     assert State(desk.state).server(desk.url).fingerprint != print_
 
 
+def test_trust_believes_nobody_but_the_one_at_the_terminal(desk, monkeypatch):
+    monkeypatch.setattr("contactsync.commands.trust._somebody_is_there", lambda: True)
+    result = desk.trust(input="n\n")
+    assert (result.exit_code, "not trusted" in result.stderr) == (3, True)
+    assert State(desk.state).folders() == []
+    result = desk.trust(input="")
+    assert (result.exit_code, "interrupted" in result.stderr) == (130, True)
+    assert desk.trust(input="y\n").exit_code == 0
+    assert State(desk.state).server(desk.url).url == desk.url
+
+
 def test_plain_http_to_another_machine_needs_a_word(desk):
     result = desk.run("trust", "http://192.0.2.1", "--yes", "--state", desk.state)
     assert (result.exit_code, "https" in result.stderr) == (3, True)
