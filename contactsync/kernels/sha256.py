@@ -17,37 +17,18 @@ from contactsync.kernels.lanes import (
     store,
 )
 from contactsync.kernels.policy import function
+from contactsync.kernels.sha512 import INITIAL_STATE, ROUND_CONSTANTS
 
 BLOCK_WORDS = 16
 DIGEST_WORDS = 8
 _ROUNDS = 64
 
-
-def _primes(count: int) -> list[int]:
-    found: list[int] = []
-    number = 2
-    while len(found) < count:
-        if all(number % prime for prime in found):
-            found.append(number)
-        number += 1
-    return found
-
-
-def _root_fraction(number: int, degree: int) -> int:
-    """The first 32 bits behind the point of the root of a small number."""
-    low, high = 0, number << 32
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if middle**degree <= number << 32 * degree else (low, middle - 1)
-    return low % 2**32
-
-
 BOTH = 0x1_0000_0001
 """Times a 32-bit word: the word in both halves."""
 
-# FIPS 180-4 §4.2.2: of the cube roots of the first 64 primes; §5.3.3: of the square roots of the first 8.
-_K = np.array([_root_fraction(prime, 3) * BOTH for prime in _primes(_ROUNDS)], np.uint64)
-_H = np.array([_root_fraction(prime, 2) * BOTH for prime in _primes(8)], np.uint64)
+# FIPS 180-4 §4.2.2, §5.3.3: the same roots of the same primes as for SHA-512, to 32 bits instead of 64.
+_K = (ROUND_CONSTANTS[:_ROUNDS] >> np.uint64(32)) * np.uint64(BOTH)
+_H = (INITIAL_STATE >> np.uint64(32)) * np.uint64(BOTH)
 
 
 @function

@@ -53,7 +53,7 @@ def _root_fraction(number: int, degree: int) -> int:
 
 
 # FIPS 180-4 §4.2.3: of the cube roots of the first 80 primes; §5.3.5: of the square roots of the first 8.
-_K = np.array([_root_fraction(prime, 3) for prime in _primes(_ROUNDS)], np.uint64)
+ROUND_CONSTANTS = np.array([_root_fraction(prime, 3) for prime in _primes(_ROUNDS)], np.uint64)
 INITIAL_STATE = np.array([_root_fraction(prime, 2) for prime in _primes(8)], np.uint64)
 
 
@@ -111,7 +111,7 @@ def sha512(width: Any, state: Words, blocks: Words, blocks_each: int, out: Words
                 w14 = load(width, schedule, (t + 14 & 15) * n)
                 store(schedule, (t & 15) * n, w0 + _sigma0(w1) + w9 + _sigma1(w14))
                 # T1 = h + Σ1(e) + Ch(e, f, g) + K[t] + W[t]
-                t1 = h + _sum1(e) + (g ^ (e & (f ^ g))) + (w0 + splat(width, _K[t]))
+                t1 = h + _sum1(e) + (g ^ (e & (f ^ g))) + (w0 + splat(width, ROUND_CONSTANTS[t]))
                 # T2 = Σ0(a) + Maj(a, b, c)
                 t2 = _sum0(a) + ((a & b) | (c & (a | b)))
                 h, g, f, e, d, c, b, a = g, f, e, d + t1, c, b, a, t1 + t2
