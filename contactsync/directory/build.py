@@ -149,9 +149,9 @@ class _Writer:
     def _values(self, tokens: Tokens) -> Values:
         """Truncated, each once: tokens that differ in later bits only become one value."""
         values = truncate(tokens, self._layout.slot_bits, self._layout.remainder_bits)
-        again = (values.key[1:] == values.key[:-1]) & (values.extra[1:] == values.extra[:-1])
+        again = values.key[1:] == values.key[:-1]
         if again.any():
-            places = np.flatnonzero(again)
+            places = np.flatnonzero(again & (values.extra[1:] == values.extra[:-1]))
             return Values(np.delete(values.key, places), np.delete(values.extra, places))
         return values
 

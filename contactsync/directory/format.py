@@ -203,6 +203,8 @@ def truncate(tokens: Tokens, slot_bits: int, remainder_bits: int) -> Values:
     key = tokens.head >> np.uint64(32 - slot_bits)
     if remainder_bits == 32:
         return Values(key, np.zeros(len(tokens), np.uint8))
+    if slot_bits <= 24:  # all in the head
+        return Values(key, (tokens.head >> np.uint64(24 - slot_bits)).astype(np.uint8))
     # Bits [slot_bits + 32, slot_bits + 40) of the 80: `low` is the last 64 of them.
     low = (tokens.head << np.uint64(16)) | tokens.tail
     return Values(key, (low >> np.uint64(40 - slot_bits)).astype(np.uint8))

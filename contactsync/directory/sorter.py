@@ -96,8 +96,9 @@ class Sorter:
             else:
                 codes = _read(self._sorted, int(self._ends[number]), int(self._ends[number + 1]))
             if self._wide:
-                head = (codes >> np.uint64(8)) | np.uint64(number << GROUP_SHIFT)
-                yield Tokens(head, (codes << np.uint64(8)).astype(np.uint16))
+                head = codes >> np.uint64(8)
+                head |= np.uint64(number << GROUP_SHIFT)
+                yield Tokens(head, codes.astype(np.uint16) << np.uint16(8))
             else:
                 yield Tokens(codes, np.zeros(codes.size, np.uint16))
 
