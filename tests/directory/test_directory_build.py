@@ -59,7 +59,8 @@ print(info.sha256)
 
 
 MEASURE = """
-import resource, sys
+import sys
+from pathlib import Path
 import numpy as np
 import contactsync.kernels.sorting, contactsync.kernels.elias_fano
 from contactsync.directory import build
@@ -70,10 +71,14 @@ def chunks(count):
     for _ in range(count // 50_000):
         yield Tokens(rng.integers(0, 2**64, 50_000, dtype=np.uint64), np.zeros(50_000, np.uint16))
 
+def peak():
+    # Not ru_maxrss: that starts with what the parent had at the time of the fork.
+    return next(int(l.split()[1]) for l in Path("/proc/self/status").open() if l.startswith("VmHWM"))
+
 build(sys.argv[1], chunks(1_000_000), memory=4 << 20)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 build(sys.argv[1], chunks(8_000_000), memory=4 << 20)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(peak() - before)
 """
 
 
