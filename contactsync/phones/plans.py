@@ -5,8 +5,8 @@ make of it. The proof, by the steps of the profile and of libphonenumber's `pars
 
 - `+` and digits: the calling code is the first of the 1, 2 or 3 leading digits that is a known one. The
   number stays as it is if its length is possible, no rule of the profile applies to that length, the
-  national prefix cannot match at its start, and it does not begin with a 0 that the profile refuses
-  (`NumberingPlan.is_plain`). The default region has no say.
+  national prefix cannot take anything off its start, and it does not begin with a 0 that the profile refuses
+  (`NumberingPlan.is_plain`, but for Argentina). The default region has no say.
 - digits alone, with a default region: an international prefix goes if the region's is a plain string of
   digits, the number starts with it, and no 0 follows (`_parse_prefix_as_idd`); then as above. If no
   international prefix can match, nor the calling code stand at the start, it is a national number. A national
@@ -29,7 +29,7 @@ from phonenumbers import PhoneMetadata
 
 from contactsync.identifiers import NumberingPlan, calling_codes, numbering_plan
 from contactsync.kernels.phones import ASK, KEEP, MAX_DIGITS, STRIP_INTERNATIONAL, STRIP_NATIONAL
-from contactsync.phones.prefixes import DEPTH, may_match, whole_lengths
+from contactsync.phones.prefixes import DEPTH, may_match, may_take, whole_lengths
 
 _BEGINNINGS = 10**DEPTH
 
@@ -77,7 +77,7 @@ def international() -> International:
         row[_begins_with(code)] = index
         code_digits[_begins_with(code)] = len(code)
         lengths[index] = _mask(plan.lengths - _rewritten(plan))
-        ask[index] = may_match(plan.prefix.pattern if plan.prefix else None)
+        ask[index] = may_take(plan.prefix.pattern if plan.prefix else None)
         if not plan.leading_zero:
             ask[index] |= _begins_with("0")
     return International(row, code_digits, lengths, ask)
@@ -96,7 +96,7 @@ def national(region: str | None) -> National:
     abroad = here.international_prefix or ""
 
     action = np.full(_BEGINNINGS, KEEP, np.uint8)
-    action[may_match(prefix)] = ASK
+    action[may_take(prefix)] = ASK
     strip = strip_abroad = 0
     if _is_plain(prefix) and not here.national_prefix_transform_rule:
         strip = len(prefix)

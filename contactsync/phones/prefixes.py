@@ -3,7 +3,7 @@ r"""Which numbers a numbering plan's regular expression can possibly match.
 The metadata of phonenumbers describes national prefixes and number shapes as regular expressions over
 digits. A kernel cannot run those, but it can look the first three digits up in a table. `may_match` computes
 that table on the safe side: where it says False, `re.match` fails for every number that begins with these
-digits; where it says True, the library has to be asked.
+digits; where it says True, the library has to be asked. `may_take` leaves out matches that change nothing.
 
 The subset that the metadata uses is parsed here: digits, `\d`, classes, groups, alternation, `? * + {n,m}`
 and `$`. An expression with anything else counts as one that may match everything.
@@ -37,6 +37,7 @@ class _Automaton:
         self.moves: list[list[tuple[int, int]]] = []
         self._text = pattern
         self._at = 0
+        self.groups: list[tuple[int, int]] = []  # where each capturing group begins and ends
         self.start = self._state()
         self.end = self._state()
         self._alternatives(self.start, self.end)
@@ -92,9 +93,11 @@ class _Automaton:
         sign = self._peek()
         if sign == "(":
             self._take("(")
+            inner_start, inner_end = self._state(), self._state()
             if self._peek() == "?":
                 self._take("?:")
-            inner_start, inner_end = self._state(), self._state()
+            else:
+                self.groups.append((inner_start, inner_end))
             self.moves[start].append((0, inner_start))
             self._alternatives(inner_start, inner_end)
             self.moves[inner_end].append((0, end))
@@ -179,6 +182,19 @@ def may_match(pattern: str | None) -> NDArray[np.bool_]:
 
     None and the empty pattern stand for "no such prefix" in the metadata: nowhere. The array is read-only.
     """
+    return _table(pattern, empty=True)
+
+
+@lru_cache(maxsize=1024)
+def may_take(pattern: str | None) -> NDArray[np.bool_]:
+    """The same, but only where the match may take a digit or capture something.
+
+    Argentina's national prefix matches the empty text before every number, and so changes none of them.
+    """
+    return _table(pattern, empty=False)
+
+
+def _table(pattern: str | None, *, empty: bool) -> NDArray[np.bool_]:
     table = np.zeros(10**DEPTH, np.bool_)
     if pattern:
         try:
@@ -186,7 +202,9 @@ def may_match(pattern: str | None) -> NDArray[np.bool_]:
         except _Unknown:
             table[:] = True
         else:
-            _mark(table, automaton, automaton.closure({automaton.start}), 0, 0)
+            # A group that captures the empty text has taken part, and a transformation would use it.
+            empty = empty or any(end in automaton.closure({start}) for start, end in automaton.groups)
+            _mark(table, automaton, automaton.closure({automaton.start}), "", 0 if empty else 1)
     table.flags.writeable = False
     return table
 
@@ -210,14 +228,16 @@ def whole_lengths(pattern: str, longest: int) -> frozenset[int]:
 
 
 def _mark(
-    table: NDArray[np.bool_], automaton: _Automaton, states: set[int], leading: int, depth: int
+    table: NDArray[np.bool_], automaton: _Automaton, states: set[int], digits: str, shortest: int
 ) -> None:
-    """Set the entries of all three-digit beginnings that continue `leading` and are not ruled out."""
+    """Set the beginnings that continue `digits` and are not ruled out; a match takes at least `shortest`."""
+    depth = len(digits)
     if not states:
         return
-    if automaton.end in states or depth == DEPTH:
+    if (automaton.end in states and depth >= shortest) or depth == DEPTH:
         span = 10 ** (DEPTH - depth)
-        table[leading * span : (leading + 1) * span] = True
+        first = int(digits or "0") * span
+        table[first : first + span] = True
         return
     for digit in range(10):
-        _mark(table, automaton, automaton.advance(states, digit), leading * 10 + digit, depth + 1)
+        _mark(table, automaton, automaton.advance(states, digit), f"{digits}{digit}", shortest)

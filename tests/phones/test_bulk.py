@@ -17,7 +17,7 @@ from contactsync.identifiers import RULES, SCHEME, Rejected, calling_codes, norm
 from contactsync.kernels import phones as kernel
 from contactsync.phones import bulk, plans, read_numbers, records
 from contactsync.phones.layout import NONE, Layout, recognise
-from contactsync.phones.prefixes import may_match, whole_lengths
+from contactsync.phones.prefixes import may_match, may_take, whole_lengths
 
 CODES = sorted(calling_codes())
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
@@ -165,7 +165,7 @@ def test_it_agrees_on_junk(text):
         "+4902234811656",  # a trunk 0 after the calling code
         "+551187654321",  # Brazil: the 9 is added
         "+5215512345678",  # Mexico: the 1 is dropped
-        "+541151234567",  # Argentina: the prefix may match anywhere
+        "+541151234567",  # Argentina: 11 15 may follow
         "+22997123456",  # Benin: 01 is added
         "+4915123456789p123",
         "+4915123456789,123",
@@ -188,6 +188,7 @@ def test_what_would_change_or_is_doubtful_is_left_to_the_library(text):
         ("+1 (415) 555-2671", None, 14155552671),
         (" + (49) 151/234.567-89 \r", None, 4915123456789),
         ("+390612345678", None, 390612345678),
+        ("+5491123456789", None, 5491123456789),  # the prefix of Argentina matches, and takes nothing
         ("0151 23456789", "DE", 4915123456789),
         ("004915123456789", "DE", 4915123456789),
         ("(415) 555-2671", "US", 14155552671),
@@ -246,6 +247,14 @@ def test_may_match_is_never_false_where_the_expression_matches(pattern):
 def test_an_expression_outside_the_subset_may_match_everything(pattern):
     assert may_match(pattern).all()
     assert whole_lengths(pattern, 15) == frozenset(range(16))
+
+
+def test_a_match_of_nothing_takes_nothing():
+    assert may_match("0?").all()
+    assert np.flatnonzero(may_take("0?")).tolist() == list(range(100))
+    assert np.flatnonzero(may_take("0?(?:(1)5)?")).tolist() == [*range(100), *range(150, 160)]
+    assert may_take("(0?)").all()  # the group takes part even so
+    assert may_take("0?(x)").all()
 
 
 def test_whole_lengths():
