@@ -135,10 +135,10 @@ def books(tmp_path):
     return [vcards, google]
 
 
-def sync(server, url, state, books):
+def sync(server, url, state, books, *more):
     done = contactsync(
         "sync", *books, "--server", url, "--credential-file", server.credential, "--state", state,
-        "--region", "DE", "--json",
+        "--region", "DE", "--json", *more,
     )  # fmt: skip
     return json.loads(done.stdout)
 
@@ -167,10 +167,15 @@ def test_first_sync_then_a_new_member_and_a_new_contact(server, books, tmp_path)
     assert second["edition"] == first["edition"] + 1
     assert names(second["matches"]) == ["Anna Becker", "Bodo Clausen", "Harry Irvine", "Jun Kato"]
     assert (names(second["joined"]), second["left"]) == (["Bodo Clausen"], [])
-    third = sync(server, server.url, state, books)
+    # Who joined came in a delta, of which the state now holds one beside the base.
+    (held,) = json.loads(contactsync("status", "--state", state, "--json").stdout)["servers"]
+    assert held["data_files"] == 4 + 2  # bases of 1, 39, 44, 49; a new base of 81, a delta of 49
+    third = sync(server, server.url, state, books, "--privacy", "screen", "--partitions", "mine")
     assert (third["evaluated"], third["joined"], third["matches"]) == (0, [], second["matches"])
     server.run("members", "remove", "+491512345672", "+819012345678")
     server.run("publish")
+    last = sync(server, server.url, state, books)
+    assert (last["matches"], names(last["left"])) == (first["matches"], ["Bodo Clausen", "Jun Kato"])
 
 
 def spellings(number):
