@@ -139,7 +139,10 @@ def write(text: str, path: Path | None) -> None:
     from contactsync.errors import BadInput
 
     try:
-        write_private(path, text.encode())
+        if path.exists() and not path.is_file():  # a pipe or a device must not be replaced by a file
+            path.write_text(text, encoding="utf-8")
+        else:
+            write_private(path, text.encode())
     except OSError as error:
         raise BadInput(f"cannot write {path}: {error.strerror}", hint="choose another --output") from error
 

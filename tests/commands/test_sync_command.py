@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 
 import pytest
 import vobject
@@ -136,6 +137,13 @@ def test_output_is_private_and_only_there_on_success(desk, tmp_path, service):
     assert out.read_text().startswith("name,identifier")
     assert out.stat().st_mode & 0o777 == 0o600
     assert desk.sync("--output", tmp_path / "missing" / "file").exit_code == 3
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert desk.sync("--format", "csv", "--output", pipe).exit_code == 0
+    assert os.read(reader, 1000).decode() == out.read_text()
+    os.close(reader)
+    assert pipe.is_fifo()
 
 
 def test_a_dry_run_asks_nobody(desk, service):
