@@ -148,8 +148,10 @@ def frame(
     for i in range(count):
         row_bytes = rows.size // count
         row = rows[i * row_bytes : (i + 1) * row_bytes]
-        row[:] = 0
         length = offsets[i + 1] - offsets[i]
+        if length + 2 * with_length + (34 if elements.size else 0) + suffix.size + PADDING_BYTES > row_bytes:
+            raise ValueError("a message does not fit its row")
+        row[:] = 0
         at = 0
         if with_length:
             row[0] = length >> 8 & 255

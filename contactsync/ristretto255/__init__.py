@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.ristretto255 import hashing, scalars
-from contactsync.ristretto255.engine import GENERATOR, ORDER, Elements, Rows, default_engine
+from contactsync.ristretto255.engine import GENERATOR, ORDER, Elements, Rows
 from contactsync.ristretto255.expand import expand_message_xmd
+from contactsync.ristretto255.start import default_engine
 
 __all__ = [
     "GENERATOR", "IDENTITY", "ORDER", "Elements", "add", "decode", "encode", "expand_message_xmd",

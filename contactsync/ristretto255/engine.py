@@ -7,12 +7,12 @@ whole groups of lanes) and back. It keeps no state between calls, so that thread
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contactsync.kernels import batch, policy, scalar
+from contactsync.kernels import batch, scalar
 from contactsync.kernels.edwards import DIGITS, POINT_LIMBS, TABLE
 from contactsync.kernels.lanes import WIDTHS, Words, empty
 
@@ -219,9 +219,3 @@ class Engine:
 def rows_of(words: Words, n: int, row_bytes: int) -> Rows:
     """The first n rows of a kernel's storage, uint8[n, row_bytes], without a copy."""
     return words.view(np.uint8)[: n * row_bytes].reshape(n, row_bytes)
-
-
-@cache
-def default_engine() -> Engine:
-    """The engine of this process: as many lanes as the CPU has, or CONTACTSYNC_LANES says."""
-    return Engine(policy.lanes())

@@ -1,7 +1,7 @@
 """Hashing over lanes: expand_message_xmd (RFC 9380 §5.3.1) with SHA-512, and the hash that ends RFC 9497.
 
-A message that fits one block together with what is hashed after it (a telephone number does) is hashed beside
-its neighbours, a longer one by hashlib. Its length alone decides.
+A message that fits the last block together with what is hashed after it (a telephone number does) is hashed
+beside its neighbours, a longer one by hashlib. Its length alone decides.
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ class _Messages:
 
 def expand(engine: Engine, messages: Sequence[bytes], dst: bytes) -> Rows:
     """expand_message_xmd of each message to 64 bytes, uint8[n, 64]; `dst` has at most 255 bytes."""
-    suffix = _message_suffix(dst)
-    joined = _Messages.join(messages, BLOCK_BYTES - len(suffix) - PADDING_BYTES)
-    uniform = _expand(engine, joined, dst, BLOCK_BYTES)
+    fixed = len(_message_suffix(dst)) + PADDING_BYTES
+    row_bytes = _whole_blocks(fixed)
+    joined = _Messages.join(messages, row_bytes - fixed)
+    uniform = _expand(engine, joined, dst, row_bytes)
 
     def digest(index: int) -> bytes:
         return expand_message_xmd(messages[index], dst, DIGEST_BYTES)
@@ -60,10 +61,10 @@ def expand(engine: Engine, messages: Sequence[bytes], dst: bytes) -> Rows:
 def expand_rows(engine: Engine, messages: Rows, dst: bytes) -> Rows:
     """expand_message_xmd of each row of uint8[n, m] to 64 bytes, uint8[n, 64]; `dst` at most 255 bytes."""
     n, length = messages.shape
-    blocks = -(-(length + len(_message_suffix(dst)) + PADDING_BYTES) // BLOCK_BYTES)
+    row_bytes = _whole_blocks(length + len(_message_suffix(dst)) + PADDING_BYTES)
     offsets = np.arange(n + 1, dtype=np.int64) * length
     joined = _Messages(_writable(messages.tobytes()), offsets, np.empty(0, np.intp))
-    return _expand(engine, joined, dst, blocks * BLOCK_BYTES)
+    return _expand(engine, joined, dst, row_bytes)
 
 
 def hash_with_elements(engine: Engine, inputs: Sequence[bytes], elements: Rows, suffix: bytes) -> Rows:
@@ -73,12 +74,13 @@ def hash_with_elements(engine: Engine, inputs: Sequence[bytes], elements: Rows, 
     """
     n = len(inputs)
     fixed = _LENGTH_BYTES + _LENGTH_BYTES + ENCODING_BYTES + len(suffix) + PADDING_BYTES
-    joined = _Messages.join(inputs, BLOCK_BYTES - fixed)
-    blocks = engine.empty_rows(n, BLOCK_BYTES)
-    rows = rows_of(blocks, n, BLOCK_BYTES)
+    row_bytes = _whole_blocks(fixed)
+    joined = _Messages.join(inputs, row_bytes - fixed)
+    blocks = engine.empty_rows(n, row_bytes)
+    rows = rows_of(blocks, n, row_bytes)
     flat = _writable(elements.tobytes())
     sha512.frame(joined.joined, joined.offsets, 1, flat, _writable(suffix), 0, rows.reshape(-1))
-    digests = _digest(engine, INITIAL_STATE, blocks, n, BLOCK_BYTES)
+    digests = _digest(engine, INITIAL_STATE, blocks, n, row_bytes)
 
     def digest(index: int) -> bytes:
         length = len(inputs[index]).to_bytes(_LENGTH_BYTES, "big")
@@ -99,7 +101,7 @@ def _expand(engine: Engine, messages: _Messages, dst: bytes, row_bytes: int) -> 
     b_0 = _digest(engine, _state_after_z_pad(engine), blocks, n, row_bytes)
     # b_1 = H(b_0 || I2OSP(1, 1) || DST_prime), which is all of 64 bytes
     tail = b"\x01" + _dst_prime(dst)
-    second_bytes = -(-(DIGEST_BYTES + len(tail) + PADDING_BYTES) // BLOCK_BYTES) * BLOCK_BYTES
+    second_bytes = _whole_blocks(DIGEST_BYTES + len(tail) + PADDING_BYTES)
     bits = 8 * (DIGEST_BYTES + len(tail))
     padding = b"\x80".ljust(second_bytes - DIGEST_BYTES - len(tail) - 8, b"\0") + bits.to_bytes(8, "big")
     second = engine.empty_rows(n, second_bytes)
@@ -107,6 +109,10 @@ def _expand(engine: Engine, messages: _Messages, dst: bytes, row_bytes: int) -> 
     rows[:, :DIGEST_BYTES] = b_0
     rows[:, DIGEST_BYTES:] = np.frombuffer(tail + padding, np.uint8)
     return _digest(engine, INITIAL_STATE, second, n, second_bytes)
+
+
+def _whole_blocks(length: int) -> int:
+    return -(-length // BLOCK_BYTES) * BLOCK_BYTES
 
 
 def _digest(engine: Engine, state: Words, blocks: Words, n: int, row_bytes: int) -> Rows:

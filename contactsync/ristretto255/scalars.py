@@ -10,7 +10,8 @@ import secrets
 import numpy as np
 from numpy.typing import NDArray
 
-from contactsync.ristretto255.engine import ORDER, Rows, default_engine
+from contactsync.ristretto255.engine import ORDER, Rows
+from contactsync.ristretto255.start import default_engine
 
 _WORDS_OF_ORDER = [ORDER >> 64 * i & (2**64 - 1) for i in range(4)]
 

@@ -1,0 +1,69 @@
+"""How the engine starts: the width of this machine, and a known-answer test before anything uses it.
+
+A wrong group operation would not crash: it would publish tokens that nobody matches, or leak a key. So an
+engine that does not give the known answers is not handed out at all.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+
+import numpy as np
+
+from contactsync.errors import OurError
+from contactsync.kernels import policy
+from contactsync.ristretto255 import hashing
+from contactsync.ristretto255.engine import Engine
+
+DST = b"contactsync/v1/self-test"
+MESSAGES = [b"known answer %d" % i for i in range(9)]
+KNOWN_ANSWER = "14ec883ea1ddfdf45b7cbd06af2ae738ff219038ec3a4be9791dfe42bef8c751"
+"""SHA-256 of what `answers` gives; tests/ristretto255/test_start.py makes it from the slow twin."""
+
+
+@functools.cache
+def default_engine() -> Engine:
+    """The engine of this process: as many lanes as the CPU has, or CONTACTSYNC_LANES says.
+
+    Raises OurError if it fails its self-test, BadInput if the variable asks for what the CPU has not.
+    """
+    engine = Engine(policy.lanes())
+    self_test(engine)
+    return engine
+
+
+def self_test(engine: Engine) -> None:
+    """Raise OurError unless every operation gives the known answers. Takes a few milliseconds."""
+    if hashlib.sha256(answers(engine)).hexdigest() != KNOWN_ANSWER:
+        raise OurError(
+            f"the group engine computes wrong results with {engine.lanes} lanes on this machine",
+            hint=f"Nothing was computed with it. Try {policy.LANES}=1, and report the CPU's name.",
+        )
+
+
+def answers(engine: Engine) -> bytes:
+    """What every operation makes of fixed input, one result after the other."""
+    rows = np.frombuffer(b"".join(MESSAGES), np.uint8).reshape(len(MESSAGES), -1)
+    elements = engine.from_uniform_bytes(hashing.expand(engine, MESSAGES, DST))
+    scalars = engine.scalar_reduce_wide(hashing.expand_rows(engine, rows, DST + b"/scalar"))
+    products = engine.multiply_encode(elements, scalars)
+    tampered = products.copy()
+    tampered[-1, 0] ^= 1
+    decoded, valid = engine.decode(tampered)
+    return b"".join(
+        result.tobytes()
+        for result in (
+            engine.encode(elements),
+            scalars,
+            products,
+            valid,
+            engine.encode(engine.multiply(decoded, scalars[0])),
+            engine.encode(engine.multiply_base(scalars[:2])),
+            engine.encode(engine.add(elements, decoded)),
+            engine.encode(engine.multiscalar_vartime(scalars, elements)),
+            engine.scalar_invert(scalars),
+            engine.scalar_subtract(scalars, scalars[::-1]),
+            hashing.hash_with_elements(engine, MESSAGES, products, b"Finalize"),
+        )
+    )
