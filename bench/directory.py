@@ -1,7 +1,7 @@
 """`python -m bench directory`: what a directory, its deltas and its screen cost, and the import of numbers.
 
-Sizes are bits a token; times are ns a token (or number, or key), one thread, medians of one run. Peers that
-go item by item get the first items only. `--plot FILE` draws size and time against N from 10^4 to 10^8.
+Sizes are bits a token; times are ns of CPU a token (or number, or key), one thread, medians of one run. Peers
+that go item by item get the first items only. `--plot FILE` draws size and time against N, 10^4 to 10^8.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from bench.harness import Contender, Row
 from contactsync.directory import Directory, DirectoryInfo, Progress, build, match, open_directory
 from contactsync.directory.delta import read_delta, write_delta
 from contactsync.directory.screen import build_screen
+from contactsync.kernels import elias_fano  # noqa: F401 - from here on kernels pay, as in a server
 from contactsync.phones import read_numbers
 from contactsync.tokens import Tokens
 
@@ -42,6 +43,11 @@ def chunks_of(count: int, seed: int = 1) -> Iterator[Tokens]:
         yield Tokens(rng.integers(0, 2**64, n, dtype=np.uint64), rng.integers(0, 2**16, n, dtype=np.uint16))
 
 
+def _medians(contenders: dict[str, Contender], *, rounds: int = 3) -> dict[str, float]:
+    """µs of CPU an item."""
+    return harness.interleaved(contenders, seconds=0, rounds=rounds, clock=time.process_time)
+
+
 class Timed:
     """Builds a directory and remembers how many seconds each phase took."""
 
@@ -53,14 +59,14 @@ class Timed:
         """`directory.build`, timed."""
         self.begin.clear()
         info = build(path, chunks, remainder_bits=remainder_bits, progress=self._hear)
-        end = time.perf_counter()
+        end = time.process_time()
         self.collecting = self.begin["sorting"] - self.begin["collecting"]
         self.sorting = self.begin["writing"] - self.begin["sorting"]
         self.writing = end - self.begin["writing"]
         return info
 
     def _hear(self, progress: Progress) -> None:
-        self.begin.setdefault(progress.phase, time.perf_counter())
+        self.begin.setdefault(progress.phase, time.process_time())
 
 
 def _row(
@@ -142,7 +148,7 @@ def _builds(path: Path, n: int, r: int, few: int, rounds: int) -> tuple[list[Row
         "pybloom-live, same rate": Contender(_bloom(keys[: few // 5], rate), few // 5),
         "binary fuse 16, twice": Contender(_fuse(held[0].head), len(held[0])),
     }
-    figures = harness.interleaved(peers, seconds=0, rounds=1)
+    figures = _medians(peers, rounds=1)
     figures["binary fuse 16, twice"] *= 2
 
     def ours(seconds: list[float]) -> float:
@@ -150,9 +156,7 @@ def _builds(path: Path, n: int, r: int, few: int, rounds: int) -> tuple[list[Row
 
     rows = [_row("build, after sorting", n, r, ours(writing), "ns/token", None, None)]
     rows += [_row("build, whole", n, r, ours(whole), "ns/token", p, v * 1000) for p, v in figures.items()]
-    sort = harness.interleaved(
-        {"sort": Contender(lambda: np.sort(np.concatenate([c.head for c in held])), n)}, seconds=0
-    )
+    sort = _medians({"sort": Contender(lambda: np.sort(np.concatenate([c.head for c in held])), n)})
     rows.append(_row("build, sorting", n, r, ours(sorting), "ns/token", "np.sort", sort["sort"] * 1000))
     return rows, info
 
@@ -165,7 +169,7 @@ def _reads(path: Path, info: DirectoryInfo, rounds: int) -> list[Row]:
             "open, SHA-256": Contender(lambda: open_directory(path, expect=info).close(), n),
             "open, xxh3": Contender(lambda: open_directory(path, expect=info, check="xxh3").close(), n),
         }
-        figures = harness.interleaved(contenders, seconds=0, rounds=rounds)
+        figures = _medians(contenders, rounds=rounds)
     return [_row(case, n, r, value * 1000, "ns/token", None, None) for case, value in figures.items()]
 
 
@@ -200,7 +204,7 @@ def _deltas(folder: Path, path: Path, info: DirectoryInfo, rounds: int) -> list[
                 "write": Contender(write, n),
                 "apply": Contender(lambda: read_delta(folder / "delta").apply_to_mask(tokens, mask), 1),
             }
-            figures = harness.interleaved(contenders, seconds=0, rounds=rounds)
+            figures = _medians(contenders, rounds=rounds)
     whole = after.length
     return [
         _row("delta of 0.1 % churn, size", n, r, delta.length / 1000, "kB", "whole file", whole / 1000),
@@ -218,7 +222,7 @@ def _screens(folder: Path, path: Path, info: DirectoryInfo, few: int, rounds: in
             "ours": Contender(lambda: build_screen(folder / "screen", directory), n),
             "pybloom-live": Contender(_bloom(keys, 0.01), few),  # type: ignore[arg-type]
         }
-        figures = harness.interleaved(contenders, seconds=0, rounds=rounds)
+        figures = _medians(contenders, rounds=rounds)
     ours, theirs = figures["ours"] * 1000, figures["pybloom-live"] * 1000
     return [
         _row(
@@ -256,12 +260,12 @@ def _imports(folder: Path, n: int, few: int, rounds: int) -> list[Row]:
             phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
     contenders = {"ours": Contender(read, n), "theirs": Contender(library, few)}
-    figures = harness.interleaved(contenders, seconds=0, rounds=rounds)
-    begin = time.perf_counter()
+    figures = _medians(contenders, rounds=rounds)
+    begin = time.process_time()
     registry = SqliteRegistry.create(folder / "registry.sqlite")
     for piece in read_members(io.BytesIO(text), None, "-", print):
         registry.add_numbers(piece)
-    whole = (time.perf_counter() - begin) / n * 1e9
+    whole = (time.process_time() - begin) / n * 1e9
     registry.close()
     ours, theirs = figures["ours"] * 1000, figures["theirs"] * 1000
     return [
@@ -310,15 +314,15 @@ def _one(n: int) -> Row:
         built = _peak()
         some = next(chunks_of(LOOKUPS))
         many = Tokens.concatenate(list(chunks_of(n // 10)))
-        begin = time.perf_counter()
+        begin = time.process_time()
         with open_directory(path, expect=info) as directory:
-            opened = time.perf_counter() - begin
+            opened = time.process_time() - begin
             assert match(some, directory).all()
             contenders = {
                 "some": Contender(partial(match, some, directory), 1),
                 "many": Contender(partial(match, many, directory), 1),
             }
-            figures = harness.interleaved(contenders, seconds=0, rounds=3)
+            figures = _medians(contenders, rounds=3)
         row: Row = {"n": n, "bytes_32": info.length, "bits_32": info.bits_per_token}
         row["bytes_40"] = build(path, chunks_of(n), remainder_bits=40).length
         row |= {"collect_s": timed.collecting, "sort_s": timed.sorting, "write_s": timed.writing}

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import glob
 import hashlib
+import itertools
 import os
 import secrets
 import shutil
@@ -37,6 +38,7 @@ from contactsync.errors import BadInput, OurError
 from contactsync.tokens import Tokens
 
 ENCODED_AT_ONCE = 64  # buckets
+WORTH_A_CALL = 8  # buckets
 MIN_MEMORY = 1 << 20
 
 
@@ -135,14 +137,13 @@ class _Writer:
         """Write everything; what the manifest has to say about it."""
         layout = self._layout
         self._file.seek(layout.data_offset)
-        if layout.buckets >= GROUPS:
-            each = layout.buckets // GROUPS
-            for number, tokens in enumerate(groups):
-                self._buckets(self._values(tokens), number * each, each)
-                done(self._count)
-        else:
-            # Fewer than 1.5 million tokens; a bucket spans groups.
-            self._buckets(self._values(Tokens.concatenate(list(groups))), 0, layout.buckets)
+        # So many groups at a time that they are whole buckets, and enough of them to be worth a call.
+        many = min(GROUPS, max(1, WORTH_A_CALL * GROUPS // layout.buckets))
+        for number in range(0, GROUPS, many):
+            tokens = next(groups) if many == 1 else Tokens.concatenate(list(itertools.islice(groups, many)))
+            self._buckets(
+                self._values(tokens), number * layout.buckets // GROUPS, many * layout.buckets // GROUPS
+            )
             done(self._count)
         return self._finish()
 
