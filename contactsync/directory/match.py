@@ -3,7 +3,7 @@
 | way | when | cost a token |
 |---|---|---|
 | `numpy_lookup` | the work is less than starting Numba would cost | 0.55 µs |
-| `kernel_lookup` | few tokens against the directory (m < N/8): each one is looked up on the file | 45 ns |
+| `kernel_lookup` | few tokens against the directory (m < N/8): each one is looked up on the file | 50 ns |
 | `grouped` | many: group by leading bits, then unpack each part of the directory once | 17–27 ns |
 | `joined` | many, and they come sorted: decode 4 buckets at a time, merge in four streams | 3.7 ns of m + N |
 
@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.directory import buckets
-from contactsync.directory.format import BUCKET_SLOT_BITS, BUCKET_SLOTS, Values
+from contactsync.directory.buckets import Span
+from contactsync.directory.format import BUCKET_SLOT_BITS, BUCKET_SLOTS
 from contactsync.directory.pace import kernels_pay
 from contactsync.directory.reader import Directory
 from contactsync.tokens import Tokens
@@ -35,8 +36,12 @@ NUMPY_SECONDS = 0.55e-6  # a lookup without kernels
 SPARSE = 8  # at N/8 tokens, a lookup each and unpacking every bucket cost the same
 AT_ONCE = 1 << 15  # lookups whose NumPy temporaries stay in the cache
 JOINED_BUCKETS = 4
-GROUPED_BUCKETS_BITS = 4  # of one part: their table of slots is 256 KiB
+JOINED_AT_ONCE = 1 << 16  # tokens
+WORTH_GROUPING = 1 << 18  # lookups
+PART_BUCKETS_BITS = 4  # of one part: their table of slots is 256 KiB
 PART_BITS = (9, 12)  # the fewest and most leading bits to group by
+MIN_CHUNK = 1 << 20  # tokens grouped at a time; or N of them, as each chunk unpacks every bucket again
+WIDE_ALONE = 24  # slot bits up to which a value of 40 remainder bits is one uint64, and all of it in the head
 
 Mask = NDArray[np.bool_]
 
@@ -54,8 +59,8 @@ def match(tokens: Tokens, directory: Directory, *, threads: int = 1) -> Mask:
     """Whether each of m tokens is in the directory of N: bool[m], in the order of the tokens.
 
     Tokens may come in any order and more than once. A token that is not a member's matches with the
-    probability `directory.false_positive_rate`. O(m) for m < N/8, else O(m + N); 9 bytes of memory a token,
-    20 with many. `threads` share the tokens. The way taken goes to the log at level INFO.
+    probability `directory.false_positive_rate`. O(m) for m < N/8, else O(m + N); 10 bytes of memory a token,
+    and no more than 10 N beside the answer. `threads` share the tokens. The way goes to the log, level INFO.
     """
     way = choose(tokens, directory)
     logger.info("match: %d tokens against %d: %s", len(tokens), directory.count, way.value)
@@ -91,33 +96,66 @@ def numpy_lookup(tokens: Tokens, directory: Directory) -> Mask:
 
 
 def kernel_lookup(tokens: Tokens, directory: Directory) -> Mask:
-    """Look each token up, by a kernel."""
+    """Look each token up, by a kernel; many are grouped first, so that neighbours meet the same pages."""
     from contactsync.kernels import elias_fano  # noqa: PLC0415 - loads Numba
 
-    span, values = directory.span, directory.truncate(tokens)
+    def answer(span: Span, codes: NDArray[np.uint64], offsets: NDArray[np.int64], found: Mask) -> None:
+        elias_fano.lookup(*span.views(), span.start, span.count, span.wide, codes, offsets, found)
+
+    if len(tokens) >= WORTH_GROUPING or (directory.span.wide and directory.info.slot_bits > WIDE_ALONE):
+        return _by_groups(tokens, directory, answer)
+    values = directory.truncate(tokens)
+    codes = (values.key << np.uint64(8)) | values.extra if directory.span.wide else values.key
     found = np.empty(len(tokens), np.bool_)
-    elias_fano.lookup(*span.views(), span.start, span.count, span.wide, values.key, values.extra, found)
+    answer(directory.span, codes, np.array([0, len(tokens)]), found)
     return found
 
 
 def grouped(tokens: Tokens, directory: Directory) -> Mask:
     """Group the tokens by their leading bits, and look each group up in an unpacked part of the directory."""
-    from contactsync.kernels import elias_fano, sorting  # noqa: PLC0415 - loads Numba
+    from contactsync.kernels import elias_fano  # noqa: PLC0415 - loads Numba
 
-    span, values = directory.span, directory.truncate(tokens)
-    bucket_bits = directory.info.slot_bits - BUCKET_SLOT_BITS
-    bits = min(bucket_bits, max(PART_BITS[0], min(PART_BITS[1], bucket_bits - GROUPED_BUCKETS_BITS)))
-    shift = directory.info.slot_bits + 32 - bits
-    offsets = np.zeros((1 << bits) + 1, np.int64)
-    sorting.count_parts(values.key, shift, offsets)
-    codes = np.empty(len(tokens), np.uint64)
-    sorting.group(values.key, values.extra, span.wide, shift, offsets, codes)
-    table = (BUCKET_SLOTS + 1 << (bucket_bits - bits)) + elias_fano.BEGIN_SLACK
-    begin = np.empty(table, np.int32)
-    hits = np.empty(len(tokens), np.bool_)
-    elias_fano.probe(*span.views(), span.start, span.count, span.wide, codes, offsets, begin, hits)
+    buckets_of_part = directory.span.start.size >> _part_bits(directory)
+    begin = np.empty((BUCKET_SLOTS + 1) * buckets_of_part + elias_fano.BEGIN_SLACK, np.int32)
+
+    def answer(span: Span, codes: NDArray[np.uint64], offsets: NDArray[np.int64], found: Mask) -> None:
+        elias_fano.probe(*span.views(), span.start, span.count, span.wide, codes, offsets, begin, found)
+
+    return _by_groups(tokens, directory, answer)
+
+
+def _part_bits(directory: Directory) -> int:
+    """How many leading bits to group by: a few buckets a part, but not too many parts to write to at once."""
+    bits = directory.info.slot_bits - BUCKET_SLOT_BITS
+    return min(bits, max(PART_BITS[0], min(PART_BITS[1], bits - PART_BUCKETS_BITS)))
+
+
+def _by_groups(
+    tokens: Tokens,
+    directory: Directory,
+    answer: Callable[[Span, NDArray[np.uint64], NDArray[np.int64], Mask], None],
+) -> Mask:
+    """Group tokens, have each group answered, and put the answers back into the order of the tokens.
+
+    A chunk at a time, so that memory does not grow with the tokens without bound.
+    """
+    from contactsync.kernels import sorting  # noqa: PLC0415 - loads Numba
+
+    span, bits = directory.span, _part_bits(directory)
+    shift, drop = 64 - bits, 32 - directory.info.slot_bits
+    if bits == 0:  # one bucket; a shift by 64 is not defined
+        bits, shift = 1, 63
+    chunk = min(len(tokens), max(MIN_CHUNK, directory.count))
+    codes, hits = np.empty(chunk, np.uint64), np.empty(chunk, np.bool_)
     found = np.empty(len(tokens), np.bool_)
-    sorting.ungroup(values.key, shift, offsets, hits, found)
+    for a in range(0, len(tokens), max(1, chunk)):
+        head, tail = tokens.head[a : a + chunk], tokens.tail[a : a + chunk]
+        offsets = np.zeros((1 << bits) + 1, np.int64)
+        sorting.count_parts(head, shift, offsets)
+        sorting.group(head, tail, drop, span.wide, shift, offsets, codes)
+        parts = offsets if span.start.size > 1 else offsets[[0, -1]]
+        answer(span, codes, parts, hits)
+        sorting.ungroup(head, shift, offsets, hits, found[a : a + chunk])
     return found
 
 
@@ -125,30 +163,24 @@ def joined(tokens: Tokens, directory: Directory) -> Mask:
     """Merge tokens, sorted by their heads, with the directory."""
     from contactsync.kernels import merging  # noqa: PLC0415 - loads Numba
 
-    span, values = directory.span, directory.truncate(tokens)
-    codes, back = values.key, None
-    if span.wide:
-        values, back = _sorted_runs(values)
-        codes = (values.key << np.uint64(8)) | values.extra
+    span, order = directory.span, None
+    if span.wide and directory.info.slot_bits > WIDE_ALONE:
+        # A value has bits of the tail too: equal heads, which are rare, have to be in its order.
+        head, tail = tokens.head, tokens.tail
+        if ((head[1:] == head[:-1]) & (tail[1:] < tail[:-1])).any():
+            order = np.lexsort((tail, head))
+            tokens = tokens.take(order)
     groups = np.add.reduceat(span.count, np.arange(0, span.start.size, JOINED_BUCKETS))
     most = int(groups.max())
     found = np.empty(len(tokens), np.bool_)
     merging.join_buckets(
-        *span.views(), span.start, span.count, span.wide, values.key, codes, JOINED_BUCKETS,
-        np.empty(most, np.uint64), np.empty(most, np.uint8), found,
+        *span.views(), span.start, span.count, span.wide, 32 - directory.info.slot_bits,
+        tokens.head, tokens.tail, JOINED_BUCKETS,
+        np.empty(most, np.uint64), np.empty(most, np.uint8), np.empty(JOINED_AT_ONCE, np.uint64), found,
     )  # fmt: skip
-    if back is not None:
-        found[back] = found.copy()
+    if order is not None:
+        found[order] = found.copy()
     return found
-
-
-def _sorted_runs(values: Values) -> tuple[Values, NDArray[np.int64] | None]:
-    """Values sorted by key, sorted by (key, extra), and the order if it changed: keys repeat rarely."""
-    key, extra = values.key, values.extra
-    if not ((key[1:] == key[:-1]) & (extra[1:] < extra[:-1])).any():
-        return values, None
-    order = np.lexsort((extra, key))
-    return Values(key[order], extra[order]), order
 
 
 _WAYS: dict[Way, Callable[..., Mask]] = {

@@ -181,18 +181,17 @@ class Sorter:
 
 def _grouped(tokens: Tokens, wide: bool, *, kernels: bool) -> tuple[Codes, NDArray[np.int64]]:
     """The codes of tokens grouped by first byte, and where each group begins (int64[257])."""
-    next8 = (tokens.tail >> np.uint16(8)).astype(np.uint8)
     edges = np.zeros(GROUPS + 1, np.int64)
     if kernels:
         from contactsync.kernels import sorting  # noqa: PLC0415 - loads Numba
 
         codes = np.empty(len(tokens), np.uint64)
         sorting.count_parts(tokens.head, GROUP_SHIFT, edges)
-        sorting.group(tokens.head, next8, wide, GROUP_SHIFT, edges, codes)
+        sorting.group(tokens.head, tokens.tail, 0, wide, GROUP_SHIFT, edges, codes)
         return codes, edges
     group = (tokens.head >> np.uint64(GROUP_SHIFT)).astype(np.uint8)
     edges[1:] = np.cumsum(np.bincount(group, minlength=GROUPS))
-    codes = (tokens.head << np.uint64(8)) | next8 if wide else tokens.head
+    codes = (tokens.head << np.uint64(8)) | (tokens.tail >> np.uint16(8)) if wide else tokens.head
     return codes[np.argsort(group, kind="stable")], edges
 
 

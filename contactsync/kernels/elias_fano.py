@@ -154,62 +154,71 @@ def _after_zeros(words: Array, bit: Any, zeros: Any) -> Any:
 
 
 @kernel
-def lookup(
+def lookup(  # noqa: C901 - four passes of one batch
     words: Array, halves: Array, octets: Array, start: Array, count: Array, wide: bool,
-    key: Array, extra: Array, found: Array,
+    codes: Array, offsets: Array, found: Array,
 ) -> None:  # fmt: skip
-    """found[i] = whether value (key[i], extra[i]) is there: for values in any order, few against the file.
+    """found[i] = whether codes[i] is there: for values grouped into parts, few against the file.
 
-    start and count must be of all buckets of the directory. Each lookup reads three cache lines one after the
-    other; a batch of them asks for each line in one pass and reads it in the next.
+    offsets int64[parts + 1] says where in codes each part's values lie; a part is a power of two of buckets,
+    and in a wide directory of no more than 4096. The values of a part may come in any order. Each lookup
+    reads three cache lines one after the other; a batch of them asks for each line a pass before it is read.
     """
+    firsts = np.empty(BATCH, np.int64)
+    slots = np.empty(BATCH, np.int64)
     bits = np.empty(BATCH, np.int64)
-    starts = np.empty(BATCH, np.int64)
     lows = np.empty(BATCH, np.int64)
     nexts = np.empty(BATCH, np.int64)
-    for i in range(0, key.size, BATCH):
-        m = min(BATCH, key.size - i)
-        for k in range(m):
-            slot = np.int64(key[i + k] >> _32)
-            starts[k] = start[slot >> 12]
-            prefetch(words, starts[k])
-        for k in range(m):
-            slot = np.int64(key[i + k] >> _32) & 4095
-            block = slot >> 8
-            # Word `block` of the bucket's first 16; for block 0 that is the count, and the rank is 0.
-            rank = np.int64((halves[2 * starts[k] + (block >> 1)] >> np.uint32(16 * (block & 1))) & _LOW_16)
-            bits[k] = ((starts[k] + 4) << 6) + (block << 8) + (rank if block > 0 else 0)
-            prefetch(words, bits[k] >> 6)
-            prefetch(words, (bits[k] >> 6) + 8)
-        for k in range(m):
-            slot = np.int64(key[i + k] >> _32)
-            n = count[slot >> 12]
-            slot &= 4095
-            bit = bits[k]
-            if slot & 255 > 0:
-                bit = _after_zeros(words, bit, slot & 255)
-            # The ones before are the values of the slots before.
-            j = bit - ((starts[k] + 4) << 6) - slot
-            low = 2 * (starts[k] + 4 + ((n + SLOTS + 63) >> 6))
-            bits[k] = bit
-            lows[k] = low + j
-            nexts[k] = 4 * (low + n) + j
-            prefetch(halves, low + j)
-            if wide:
-                prefetch(octets, nexts[k])
-        for k in range(m):
-            bit = bits[k]
-            low = lows[k]
-            next8 = nexts[k]
-            wanted = np.uint32(key[i + k])
-            hit = False
-            while (words[bit >> 6] >> np.uint64(bit & 63)) & _ONE != _ZERO:
-                if halves[low] == wanted and (not wide or octets[next8] == extra[i + k]):
-                    hit = True
-                bit += 1
-                low += 1
-                next8 += 1
-            found[i + k] = hit
+    parts = offsets.size - 1
+    group = start.size // parts
+    shift = _40 if wide else _32
+    mask = np.uint64(group * SLOTS - 1)
+    for part in range(parts):
+        for i in range(offsets[part], offsets[part + 1], BATCH):
+            m = min(BATCH, offsets[part + 1] - i)
+            for k in range(m):
+                slot = np.int64((codes[i + k] >> shift) & mask)
+                b = part * group + (slot >> 12)
+                slots[k] = slot & 4095
+                firsts[k] = start[b]
+                # Behind the bitmap: the first remainder, and the first of the next 8 bits.
+                lows[k] = 2 * (start[b] + 4 + ((count[b] + SLOTS + 63) >> 6))
+                nexts[k] = 4 * (lows[k] + count[b])
+                prefetch(words, start[b])
+            for k in range(m):
+                block = slots[k] >> 8
+                # Word `block` of the bucket's first 16; for block 0 that is the count, and the rank is 0.
+                half = halves[2 * firsts[k] + (block >> 1)]
+                rank = np.int64((half >> np.uint32(16 * (block & 1))) & _LOW_16)
+                bits[k] = ((firsts[k] + 4) << 6) + (block << 8) + (rank if block > 0 else 0)
+                prefetch(words, bits[k] >> 6)
+                prefetch(words, (bits[k] >> 6) + 8)
+            for k in range(m):
+                bit = bits[k]
+                if slots[k] & 255 > 0:
+                    bit = _after_zeros(words, bit, slots[k] & 255)
+                # The ones before are the values of the slots before.
+                j = bit - ((firsts[k] + 4) << 6) - slots[k]
+                bits[k] = bit
+                lows[k] += j
+                nexts[k] += j
+                prefetch(halves, lows[k])
+                if wide:
+                    prefetch(octets, nexts[k])
+            for k in range(m):
+                bit = bits[k]
+                low = lows[k]
+                next8 = nexts[k]
+                wanted = np.uint32(codes[i + k] >> (shift - _32))
+                extra = np.uint8(codes[i + k])
+                hit = False
+                while (words[bit >> 6] >> np.uint64(bit & 63)) & _ONE != _ZERO:
+                    if halves[low] == wanted and (not wide or octets[next8] == extra):
+                        hit = True
+                    bit += 1
+                    low += 1
+                    next8 += 1
+                found[i + k] = hit
 
 
 @inlined
@@ -238,9 +247,8 @@ def probe(
 ) -> None:  # fmt: skip
     """found[i] = whether codes[i] is there: for values grouped into parts, many against the file.
 
-    offsets int64[parts + 1] says where in codes each part's values lie; a part is a power of two of buckets.
-    begin int32[4097 a bucket of a part + BEGIN_SLACK] is scratch: where each slot's remainders begin,
-    unpacked from the bitmap once a part. The values of a part may come in any order.
+    codes and offsets as for `lookup`. begin int32[4097 a bucket of a part + BEGIN_SLACK] is scratch: where
+    each slot's remainders begin, unpacked from the bitmap once a part.
     """
     parts = offsets.size - 1
     group = start.size // parts

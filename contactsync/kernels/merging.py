@@ -8,6 +8,7 @@ import numpy as np
 
 from contactsync.kernels.elias_fano import decode_bucket
 from contactsync.kernels.policy import inlined, kernel
+from contactsync.kernels.sorting import code_of
 
 Array = Any
 
@@ -98,15 +99,17 @@ def join(a: Array, b: Array, found: Array) -> None:
 
 @kernel
 def join_buckets(
-    words: Array, halves: Array, octets: Array, start: Array, count: Array, wide: bool,
-    key: Array, codes: Array, group: int, decoded: Array, extra: Array, found: Array,
+    words: Array, halves: Array, octets: Array, start: Array, count: Array, wide: bool, drop: int,
+    head: Array, tail: Array, group: int, decoded: Array, extra: Array, codes: Array, found: Array,
 ) -> None:  # fmt: skip
-    """found[i] = whether a value is in the directory, for ascending values, many against the file.
+    """found[i] = whether a token is in the directory, for tokens in the order of their values, many of them.
 
-    key and codes uint64[m] are the values' keys and codes. `group` buckets at a time are decoded into
-    scratch: decoded uint64 and extra uint8, as large as the fullest group.
+    head uint64[m], tail uint16[m]; 32 - drop are the slot bits. `group` buckets at a time are decoded into
+    scratch: decoded uint64 and extra uint8, as large as the fullest group. codes uint64, of any size, is
+    scratch for the codes of the tokens.
     """
-    at = 0
+    less = np.uint64(drop)
+    first = 0
     for b in range(0, start.size, group):
         n = 0
         last = min(b + group, start.size)
@@ -116,8 +119,12 @@ def join_buckets(
         if wide:
             for k in range(n):
                 decoded[k] = (decoded[k] << _8) | np.uint64(extra[k])
-        end = key.size
+        end = head.size
         if last < start.size:
-            end = _lower_bound(key, at, key.size, np.uint64(last) << _44)
-        join_four(codes, at, end, decoded, n, found)
-        at = end
+            end = _lower_bound(head, first, head.size, np.uint64(last) << (_44 + less))
+        while first < end:
+            m = min(end - first, codes.size)
+            for k in range(m):
+                codes[k] = code_of(head[first + k], tail[first + k], less, wide)
+            join_four(codes, 0, m, decoded, n, found[first : first + m])
+            first += m

@@ -15,39 +15,47 @@ SUB_BITS = 10  # a first pass leaves about 2^10 codes a group, 8 KiB: the second
 MAX_BINS = 1 << 12
 _ONE = np.uint64(1)
 _8 = np.uint64(8)
+_16 = np.uint64(16)
+_LOW_8 = np.uint64(0xFF)
 
 
 @kernel
-def count_parts(key: Array, shift: int, offsets: Array) -> None:
-    """Offsets int64[parts + 1], zeroed: where each part (key >> shift) begins when grouped."""
+def count_parts(head: Array, shift: int, offsets: Array) -> None:
+    """Offsets int64[parts + 1], zeroed: where each part (head >> shift) begins when grouped."""
     by = np.uint64(shift)
-    for i in range(key.size):
-        offsets[np.int64(key[i] >> by) + 1] += 1
+    for i in range(head.size):
+        offsets[np.int64(head[i] >> by) + 1] += 1
     for part in range(1, offsets.size):
         offsets[part] += offsets[part - 1]
 
 
-@kernel
-def group(key: Array, extra: Array, wide: bool, shift: int, offsets: Array, codes: Array) -> None:
-    """Codes uint64[n] = the codes of the values, grouped by part, in their order within a part.
+@inlined
+def code_of(head: np.uint64, tail: np.uint16, drop: np.uint64, wide: bool) -> np.uint64:
+    """The code of a token in a directory of 32 - drop slot bits (elias_fano: what a code is)."""
+    if wide:
+        return ((head >> drop) << _8) | ((((head << _16) | np.uint64(tail)) >> (drop + _8)) & _LOW_8)
+    return head >> drop
 
-    The code of a value is its key, or if wide the low 64 bits of key and extra.
-    """
+
+@kernel
+def group(head: Array, tail: Array, drop: int, wide: bool, shift: int, offsets: Array, codes: Array) -> None:
+    """Codes uint64[n] = the codes of tokens, grouped by part, in their order within a part."""
     by = np.uint64(shift)
+    less = np.uint64(drop)
     place = offsets.copy()
-    for i in range(key.size):
-        part = np.int64(key[i] >> by)
-        codes[place[part]] = (key[i] << _8) | np.uint64(extra[i]) if wide else key[i]
+    for i in range(head.size):
+        part = np.int64(head[i] >> by)
+        codes[place[part]] = code_of(head[i], tail[i], less, wide)
         place[part] += 1
 
 
 @kernel
-def ungroup(key: Array, shift: int, offsets: Array, grouped: Array, out: Array) -> None:
-    """out[i] = the entry of `grouped` for key[i]: undoes `group` by repeating it, without an index."""
+def ungroup(head: Array, shift: int, offsets: Array, grouped: Array, out: Array) -> None:
+    """out[i] = the entry of `grouped` for head[i]: undoes `group` by repeating it, without an index."""
     by = np.uint64(shift)
     place = offsets.copy()
-    for i in range(key.size):
-        part = np.int64(key[i] >> by)
+    for i in range(head.size):
+        part = np.int64(head[i] >> by)
         out[i] = grouped[place[part]]
         place[part] += 1
 

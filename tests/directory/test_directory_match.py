@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from contactsync.directory import build, match, open_directory
+from contactsync.directory.build import _Writer
 from contactsync.directory.match import Way, choose, grouped, joined, kernel_lookup, numpy_lookup
 from contactsync.tokens import Tokens
 
@@ -60,19 +61,52 @@ def test_like_a_set(directory, way) -> None:
             assert way(tokens, opened).tolist() == expected
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_many_equal_heads(tmp_path, way) -> None:
-    """40 remainder bits and 64-bit heads that repeat: only the tails tell the tokens apart."""
+def written(path, members: Tokens, slot_bits: int, remainder_bits: int):
+    """A directory with more slot bits than its count asks for, as a large one has."""
+    order = np.lexsort((members.tail, members.head))
+    with path.open("w+b") as file:
+        writer = _Writer(file, 1 << slot_bits, remainder_bits)
+        groups = np.split(order, np.searchsorted(members.head[order] >> np.uint64(56), np.arange(1, 256)))
+        return writer.write((members.take(group) for group in groups), lambda _: None)
+
+
+@pytest.mark.parametrize("remainder_bits", [32, 40])
+@pytest.mark.parametrize("slot_bits", [23, 24, 25, 27])
+def test_many_slot_bits(tmp_path, slot_bits: int, remainder_bits: int) -> None:
+    """Above 24 slot bits a value of 40 remainder bits has more than 64, some of them of the tail."""
     rng = np.random.default_rng(7)
-    head = np.repeat(np.sort(rng.integers(0, 2**64, 300, dtype=np.uint64)), 20)
+    head = np.repeat(rng.integers(0, 2**64, 300, dtype=np.uint64), 20)  # only tails tell these apart
     tokens = Tokens(head, rng.integers(0, 2**16, head.size, dtype=np.uint16))
-    # 2^25 slot bits would make a large file: the width is 12 + 40 = 52 bits, so repeat within those.
-    close = Tokens(head & ~np.uint64(0xFFF) | rng.integers(0, 2**20, head.size, dtype=np.uint64), tokens.tail)
-    members = close.take(np.arange(0, len(close), 3))
-    info = build(tmp_path / "d", [members], remainder_bits=40)
+    # The same low 64 bits of a value, another part of the directory.
+    other = Tokens(head[::20] ^ np.uint64(1 << 63), tokens.tail[::20])
+    members = Tokens.concatenate([tokens.take(np.arange(0, len(tokens), 3)), random_tokens(3000, 11)])
+    info = written(tmp_path / "d", members, slot_bits, remainder_bits)
+    assert info.slot_bits == slot_bits
+    asked = by_head(Tokens.concatenate([tokens, other, members]))
+    expected = present(asked, members, slot_bits + remainder_bits)
     with open_directory(tmp_path / "d", expect=info) as opened:
-        asked = by_head(close)
-        assert way(asked, opened).tolist() == present(asked, members, info.slot_bits + 40)
+        for way in WAYS:
+            assert way(asked, opened).tolist() == expected
+
+
+@pytest.mark.parametrize("remainder_bits", [32, 40])
+def test_many_lookups_are_grouped_and_chunked(tmp_path, monkeypatch, remainder_bits: int) -> None:
+    """With limits small enough for a test."""
+    import importlib
+
+    module = importlib.import_module("contactsync.directory.match")
+    monkeypatch.setattr(module, "WORTH_GROUPING", 100)
+    monkeypatch.setattr(module, "MIN_CHUNK", 1000)
+    monkeypatch.setattr(module, "JOINED_AT_ONCE", 64)
+    members = random_tokens(20_000)
+    asked = by_head(Tokens.concatenate([members, members, random_tokens(7777, 3)]))
+    with open_directory(
+        tmp_path / "d", expect=build(tmp_path / "d", [members], remainder_bits=remainder_bits)
+    ) as opened:
+        expected = numpy_lookup(asked, opened)
+        assert expected.sum() == 40_000
+        for way in WAYS[1:]:
+            assert (way(asked, opened) == expected).all()
 
 
 @pytest.mark.parametrize("remainder_bits", [32, 40])

@@ -43,21 +43,23 @@ def test_codes_that_are_not_uniform(codes: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("wide", [False, True])
-def test_group_and_back(wide: bool) -> None:
+@pytest.mark.parametrize("drop", [0, 7, 8, 20])
+def test_group_and_back(drop: int, wide: bool) -> None:
     rng = np.random.default_rng(1)
-    key = rng.integers(0, 2**60, 50_000, dtype=np.uint64)
-    extra = rng.integers(0, 256, key.size, dtype=np.uint8)
+    head = rng.integers(0, 2**64, 20_000, dtype=np.uint64)
+    tail = rng.integers(0, 2**16, head.size, dtype=np.uint16)
     offsets = np.zeros(257, np.int64)
-    sorting.count_parts(key, 52, offsets)
-    assert offsets[-1] == key.size
-    codes = np.empty_like(key)
-    sorting.group(key, extra, wide, 52, offsets, codes)
-    order = np.argsort(key >> np.uint64(52), kind="stable")
-    with np.errstate(over="ignore"):
-        expected = ((key << np.uint64(8)) | extra) if wide else key
+    sorting.count_parts(head, 56, offsets)
+    assert offsets[-1] == head.size
+    codes = np.empty_like(head)
+    sorting.group(head, tail, drop, wide, 56, offsets, codes)
+    order = np.argsort(head >> np.uint64(56), kind="stable")
+    whole = [h << 16 | t for h, t in zip(head.tolist(), tail.tolist(), strict=True)]
+    # 80 bits, of which 32 - drop + 40 or 32 stay; the low 64 of those.
+    expected = np.array([(w >> (8 if wide else 16) + drop) % 2**64 for w in whole], np.uint64)
     assert (codes == expected[order]).all()
-    back = np.empty(key.size, np.bool_)
-    sorting.ungroup(key, 52, offsets, (codes & np.uint64(1)).astype(bool), back)
+    back = np.empty(head.size, np.bool_)
+    sorting.ungroup(head, 56, offsets, (codes & np.uint64(1)).astype(bool), back)
     assert (back == (expected & np.uint64(1)).astype(bool)).all()
 
 
