@@ -108,6 +108,8 @@ class Engine:
         """Sums a[i] + b[i]."""
         if a.n != b.n:
             raise ValueError(f"{a.n} elements and {b.n} cannot be added pairwise")
+        if a.engine.lanes != b.engine.lanes:
+            raise ValueError("elements of two widths cannot be added")
         total = self._elements(a.n)
         batch.add(self.width, a.points, b.points, total.points)
         return total
@@ -147,6 +149,7 @@ class Engine:
 
     def scalar_reduce_wide(self, wide: Rows) -> Rows:
         """Residues of uint8[n, 64]."""
+        check_rows(wide, UNIFORM_BYTES)
         return self.scalar_multiply_add(wide[:, ENCODING_BYTES:], _UPPER_HALF, wide[:, :ENCODING_BYTES])
 
     def scalar_invert(self, a: Rows) -> Rows:
@@ -171,8 +174,7 @@ class Engine:
 
     def words(self, rows: Rows, row_bytes: int) -> Words:
         """uint8[n, row_bytes] of any memory layout as kernels take it. Raises ValueError for other shapes."""
-        if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != row_bytes:
-            raise ValueError(f"expected uint8[n, {row_bytes}], got {rows.dtype}{list(rows.shape)}")
+        check_rows(rows, row_bytes)
         words = self.empty_rows(len(rows), row_bytes)
         rows_of(words, len(rows), row_bytes)[:] = rows
         return words
@@ -214,6 +216,12 @@ class Engine:
         """uint64[1, 20]: the canonical generator."""
         elements, _ = self.decode(GENERATOR.reshape(1, ENCODING_BYTES))
         return self._rows(elements)
+
+
+def check_rows(rows: Rows, row_bytes: int) -> None:
+    """Raise ValueError unless `rows` is uint8[n, row_bytes]: kernels check no bounds."""
+    if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != row_bytes:
+        raise ValueError(f"expected uint8[n, {row_bytes}], got {rows.dtype}{list(rows.shape)}")
 
 
 def rows_of(words: Words, n: int, row_bytes: int) -> Rows:

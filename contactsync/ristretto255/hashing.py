@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from contactsync.kernels import sha512
 from contactsync.kernels.lanes import Words, empty
 from contactsync.kernels.sha512 import BLOCK_BYTES, DIGEST_BYTES, INITIAL_STATE, PADDING_BYTES
-from contactsync.ristretto255.engine import ENCODING_BYTES, Engine, Rows, rows_of
+from contactsync.ristretto255.engine import ENCODING_BYTES, Engine, Rows, check_rows, rows_of
 from contactsync.ristretto255.expand import expand_message_xmd
 
 _LENGTH_BYTES = 2
@@ -61,6 +61,7 @@ def expand(engine: Engine, messages: Sequence[bytes], dst: bytes) -> Rows:
 def expand_rows(engine: Engine, messages: Rows, dst: bytes) -> Rows:
     """expand_message_xmd of each row of uint8[n, m] to 64 bytes, uint8[n, 64]; `dst` at most 255 bytes."""
     n, length = messages.shape
+    check_rows(messages, length)
     row_bytes = _whole_blocks(length + len(_message_suffix(dst)) + PADDING_BYTES)
     offsets = np.arange(n + 1, dtype=np.int64) * length
     joined = _Messages(_writable(messages.tobytes()), offsets, np.empty(0, np.intp))
@@ -73,6 +74,9 @@ def hash_with_elements(engine: Engine, inputs: Sequence[bytes], elements: Rows, 
     elements: uint8[n, 32]. With the suffix "Finalize" this is the end of RFC 9497 §3.3.1 Finalize.
     """
     n = len(inputs)
+    check_rows(elements, ENCODING_BYTES)
+    if len(elements) != n:
+        raise ValueError(f"{len(elements)} elements for {n} inputs")
     fixed = _LENGTH_BYTES + _LENGTH_BYTES + ENCODING_BYTES + len(suffix) + PADDING_BYTES
     row_bytes = _whole_blocks(fixed)
     joined = _Messages.join(inputs, row_bytes - fixed)

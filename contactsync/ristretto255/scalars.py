@@ -1,6 +1,6 @@
 """Scalars modulo the group's order in batches: uint8[n, 32], little-endian, canonical (RFC 9496 §4.4).
 
-Constant time in the values, all but `is_canonical`, which is for what comes from outside.
+Constant time in the values; `is_canonical`, too, compares all of every row whatever it holds.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import secrets
 import numpy as np
 from numpy.typing import NDArray
 
-from contactsync.ristretto255.engine import ORDER, Rows
+from contactsync.ristretto255.engine import ENCODING_BYTES, ORDER, Rows, check_rows
 from contactsync.ristretto255.start import default_engine
 
 _WORDS_OF_ORDER = [ORDER >> 64 * i & (2**64 - 1) for i in range(4)]
@@ -48,6 +48,7 @@ def invert(a: Rows) -> Rows:
 
 def is_canonical(rows: Rows) -> NDArray[np.bool_]:
     """Whether each uint8[n, 32] row is an integer below the order (RFC 9497 §4.1 DeserializeScalar)."""
+    check_rows(rows, ENCODING_BYTES)
     words = np.ascontiguousarray(rows).view("<u8")
     below = np.zeros(len(rows), np.bool_)
     equal = np.ones(len(rows), np.bool_)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -46,7 +47,7 @@ class KeyPair:
     def __post_init__(self) -> None:
         if len(self.secret) != NS or len(self.public) != NS:
             raise BadInput(f"a key pair is two strings of {NS} bytes")
-        if not any(self.secret) or not scalars.is_canonical(row(self.secret))[0]:
+        if hmac.compare_digest(self.secret, bytes(NS)) or not scalars.is_canonical(row(self.secret))[0]:
             raise BadInput("the secret key is not a nonzero scalar below the group's order")
 
 

@@ -310,6 +310,24 @@ def test_other_shapes_and_types_are_refused() -> None:
         rist.multiscalar_vartime(good["scalars"][:8], elements)
     with pytest.raises(ValueError, match="cannot be added"):
         rist.add(elements, rist.multiply_base(good["scalars"][:8]))
+    other_width = Engine(9 - default_engine().lanes)
+    with pytest.raises(ValueError, match="two widths"):
+        rist.add(elements, rist.Elements(other_width, elements.points, 9))
+    inputs = [b"m"] * 9
+    for wrong in (encodings[:, :31], encodings[0], good["wide"], encodings.astype(np.int64)):
+        with pytest.raises(ValueError, match="expected uint8"):
+            rist.hash_with_elements(inputs, wrong, b"Finalize")
+        with pytest.raises(ValueError, match="expected uint8"):
+            scalars.is_canonical(wrong)
+    # A row too few would have the kernel read what lies behind the array.
+    for count in (1, 8, 10):
+        with pytest.raises(ValueError, match=f"{count} elements for 9 inputs"):
+            rist.hash_with_elements(inputs, sodium(10)["elements"][:count], b"Finalize")
+    with pytest.raises(ValueError, match="expected uint8"):
+        rist.hash_to_scalar(encodings.astype(np.int64), b"tag")
+    for wrong in (good["wide"][0], encodings, good["wide"].astype(np.int64)):
+        with pytest.raises(ValueError, match="expected uint8"):
+            scalars.reduce_wide(wrong)
 
 
 def test_threads_do_not_disturb_each_other() -> None:
