@@ -24,6 +24,7 @@ from typing import Any
 from contactsync.kernels.lanes import (
     Vector,
     Words,
+    barrier,
     by_width,
     lane_count,
     load,
@@ -329,6 +330,7 @@ def constant(width: Any, c: Constant) -> Limbs:
 @inlined
 def select(mask: Vector, a: Limbs, b: Limbs) -> Limbs:
     """CT_SELECT(a IF mask ELSE b), RFC 9496 §4.1."""
+    mask = barrier(mask)
     return (
         b[0] ^ (mask & (a[0] ^ b[0])),
         b[1] ^ (mask & (a[1] ^ b[1])),

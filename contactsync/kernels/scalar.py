@@ -14,6 +14,7 @@ import numpy as np
 from contactsync.kernels.lanes import (
     Vector,
     Words,
+    barrier,
     gather,
     lane_count,
     load,
@@ -117,6 +118,7 @@ def _is_zero(a: Scalar) -> Vector:
 @inlined
 def _select(mask: Vector, a: Scalar, b: Scalar) -> Scalar:
     """A where the mask is ones, else b."""
+    mask = barrier(mask)
     return (
         b[0] ^ (mask & (a[0] ^ b[0])),
         b[1] ^ (mask & (a[1] ^ b[1])),

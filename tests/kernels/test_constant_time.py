@@ -1,0 +1,131 @@
+"""No secret decides about a jump, an address or a division in the machine code of the secret kernels.
+
+Not here: `frame` (its time depends on the messages' lengths) and `multiscalar_vartime` (public data).
+"""
+
+import os
+import subprocess
+import sys
+
+import numba
+import pytest
+from machine_code import Analysis
+from numba import types
+
+from contactsync.kernels import batch, policy, scalar, sha512
+from contactsync.kernels.lanes import WIDTHS
+
+WORDS = types.Array(types.uint64, 1, "C")
+INT = types.int64
+
+SECRET_KERNELS = {
+    batch.multiply: (WORDS, WORDS, INT, WORDS, WORDS, WORDS),
+    batch.double_encode: (WORDS, WORDS, WORDS),
+    batch.derive: (WORDS, WORDS),
+    batch.decode: (WORDS, WORDS, WORDS),
+    batch.encode: (WORDS, WORDS),
+    batch.add: (WORDS, WORDS, WORDS),
+    scalar.multiply_add: (WORDS, INT, WORDS, INT, WORDS, INT, WORDS),
+    scalar.invert: (WORDS, WORDS, WORDS),
+    sha512.sha512: (WORDS, WORDS, INT, WORDS, WORDS),
+}
+
+
+def analyse(function, signature) -> Analysis:
+    """Compile anew, for the cache keeps no assembly."""
+    dispatcher = numba.njit(nogil=True, forceinline=False)(function)
+    dispatcher.compile(signature)
+    (assembly,) = dispatcher.inspect_asm().values()
+    return Analysis(assembly, function.__name__)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lanes", [8, 1], ids=["8-lanes", "1-lane"])
+@pytest.mark.parametrize("kernel", SECRET_KERNELS, ids=lambda kernel: kernel.__name__)
+def test_secret_kernel(kernel, lanes) -> None:
+    if lanes == 8 and not policy.has_ifma():
+        pytest.skip("this CPU has no AVX-512 IFMA")
+    found = analyse(kernel.py_func, (numba.typeof(WIDTHS[lanes]), *SECRET_KERNELS[kernel]))
+    assert found.leaks == set()
+    # It has seen loops, and has followed secrets: it is not blind.
+    assert found.jumps >= 1
+    assert found.secret_instructions > 50
+
+
+# --- the analysis finds what it looks for -------------------------------------------------------------
+
+
+def branches(secrets, out):
+    for i in range(secrets.size):
+        if secrets[i] & 1:
+            out[i] = secrets[i] * 3
+        else:
+            out[0] += 7
+
+
+def looks_up(secrets, table, out):
+    for i in range(secrets.size):
+        out[i] = table[secrets[i] & 15]
+
+
+def loops(secrets, out):
+    for i in range(secrets.size):
+        x = secrets[i]
+        while x & 1:
+            x = x * 5 >> 1
+        out[i] = x
+
+
+def divides(secrets, out):
+    for i in range(secrets.size):
+        out[i] = (1 << 40) // (secrets[i] | 1)
+
+
+@numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def _steps(count, x):
+    for i in range(count):
+        x = (x ^ (x >> 3)) * 5 + i
+    return x
+
+
+def loops_in_a_callee(secrets, out):
+    for i in range(secrets.size):
+        out[i] = _steps(secrets[i], 3)
+
+
+def keeps_to_sizes(secrets, out):
+    for i in range(secrets.size):
+        mask = -(secrets[i] & 1)
+        out[i] = (secrets[i] ^ (mask & 7)) + _steps(20, secrets[i])
+
+
+@pytest.mark.parametrize(
+    ("function", "arrays", "leak"),
+    [
+        (branches, 2, "a conditional jump depends on a secret"),
+        (looks_up, 3, "an address depends on a secret"),
+        (loops, 2, "a conditional jump depends on a secret"),
+        (loops_in_a_callee, 2, "a conditional jump depends on a secret"),
+        (divides, 2, "a division takes a secret"),
+        (keeps_to_sizes, 2, None),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_the_analysis_tells_good_from_bad(function, arrays, leak) -> None:
+    found = analyse(function, (types.Array(types.int64, 1, "C"),) * arrays)
+    if leak is None:
+        assert found.leaks == set()
+        assert found.jumps >= 2
+    else:
+        assert any(text.startswith(leak) for text in found.leaks), found.leaks
+
+
+@pytest.mark.slow
+def test_secret_kernels_on_a_plain_cpu() -> None:
+    """What LLVM makes of one lane for a CPU without any extension is other code: no BMI, no AVX."""
+    options = ["-q", "-p", "no:cacheprovider", "-k", "test_secret_kernel and 1-lane"]
+    command = [sys.executable, "-m", "pytest", *options, __file__]
+    environment = {**os.environ, "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert f"{len(SECRET_KERNELS)} passed" in done.stdout, done.stdout
