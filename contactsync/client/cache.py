@@ -51,6 +51,9 @@ _NOT_WRITABLE = {
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
 }
 
 
@@ -221,7 +224,8 @@ class Cache:
                 yield self._db
                 self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # a full disk has ended it
+                    self._db.execute("ROLLBACK")
                 raise
 
     @contextmanager
@@ -231,7 +235,8 @@ class Cache:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF in _NOT_WRITABLE:  # the rest are SQLite's extended codes
                 raise OurError(
-                    f"cannot write the state kept for {self._url}", hint="make room on the disk and try again"
+                    f"cannot write the state kept for {self._url}",
+                    hint="make room on the disk, or the files of --state writable, and try again",
                 ) from error
             raise damaged(self._url) from error
         except (sqlite3.Error, ValueError, KeyError, TypeError) as error:

@@ -135,12 +135,16 @@ class State:
         folder = self._folder(url)
         if folder.exists():
             self.forget(folder)
-        private_folder(folder / "tuf")
-        private_folder(folder / "data")
         fingerprint = hashlib.sha256(root).hexdigest()
-        write_private(folder / "root.json", root)
         record = {"version": 1, "url": url, "fingerprint": fingerprint}
-        write_private(folder / "server.json", json.dumps(record, indent=1).encode())
+        try:
+            private_folder(folder / "tuf")
+            private_folder(folder / "data")
+            write_private(folder / "root.json", root)
+            write_private(folder / "server.json", json.dumps(record, indent=1).encode())
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)  # half a record would be a damaged one
+            raise
         return ServerState(folder, url, fingerprint)
 
     def folders(self) -> list[Path]:

@@ -249,7 +249,8 @@ def _explained(base_url: str) -> Iterator[None]:
         raise NetworkError(f"{base_url} does not answer", hint="check the address and the network") from error
     except SSLError as error:
         raise NetworkError(
-            f"no verified TLS connection to {base_url}", hint="check the server's certificate and your clock"
+            f"no verified TLS connection to {base_url}",
+            hint="check the certificate, your clock, and that the server speaks TLS there (http:// has none)",
         ) from error
     except ReadTimeoutError as error:
         raise NetworkError(f"{base_url} stopped answering", hint="try again; what arrived is kept") from error

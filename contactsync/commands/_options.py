@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ CREDENTIAL_LIMIT = 4096
 state_option = click.option(
     "--state",
     "state_folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path, file_okay=False, readable=False),
     envvar="CONTACTSYNC_STATE",
     metavar="DIR",
     help="Where trusted servers and tokens are kept (default: the user's state folder; CONTACTSYNC_STATE).",
@@ -54,7 +55,7 @@ def read_credential(path: Path) -> str:
             data = file.read(CREDENTIAL_LIMIT + 1)
     except OSError as error:
         raise BadInput(f"cannot read the credential file {path}: {error.strerror}", hint=hint) from error
-    text = data.decode("ascii", "replace").strip()
+    text = data.removeprefix(codecs.BOM_UTF8).decode("ascii", "replace").strip()
     if not re.fullmatch(r"[!-~]{1,4096}", text):
         raise BadInput(f"the credential file {path} does not hold one credential", hint=hint)
     return text

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import logging
+import os
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -130,10 +131,27 @@ def say_details(report: Report, *, sent: int, received: int) -> None:
         click.echo(line, err=True)
 
 
-def write(text: str, path: Path | None) -> None:
-    """Data to stdout, or to a file of mode 0600 that is there whole or not at all."""
+def check_writable(path: Path | None) -> None:
+    """Find out before a sync, and not after it, that its result could not be written. Raises BadInput."""
+    from contactsync.errors import BadInput
+
     if path is None:
-        click.echo(text, nl=False)
+        return
+    place = path.resolve()
+    if not place.exists():
+        place = place.parent
+    if not place.exists() or not os.access(place, os.W_OK):
+        reason = "permission denied" if place.exists() else "no such folder"
+        raise BadInput(f"cannot write {path}: {reason}", hint="choose another --output")
+
+
+def write(text: str, path: Path | None, *, utf8: bool) -> None:
+    """Data to stdout, or to a file of mode 0600 that is there whole or not at all.
+
+    `utf8`: to stdout, too, whatever the terminal's encoding: JSON, CSV and vCards are read by programs.
+    """
+    if path is None:
+        click.echo(text.encode() if utf8 else text, nl=False)
         return
     from contactsync.client.state import write_private
     from contactsync.errors import BadInput
@@ -142,7 +160,7 @@ def write(text: str, path: Path | None) -> None:
         if path.exists() and not path.is_file():  # a pipe or a device must not be replaced by a file
             path.write_text(text, encoding="utf-8")
         else:
-            write_private(path, text.encode())
+            write_private(path.resolve(), text.encode())  # a link stays, and leads to the new file
     except OSError as error:
         raise BadInput(f"cannot write {path}: {error.strerror}", hint="choose another --output") from error
 

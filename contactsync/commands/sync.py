@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @server_option("The server to ask (may be left out if only one is trusted).")
 @click.option(
     "--credential-file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, readable=False),
     envvar="CONTACTSYNC_CREDENTIAL_FILE",
     metavar="FILE",
     help="File with the credential of your account (CONTACTSYNC_CREDENTIAL_FILE).",
@@ -120,13 +120,9 @@ def sync(
     new_identifiers, bytes_sent, bytes_received, audience, epoch, edition, members, privacy, partitions,
     false_positive_rate, leak. joined and left compare with the last sync, for contacts that it knew.
     """
-    from contactsync.contacts import read_address_books
-    from contactsync.identifiers import default_region
-
     if as_json and form != "table":
         raise click.UsageError("--json and --format exclude each other")
-    book = read_address_books(sources, region=region or default_region(), stdin=sys.stdin.buffer)
-    _output.say_unreadable(book)
+    book = _read(sources, region)
     state = open_state(state_folder)
     if dry_run:
         _dry_run(state, url, book, audience, as_json=as_json)
@@ -138,6 +134,7 @@ def sync(
     from contactsync.client.transport import Transport
 
     server = state.server(url)
+    _output.check_writable(output)
     if credential_file is None:
         raise BadInput(
             "no credential given", hint="give --credential-file FILE, or set CONTACTSYNC_CREDENTIAL_FILE"
@@ -158,11 +155,23 @@ def sync(
     text = _output.as_json(report, book, sent=transport.sent, received=transport.received)
     if not as_json:
         text = _output.FORMATS[form](report, book)
-    _output.write(text, output)
+    _output.write(text, output, utf8=as_json or form != "table")
     if verbose:
         _output.say_details(report, sent=transport.sent, received=transport.received)
     if form != "table":
         click.echo(report.leak, err=True)
+
+
+def _read(sources: tuple[str, ...], region: str | None) -> AddressBook:
+    """The address books. Raises BadInput if there is nobody in them: most likely it is the wrong file."""
+    from contactsync.contacts import read_address_books
+    from contactsync.identifiers import default_region
+
+    book = read_address_books(sources, region=region or default_region(), stdin=sys.stdin.buffer)
+    _output.say_unreadable(book)
+    if not book.contacts:
+        raise BadInput("there is no contact to look up", hint="give another FILE; see docs/address-books.md")
+    return book
 
 
 def _dry_run(state: State, url: str | None, book: AddressBook, audience: str, *, as_json: bool) -> None:
@@ -184,7 +193,7 @@ def _dry_run(state: State, url: str | None, book: AddressBook, audience: str, *,
             "would_evaluate": points,
             "would_send_bytes": points * 32,
         }
-        click.echo(json.dumps(counts, ensure_ascii=False))
+        click.echo(json.dumps(counts))
         return
     click.echo(f"files        {book.files:,}")
     click.echo(f"contacts     {len(book.contacts):,}")

@@ -106,6 +106,8 @@ class Collector:
                 self.report(file, Problem(entry.place, "too many contacts", f"a run takes {MAX_ENTRIES:,}"))
                 raise TooMany
             name, identifiers = clean_name(entry.name), self._identifiers(file, entry)
+            if entry.numbers and not identifiers and name == NO_NAME:  # nothing is left: it was reported
+                continue
             if identifiers and (name, identifiers) in self._seen:
                 continue
             self._seen.add((name, identifiers))

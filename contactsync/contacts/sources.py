@@ -57,6 +57,8 @@ def read_address_books(
     collector = Collector(check_region(region) if region is not None else None)
     try:
         for source in sources:
+            if not str(source):  # Path would take it for the folder one is in
+                raise BadInput("an address book without a name", hint="give a file, a folder, or - for stdin")
             if source == _STDIN:
                 _read_file("standard input", stdin or sys.stdin.buffer, collector)
             elif Path(source).is_dir():

@@ -89,7 +89,7 @@ class Follower:
     def _download(self, target: str) -> bytes:
         if self._updater is None:
             metadata = self._folder / "metadata"
-            for folder in (self._folder, metadata, self._folder / "manifests"):
+            for folder in (self._folder, metadata, metadata / "root_history", self._folder / "manifests"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             updater = Updater(
                 str(metadata),

@@ -1,10 +1,15 @@
 """The state folder: which URL is which server, what is pinned, what is wiped."""
 
+import errno
+
+import numpy as np
 import pytest
 
+from contactsync.client.cache import Cache
 from contactsync.client.state import State, canonical_url, is_in_clear, write_private
 from contactsync.client.trust import fetch_root, grouped, is_known, read_fingerprint
 from contactsync.errors import BadInput, BadSignature, NotTrusted, OurError
+from contactsync.tokens import Tokens
 
 
 @pytest.mark.parametrize(
@@ -121,3 +126,28 @@ def test_fingerprints_as_people_write_them():
     for text in ("", digits[:-1], digits + "0", "g" * 64):
         with pytest.raises(BadInput):
             read_fingerprint(text)
+
+
+def test_a_pin_that_fails_leaves_nothing_half_done(tmp_path, monkeypatch):
+    state = State(tmp_path)
+
+    def full(_path, _data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("contactsync.client.state.write_private", full)
+    with pytest.raises(OSError, match="No space"):
+        state.pin("https://one.example", b"root")
+    assert state.folders() == []
+
+
+def test_a_cache_that_cannot_be_written_is_not_called_damaged(tmp_path):
+    with Cache(tmp_path / "cache", "https://one.example") as cache:
+        (pages,) = cache._db.execute("PRAGMA page_count").fetchone()
+        cache._db.execute(f"PRAGMA max_page_count = {pages}")  # what a full disk looks like
+        tokens = Tokens.from_bytes(np.zeros((1000, 10), np.uint8))
+        with pytest.raises(OurError, match="cannot write"):
+            cache.add_tokens("people", 1, (b"tel:+%d" % i for i in range(1000)), tokens)
+        assert cache.counts()["tokens"] == 0
+        (tmp_path / "other").mkdir()
+    with pytest.raises(OurError, match="cannot write"):
+        Cache(tmp_path / "other", "https://one.example")

@@ -1,5 +1,6 @@
 """The root command: laziness, and every error as one line with its exit code."""
 
+import os
 import subprocess
 import sys
 
@@ -103,7 +104,45 @@ def test_a_reader_that_goes_away_is_no_error():
     )
     done = subprocess.run(
         ["/bin/bash", "-c", f'"{sys.executable}" -c "$0" | head -c 10; exit "${{PIPESTATUS[0]}}"', program],
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 141
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_a_stream_that_is_closed_is_no_error_and_not_where_the_next_file_goes(closed, tmp_path):
+    program = (
+        "import sys, click, contactsync.commands as c\n"
+        "@click.command()\n"
+        "def opens():\n"
+        f"    file = open({str(tmp_path / 'file')!r}, 'w')\n"
+        "    assert file.fileno() > 2\n"
+        "    assert sys.stdin.isatty() is False\n"
+        "    click.echo('out'); click.echo('err', err=True)\n"
+        "c.RootGroup.get_command = lambda *_: opens\n"
+        "c.main(['opens'])\n"
+    )
+    command = ["/bin/bash", "-c", f'exec "{sys.executable}" -c "$0" {closed}', program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ("" if "1>" in closed else "out\n")
+    assert done.stderr == ("" if "2>" in closed else "err\n")
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_a_terminal_without_the_letters_of_a_name_shows_question_marks():
+    program = (
+        "import click, contactsync.commands as c\n"
+        "@click.command()\n"
+        "def says():\n"
+        "    click.echo('Jörg نور')\n"
+        "c.RootGroup.get_command = lambda *_: says\n"
+        "c.main(['says'])\n"
+    )
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, check=True, env=environment)
+    assert done.stdout.decode("latin-1") == "Jörg ???\n"

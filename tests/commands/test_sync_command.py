@@ -327,3 +327,43 @@ def test_errors_of_the_tree_hold_no_numbers(desk, service):
         error = desk.sync().stderr
         assert all(number[1:] not in error for number in (ANNA, BODO, CARL))
     assert issubclass(ContactSyncError, Exception)
+
+
+def test_what_nothing_can_be_read_of_is_an_error_before_anything_is_sent(desk, tmp_path):
+    desk.trust("--yes")
+    empty = tmp_path / "empty.vcf"
+    empty.touch()
+    kept = tmp_path / "kept.json"
+    kept.write_text("of the last sync")
+    result = desk.sync("--json", "--output", kept, book=empty)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "there is nothing in it" in result.stderr
+    assert "no contact" in result.stderr
+    assert kept.read_text() == "of the last sync"
+    assert desk.run("sync", "", "--state", desk.state).exit_code == 3, "not the folder one is in"
+
+
+def test_a_link_to_the_output_stays_a_link(desk, tmp_path):
+    desk.trust("--yes")
+    real, link = tmp_path / "real.json", tmp_path / "link.json"
+    link.symlink_to(real)
+    assert desk.sync("--json", "--output", link).exit_code == 0
+    assert link.is_symlink()
+    assert json.loads(real.read_bytes())["matches"]
+
+
+def test_an_output_that_cannot_be_written_is_found_out_before_the_sync(desk, tmp_path):
+    desk.trust("--yes")
+    result = desk.sync("--output", tmp_path / "missing" / "file")
+    assert result.exit_code == 3
+    assert "no such folder" in result.stderr
+    assert json.loads(desk.sync("--json").stdout)["new_identifiers"] == 3, "nothing was asked"
+
+
+def test_a_credential_file_may_begin_with_a_byte_order_mark(desk):
+    desk.trust("--yes")
+    desk.credential.write_bytes(b"\xef\xbb\xbf" + CREDENTIAL.encode() + b"\r\n")
+    assert desk.sync().exit_code == 0
+    desk.credential.unlink()
+    desk.credential.mkdir()
+    assert desk.sync().exit_code == 3

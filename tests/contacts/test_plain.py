@@ -82,3 +82,11 @@ NOTHING = [b"\xff\xfe", b"\xef\xbb\xbf", b"\0" * 100, b"\r\r\r", b"\x1e", b"#", 
 @pytest.mark.parametrize("data", NOTHING)
 def test_next_to_nothing(data):
     assert [type(found) for found in entries_of(data)] == [Problem]
+
+
+def test_a_line_that_cannot_be_read_is_no_contact(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("+49 30 123456\nnobody\n0301\n")
+    book = read_address_books([path], region=None)
+    assert [contact.identifiers for contact in book.contacts] == [(b"tel:+4930123456",)]
+    assert [entry.place for entry in book.unreadable] == ["line 2", "line 3"]
