@@ -228,9 +228,7 @@ def scan(
                 if place[2]:
                     first += 1
                     last -= 2 if buffer[last - 1] == 13 else 1
-                number = _canonical(
-                    buffer, first, last, row, code_digits, lengths, ask, action, plan
-                )
+                number = _canonical(buffer, first, last, row, code_digits, lengths, ask, action, plan)
             numbers[found] = number
             lines[found] = line
             if number == 0:

@@ -24,7 +24,7 @@ import pickle
 import stat
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -119,12 +119,15 @@ def cache_folders() -> tuple[Path, ...]:
     CONTACTSYNC_CACHE_DIR overrides the first. A folder that somebody else could write to is left out: what
     lies there is run as code.
     """
+    folders = (_private_folder(root / "kernels" / fingerprint()) for root in _roots())
+    return tuple(folder for folder in folders if folder)
+
+
+def _roots() -> Iterator[Path]:
     named = os.environ.get(CACHE_DIR)
-    first = Path(named) if named else Path(platformdirs.user_cache_dir("contactsync", appauthor=False))
-    shared = Path(tempfile.gettempdir()) / f"contactsync-{os.getuid()}"
-    return tuple(
-        folder for root in (first, shared) if (folder := _private_folder(root / "kernels" / fingerprint()))
-    )
+    yield Path(named) if named else Path(platformdirs.user_cache_dir("contactsync", appauthor=False))
+    with contextlib.suppress(OSError):  # where nothing at all can be written, there is no temp folder either
+        yield Path(tempfile.gettempdir()) / f"contactsync-{os.getuid()}"
 
 
 def _private_folder(folder: Path) -> Path | None:
@@ -133,12 +136,22 @@ def _private_folder(folder: Path) -> Path | None:
         for part in (folder.parent.parent, folder.parent, folder):
             part.mkdir(mode=0o700, parents=True, exist_ok=True)
             state = part.lstat()
-            others_write = state.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not state.st_mode & stat.S_ISVTX
-            if not stat.S_ISDIR(state.st_mode) or state.st_uid not in (os.getuid(), 0) or others_write:
+            # Where the sticky bit is set (/tmp), others cannot replace our folder; but they can add files.
+            safe = _only_ours(state) or (part != folder and state.st_mode & stat.S_ISVTX and _owned(state))
+            if not (safe and stat.S_ISDIR(state.st_mode)):
                 return None
     except OSError:
         return None
     return folder
+
+
+def _owned(state: os.stat_result) -> bool:
+    return state.st_uid in (os.getuid(), 0)
+
+
+def _only_ours(state: os.stat_result) -> bool:
+    """Whether nobody but us and root can write to it."""
+    return _owned(state) and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 @functools.cache
@@ -164,7 +177,7 @@ class _KernelCache(_Cache):  # type: ignore[misc]
         for folder in cache_folders():
             # Whatever is wrong with a file, the answer is the same: compile.
             with contextlib.suppress(Exception):
-                content = (folder / self._file(signature)).read_bytes()
+                content = _read(folder / self._file(signature))
                 if hashlib.sha256(content[DIGEST:]).digest() == content[:DIGEST]:
                     reduced = pickle.loads(content[DIGEST:])  # noqa: S301 - only from a folder of our own
                     return compiler.CompileResult._rebuild(target_context, *reduced)  # noqa: SLF001
@@ -192,6 +205,14 @@ class _KernelCache(_Cache):  # type: ignore[misc]
 
     def flush(self) -> None:
         """Part of Numba's interface: a stale folder is never read, so there is nothing to flush."""
+
+
+def _read(file: Path) -> bytes:
+    """The content of a file that nobody else can have written; PermissionError for others."""
+    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as stream:
+        if not _only_ours(os.fstat(stream.fileno())):
+            raise PermissionError
+        return stream.read()
 
 
 def _write(file: Path, content: bytes) -> None:

@@ -217,8 +217,8 @@ def multiply_add(
 ) -> None:
     """out[i] = (a[i]·b[i] + c[i]) mod ell, canonical, for whole groups of lanes.
 
-    Row i of a is the four words at i * a_stride, any number below 2^256 (and so for b and c): a stride of 0
-    takes one row for all, and a row of eight words reduces as upper·(2^256 mod ell) + lower.
+    Row i of a is the four words at i * a_stride, any number below 2^256, and so for b and c. A stride of 0
+    takes one row for all. (Reducing 512 bits is upper·(2^256 mod ell) + lower.)
     """
     n = lane_count(width)
     one = _constant(width, _ONE)
