@@ -36,6 +36,7 @@ import platformdirs
 from numba.core import compiler, serialize
 from numba.core.caching import _Cache
 from numba.core.registry import cpu_target
+from numba.core.runtime import rtsys
 
 from contactsync.errors import BadInput
 
@@ -173,7 +174,8 @@ class _KernelCache(_Cache):  # type: ignore[misc]
 
     def load_overload(self, signature: Any, target_context: Any) -> Any | None:
         """The compiled code for one signature, or None: then Numba compiles it."""
-        target_context.refresh()
+        # All that machine code needs. Numba's own caches load every type and function that it knows besides.
+        rtsys.initialize(target_context)
         for folder in cache_folders():
             # Whatever is wrong with a file, the answer is the same: compile.
             with contextlib.suppress(Exception):
