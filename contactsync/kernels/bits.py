@@ -1,16 +1,23 @@
-"""Bits of a 64-bit word: the three instructions that succinct structures live on."""
+"""Bits of a 64-bit word: the instructions that succinct structures live on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
+from contactsync.kernels.policy import inlined
+
 _WORD = ir.IntType(64)
+_ZERO = np.uint64(0)
+_ONE = np.uint64(1)
+_32 = np.uint64(32)
 
 
 def _word_function(lower: Callable[[Any, Any], Any]) -> Any:
@@ -46,3 +53,46 @@ def _prefetch(_context: Any, array: Any, _index: Any) -> Any:
 
 
 prefetch: Any = intrinsic(_prefetch)
+
+
+def _deposit(_context: Any, _bits: Any, _mask: Any) -> Any:
+    """PDEP: the low bits, one after the other, into the places of the mask's ones."""
+
+    def generate(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(_WORD, [_WORD, _WORD])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.bmi.pdep.64")
+        return builder.call(function, arguments)
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
+deposit: Any = intrinsic(_deposit)
+
+
+@inlined
+def select_by_deposit(word: Any, k: Any) -> Any:
+    """The position of the k-th (from 1) set bit."""
+    return trailing_zeros(deposit(_ONE << np.uint64(k - 1), word))
+
+
+@inlined
+def select_by_halving(word: Any, k: Any) -> Any:
+    """The same on any CPU, without a branch to mispredict."""
+    place = _ZERO
+    width = _32
+    for _ in range(6):
+        inside = count_ones((word >> place) & ((_ONE << width) - _ONE))
+        above = inside < k
+        place += width if above else _ZERO
+        k -= inside if above else 0
+        width >>= _ONE
+    return np.int64(place)
+
+
+def _has_deposit() -> bool:
+    """Whether the code that we compile may use PDEP, and it is not the slow one of early Zen."""
+    _, cpu, features = cpu_target.target_context.codegen().magic_tuple()
+    return "+bmi2" in features.split(",") and cpu not in ("znver1", "znver2", "bdver4")
+
+
+select = select_by_deposit if _has_deposit() else select_by_halving
