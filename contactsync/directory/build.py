@@ -30,7 +30,6 @@ from contactsync.directory.format import (
     Values,
     bucket_hash,
     slot_bits_for,
-    truncate,
 )
 from contactsync.directory.pace import kernels_pay
 from contactsync.directory.sorter import GROUPS, Sorter
@@ -107,7 +106,7 @@ def build(
             unfinished = folder / "directory"
             with unfinished.open("w+b") as file:
                 info = _Writer(file, count, remainder_bits).write(
-                    sorter.groups(), lambda n: report("writing", n, count)
+                    sorter.groups(slot_bits_for(count)), lambda n: report("writing", n, count)
                 )
                 file.flush()
                 os.fsync(file.fileno())
@@ -133,28 +132,17 @@ class _Writer:
         self._hashes: list[bytes] = []
         self._count = 0
 
-    def write(self, groups: Iterator[Tokens], done: Callable[[int], None]) -> DirectoryInfo:
+    def write(self, groups: Iterator[Values], done: Callable[[int], None]) -> DirectoryInfo:
         """Write everything; what the manifest has to say about it."""
         layout = self._layout
         self._file.seek(layout.data_offset)
         # So many groups at a time that they are whole buckets, and enough of them to be worth a call.
         many = min(GROUPS, max(1, WORTH_A_CALL * GROUPS // layout.buckets))
         for number in range(0, GROUPS, many):
-            tokens = next(groups) if many == 1 else Tokens.concatenate(list(itertools.islice(groups, many)))
-            self._buckets(
-                self._values(tokens), number * layout.buckets // GROUPS, many * layout.buckets // GROUPS
-            )
+            values = _distinct(list(itertools.islice(groups, many)))
+            self._buckets(values, number * layout.buckets // GROUPS, many * layout.buckets // GROUPS)
             done(self._count)
         return self._finish()
-
-    def _values(self, tokens: Tokens) -> Values:
-        """Truncated, each once: tokens that differ in later bits only become one value."""
-        values = truncate(tokens, self._layout.slot_bits, self._layout.remainder_bits)
-        again = values.key[1:] == values.key[:-1]
-        if again.any():
-            places = np.flatnonzero(again & (values.extra[1:] == values.extra[:-1]))
-            return Values(np.delete(values.key, places), np.delete(values.extra, places))
-        return values
 
     def _buckets(self, values: Values, first: int, many: int) -> None:
         """Encode, hash and write buckets first … first + many - 1."""
@@ -215,6 +203,18 @@ class _Writer:
             xxh3.hexdigest(),
             hashlib.sha256(top).hexdigest(),
         )
+
+
+def _distinct(parts: list[Values]) -> Values:
+    """Sorted values, one part after the other, each once: tokens may differ in later bits only."""
+    values = parts[0]
+    if len(parts) > 1:
+        values = Values(np.concatenate([p.key for p in parts]), np.concatenate([p.extra for p in parts]))
+    again = values.key[1:] == values.key[:-1]
+    if again.any():
+        places = np.flatnonzero(again & (values.extra[1:] == values.extra[:-1]))
+        return Values(np.delete(values.key, places), np.delete(values.extra, places))
+    return values
 
 
 def _reporter(progress: Callable[[Progress], None] | None) -> Callable[[str, int, int], None]:

@@ -17,6 +17,7 @@ from typing import BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from contactsync.directory.format import Values
 from contactsync.directory.pace import kernels_pay
 from contactsync.errors import BadInput
 from contactsync.tokens import Tokens
@@ -88,19 +89,20 @@ class Sorter:
             (self._folder / "runs").unlink()
         return total
 
-    def groups(self) -> Iterator[Tokens]:
-        """The 256 groups, sorted: all tokens by their first 32 + remainder_bits bits."""
+    def groups(self, slot_bits: int) -> Iterator[Values]:
+        """The 256 groups, sorted, truncated for a directory of so many slot bits."""
+        drop = 32 - slot_bits
         for number in range(GROUPS):
             if isinstance(self._sorted, list):
                 codes = self._sorted[number]
             else:
                 codes = _read(self._sorted, int(self._ends[number]), int(self._ends[number + 1]))
             if self._wide:
-                head = codes >> np.uint64(8)
-                head |= np.uint64(number << GROUP_SHIFT)
-                yield Tokens(head, codes.astype(np.uint16) << np.uint16(8))
+                key = codes >> np.uint64(8 + drop)
+                key |= np.uint64(number << (GROUP_SHIFT - drop))
+                yield Values(key, (codes >> np.uint64(drop)).astype(np.uint8))
             else:
-                yield Tokens(codes, np.zeros(codes.size, np.uint16))
+                yield Values(codes >> np.uint64(drop), np.zeros(codes.size, np.uint8))
 
     def close(self) -> None:
         """Close the working files."""

@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from contactsync.directory import build, match, open_directory
+from contactsync.directory import build, match, open_directory, truncate
 from contactsync.directory.build import _Writer
 from contactsync.directory.match import Way, choose, grouped, joined, kernel_lookup, numpy_lookup
 from contactsync.tokens import Tokens
@@ -67,7 +67,8 @@ def written(path, members: Tokens, slot_bits: int, remainder_bits: int):
     with path.open("w+b") as file:
         writer = _Writer(file, 1 << slot_bits, remainder_bits)
         groups = np.split(order, np.searchsorted(members.head[order] >> np.uint64(56), np.arange(1, 256)))
-        return writer.write((members.take(group) for group in groups), lambda _: None)
+        values = (truncate(members.take(group), slot_bits, remainder_bits) for group in groups)
+        return writer.write(values, lambda _: None)
 
 
 @pytest.mark.parametrize("remainder_bits", [32, 40])
