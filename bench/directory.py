@@ -352,7 +352,7 @@ def plot(rows: list[Row], path: str) -> None:
     times.plot(n, [row["open_s"] for row in rows], "s-", label="open, SHA-256 and all checks")
     times.plot(n, [row["match_tenth_s"] for row in rows], "^-", label="match N/10 tokens")
     times.plot(n, [row["match_1000_s"] for row in rows], "v-", label="match 1,000 tokens")
-    times.set(xscale="log", yscale="log", xlabel="members", ylabel="seconds", title="Time, one thread")
+    times.set(xscale="log", yscale="log", xlabel="members", ylabel="seconds", title="CPU time, one thread")
     for axes in (sizes, times):
         axes.grid(visible=True, alpha=0.3)
         axes.legend()
