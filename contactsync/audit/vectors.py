@@ -66,7 +66,7 @@ def _load(folder: Traversable) -> Iterator[dict[str, Any]]:
         if not file.name.endswith(".json") or file.name == "schema.json":
             continue
         try:
-            groups: list[dict[str, Any]] = json.loads(file.read_bytes())["groups"]
+            groups: list[dict[str, Any]] = [dict(group) for group in json.loads(file.read_bytes())["groups"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise OurError(
                 f"{file.name} cannot be read as test vectors",

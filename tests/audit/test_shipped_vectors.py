@@ -66,7 +66,16 @@ def test_a_difference_ends_the_command(copy, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", ["{", "[]", '{"groups": [{"name": "x", "operation": "nonsense", "cases": []}]}']
+    "damage",
+    [
+        "{",
+        "[]",
+        '{"groups": null}',
+        '{"groups": {"a": 1}}',
+        '{"groups": ["x"]}',
+        '{"groups": [{"name": "x", "operation": "nonsense", "cases": []}]}',
+        '{"groups": [{"name": "x", "operation": "decode", "cases": ["y"]}]}',
+    ],
 )
 def test_damaged_files(copy, damage) -> None:
     (copy / "rfc9380.json").write_text(damage)

@@ -30,7 +30,8 @@ ARGUMENTS = ["rdi", "rsi", "rdx", "rcx", "r8", "r9"]
 # Reference counting and raising: they see addresses and status codes only.
 RUNTIME = re.compile(r"NRT_|numba_|Py|memset|memcpy|memmove")
 NO_EFFECT = {"vzeroupper", "nop", "nopw", "nopl", "endbr64", "cld", "ud2", "int3"}
-NO_FLAGS = re.compile(r"(v|k|mov|lea|mulx|shlx|shrx|sarx|rorx|pdep|pext|not|bswap|cmov|set|push|pop)")
+NO_FLAGS = re.compile(r"(v|k|mov|lea|mulx|shlx|shrx|sarx|rorx|pdep|pext|not|bswap|cmov|set|push|pop(?!cnt))")
+SETS_FLAGS = re.compile(r"(vptest$|vtestp|ktest|kortest|vu?comis)")
 THREE_OPERANDS = re.compile(r"(v|k|mulx|shlx|shrx|sarx|rorx|bzhi|bextr|andn|pdep|pext|lzcnt|tzcnt|popcnt)")
 ACCUMULATES = re.compile(r"v(pmadd|pternlog|fm|pdp|permi2|permt2)")
 READS_FLAGS = re.compile(r"(cmov|set|adc|sbb|rcl|rcr|adox|adcx)")
@@ -356,13 +357,9 @@ class Analysis:
             self.secret_instructions += 1
         if re.match(r"i?div", name) and result.secret:
             leak("a division takes a secret")
-        if not NO_FLAGS.match(name) or name.startswith(("vptest ", "vtest", "ktest", "kortest")) or (
-            name.startswith("vptest") and len(operands) == 2
-        ):
+        if SETS_FLAGS.match(name) or not NO_FLAGS.match(name):
             state.registers["flags"] = result
-        if re.match(r"(cmp|test|bt[qlw]$|ktest|kortest|vucomi|vcomi)", name) or (
-            name.startswith("vptest") and len(operands) == 2
-        ):
+        if SETS_FLAGS.match(name) or re.match(r"(cmp|test|bt[qlw]$)", name):
             return
         for target in gives or operands[-1:]:
             write(target, result)

@@ -4,6 +4,7 @@ Not here: `frame` (its time depends on the messages' lengths) and `multiscalar_v
 """
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -14,6 +15,8 @@ from numba import types
 
 from contactsync.kernels import batch, policy, scalar, sha512
 from contactsync.kernels.lanes import WIDTHS
+
+pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the analysis reads x86-64 code")
 
 WORDS = types.Array(types.uint64, 1, "C")
 INT = types.int64

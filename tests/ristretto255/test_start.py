@@ -9,6 +9,8 @@ import reference as ref
 
 from contactsync import ristretto255
 from contactsync.errors import OurError
+from contactsync.kernels import batch, scalar, sha512
+from contactsync.ristretto255 import engine as engine_module
 from contactsync.ristretto255 import start
 from contactsync.ristretto255.engine import Engine
 
@@ -66,6 +68,44 @@ def test_an_engine_with_one_wrong_bit_is_not_handed_out(monkeypatch, operation) 
     monkeypatch.setattr(Engine, operation, wrong)
     with pytest.raises(OurError, match="wrong results"):
         ristretto255.decode(np.zeros((1, 32), np.uint8))
+
+
+# Kernel, which argument it writes to, what to flip, words of a row (none: points, in groups of lanes).
+KERNELS = [
+    (batch, "decode", 2, 1, None), (batch, "decode", 3, 2**64 - 1, 1), (batch, "encode", 2, 1, 4),
+    (batch, "derive", 2, 1, None), (batch, "add", 3, 1, None), (batch, "multiply", 4, 1, None),
+    (batch, "double_encode", 2, 1, 4), (batch, "multiscalar_vartime", 3, 1, None),
+    (scalar, "multiply_add", 7, 1, 4), (scalar, "invert", 2, 1, 4),
+    (sha512, "sha512", 4, 1, 8), (sha512, "frame", 6, 1, 128),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", [0, 7])
+@pytest.mark.parametrize("broken", KERNELS, ids=[f"{kernel[1]}-{kernel[2]}" for kernel in KERNELS])
+def test_a_kernel_that_is_wrong_in_one_bit_is_noticed(monkeypatch, lanes, broken, row) -> None:
+    """At eight lanes: only in the first, or only in the last."""
+    module, name, output, flip, row_words = broken
+    right = getattr(module, name)
+
+    def wrong(*args):
+        right(*args)
+        out = args[output]
+        # Of a point, Y: an encoding may survive another X.
+        at = (row // lanes * 20 + 5) * lanes + row % lanes if row_words is None else row * row_words
+        out[at if at < out.size else 0] ^= out.dtype.type(flip)
+
+    monkeypatch.setattr(module, name, wrong)
+    with pytest.raises(OurError, match="wrong results"):
+        start.self_test(Engine(lanes))
+
+
+@pytest.mark.parametrize("name", ["GENERATOR", "_ZERO", "_HALF", "_MINUS_ONE", "_UPPER_HALF"])
+def test_a_wrong_constant_is_noticed(monkeypatch, lanes, name) -> None:
+    wrong = getattr(engine_module, name).copy()
+    wrong[0] ^= 1
+    monkeypatch.setattr(engine_module, name, wrong)
+    with pytest.raises(OurError, match="wrong results"):
+        start.self_test(Engine(lanes))
 
 
 def test_it_takes_milliseconds(lanes) -> None:

@@ -8,6 +8,7 @@ import pytest
 import reference as ref
 
 from contactsync.errors import BadInput, BadProof, BadReply, InvalidElement
+from contactsync.ristretto255 import decode, encode
 from contactsync.voprf import client, proof, server, suite
 
 SEED = bytes.fromhex("a3" * 32)
@@ -190,7 +191,9 @@ def test_inputs_that_cannot_be(key) -> None:
     with pytest.raises(BadInput, match="input 1"):
         server.evaluate(key, [b"", bytes(65536)])
     assert server.evaluate(key, []).shape == (0, 64)
-    assert server.evaluate(key, [bytes(65535)]).shape == (1, 64)
+    secret = int.from_bytes(key.secret, "little")
+    for longest in (bytes(255), bytes(256), bytes(65535)):
+        assert server.evaluate(key, [longest]).tobytes() == ref.Evaluate(secret, longest, 1)
 
 
 @pytest.mark.parametrize("bad", [0, ref.ORDER, ref.ORDER + 1, 2**256 - 1])
@@ -207,6 +210,64 @@ def test_key_derivation_refuses_wrong_lengths() -> None:
             server.derive_key_pair(seed, info)
     with pytest.raises(BadInput):
         server.KeyPair(b"\1" * 31, bytes(32))
+
+
+def test_key_derivation_goes_on_until_the_key_is_not_zero(monkeypatch) -> None:
+    """Once in 2^252 that happens; here the hash gives 0 three times, or always."""
+    right, seen = server.hash_to_scalar, []
+
+    def zero_until(times):
+        def hash_to_scalar(messages, dst):
+            seen.append(messages.tobytes())
+            return right(messages, dst) * np.uint8(len(seen) > times)
+
+        return hash_to_scalar
+
+    monkeypatch.setattr(server, "hash_to_scalar", zero_until(3))
+    key = server.derive_key_pair(SEED, KEY_INFO)
+    derive_input = SEED + ref.I2OSP(len(KEY_INFO), 2) + KEY_INFO
+    assert seen == [derive_input + ref.I2OSP(counter, 1) for counter in range(4)]
+    secret = ref.HashToScalar(seen[-1], 1, DST=b"DeriveKeyPair" + ref.CreateContextString(1))
+    assert key.secret == le(secret)
+    assert key.public == ref.encode(ref.multiply(secret, ref.GENERATOR))
+    seen.clear()
+    monkeypatch.setattr(server, "hash_to_scalar", zero_until(10**6))
+    with pytest.raises(BadInput, match="found no key"):
+        server.derive_key_pair(SEED, KEY_INFO)
+    assert len(seen) == 256
+
+
+def test_an_input_that_hashes_to_the_identity(key, monkeypatch) -> None:
+    """Nobody knows one: here the hash gives it for the second input."""
+    for module in (client, server):
+        right = module.hash_to_group
+
+        def with_identity(inputs, dst, right=right):
+            encodings = encode(right(inputs, dst))
+            encodings[1] = 0
+            return decode(encodings)[0]
+
+        monkeypatch.setattr(module, "hash_to_group", with_identity)
+    with pytest.raises(BadInput, match="identity"):
+        client.blind([b"a", b"b", b"c"])
+    with pytest.raises(BadInput, match="identity"):
+        server.evaluate(key, [b"a", b"b", b"c"])
+
+
+@pytest.mark.parametrize("n", [1, suite.MAX_BATCH])
+def test_weights_of_a_whole_batch(key, n) -> None:
+    """I2OSP(i, 2) and the rest of the composite transcripts, in one piece and in parts, up to the last."""
+    rng = random.Random(n)
+    C, D = (np.frombuffer(rng.randbytes(32 * n), np.uint8).reshape(n, 32) for _ in range(2))
+    weights = proof._weights(key.public, C, D)
+    seed_dst = b"Seed-" + ref.CreateContextString(1)
+    seed = ref.hashlib.sha512(b"\0\x20" + key.public + ref.I2OSP(len(seed_dst), 2) + seed_dst).digest()
+    for i in {0, 1, n // 2, 255, 256, 257, n - 2, n - 1} & set(range(n)):
+        Ci, Di = C[i].tobytes(), D[i].tobytes()
+        transcript = b"\0\x40" + seed + ref.I2OSP(i, 2) + b"\0\x20" + Ci + b"\0\x20" + Di + b"Composite"
+        assert weights[i].tobytes() == le(ref.HashToScalar(transcript, 1))
+    at = n // 3
+    assert (proof._weights(key.public, C[at:], D[at:], first=at) == weights[at:]).all()
 
 
 def test_a_blinding_is_frozen(exchange) -> None:
