@@ -189,7 +189,7 @@ class MetadataFetcher(FetcherInterface):
                     # Metadata is small and tuf bounds it; hold it, so that a cut one can be asked for again.
                     return iter(list(self._transport.chunks(reply, METADATA_LIMIT)))
             except Refused as error:
-                if error.status in {403, 404}:
+                if error.status in {403, 404} or error.kind == "not-published":
                     raise DownloadHTTPError(str(error), error.status) from error
                 raise
             except NetworkError:

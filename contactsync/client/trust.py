@@ -8,18 +8,40 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root
 
 from contactsync.client.state import ServerState, damaged
-from contactsync.client.transport import METADATA_LIMIT, Transport
-from contactsync.errors import BadInput, BadReply
-from contactsync.publication.follower import METADATA_PATH, check_root, root_fingerprint
+from contactsync.client.transport import Transport
+from contactsync.errors import BadInput, BadReply, Refused
+from contactsync.publication.follower import (
+    MAX_RENEWALS,
+    MAX_ROOT_BYTES,
+    METADATA_PATH,
+    check_root,
+    root_fingerprint,
+)
 from contactsync.publication.manifest import Manifest
 
 
 def fetch_root(transport: Transport) -> bytes:
     """The server's newest root. Raises NetworkError, Refused, and BadSignature if it does not sign itself."""
-    with transport.get(f"{METADATA_PATH}root.json") as reply:
-        data = b"".join(transport.chunks(reply, METADATA_LIMIT))
-    check_root(data)
-    return data
+    return _fetch(transport, "root.json")
+
+
+def find_root(transport: Transport, newest: bytes, fingerprint: str) -> bytes | None:
+    """The root with this fingerprint: the newest, or one that came before it; None if there is none.
+
+    Operators renew the root from time to time, and what they told somebody before stays good: a sync follows
+    from that root to the newest, each signed by the one before it (TUF specification §5.3).
+    """
+    if root_fingerprint(newest) == fingerprint:
+        return newest
+    version = Metadata[Root].from_bytes(newest).signed.version
+    for before in range(version - 1, max(0, version - 1 - MAX_RENEWALS), -1):
+        try:
+            root = _fetch(transport, f"{before}.root.json")
+        except Refused:
+            return None
+        if root_fingerprint(root) == fingerprint:
+            return root
+    return None
 
 
 def is_known(server: ServerState, root: bytes) -> bool:
@@ -42,6 +64,13 @@ def is_known(server: ServerState, root: bytes) -> bool:
         if new.signed.version > old.signed.version:
             return True
     return False
+
+
+def _fetch(transport: Transport, name: str) -> bytes:
+    with transport.get(f"{METADATA_PATH}{name}") as reply:
+        data = b"".join(transport.chunks(reply, MAX_ROOT_BYTES + 1))
+    check_root(data)
+    return data
 
 
 def read_fingerprint(text: str) -> str:

@@ -40,7 +40,8 @@ passphrase_option = click.option(
     "--passphrase-file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="The first line of FILE is the passphrase of the keys (else CONTACTSYNC_PASSPHRASE, or asked for).",
+    help="The first line of FILE is the passphrase of the keys (else CONTACTSYNC_PASSPHRASE; a terminal is "
+    "asked if the keys have one).",
 )
 audience_option = click.option(
     "--audience",
@@ -213,10 +214,15 @@ def publish(data: Path, passphrase_file: Path | None, *, new_epoch: bool) -> Non
 
     Stopped at any moment, it leaves what was published before; run it again.
     """
+    from contactsync.client.trust import grouped
+    from contactsync.publication.follower import root_fingerprint
+    from contactsync.publication.writer import Repository
     from contactsync.server.publisher import Publisher
 
     folder = _folder(data)
     keyring = _keyring(folder, passphrase_file)
+    repository = Repository(folder.public)
+    before = repository.root_bytes()
     with _registry(data) as registry, _progress() as progress:
         outcomes = Publisher(folder, registry, keyring, progress).publish(new_epoch=new_epoch)
     for outcome in outcomes:
@@ -228,6 +234,14 @@ def publish(data: Path, passphrase_file: Path | None, *, new_epoch: bool) -> Non
                 f"{state}: {outcome.members:,} members in {outcome.partitions} partitions, "
                 f"{len(outcome.changed)} changed, {outcome.evaluated:,} evaluated"
             )
+    if repository.root_bytes() != before:
+        shown = grouped(root_fingerprint(repository.root_bytes()))
+        click.echo(f"the root was renewed; from now on its fingerprint is {shown}", err=True)
+    if repository.expiries()["root"] < datetime.now(UTC):
+        click.echo(
+            "warning: the root metadata has expired, clients refuse it: publish with the root key in keys/",
+            err=True,
+        )
 
 
 @server.command()
@@ -363,7 +377,9 @@ class _Refusals:
 
     def add(self, refusal: Refusal) -> None:
         if self.count < self.LISTED:
-            click.echo(f"{self._name}:{refusal.line}: {refusal.reason}", err=True)
+            known = (refusal.reason, refusal.hint) in self._reasons
+            hint = "" if known or not refusal.hint else f" ({refusal.hint})"
+            click.echo(f"{self._name}:{refusal.line}: {refusal.reason}{hint}", err=True)
         self._reasons[refusal.reason, refusal.hint] += 1
 
     def sum_up(self) -> None:

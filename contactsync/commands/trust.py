@@ -32,11 +32,12 @@ def trust(
     """Pin the server at URL, so that a sync believes what its keys sign and nothing else.
 
     Shows the fingerprint of the server's TUF root (its SHA-256). Compare it with what the operator tells you
-    over another channel; everything after that is verified from this root.
+    over another channel; everything after that is verified from this root. The operator renews the root about
+    once a year: --fingerprint takes that of an earlier one as well.
     """
     from contactsync.client.state import canonical_url, is_in_clear
     from contactsync.client.transport import Transport
-    from contactsync.client.trust import fetch_root, grouped, is_known, read_fingerprint
+    from contactsync.client.trust import fetch_root, find_root, grouped, is_known, read_fingerprint
     from contactsync.publication.follower import root_fingerprint
 
     expected = None if fingerprint is None else read_fingerprint(fingerprint)
@@ -48,21 +49,22 @@ def trust(
         )
     state = open_state(state_folder)
     transport = Transport(url)
-    root = fetch_root(transport)
+    newest = fetch_root(transport)
+    root = newest if expected is None else find_root(transport, newest, expected)
     transport.close()
-    shown = root_fingerprint(root)
-    if expected is not None and shown != expected:
+    shown = root_fingerprint(newest)
+    if root is None:
         raise BadSignature(
             f"{url} has another fingerprint than the one given; nothing was stored",
             hint=f"it shows {grouped(shown)}: ask the operator which is right",
         )
-    click.echo(f"{url}\nfingerprint {grouped(shown)}")
+    click.echo(f"{url}\nfingerprint {grouped(root_fingerprint(root))}")
     try:
         server = state.server(url)
     except NotTrusted:
         server = None
     if server is not None and not replace:
-        if not is_known(server, root):
+        if not is_known(server, newest):
             raise BadSignature(
                 f"{url} was trusted with another root: {grouped(server.fingerprint)}; nothing was changed",
                 hint="ask the operator why; if the change is right, run trust again with --replace",

@@ -47,6 +47,8 @@ def recognise(head: bytes, name: str) -> Layout:
     if b"\0" in head:
         raise BadInput(f"{name} is not a text file", hint=_HINT)
     start = 3 if head.startswith(b"\xef\xbb\xbf") else 0
+    if head[start : start + 11].upper() == b"BEGIN:VCARD":
+        raise BadInput(f"{name} is a file of vCards, and not a list or CSV", hint=_HINT)
     line = 1
     for first in head[start:].split(b"\n"):
         if first.strip():

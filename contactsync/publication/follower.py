@@ -23,9 +23,11 @@ from contactsync.publication.manifest import MAX_BYTES, Manifest
 METADATA_PATH = "/v1/tuf/metadata/"
 TARGETS_PATH = "/v1/tuf/targets/"
 MAX_ROOT_BYTES = 64 << 10
+MAX_RENEWALS = 64
+"""Roots that are followed one after the other; at one a year nobody reaches that."""
 
 _LIMITS = UpdaterConfig(
-    max_root_rotations=64,
+    max_root_rotations=MAX_RENEWALS,
     max_delegations=0,  # the manifests are listed by the top-level targets role alone
     root_max_length=MAX_ROOT_BYTES,
     timestamp_max_length=16 << 10,

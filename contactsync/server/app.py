@@ -24,6 +24,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contactsync.errors import CallerError, ContactSyncError, InvalidElement
+from contactsync.publication.follower import root_fingerprint
 from contactsync.publication.manifest import AUDIENCES
 from contactsync.publication.writer import Repository
 from contactsync.server.evaluator import Evaluator, Overloaded
@@ -177,6 +178,7 @@ class App:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        await self._served.current()  # so that what is wrong with it is said at the start
         task = asyncio.create_task(self._keep_fresh())
         yield
         task.cancel()
@@ -198,6 +200,8 @@ class App:
             done = self._repository.refresh(self._keyring.signers(), datetime.now(UTC))
         if done:
             log.info("signed anew: %s", ", ".join(done))
+        if "root" in done:
+            log.info("the fingerprint is now %s", root_fingerprint(self._repository.root_bytes()))
 
 
 class _DataResponse(FileResponse):

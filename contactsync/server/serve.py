@@ -79,11 +79,11 @@ def _listen(host: str, port: int) -> socket.socket:
         raise CallerError(f"{host} is no address of this machine", hint="see --host") from error
     except OSError as error:
         reason = {
-            errno.EADDRINUSE: "is in use",
-            errno.EACCES: "may not be used by this user",
-            errno.EADDRNOTAVAIL: "is not an address of this machine",
-        }.get(error.errno or 0, "cannot be used")
-        raise CallerError(f"{where} {reason}", hint="choose another with --host and --port") from error
+            errno.EADDRINUSE: f"{where} is in use",
+            errno.EACCES: f"{where} may not be used by this user",
+            errno.EADDRNOTAVAIL: f"{host} is no address of this machine",
+        }.get(error.errno or 0, f"{where} cannot be used")
+        raise CallerError(reason, hint="choose another with --host and --port") from error
 
 
 def _url(listener: socket.socket) -> str:

@@ -64,14 +64,18 @@ def status(folder: DataFolder, registry: Registry, now: datetime) -> Status:
     expires = repository.expiries()
     offline = tuple(role for role in ROLES if not (folder.keys / f"tuf-{role}.json").exists())
     pending = bool(registry.touched(registry.serial()))
-    warnings = [f"the {role} metadata has expired: publish" for role, end in expires.items() if end < now]
+    warnings = [
+        f"the {role} metadata has expired: publish"
+        + (", with the root key in keys/" if role in offline else "")
+        for role, end in expires.items()
+        if end < now
+    ]
     if now <= expires["root"] < now + _ROOT_NOTICE:
         warnings.append("the root metadata expires soon: publish with the root key in keys/ to renew it")
     warnings += [
         f"the {role} key is not here: nothing can be published" for role in offline if role in PUBLISHING
     ]
-    if (folder.keys.stat().st_mode | folder.path.stat().st_mode) & 0o077:
-        warnings.append("the data folder or its keys can be read by other users")
+    warnings += _about_keys(folder, audiences)
     locked = Keyring.is_locked(folder.keys)
     if not locked:
         warnings.append("the keys are not under a passphrase")
@@ -87,3 +91,17 @@ def status(folder: DataFolder, registry: Registry, now: datetime) -> Status:
         keys_offline=offline,
         warnings=tuple(warnings),
     )
+
+
+def _about_keys(folder: DataFolder, audiences: list[AudienceStatus]) -> list[str]:
+    """What is wrong with the key files, as far as that shows without opening them."""
+    names = ["keyring.json", *(f"voprf-{one.audience}-{one.epoch}.json" for one in audiences if one.edition)]
+    warnings = [
+        f"keys/{name} is missing: restore it from a backup"
+        for name in names
+        if not (folder.keys / name).exists()
+    ]
+    places = [folder.path, folder.keys, *folder.keys.iterdir()] if folder.keys.is_dir() else [folder.path]
+    if any(place.stat().st_mode & 0o077 for place in places):
+        warnings.append("the data folder or its keys can be read by other users")
+    return warnings

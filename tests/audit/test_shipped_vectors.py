@@ -83,6 +83,13 @@ def test_damaged_files(copy, damage) -> None:
         list(vectors.run(copy))
 
 
-def test_an_empty_folder_does_not_pass(tmp_path) -> None:
-    with pytest.raises(OurError, match="no test vectors"):
-        list(vectors.run(tmp_path))
+@pytest.mark.parametrize("file", [path.name for path in FOLDER.glob("*.json") if path.name != "schema.json"])
+def test_what_is_missing_is_noticed(copy, file) -> None:
+    content = json.loads((copy / file).read_text())
+    content["groups"][-1]["cases"].pop()
+    (copy / file).write_text(json.dumps(content))
+    with pytest.raises(OurError, match=f"{file} holds"):
+        list(vectors.run(copy))
+    (copy / file).unlink()
+    with pytest.raises(OurError, match=f"{file} cannot be read"):
+        list(vectors.run(copy))

@@ -4,11 +4,15 @@ import json
 import re
 import socket
 import stat
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
 
 from contactsync.commands import main
+from contactsync.publication import writer
+from contactsync.publication.writer import Repository
+from contactsync.server.keyring import Keyring
 
 
 @pytest.fixture
@@ -47,7 +51,7 @@ def test_from_init_to_status(ready, data, tmp_path):
     members.write_text("name,phone\nA,0151 1234567\nB,junk\nC,+12125550100\n")
     done = ready("members", "import", str(members), "--region", "DE")
     assert done.stdout == "2 added, 0 already there, 1 rejected\n"
-    assert done.stderr == f"{members}:3: not a phone number\n"
+    assert done.stderr == f"{members}:3: not a phone number (there is no digit in it)\n"
     assert ready("members", "import", str(members), "--region", "DE").stdout.startswith("0 added, 2 already")
     assert ready("members", "count").stdout == "2\n"
     done = ready("publish")
@@ -107,7 +111,7 @@ def test_business_is_opted_into(ready):
 def test_import_from_stdin(ready):
     assert ready("members", "import", "-", given="+12125550100\n").stdout.startswith("1 added")
     done = ready("members", "import", "-", given="phone\nnobody\n", code=3)
-    assert done.stderr.splitlines()[0] == "stdin:2: not a phone number"
+    assert done.stderr.splitlines()[0] == "stdin:2: not a phone number (there is no digit in it)"
     assert "no phone number in stdin" in done.stderr
     hint(ready("members", "import", "-", given="", code=3))
 
@@ -195,8 +199,48 @@ def test_many_lines_that_cannot_be_used_are_summed_up(ready):
     lines = ["nobody"] * 15 + ["0151 1234567"] * 15 + ["+12125550100"]
     done = ready("members", "import", "-", given="\n".join(lines))
     said = done.stderr.splitlines()
-    assert said[:2] == ["stdin:1: not a phone number", "stdin:2: not a phone number"]
+    assert said[:2] == [
+        "stdin:1: not a phone number (there is no digit in it)",
+        "stdin:2: not a phone number",
+    ], "what to do is said once for each reason"
     assert said[19:21] == ["stdin:20: no country code", "stdin: and 10 more. In all:"]
     assert min(said[21:]).startswith("          15  no country code (give --region")
     assert len(said) == 23
     assert done.stdout == "1 added, 0 already there, 30 rejected\n"
+
+
+def test_vcards_are_not_taken_for_a_list(ready, tmp_path):
+    cards = tmp_path / "cards.vcf"
+    cards.write_text("BEGIN:VCARD\nTEL:+4930123456\nEND:VCARD\n")
+    assert "vCards" in hint(ready("members", "import", str(cards), code=3))[0]
+    assert ready("members", "count").stdout == "0\n"
+
+
+def test_a_renewal_of_the_root_is_said_and_so_is_its_end(ready, data, monkeypatch):
+    ready("publish")
+    key = (data / "keys" / "tuf-root.json").rename(data / "root-key-elsewhere")
+    monkeypatch.setitem(writer.LIFETIMES, "root", timedelta(days=1000))
+    assert ready("publish").stderr == "", "without the root key nothing is renewed"
+    key.rename(data / "keys" / "tuf-root.json")
+    said = re.fullmatch(r"the root was renewed; .* fingerprint is (.*)\n", ready("publish").stderr)
+    assert said
+    assert said[1] in ready("status").stdout
+    monkeypatch.setitem(writer.LIFETIMES, "root", timedelta(days=-1))
+    for path in (data / "public" / "metadata").glob("*.root.json"):
+        path.unlink()
+    signers = Keyring.open(data / "keys", None).signers()
+    keys = {role: signer.public_key for role, signer in signers.items()}
+    Repository(data / "public").create(keys, signers["root"], datetime.now(UTC))
+    (data / "keys" / "tuf-root.json").rename(key)
+    assert "root metadata has expired" in ready("publish").stderr
+    assert "the root metadata has expired: publish, with the root key in keys/" in ready("status").stderr
+
+
+def test_status_sees_keys_that_are_missing_or_open(ready, data):
+    ready("publish")
+    assert "missing" not in ready("status").stderr
+    (data / "keys" / "voprf-people-1.json").rename(data / "elsewhere")
+    (data / "keys" / "tuf-targets.json").chmod(0o640)
+    said = ready("status").stderr
+    assert "keys/voprf-people-1.json is missing" in said
+    assert "can be read by other users" in said

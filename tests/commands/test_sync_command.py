@@ -367,3 +367,35 @@ def test_a_credential_file_may_begin_with_a_byte_order_mark(desk):
     desk.credential.unlink()
     desk.credential.mkdir()
     assert desk.sync().exit_code == 3
+
+
+def test_the_fingerprint_of_an_earlier_root_still_serves(desk, service):
+    told = root_fingerprint(service.repository.root_bytes())
+    for _ in range(2):
+        root = service.repository.root()
+        root.version += 1
+        service.repository._write_root(root, service.signers["root"])
+    newest = root_fingerprint(service.repository.root_bytes())
+    assert newest != told
+    result = desk.trust("--fingerprint", told)
+    assert result.exit_code == 0, result.stderr
+    assert grouped(told) in result.stdout
+    assert desk.sync("--json").exit_code == 0
+    assert desk.trust("--fingerprint", newest).stdout.endswith("already trusted\n")
+    assert desk.trust("--fingerprint", told).stdout.endswith("already trusted\n")
+    assert desk.trust("--fingerprint", "0" * 64).exit_code == 5
+
+
+def test_a_server_that_has_published_nothing_is_tried_again_later(desk, service):
+    desk.trust("--yes")
+
+    def unpublished(request, reply):
+        if request.path.endswith("timestamp.json"):
+            reply.status = 503
+            reply.headers = {"Content-Type": "application/problem+json"}
+            reply.body = b'{"type": "urn:contactsync:problem:not-published", "detail": "not yet"}'
+
+    service.tamper = unpublished
+    result = desk.sync()
+    assert result.exit_code == 4
+    assert "published nothing" in result.stderr
