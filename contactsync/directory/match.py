@@ -103,7 +103,7 @@ def kernel_lookup(tokens: Tokens, directory: Directory) -> Mask:
         elias_fano.lookup(*span.views(), span.start, span.count, span.wide, codes, offsets, found)
 
     if len(tokens) >= WORTH_GROUPING or (directory.span.wide and directory.info.slot_bits > WIDE_ALONE):
-        return _by_groups(tokens, directory, answer)
+        return _by_groups(tokens, directory, min(_bucket_bits(directory), PART_BITS[0]), answer)
     values = directory.truncate(tokens)
     codes = (values.key << np.uint64(8)) | values.extra if directory.span.wide else values.key
     found = np.empty(len(tokens), np.bool_)
@@ -115,33 +115,36 @@ def grouped(tokens: Tokens, directory: Directory) -> Mask:
     """Group the tokens by their leading bits, and look each group up in an unpacked part of the directory."""
     from contactsync.kernels import elias_fano  # noqa: PLC0415 - loads Numba
 
-    buckets_of_part = directory.span.start.size >> _part_bits(directory)
+    # A few buckets a part: their table stays in the cache. But not too many parts to write to at once.
+    bucket_bits = _bucket_bits(directory)
+    bits = min(bucket_bits, max(PART_BITS[0], min(PART_BITS[1], bucket_bits - PART_BUCKETS_BITS)))
+    buckets_of_part = directory.span.start.size >> bits
     begin = np.empty((BUCKET_SLOTS + 1) * buckets_of_part + elias_fano.BEGIN_SLACK, np.int32)
 
     def answer(span: Span, codes: NDArray[np.uint64], offsets: NDArray[np.int64], found: Mask) -> None:
         elias_fano.probe(*span.views(), span.start, span.count, span.wide, codes, offsets, begin, found)
 
-    return _by_groups(tokens, directory, answer)
+    return _by_groups(tokens, directory, bits, answer)
 
 
-def _part_bits(directory: Directory) -> int:
-    """How many leading bits to group by: a few buckets a part, but not too many parts to write to at once."""
-    bits = directory.info.slot_bits - BUCKET_SLOT_BITS
-    return min(bits, max(PART_BITS[0], min(PART_BITS[1], bits - PART_BUCKETS_BITS)))
+def _bucket_bits(directory: Directory) -> int:
+    """How many leading bits name a bucket."""
+    return directory.info.slot_bits - BUCKET_SLOT_BITS
 
 
 def _by_groups(
     tokens: Tokens,
     directory: Directory,
+    bits: int,
     answer: Callable[[Span, NDArray[np.uint64], NDArray[np.int64], Mask], None],
 ) -> Mask:
-    """Group tokens, have each group answered, and put the answers back into the order of the tokens.
+    """Group tokens by their first bits, have each group answered, and put the answers back in order.
 
     A chunk at a time, so that memory does not grow with the tokens without bound.
     """
     from contactsync.kernels import sorting  # noqa: PLC0415 - loads Numba
 
-    span, bits = directory.span, _part_bits(directory)
+    span = directory.span
     shift, drop = 64 - bits, 32 - directory.info.slot_bits
     if bits == 0:  # one bucket; a shift by 64 is not defined
         bits, shift = 1, 63
