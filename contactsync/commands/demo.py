@@ -49,6 +49,8 @@ def demo(*, members: int, keep: Path | None) -> None:
     this processor is compiled. Nothing leaves the machine.
     """
     with contextlib.ExitStack() as stack:
+        for number in (signal.SIGTERM, signal.SIGHUP):  # else the server and the folder would be left behind
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
         folder = _folder(keep, stack)
         desk = _Desk(folder)
         book = _prepare(folder, members)
