@@ -199,10 +199,14 @@ class Cache:
             return bytes(seed)
 
     def counts(self) -> dict[str, int]:
-        """How many identifiers are cached, and how many of them are members, by audience over all epochs."""
+        """How many identifiers there is anything of, and how many of them are members in some audience."""
         with self._explained():
-            (identifiers,) = self._db.execute("SELECT count(DISTINCT identifier) FROM findings").fetchone()
-            (members,) = self._db.execute("SELECT count(*) FROM findings WHERE member = 1").fetchone()
+            query = (
+                "SELECT count(*) FROM (SELECT identifier FROM findings UNION SELECT identifier FROM tokens)"
+            )
+            (identifiers,) = self._db.execute(query).fetchone()
+            query = "SELECT count(DISTINCT identifier) FROM findings WHERE member = 1"
+            (members,) = self._db.execute(query).fetchone()
             (tokens,) = self._db.execute("SELECT count(*) FROM tokens").fetchone()
         return {"identifiers": identifiers, "matches": members, "tokens": tokens}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import logging
@@ -97,7 +98,8 @@ def as_table(report: Report, book: AddressBook) -> str:
     matched = len({(m.name, m.identifier) for m in report.matches})
     asked = _count(report.identifiers, "number", "numbers")
     people = _count(len(book.contacts), "contact", "contacts")
-    where = f"{report.audience}, epoch {report.epoch}, edition {report.edition}, {report.members:,} members"
+    members = _count(report.members, "member", "members")
+    where = f"{report.audience}, epoch {report.epoch}, edition {report.edition}, {members}"
     lines.append(f"{_count(matched, 'match', 'matches')} among {asked} of {people} ({where})")
     lines += [f"joined since the last sync: {match.name}" for match in report.joined]
     lines += [f"left since the last sync: {match.name}" for match in report.left]
@@ -162,6 +164,8 @@ def write(text: str, path: Path | None, *, utf8: bool) -> None:
         else:
             write_private(path.resolve(), text.encode())  # a link stays, and leads to the new file
     except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:  # it is not the choice of the place
+            raise
         raise BadInput(f"cannot write {path}: {error.strerror}", hint="choose another --output") from error
 
 

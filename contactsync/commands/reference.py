@@ -16,7 +16,7 @@ HEAD = """# The command line
 Generated from the commands by `python -m contactsync.commands.reference docs/cli.md`; a test checks that it
 is up to date. `contactsync COMMAND --help` prints the same.
 
-Data goes to stdout, everything else to stderr; with `--json` stdout is one JSON object. A command that fails
+Data goes to stdout, everything else to stderr; with `--json` stdout is one JSON value. A command that fails
 prints `error: …` and mostly `hint: …`, writes no output file, and keeps the old state usable.
 
 | exit code | meaning |

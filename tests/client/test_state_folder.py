@@ -151,3 +151,11 @@ def test_a_cache_that_cannot_be_written_is_not_called_damaged(tmp_path):
         (tmp_path / "other").mkdir()
     with pytest.raises(OurError, match="cannot write"):
         Cache(tmp_path / "other", "https://one.example")
+
+
+def test_somebody_in_two_audiences_is_counted_once(tmp_path):
+    with Cache(tmp_path / "cache", "https://one.example") as cache:
+        for audience in ("people", "business"):
+            found = {"member": np.array([True]), "edition": np.array([1])}
+            cache.finish(audience, 1, [b"tel:+4930123456"], holdings={}, **found)
+        assert cache.counts() == {"identifiers": 1, "matches": 1, "tokens": 0}

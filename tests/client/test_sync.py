@@ -112,6 +112,7 @@ def test_a_large_book_goes_in_batches_and_what_was_proven_survives_a_cut(service
         person.sync(*numbers)
     with Cache(person.server.cache, service.url) as cache:
         kept = cache.counts()["tokens"]
+        assert cache.counts() == {"identifiers": kept, "matches": 0, "tokens": kept}
     assert 0 < kept <= 16
     service.tamper = lambda *_: None
     report = person.sync(*numbers)

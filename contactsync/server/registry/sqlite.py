@@ -328,8 +328,12 @@ def _errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        damaged = code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
         # The text of SQLite's errors names tables and reasons, never values.
         raise OurError(
             f"the registry {path} cannot be used: {error}",
-            hint="check free space, permissions and whether another process holds it",
+            hint="restore it from a backup"
+            if damaged
+            else "check free space, permissions and whether another process holds it",
         ) from error
