@@ -23,7 +23,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from contactsync.errors import CallerError, ContactSyncError, InvalidElement
+from contactsync.errors import ContactSyncError, InvalidElement
 from contactsync.publication.follower import root_fingerprint
 from contactsync.publication.manifest import AUDIENCES
 from contactsync.publication.writer import Repository
@@ -32,7 +32,7 @@ from contactsync.server.keyring import Keyring
 from contactsync.server.problems import Problem, on_fault, on_http_exception, on_problem
 from contactsync.server.registry import Account, Registry
 from contactsync.server.served import Served
-from contactsync.server.settings import DataFolder
+from contactsync.server.settings import Busy, DataFolder
 from contactsync.voprf import wire
 from contactsync.voprf.suite import MAX_BATCH, NE
 
@@ -189,7 +189,7 @@ class App:
         while True:
             try:
                 await run_in_threadpool(self._refresh)
-            except CallerError:
+            except Busy:
                 pass  # a publish is running, and signs all of it
             except (ContactSyncError, OSError) as error:
                 log.warning("the signed metadata could not be renewed: %s", error)

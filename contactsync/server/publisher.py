@@ -85,7 +85,7 @@ class Publisher:
     def publish(self, *, new_epoch: bool = False) -> list[Outcome]:
         """Publish what the registry holds now; `new_epoch` draws new keys and evaluates everybody again.
 
-        Raises CallerError (another publish is running), OurError (keys, damaged files, a full disk).
+        Raises Busy (another publish is running), OurError (keys, damaged files, a full disk).
         """
         with self._folder.lock(wait=LOCK_WAIT), _errors_of_disk():
             signers = self._keyring.signers()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final, Self
 
-from contactsync.errors import BadInput, CallerError
+from contactsync.errors import BadInput, OurError
 
 EDITIONS_SERVED: Final = 3
 """Data files of so many editions, the current one included, are kept and served."""
@@ -65,6 +65,10 @@ class Settings:
                     f"{path}: {name} has a value that cannot be used", hint="see docs/operations.md"
                 )
         return cls(**values)
+
+
+class Busy(OurError):
+    """Another process is changing what is published."""
 
 
 class DataFolder:
@@ -122,7 +126,7 @@ class DataFolder:
 
     @contextlib.contextmanager
     def lock(self, *, wait: float = 0) -> Iterator[None]:
-        """Hold the right to change what is published. Raises CallerError if another process keeps it.
+        """Hold the right to change what is published. Raises Busy if another process keeps it.
 
         `wait` is for how many seconds it may. The kernel releases it when a process dies, however it dies.
         """
@@ -134,7 +138,7 @@ class DataFolder:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 if time.monotonic() >= end:
-                    raise CallerError(
+                    raise Busy(
                         "another process is publishing from this data folder", hint="wait until it is done"
                     )
                 time.sleep(0.05)

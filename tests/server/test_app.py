@@ -9,11 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from server_tools import GERMAN
 
-from contactsync.errors import CallerError
 from contactsync.server import app as module
 from contactsync.server.app import App
 from contactsync.server.evaluator import Evaluator
-from contactsync.server.settings import DataFolder
+from contactsync.server.settings import Busy, DataFolder
 from contactsync.voprf.client import blind
 
 SECRET = "tel:+491511234567 cs_secret"
@@ -121,5 +120,5 @@ def test_signatures_are_renewed_before_they_end(app, operator):
     stamp = operator.repository.stamp()
     app._refresh()
     assert operator.repository.stamp() == stamp, "nothing is due any more"
-    with DataFolder(operator.folder.path).lock(), pytest.raises(CallerError):
+    with DataFolder(operator.folder.path).lock(), pytest.raises(Busy):
         app._refresh()

@@ -11,10 +11,10 @@ from contactsync.directory import DirectoryInfo, match, open_directory
 from contactsync.directory.delta import read_delta
 from contactsync.directory.files import DataInfo
 from contactsync.directory.screen import open_screen
-from contactsync.errors import CallerError, OurError
+from contactsync.errors import OurError
 from contactsync.server import publisher
 from contactsync.server.numbers import identifiers_of
-from contactsync.server.settings import DataFolder
+from contactsync.server.settings import Busy, DataFolder
 from contactsync.tokens import Tokens
 from contactsync.voprf.server import evaluate
 
@@ -297,7 +297,7 @@ def test_other_remainder_bits_take_effect(operator):
 
 def test_two_publishers(operator, monkeypatch):
     monkeypatch.setattr(publisher, "LOCK_WAIT", 0.2)
-    with DataFolder(operator.folder.path).lock(), pytest.raises(CallerError, match="another process"):
+    with DataFolder(operator.folder.path).lock(), pytest.raises(Busy, match="another process"):
         operator.publish()
 
 

@@ -201,3 +201,13 @@ def test_damaged_missing_or_newer(tmp_path):
         connection.execute("PRAGMA user_version = 2")
     with pytest.raises(OurError, match="version 2"):
         SqliteRegistry(path)
+
+
+def test_a_full_disk_is_called_that_and_loses_nothing(tmp_path):
+    with closing(SqliteRegistry.create(tmp_path / "registry.sqlite")) as registry:
+        registry.add_numbers(np.array([493012345], np.uint64), "people")
+        (pages,) = registry._connection.execute("PRAGMA page_count").fetchone()
+        registry._connection.execute(f"PRAGMA max_page_count = {pages}")  # what a full disk looks like
+        with pytest.raises(OurError, match="full"):
+            registry.add_numbers(np.arange(493_000_000, 493_100_000, dtype=np.uint64), "people")
+        assert registry.count("people") == 1

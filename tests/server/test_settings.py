@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from contactsync.errors import BadInput, CallerError
-from contactsync.server.settings import DataFolder, Settings
+from contactsync.errors import BadInput
+from contactsync.server.settings import Busy, DataFolder, Settings
 
 
 def test_defaults_are_what_the_template_says(tmp_path):
@@ -69,12 +69,12 @@ with DataFolder(pathlib.Path(sys.argv[1])).lock():
 
 def test_the_lock_is_for_one_and_dies_with_its_process(tmp_path):
     folder = DataFolder(tmp_path)
-    with folder.lock(), pytest.raises(CallerError, match="another process"), DataFolder(tmp_path).lock():
+    with folder.lock(), pytest.raises(Busy, match="another process"), DataFolder(tmp_path).lock():
         pass
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE)
     with holder:
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(CallerError), folder.lock():
+        with pytest.raises(Busy), folder.lock():
             pass
         holder.kill()
         holder.wait()
