@@ -219,7 +219,10 @@ def _problem(reply: urllib3.BaseHTTPResponse) -> ContactSyncError:
         kind = str(value["type"]).removeprefix("urn:contactsync:problem:")
         detail, hint = str(value.get("detail") or value.get("title", "")), str(value.get("hint", ""))
     except (ValueError, TypeError, KeyError, AttributeError, HTTPError):
-        kind, detail, hint = "", f"status {reply.status}", ""
+        kind, detail = "", f"status {reply.status}"
+        hint = "check the address: this does not look like a contactsync server"
+        if reply.status == 429:
+            hint = "try again later"
     if not kind and reply.status >= 500:
         return NetworkError(
             f"the server (or a proxy before it) failed: status {reply.status}", hint="try again later"

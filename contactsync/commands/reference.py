@@ -36,6 +36,7 @@ prints `error: …` and mostly `hint: …`, writes no output file, and keeps the
 |---|---|
 | `CONTACTSYNC_CREDENTIAL_FILE` | `sync --credential-file` |
 | `CONTACTSYNC_STATE` | `--state` |
+| `SSL_CERT_FILE` | the certificate authorities of the system, for a server with one of its own |
 | `CONTACTSYNC_DEBUG=1` | shows the traceback of an internal error; it may hold numbers |
 """
 

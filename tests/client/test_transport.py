@@ -123,6 +123,7 @@ def test_an_error_that_is_no_problem_json(service, body):
     with pytest.raises(Refused) as refused:
         read(Transport(service.url), "/v1/tuf/metadata/root.json")
     assert refused.value.status == 400
+    assert ("check the address" in refused.value.hint) == (body != b'{"type": 5}')
 
 
 def test_a_failing_proxy_is_the_network(service):
