@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +16,9 @@ from contactsync.server.keyring import Keyring
 from contactsync.server.problems import Problem
 from contactsync.server.settings import EDITIONS_SERVED
 from contactsync.voprf.server import KeyPair
+
+RETRY_SECONDS = 10.0
+"""Between two attempts to read what could not be read, such as a key that is put back."""
 
 log = logging.getLogger("contactsync.server")
 
@@ -40,22 +45,29 @@ class Served:
         self._repository = repository
         self._keyring = keyring
         self._stamp: object = None
+        self._retry = math.inf
         self._state = State()
         self._loading = asyncio.Lock()
 
     async def current(self) -> State:
         """The state now. If what is on disk is damaged, the last good one goes on being served."""
-        if self._repository.stamp() != self._stamp:
+        if self._is_due(self._repository.stamp()):
             async with self._loading:
                 stamp = self._repository.stamp()
-                if stamp != self._stamp:
+                if self._is_due(stamp):
                     try:
                         self._state = await asyncio.to_thread(self._load)
+                        whole = self._state.keys.keys() == self._state.manifests.keys()
                     except (ContactSyncError, OSError) as error:
+                        whole = False
                         log.error("what was published cannot be read: %s", error)  # noqa: TRY400
+                    self._retry = math.inf if whole else time.monotonic() + RETRY_SECONDS
                     # Taken before the load: had it changed meanwhile, the next request would load again.
                     self._stamp = stamp
         return self._state
+
+    def _is_due(self, stamp: object) -> bool:
+        return stamp != self._stamp or time.monotonic() >= self._retry
 
     def _load(self) -> State:
         manifests: dict[str, Manifest] = {}
@@ -77,5 +89,6 @@ class Served:
                 keys[audience] = key
             else:
                 log.error("the key of %s in keys/ is not the published one", audience)
+                continue
             log.info("serving %s: epoch %d, edition %d", audience, current.epoch, current.edition)
         return State(manifests, files, keys)

@@ -10,6 +10,7 @@ import pytest
 from server_tools import GERMAN
 
 from contactsync.server import app as module
+from contactsync.server import served
 from contactsync.server.app import App
 from contactsync.server.evaluator import Evaluator
 from contactsync.server.settings import Busy, DataFolder
@@ -122,3 +123,12 @@ def test_signatures_are_renewed_before_they_end(app, operator):
     assert operator.repository.stamp() == stamp, "nothing is due any more"
     with DataFolder(operator.folder.path).lock(), pytest.raises(Busy):
         app._refresh()
+
+
+def test_a_key_that_is_put_back_is_found_without_a_restart(app, operator, monkeypatch):
+    monkeypatch.setattr(served, "RETRY_SECONDS", 0.0)
+    key = operator.folder.keys / "voprf-people-1.json"
+    away = key.rename(operator.folder.path / "away")
+    assert ask(app, "GET", "/v1/health")[0]["status"] == 503
+    away.rename(key)
+    assert ask(app, "GET", "/v1/health")[0]["status"] == 200
