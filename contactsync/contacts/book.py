@@ -124,11 +124,16 @@ class Collector:
                 found[normalise(number.text, self._region)] = None
             except Rejected as rejected:
                 self.report(file, Problem(number.place, rejected.reason, rejected.hint))
+            else:
+                if _ANOTHER.search(number.text):
+                    self.report(file, Problem(number.place, "two numbers in one field", "the first was read"))
         if len(entry.numbers) > MAX_NUMBERS:
             self.report(file, Problem(entry.place, "too many numbers", f"a contact may have {MAX_NUMBERS:,}"))
         return tuple(found)
 
 
+# After a comma or semicolon and a space, what is dialled like a whole number: no pause, no extension.
+_ANOTHER = re.compile(r"[,;]\s+(?:\+|0)[\d\s()/.-]{6,}\s*$")
 _SPACES = re.compile(r"\s+")
 # They join letters, which some scripts need. No other sign that cannot be printed belongs to a name: controls
 # move a terminal's cursor, bidi marks turn the rest of its line around.

@@ -121,7 +121,7 @@ def test_a_table_without_header():
 
 
 def test_what_excel_does():
-    text = "sep=;\r\nname;phone\r\nAda;\"=\"\"+49 151 1\"\"\"\r\nBob;'030 2\r\n"
+    text = 'sep=;\r\nname;phone\r\nAda;"=""+49 151 1"""\r\nBob;\'030 2\r\n'
     assert entries(text) == [("Ada", ["+49 151 1"]), ("Bob", ["030 2"])]
     found = read_address_books(["-"], region="DE", stdin=io.BytesIO(b"name,phone\nAda,4.91512E+11\n"))
     assert found.unreadable[0].reason == "a spreadsheet made a decimal number of it"
@@ -164,3 +164,15 @@ def test_a_huge_field_costs_its_row():
 
 def test_null_bytes_cost_nothing():
     assert entries("name,phone\nA\0da,030 1\n") == [("A\0da", ["030 1"])]
+
+
+def test_a_second_number_in_one_field_is_said(tmp_path):
+    path = tmp_path / "book.csv"
+    path.write_text(
+        "Name;Telefon\nAda;0171/1234567, 0171/7654321\nBob;030 1234567,,,123#\nCleo;030 1234567; ext. 12\n"
+    )
+    book = read_address_books([path], region="DE")
+    assert book.contacts[0].identifiers == (b"tel:+491711234567",)
+    assert [(entry.place, entry.reason) for entry in book.unreadable] == [
+        ("line 2", "two numbers in one field")
+    ]
