@@ -96,11 +96,11 @@ def as_table(report: Report, book: AddressBook) -> str:
         ]
         lines += [""]
     matched = len({(m.name, m.identifier) for m in report.matches})
-    asked = _count(report.identifiers, "number", "numbers")
-    people = _count(len(book.contacts), "contact", "contacts")
-    members = _count(report.members, "member", "members")
+    asked = counted(report.identifiers, "number", "numbers")
+    people = counted(len(book.contacts), "contact", "contacts")
+    members = counted(report.members, "member", "members")
     where = f"{report.audience}, epoch {report.epoch}, edition {report.edition}, {members}"
-    lines.append(f"{_count(matched, 'match', 'matches')} among {asked} of {people} ({where})")
+    lines.append(f"{counted(matched, 'match', 'matches')} among {asked} of {people} ({where})")
     lines += [f"joined since the last sync: {match.name}" for match in report.joined]
     lines += [f"left since the last sync: {match.name}" for match in report.left]
     lines += [report.leak]
@@ -215,7 +215,8 @@ def _people(matches: Sequence[Match]) -> list[dict[str, Any]]:
     return [{"name": match.name, "identifier": match.identifier} for match in matches]
 
 
-def _count(number: int, one: str, many: str) -> str:
+def counted(number: int, one: str, many: str) -> str:
+    """A number with its noun."""
     return f"{number:,} {one if number == 1 else many}"
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
 
+from contactsync.commands._output import counted
 from contactsync.errors import BadInput
 
 if TYPE_CHECKING:  # numpy hangs on these
@@ -231,7 +232,8 @@ def publish(data: Path, passphrase_file: Path | None, *, new_epoch: bool) -> Non
             click.echo(f"{state} stays, nothing changed (signed anew)")
         else:
             click.echo(
-                f"{state}: {outcome.members:,} members in {outcome.partitions} partitions, "
+                f"{state}: {counted(outcome.members, 'member', 'members')} in "
+                f"{counted(outcome.partitions, 'partition', 'partitions')}, "
                 f"{len(outcome.changed)} changed, {outcome.evaluated:,} evaluated"
             )
     if repository.root_bytes() != before:
@@ -284,10 +286,12 @@ def show_status(data: Path, *, as_json: bool) -> None:
         return
     for one in found.audiences:
         click.echo(
-            f"{one.audience}: epoch {one.epoch}, edition {one.edition}, {one.published:,} tokens in "
-            f"{one.partitions} partitions ({one.bytes:,} bytes), {one.members:,} members"
+            f"{one.audience}: epoch {one.epoch}, edition {one.edition}, "
+            f"{counted(one.published, 'token', 'tokens')} in "
+            f"{counted(one.partitions, 'partition', 'partitions')} ({one.bytes:,} bytes), "
+            f"{counted(one.members, 'member', 'members')}"
             if one.edition
-            else f"{one.audience}: {one.members:,} members, not published"
+            else f"{one.audience}: {counted(one.members, 'member', 'members')}, not published"
         )
     if not found.audiences:
         click.echo("no members")

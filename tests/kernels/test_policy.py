@@ -65,7 +65,8 @@ def test_compiles_once_and_says_so(machine) -> None:
 
 def test_another_cpu_has_another_folder(machine) -> None:
     machine.run()
-    assert machine.run(NUMBA_CPU_NAME="generic")[0]
+    another = "nehalem" if os.environ.get("NUMBA_CPU_NAME") == "generic" else "generic"
+    assert machine.run(NUMBA_CPU_NAME=another)[0]
     assert len({file.parent for file in machine.files()}) == 2
     assert not machine.run()[0]
 
