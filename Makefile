@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test lint coverage bench docs clean
 
 demo: $(STAMP)
 	$(BIN)/contactsync demo
@@ -16,6 +16,14 @@ lint: $(STAMP)-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Numba reports the lines that it compiles, so the kernels are compiled anew; lines that tests interpret count too.
+coverage: $(STAMP)-test
+	rm -rf $(VENV)/coverage-kernels
+	NUMBA_JIT_COVERAGE=1 CONTACTSYNC_CACHE_DIR=$(VENV)/coverage-kernels $(BIN)/python -m coverage run \
+	  --data-file=$(VENV)/.coverage --source=contactsync/kernels,contactsync/ristretto255,contactsync/voprf \
+	  -m pytest -q -m "not slow" tests/kernels tests/ristretto255 tests/voprf tests/phones tests/directory
+	$(BIN)/python -m coverage report --data-file=$(VENV)/.coverage --show-missing
 
 bench: $(STAMP)-bench
 	$(BIN)/python -m bench engine --quick
