@@ -228,6 +228,7 @@ class _Run:
         # The kernels take a third of a second to load, which a sync without new contacts need not wait for.
         from contactsync.voprf.client import blind, finalize  # noqa: PLC0415
         from contactsync.voprf.suite import NE, PROOF_BYTES  # noqa: PLC0415
+        from contactsync.voprf.wire import parse_reply  # noqa: PLC0415
 
         total = padded(len(new))
         self.largest_round = max(self.largest_round, total)
@@ -236,12 +237,12 @@ class _Run:
         for batch in batches(new):
             self.progress("evaluating", done, total)
             blinding = blind(batch.inputs)
-            size = len(batch.inputs) * NE
-            reply = self.transport.post(path, blinding.blinded.tobytes(), reply_length=size + PROOF_BYTES)
-            evaluated = np.frombuffer(reply, np.uint8, size).reshape(-1, NE)
+            length = len(batch.inputs) * NE + PROOF_BYTES
+            reply = self.transport.post(path, blinding.blinded.tobytes(), reply_length=length)
             # The key is the manifest's. Finalize verifies the proof before it unblinds anything.
             try:
-                outputs = finalize(blinding, evaluated, reply[size:], manifest.public_key)
+                evaluated, proof = parse_reply(reply, len(blinding))
+                outputs = finalize(blinding, evaluated, proof, manifest.public_key)
             except BadReply as error:
                 raise BadReply(
                     f"{self.server.url} sent a malformed evaluation: {error}",
