@@ -21,15 +21,28 @@ from contactsync.kernels.policy import inlined, kernel
 Array = Any
 
 SLOTS = 4096
-BATCH = 32  # lookups under way at once: enough to hide the latency of memory, few enough for the L1 cache
+AHEAD = 20  # lookups between two steps of one: enough to hide the latency of memory
+RING = 64  # places for lookups on their way: a power of two, more than three times AHEAD
+# What is kept of one: first word of the bucket, bit, first remainder, first of the next 8 bits.
+FIRST, BIT, LOW, NEXT_8 = range(4)
 BEGIN_SLACK = 64  # room after the table of `probe` for the zeros that pad a bitmap
 _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _SLOT_MASK = np.uint64(SLOTS - 1)
-_LOW_16 = np.uint32(0xFFFF)
+_RING_MASK = np.uint64(RING - 1)
+_LOW_8 = np.uint64(0xFF)
+_LOW_16 = np.uint64(0xFFFF)
+_SLOTS = np.uint64(SLOTS)
+_2 = np.uint64(2)
+_3 = np.uint64(3)
+_4 = np.uint64(4)
+_6 = np.uint64(6)
 _8 = np.uint64(8)
 _12 = np.uint64(12)
+_16 = np.uint64(16)
+_63 = np.uint64(63)
+_64 = np.uint64(64)
 _32 = np.uint64(32)
 _40 = np.uint64(40)
 
@@ -126,97 +139,117 @@ def decode(
 
 
 @inlined
+def _block_bit(halves: Array, first: Any, slot: Any) -> Any:
+    """Where the bits of the block of a slot begin, in the bucket that begins at word `first`."""
+    block = slot >> _8
+    # Word `block` of the bucket's first 16; for block 0 that is the count, and the rank is 0.
+    half = np.uint64(halves[_2 * first + (block >> _ONE)])
+    rank = (half >> (_16 * (block & _ONE))) & _LOW_16
+    return ((first + _4) << _6) + (block << _8) + (rank if block > _ZERO else _ZERO)
+
+
+@inlined
 def _after_zeros(words: Array, bit: Any, zeros: Any) -> Any:
     """The position just after that many zeros, at least one, from a position on."""
-    word = bit >> 6
-    clear = ~words[word] & (_ALL << np.uint64(bit & 63))
-    have = count_ones(clear)
+    word = bit >> _6
+    clear = ~words[word] & (_ALL << (bit & _63))
+    have = np.uint64(count_ones(clear))
     while have < zeros:
         zeros -= have
-        word += 1
+        word += _ONE
         clear = ~words[word]
-        have = count_ones(clear)
-    return (word << 6) + select(clear, zeros) + 1
+        have = np.uint64(count_ones(clear))
+    return (word << _6) + np.uint64(select(clear, zeros)) + _ONE
+
+
+@inlined
+def _is_in_slot(
+    words: Array, halves: Array, octets: Array, wide: bool,
+    bit: Any, low: Any, next8: Any, wanted: Any, extra: Any,
+) -> Any:  # fmt: skip
+    """Whether a value is in the slot whose ones begin at `bit`, and whose remainders at `low` and `next8`."""
+    # Nearly always the ones end in this word and are at most four: comparing four saves mispredictions.
+    ends = ~(words[bit >> _6] >> (bit & _63))
+    n = np.uint64(trailing_zeros(ends)) if ends != _ZERO else _64
+    if not wide and n <= _4 and n + (bit & _63) < _64 and low + _4 <= np.uint64(halves.size):
+        return (
+            ((halves[low] == wanted) & (n > _ZERO))
+            | ((halves[low + _ONE] == wanted) & (n > _ONE))
+            | ((halves[low + _2] == wanted) & (n > _2))
+            | ((halves[low + _3] == wanted) & (n > _3))
+        )
+    hit = False
+    while (words[bit >> _6] >> (bit & _63)) & _ONE != _ZERO:
+        if halves[low] == wanted and (not wide or octets[next8] == extra):
+            hit = True
+        bit += _ONE
+        low += _ONE
+        next8 += _ONE
+    return hit
 
 
 @kernel
-def lookup(  # noqa: C901 - four passes of one batch
+def lookup(
     words: Array, halves: Array, octets: Array, start: Array, count: Array, wide: bool,
     codes: Array, offsets: Array, found: Array,
 ) -> None:  # fmt: skip
     """found[i] = whether codes[i] is there: for values grouped into parts, few against the file.
 
     offsets int64[parts + 1] says where in codes each part's values lie; a part is a power of two of buckets,
-    and in a wide directory of no more than 4096. The values of a part may come in any order. Each lookup
-    reads three cache lines one after the other; a batch of them asks for each line a pass before it is read.
+    and in a wide directory of no more than 4096. The values of a part may come in any order.
+
+    Each lookup reads three cache lines one after the other. So it goes in four steps, each of which asks for
+    the line that the next one reads; between two steps of one lookup come those of the AHEAD others on their
+    way. One step of each at a time spreads the requests evenly: memory works while the CPU does.
     """
-    firsts = np.empty(BATCH, np.int64)
-    slots = np.empty(BATCH, np.int64)
-    bits = np.empty(BATCH, np.int64)
-    lows = np.empty(BATCH, np.int64)
-    nexts = np.empty(BATCH, np.int64)
-    parts = offsets.size - 1
-    group = start.size // parts
+    on_way = np.empty((RING, 4), np.uint64)
+    total = offsets[-1]
+    group = start.size // (offsets.size - 1)
     shift = _40 if wide else _32
     mask = np.uint64(group * SLOTS - 1)
-    for part in range(parts):
-        for i in range(offsets[part], offsets[part + 1], BATCH):
-            m = min(BATCH, offsets[part + 1] - i)
-            for k in range(m):
-                slot = np.int64((codes[i + k] >> shift) & mask)
-                b = part * group + (slot >> 12)
-                slots[k] = slot & 4095
-                firsts[k] = start[b]
-                # Behind the bitmap: the first remainder, and the first of the next 8 bits.
-                lows[k] = 2 * (start[b] + 4 + ((count[b] + SLOTS + 63) >> 6))
-                nexts[k] = 4 * (lows[k] + count[b])
-                prefetch(words, start[b])
-            for k in range(m):
-                block = slots[k] >> 8
-                # Word `block` of the bucket's first 16; for block 0 that is the count, and the rank is 0.
-                half = halves[2 * firsts[k] + (block >> 1)]
-                rank = np.int64((half >> np.uint32(16 * (block & 1))) & _LOW_16)
-                bits[k] = ((firsts[k] + 4) << 6) + (block << 8) + (rank if block > 0 else 0)
-                prefetch(words, bits[k] >> 6)
-                prefetch(words, (bits[k] >> 6) + 8)
-            for k in range(m):
-                bit = bits[k]
-                if slots[k] & 255 > 0:
-                    bit = _after_zeros(words, bit, slots[k] & 255)
-                # The ones before are the values of the slots before.
-                j = bit - ((firsts[k] + 4) << 6) - slots[k]
-                bits[k] = bit
-                lows[k] += j
-                nexts[k] += j
-                prefetch(halves, lows[k])
-                if wide:
-                    prefetch(octets, nexts[k])
-            for k in range(m):
-                bit = bits[k]
-                low = lows[k]
-                next8 = nexts[k]
-                wanted = np.uint32(codes[i + k] >> (shift - _32))
-                extra = np.uint8(codes[i + k])
-                # The ones from here on are the values of the slot. Nearly always they end in this word and
-                # are at most four: comparing four saves two mispredicted branches.
-                ends = ~(words[bit >> 6] >> np.uint64(bit & 63))
-                n = trailing_zeros(ends) if ends != _ZERO else 64
-                hit = False
-                if not wide and n <= 4 and n + (bit & 63) < 64 and low + 4 <= halves.size:
-                    hit = (
-                        ((halves[low] == wanted) & (n > 0))
-                        | ((halves[low + 1] == wanted) & (n > 1))
-                        | ((halves[low + 2] == wanted) & (n > 2))
-                        | ((halves[low + 3] == wanted) & (n > 3))
-                    )
-                else:
-                    while (words[bit >> 6] >> np.uint64(bit & 63)) & _ONE != _ZERO:
-                        if halves[low] == wanted and (not wide or octets[next8] == extra):
-                            hit = True
-                        bit += 1
-                        low += 1
-                        next8 += 1
-                found[i + k] = hit
+    part = 0
+    # Unsigned indices throughout: Numba asks of signed ones each time whether they count from the end.
+    for i in range(total + 3 * AHEAD):
+        if i < total:
+            k = np.uint64(i)
+            e = k & _RING_MASK
+            while i >= offsets[part + 1]:
+                part += 1
+            b = np.uint64(part * group) + (((codes[k] >> shift) & mask) >> _12)
+            first, n = np.uint64(start[b]), np.uint64(count[b])
+            on_way[e, FIRST] = first
+            on_way[e, LOW] = _2 * (first + _4 + ((n + _SLOTS + _63) >> _6))
+            on_way[e, NEXT_8] = _4 * (on_way[e, LOW] + n)
+            prefetch(words, first)
+        if AHEAD <= i < total + AHEAD:
+            k = np.uint64(i - AHEAD)
+            e = k & _RING_MASK
+            on_way[e, BIT] = _block_bit(halves, on_way[e, FIRST], (codes[k] >> shift) & _SLOT_MASK)
+            # The block may end in the next line.
+            prefetch(words, on_way[e, BIT] >> _6)
+            prefetch(words, (on_way[e, BIT] >> _6) + _8)
+        if 2 * AHEAD <= i < total + 2 * AHEAD:
+            k = np.uint64(i - 2 * AHEAD)
+            e = k & _RING_MASK
+            slot = (codes[k] >> shift) & _SLOT_MASK
+            if slot & _LOW_8 > _ZERO:
+                on_way[e, BIT] = _after_zeros(words, on_way[e, BIT], slot & _LOW_8)
+            # The ones before are the values of the slots before.
+            j = on_way[e, BIT] - ((on_way[e, FIRST] + _4) << _6) - slot
+            on_way[e, LOW] += j
+            on_way[e, NEXT_8] += j
+            prefetch(halves, on_way[e, LOW])
+            prefetch(halves, on_way[e, LOW] + _3)
+            if wide:
+                prefetch(octets, on_way[e, NEXT_8])
+        if i >= 3 * AHEAD:
+            k = np.uint64(i - 3 * AHEAD)
+            e = k & _RING_MASK
+            wanted, extra = np.uint32(codes[k] >> (shift - _32)), np.uint8(codes[k])
+            found[k] = _is_in_slot(
+                words, halves, octets, wide,
+                on_way[e, BIT], on_way[e, LOW], on_way[e, NEXT_8], wanted, extra,
+            )  # fmt: skip
 
 
 @inlined
