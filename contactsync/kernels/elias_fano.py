@@ -40,6 +40,7 @@ _4 = np.uint64(4)
 _6 = np.uint64(6)
 _8 = np.uint64(8)
 _12 = np.uint64(12)
+_15 = np.uint64(15)
 _16 = np.uint64(16)
 _63 = np.uint64(63)
 _64 = np.uint64(64)
@@ -60,25 +61,34 @@ def encode(
     start = 0
     for b in range(counts.size):
         n = counts[b]
-        base = (start + 4) << 6
-        low = 2 * (start + 4 + ((n + SLOTS + 63) >> 6))
-        next8 = 4 * (low + n)
-        block = 0
+        ranks = halves[2 * start : 2 * start + 8]
+        bitmap = words[start + 4 : start + 4 + ((n + SLOTS + 63) >> 6)]
+        low = 2 * (start + 4 + bitmap.size)
+        values, remainders = key[at : at + n], halves[low : low + n]
         for j in range(n):
-            value = key[at + j]
-            slot = np.int64((value >> _32) & _SLOT_MASK)
-            while block < slot >> 8:
-                block += 1
-                halves[2 * start + (block >> 1)] |= np.uint32(j) << np.uint32(16 * (block & 1))
-            bit = base + j + slot
-            words[bit >> 6] |= _ONE << np.uint64(bit & 63)
-            halves[low + j] = np.uint32(value)
-            if wide:
-                octets[next8 + j] = extra[at + j]
-        while block < 15:
-            block += 1
-            halves[2 * start + (block >> 1)] |= np.uint32(n) << np.uint32(16 * (block & 1))
-        halves[2 * start] |= np.uint32(n)
+            remainders[j] = np.uint32(values[j])
+        if wide:
+            octets[4 * (low + n) : 4 * (low + n) + n] = extra[at : at + n]
+        ranks[0] = np.uint32(n)
+        block = _ZERO
+        # A word is written once, when the next one begins: 37 values on average share it.
+        word = _ZERO
+        ones = _ZERO
+        for j in range(n):
+            slot = (values[j] >> _32) & _SLOT_MASK
+            while block < slot >> _8:
+                block += _ONE
+                ranks[block >> _ONE] |= np.uint32(j) << np.uint32(_16 * (block & _ONE))
+            bit = np.uint64(j) + slot
+            if bit >> _6 != word:
+                bitmap[word] = ones
+                ones = _ZERO
+                word = bit >> _6
+            ones |= _ONE << (bit & _63)
+        bitmap[word] = ones
+        while block < _15:
+            block += _ONE
+            ranks[block >> _ONE] |= np.uint32(n) << np.uint32(_16 * (block & _ONE))
         at += n
         start += sizes[b]
 
@@ -163,28 +173,44 @@ def _after_zeros(words: Array, bit: Any, zeros: Any) -> Any:
 
 
 @inlined
-def _is_in_slot(
-    words: Array, halves: Array, octets: Array, wide: bool,
-    bit: Any, low: Any, next8: Any, wanted: Any, extra: Any,
-) -> Any:  # fmt: skip
-    """Whether a value is in the slot whose ones begin at `bit`, and whose remainders at `low` and `next8`."""
-    # Nearly always the ones end in this word and are at most four: comparing four saves mispredictions.
-    ends = ~(words[bit >> _6] >> (bit & _63))
+def _ones_from(words: Array, bit: Any) -> Any:
+    """How many ones there are from a position on, up to the next zero."""
+    word = bit >> _6
+    ends = ~(words[word] >> (bit & _63))
     n = np.uint64(trailing_zeros(ends)) if ends != _ZERO else _64
-    if not wide and n <= _4 and n + (bit & _63) < _64 and low + _4 <= np.uint64(halves.size):
+    reached = n + (bit & _63)
+    while reached == _64:
+        word += _ONE
+        ends = ~words[word]
+        reached = np.uint64(trailing_zeros(ends)) if ends != _ZERO else _64
+        n += reached
+    return n
+
+
+@inlined
+def _is_one(halves: Array, octets: Array, wide: bool, low: Any, next8: Any, wanted: Any, extra: Any) -> Any:
+    """Whether one remainder is the wanted one."""
+    return (halves[low] == wanted) & (octets[next8] == extra) if wide else halves[low] == wanted
+
+
+@inlined
+def _is_among(
+    halves: Array, octets: Array, wide: bool, low: Any, next8: Any, n: Any, wanted: Any, extra: Any
+) -> Any:
+    """Whether n remainders, from `low` and `next8` on, have the wanted one."""
+    if n <= _4 and low + _4 <= np.uint64(halves.size) and next8 + _4 <= np.uint64(octets.size):
+        # Nearly every slot has at most four values: comparing four saves a mispredicted branch.
         return (
-            ((halves[low] == wanted) & (n > _ZERO))
-            | ((halves[low + _ONE] == wanted) & (n > _ONE))
-            | ((halves[low + _2] == wanted) & (n > _2))
-            | ((halves[low + _3] == wanted) & (n > _3))
+            (_is_one(halves, octets, wide, low, next8, wanted, extra) & (n > _ZERO))
+            | (_is_one(halves, octets, wide, low + _ONE, next8 + _ONE, wanted, extra) & (n > _ONE))
+            | (_is_one(halves, octets, wide, low + _2, next8 + _2, wanted, extra) & (n > _2))
+            | (_is_one(halves, octets, wide, low + _3, next8 + _3, wanted, extra) & (n > _3))
         )
     hit = False
-    while (words[bit >> _6] >> (bit & _63)) & _ONE != _ZERO:
-        if halves[low] == wanted and (not wide or octets[next8] == extra):
-            hit = True
-        bit += _ONE
-        low += _ONE
-        next8 += _ONE
+    k = _ZERO
+    while k < n:
+        hit |= _is_one(halves, octets, wide, low + k, next8 + k, wanted, extra)
+        k += _ONE
     return hit
 
 
@@ -242,14 +268,14 @@ def lookup(
             prefetch(halves, on_way[e, LOW] + _3)
             if wide:
                 prefetch(octets, on_way[e, NEXT_8])
+                prefetch(octets, on_way[e, NEXT_8] + _3)
         if i >= 3 * AHEAD:
             k = np.uint64(i - 3 * AHEAD)
             e = k & _RING_MASK
             wanted, extra = np.uint32(codes[k] >> (shift - _32)), np.uint8(codes[k])
-            found[k] = _is_in_slot(
-                words, halves, octets, wide,
-                on_way[e, BIT], on_way[e, LOW], on_way[e, NEXT_8], wanted, extra,
-            )  # fmt: skip
+            n = _ones_from(words, on_way[e, BIT])
+            low, next8 = on_way[e, LOW], on_way[e, NEXT_8] if wide else _ZERO
+            found[k] = _is_among(halves, octets, wide, low, next8, n, wanted, extra)
 
 
 @inlined
@@ -292,30 +318,17 @@ def probe(
             # Zeros of the padding write behind the table, where the next bucket's comes.
             _begin_table(words, start[b + g], halfway, begin, g * (SLOTS + 1))
         for i in range(offsets[part], offsets[part + 1]):
-            slot = np.int64((codes[i] >> shift) & mask)
-            entry = slot + (slot >> 12)
-            j = halfway + begin[entry]
-            e = halfway + begin[entry + 1]
-            hit = False
+            slot = (codes[i] >> shift) & mask
+            entry = slot + (slot >> _12)
+            j = np.uint64(halfway + begin[entry])
+            e = np.uint64(halfway + begin[entry + _ONE])
+            wanted = np.uint32(codes[i] >> (shift - _32))
+            extra = np.uint8(codes[i])
+            next8 = _ZERO
             if wide:
-                wanted = np.uint32(codes[i] >> _8)
-                bucket = b + (slot >> 12)
+                bucket = np.uint64(b) + (slot >> _12)
                 # u8 number x of a bucket lies behind its n remainders.
-                low = 2 * (start[bucket] + 4 + ((count[bucket] + SLOTS + 63) >> 6))
-                next8 = 4 * (low + count[bucket]) - low
-                for k in range(j, e):
-                    hit |= (halves[k] == wanted) and octets[next8 + k] == np.uint8(codes[i])
-            else:
-                wanted = np.uint32(codes[i])
-                if e - j > 4 or j + 4 > halves.size:
-                    for k in range(j, e):
-                        hit |= halves[k] == wanted
-                else:
-                    # Nearly every slot has at most four values: comparing four saves a mispredicted branch.
-                    hit = (
-                        ((halves[j] == wanted) & (j < e))
-                        | ((halves[j + 1] == wanted) & (j + 1 < e))
-                        | ((halves[j + 2] == wanted) & (j + 2 < e))
-                        | ((halves[j + 3] == wanted) & (j + 3 < e))
-                    )
-            found[i] = hit
+                n = np.uint64(count[bucket])
+                low = _2 * (np.uint64(start[bucket]) + _4 + ((n + _SLOTS + _63) >> _6))
+                next8 = j + (_4 * (low + n) - low)
+            found[i] = _is_among(halves, octets, wide, j, next8, e - j, wanted, extra)

@@ -24,7 +24,7 @@ def count_parts(head: Array, shift: int, offsets: Array) -> None:
     """Offsets int64[parts + 1], zeroed: where each part (head >> shift) begins when grouped."""
     by = np.uint64(shift)
     for i in range(head.size):
-        offsets[np.int64(head[i] >> by) + 1] += 1
+        offsets[(head[i] >> by) + _ONE] += 1
     for part in range(1, offsets.size):
         offsets[part] += offsets[part - 1]
 
@@ -42,22 +42,22 @@ def group(head: Array, tail: Array, drop: int, wide: bool, shift: int, offsets: 
     """Codes uint64[n] = the codes of tokens, grouped by part, in their order within a part."""
     by = np.uint64(shift)
     less = np.uint64(drop)
-    place = offsets.copy()
+    place = offsets.astype(np.uint64)
     for i in range(head.size):
-        part = np.int64(head[i] >> by)
+        part = head[i] >> by
         codes[place[part]] = code_of(head[i], tail[i], less, wide)
-        place[part] += 1
+        place[part] += _ONE
 
 
 @kernel
 def ungroup(head: Array, shift: int, offsets: Array, grouped: Array, out: Array) -> None:
     """out[i] = the entry of `grouped` for head[i]: undoes `group` by repeating it, without an index."""
     by = np.uint64(shift)
-    place = offsets.copy()
+    place = offsets.astype(np.uint64)
     for i in range(head.size):
-        part = np.int64(head[i] >> by)
+        part = head[i] >> by
         out[i] = grouped[place[part]]
-        place[part] += 1
+        place[part] += _ONE
 
 
 @kernel
