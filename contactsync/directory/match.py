@@ -3,9 +3,9 @@
 | way | when | cost a token |
 |---|---|---|
 | `numpy_lookup` | the work is less than starting Numba would cost | 0.55 µs |
-| `kernel_lookup` | few tokens against the directory (m < N/8): each one is looked up on the file | 50 ns |
-| `grouped` | many: group by leading bits, then unpack each part of the directory once | 17–27 ns |
-| `joined` | many, and they come sorted: decode 4 buckets at a time, merge in four streams | 3.7 ns of m + N |
+| `kernel_lookup` | few tokens against the directory (m < N/6): each one is looked up on the file | 30 ns |
+| `grouped` | many: group by leading bits, then unpack each part of the directory once | 15–19 ns |
+| `joined` | many, and they come sorted: decode 4 buckets at a time, merge in four streams | 2.5 ns of m + N |
 
 (One thread, N = 10^7; docs/performance.md.) Grouping beats sorting the client and joining: it moves each
 token once, and the way back goes through the same groups again, so no index travels along.
@@ -33,11 +33,11 @@ from contactsync.tokens import Tokens
 logger = logging.getLogger(__name__)
 
 NUMPY_SECONDS = 0.55e-6  # a lookup without kernels
-SPARSE = 8  # at N/8 tokens, a lookup each and unpacking every bucket cost the same
+SPARSE = 6  # at N/6 tokens, a lookup each and unpacking every bucket cost the same
 AT_ONCE = 1 << 15  # lookups whose NumPy temporaries stay in the cache
 JOINED_BUCKETS = 4
 JOINED_AT_ONCE = 1 << 16  # tokens
-WORTH_GROUPING = 1 << 18  # lookups
+WORTH_GROUPING = 1 << 14  # lookups
 PART_BUCKETS_BITS = 4  # of one part: their table of slots is 256 KiB
 PART_BITS = (9, 12)  # the fewest and most leading bits to group by
 MIN_CHUNK = 1 << 20  # tokens grouped at a time; or N of them, as each chunk unpacks every bucket again
@@ -59,7 +59,7 @@ def match(tokens: Tokens, directory: Directory, *, threads: int = 1) -> Mask:
     """Whether each of m tokens is in the directory of N: bool[m], in the order of the tokens.
 
     Tokens may come in any order and more than once. A token that is not a member's matches with the
-    probability `directory.false_positive_rate`. O(m) for m < N/8, else O(m + N); 10 bytes of memory a token,
+    probability `directory.false_positive_rate`. O(m) for m < N/6, else O(m + N); 10 bytes of memory a token,
     and no more than 10 N beside the answer. `threads` share the tokens. The way goes to the log, level INFO.
     """
     way = choose(tokens, directory)

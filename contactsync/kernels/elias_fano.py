@@ -99,33 +99,34 @@ def decode_bucket(
     key: Array, extra: Array, at: int,
 ) -> Any:  # fmt: skip
     """The values of one bucket into key[at : at + n], and extra if wide. Whether they ascend strictly."""
-    word = start + 4
-    low = 2 * (word + ((n + SLOTS + 63) >> 6))
-    next8 = 4 * (low + n)
-    base = np.uint64(number) << _12
+    bitmap = words[start + 4 : start + 4 + ((n + SLOTS + 63) >> 6)]
+    low = 2 * (start + 4 + bitmap.size)
+    remainders = halves[low : low + n]
+    next8 = octets[4 * (low + n) : 4 * (low + n) + n] if wide else octets[:0]
+    keys = key[at : at + n]
+    extras = extra[at : at + n] if wide else extra[:0]
     good: Any = True
     before = _ZERO
     last = np.uint8(0)
-    j = 0
-    position = 0
-    while j < n:
-        ones = words[word]
+    j = _ZERO
+    position = np.uint64(number) << _12
+    for w in range(bitmap.size):
+        ones = bitmap[w]
         while ones != _ZERO:
-            slot = base + np.uint64(position + trailing_zeros(ones) - j)
-            value = (slot << _32) | np.uint64(halves[low + j])
+            slot = position + np.uint64(trailing_zeros(ones)) - j
+            value = (slot << _32) | np.uint64(remainders[j])
             if wide:
-                octet = octets[next8 + j]
-                good &= (value > before) | ((value == before) & (octet > last)) | (j == 0)
+                octet = next8[j]
+                good &= (value > before) | ((value == before) & (octet > last)) | (j == _ZERO)
                 last = octet
-                extra[at + j] = octet
+                extras[j] = octet
             else:
-                good &= (value > before) | (j == 0)
+                good &= (value > before) | (j == _ZERO)
             before = value
-            key[at + j] = value
-            j += 1
+            keys[j] = value
+            j += _ONE
             ones &= ones - _ONE
-        position += 64
-        word += 1
+        position += _64
     return good
 
 

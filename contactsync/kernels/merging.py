@@ -12,34 +12,37 @@ from contactsync.kernels.sorting import code_of
 
 Array = Any
 
+_ZERO = np.uint64(0)
+_ONE = np.uint64(1)
+_2 = np.uint64(2)
 _8 = np.uint64(8)
 _44 = np.uint64(44)
 
 
 @inlined
-def _lower_bound(codes: Array, first: int, end: int, code: np.uint64) -> int:
+def _lower_bound(codes: Array, first: Any, end: Any, code: np.uint64) -> Any:
     """The first place from `first` on whose code is not below `code`."""
     while first < end:
-        middle = (first + end) >> 1
+        middle = (first + end) >> _ONE
         if codes[middle] < code:
-            first = middle + 1
+            first = middle + _ONE
         else:
             end = middle
     return first
 
 
 @inlined
-def _join(a: Array, a0: int, a_end: int, b: Array, b0: int, b_end: int, found: Array) -> None:
+def _join(a: Array, a0: Any, a_end: Any, b: Array, b0: Any, b_end: Any, found: Array) -> None:
     """One stream to its end: found[i] for i in a0 … a_end - 1."""
     while a0 < a_end and b0 < b_end:
         x = a[a0]
         y = b[b0]
         found[a0] = x == y
-        a0 += x <= y
-        b0 += y < x
+        a0 += _ONE if x <= y else _ZERO
+        b0 += _ONE if y < x else _ZERO
     while a0 < a_end:
         found[a0] = False
-        a0 += 1
+        a0 += _ONE
 
 
 @inlined
@@ -50,23 +53,20 @@ def join_four(a: Array, a_first: int, a_end: int, b: Array, n: int, found: Array
     four quarters of b, take turns. A step stores its verdict on a[i] whether or not it is final, and moves b
     on only past what is strictly smaller, so that the next copy of a[i] meets it too.
     """
-    q1, q2, q3 = n >> 2, n >> 1, (n >> 1) + (n >> 2)
-    if q1 == 0:
-        _join(a, a_first, a_end, b, 0, n, found)
+    # Unsigned indices: Numba asks of signed ones each time whether they count from the end.
+    i0, i_end, j_end = np.uint64(a_first), np.uint64(a_end), np.uint64(n)
+    q1, q2, q3 = j_end >> _2, j_end >> _ONE, (j_end >> _ONE) + (j_end >> _2)
+    j0, j1, j2, j3 = _ZERO, q1, q2, q3
+    if q1 == _ZERO:
+        _join(a, i0, i_end, b, j0, j_end, found)
         return
-    i0 = a_first
-    e0 = _lower_bound(a, i0, a_end, b[q1])
-    i1 = e0
-    e1 = _lower_bound(a, i1, a_end, b[q2])
-    i2 = e1
-    e2 = _lower_bound(a, i2, a_end, b[q3])
-    i3 = e2
-    e3 = a_end
-    j0, j1, j2, j3 = 0, q1, q2, q3
+    e0 = i1 = _lower_bound(a, i0, i_end, b[q1])
+    e1 = i2 = _lower_bound(a, i1, i_end, b[q2])
+    e2 = i3 = _lower_bound(a, i2, i_end, b[q3])
     while True:
         # So many steps cannot run over the end of any list.
-        steps = min(e0 - i0, q1 - j0, e1 - i1, q2 - j1, e2 - i2, q3 - j2, e3 - i3, n - j3)
-        if steps < 1:
+        steps = min(e0 - i0, q1 - j0, e1 - i1, q2 - j1, e2 - i2, q3 - j2, i_end - i3, j_end - j3)
+        if steps < _ONE:
             break
         for _ in range(steps):
             x0, y0 = a[i0], b[j0]
@@ -77,18 +77,18 @@ def join_four(a: Array, a_first: int, a_end: int, b: Array, n: int, found: Array
             found[i1] = x1 == y1
             found[i2] = x2 == y2
             found[i3] = x3 == y3
-            i0 += x0 <= y0
-            i1 += x1 <= y1
-            i2 += x2 <= y2
-            i3 += x3 <= y3
-            j0 += y0 < x0
-            j1 += y1 < x1
-            j2 += y2 < x2
-            j3 += y3 < x3
+            i0 += _ONE if x0 <= y0 else _ZERO
+            i1 += _ONE if x1 <= y1 else _ZERO
+            i2 += _ONE if x2 <= y2 else _ZERO
+            i3 += _ONE if x3 <= y3 else _ZERO
+            j0 += _ONE if y0 < x0 else _ZERO
+            j1 += _ONE if y1 < x1 else _ZERO
+            j2 += _ONE if y2 < x2 else _ZERO
+            j3 += _ONE if y3 < x3 else _ZERO
     _join(a, i0, e0, b, j0, q1, found)
     _join(a, i1, e1, b, j1, q2, found)
     _join(a, i2, e2, b, j2, q3, found)
-    _join(a, i3, e3, b, j3, n, found)
+    _join(a, i3, i_end, b, j3, j_end, found)
 
 
 @kernel
@@ -121,7 +121,8 @@ def join_buckets(
                 decoded[k] = (decoded[k] << _8) | np.uint64(extra[k])
         end = head.size
         if last < start.size:
-            end = _lower_bound(head, first, head.size, np.uint64(last) << (_44 + less))
+            bound = np.uint64(last) << (_44 + less)
+            end = np.int64(_lower_bound(head, np.uint64(first), np.uint64(head.size), bound))
         while first < end:
             m = min(end - first, codes.size)
             for k in range(m):
