@@ -57,6 +57,7 @@ class Timed:
 
     def build(self, path: Path, chunks: Iterator[Tokens], remainder_bits: int) -> DirectoryInfo:
         """`directory.build`, timed."""
+        path.unlink(missing_ok=True)  # a publisher's files have new names: nothing is replaced
         self.begin.clear()
         info = build(path, chunks, remainder_bits=remainder_bits, progress=self._hear)
         end = time.process_time()

@@ -163,16 +163,30 @@ class Service:
         if not path.exists():
             return problem(404, "not-found", "no such file")
         body, headers = path.read_bytes(), {"ETag": f'"{name}"', "Accept-Ranges": "bytes"}
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
-        if asked and request.headers.get("if-range", f'"{name}"') == f'"{name}"':
-            start, end = int(asked[1]), int(asked[2] or len(body) - 1)
-            headers["Content-Range"] = f"bytes {start}-{end}/{len(body)}"
-            return Reply(206, headers, body[start : end + 1])
-        return Reply(200, headers, body)
+        asked = re.fullmatch(r"bytes=((\d+-\d*,?)+)", request.headers.get("range", ""))
+        if asked is None or request.headers.get("if-range", f'"{name}"') != f'"{name}"':
+            return Reply(200, headers, body)
+        ends = [part.split("-") for part in asked[1].split(",")]
+        places = [range(int(first), int(last or len(body) - 1) + 1) for first, last in ends]
+        return ranged(body, places, headers)
 
     def asked(self, part):
         """The paths of all requests that contain `part`."""
         return [request.path for request in self.requests if part in request.path]
+
+
+def ranged(body, places, headers):
+    """A reply with these parts of a file."""
+    fields = [f"bytes {p.start}-{p.stop - 1}/{len(body)}" for p in places]
+    if len(places) == 1:
+        return Reply(206, headers | {"Content-Range": fields[0]}, body[places[0].start : places[0].stop])
+    parts = [
+        b"--limit\r\nContent-Type: application/octet-stream\r\nContent-Range: %b\r\n\r\n%b\r\n"
+        % (field.encode(), body[place.start : place.stop])
+        for place, field in zip(places, fields, strict=True)
+    ]
+    kind = {"Content-Type": "multipart/byteranges; boundary=limit"}
+    return Reply(206, headers | kind, b"".join(parts) + b"--limit--\r\n")
 
 
 def problem(status, slug, detail, **extra):
@@ -217,6 +231,7 @@ def hurry(monkeypatch):
     """Nobody waits between attempts."""
     monkeypatch.setattr("contactsync.client.transport.BACKOFF_SECONDS", 0.001)
     monkeypatch.setattr("contactsync.client.download.BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr("contactsync.client.byteranges.BACKOFF_SECONDS", 0.001)
 
 
 @pytest.fixture

@@ -7,9 +7,7 @@ The SHA-256 is what trust rests on; the xxh3 finds a damaged disk or transfer so
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,14 +15,13 @@ from pathlib import Path
 import urllib3
 import xxhash
 
+from contactsync.client.byteranges import place_of
 from contactsync.client.transport import ATTEMPTS, BACKOFF_SECONDS, CHUNK, Transport
 from contactsync.errors import BadDirectory, BadReply, NetworkError
 from contactsync.publication.manifest import DataFile
 
 Advance = Callable[[int], None]
 """Called with a number of bytes that were written (negative when a beginning had to be thrown away)."""
-
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 
 
 def fetch_file(transport: Transport, folder: Path, file: DataFile, advance: Advance = lambda _: None) -> Path:
@@ -51,29 +48,6 @@ def fetch_file(transport: Transport, folder: Path, file: DataFile, advance: Adva
         )
     part.replace(target)
     return target
-
-
-def fetch_range(transport: Transport, file: DataFile, offset: int, length: int) -> bytes:
-    """Exactly these octets of a data file, unverified.
-
-    Raises NetworkError, Refused, and BadReply for a server that sends anything else than it was asked for.
-    """
-    headers = {"Range": f"bytes={offset}-{offset + length - 1}", "If-Range": f'"{file.sha256}"'}
-    wanted = f"bytes {offset}-{offset + length - 1}/{file.length}"
-    for attempt in itertools.count(1):
-        try:
-            with transport.get(f"/v1/data/{file.sha256}", headers=headers, authorised=True) as reply:
-                if reply.status != 206 or reply.headers.get("Content-Range") != wanted:
-                    raise BadReply(
-                        f"{transport.base_url} does not answer a range request with the range",
-                        hint="use --privacy download with this server, and tell the operator",
-                    )
-                return b"".join(transport.chunks(reply, length))
-        except NetworkError:
-            if attempt == ATTEMPTS:
-                raise
-            time.sleep(BACKOFF_SECONDS * attempt)
-    raise AssertionError
 
 
 def is_held(folder: Path, file: DataFile, *, thorough: bool) -> bool:
@@ -144,10 +118,10 @@ def _start(reply: urllib3.BaseHTTPResponse, file: DataFile) -> int:
     if reply.status == 200:
         start, total = 0, length
     else:
-        match = _CONTENT_RANGE.fullmatch(reply.headers.get("Content-Range", ""))
-        if reply.status != 206 or match is None:
+        answered = place_of(reply.headers.get("Content-Range", ""))
+        if reply.status != 206 or answered is None:
             raise BadReply("the server answered a range request wrongly", hint="tell the operator")
-        start, total = int(match[1]), match[3]
+        start, total = answered[0].start, str(answered[1])
     if total is not None and total != str(file.length):
         raise BadDirectory(
             "the server's data file is not as long as the signed manifest says",

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from contactsync.client.cache import Holding
-from contactsync.directory import DirectoryInfo
 from contactsync.directory.format import Layout
 from contactsync.directory.ranges import BUCKETS
 from contactsync.publication.manifest import DataFile, Manifest, Partition
@@ -82,22 +81,9 @@ def make_plan(
     return Plan(privacy, partitions, tuple(steps))
 
 
-def directory_info(partition: Partition) -> DirectoryInfo:
-    """What the manifest says about a partition's base."""
-    return DirectoryInfo(
-        count=partition.count,
-        slot_bits=partition.slot_bits,
-        remainder_bits=partition.remainder_bits,
-        length=partition.base.length,
-        sha256=partition.base.sha256,
-        xxh3_64=partition.base.xxh3_64,
-        top_sha256=partition.top_sha256,
-    )
-
-
 def _step(partition: Partition, kind: Kind, whole: DataFile, held: Holding | None, ranges: int) -> Step:
     """Continue by deltas what is held, or fetch the whole file: whichever is less."""
-    anew = Holding(partition.edition, whole, directory_info(partition))
+    anew = Holding(partition.edition, whole, partition.directory)
     if held is not None:
         deltas = _missing(partition, held)
         if deltas is not None and sum(file.length for _, _, file in deltas) < whole.length:

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.client.batches import batches, padded
+from contactsync.client.byteranges import fetch_ranges
 from contactsync.client.cache import Cache, Known
-from contactsync.client.download import fetch_file, fetch_range, is_held
+from contactsync.client.download import fetch_file, is_held
 from contactsync.client.leak import Buckets, sentence
 from contactsync.client.matching import match_partition
-from contactsync.client.plan import Partitions, Plan, Privacy, Step, directory_info, make_plan
+from contactsync.client.plan import Partitions, Plan, Privacy, Step, make_plan
 from contactsync.client.state import ServerState
 from contactsync.client.transport import MetadataFetcher, Transport
 from contactsync.contacts import AddressBook
@@ -298,8 +299,8 @@ class _Run:
         candidates = tokens.take(screened.maybe)
         self.progress("fetching buckets", 0, 0)
         reader = RangeReader(
-            directory_info(partition),
-            lambda offset, length: fetch_range(self.transport, partition.base, offset, length),
+            partition.directory,
+            lambda wanted: fetch_ranges(self.transport, partition.base, wanted),
             name=f"the directory of +{partition.code}",
         )
         # The same question, asked again after a cut, must come with the same decoys: what two lists had in

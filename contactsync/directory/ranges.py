@@ -34,8 +34,8 @@ from contactsync.tokens import Tokens
 BUCKETS = 64
 SEED_BYTES = 32
 
-Fetch = Callable[[int, int], bytes]
-"""fetch(offset, length) -> exactly those bytes of the file."""
+Fetch = Callable[[list[range]], list[bytes]]
+"""fetch(places) -> exactly the bytes of the file at each of these places, which ascend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,45 +90,45 @@ class RangeReader:
             self._octets,
         )
 
-    def _read(self, offset: int, length: int) -> bytes:
-        octets = self._fetch(offset, length)
-        self._octets += len(octets)
-        if len(octets) != length:
-            raise bad(self._name, f"{len(octets)} bytes came for the {length} at {offset}")
-        return octets
+    def _read(self, places: list[range]) -> list[bytes]:
+        """Three times in all: header and top table, index pages, buckets."""
+        parts = self._fetch(places)
+        for place, octets in zip(places, parts, strict=True):
+            self._octets += len(octets)
+            if len(octets) != len(place):
+                raise bad(self._name, f"{len(octets)} bytes came for the {len(place)} at {place.start}")
+        return parts
 
     def _top(self) -> tuple[Layout, bytes]:
         """Header and top table, verified."""
         info = self._info
         # Where they end follows from the manifest, before a byte is read.
         expected = Layout(info.count, info.slot_bits, info.remainder_bits, info.length)
-        top = self._read(0, expected.index_offset)
+        (top,) = self._read([range(expected.index_offset)])
         layout = Layout.unpack(top, self._name)
         check_top(layout, top, info, self._name)
         return layout, top
 
     def _span(self, layout: Layout, top: bytes, numbers: list[int]) -> Span:
         """Buckets, fetched, verified and checked."""
-        entries: list[tuple[int, int, bytes]] = []
-        for pages in _runs(sorted({n // PAGE_ENTRIES for n in numbers})):
-            octets = self._read(
-                layout.index_offset + pages.start * layout.page_bytes, len(pages) * layout.page_bytes
-            )
-            for i, page in enumerate(pages):
-                part = octets[i * layout.page_bytes : (i + 1) * layout.page_bytes]
-                record = check_page(part, page, layout, top, self._name)
-                for n in numbers:
-                    if n // PAGE_ENTRIES == page:
-                        offsets = record["offset"][0, n % PAGE_ENTRIES :][:2].tolist()
-                        entries.append((*offsets, record["sha256"][0, n % PAGE_ENTRIES].tobytes()))
-        parts = []
-        for number, (start, end, digest) in zip(numbers, entries, strict=True):
-            if end - start > bucket_bytes(MAX_BUCKET_COUNT, layout.remainder_bits):
-                raise bad(self._name, f"bucket {number} has {end - start} bytes")
-            octets = self._read(start, end - start)
-            if bucket_hash(octets) != digest:
-                raise bad(self._name, f"bucket {number} is not the one that the index names")
-            parts.append(octets)
+        pages = sorted({n // PAGE_ENTRIES for n in numbers})
+        starts = [layout.index_offset + page * layout.page_bytes for page in pages]
+        octets = self._read([range(start, start + layout.page_bytes) for start in starts])
+        records = {
+            page: check_page(part, page, layout, top, self._name)
+            for page, part in zip(pages, octets, strict=True)
+        }
+        places, digests = [], []
+        for n in numbers:
+            record, entry = records[n // PAGE_ENTRIES], n % PAGE_ENTRIES
+            places.append(range(*record["offset"][0, entry : entry + 2].tolist()))
+            digests.append(record["sha256"][0, entry].tobytes())
+            if len(places[-1]) > bucket_bytes(MAX_BUCKET_COUNT, layout.remainder_bits):
+                raise bad(self._name, f"bucket {n} has {len(places[-1])} bytes")
+        parts = self._read(places)
+        for n, part, digest in zip(numbers, parts, digests, strict=True):
+            if bucket_hash(part) != digest:
+                raise bad(self._name, f"bucket {n} is not the one that the index names")
         sizes = np.array([len(part) for part in parts], np.int64)
         words = np.frombuffer(b"".join(parts), "<u8")
         first = (np.cumsum(sizes) - sizes) // 8
@@ -152,14 +152,3 @@ def chosen(wanted: Iterable[int], of: int, total: int, seed: bytes) -> list[int]
         numbers.add(int.from_bytes(digest, "little") % of)
         counter += 1
     return sorted(numbers)
-
-
-def _runs(numbers: list[int]) -> list[range]:
-    """Ascending numbers as ranges: neighbours are fetched in one go."""
-    runs: list[range] = []
-    for n in numbers:
-        if runs and runs[-1].stop == n:
-            runs[-1] = range(runs[-1].start, n + 1)
-        else:
-            runs.append(range(n, n + 1))
-    return runs

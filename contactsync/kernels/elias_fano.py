@@ -25,15 +25,16 @@ AHEAD = 20  # lookups between two steps of one: enough to hide the latency of me
 RING = 64  # places for lookups on their way: a power of two, more than three times AHEAD
 # What is kept of one: first word of the bucket, bit, first remainder, first of the next 8 bits.
 FIRST, BIT, LOW, NEXT_8 = range(4)
+WINDOW = 8  # words, in which a block of 256 slots ends nearly always
 BEGIN_SLACK = 64  # room after the table of `probe` for the zeros that pad a bitmap
 _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
-_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _SLOT_MASK = np.uint64(SLOTS - 1)
 _RING_MASK = np.uint64(RING - 1)
 _LOW_8 = np.uint64(0xFF)
 _LOW_16 = np.uint64(0xFFFF)
 _SLOTS = np.uint64(SLOTS)
+_WINDOW = np.uint64(WINDOW)
 _2 = np.uint64(2)
 _3 = np.uint64(3)
 _4 = np.uint64(4)
@@ -163,7 +164,18 @@ def _block_bit(halves: Array, first: Any, slot: Any) -> Any:
 def _after_zeros(words: Array, bit: Any, zeros: Any) -> Any:
     """The position just after that many zeros, at least one, from a position on."""
     word = bit >> _6
-    clear = ~words[word] & (_ALL << (bit & _63))
+    # With the zeros of the first word that come before, all words are alike.
+    zeros += np.uint64(count_ones(~words[word] & ((_ONE << (bit & _63)) - _ONE)))
+    if word + _WINDOW <= np.uint64(words.size):
+        # Which word it is no branch could predict: pass over as many as are not enough.
+        have, passed, skipped = _ZERO, _ZERO, _ZERO
+        for k in range(WINDOW):
+            have += np.uint64(count_ones(~words[word + np.uint64(k)]))
+            passed = have if have < zeros else passed
+            skipped += _ONE if have < zeros else _ZERO
+        zeros -= passed
+        word += skipped
+    clear = ~words[word]
     have = np.uint64(count_ones(clear))
     while have < zeros:
         zeros -= have

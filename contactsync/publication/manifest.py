@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+from contactsync.directory import DirectoryInfo
 from contactsync.errors import BadReply
 
 FORMAT: Final = "contactsync-manifest-1"
@@ -70,6 +71,19 @@ class Partition:
     base: DataFile
     deltas: tuple[DeltaFile, ...] = ()
     screen: DataFile | None = None
+
+    @property
+    def directory(self) -> DirectoryInfo:
+        """What the base has to be."""
+        return DirectoryInfo(
+            count=self.count,
+            slot_bits=self.slot_bits,
+            remainder_bits=self.remainder_bits,
+            length=self.base.length,
+            sha256=self.base.sha256,
+            xxh3_64=self.base.xxh3_64,
+            top_sha256=self.top_sha256,
+        )
 
     def files(self) -> list[DataFile]:
         """Every data file that the partition names."""

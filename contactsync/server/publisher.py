@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from contactsync.directory import Directory, DirectoryInfo, build, open_directory
+from contactsync.directory import Directory, build, open_directory
 from contactsync.directory.build import Progress as BuildProgress
 from contactsync.directory.delta import write_delta
 from contactsync.directory.files import DataInfo
@@ -240,7 +240,7 @@ class Publisher:
     def _deltas(self, old: Partition, new: Directory, edition: int) -> tuple[DeltaFile, ...]:
         """The chain of deltas that leads to `new`; none where a client does better to fetch it whole."""
         try:
-            with open_directory(self._folder.data / old.base.sha256, expect=_info(old)) as before:
+            with open_directory(self._folder.data / old.base.sha256, expect=old.directory) as before:
                 written = write_delta(
                     self._folder.data / _UNNAMED, before, new, from_edition=old.edition, to_edition=edition
                 )
@@ -273,18 +273,6 @@ class Publisher:
                 shutil.rmtree(path)
             elif path.name not in files:
                 path.unlink()
-
-
-def _info(partition: Partition) -> DirectoryInfo:
-    return DirectoryInfo(
-        count=partition.count,
-        slot_bits=partition.slot_bits,
-        remainder_bits=partition.remainder_bits,
-        length=partition.base.length,
-        sha256=partition.base.sha256,
-        xxh3_64=partition.base.xxh3_64,
-        top_sha256=partition.top_sha256,
-    )
 
 
 @contextlib.contextmanager

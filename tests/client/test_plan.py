@@ -7,7 +7,7 @@ import pytest
 
 from contactsync.client.cache import Cache, Holding
 from contactsync.client.leak import Buckets, sentence
-from contactsync.client.plan import MAX_HELD_DELTAS, directory_info, make_plan
+from contactsync.client.plan import MAX_HELD_DELTAS, make_plan
 from contactsync.publication.manifest import DataFile, DeltaFile, Manifest, Partition
 
 
@@ -17,7 +17,7 @@ def a_file(name, length=1000):
 
 
 def held_at(edition, whole, deltas=()):
-    return Holding(edition, whole, directory_info(partition(edition=edition)), deltas)
+    return Holding(edition, whole, partition(edition=edition).directory, deltas)
 
 
 def delta(start, end, length=10):

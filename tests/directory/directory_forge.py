@@ -36,5 +36,5 @@ def sealed(octets: bytearray, *, index: bool = True) -> tuple[bytes, DirectoryIn
     )
 
 
-def fetcher(content: bytes) -> Callable[[int, int], bytes]:
-    return lambda offset, length: content[offset : offset + length]
+def fetcher(content: bytes) -> Callable[[list[range]], list[bytes]]:
+    return lambda places: [content[place.start : place.stop] for place in places]

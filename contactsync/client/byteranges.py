@@ -1,0 +1,147 @@
+"""Parts of a data file by HTTP ranges (RFC 9110 §14), many with one request.
+
+Single buckets lie scattered over a file; asked for one after the other they would cost a round trip each. A
+server may answer with fewer ranges than it was asked for, join neighbours, or know no lists at all: what is
+missing is asked for again, at last range by range.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from email.message import Message
+
+import urllib3
+
+from contactsync.client.transport import ATTEMPTS, BACKOFF_SECONDS, Transport
+from contactsync.errors import BadReply, NetworkError
+from contactsync.publication.manifest import DataFile
+
+MAX_RANGES = 64
+"""With one request: servers stop at 100 or 200."""
+
+_OVERHEAD = 1024  # octets around a part, or between two that a server joins
+_HEAD_LIMIT = 512
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
+
+
+def fetch_ranges(transport: Transport, file: DataFile, wanted: Sequence[range]) -> list[bytes]:
+    """The octets of a data file at each of these places, in their order, unverified.
+
+    Raises NetworkError, Refused, and BadReply for a server that sends anything else than it was asked for.
+    """
+    whole = _joined(wanted)
+    held: dict[range, bytes] = {}
+    at_once, failures = MAX_RANGES, 0
+    while missing := [span for span in whole if span not in held]:
+        asked = missing[:at_once]
+        try:
+            found = _request(transport, file, asked)
+        except NetworkError:
+            failures += 1
+            if failures == ATTEMPTS:
+                raise
+            time.sleep(BACKOFF_SECONDS * failures)
+            continue
+        failures = 0
+        if not found:
+            if len(asked) == 1:
+                raise BadReply(
+                    f"{transport.base_url} does not answer a range request with the range",
+                    hint="use --privacy download with this server, and tell the operator",
+                )
+            at_once = 1  # it may know single ranges
+        held |= found
+    return [_cut(held, span) for span in wanted]
+
+
+def _joined(spans: Iterable[range]) -> list[range]:
+    """The same octets in ascending order, neighbours as one."""
+    joined: list[range] = []
+    for span in sorted(spans, key=lambda span: (span.start, span.stop)):
+        if joined and span.start <= joined[-1].stop:
+            joined[-1] = range(joined[-1].start, max(joined[-1].stop, span.stop))
+        else:
+            joined.append(span)
+    return joined
+
+
+def _cut(held: dict[range, bytes], span: range) -> bytes:
+    """The octets of a place that lies within one that is held."""
+    for place, octets in held.items():
+        if place.start <= span.start and span.stop <= place.stop:
+            return octets[span.start - place.start : span.stop - place.start]
+    raise AssertionError
+
+
+def _request(transport: Transport, file: DataFile, asked: list[range]) -> dict[range, bytes]:
+    """One request, and what came of the places asked for: nothing if the server ignores ranges."""
+    listed = ",".join(f"{span.start}-{span.stop - 1}" for span in asked)
+    headers = {"Range": f"bytes={listed}", "If-Range": f'"{file.sha256}"'}
+    with transport.get(f"/v1/data/{file.sha256}", headers=headers, authorised=True) as reply:
+        if reply.status != 206:
+            return {}
+        limit = sum(map(len, asked)) + _OVERHEAD * (len(asked) + 1)
+        parts = dict(_parts(reply, b"".join(transport.chunks(reply, limit)), file.length))
+    came = [span for span in asked if any(p.start <= span.start and span.stop <= p.stop for p in parts)]
+    return {span: _cut(parts, span) for span in came}
+
+
+def _parts(reply: urllib3.BaseHTTPResponse, body: bytes, length: int) -> Iterator[tuple[range, bytes]]:
+    """Where each part of a reply of status 206 lies in the file, and its octets."""
+    if "Content-Range" in reply.headers:
+        place = _place(reply.headers["Content-Range"], length)
+        if len(body) != len(place):
+            raise _wrong()
+        yield place, body
+        return
+    delimiter = b"--" + _boundary(reply.headers.get("Content-Type", ""))
+    at = body.find(delimiter)
+    if at < 0:
+        raise _wrong()
+    while True:
+        at += len(delimiter)
+        if body[at : at + 2] == b"--":
+            return
+        end = body.find(b"\r\n\r\n", at, at + _HEAD_LIMIT)
+        head = body[at:end].split(b"\r\n")
+        fields = dict(line.lower().split(b":", 1) for line in head if b":" in line)
+        if end < 0 or b"content-range" not in fields:
+            raise _wrong()
+        place = _place(fields[b"content-range"].strip().decode("latin-1"), length)
+        octets = body[end + 4 : end + 4 + len(place)]
+        at = end + 4 + len(place) + 2
+        if len(octets) != len(place) or body[at - 2 : at + len(delimiter)] != b"\r\n" + delimiter:
+            raise _wrong()
+        yield place, octets
+
+
+def place_of(content_range: str) -> tuple[range, int] | None:
+    """The place that a Content-Range names, and the length of the whole; None if it is not one."""
+    match = _CONTENT_RANGE.fullmatch(content_range)
+    return (range(int(match[1]), int(match[2]) + 1), int(match[3])) if match else None
+
+
+def _place(content_range: str, length: int) -> range:
+    place, total = place_of(content_range) or (range(0), -1)
+    if total != length or not place or place.stop > length:
+        raise _wrong()
+    return place
+
+
+def _boundary(content_type: str) -> bytes:
+    """What separates the parts of multipart/byteranges."""
+    message = Message()
+    message["Content-Type"] = content_type
+    boundary = message.get_param("boundary")
+    if message.get_content_type() != "multipart/byteranges" or not isinstance(boundary, str):
+        raise _wrong()
+    return boundary.encode("latin-1", "replace")
+
+
+def _wrong() -> BadReply:
+    return BadReply(
+        "the server answered a range request wrongly",
+        hint="use --privacy download with this server, and tell the operator",
+    )
