@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
-.PHONY: demo test lint coverage bench docs clean
+.PHONY: demo test lint bounds coverage bench docs clean
 
 demo: $(STAMP)
 	$(BIN)/contactsync demo
@@ -16,6 +16,10 @@ lint: $(STAMP)-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Kernels compiled so that every index is checked, on all that tests of files feed them, forgeries included.
+bounds: $(STAMP)-test
+	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -n auto tests/directory tests/phones tests/ristretto255 tests/voprf
 
 # Numba reports the lines that it compiles, so the kernels are compiled anew; lines that tests interpret count too.
 coverage: $(STAMP)-test

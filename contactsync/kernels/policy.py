@@ -109,7 +109,7 @@ def fingerprint() -> str:
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     versions = (sys.version, numba.__version__, llvmlite.__version__, np.__version__)
     cpu = cpu_target.target_context.codegen().magic_tuple()
-    digest.update(repr((versions, cpu)).encode())
+    digest.update(repr((versions, cpu, numba.config.BOUNDSCHECK)).encode())
     return digest.hexdigest()[:24]
 
 
