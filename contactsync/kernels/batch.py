@@ -31,16 +31,13 @@ from contactsync.kernels.edwards import (
 from contactsync.kernels.field import (
     ONE,
     ZERO,
-    constant,
     from_words,
     invert,
     is_zero,
-    load_element,
     mul,
-    select,
-    store_element,
     to_words,
 )
+from contactsync.kernels.five_limbs import constant, load_limbs, select, store_limbs
 from contactsync.kernels.lanes import Words, gather, lane_count, load, scatter
 from contactsync.kernels.policy import inlined, kernel
 from contactsync.kernels.ristretto import (
@@ -148,23 +145,23 @@ def double_encode(width: Any, points: Words, encodings: Words, scratch: Words) -
             at = 6 * (group - first)
             E, F, G, H = double_halves(load_point(width, points, group))
             efgh = mul(mul(E, F), mul(G, H))
-            store_element(scratch, at, E)
-            store_element(scratch, at + 1, F)
-            store_element(scratch, at + 2, G)
-            store_element(scratch, at + 3, H)
-            store_element(scratch, at + 4, efgh)
-            store_element(scratch, at + 5, product)
+            store_limbs(scratch, at, E)
+            store_limbs(scratch, at + 1, F)
+            store_limbs(scratch, at + 2, G)
+            store_limbs(scratch, at + 3, H)
+            store_limbs(scratch, at + 4, efgh)
+            store_limbs(scratch, at + 5, product)
             product = mul(product, select(is_zero(efgh), one, efgh))
         inverse = invert(product)
         for group in range(last - 1, first - 1, -1):
             at = 6 * (group - first)
-            E = load_element(width, scratch, at)
-            F = load_element(width, scratch, at + 1)
-            G = load_element(width, scratch, at + 2)
-            H = load_element(width, scratch, at + 3)
-            efgh = load_element(width, scratch, at + 4)
+            E = load_limbs(width, scratch, at)
+            F = load_limbs(width, scratch, at + 1)
+            G = load_limbs(width, scratch, at + 2)
+            H = load_limbs(width, scratch, at + 3)
+            efgh = load_limbs(width, scratch, at + 4)
             nothing = is_zero(efgh)
-            own = select(nothing, zero, mul(inverse, load_element(width, scratch, at + 5)))
+            own = select(nothing, zero, mul(inverse, load_limbs(width, scratch, at + 5)))
             inverse = mul(inverse, select(nothing, one, efgh))
             _store_encoding(encodings, 4 * group * n, compress_double((E, F, G, H), own))
 

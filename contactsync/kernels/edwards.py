@@ -16,24 +16,20 @@ from typing import Any
 from contactsync.kernels.field import (
     ONE,
     ZERO,
-    Limbs,
     P,
     add,
     add_raw,
     as_factor,
-    constant,
     limbs,
-    load_element,
     mul,
     mul_inlined,
     mul_raw,
     negate_if,
-    select,
     square_raw,
-    store_element,
     sub,
     sub_raw,
 )
+from contactsync.kernels.five_limbs import Limbs, constant, load_limbs, select, store_limbs
 from contactsync.kernels.lanes import (
     Vector,
     Words,
@@ -73,20 +69,20 @@ def identity(width: Any) -> Point:
 def load_point(width: Any, array: Words, index: int) -> Point:
     """Point (or cached point) number `index` of an array of points, each 20·n words."""
     return (
-        load_element(width, array, 4 * index),
-        load_element(width, array, 4 * index + 1),
-        load_element(width, array, 4 * index + 2),
-        load_element(width, array, 4 * index + 3),
+        load_limbs(width, array, 4 * index),
+        load_limbs(width, array, 4 * index + 1),
+        load_limbs(width, array, 4 * index + 2),
+        load_limbs(width, array, 4 * index + 3),
     )
 
 
 @inlined
 def store_point(array: Words, index: int, point: Point) -> None:
     """Write what `load_point` reads."""
-    store_element(array, 4 * index, point[0])
-    store_element(array, 4 * index + 1, point[1])
-    store_element(array, 4 * index + 2, point[2])
-    store_element(array, 4 * index + 3, point[3])
+    store_limbs(array, 4 * index, point[0])
+    store_limbs(array, 4 * index + 1, point[1])
+    store_limbs(array, 4 * index + 2, point[2])
+    store_limbs(array, 4 * index + 3, point[3])
 
 
 @function

@@ -21,27 +21,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from contactsync.kernels.five_limbs import Constant, Limbs, select
 from contactsync.kernels.lanes import (
     Vector,
-    Words,
-    barrier,
     by_width,
-    lane_count,
-    load,
     madhi,
     madlo,
     mulwide,
     narrow,
     splat,
     stay_a_call,
-    store,
     width_of,
     zero_mask,
 )
 from contactsync.kernels.policy import body, function, inlined
-
-Limbs = tuple[Vector, Vector, Vector, Vector, Vector]
-Constant = tuple[int, int, int, int, int]
 
 P = 2**255 - 19
 MASK = 2**51 - 1
@@ -315,31 +308,6 @@ def neg(a: Limbs) -> Limbs:
     )
 
 
-@inlined
-def constant(width: Any, c: Constant) -> Limbs:
-    """A constant from `limbs`, in every lane."""
-    return (
-        splat(width, c[0]),
-        splat(width, c[1]),
-        splat(width, c[2]),
-        splat(width, c[3]),
-        splat(width, c[4]),
-    )
-
-
-@inlined
-def select(mask: Vector, a: Limbs, b: Limbs) -> Limbs:
-    """CT_SELECT(a IF mask ELSE b), RFC 9496 §4.1."""
-    mask = barrier(mask)
-    return (
-        b[0] ^ (mask & (a[0] ^ b[0])),
-        b[1] ^ (mask & (a[1] ^ b[1])),
-        b[2] ^ (mask & (a[2] ^ b[2])),
-        b[3] ^ (mask & (a[3] ^ b[3])),
-        b[4] ^ (mask & (a[4] ^ b[4])),
-    )
-
-
 @function
 def canonical(a: Limbs) -> Limbs:
     """The representative below p; limbs below 2^51."""
@@ -430,33 +398,7 @@ def invert(x: Limbs) -> Limbs:
     return mul(_square_times(t250, 5), x11)
 
 
-# ---- memory ------------------------------------------------------------------------------------------------
-
-
-@inlined
-def load_element(width: Any, array: Words, index: int) -> Limbs:
-    """Element number `index` of an array of elements, each 5·n words: limb by limb, lanes innermost."""
-    n = lane_count(width)
-    at = index * 5 * n
-    return (
-        load(width, array, at),
-        load(width, array, at + n),
-        load(width, array, at + 2 * n),
-        load(width, array, at + 3 * n),
-        load(width, array, at + 4 * n),
-    )
-
-
-@inlined
-def store_element(array: Words, index: int, a: Limbs) -> None:
-    """Write what `load_element` reads."""
-    n = lane_count(width_of(a[0]))
-    at = index * 5 * n
-    store(array, at, a[0])
-    store(array, at + n, a[1])
-    store(array, at + 2 * n, a[2])
-    store(array, at + 3 * n, a[3])
-    store(array, at + 4 * n, a[4])
+# ---- octets ------------------------------------------------------------------------------------------------
 
 
 @inlined

@@ -10,14 +10,12 @@ from __future__ import annotations
 from contactsync.kernels.edwards import D, Point
 from contactsync.kernels.field import (
     ONE,
-    Limbs,
     P,
     absolute,
     add,
     add_raw,
     canonical,
     carry,
-    constant,
     equal,
     is_negative,
     is_zero,
@@ -27,11 +25,11 @@ from contactsync.kernels.field import (
     neg,
     negate_if,
     power_p58,
-    select,
     square,
     square_raw,
     sub,
 )
+from contactsync.kernels.five_limbs import Limbs, constant, select
 from contactsync.kernels.lanes import Vector, width_of, zero_mask
 from contactsync.kernels.policy import body
 

@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from contactsync.kernels.five_limbs import Constant, Limbs, constant, load_limbs, select, store_limbs
 from contactsync.kernels.lanes import (
     Vector,
     Words,
-    barrier,
     gather,
     lane_count,
-    load,
     madhi,
     madlo,
     scatter,
@@ -31,14 +30,14 @@ from contactsync.kernels.policy import body, function, inlined, kernel
 
 ORDER = 2**252 + 27742317777372353535851937790883648493
 
-Scalar = tuple[Vector, Vector, Vector, Vector, Vector]
+Scalar = Limbs
 
 _MASK = 2**52 - 1
 _NIBBLE = 15
 _R = 2**260
 
 
-def _limbs(value: int) -> tuple[int, int, int, int, int]:
+def _limbs(value: int) -> Constant:
     a0, a1, a2, a3, a4 = (value >> 52 * i & _MASK for i in range(5))
     return a0, a1, a2, a3, a4
 
@@ -53,11 +52,6 @@ _R_SQUARED = _limbs(_R * _R % ORDER)
 INVERT_SCRATCH = 16 * 5
 """Words of scratch that `invert` wants for each lane, beside 5 for each row."""
 _EXPONENT = np.array([ORDER - 2 >> i & _NIBBLE for i in range(252, -1, -4)], np.int64)
-
-
-@inlined
-def _constant(width: Any, c: tuple[int, int, int, int, int]) -> Scalar:
-    return splat(width, c[0]), splat(width, c[1]), splat(width, c[2]), splat(width, c[3]), splat(width, c[4])
 
 
 @inlined
@@ -87,45 +81,8 @@ def _store_scalar(rows: Words, offset: int, a: Scalar) -> None:
 
 
 @inlined
-def _store_limbs(array: Words, index: int, a: Scalar) -> None:
-    """Write scalar number `index` of an array of scalars, 5·n words each."""
-    n = lane_count(width_of(a[0]))
-    store(array, 5 * index * n, a[0])
-    store(array, (5 * index + 1) * n, a[1])
-    store(array, (5 * index + 2) * n, a[2])
-    store(array, (5 * index + 3) * n, a[3])
-    store(array, (5 * index + 4) * n, a[4])
-
-
-@inlined
-def _load_limbs(width: Any, array: Words, index: int) -> Scalar:
-    """Read what _store_limbs wrote."""
-    n = lane_count(width)
-    return (
-        load(width, array, 5 * index * n),
-        load(width, array, (5 * index + 1) * n),
-        load(width, array, (5 * index + 2) * n),
-        load(width, array, (5 * index + 3) * n),
-        load(width, array, (5 * index + 4) * n),
-    )
-
-
-@inlined
 def _is_zero(a: Scalar) -> Vector:
     return zero_mask(a[0] | a[1] | a[2] | a[3] | a[4])
-
-
-@inlined
-def _select(mask: Vector, a: Scalar, b: Scalar) -> Scalar:
-    """A where the mask is ones, else b."""
-    mask = barrier(mask)
-    return (
-        b[0] ^ (mask & (a[0] ^ b[0])),
-        b[1] ^ (mask & (a[1] ^ b[1])),
-        b[2] ^ (mask & (a[2] ^ b[2])),
-        b[3] ^ (mask & (a[3] ^ b[3])),
-        b[4] ^ (mask & (a[4] ^ b[4])),
-    )
 
 
 @inlined
@@ -144,7 +101,7 @@ def _reduce_once(a: Scalar) -> Scalar:
     d3 = a3 - (d2 >> 63)
     d4 = a4 - _ELL4 - (d3 >> 63)
     below = 0 - (d4 >> 63)
-    return _select(below, (a0, a1, a2, a3, a4), (d0 & _MASK, d1 & _MASK, d2 & _MASK, d3 & _MASK, d4 & _MASK))
+    return select(below, (a0, a1, a2, a3, a4), (d0 & _MASK, d1 & _MASK, d2 & _MASK, d3 & _MASK, d4 & _MASK))
 
 
 @inlined
@@ -221,8 +178,8 @@ def multiply_add(
     takes one row for all. (Reducing 512 bits is upper·(2^256 mod ell) + lower.)
     """
     n = lane_count(width)
-    one = _constant(width, _ONE)
-    r_squared = _constant(width, _R_SQUARED)
+    one = constant(width, _ONE)
+    r_squared = constant(width, _R_SQUARED)
     for i in range(0, out.size // 4, n):
         x = load_scalar(width, a, a_stride * i, a_stride)
         y = load_scalar(width, b, b_stride * i, b_stride)
@@ -239,28 +196,28 @@ def invert(width: Any, a: Words, out: Words, scratch: Words) -> None:
     trick). scratch: 5 words for each row and INVERT_SCRATCH·n.
     """
     n = lane_count(width)
-    one = _constant(width, _ONE)
-    r = _constant(width, _R_MOD_ELL)
-    r_squared = _constant(width, _R_SQUARED)
+    one = constant(width, _ONE)
+    r = constant(width, _R_MOD_ELL)
+    r_squared = constant(width, _R_SQUARED)
     groups = out.size // (4 * n)
     product = r
     for g in range(groups):
-        _store_limbs(scratch, g, product)
+        store_limbs(scratch, g, product)
         x = montgomery(load_scalar(width, a, 4 * g * n, 4), r_squared)
-        product = montgomery(product, _select(_is_zero(x), r, x))
+        product = montgomery(product, select(_is_zero(x), r, x))
     # product^(ell - 2) by a fixed window; which power is read depends on the exponent only
     power = r
     for j in range(16):
-        _store_limbs(scratch, groups + j, power)
+        store_limbs(scratch, groups + j, power)
         power = montgomery(power, product)
     inverse = r
     for digit in _EXPONENT:
         for _ in range(4):
             inverse = montgomery(inverse, inverse)
-        inverse = montgomery(inverse, _load_limbs(width, scratch, groups + digit))
+        inverse = montgomery(inverse, load_limbs(width, scratch, groups + digit))
     for g in range(groups - 1, -1, -1):
         x = montgomery(load_scalar(width, a, 4 * g * n, 4), r_squared)
         zero = _is_zero(x)
-        result = montgomery(montgomery(inverse, _load_limbs(width, scratch, g)), one)
-        _store_scalar(out, 4 * g * n, _select(zero, _constant(width, _ZERO), result))
-        inverse = montgomery(inverse, _select(zero, r, x))
+        result = montgomery(montgomery(inverse, load_limbs(width, scratch, g)), one)
+        _store_scalar(out, 4 * g * n, select(zero, constant(width, _ZERO), result))
+        inverse = montgomery(inverse, select(zero, r, x))

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from contactsync.kernels import field, policy
+from contactsync.kernels import field, five_limbs, policy
 from contactsync.kernels.field import P
 from contactsync.kernels.lanes import WIDTHS, empty, lane_count, load, store
 
@@ -20,8 +20,8 @@ ROUNDS = 400
 def operations(width, x, out):
     """Elements 0, 1 of x (in element bounds) and 2, 3 (factors), and a mask after them, into `out`."""
     n = lane_count(width)
-    a, b = field.load_element(width, x, 0), field.load_element(width, x, 1)
-    f, g = field.load_element(width, x, 2), field.load_element(width, x, 3)
+    a, b = five_limbs.load_limbs(width, x, 0), five_limbs.load_limbs(width, x, 1)
+    f, g = five_limbs.load_limbs(width, x, 2), five_limbs.load_limbs(width, x, 3)
     mask = load(width, x, 20 * n)
     ab, aa = field.mul_raw(a, b), field.square_raw(a)
     words = field.to_words(a)
@@ -34,7 +34,7 @@ def operations(width, x, out):
         field.sub(a, b),
         field.neg(a),
         field.canonical(a),
-        field.select(mask, a, b),
+        five_limbs.select(mask, a, b),
         field.negate_if(mask, a),
         field.absolute(a),
         field.carry(field.sub_raw(field.add_raw(field.add_raw(aa, aa), ab), ab)),
@@ -42,7 +42,7 @@ def operations(width, x, out):
         field.from_words(words[0], words[1], words[2], words[3]),
     )
     for k in range(len(results)):
-        field.store_element(out, k, results[k])
+        five_limbs.store_limbs(out, k, results[k])
     k = 5 * n * len(results)
     store(out, k, field.is_zero(a))
     store(out, k + n, field.is_negative(a))
@@ -51,9 +51,9 @@ def operations(width, x, out):
 
 @numba.njit
 def powers(width, x, out):
-    a = field.load_element(width, x, 0)
-    field.store_element(out, 0, field.invert(a))
-    field.store_element(out, 1, field.power_p58(a))
+    a = five_limbs.load_limbs(width, x, 0)
+    five_limbs.store_limbs(out, 0, field.invert(a))
+    five_limbs.store_limbs(out, 1, field.power_p58(a))
 
 
 @pytest.fixture(params=[8, 1])

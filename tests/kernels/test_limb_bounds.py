@@ -131,9 +131,9 @@ class Sources:
             stay_a_call=lambda: None, barrier=lambda a: a,
             **dict.fromkeys(("load", "store", "gather", "scatter", "row_width", "spread")),
         )  # fmt: skip
-        self.field = self.execute("field")
         # Bit by bit, a selection is beyond ranges: it is one or the other.
-        self.field.select = lambda _, a, b: joined(a, b)
+        self.execute("five_limbs").select = lambda _, a, b: joined(a, b)
+        self.field = self.execute("field")
         self.field.is_negative = lambda a: self.field.canonical(a) and MASK
         self.raw = 0
         carry = self.field.carry
