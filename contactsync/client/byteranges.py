@@ -7,6 +7,7 @@ missing is asked for again, at last range by range.
 
 from __future__ import annotations
 
+import bisect
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -53,7 +54,9 @@ def fetch_ranges(transport: Transport, file: DataFile, wanted: Sequence[range]) 
                 )
             at_once = 1  # it may know single ranges
         held |= found
-    return [_cut(held, span) for span in wanted]
+    starts = [span.start for span in whole]
+    around = [whole[bisect.bisect(starts, span.start) - 1] for span in wanted]
+    return [_cut(held[place], place, span) for span, place in zip(wanted, around, strict=True)]
 
 
 def _joined(spans: Iterable[range]) -> list[range]:
@@ -67,12 +70,9 @@ def _joined(spans: Iterable[range]) -> list[range]:
     return joined
 
 
-def _cut(held: dict[range, bytes], span: range) -> bytes:
+def _cut(octets: bytes, place: range, span: range) -> bytes:
     """The octets of a place that lies within one that is held."""
-    for place, octets in held.items():
-        if place.start <= span.start and span.stop <= place.stop:
-            return octets[span.start - place.start : span.stop - place.start]
-    raise AssertionError
+    return octets[span.start - place.start : span.stop - place.start]
 
 
 def _request(transport: Transport, file: DataFile, asked: list[range]) -> dict[range, bytes]:
@@ -84,8 +84,12 @@ def _request(transport: Transport, file: DataFile, asked: list[range]) -> dict[r
             return {}
         limit = sum(map(len, asked)) + _OVERHEAD * (len(asked) + 1)
         parts = dict(_parts(reply, b"".join(transport.chunks(reply, limit)), file.length))
-    came = [span for span in asked if any(p.start <= span.start and span.stop <= p.stop for p in parts)]
-    return {span: _cut(parts, span) for span in came}
+    return {
+        span: _cut(octets, place, span)
+        for span in asked
+        for place, octets in parts.items()
+        if place.start <= span.start and span.stop <= place.stop
+    }
 
 
 def _parts(reply: urllib3.BaseHTTPResponse, body: bytes, length: int) -> Iterator[tuple[range, bytes]]:
