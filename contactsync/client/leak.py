@@ -18,16 +18,20 @@ class Buckets:
     def odds(self) -> float:
         """By how much seeing a bucket fetched multiplies the odds of a guess of a contact in it.
 
-        1 / (1 - (1 - 1/B)^c) for c fetched of B buckets: one over the chance that it is fetched anyway.
+        One over the chance that it is fetched anyway, which is fetched / total: decoys are drawn without
+        repetition.
         """
-        return 1 / (1 - (1 - 1 / self.total) ** self.fetched)
+        return self.total / self.fetched
 
 
-def sentence(*, points: int, codes: Sequence[str] | None, buckets: Sequence[Buckets] = ()) -> str:
+def sentence(
+    *, points: int, codes: Sequence[str] | None, buckets: Sequence[Buckets] = (), crowded: Sequence[str] = ()
+) -> str:
     """The line that ends every sync.
 
     `points` were sent for evaluation; `codes` are the calling codes whose files were fetched because of the
-    book (None: all were fetched, or none); `buckets` those of the screen mode.
+    book (None: all were fetched, or none); `buckets` those of the screen mode; `crowded` the calling codes of
+    which everything was fetched, as buckets would have been no less.
     """
     told = [f"looked up {_between(points)}" if points else "asked for updates"]
     if codes:
@@ -40,7 +44,9 @@ def sentence(*, points: int, codes: Sequence[str] | None, buckets: Sequence[Buck
             f"fetched {fetched:,} of {total:,} buckets of {where}, decoys included"
             f" (seeing one multiplies the odds of a guess by up to {odds:.3g})"
         )
-    if codes or buckets:
+    if crowded:
+        told.append(f"has so many contacts who are members in {_codes(crowded)} that all of it was fetched")
+    if codes or buckets or crowded:
         hidden = "not which, or who matched"
     elif points:
         hidden = "not which, of which countries, or who matched"

@@ -23,10 +23,14 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Screened:
-    """What is on the disk says of m tokens: `sure` are members, `maybe` have to be looked up; bool[m]."""
+    """What is on the disk says of m tokens: `sure` are members, `maybe` have to be looked up; bool[m].
+
+    `tested` were put to the screen now, `maybe` are some of them.
+    """
 
     sure: Mask
     maybe: Mask
+    tested: Mask
 
 
 def match_partition(
@@ -64,7 +68,7 @@ def match_partition(
         sure[guessed] = (sure[guessed] | joined) & ~left
         maybe[guessed] &= ~left
         at[here] = delta.to_edition
-    return Screened(sure, maybe & ~sure)
+    return Screened(sure, maybe & ~sure, screened)
 
 
 def _chain(data: Path, step: Step) -> list[Delta]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,16 +15,28 @@ from contactsync.client.cache import Cache, Known
 from contactsync.client.download import fetch_file, is_held
 from contactsync.client.leak import Buckets, sentence
 from contactsync.client.matching import match_partition
-from contactsync.client.plan import Partitions, Plan, Privacy, Step, make_plan
+from contactsync.client.plan import (
+    Partitions,
+    Plan,
+    Privacy,
+    Step,
+    affordable,
+    leads_on,
+    make_plan,
+    ranges_cost,
+    size_text,
+    whole_base,
+)
 from contactsync.client.state import ServerState
 from contactsync.client.transport import MetadataFetcher, Transport
 from contactsync.contacts import AddressBook
 from contactsync.directory import RangeReader, false_positive_rate
-from contactsync.directory.ranges import SEED_BYTES
+from contactsync.directory.format import Layout
+from contactsync.directory.ranges import BUCKETS, SEED_BYTES, buckets_of, count_fetched
 from contactsync.errors import BadProof, BadReply, ChoiceNeeded, Refused
 from contactsync.identifiers import PROFILE, calling_code
 from contactsync.publication.follower import Follower
-from contactsync.publication.manifest import Manifest
+from contactsync.publication.manifest import DataFile, Manifest, Partition
 from contactsync.tokens import Tokens
 
 Progress = Callable[[str, int, int], None]
@@ -33,12 +45,13 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to sync. `max_download` is in octets."""
+    """How to sync. `max_download` is in octets; a multiple of `buckets` is fetched in screen mode."""
 
     audience: str = "people"
     privacy: Privacy = "download"
     partitions: Partitions = "all"
     max_download: int = 1 << 30
+    buckets: int = BUCKETS
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +149,8 @@ class _Run:
         self.largest_round = 0
         self.downloaded = 0
         self.buckets: list[Buckets] = []
+        self.crowded: list[str] = []
+        self.whole_cost = 0
 
     def follow(self) -> Manifest:
         """The current manifest, verified from the pinned root downwards."""
@@ -159,10 +174,10 @@ class _Run:
         if new.size:
             self._evaluate(manifest, [self.identifiers[i] for i in new])
             known = self._known(manifest)
-        self._download(plan)
-        member, edition = self._match(manifest, plan, known)
+        self._download([file for step in plan.steps for file in step.fetch])
+        member, edition, steps = self._match(manifest, plan, known)
         before = self.cache.findings(self.options.audience, self.identifiers)
-        self._finish(manifest, plan, member, edition)
+        self._finish(manifest, steps, member, edition)
         return Report(
             matches=self._matches(book, member),
             joined=self._matches(book, member & (before == 0)),
@@ -182,6 +197,7 @@ class _Run:
                 points=self.largest_round,
                 codes=plan.fetched_codes if self.options.partitions == "mine" else None,
                 buckets=self.buckets,
+                crowded=self.crowded,
             ),
         )
 
@@ -200,28 +216,20 @@ class _Run:
             for key, holding in self.cache.holdings(manifest.audience, manifest.epoch).items()
             if all(is_held(self.server.data, file, thorough=key[0] in wanted) for file in holding.files())
         }
-        limit = self.options.max_download
 
         def plan(privacy: Privacy, partitions: Partitions) -> Plan:
-            return make_plan(manifest, holdings, wanted, privacy=privacy, partitions=partitions)
+            return make_plan(
+                manifest,
+                holdings,
+                wanted,
+                privacy=privacy,
+                partitions=partitions,
+                buckets=self.options.buckets,
+            )
 
-        chosen = plan(self.options.privacy, self.options.partitions)
-        if chosen.cost <= limit:
-            return chosen
-        lines = [f"  --max-download {_size(chosen.cost)}: tells the server nothing more"]
-        choices: list[tuple[Privacy, Partitions, str]] = [
-            ("download", "mine", "tells the server which calling codes are in your address book"),
-            ("screen", "all", "tells the server also the buckets of contacts that pass a Bloom filter"),
-            ("screen", "mine", "tells the server both"),
-        ]
-        for privacy, partitions, price in choices:
-            cost = plan(privacy, partitions).cost
-            if cost < chosen.cost:
-                lines.append(f"  --privacy {privacy} --partitions {partitions}: about {_size(cost)}; {price}")
-        raise ChoiceNeeded(
-            f"the download is {_size(chosen.cost)}, more than --max-download {_size(limit)};"
-            " nothing was sent",
-            hint="choose one of\n" + "\n".join(lines),
+        self.whole_cost = plan("download", self.options.partitions).cost
+        return affordable(
+            plan, self.options.privacy, self.options.partitions, limit=self.options.max_download
         )
 
     def _evaluate(self, manifest: Manifest, new: list[bytes]) -> None:
@@ -257,9 +265,8 @@ class _Run:
             self.evaluated += len(batch.inputs)
         self.progress("evaluating", done, total)
 
-    def _download(self, plan: Plan) -> None:
-        """Have every file of the plan on the disk."""
-        files = [file for step in plan.steps for file in step.fetch]
+    def _download(self, files: Sequence[DataFile]) -> None:
+        """Have these files on the disk."""
         total = sum(file.length for file in files)
         done = 0
 
@@ -274,8 +281,8 @@ class _Run:
 
     def _match(
         self, manifest: Manifest, plan: Plan, known: Known
-    ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """Who is a member, and for which edition of its partition that holds (-1: there is no partition)."""
+    ) -> tuple[NDArray[np.bool_], NDArray[np.int64], list[Step]]:
+        """Who is a member, for which edition of the partition (-1: there is none), and the steps taken."""
         member = np.zeros(len(self.identifiers), np.bool_)
         edition = np.full(len(self.identifiers), -1, np.int64)
         steps = {step.partition.code: step for step in plan.steps}
@@ -283,47 +290,79 @@ class _Run:
             mine = np.flatnonzero(self.codes == code)
             member[mine], edition[mine] = known.member[mine], partition.edition
             if not (known.edition[mine] == partition.edition).all():
-                member[mine] = self._match_partition(
+                member[mine], steps[code] = self._match_partition(
                     steps[code], known.tokens.take(mine), known.member[mine], known.edition[mine]
                 )
-        return member, edition
+        return member, edition, list(steps.values())
 
     def _match_partition(
         self, step: Step, tokens: Tokens, member: NDArray[np.bool_], edition: NDArray[np.int64]
-    ) -> NDArray[np.bool_]:
-        """By what is on the disk; who passes a screen is then looked up in buckets of the base."""
+    ) -> tuple[NDArray[np.bool_], Step]:
+        """By what is on the disk; who passes a screen is then looked up in buckets of the base.
+
+        Buckets are fetched if a screen was asked at all, also when nobody passes: that there are none would
+        tell that a new contact is no member. Raises ChoiceNeeded if that goes beyond the allowed download.
+        """
         screened = match_partition(self.server.data, step, tokens, member=member, edition=edition)
-        if not screened.maybe.any():
-            return screened.sure
+        if not screened.tested.any():
+            return screened.sure, step
         partition = step.partition
         candidates = tokens.take(screened.maybe)
+        wanted = np.unique(buckets_of(partition.directory, candidates)).size
+        of = Layout(partition.count, partition.slot_bits, partition.remainder_bits, 0).buckets
+        cost = ranges_cost(partition, count_fetched(wanted, of, self.options.buckets))
+        self._check_budget(partition, min(cost, partition.base.length))
+        if cost >= partition.base.length:  # which costs no more, and tells less
+            step = whole_base(partition)
+            self._download(step.fetch)
+            self.crowded.append(partition.code)
+            return match_partition(self.server.data, step, tokens, member=member, edition=edition).sure, step
         self.progress("fetching buckets", 0, 0)
         reader = RangeReader(
             partition.directory,
-            lambda wanted: fetch_ranges(self.transport, partition.base, wanted),
+            lambda places: fetch_ranges(self.transport, partition.base, places),
             name=f"the directory of +{partition.code}",
         )
         # The same question, asked again after a cut, must come with the same decoys: what two lists had in
-        # common would be the wanted buckets. Another question must come with others, for the same reason.
-        question = b"".join(sorted(row.tobytes() for row in candidates.to_bytes()))
+        # common would be the wanted buckets. Another question must come with others, for the same reason;
+        # and whoever passes or not, a question is all that was put to the screen.
+        question = b"".join(sorted(row.tobytes() for row in tokens.take(screened.tested).to_bytes()))
         seed = hashlib.blake2b(question, key=self.cache.decoy_secret(), digest_size=SEED_BYTES).digest()
-        looked_up = reader.match(candidates, seed=seed)
+        looked_up = reader.match(candidates, seed=seed, total=self.options.buckets)
         self.buckets.append(Buckets(partition.code, looked_up.fetched, looked_up.buckets))
         self.downloaded += looked_up.octets
         found = screened.sure.copy()
         found[screened.maybe] = looked_up.found
-        return found
+        return found, step
+
+    def _check_budget(self, partition: Partition, cost: int) -> None:
+        """Stop before more is fetched than was allowed: only now it is known how many pass the screen."""
+        needed, limit = self.downloaded + cost, self.options.max_download
+        if needed <= limit:
+            return
+        raise ChoiceNeeded(
+            f"so many contacts pass the screen of +{partition.code} that the download is {size_text(needed)},"
+            f" more than --max-download {size_text(limit)}; no bucket of it was fetched",
+            hint="what was downloaded is kept; choose one of\n"
+            f"  --max-download {size_text(needed)}: tells the server the buckets, among decoys\n"
+            f"  --privacy download --partitions {self.options.partitions}:"
+            f" about {size_text(self.whole_cost)}; tells the server no bucket",
+        )
 
     def _finish(
-        self, manifest: Manifest, plan: Plan, member: NDArray[np.bool_], edition: NDArray[np.int64]
+        self,
+        manifest: Manifest,
+        steps: Sequence[Step],
+        member: NDArray[np.bool_],
+        edition: NDArray[np.int64],
     ) -> None:
-        """Keep the result, then remove data files that nothing names any more."""
+        """Keep the result, then remove data files that nothing names any more, or nothing leads on from."""
         holdings = {
             key: holding
             for key, holding in self.cache.holdings(manifest.audience, manifest.epoch).items()
-            if key[0] in manifest.partitions
+            if key[0] in manifest.partitions and leads_on(manifest.partitions[key[0]], holding)
         }
-        holdings |= {(step.partition.code, step.kind): step.holding for step in plan.steps}
+        holdings |= {(step.partition.code, step.kind): step.holding for step in steps}
         self.cache.finish(
             manifest.audience,
             manifest.epoch,
@@ -352,10 +391,3 @@ def _false_positives(manifest: Manifest, codes: NDArray[np.str_]) -> float:
     """The largest chance, over the partitions of the book, that a contact who is no member matches."""
     used = [manifest.partitions[code] for code in np.unique(codes).tolist() if code in manifest.partitions]
     return max((false_positive_rate(p.count, p.slot_bits, p.remainder_bits) for p in used), default=0.0)
-
-
-def _size(count: int) -> str:
-    """A size as --max-download takes it, rounded up."""
-    if count < 10_000:
-        return str(count)
-    return f"{-(-count // 1000)}K" if count < 10_000_000 else f"{-(-count // 1_000_000)}M"

@@ -65,7 +65,15 @@ if TYPE_CHECKING:
     default="1G",
     show_default=True,
     metavar="SIZE",
-    help="Stop, before anything is sent, if the download is larger; the choices are shown.",
+    help="Stop, before anything is sent, if the download is larger; the choices are shown. With --privacy "
+    "screen it may stop later too: how many contacts pass the filter is known only then.",
+)
+@click.option(
+    "--buckets",
+    type=click.IntRange(1, 4096),
+    default=64,
+    show_default=True,
+    help="With --privacy screen: fetch so many buckets of a partition, decoys included, or a multiple.",
 )
 @click.option(
     "--format",
@@ -101,6 +109,7 @@ def sync(
     privacy: Literal["download", "screen"],
     partitions: Literal["all", "mine"],
     max_download: int,
+    buckets: int,
     form: str,
     as_json: bool,
     output: Path | None,
@@ -150,7 +159,7 @@ def sync(
         progress = stack.enter_context(_output.ProgressLine())
         if verbose:
             stack.enter_context(_output.log_on_stderr())
-        options = Options(audience, privacy, partitions, max_download)
+        options = Options(audience, privacy, partitions, max_download, buckets)
         report = run(server, book, transport, options, progress)
     text = _output.as_json(report, book, sent=transport.sent, received=transport.received)
     if not as_json:

@@ -145,18 +145,25 @@ class Layout:
                 f"{name}: directory format {version}; this program reads format {VERSION}",
                 hint="A newer contactsync may read it: upgrade.",
             )
-        if not MIN_SLOT_BITS <= slot_bits <= MAX_SLOT_BITS or remainder_bits not in REMAINDER_BITS:
-            raise bad(name, f"{slot_bits} slot and {remainder_bits} remainder bits are out of range")
         layout = cls(count, slot_bits, remainder_bits, length)
+        if problem := layout.problem():
+            raise bad(name, problem)
         # Everything else in the header is determined; one comparison checks that the counts add up.
         if layout.pack() != header[:HEADER_BYTES]:
             raise bad(name, "the sections that the header states do not add up")
-        # A directory with (nearly) every value present would match everybody.
-        if count > max_count(slot_bits):
-            raise bad(name, f"{count} tokens are too many for {slot_bits} slot bits")
-        if length < layout.data_offset + layout.buckets * bucket_bytes(0, remainder_bits):
-            raise bad(name, f"{length} bytes are too few for {layout.buckets} buckets")
         return layout
+
+    def problem(self) -> str | None:
+        """Why no file can have these figures; None if one can."""
+        q, r = self.slot_bits, self.remainder_bits
+        if not MIN_SLOT_BITS <= q <= MAX_SLOT_BITS or r not in REMAINDER_BITS:
+            return f"{q} slot and {r} remainder bits are out of range"
+        # A directory with (nearly) every value present would match everybody.
+        if self.count > max_count(q):
+            return f"{self.count} tokens are too many for {q} slot bits"
+        if self.length < self.data_offset + self.buckets * bucket_bytes(0, r):
+            return f"{self.length} bytes are too few for {self.buckets} buckets"
+        return None
 
 
 def bad(name: str, what: str) -> BadDirectory:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from contactsync.directory import buckets
 from contactsync.directory.buckets import Span
-from contactsync.directory.format import BUCKET_SLOT_BITS, BUCKET_SLOTS
+from contactsync.directory.format import BUCKET_SLOT_BITS, BUCKET_SLOTS, bad
 from contactsync.directory.pace import kernels_pay
 from contactsync.directory.reader import Directory
 from contactsync.tokens import Tokens
@@ -60,7 +60,8 @@ def match(tokens: Tokens, directory: Directory, *, threads: int = 1) -> Mask:
 
     Tokens may come in any order and more than once. A token that is not a member's matches with the
     probability `directory.false_positive_rate`. O(m) for m < N/6, else O(m + N); 10 bytes of memory a token,
-    and no more than 10 N beside the answer. `threads` share the tokens. The way goes to the log, level INFO.
+    and no more than 10 N a thread beside the answer. `threads` share the tokens. The way goes to the log,
+    level INFO. Raises BadDirectory if the values of a bucket are found to be out of order.
     """
     way = choose(tokens, directory)
     logger.info("match: %d tokens against %d: %s", len(tokens), directory.count, way.value)
@@ -176,11 +177,13 @@ def joined(tokens: Tokens, directory: Directory) -> Mask:
     groups = np.add.reduceat(span.count, np.arange(0, span.start.size, JOINED_BUCKETS))
     most = int(groups.max())
     found = np.empty(len(tokens), np.bool_)
-    merging.join_buckets(
+    wrong = merging.join_buckets(
         *span.views(), span.start, span.count, span.wide, 32 - directory.info.slot_bits,
         tokens.head, tokens.tail, JOINED_BUCKETS,
         np.empty(most, np.uint64), np.empty(most, np.uint8), np.empty(JOINED_AT_ONCE, np.uint64), found,
     )  # fmt: skip
+    if wrong >= 0:
+        raise bad(directory.name, f"the values of bucket {wrong} are out of order")
     if order is not None:
         found[order] = found.copy()
     return found

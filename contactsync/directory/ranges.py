@@ -78,7 +78,7 @@ class RangeReader:
         self._octets = 0
         layout, top = self._top()
         values = truncate(tokens, self._info.slot_bits, self._info.remainder_bits)
-        bucket_of = (values.key >> np.uint64(32 + BUCKET_SLOT_BITS)).astype(np.int64)
+        bucket_of = buckets_of(self._info, tokens)
         wanted = set(bucket_of.tolist())
         numbers = chosen(wanted, layout.buckets, total, seed)
         span = self._span(layout, top, numbers)
@@ -139,13 +139,25 @@ class RangeReader:
         return span
 
 
+def buckets_of(info: DirectoryInfo, tokens: Tokens) -> NDArray[np.int64]:
+    """The bucket of each of m tokens, int64[m]."""
+    bits = info.slot_bits - BUCKET_SLOT_BITS
+    # In two steps, for a shift by 64 is not defined.
+    return (tokens.head >> np.uint64(63 - bits) >> np.uint64(1)).astype(np.int64)
+
+
+def count_fetched(wanted: int, of: int, total: int = BUCKETS) -> int:
+    """How many buckets are fetched when so many are wanted: a multiple of `total`, or all there are."""
+    return min(of, max(1, -(-wanted // total)) * total)
+
+
 def chosen(wanted: Iterable[int], of: int, total: int, seed: bytes) -> list[int]:
     """The wanted buckets and their decoys, ascending: a multiple of `total`, or all there are.
 
     Decoys come from a sequence that the seed decides: BLAKE2b of a counter, keyed. `of` is a power of two.
     """
     numbers = set(wanted)
-    many = min(of, max(1, -(-len(numbers) // total)) * total)
+    many = count_fetched(len(numbers), of, total)
     counter = 0
     while len(numbers) < many:
         digest = hashlib.blake2b(counter.to_bytes(8, "little"), key=seed, digest_size=8).digest()

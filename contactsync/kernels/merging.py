@@ -101,12 +101,13 @@ def join(a: Array, b: Array, found: Array) -> None:
 def join_buckets(
     words: Array, halves: Array, octets: Array, start: Array, count: Array, wide: bool, drop: int,
     head: Array, tail: Array, group: int, decoded: Array, extra: Array, codes: Array, found: Array,
-) -> None:  # fmt: skip
+) -> int:  # fmt: skip
     """found[i] = whether a token is in the directory, for tokens in the order of their values, many of them.
 
     head uint64[m], tail uint16[m]; 32 - drop are the slot bits. `group` buckets at a time are decoded into
     scratch: decoded uint64 and extra uint8, as large as the fullest group. codes uint64, of any size, is
-    scratch for the codes of the tokens.
+    scratch for the codes of the tokens. The place in the span of the first bucket whose values do not ascend
+    strictly, or -1.
     """
     less = np.uint64(drop)
     first = 0
@@ -114,7 +115,8 @@ def join_buckets(
         n = 0
         last = min(b + group, start.size)
         for c in range(b, last):
-            decode_bucket(words, halves, octets, start[c], c, count[c], wide, decoded, extra, n)
+            if not decode_bucket(words, halves, octets, start[c], c, count[c], wide, decoded, extra, n):
+                return c
             n += count[c]
         if wide:
             for k in range(n):
@@ -129,3 +131,4 @@ def join_buckets(
                 codes[k] = code_of(head[first + k], tail[first + k], less, wide)
             join_four(codes, 0, m, decoded, n, found[first : first + m])
             first += m
+    return -1

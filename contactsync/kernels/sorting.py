@@ -124,7 +124,10 @@ def sort_uniform(codes: Array, common: int, scratch: Array, groups: Array, bins:
     order, if they are far from uniform: then sort them in another way.
     """
     n = codes.size
-    first_bits = _bits_for(n, SUB_BITS)
+    if n < 2:
+        return True
+    # At least one bit: a shift by 64 is not defined.
+    first_bits = max(1, _bits_for(n, SUB_BITS))
     shift = 64 - common - first_bits
     _spread(codes, scratch, 0, n, shift, first_bits, groups)
     begin = 0

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from contactsync.directory import DirectoryInfo
+from contactsync.directory.format import Layout
 from contactsync.errors import BadReply
 
 FORMAT: Final = "contactsync-manifest-1"
@@ -31,6 +32,10 @@ _MAX_BITS: Final = 64
 _MEMBERS: Final = (
     *("audience", "edition", "epoch", "format", "normalisation"),
     *("partitions", "previous", "public_key", "suite"),
+)
+_PARTITION_MEMBERS: Final = (
+    *("base", "count", "deltas", "edition", "false_positive_rate"),
+    *("remainder_bits", "screen", "slot_bits", "top_sha256"),
 )
 _CODE = re.compile(r"[1-9][0-9]{0,2}")
 _HEX64 = re.compile(r"[0-9a-f]{64}")
@@ -84,6 +89,11 @@ class Partition:
             xxh3_64=self.base.xxh3_64,
             top_sha256=self.top_sha256,
         )
+
+    @property
+    def false_positive_rate(self) -> str:
+        """The chance that a stranger matches, to three digits. As text: canonical JSON has no fractions."""
+        return f"{self.directory.false_positive_rate:.2e}"
 
     def files(self) -> list[DataFile]:
         """Every data file that the partition names."""
@@ -182,6 +192,7 @@ def _partition_to_json(partition: Partition) -> dict[str, Any]:
     return {
         "edition": partition.edition,
         "count": partition.count,
+        "false_positive_rate": partition.false_positive_rate,
         "slot_bits": partition.slot_bits,
         "remainder_bits": partition.remainder_bits,
         "top_sha256": partition.top_sha256,
@@ -202,8 +213,7 @@ def _partition_from_json(code: str, value: object, newest: int) -> Partition:
     if not _CODE.fullmatch(code):
         _refuse("has a partition that is no calling code")
     where = f"partition {code}"
-    names = ("base", "count", "deltas", "edition", "remainder_bits", "screen", "slot_bits", "top_sha256")
-    members = _object(value, names, where)
+    members = _object(value, _PARTITION_MEMBERS, where)
     edition = _integer(members["edition"], 1, newest, f"edition of {where}")
     deltas = members["deltas"]
     if not isinstance(deltas, list) or len(deltas) > MAX_DELTAS:
@@ -213,17 +223,24 @@ def _partition_from_json(code: str, value: object, newest: int) -> Partition:
     if ends and ([delta.from_edition for delta in chain[1:]] != ends[:-1] or ends[-1] != edition):
         _refuse(f"has a broken chain of deltas in {where}")
     screen = members["screen"]
-    return Partition(
+    partition = Partition(
         code=code,
         edition=edition,
         count=_integer(members["count"], 1, _MAX_COUNT, f"count of {where}"),
         slot_bits=_integer(members["slot_bits"], 0, _MAX_BITS, f"slot_bits of {where}"),
-        remainder_bits=_integer(members["remainder_bits"], 1, _MAX_BITS, f"remainder_bits of {where}"),
+        remainder_bits=_integer(members["remainder_bits"], 0, _MAX_BITS, f"remainder_bits of {where}"),
         top_sha256=_hex(members["top_sha256"], _HEX64, f"top_sha256 of {where}"),
         base=_file_from_json(members["base"], where),
         deltas=chain,
         screen=None if screen is None else _file_from_json(screen, where),
     )
+    figures = partition.directory
+    layout = Layout(figures.count, figures.slot_bits, figures.remainder_bits, figures.length)
+    if problem := layout.problem():
+        _refuse(f"has impossible figures in {where} ({problem})")
+    if members["false_positive_rate"] != partition.false_positive_rate:
+        _refuse(f"has a wrong false_positive_rate in {where}")
+    return partition
 
 
 def _delta_from_json(value: object, newest: int, where: str) -> DeltaFile:

@@ -7,7 +7,8 @@ import pytest
 
 from contactsync.client.cache import Cache, Holding
 from contactsync.client.leak import Buckets, sentence
-from contactsync.client.plan import MAX_HELD_DELTAS, make_plan
+from contactsync.client.plan import MAX_HELD_DELTAS, Plan, Step, affordable, make_plan
+from contactsync.errors import ChoiceNeeded
 from contactsync.publication.manifest import DataFile, DeltaFile, Manifest, Partition
 
 
@@ -125,10 +126,37 @@ def test_what_the_server_could_learn():
 
 
 def test_the_odds_of_a_bucket():
-    """FIELD: 49x at 1e8 members, 4096 a bucket, 500 contacts."""
+    """At 1e8 members, 4096 a bucket, 500 fetched: 49x. All of them tell nothing."""
     bucket = Buckets("49", 500, 10**8 // 4096)
-    assert bucket.odds == pytest.approx(49.3, abs=0.1)
+    assert bucket.odds == pytest.approx(48.8, abs=0.1)
+    assert Buckets("49", 256, 256).odds == 1
     text = sentence(points=512, codes=None, buckets=[bucket, Buckets("1", 64, 64)])
-    assert "up to 49.3" in text
+    assert "up to 48.8" in text
     assert "+1, +49" in text
     assert Buckets("1", 64, 64).odds < 2
+
+
+def test_choices_are_those_that_cost_less_than_what_tells_less():
+    def choices(costs):
+        def of(privacy, partitions):
+            whole = partition(base=costs[privacy, partitions])
+            step = Step(whole, "base", (whole.base,), held_at(5, whole.base), 0)
+            return Plan(privacy, partitions, (step,))
+
+        with pytest.raises(ChoiceNeeded) as raised:
+            affordable(of, "download", "all", limit=10)
+        return [line.split(":")[0].strip() for line in raised.value.hint.splitlines()[1:]]
+
+    def costs(*four):
+        names = [("download", "all"), ("download", "mine"), ("screen", "all"), ("screen", "mine")]
+        return dict(zip(names, four, strict=True))
+
+    mine, screen, both = (
+        "--privacy download --partitions mine",
+        "--privacy screen --partitions all",
+        "--privacy screen --partitions mine",
+    )
+    assert choices(costs(100, 50, 60, 30)) == ["--max-download 100", mine, screen, both]
+    assert choices(costs(100, 100, 60, 60)) == ["--max-download 100", screen]
+    assert choices(costs(100, 50, 60, 50)) == ["--max-download 100", mine, screen]
+    assert choices(costs(100, 100, 100, 100)) == ["--max-download 100"]

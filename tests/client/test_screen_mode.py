@@ -6,7 +6,7 @@ import pytest
 
 from contactsync.directory import open_directory
 from contactsync.directory.ranges import BUCKETS
-from contactsync.errors import BadDirectory, BadReply, NetworkError
+from contactsync.errors import BadDirectory, BadReply, ChoiceNeeded, NetworkError
 
 MEMBERS = [f"+49151{i:07}" for i in range(5)]
 OTHERS = [f"+49171{i:07}" for i in range(200)]
@@ -47,7 +47,7 @@ def test_the_answer_is_the_same_and_the_base_is_never_fetched(crowded, person):
     assert buckets_asked(crowded) == BUCKETS
     assert len(ranges(crowded)) == 3, "top, index pages and all buckets: three round trips"
     assert report.downloaded < base.length
-    assert re.search(rf"fetched {BUCKETS} of 128 buckets of \+49, decoys included .*2\.5", report.leak)
+    assert re.search(rf"fetched {BUCKETS} of 128 buckets of \+49, decoys included .* 2\)", report.leak)
     # The small partition came whole: that tells less and costs no more.
     assert crowded.manifest.partitions["44"].base.sha256 in str(crowded.asked("/data/"))
 
@@ -90,6 +90,65 @@ def test_the_same_question_after_a_cut_comes_with_the_same_decoys(crowded, perso
     crowded.requests.clear()
     assert found(person.sync(*MEMBERS, privacy="screen")) == set(MEMBERS)
     assert first == 3 * ranges(crowded)[2:]
+
+
+def test_a_new_contact_who_is_no_member_looks_like_one_who_is(crowded, person, other_person):
+    told = []
+    for one, number in ((person, "+491710009999"), (other_person, MEMBERS[0])):
+        one.sync(*OTHERS, privacy="screen")
+        crowded.requests.clear()
+        report = one.sync(*OTHERS, number, privacy="screen")
+        assert buckets_asked(crowded) == BUCKETS
+        told.append((len(ranges(crowded)), report.evaluated, report.leak))
+    assert told[0] == told[1]
+    # Each new contact comes with decoys of its own, whether it passes or not.
+    lists = []
+    for number in ("+491710009998", "+491710009997"):
+        crowded.requests.clear()
+        person.sync(*OTHERS, "+491710009999", number, privacy="screen")
+        lists.append(ranges(crowded)[2])
+    assert lists[0] != lists[1]
+
+
+def test_many_matches_cost_the_base_and_no_more(service, person):
+    members = [f"+49151{i:07}" for i in range(1500)]
+    service.crowd = {"49": CROWD}
+    service.publish(*members)
+    base = service.manifest.partitions["49"].base
+    report = person.sync(*members, *OTHERS, privacy="screen")
+    assert found(report) == set(members)
+    assert ranges(service) == []
+    assert f"/v1/data/{base.sha256}" in service.asked("/data/")
+    assert "so many contacts who are members in +49" in report.leak
+    assert report.downloaded == base.length + service.manifest.partitions["49"].screen.length
+    # It is held now, and goes on like any base.
+    service.publish(*members[1:])
+    service.requests.clear()
+    report = person.sync(*members, "+491519999999", privacy="screen")
+    assert (found(report), len(service.asked("/data/"))) == (set(members[1:]), 1)
+
+
+def test_the_allowed_download_holds_for_buckets_too(service, person):
+    members = [f"+49151{i:07}" for i in range(30)]
+    service.crowd = {"49": CROWD}
+    service.publish(*members)
+    planned = service.manifest.partitions["49"].screen.length + 300_000
+    with pytest.raises(ChoiceNeeded, match="so many contacts pass the screen of \\+49") as raised:
+        person.sync(*members, privacy="screen", buckets=16, max_download=planned)
+    assert ranges(service) == []
+    needed = re.search(r"--max-download (\d+)K", raised.value.hint)
+    assert "--privacy download --partitions all" in raised.value.hint
+    service.requests.clear()
+    report = person.sync(*members, privacy="screen", buckets=16, max_download=int(needed[1]) * 1000)
+    assert found(report) == set(members)
+    assert report.downloaded <= int(needed[1]) * 1000
+    assert buckets_asked(service) == 32
+    assert [r.path for r in service.requests if "range" not in r.headers and "/data/" in r.path] == []
+
+
+def test_another_number_of_buckets(crowded, person):
+    person.sync(*MEMBERS, privacy="screen", buckets=16)
+    assert buckets_asked(crowded) == 16
 
 
 def test_two_clients_have_different_decoys(crowded, person, other_person):

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contactsync.directory import build, open_directory
+from contactsync.directory.match import joined
 from contactsync.errors import BadDirectory
 from contactsync.tokens import Tokens
 
@@ -143,6 +144,23 @@ def refuse_full(tmp_path) -> None:
     open_directory(tmp_path / "g", expect=info)
 
 
+def test_values_out_of_order(tmp_path) -> None:
+    """Whoever reads all of a bucket notices; single lookups would still find each of them."""
+    head = np.uint64(0x123 << 52) | (np.arange(1, 9, dtype=np.uint64) << np.uint64(32))
+    tokens = Tokens(head, np.zeros(8, np.uint16))
+    build(tmp_path / "d", [tokens])
+    forged = bytearray((tmp_path / "d").read_bytes())
+    at = 0x88 + 32 + 8 * ((8 + 4096 + 63) // 64)
+    forged[at : at + 8] = forged[at + 4 : at + 8] + forged[at : at + 4]
+    content, info = sealed(forged)
+    (tmp_path / "f").write_bytes(content)
+    with open_directory(tmp_path / "f", expect=info) as directory:
+        with pytest.raises(BadDirectory, match="the values of bucket 0 are out of order"):
+            joined(tokens, directory)
+        with pytest.raises(BadDirectory, match="the values of bucket 0 are out of order"):
+            list(directory.values())
+
+
 FUZZ = """
 import sys
 sys.path.insert(0, sys.argv[2])
@@ -150,6 +168,7 @@ import numpy as np
 from directory_forge import sealed
 from contactsync.directory import build, open_directory
 from contactsync.directory.match import grouped, joined, kernel_lookup, numpy_lookup
+from contactsync.directory.match import joined
 from contactsync.errors import BadDirectory
 from contactsync.tokens import Tokens
 

@@ -60,11 +60,11 @@ class Operator:
 
 def a_file(name: str) -> DataFile:
     digest = hashlib.sha256(name.encode()).hexdigest()
-    return DataFile(digest, len(name), digest[:16])
+    return DataFile(digest, 5000 + len(name), digest[:16])
 
 
 def a_manifest(edition: int = 1, epoch: int = 1, previous: Manifest | None = None) -> Manifest:
-    partition = Partition("49", 1, 1000, 10, 32, "ab" * 32, a_file("base"), screen=a_file("screen"))
+    partition = Partition("49", 1, 1000, 12, 32, "ab" * 32, a_file("base"), screen=a_file("screen"))
     chain = tuple(DeltaFile(e, e + 1, a_file(f"delta {e}")) for e in range(1, edition))
     changed = replace(partition, code="1", edition=edition, deltas=chain[-32:])
     return Manifest(
