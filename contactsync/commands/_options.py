@@ -66,6 +66,9 @@ class Size(click.ParamType[int]):
 
     name = "size"
 
+    def __init__(self, at_least: int = 0) -> None:
+        self._at_least = at_least
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Parse it, or fail as click does."""
         if isinstance(value, int):
@@ -73,4 +76,7 @@ class Size(click.ParamType[int]):
         match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?)\s*([KMGT]?)B?", str(value).strip().upper())
         if match is None:
             self.fail(f"{value!r} is not a size such as 500000, 20M or 1.5G", param, ctx)
-        return int(float(match[1]) * UNITS[match[2]])
+        size = int(float(match[1]) * UNITS[match[2]])
+        if size < self._at_least:
+            self.fail(f"{value!r} is less than {self._at_least:,} bytes", param, ctx)
+        return size

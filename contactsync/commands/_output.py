@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+import time
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 SHOWN_UNREADABLE = 20
 NAME_WIDTH = 40
+REDRAWN_SECONDS = 0.1
+RATED_SECONDS = 1.0  # before that a rate says little
 
 
 def as_json(report: Report, book: AddressBook, *, sent: int, received: int) -> str:
@@ -174,21 +177,43 @@ class ProgressLine(contextlib.AbstractContextManager["ProgressLine"]):
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
-        self._shown = ""
+        self._stage = ""
+        self._begun = self._shown = 0.0
+        self._first = 0
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Show the stage, and how far it is if that is known."""
+        """Show the stage, how far it is (`total` 0: nobody knows), how fast it goes and what is left."""
         if not self._live:
             return
-        text = f"{stage} {done / total:4.0%} of {total:,}" if total else stage
-        if text != self._shown:
-            self._shown = text
-            click.echo(f"\r\x1b[K{text}", nl=False, err=True)
+        now = time.monotonic()
+        if stage != self._stage:
+            self._stage, self._begun, self._first = stage, now, done
+        elif now - self._shown < REDRAWN_SECONDS:
+            return
+        self._shown = now
+        click.echo(f"\r\x1b[K{self._text(done, total, now - self._begun)}", nl=False, err=True)
+
+    def _text(self, done: int, total: int, seconds: float) -> str:
+        if not total:
+            text = f"{self._stage}: {done:,}" if done else self._stage
+        else:
+            text = f"{self._stage}: {done / total:.0%} of {total:,}"
+        if seconds < RATED_SECONDS or done <= self._first:
+            return text
+        rate = (done - self._first) / seconds
+        left = f", {_duration((total - done) / rate)} left" if total else ""
+        return f"{text}, {rate:,.0f} a second{left}"
 
     def __exit__(self, *_: object) -> None:
         """Wipe the line."""
-        if self._live and self._shown:
+        if self._live and self._stage:
             click.echo("\r\x1b[K", nl=False, err=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 @contextlib.contextmanager

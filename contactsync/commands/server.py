@@ -8,15 +8,16 @@ import json
 import logging
 import secrets
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import click
 
+from contactsync.commands import _output
+from contactsync.commands._options import Size
 from contactsync.commands._output import counted
 from contactsync.errors import BadInput
 
@@ -210,7 +211,15 @@ def revoke_account(name: str, data: Path) -> None:
 @click.option(
     "--new-epoch", is_flag=True, help="Draw new VOPRF keys and evaluate every member again (rotation)."
 )
-def publish(data: Path, passphrase_file: Path | None, *, new_epoch: bool) -> None:
+@click.option(
+    "--memory",
+    type=Size(at_least=16_000_000),
+    default="512M",
+    show_default=True,
+    metavar="SIZE",
+    help="About what building a partition may use; beyond it the disk is used, 16 bytes a member.",
+)
+def publish(data: Path, passphrase_file: Path | None, *, new_epoch: bool, memory: int) -> None:
     """Publish what the registry holds, in one atomic step. A running server serves it at once.
 
     Stopped at any moment, it leaves what was published before; run it again.
@@ -224,8 +233,8 @@ def publish(data: Path, passphrase_file: Path | None, *, new_epoch: bool) -> Non
     keyring = _keyring(folder, passphrase_file)
     repository = Repository(folder.public)
     before = repository.root_bytes()
-    with _registry(data) as registry, _progress() as progress:
-        outcomes = Publisher(folder, registry, keyring, progress).publish(new_epoch=new_epoch)
+    with _registry(data) as registry, _output.ProgressLine() as progress:
+        outcomes = Publisher(folder, registry, keyring, progress, memory=memory).publish(new_epoch=new_epoch)
     for outcome in outcomes:
         state = f"{outcome.audience}: epoch {outcome.epoch}, edition {outcome.edition}"
         if outcome.changed is None:
@@ -352,7 +361,7 @@ def _for_each_chunk(
 
     name, changed, total = "stdin" if file == "-" else file, 0, 0
     refusals = _Refusals(name)
-    with _registry(data) as registry, _open(file) as stream, _progress() as progress:
+    with _registry(data) as registry, _open(file) as stream, _output.ProgressLine() as progress:
         region = region or default_region()
         for numbers in read_members(stream, region, name, refusals.add, progress):
             changed += change(registry, numbers)
@@ -403,28 +412,3 @@ def _open(file: str) -> Iterator[BinaryIO]:
         ) from None
     with stream:
         yield stream
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A line on the terminal that says what is being done and how fast; nothing if stderr is no terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _what, _done, _all: None
-        return
-    state: dict[str, Any] = {"what": "", "begun": 0.0, "shown": 0.0}
-
-    def show(what: str, done: int, all_: int) -> None:
-        now = time.monotonic()
-        if what != state["what"]:
-            state.update(what=what, begun=now)
-        if now - state["shown"] > 0.1:
-            state["shown"] = now
-            rate = done / (now - state["begun"]) if now > state["begun"] else 0.0
-            of = f" of {all_:,}" if all_ else ""
-            click.echo(f"\r{what}: {done:,}{of} ({rate:,.0f}/s)\x1b[K", err=True, nl=False)
-
-    try:
-        yield show
-    finally:
-        if state["shown"]:
-            click.echo("\r\x1b[K", err=True, nl=False)

@@ -1,6 +1,6 @@
 """The directory of tokens: file format, builder, reader, delta, screen, intersection."""
 
-from contactsync.directory.build import Progress, build
+from contactsync.directory.build import build
 from contactsync.directory.format import DirectoryInfo, Values, false_positive_rate, slot_bits_for, truncate
 from contactsync.directory.match import match
 from contactsync.directory.ranges import RangeMatch, RangeReader
@@ -9,7 +9,6 @@ from contactsync.directory.reader import Directory, open_directory
 __all__ = [
     "Directory",
     "DirectoryInfo",
-    "Progress",
     "RangeMatch",
     "RangeReader",
     "Values",

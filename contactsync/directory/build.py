@@ -10,9 +10,7 @@ import itertools
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,29 +39,8 @@ WORTH_A_CALL = 8  # buckets
 MIN_MEMORY = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a phase of a build is: `done` of `total` tokens (0 while nobody knows), after `seconds`."""
-
-    phase: str
-    done: int
-    total: int
-    seconds: float
-
-    @property
-    def rate(self) -> float:
-        """Tokens a second."""
-        return self.done / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Until the end of this phase; None while nobody knows."""
-        return (self.total - self.done) / self.rate if self.total and self.rate else None
-
-    def __str__(self) -> str:
-        of = f" of {self.total:,}" if self.total else ""
-        left = "" if self.seconds_left is None else f", {self.seconds_left:.0f} s left"
-        return f"{self.phase}: {self.done:,}{of} tokens, {self.rate:,.0f} a second{left}"
+Progress = Callable[[str, int, int], None]
+"""Called with the phase, and how many tokens of how many it has done (of 0 while nobody knows)."""
 
 
 def build(
@@ -72,7 +49,7 @@ def build(
     *,
     remainder_bits: int = 32,
     memory: int = 512 << 20,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Progress = lambda _phase, _done, _total: None,
 ) -> DirectoryInfo:
     """Build a directory of all tokens of all chunks; the file has its name only once it is whole and synced.
 
@@ -86,7 +63,6 @@ def build(
     if remainder_bits not in REMAINDER_BITS:
         raise BadInput(f"{remainder_bits} remainder bits are not possible", hint="Choose 32 or 40.")
     path = Path(path)
-    report = _reporter(progress)
     try:
         with (
             _workshop(path) as folder,
@@ -94,19 +70,19 @@ def build(
                 folder,
                 wide=remainder_bits == 40,
                 memory=max(memory, MIN_MEMORY),
-                taken=lambda n: report("collecting", n, 0),
+                taken=lambda n: progress("collecting", n, 0),
             ) as sorter,
         ):
-            report("collecting", 0, 0)
+            progress("collecting", 0, 0)
             for chunk in chunks:
                 sorter.add(chunk)
-            report("sorting", 0, sorter.taken)
-            count = sorter.finish(lambda n: report("sorting", n, sorter.taken))
-            report("writing", 0, count)
+            progress("sorting", 0, sorter.taken)
+            count = sorter.finish(lambda n: progress("sorting", n, sorter.taken))
+            progress("writing", 0, count)
             unfinished = folder / "directory"
             with unfinished.open("w+b") as file:
                 info = _Writer(file, count, remainder_bits).write(
-                    sorter.groups(slot_bits_for(count)), lambda n: report("writing", n, count)
+                    sorter.groups(slot_bits_for(count)), lambda n: progress("writing", n, count)
                 )
                 file.flush()
                 os.fsync(file.fileno())
@@ -215,18 +191,6 @@ def _distinct(parts: list[Values]) -> Values:
         places = np.flatnonzero(again & (values.extra[1:] == values.extra[:-1]))
         return Values(np.delete(values.key, places), np.delete(values.extra, places))
     return values
-
-
-def _reporter(progress: Callable[[Progress], None] | None) -> Callable[[str, int, int], None]:
-    """Adds to each report how long its phase has been going on."""
-    begun: dict[str, float] = {}
-
-    def report(phase: str, done: int, total: int) -> None:
-        if progress is not None:
-            now = time.monotonic()
-            progress(Progress(phase, done, total, now - begun.setdefault(phase, now)))
-
-    return report
 
 
 @contextlib.contextmanager

@@ -21,7 +21,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 from contactsync.directory import Directory, build, open_directory
-from contactsync.directory.build import Progress as BuildProgress
 from contactsync.directory.delta import write_delta
 from contactsync.directory.files import DataInfo
 from contactsync.directory.screen import build_screen
@@ -73,14 +72,18 @@ class Publisher:
         registry: Registry,
         keyring: Keyring,
         progress: Progress = lambda _what, _done, _all: None,
+        *,
+        memory: int = 512 << 20,
     ) -> None:
+        """`memory` is about what the build of one partition may use, in octets."""
         self._folder = folder
         self._registry = registry
         self._keyring = keyring
         self._progress = progress
+        self._memory = memory
         self._settings = folder.settings()
         self._repository = Repository(folder.public)
-        self._evaluated = 0
+        self._evaluated = self._unevaluated = 0
 
     def publish(self, *, new_epoch: bool = False) -> list[Outcome]:
         """Publish what the registry holds now; `new_epoch` draws new keys and evaluates everybody again.
@@ -118,7 +121,7 @@ class Publisher:
         key = self._key(audience, epoch, old)
         edition = 1 if old is None else old.edition + 1
         codes = self._registry.codes(audience) if old is None else self._suspects(old, serial)
-        self._evaluated = 0
+        self._evaluated = self._unevaluated = 0
         with contextlib.closing(Evaluator(self._settings.evaluator_threads)) as evaluator:
             for code in codes:
                 self._evaluate(evaluator, key, audience, epoch, code)
@@ -196,19 +199,22 @@ class Publisher:
         """Give a token to each member of a calling code who has none."""
         after = 0
         while (numbers := self._registry.unevaluated(audience, epoch, code, after, _CHUNK)).size:
+            if numbers.size == _CHUNK and not self._unevaluated:  # worth counting: this takes a while
+                missing = self._registry.count_unevaluated(audience, epoch)
+                self._unevaluated = self._evaluated + missing
             tokens = Tokens.from_outputs(evaluator.evaluate(key, identifiers_of(numbers)).result())
             self._registry.store_tokens(audience, epoch, numbers, tokens.to_bytes())
             after = int(numbers[-1])
             self._evaluated += numbers.size
-            self._progress(f"evaluating {audience}", self._evaluated, 0)
+            self._progress(f"evaluating {audience}", self._evaluated, self._unevaluated)
 
     def _build(
         self, audience: str, epoch: int, code: str, edition: int, old: Partition | None
     ) -> Partition | None:
         """A partition as it is now: `old` if its content is the same, None if it is empty."""
 
-        def report(progress: BuildProgress) -> None:
-            self._progress(f"{progress.phase} {audience} {code}", progress.done, progress.total)
+        def report(phase: str, done: int, total: int) -> None:
+            self._progress(f"{phase} {audience} {code}", done, total)
 
         path = self._folder.data / _UNNAMED
         with contextlib.closing(self._registry.tokens(audience, epoch, int(code))) as chunks:
@@ -217,7 +223,7 @@ class Publisher:
                 return None
             tokens = itertools.chain([first], chunks)
             bits = self._settings.remainder_bits
-            info = build(path, tokens, remainder_bits=bits, progress=report)
+            info = build(path, tokens, remainder_bits=bits, memory=self._memory, progress=report)
         path.replace(self._folder.data / info.sha256)
         if old is not None and old.base.sha256 == info.sha256:
             if self._is_whole(old):

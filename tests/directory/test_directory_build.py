@@ -5,13 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
 from contactsync.directory import build, open_directory
-from contactsync.directory.build import Progress
 from contactsync.errors import BadInput, OurError
 from contactsync.tokens import Tokens
 
@@ -176,17 +174,13 @@ def test_a_folder_without_rights(tmp_path) -> None:
 
 
 def test_progress(tmp_path) -> None:
-    seen: list[Progress] = []
-    build(
-        tmp_path / "d", [random_tokens(30_000), random_tokens(30_000)], memory=1 << 20, progress=seen.append
-    )
-    assert list(dict.fromkeys(p.phase for p in seen)) == ["collecting", "sorting", "writing"]
-    assert [p.done for p in seen if p.phase == "collecting"][-1] == 60_000
-    assert seen[-1].done == seen[-1].total == 30_000
-    assert next(p.done for p in seen if p.phase == "sorting") == 0
-    half = Progress("writing", 500_000, 1_000_000, 2.0)
-    assert half.rate == 250_000
-    assert half.seconds_left == 2.0
-    assert str(half) == "writing: 500,000 of 1,000,000 tokens, 250,000 a second, 2 s left"
-    assert str(Progress("collecting", 0, 0, 0.0)) == "collecting: 0 tokens, 0 a second"
-    assert time.monotonic() > seen[-1].seconds >= 0
+    seen: list[tuple[str, int, int]] = []
+
+    def progress(*step: object) -> None:
+        seen.append(step)
+
+    build(tmp_path / "d", [random_tokens(30_000), random_tokens(30_000)], memory=1 << 20, progress=progress)
+    assert list(dict.fromkeys(phase for phase, _, _ in seen)) == ["collecting", "sorting", "writing"]
+    assert [done for phase, done, _ in seen if phase == "collecting"][-1] == 60_000
+    assert seen[-1] == ("writing", 30_000, 30_000)
+    assert next(done for phase, done, _ in seen if phase == "sorting") == 0

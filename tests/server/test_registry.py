@@ -94,7 +94,9 @@ def test_unevaluated_is_asked_for_in_pages(registry):
     everyone = np.unique(rng.integers(10**9, 10**14, 3000).astype(np.uint64))
     everyone = everyone[np.isin(codes_of(everyone), [1, 49, 354])]
     registry.add_numbers(everyone)
+    left = everyone.size
     for code in (1, 49, 354):
+        assert registry.count_unevaluated("people", 1) == left
         expected = everyone[codes_of(everyone) == code]
         found, after = [], 0
         while (page := registry.unevaluated("people", 1, code, after, 100)).size:
@@ -106,6 +108,10 @@ def test_unevaluated_is_asked_for_in_pages(registry):
         assert registry.unevaluated("people", 1, code, 0, 100).size == 0
         assert registry.unevaluated("people", 2, code, 0, 10**6).size == expected.size
         assert len(stored(registry, "people", 1, code)) == expected.size
+        left -= expected.size
+    assert (left, registry.count_unevaluated("people", 2)) == (0, everyone.size)
+    registry.remove_numbers(everyone[:10])
+    assert registry.count_unevaluated("people", 1) == 0
 
 
 def test_tokens_come_back_as_stored(registry):

@@ -67,6 +67,9 @@ class Registry(Protocol):
     def unevaluated(self, audience: str, epoch: int, code: int, after: int, limit: int) -> Numbers:
         """Up to `limit` members of a calling code, above `after`, without a token of an epoch; ascending."""
 
+    def count_unevaluated(self, audience: str, epoch: int) -> int:
+        """How many members have no token of an epoch. O(members)."""
+
     def store_tokens(self, audience: str, epoch: int, numbers: Numbers, tokens: NDArray[np.uint8]) -> None:
         """Store tokens, uint8[n, 10], for those of `numbers` that are (still) members of the audience."""
 

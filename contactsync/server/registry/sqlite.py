@@ -193,6 +193,12 @@ class SqliteRegistry:
                 break
         return np.array(found, np.uint64)
 
+    def count_unevaluated(self, audience: str, epoch: int) -> int:
+        """See `Registry.count_unevaluated`."""
+        # A token goes with its member.
+        sql = "SELECT count(*) FROM tokens WHERE audience = ? AND epoch = ?"
+        return self.count(audience) - int(self._one(sql, _bit(audience), epoch))
+
     def store_tokens(self, audience: str, epoch: int, numbers: Numbers, tokens: NDArray[np.uint8]) -> None:
         """See `Registry.store_tokens`."""
         octets, bit = tokens.tobytes(), _bit(audience)
