@@ -68,7 +68,8 @@ class Report:
 
     `evaluated` counts the points sent, padding included. `joined` and `left` are contacts that the sync
     before knew too, and found otherwise. `false_positive_rate` is the chance that a contact who is no
-    member is reported as one.
+    member is reported as one. `whole` are the calling codes that were matched against whole
+    directories.
     """
 
     matches: list[Match]
@@ -85,6 +86,7 @@ class Report:
     members: int
     false_positive_rate: float
     downloaded: int
+    whole: list[str]
     leak: str
 
 
@@ -112,6 +114,8 @@ def sync(
             # A publish in between explains this. If it was none, the error stands.
             newer = run.follow()
             if newer == manifest:
+                if isinstance(error, Refused) and error.kind == "not-found":
+                    error.hint = "is the credential one of this --audience? If so, tell the operator"
                 raise
             return run.once(newer, book)
 
@@ -193,6 +197,7 @@ class _Run:
             members=manifest.count,
             false_positive_rate=_false_positives(manifest, self.codes),
             downloaded=self.downloaded,
+            whole=[step.partition.code for step in steps if step.kind == "base"],
             leak=sentence(
                 points=self.largest_round,
                 codes=plan.fetched_codes if self.options.partitions == "mine" else None,
@@ -211,10 +216,12 @@ class _Run:
             for code, edition in set(zip(self.codes.tolist(), known.edition.tolist(), strict=True))
             if code in manifest.partitions and edition != manifest.partitions[code].edition
         }
+        # With all partitions, what is fetched may not depend on the book: damage is looked for everywhere.
+        checked = set(manifest.partitions) if wanted and self.options.partitions == "all" else wanted
         holdings = {
             key: holding
             for key, holding in self.cache.holdings(manifest.audience, manifest.epoch).items()
-            if all(is_held(self.server.data, file, thorough=key[0] in wanted) for file in holding.files())
+            if all(is_held(self.server.data, file, thorough=key[0] in checked) for file in holding.files())
         }
 
         def plan(privacy: Privacy, partitions: Partitions) -> Plan:

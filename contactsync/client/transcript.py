@@ -48,17 +48,24 @@ class TranscriptWriter:
             ) from error
         except OSError as error:
             raise BadInput(f"cannot create {path}: {error.strerror}", hint="choose another place") from error
+        self._path = path
+        self._empty = True
         self._file = os.fdopen(handle, "w", encoding="ascii")
         self._line({"format": FORMAT, "server": server})
 
     def record(self, connection: int, sent: bool, data: memoryview) -> None:
         """Write one piece. This is the `record` of a transport."""
+        self._empty = False
         text = base64.b64encode(data).decode("ascii")
         self._line({"connection": connection, "sent" if sent else "received": text})
 
     def close(self) -> None:
-        """Write out what is buffered."""
-        self._file.close()
+        """Write out what is buffered. A transcript of nothing is removed: one may try again."""
+        try:
+            self._file.close()
+        finally:
+            if self._empty:
+                self._path.unlink(missing_ok=True)
 
     def _line(self, value: dict[str, object]) -> None:
         self._file.write(json.dumps(value) + "\n")

@@ -227,6 +227,8 @@ def _problem(reply: urllib3.BaseHTTPResponse) -> ContactSyncError:
         return NetworkError(
             f"the server (or a proxy before it) failed: status {reply.status}", hint="try again later"
         )
+    if kind == "wrong-audience":
+        hint = "use --audience with the audience of your credential, or ask the operator for another one"
     if kind == "bad-credential":
         hint = "check the credential file, or ask the operator for a new credential"
     return Refused(f"the server refused: {_plain(detail)}", hint=_plain(hint), status=reply.status, kind=kind)

@@ -138,5 +138,6 @@ def main() -> None:
 
     Exit codes: 0 done; 1 a fault of this installation; 2 a wrong command line; 3 an input that cannot be
     used, or a server that is not trusted yet; 4 the network; 5 the server sent something that must not be
-    believed; 6 the server refused; 7 it would cost or leak more than allowed; 130 interrupted.
+    believed; 6 the server refused; 7 it would cost or leak more than allowed; 130 interrupted; 141
+    nobody reads stdout any more.
     """

@@ -88,7 +88,7 @@ def as_vcards(report: Report, _: AddressBook) -> str:
 
 
 def as_table(report: Report, book: AddressBook) -> str:
-    """The matches, what they are out of, who joined or left, and what the server could learn."""
+    """The matches, and what `summary` says."""
     lines = []
     if report.matches:
         width = max(_width(match.name) for match in report.matches)
@@ -98,16 +98,20 @@ def as_table(report: Report, book: AddressBook) -> str:
             f"{_cell(match.name, width)}  {match.identifier.removeprefix('tel:')}" for match in report.matches
         ]
         lines += [""]
+    return "\n".join([*lines, summary(report, book)]) + "\n"
+
+
+def summary(report: Report, book: AddressBook) -> str:
+    """What the matches are out of, who joined or left, and what the server could learn."""
     matched = len({(m.name, m.identifier) for m in report.matches})
     asked = counted(report.identifiers, "number", "numbers")
     people = counted(len(book.contacts), "contact", "contacts")
     members = counted(report.members, "member", "members")
     where = f"{report.audience}, epoch {report.epoch}, edition {report.edition}, {members}"
-    lines.append(f"{counted(matched, 'match', 'matches')} among {asked} of {people} ({where})")
+    lines = [f"{counted(matched, 'match', 'matches')} among {asked} of {people} ({where})"]
     lines += [f"joined since the last sync: {match.name}" for match in report.joined]
     lines += [f"left since the last sync: {match.name}" for match in report.left]
-    lines += [report.leak]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, report.leak])
 
 
 FORMATS = {"table": as_table, "csv": as_csv, "vcf": as_vcards}
@@ -128,20 +132,30 @@ def say_details(report: Report, *, sent: int, received: int) -> None:
     """What `--verbose` adds, on stderr."""
     rate = report.false_positive_rate
     wrong = rate * report.identifiers
+    points = counted(report.evaluated, "point", "points")
     for line in (
         f"sent {sent:,} bytes, received {received:,} bytes ({report.downloaded:,} of data files)",
-        f"evaluated {report.evaluated:,} points for {report.new_identifiers:,} new numbers",
+        f"evaluated {points} for {counted(report.new_identifiers, 'new number', 'new numbers')}",
         f"false positives: {rate:.2g} a number, {wrong:.2g} expected in this book",
     ):
         click.echo(line, err=True)
+    if report.privacy == "screen" and report.whole:
+        codes = ", ".join(f"+{code}" for code in report.whole)
+        click.echo(f"whole directory used for {codes}: screen and buckets would cost no less", err=True)
 
 
-def check_writable(path: Path | None) -> None:
-    """Find out before a sync, and not after it, that its result could not be written. Raises BadInput."""
+def check_writable(path: Path | None, inputs: Sequence[Path]) -> None:
+    """Find out before a sync, and not after it, that its result cannot be written or would replace an input.
+
+    Raises BadInput.
+    """
     from contactsync.errors import BadInput
 
     if path is None:
         return
+    for file in inputs:
+        if path.exists() and file.exists() and path.is_file() and path.samefile(file):
+            raise BadInput(f"{path} is an input too and would be overwritten", hint="choose another --output")
     place = path.resolve()
     if not place.exists():
         place = place.parent

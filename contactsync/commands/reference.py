@@ -36,6 +36,9 @@ prints `error: …` and mostly `hint: …`, writes no output file, and keeps the
 |---|---|
 | `CONTACTSYNC_CREDENTIAL_FILE` | `sync --credential-file` |
 | `CONTACTSYNC_STATE` | `--state` |
+| `CONTACTSYNC_DATA` | `server … --data` |
+| `CONTACTSYNC_PASSPHRASE` | `server … --passphrase-file` |
+| `CONTACTSYNC_CACHE_DIR` | the user's cache folder for kernels (the fallback is one in the temp folder) |
 | `SSL_CERT_FILE` | the certificate authorities of the system, for a server with one of its own |
 | `CONTACTSYNC_DEBUG=1` | shows the traceback of an internal error; it may hold numbers |
 """

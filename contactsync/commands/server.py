@@ -178,7 +178,12 @@ def add_account(name: str, data: Path, audience: str) -> None:
     credential = f"cs_{secrets.token_urlsafe(_CREDENTIAL_BYTES)}"
     with _registry(data) as registry:
         registry.add_account(name, audience, credential)
-    click.echo(credential)
+        try:
+            click.echo(credential)
+            sys.stdout.flush()
+        except OSError:  # nobody has seen it, and nobody ever can
+            registry.revoke_account(name)
+            raise
 
 
 @accounts.command("list")
@@ -228,6 +233,7 @@ def publish(data: Path, passphrase_file: Path | None, *, new_epoch: bool, memory
     from contactsync.publication.follower import root_fingerprint
     from contactsync.publication.writer import Repository
     from contactsync.server.publisher import Publisher
+    from contactsync.server.status import begun_epoch, has_begun
 
     folder = _folder(data)
     keyring = _keyring(folder, passphrase_file)
@@ -236,6 +242,8 @@ def publish(data: Path, passphrase_file: Path | None, *, new_epoch: bool, memory
     with _registry(data) as registry, _output.ProgressLine() as progress:
         outcomes = Publisher(folder, registry, keyring, progress, memory=memory).publish(new_epoch=new_epoch)
     for outcome in outcomes:
+        if has_begun(folder, outcome.audience, outcome.epoch):
+            click.echo(f"warning: {begun_epoch(outcome.audience)}", err=True)
         state = f"{outcome.audience}: epoch {outcome.epoch}, edition {outcome.edition}"
         if outcome.changed is None:
             click.echo(f"{state} stays, nothing changed (signed anew)")

@@ -143,12 +143,15 @@ def sync(
     from contactsync.client.transport import Transport
 
     server = state.server(url)
-    _output.check_writable(output)
+    read = [Path(name) for name in sources] + [file for file in (credential_file, transcript) if file]
+    _output.check_writable(output, read)
     if credential_file is None:
         raise BadInput(
             "no credential given", hint="give --credential-file FILE, or set CONTACTSYNC_CREDENTIAL_FILE"
         )
     credential = read_credential(credential_file)
+    if credential_file.is_file() and credential_file.stat().st_mode & 0o077:
+        click.echo(f"warning: {credential_file} can be read by other users: chmod 600", err=True)
     with contextlib.ExitStack() as stack:
         record = None
         if transcript is not None:
@@ -167,8 +170,8 @@ def sync(
     _output.write(text, output, utf8=as_json or form != "table")
     if verbose:
         _output.say_details(report, sent=transport.sent, received=transport.received)
-    if form != "table":
-        click.echo(report.leak, err=True)
+    if output is not None or (form != "table" and not as_json):  # stdout has it otherwise
+        click.echo(_output.summary(report, book), err=True)
 
 
 def _read(sources: tuple[str, ...], region: str | None) -> AddressBook:
@@ -211,4 +214,7 @@ def _dry_run(state: State, url: str | None, book: AddressBook, audience: str, *,
     click.echo(
         f"would send   {points:,} blinded points ({points * 32:,} bytes), {points - new:,} of them random"
     )
+    if new < len(book.identifiers):
+        known = _output.counted(len(book.identifiers), "number", "numbers")
+        click.echo(f"if the server has changed its key since the last sync, {known} would be new")
     click.echo("nothing was sent")

@@ -28,6 +28,7 @@ def warmup(as_json: bool) -> None:
     begin = time.monotonic()
     lanes = ristretto255.warm_up()
     _use_directories()
+    _use_numbers()
     seconds = time.monotonic() - begin
     folder = next(iter(policy.cache_folders()), None)
     if as_json:
@@ -67,3 +68,14 @@ def _use_directories() -> None:
                     read_delta(folder / "delta").apply_to_mask(tokens, match(tokens, old))
                 build_screen(folder / "screen", new)
                 open_screen(folder / "screen", new.info).test(tokens)
+
+
+def _use_numbers() -> None:
+    """Run the kernel that reads lists of numbers."""
+    import io
+
+    from contactsync.phones.bulk import SMALL, read_numbers
+
+    line = b"+491511234567\n"
+    for _ in read_numbers(io.BytesIO(line * (SMALL // len(line) + 1)), "DE", "warmup"):
+        pass

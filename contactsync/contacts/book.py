@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from contactsync.identifiers import Rejected, normalise
+from contactsync.identifiers import Rejected, holds_another, normalise
 
 # Stated in docs/address-books.md. A file beyond a limit is reported, never read half in silence.
 MAX_FILE = 256 << 20  # bytes of one file
@@ -125,15 +125,13 @@ class Collector:
             except Rejected as rejected:
                 self.report(file, Problem(number.place, rejected.reason, rejected.hint))
             else:
-                if _ANOTHER.search(number.text):
+                if holds_another(number.text):
                     self.report(file, Problem(number.place, "two numbers in one field", "the first was read"))
         if len(entry.numbers) > MAX_NUMBERS:
             self.report(file, Problem(entry.place, "too many numbers", f"a contact may have {MAX_NUMBERS:,}"))
         return tuple(found)
 
 
-# After a comma or semicolon and a space, what is dialled like a whole number: no pause, no extension.
-_ANOTHER = re.compile(r"[,;]\s+(?:\+|0)[\d\s()/.-]{6,}\s*$")
 _SPACES = re.compile(r"\s+")
 # They join letters, which some scripts need. No other sign that cannot be printed belongs to a name: controls
 # move a terminal's cursor, bidi marks turn the rest of its line around.

@@ -29,7 +29,7 @@ from contactsync.identifiers.plans import (
     split_code,
 )
 from contactsync.identifiers.steps import Record, Rejected, Step, no_record
-from contactsync.identifiers.written import letters_rejected, read_written
+from contactsync.identifiers.written import holds_another, letters_rejected, read_written
 
 __all__ = [
     "MAX_DIGITS",
@@ -45,6 +45,7 @@ __all__ = [
     "check_region",
     "default_region",
     "explain",
+    "holds_another",
     "normalise",
     "numbering_plan",
 ]

@@ -91,6 +91,14 @@ def _without_parameters(text: str, record: Record) -> str:
     return number
 
 
+_ANOTHER = re.compile(r"[,;](?:\s*\+|\s+0)[\d\s()/.-]{6,}\s*$")
+
+
+def holds_another(text: str) -> bool:
+    """Whether a second number follows the first after a comma or semicolon: no pause and no extension."""
+    return _ANOTHER.search(text) is not None
+
+
 _DIGIT = re.compile(r"[0-9]")
 _PAUSE = re.compile(r",|(?<![A-Za-z])[pPwW](?![A-Za-z])")
 _EXTENSION = re.compile(

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from contactsync.identifiers import SCHEME, Rejected, check_region, normalise
+from contactsync.identifiers import SCHEME, Rejected, check_region, holds_another, normalise
 from contactsync.phones import records
 from contactsync.phones.layout import COLUMN, Layout, recognise
 
@@ -114,4 +114,6 @@ def _finish(data: bytes, layout: Layout, region: str | None, scanned: records.Sc
             refused.append(Refusal(line, rejected.reason, rejected.hint))
         else:
             numbers[entry] = int(identifier[len(SCHEME) :])
+            if holds_another(text):
+                refused.append(Refusal(line, "two numbers in one field", "the first was read"))
     return Batch(numbers, lines, refused)

@@ -112,7 +112,17 @@ class Follower:
             raise BadReply("the signed metadata names a manifest that is out of bounds", hint=_CHANGED)
         with tempfile.TemporaryDirectory(dir=self._folder) as scratch:
             path = Path(scratch, "manifest")
-            self._updater.download_target(info, str(path), self._base_url + TARGETS_PATH)
+            try:
+                self._updater.download_target(info, str(path), self._base_url + TARGETS_PATH)
+            except exceptions.DownloadHTTPError as error:
+                if error.status_code != 404:
+                    raise
+                # Metadata of the version that this client has, but of other content, is not even looked at.
+                raise BadSignature(
+                    "the server does not have the manifest that its signed metadata named: it has gone back"
+                    " to an older state, or shows this client another history",
+                    hint=_CHANGED,
+                ) from error
             return path.read_bytes()
 
 

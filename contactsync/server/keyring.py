@@ -92,16 +92,16 @@ class Keyring:
 
     def has_seed(self, audience: str, epoch: int) -> bool:
         """Whether there is a VOPRF seed for an epoch."""
-        return (self._folder / _seed_name(audience, epoch)).exists()
+        return (self._folder / seed_name(audience, epoch)).exists()
 
     def new_seed(self, audience: str, epoch: int) -> None:
         """Draw and store the seed of a new epoch. An existing one is never replaced."""
         assert not self.has_seed(audience, epoch)
-        self._seal(_seed_name(audience, epoch), secrets.token_bytes(SECRET_BYTES))
+        self._seal(seed_name(audience, epoch), secrets.token_bytes(SECRET_BYTES))
 
     def key_pair(self, audience: str, epoch: int) -> KeyPair:
         """The VOPRF key pair of an epoch: DeriveKeyPair(seed, "contactsync/v1/AUDIENCE/EPOCH")."""
-        seed = self._open(_seed_name(audience, epoch))
+        seed = self._open(seed_name(audience, epoch))
         return derive_key_pair(seed, f"contactsync/v1/{audience}/{epoch}".encode())
 
     def destroy_seeds(self, audience: str, before_epoch: int) -> None:
@@ -166,7 +166,8 @@ class Keyring:
         return OurError(f"the key file {self._folder / name} is damaged", hint="restore it from a backup")
 
 
-def _seed_name(audience: str, epoch: int) -> str:
+def seed_name(audience: str, epoch: int) -> str:
+    """The file of an epoch's seed."""
     return f"voprf-{audience}-{epoch}.json"
 
 

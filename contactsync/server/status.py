@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from contactsync.publication.follower import root_fingerprint
 from contactsync.publication.manifest import AUDIENCES
 from contactsync.publication.writer import PUBLISHING, ROLES, Repository
-from contactsync.server.keyring import Keyring
+from contactsync.server.keyring import Keyring, seed_name
 from contactsync.server.registry import Registry
 from contactsync.server.settings import DataFolder
 
@@ -76,6 +76,7 @@ def status(folder: DataFolder, registry: Registry, now: datetime) -> Status:
         f"the {role} key is not here: nothing can be published" for role in offline if role in PUBLISHING
     ]
     warnings += _about_keys(folder, audiences)
+    warnings += [begun_epoch(one.audience) for one in audiences if has_begun(folder, one.audience, one.epoch)]
     locked = Keyring.is_locked(folder.keys)
     if not locked:
         warnings.append("the keys are not under a passphrase")
@@ -93,9 +94,19 @@ def status(folder: DataFolder, registry: Registry, now: datetime) -> Status:
     )
 
 
+def has_begun(folder: DataFolder, audience: str, epoch: int) -> bool:
+    """Whether a publish with a new epoch was cut short: its key is there, and the epoch is not published."""
+    return epoch > 0 and (folder.keys / seed_name(audience, epoch + 1)).exists()
+
+
+def begun_epoch(audience: str) -> str:
+    """What has to be said of that."""
+    return f"a new epoch of {audience} was begun and not published: `server publish --new-epoch` finishes it"
+
+
 def _about_keys(folder: DataFolder, audiences: list[AudienceStatus]) -> list[str]:
     """What is wrong with the key files, as far as that shows without opening them."""
-    names = ["keyring.json", *(f"voprf-{one.audience}-{one.epoch}.json" for one in audiences if one.edition)]
+    names = ["keyring.json", *(seed_name(one.audience, one.epoch) for one in audiences if one.edition)]
     warnings = [
         f"keys/{name} is missing: restore it from a backup"
         for name in names

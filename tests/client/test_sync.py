@@ -272,6 +272,21 @@ def test_a_held_file_that_rots_is_fetched_again(service, person):
     assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
 
 
+def test_damage_shows_no_country_of_the_book(service, person):
+    """All kept files are checked, whosever contact is new; else what is fetched again would tell."""
+    service.publish(ANNA, "+12125550100")
+    person.sync(ANNA)
+    files = list(person.server.data.iterdir())
+    assert len(files) == 2
+    for path in files:
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+    service.requests.clear()
+    person.sync(ANNA, BODO)
+    assert {path.rpartition("/")[2] for path in service.asked("/data/")} == {path.name for path in files}
+
+
 def test_files_that_nothing_names_any_more_are_removed(service, person):
     service.publish(ANNA)
     person.sync(ANNA)

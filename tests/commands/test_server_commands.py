@@ -4,7 +4,10 @@ import json
 import re
 import socket
 import stat
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -68,6 +71,33 @@ def test_from_init_to_status(ready, data, tmp_path):
     assert "warning: the root key is on this machine" in done.stderr
     ready("members", "add", "+12125550101")
     assert "unpublished changes: yes" in ready("status").stdout
+
+
+def test_a_rotation_that_was_cut_short_is_not_forgotten(ready, data):
+    ready("members", "add", "+12125550101")
+    ready("publish")
+    assert "begun" not in ready("status").stderr
+    Keyring.open(data / "keys", None).new_seed("people", 2)
+    for words in (("publish",), ("status",)):
+        assert "warning: a new epoch of people was begun and not published" in ready(*words).stderr
+    assert ready("publish", "--new-epoch").stdout.startswith("people: epoch 2, edition 1")
+    assert "begun" not in ready("status").stderr
+
+
+def test_a_second_number_on_a_line_is_not_dropped_in_silence(ready, tmp_path):
+    members = tmp_path / "members.txt"
+    members.write_text("+491761234693;+491761234694\n+4917612346\n+491761234695,,12\n")
+    done = ready("members", "import", str(members))
+    assert done.stdout == "3 added, 0 already there, 1 rejected\n"
+    assert done.stderr == f"{members}:1: two numbers in one field (the first was read)\n"
+
+
+def test_an_account_whose_credential_nobody_saw_does_not_exist(ready, data):
+    command = [sys.executable, "-m", "contactsync", "server", "accounts", "add", "shop", "--data", str(data)]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, "No space left" in done.stderr) == (1, True)
+    assert ready("accounts", "list").stdout == ""
 
 
 def test_the_credential_is_alone_on_stdout_and_not_in_the_folder(ready, data):

@@ -65,6 +65,7 @@ def desk(tmp_path, service):
     desk = Desk()
     desk.book.write_text(BOOK, encoding="utf-8")
     desk.credential.write_text(CREDENTIAL + "\n")
+    desk.credential.chmod(0o600)
     service.publish(ANNA, CARL)
     return desk
 
@@ -146,6 +147,33 @@ def test_output_is_private_and_only_there_on_success(desk, tmp_path, service):
     assert pipe.is_fifo()
 
 
+@pytest.mark.parametrize("form", [(), ("--json",), ("--format", "csv")])
+def test_with_an_output_file_the_terminal_still_says_what_came_of_it(desk, tmp_path, form):
+    desk.trust("--yes")
+    result = desk.sync(*form, "--output", tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "2 matches among 3 numbers" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("the server could learn")
+
+
+def test_an_input_is_never_overwritten(desk, tmp_path):
+    desk.trust("--yes")
+    book = desk.book.read_bytes()
+    link = tmp_path / "link.csv"
+    link.symlink_to(desk.book)
+    for output in (desk.book, link, desk.credential):
+        result = desk.sync("--format", "vcf", "--output", output)
+        assert (result.exit_code, "would be overwritten" in result.stderr) == (3, True)
+    assert desk.book.read_bytes() == book
+    assert desk.credential.read_text() == CREDENTIAL + "\n"
+
+
+def test_a_credential_that_others_can_read_is_said(desk):
+    desk.trust("--yes")
+    desk.credential.chmod(0o644)
+    assert "can be read by other users: chmod 600" in desk.sync().stderr
+
+
 def test_a_dry_run_asks_nobody(desk, service):
     counts = json.loads(desk.sync("--dry-run", "--json").stdout)
     assert (counts["contacts"], counts["identifiers"], counts["new_identifiers"]) == (3, 3, 3)
@@ -155,6 +183,7 @@ def test_a_dry_run_asks_nobody(desk, service):
     service.requests.clear()
     text = desk.sync("--dry-run").stdout
     assert "3, of them 0 new" in text
+    assert "if the server has changed its key since the last sync, 3 numbers would be new" in text
     assert "nothing was sent" in text
     assert ANNA not in text
     assert service.requests == []

@@ -109,6 +109,20 @@ def test_rolled_back_metadata(operator, make_manifest, tmp_path):
         operator.follow(tmp_path / "state")
 
 
+def test_gone_back_and_published_again(operator, make_manifest, tmp_path):
+    """The timestamp has the version that the client knows, so TUF looks no further; the manifest is gone."""
+    first = make_manifest()
+    operator.publish(first)
+    shutil.copytree(operator.public, tmp_path / "backup")
+    operator.publish(make_manifest(2, previous=first))
+    assert operator.follow(tmp_path / "state").edition == 2
+    shutil.rmtree(operator.public)
+    shutil.copytree(tmp_path / "backup", operator.public)
+    operator.publish(make_manifest(epoch=2, previous=first))
+    with pytest.raises(BadSignature, match="gone back to an older state"):
+        operator.follow(tmp_path / "state")
+
+
 def test_a_signer_cannot_rewrite_the_history_a_client_has_seen(operator, make_manifest, tmp_path):
     first, stranger = make_manifest(), replace(make_manifest(), normalisation=2)
     second = make_manifest(2, previous=first)
