@@ -11,7 +11,6 @@ import bisect
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from email.message import Message
 
 import urllib3
 
@@ -24,6 +23,11 @@ MAX_RANGES = 64
 
 _OVERHEAD = 1024  # octets around a part, or between two that a server joins
 _HEAD_LIMIT = 512
+_MULTIPART = re.compile(
+    r'multipart/byteranges\s*;\s*(?:[\w-]+=[^;"]*;\s*)*'
+    r'boundary=(?:"([ !#-~]{1,70})"|([!#-:<-~]{1,70}))\s*(?:;.*)?',
+    re.IGNORECASE | re.ASCII,
+)
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 
 
@@ -135,13 +139,11 @@ def _place(content_range: str, length: int) -> range:
 
 
 def _boundary(content_type: str) -> bytes:
-    """What separates the parts of multipart/byteranges."""
-    message = Message()
-    message["Content-Type"] = content_type
-    boundary = message.get_param("boundary")
-    if message.get_content_type() != "multipart/byteranges" or not isinstance(boundary, str):
+    """What separates the parts of multipart/byteranges (RFC 2046 §5.1.1)."""
+    match = _MULTIPART.fullmatch(content_type[:_HEAD_LIMIT])
+    if match is None:
         raise _wrong()
-    return boundary.encode("latin-1", "replace")
+    return (match[1] or match[2]).encode("ascii")
 
 
 def _wrong() -> BadReply:

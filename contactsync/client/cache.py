@@ -41,6 +41,11 @@ CREATE TABLE holdings (
     record TEXT NOT NULL,
     PRIMARY KEY (audience, epoch, code, kind)
 ) WITHOUT ROWID;
+CREATE TABLE asked ( -- buckets that were asked for, until what came of it is recorded
+    audience TEXT NOT NULL, epoch INTEGER NOT NULL, code TEXT NOT NULL,
+    slot_bits INTEGER NOT NULL, buckets TEXT NOT NULL,
+    PRIMARY KEY (audience, epoch, code)
+) WITHOUT ROWID;
 CREATE TABLE secret (seed BLOB NOT NULL CHECK (length(seed) = 32)); -- chooses decoys
 PRAGMA user_version = 1;
 """
@@ -90,8 +95,9 @@ class Cache:
             self._db.execute("PRAGMA secure_delete = ON")
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if version == 0:
-                self._db.executescript(f"BEGIN;{SCHEMA}COMMIT;")
+                self._db.executescript(f"BEGIN;{SCHEMA}")
                 self._db.execute("INSERT INTO secret VALUES (?)", [os.urandom(32)])
+                self._db.execute("COMMIT")
             elif version != 1:
                 raise OurError(
                     f"the state kept for {url} was written by a newer contactsync",
@@ -156,8 +162,12 @@ class Cache:
         member: NDArray[np.bool_],
         edition: NDArray[np.int64],
         holdings: dict[tuple[str, str], Holding],
+        answered: Iterable[str] = (),
     ) -> None:
-        """Write the result of a whole sync at once: findings, match state, holdings; forget older epochs."""
+        """Write the result of a whole sync at once: findings, match state, holdings; forget older epochs.
+
+        `answered` are the calling codes of which buckets that were asked for need not be remembered.
+        """
         flags = member.astype(int).tolist()
         with self._transaction() as db:
             db.executemany(
@@ -173,6 +183,10 @@ class Cache:
                 ((audience, identifier, flag) for identifier, flag in zip(identifiers, flags, strict=True)),
             )
             db.execute("DELETE FROM tokens WHERE audience = ? AND epoch <> ?", (audience, epoch))
+            db.execute("DELETE FROM asked WHERE audience = ? AND epoch <> ?", (audience, epoch))
+            db.executemany(
+                "DELETE FROM asked WHERE audience = ? AND code = ?", ((audience, code) for code in answered)
+            )
             db.execute("DELETE FROM holdings WHERE audience = ?", (audience,))
             db.executemany(
                 "INSERT INTO holdings VALUES (?, ?, ?, ?, ?)",
@@ -191,6 +205,21 @@ class Cache:
         with self._explained():
             rows = self._db.execute("SELECT record FROM holdings").fetchall()
             return {file.sha256 for (record,) in rows for file in _unpack(record).files()}
+
+    def asked_buckets(self, audience: str, epoch: int, code: str) -> tuple[int, list[int]] | None:
+        """Slot bits and numbers of the buckets that were asked for, if nothing has come of it yet."""
+        query = "SELECT slot_bits, buckets FROM asked WHERE audience = ? AND epoch = ? AND code = ?"
+        with self._explained():
+            row = self._db.execute(query, (audience, epoch, code)).fetchone()
+            return None if row is None else (int(row[0]), [int(number) for number in json.loads(row[1])])
+
+    def ask_buckets(
+        self, audience: str, epoch: int, code: str, slot_bits: int, numbers: Sequence[int]
+    ) -> None:
+        """Remember the buckets that are about to be asked for; durable when this returns."""
+        with self._transaction() as db:
+            row = (audience, epoch, code, slot_bits, json.dumps(list(numbers)))
+            db.execute("INSERT OR REPLACE INTO asked VALUES (?, ?, ?, ?, ?)", row)
 
     def decoy_secret(self) -> bytes:
         """32 bytes that stay the same for the life of this cache."""
@@ -237,13 +266,14 @@ class Cache:
         try:
             yield
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF in _NOT_WRITABLE:  # the rest are SQLite's extended codes
+            # The rest are SQLite's extended codes. An error of Python's own module (no UTF-8) has none.
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_WRITABLE:
                 raise OurError(
                     f"cannot write the state kept for {self._url}",
                     hint="make room on the disk, or the files of --state writable, and try again",
                 ) from error
             raise damaged(self._url) from error
-        except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
+        except (sqlite3.Error, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise damaged(self._url) from error
 
 
@@ -269,7 +299,8 @@ def _pack(holding: Holding) -> str:
 def _unpack(record: str) -> Holding:
     def file(value: list[object]) -> DataFile:
         sha256, length, xxh3_64 = value
-        assert isinstance(length, int)
+        if not isinstance(length, int):
+            raise TypeError("a length is a whole number")
         return DataFile(str(sha256), length, str(xxh3_64))
 
     edition, whole, base, deltas = json.loads(record)

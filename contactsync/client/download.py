@@ -1,7 +1,7 @@
 """Data files onto the disk: resumed after a cut, verified before they get their name.
 
-A file is written as `NAME.part` and renamed when its length, xxh3 and SHA-256 are those of the manifest.
-The SHA-256 is what trust rests on; the xxh3 finds a damaged disk or transfer sooner and cheaper.
+A file is written as `NAME.part` and renamed when its length, xxh3 and SHA-256 are those of the manifest: both
+are computed as it streams. The SHA-256 is what trust rests on; the xxh3 finds damage of what is held.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ def fetch_file(transport: Transport, folder: Path, file: DataFile, advance: Adva
         return target
     part = folder / f"{file.sha256}.part"
     resumed = part.exists()
-    _fill(transport, part, file, advance)
-    if not _verified(part, file):
+    if not _fill(transport, part, file, advance).is_all_of(file):
         part.unlink()
         if resumed:  # perhaps only what an earlier run left was damaged
             advance(-file.length)
@@ -59,57 +58,84 @@ def is_held(folder: Path, file: DataFile, *, thorough: bool) -> bool:
         return False
 
 
-def _fill(transport: Transport, part: Path, file: DataFile, advance: Advance) -> None:
+class _Taken:
+    """What a part has so far: how many octets, and both hashes of them."""
+
+    def __init__(self) -> None:
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Nothing: the part was thrown away."""
+        self.length = 0
+        self._xxh3, self._sha256 = xxhash.xxh3_64(), hashlib.sha256()
+
+    def add(self, piece: bytes) -> None:
+        """The next octets."""
+        self.length += len(piece)
+        self._xxh3.update(piece)
+        self._sha256.update(piece)
+
+    def is_all_of(self, file: DataFile) -> bool:
+        """Whether that is the file of the manifest."""
+        return (self._xxh3.hexdigest(), self._sha256.hexdigest()) == (file.xxh3_64, file.sha256)
+
+
+def _fill(transport: Transport, part: Path, file: DataFile, advance: Advance) -> _Taken:
     """Bring the part to its full length, by as many requests as it takes while each brings something."""
+    taken = _Taken()
     handle = os.open(part, os.O_RDWR | os.O_CREAT, 0o600)
     with os.fdopen(handle, "r+b") as stream:
-        have = stream.seek(0, os.SEEK_END)
-        if have > file.length:
-            have = stream.truncate(0)
-        advance(have)
-        failures = 0
-        while have < file.length:
-            before = have
+        if os.fstat(handle).st_size > file.length:
+            stream.truncate(0)
+        while piece := stream.read(CHUNK):
+            taken.add(piece)
+        advance(taken.length)
+        failures, whole_asked = 0, False
+        while taken.length < file.length:
+            before = taken.length
             try:
-                have = _request(transport, stream.fileno(), have, file, advance)
+                _request(transport, handle, taken, file, advance)
             except BadReply:
-                if have == 0:
+                if taken.length == 0 or whole_asked:
                     raise
-                have = stream.truncate(0)  # ranges cannot be had from this server: ask for the whole
-                advance(-before)
+                whole_asked = True  # ranges cannot be had from this server: once, ask for the whole
+                stream.truncate(0)
+                advance(-taken.length)
+                taken.begin_anew()
             except NetworkError:
-                have = os.fstat(stream.fileno()).st_size
-                failures = failures + 1 if have <= before else 0
+                # A few octets more are no progress: else a server could keep us asking for ever.
+                failures = failures + 1 if taken.length < before + CHUNK else 0
                 if failures == ATTEMPTS:
                     raise
                 time.sleep(BACKOFF_SECONDS * failures)
-        os.fsync(stream.fileno())
+        os.fsync(handle)
+    return taken
 
 
-def _request(transport: Transport, handle: int, have: int, file: DataFile, advance: Advance) -> int:
-    """Ask for what is missing after `have` bytes and write it; return the new length."""
+def _request(transport: Transport, handle: int, taken: _Taken, file: DataFile, advance: Advance) -> None:
+    """Ask for what is missing after what was taken, and write it."""
+    have = taken.length
     headers = {"Range": f"bytes={have}-", "If-Range": f'"{file.sha256}"'} if have else {}
     with transport.get(f"/v1/data/{file.sha256}", headers=headers, authorised=True) as reply:
         start = _start(reply, file)
         if start == 0 < have:  # the server ignores Range: begin again rather than fail
             os.ftruncate(handle, 0)
+            taken.begin_anew()
             advance(-have)
-            have = 0
         elif start != have:
             raise BadReply(
                 f"{transport.base_url} answered a range request with another range", hint="tell the operator"
             )
-        for piece in transport.chunks(reply, file.length - have):
+        for piece in transport.chunks(reply, file.length - taken.length):
             written = 0
             while written < len(piece):
-                written += os.pwrite(handle, memoryview(piece)[written:], have + written)
-            have += len(piece)
+                written += os.pwrite(handle, memoryview(piece)[written:], taken.length + written)
+            taken.add(piece)
             advance(len(piece))
-    if have < file.length:
+    if taken.length < file.length:
         raise NetworkError(
             f"{transport.base_url} stopped in the middle of a file", hint="try again; what arrived is kept"
         )
-    return have
 
 
 def _start(reply: urllib3.BaseHTTPResponse, file: DataFile) -> int:
@@ -128,13 +154,6 @@ def _start(reply: urllib3.BaseHTTPResponse, file: DataFile) -> int:
             hint="nothing of it was used; tell the operator if it happens again",
         )
     return start
-
-
-def _verified(path: Path, file: DataFile) -> bool:
-    if _xxh3(path) != file.xxh3_64:
-        return False
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256
 
 
 def _xxh3(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.client.batches import batches, padded
-from contactsync.client.byteranges import fetch_ranges
+from contactsync.client.buckets import BucketLookup
 from contactsync.client.cache import Cache, Known
 from contactsync.client.download import fetch_file, is_held
 from contactsync.client.leak import Buckets, sentence
@@ -30,9 +29,8 @@ from contactsync.client.plan import (
 from contactsync.client.state import ServerState
 from contactsync.client.transport import MetadataFetcher, Transport
 from contactsync.contacts import AddressBook
-from contactsync.directory import RangeReader, false_positive_rate
-from contactsync.directory.format import Layout
-from contactsync.directory.ranges import BUCKETS, SEED_BYTES, buckets_of, count_fetched
+from contactsync.directory import false_positive_rate
+from contactsync.directory.ranges import BUCKETS
 from contactsync.errors import BadProof, BadReply, ChoiceNeeded, Refused
 from contactsync.identifiers import PROFILE, calling_code
 from contactsync.publication.follower import Follower
@@ -152,7 +150,8 @@ class _Run:
         self.evaluated = 0
         self.largest_round = 0
         self.downloaded = 0
-        self.buckets: list[Buckets] = []
+        self.told: dict[str, Buckets] = {}
+        self.lookups: BucketLookup
         self.crowded: list[str] = []
         self.whole_cost = 0
 
@@ -174,6 +173,9 @@ class _Run:
         """The sync against one manifest."""
         known = self._known(manifest)
         plan = self._plan(manifest, known)
+        self.lookups = BucketLookup(
+            self.cache, self.transport, manifest, total=self.options.buckets, told=self.told
+        )
         new = np.flatnonzero(~known.known)
         if new.size:
             self._evaluate(manifest, [self.identifiers[i] for i in new])
@@ -201,7 +203,7 @@ class _Run:
             leak=sentence(
                 points=self.largest_round,
                 codes=plan.fetched_codes if self.options.partitions == "mine" else None,
-                buckets=self.buckets,
+                buckets=list(self.told.values()),
                 crowded=self.crowded,
             ),
         )
@@ -217,7 +219,8 @@ class _Run:
             if code in manifest.partitions and edition != manifest.partitions[code].edition
         }
         # With all partitions, what is fetched may not depend on the book: damage is looked for everywhere.
-        checked = set(manifest.partitions) if wanted and self.options.partitions == "all" else wanted
+        news = bool(wanted) or not known.known.all()
+        checked = set(manifest.partitions) if news and self.options.partitions == "all" else wanted
         holdings = {
             key: holding
             for key, holding in self.cache.holdings(manifest.audience, manifest.epoch).items()
@@ -298,12 +301,20 @@ class _Run:
             member[mine], edition[mine] = known.member[mine], partition.edition
             if not (known.edition[mine] == partition.edition).all():
                 member[mine], steps[code] = self._match_partition(
-                    steps[code], known.tokens.take(mine), known.member[mine], known.edition[mine]
+                    steps[code],
+                    known.tokens.take(mine),
+                    member=known.member[mine],
+                    edition=known.edition[mine],
                 )
         return member, edition, list(steps.values())
 
     def _match_partition(
-        self, step: Step, tokens: Tokens, member: NDArray[np.bool_], edition: NDArray[np.int64]
+        self,
+        step: Step,
+        tokens: Tokens,
+        *,
+        member: NDArray[np.bool_],
+        edition: NDArray[np.int64],
     ) -> tuple[NDArray[np.bool_], Step]:
         """By what is on the disk; who passes a screen is then looked up in buckets of the base.
 
@@ -315,9 +326,8 @@ class _Run:
             return screened.sure, step
         partition = step.partition
         candidates = tokens.take(screened.maybe)
-        wanted = np.unique(buckets_of(partition.directory, candidates)).size
-        of = Layout(partition.count, partition.slot_bits, partition.remainder_bits, 0).buckets
-        cost = ranges_cost(partition, count_fetched(wanted, of, self.options.buckets))
+        numbers = self.lookups.choose(partition, candidates, tokens.take(screened.tested))
+        cost = ranges_cost(partition, len(numbers))
         self._check_budget(partition, min(cost, partition.base.length))
         if cost >= partition.base.length:  # which costs no more, and tells less
             step = whole_base(partition)
@@ -325,18 +335,7 @@ class _Run:
             self.crowded.append(partition.code)
             return match_partition(self.server.data, step, tokens, member=member, edition=edition).sure, step
         self.progress("fetching buckets", 0, 0)
-        reader = RangeReader(
-            partition.directory,
-            lambda places: fetch_ranges(self.transport, partition.base, places),
-            name=f"the directory of +{partition.code}",
-        )
-        # The same question, asked again after a cut, must come with the same decoys: what two lists had in
-        # common would be the wanted buckets. Another question must come with others, for the same reason;
-        # and whoever passes or not, a question is all that was put to the screen.
-        question = b"".join(sorted(row.tobytes() for row in tokens.take(screened.tested).to_bytes()))
-        seed = hashlib.blake2b(question, key=self.cache.decoy_secret(), digest_size=SEED_BYTES).digest()
-        looked_up = reader.match(candidates, seed=seed, total=self.options.buckets)
-        self.buckets.append(Buckets(partition.code, looked_up.fetched, looked_up.buckets))
+        looked_up = self.lookups.match(partition, candidates, numbers)
         self.downloaded += looked_up.octets
         found = screened.sure.copy()
         found[screened.maybe] = looked_up.found
@@ -377,6 +376,7 @@ class _Run:
             member=member,
             edition=edition,
             holdings=holdings,
+            answered=[*self.told, *self.crowded],
         )
         keep = self.cache.held_files()
         for path in self.server.data.iterdir():

@@ -40,6 +40,12 @@ PROBLEM_LIMIT = 16 << 10
 METADATA_LIMIT = 8 << 20
 ATTEMPTS = 3
 BACKOFF_SECONDS = 0.25
+READ_AHEAD = 8 << 10
+# Octets of a reply's head, with all 1xx before it, and what is read ahead. The time that http.client takes
+# grows with the square of a Content-Type: a second for this.
+HEAD_LIMIT = 32 << 10
+PIECE_LIMIT = 4 * CHUNK  # octets on the wire for CHUNK of a body, the framing of chunks included
+PIECE_SECONDS = 120.0  # for a head, or CHUNK of a body: about 500 octets a second
 PATIENCE_SECONDS = 20.0
 """The longest Retry-After that is waited for; a longer one is left to the user."""
 
@@ -66,6 +72,7 @@ class Transport:
         self.received = 0
         self._credential = credential
         self._record = record
+        self._allow(HEAD_LIMIT)
         self._pool = urllib3.PoolManager(
             timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds), retries=False
         )
@@ -122,6 +129,7 @@ class Transport:
     def chunks(self, reply: urllib3.BaseHTTPResponse, limit: int) -> Iterator[bytes]:
         """The body in pieces, at most `limit` octets of it. Raises NetworkError if it stops too early."""
         while limit > 0:
+            self._allow(PIECE_LIMIT)
             with _explained(self.base_url):
                 piece = reply.read(min(CHUNK, limit))
             if not piece:
@@ -147,6 +155,7 @@ class Transport:
             head["Authorization"] = f"Bearer {self._credential}"
         waited = 0.0
         while True:
+            self._allow(HEAD_LIMIT)
             with _explained(self.base_url):
                 reply = self._pool.urlopen(
                     method,
@@ -165,11 +174,21 @@ class Transport:
             time.sleep(pause)
             waited += pause
 
+    def _allow(self, octets: int) -> None:
+        """How much the server may send until this is called again, and until when."""
+        self._allowed = self.received + octets
+        self._until = time.monotonic() + PIECE_SECONDS
+
     def _tap(self, connection: int, sent: bool, data: memoryview) -> None:
         if sent:
             self.sent += len(data)
         else:
             self.received += len(data)
+            # What is below believes any number that the server writes, and waits as long as something comes.
+            if self.received > self._allowed:
+                raise OSError("more than a reply may have")
+            if time.monotonic() > self._until:
+                raise TimeoutError("too slow")
         if self._record is not None:
             self._record(connection, sent, data)
 
@@ -218,7 +237,7 @@ def _problem(reply: urllib3.BaseHTTPResponse) -> ContactSyncError:
         value = json.loads(reply.read(PROBLEM_LIMIT))
         kind = str(value["type"]).removeprefix("urn:contactsync:problem:")
         detail, hint = str(value.get("detail") or value.get("title", "")), str(value.get("hint", ""))
-    except (ValueError, TypeError, KeyError, AttributeError, HTTPError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, HTTPError):
         kind, detail = "", f"status {reply.status}"
         hint = "check the address: this does not look like a contactsync server"
         if reply.status == 429:
@@ -241,7 +260,7 @@ def _plain(text: str) -> str:
 
 @contextmanager
 def _explained(base_url: str) -> Iterator[None]:
-    """Turn what urllib3 raises into NetworkError, with what to do about it."""
+    """Turn what urllib3 raises into an error of ours, with what to do about it."""
     try:
         yield
     except NameResolutionError as error:
@@ -263,6 +282,15 @@ def _explained(base_url: str) -> Iterator[None]:
         raise NetworkError(
             f"{base_url} closed the connection in the middle", hint="try again; what arrived is kept"
         ) from error
+    except (
+        ValueError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+    ) as error:  # of http.client: sizes, parameters
+        raise BadReply(
+            f"{base_url} sent a malformed reply", hint="check the address; if it is right, tell the operator"
+        ) from error
 
 
 # Counting at the socket: what http.client really writes and reads, above TLS.
@@ -283,7 +311,7 @@ class _TappedSocket:
     def makefile(self, mode: str, *_: object) -> io.BufferedReader:
         assert mode == "rb"
         raw = self._sock.makefile("rb", buffering=0)
-        return io.BufferedReader(_TappedReader(raw, self._number, self._tap), CHUNK)
+        return io.BufferedReader(_TappedReader(raw, self._number, self._tap), READ_AHEAD)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)

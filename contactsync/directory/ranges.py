@@ -1,15 +1,14 @@
 """Match against a directory of which only some buckets are fetched, each verified from the manifest alone.
 
-Which buckets are fetched is all that the other side sees. So decoys are fetched with them, in numbers that do
-not depend on how many are wanted, and in order of their place in the file. Whoever asks again in a later
-edition asks with the same `seed`: with fresh decoys each time the wanted buckets would be those that keep
-coming back. (What stays visible: that a bucket is new in the list, and in which edition.)
+Which buckets are fetched is all that the other side sees. So decoys are fetched with them (`chosen`), in
+numbers that do not depend on how many are wanted, and in order of their place in the file. Two lists with the
+same wanted buckets among different decoys would show them: who has to ask again asks for the first list too.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,16 +39,9 @@ Fetch = Callable[[list[range]], list[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class RangeMatch:
-    """What came of it: `found` bool[m], in the order of the tokens.
-
-    `wanted` buckets had a token, `fetched` were asked for, of `buckets` in all, in `octets` bytes with their
-    index pages: the figures behind what a sync says it leaked.
-    """
+    """What came of it: `found` bool[m], in the order of the tokens; `octets` were fetched, index and all."""
 
     found: NDArray[np.bool_]
-    wanted: int
-    fetched: int
-    buckets: int
     octets: int
 
 
@@ -62,33 +54,20 @@ class RangeReader:
         self._name = name
         self._octets = 0
 
-    def match(self, tokens: Tokens, *, seed: bytes, total: int = BUCKETS) -> RangeMatch:
-        """Whether each token is in the directory, by fetching a multiple of `total` buckets.
+    def match(self, tokens: Tokens, numbers: Collection[int]) -> RangeMatch:
+        """Whether each of m tokens is in the directory, by fetching the buckets of these numbers.
 
-        The tokens should be few: those that passed a screen. Their buckets are fetched, and as many others as
-        it takes to make `total` of them, or the next multiple of `total` if more are wanted; all, if the
-        directory has no more. That is so for no tokens too. `seed`, 32 secret bytes, chooses the others: keep
-        it with the state of the client.
+        The buckets of all tokens (`buckets_of`) have to be among them; `chosen` hides which those are.
 
         Raises BadDirectory if anything is not what the manifest says (a file replaced meanwhile, too), and
         whatever `fetch` raises.
         """
-        if len(seed) != SEED_BYTES or total < 1:
-            raise ValueError(f"a seed has {SEED_BYTES} bytes, and at least one bucket is fetched")
         self._octets = 0
         layout, top = self._top()
+        span = self._span(layout, top, sorted(numbers))
         values = truncate(tokens, self._info.slot_bits, self._info.remainder_bits)
-        bucket_of = buckets_of(self._info, tokens)
-        wanted = set(bucket_of.tolist())
-        numbers = chosen(wanted, layout.buckets, total, seed)
-        span = self._span(layout, top, numbers)
-        return RangeMatch(
-            buckets.lookup(span, values, np.searchsorted(span.number, bucket_of)),
-            len(wanted),
-            len(numbers),
-            layout.buckets,
-            self._octets,
-        )
+        place = np.searchsorted(span.number, buckets_of(self._info, tokens))
+        return RangeMatch(buckets.lookup(span, values, place), self._octets)
 
     def _read(self, places: list[range]) -> list[bytes]:
         """Three times in all: header and top table, index pages, buckets."""
@@ -151,12 +130,18 @@ def count_fetched(wanted: int, of: int, total: int = BUCKETS) -> int:
     return min(of, max(1, -(-wanted // total)) * total)
 
 
-def chosen(wanted: Iterable[int], of: int, total: int, seed: bytes) -> list[int]:
+def chosen(
+    wanted: Iterable[int], of: int, seed: bytes, *, total: int = BUCKETS, asked: Iterable[int] = ()
+) -> list[int]:
     """The wanted buckets and their decoys, ascending: a multiple of `total`, or all there are.
 
-    Decoys come from a sequence that the seed decides: BLAKE2b of a counter, keyed. `of` is a power of two.
+    Decoys come from a sequence that `seed`, 32 secret bytes, decides: BLAKE2b of a counter, keyed. Another
+    question needs another seed. `asked` are the buckets of an earlier list for a question that was not
+    answered: all of them are in this list too. `of` is a power of two.
     """
-    numbers = set(wanted)
+    if len(seed) != SEED_BYTES or total < 1:
+        raise ValueError(f"a seed has {SEED_BYTES} bytes, and at least one bucket is fetched")
+    numbers = {*wanted, *asked}
     many = count_fetched(len(numbers), of, total)
     counter = 0
     while len(numbers) < many:
@@ -164,3 +149,11 @@ def chosen(wanted: Iterable[int], of: int, total: int, seed: bytes) -> list[int]
         numbers.add(int.from_bytes(digest, "little") % of)
         counter += 1
     return sorted(numbers)
+
+
+def at_width(numbers: Iterable[int], slot_bits: int, info: DirectoryInfo) -> list[int]:
+    """The buckets of this directory that hold what those of one of other slot bits held."""
+    more = info.slot_bits - slot_bits
+    if more <= 0:
+        return sorted({number >> -more for number in numbers})
+    return [(number << more) + i for number in numbers for i in range(1 << more)]

@@ -140,3 +140,28 @@ def test_a_right_xxh3_does_not_make_a_file_right(person, service, file):
     service.tamper = lambda _, reply: setattr(reply, "body", other)
     with pytest.raises(BadDirectory):
         fetch_file(person.transport(), person.server.data, forged)
+
+
+def test_a_server_that_sends_a_little_each_time_is_not_asked_for_ever(service, fetch):
+    def one_octet(request, reply):
+        if "range" in request.headers:
+            reply.status, reply.body, reply.cut = 416, b"", None
+            reply.headers.pop("Content-Range", None)
+        else:
+            reply.cut = 1
+
+    service.tamper = one_octet
+    with pytest.raises((NetworkError, BadReply)):
+        fetch()
+    assert len(service.requests) < 10
+
+    def less_and_more(_, reply):
+        reply.status, reply.body = 200, CONTENT
+        reply.headers.pop("Content-Range", None)
+        reply.cut = 60 - 10 * (len(service.requests) % 2)
+
+    service.tamper = less_and_more
+    service.requests.clear()
+    with pytest.raises((NetworkError, BadReply)):
+        fetch()
+    assert len(service.requests) < 10

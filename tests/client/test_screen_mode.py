@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from contactsync.directory import open_directory
@@ -26,13 +27,18 @@ def ranges(service):
     return [[tuple(map(int, part.split("-"))) for part in text.split(",")] for text in asked]
 
 
-def buckets_asked(service, code="49"):
-    """How many buckets those places cover: the third request and all after it."""
+def asked_numbers(service, code="49"):
+    """The buckets that those places cover: the third request and all after it."""
     file = service.folder / "data" / service.manifest.partitions[code].base.sha256
     with open_directory(file, expect=None) as base:
         starts = 8 * base.span.start
     places = [place for request in ranges(service)[2:] for place in request]
-    return sum(int(((starts >= first) & (starts <= last)).sum()) for first, last in places)
+    return {int(n) for first, last in places for n in np.flatnonzero((starts >= first) & (starts <= last))}
+
+
+def buckets_asked(service):
+    """How many they are."""
+    return len(asked_numbers(service))
 
 
 def found(report):
@@ -90,6 +96,33 @@ def test_the_same_question_after_a_cut_comes_with_the_same_decoys(crowded, perso
     crowded.requests.clear()
     assert found(person.sync(*MEMBERS, privacy="screen")) == set(MEMBERS)
     assert first == 3 * ranges(crowded)[2:]
+
+
+def test_another_question_after_a_cut_asks_for_all_of_the_first_list_too(crowded, person):
+    """Else the buckets that both lists have in common would be those of the members."""
+
+    def cut(request, reply):
+        if "range" in request.headers and len(ranges(crowded)) > 2:
+            reply.cut = 0
+
+    crowded.tamper = cut
+    with pytest.raises(NetworkError):
+        person.sync(*MEMBERS, *OTHERS[:50], privacy="screen", buckets=16)
+    first = asked_numbers(crowded)
+    assert len(first) == 16
+    crowded.tamper = lambda *_: None
+    # Both the book and the publication have changed: another screen, other contacts that pass it.
+    crowded.publish(*MEMBERS, *OTHERS[:2], "+447911123456")
+    crowded.requests.clear()
+    report = person.sync(*MEMBERS, *OTHERS[:60], privacy="screen", buckets=16)
+    assert found(report) == {*MEMBERS, *OTHERS[:2]}
+    second = asked_numbers(crowded)
+    assert first <= second
+    assert len(second) in (16, 32)
+    # It was answered: the next list owes nothing to it.
+    crowded.requests.clear()
+    person.sync(*MEMBERS, *OTHERS[:61], privacy="screen", buckets=16)
+    assert not first <= asked_numbers(crowded)
 
 
 def test_a_new_contact_who_is_no_member_looks_like_one_who_is(crowded, person, other_person):

@@ -1,8 +1,10 @@
 """The transport: every byte counted and recorded, nothing followed, the credential for its server only."""
 
+import contextlib
 import json
 import socket
 import threading
+import time
 
 import pytest
 from tuf.api.exceptions import DownloadHTTPError
@@ -190,3 +192,76 @@ def test_transcripts_are_not_overwritten_and_not_misread(tmp_path):
         list(read_transcript(tmp_path / "missing"))
     with pytest.raises(BadInput, match="cannot"):
         TranscriptWriter(tmp_path / "missing" / "file", "http://server")
+
+
+@pytest.fixture
+def hostile():
+    """A server that answers each request with a beginning, then with the same octets until nobody reads."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    script = {"begin": b"", "repeat": b"", "pause": 0.0, "sent": 0, "requests": 0}
+
+    def speak(peer):
+        with peer, contextlib.suppress(OSError):
+            while peer.recv(1 << 16):
+                script["requests"] += 1
+                peer.sendall(script["begin"])
+                while script["repeat"]:
+                    script["sent"] += peer.send(script["repeat"])
+                    time.sleep(script["pause"])
+
+    def serve():
+        with contextlib.suppress(OSError):
+            while True:
+                peer, _ = listener.accept()
+                threading.Thread(target=speak, args=(peer,), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    script["url"] = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    yield script
+    listener.close()
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+ENDLESS = {
+    "a negative chunk": (CHUNKED + b"-1\r\n", b"x" * 65536),
+    "chunks of one octet": (CHUNKED, b"1;" + b"x" * 60 + b"\r\n.\r\n"),
+    "trailers": (CHUNKED + b"0\r\n", b"x: y\r\n" * 1000),
+    "100 Continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "a head": (b"HTTP/1.1 200 OK\r\n", b"x: y\r\n y\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_what_never_ends_is_cut_before_it_fills_the_memory(hostile, name):
+    hostile["begin"], hostile["repeat"] = ENDLESS[name]
+    transport = Transport(hostile["url"], read_seconds=5)
+    with pytest.raises((NetworkError, BadReply)):
+        read(transport, "/x")
+    assert transport.received < 1 << 20
+
+
+@pytest.mark.parametrize("size", [b"-5", b"f" * 40, b"0x10", b"", b"1_0", b"9" * 5000])
+def test_a_malformed_size_of_a_chunk(hostile, size):
+    hostile["begin"] = CHUNKED + size + b"\r\nhello\r\n0\r\n\r\n"
+    transport = Transport(hostile["url"], read_seconds=0.5)
+    with contextlib.suppress(NetworkError, BadReply):
+        assert len(read(transport, "/x")) <= 30
+    assert transport.received < 1 << 16
+
+
+def test_a_server_that_drips(hostile, monkeypatch):
+    monkeypatch.setattr("contactsync.client.transport.PIECE_SECONDS", 0.5)
+    hostile.update(begin=b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", repeat=b".", pause=0.02)
+    begin = time.monotonic()
+    with pytest.raises(NetworkError):
+        read(Transport(hostile["url"], read_seconds=5), "/x")
+    assert time.monotonic() - begin < 10
+
+
+def test_a_problem_nested_too_deep(service):
+    def deep(_, reply):
+        reply.status, reply.body = 400, b"[" * 16_000
+
+    service.tamper = deep
+    with pytest.raises(Refused):
+        read(Transport(service.url), "/v1/tuf/metadata/root.json")

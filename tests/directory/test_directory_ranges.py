@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from directory_forge import fetcher, sealed
 
-from contactsync.directory import build, match, open_directory
-from contactsync.directory.ranges import RangeReader, chosen
+from contactsync.directory import DirectoryInfo, build, match, open_directory
+from contactsync.directory.ranges import RangeReader, at_width, buckets_of, chosen
 from contactsync.errors import BadDirectory, NetworkError
 from contactsync.tokens import Tokens
 
@@ -35,29 +35,48 @@ def test_same_answers(published, asked: int) -> None:
         requests.append(places)
         return fetcher(content)(places)
 
-    result = RangeReader(info, fetch).match(tokens, seed=SEED, total=8)
+    of = 2 ** (info.slot_bits - 12)
+    wanted = set(buckets_of(info, tokens).tolist())
+    numbers = chosen(wanted, of, SEED, total=8)
+    assert wanted <= set(numbers)
+    assert len(numbers) == min(of, max(1, -(-len(wanted) // 8)) * 8)
+    result = RangeReader(info, fetch).match(tokens, numbers)
     with open_directory(path, expect=info) as directory:
         assert (result.found == match(tokens, directory)).all()
-    assert result.buckets == 2 ** (info.slot_bits - 12)
-    assert result.fetched == min(result.buckets, max(1, -(-result.wanted // 8)) * 8)
     top, pages, buckets = requests
-    assert (len(top), len(pages), len(buckets)) == (1, 1, result.fetched)
+    assert (len(top), len(pages), len(buckets)) == (1, 1, len(numbers))
     assert result.octets == sum(len(place) for place in top + pages + buckets)
     starts = [place.start for place in top + pages + buckets]
     assert starts == sorted(set(starts))
 
 
-def test_decoys_are_sticky_and_spread() -> None:
-    none = chosen([], 4096, 64, SEED)
+def test_decoys_fill_up_to_a_multiple() -> None:
+    none = chosen([], 4096, SEED)
     assert len(none) == 64
     assert none == sorted(none)
-    # Wanted buckets replace the last decoys: what was asked for before is asked for again.
-    assert len(set(chosen([1, 2, 3], 4096, 64, SEED)) & set(none)) >= 61
-    assert len(set(chosen(range(64 + 1), 4096, 64, SEED)) & set(none)) >= 62
-    assert len(chosen(range(65), 4096, 64, SEED)) == 128
-    assert len(chosen(range(64), 4096, 64, SEED)) == 64
-    assert chosen([], 16, 64, SEED) == list(range(16))
-    assert chosen([], 4096, 64, bytes(32)) != none
+    assert {1, 2, 3} <= set(chosen([1, 2, 3], 4096, SEED))
+    assert len(chosen([1, 2, 3], 4096, SEED)) == len(chosen(range(64), 4096, SEED)) == 64
+    assert len(chosen(range(65), 4096, SEED)) == 128
+    assert chosen([], 16, SEED) == list(range(16))
+    assert len(set(chosen([], 4096, bytes(32))) & set(none)) < 10
+
+
+def test_a_list_that_was_not_answered_is_in_the_next_one() -> None:
+    first = chosen([1, 2, 3], 4096, SEED)
+    assert chosen([1, 2], 4096, bytes(32), asked=first) == first, "nothing new is wanted: the same list"
+    second = chosen([1, 2, 3, 4095], 4096, bytes(32), asked=first)
+    assert set(first) < set(second)
+    assert len(second) == 128, "a new one hides among as many new decoys"
+
+
+@pytest.mark.parametrize(("before", "now"), [(15, 17), (17, 15), (16, 16)])
+def test_buckets_at_another_width(before: int, now: int) -> None:
+    tokens = random_tokens(500)
+    old, new = (DirectoryInfo(0, bits, 32, 0, "", "", "") for bits in (before, now))
+    asked = at_width(set(buckets_of(old, tokens).tolist()), before, new)
+    assert set(buckets_of(new, tokens).tolist()) <= set(asked)
+    assert len(asked) <= 2 ** (now - 12)
+    assert at_width([], before, new) == []
 
 
 @pytest.mark.parametrize("remainder_bits", [32, 40])
@@ -69,10 +88,10 @@ def test_every_section_is_verified(tmp_path, remainder_bits: int) -> None:
         damaged = bytearray(content)
         damaged[at] ^= 0x10
         with pytest.raises(BadDirectory, match=r"^directory: "):
-            reader_of(damaged).match(random_tokens(3), seed=SEED)
+            reader_of(damaged).match(random_tokens(3), [0, 1])
     for length in (0, 63, 100, 3000, len(content) - 1):
         with pytest.raises(BadDirectory, match="bytes came for the"):
-            reader_of(content[:length]).match(random_tokens(3), seed=SEED)
+            reader_of(content[:length]).match(random_tokens(3), [0, 1])
 
 
 def test_a_file_replaced_between_two_ranges(tmp_path) -> None:
@@ -88,7 +107,7 @@ def test_a_file_replaced_between_two_ranges(tmp_path) -> None:
             return fetcher(old if calls <= after else new)(places)
 
         with pytest.raises(BadDirectory, match=r"index page 0|bucket \d|bytes came"):
-            RangeReader(info, fetch).match(random_tokens(3), seed=SEED)
+            RangeReader(info, fetch).match(random_tokens(3), [0, 1])
 
 
 def test_what_fetch_raises_comes_through(tmp_path) -> None:
@@ -98,9 +117,9 @@ def test_what_fetch_raises_comes_through(tmp_path) -> None:
         raise NetworkError("nothing came")
 
     with pytest.raises(NetworkError):
-        RangeReader(info, fetch).match(random_tokens(3), seed=SEED)
+        RangeReader(info, fetch).match(random_tokens(3), [0, 1])
     with pytest.raises(ValueError, match="seed"):
-        RangeReader(info, fetch).match(random_tokens(3), seed=b"")
+        chosen([], 64, b"")
 
 
 def test_a_signed_bucket_with_a_wrong_structure(tmp_path) -> None:
@@ -110,4 +129,4 @@ def test_a_signed_bucket_with_a_wrong_structure(tmp_path) -> None:
         forged[at] ^= 3
         content, info = sealed(forged)
         with pytest.raises(BadDirectory, match="bucket 0"):
-            RangeReader(info, fetcher(content)).match(random_tokens(3), seed=SEED)
+            RangeReader(info, fetcher(content)).match(random_tokens(3), [0])
