@@ -37,14 +37,11 @@ class BucketLookup:
         info = partition.directory
         question = b"".join(sorted(row.tobytes() for row in tested.to_bytes()))
         seed = hashlib.blake2b(question, key=self._cache.decoy_secret(), digest_size=SEED_BYTES).digest()
-        unanswered = self._cache.asked_buckets(self._audience, self._epoch, partition.code)
-        return chosen(
-            buckets_of(info, candidates).tolist(),
-            _count(partition),
-            seed,
-            total=self._total,
-            asked=() if unanswered is None else at_width(unanswered[1], unanswered[0], info),
-        )
+        of, asked = _count(partition), []
+        if unanswered := self._cache.asked_buckets(self._audience, self._epoch, partition.code):
+            slot_bits, numbers = unanswered
+            asked = [number for number in at_width(numbers, slot_bits, info) if 0 <= number < of]
+        return chosen(buckets_of(info, candidates).tolist(), of, seed, total=self._total, asked=asked)
 
     def match(self, partition: Partition, candidates: Tokens, numbers: list[int]) -> RangeMatch:
         """Whether each candidate is in the base, by these buckets of it.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from contactsync.client.batches import batches, padded
 from contactsync.client.buckets import BucketLookup
-from contactsync.client.cache import Cache, Known
+from contactsync.client.cache import Cache, Holding, Known
 from contactsync.client.download import fetch_file, is_held
 from contactsync.client.leak import Buckets, sentence
 from contactsync.client.matching import match_partition
@@ -66,8 +66,7 @@ class Report:
 
     `evaluated` counts the points sent, padding included. `joined` and `left` are contacts that the sync
     before knew too, and found otherwise. `false_positive_rate` is the chance that a contact who is no
-    member is reported as one. `whole` are the calling codes that were matched against whole
-    directories.
+    member is reported as one. `whole` are the calling codes that were matched against a whole directory.
     """
 
     matches: list[Match]
@@ -152,7 +151,7 @@ class _Run:
         self.downloaded = 0
         self.told: dict[str, Buckets] = {}
         self.lookups: BucketLookup
-        self.crowded: list[str] = []
+        self.crowded: set[str] = set()
         self.whole_cost = 0
 
     def follow(self) -> Manifest:
@@ -204,7 +203,7 @@ class _Run:
                 points=self.largest_round,
                 codes=plan.fetched_codes if self.options.partitions == "mine" else None,
                 buckets=list(self.told.values()),
-                crowded=self.crowded,
+                crowded=sorted(self.crowded),
             ),
         )
 
@@ -332,7 +331,7 @@ class _Run:
         if cost >= partition.base.length:  # which costs no more, and tells less
             step = whole_base(partition)
             self._download(step.fetch)
-            self.crowded.append(partition.code)
+            self.crowded.add(partition.code)
             return match_partition(self.server.data, step, tokens, member=member, edition=edition).sure, step
         self.progress("fetching buckets", 0, 0)
         looked_up = self.lookups.match(partition, candidates, numbers)
@@ -363,12 +362,14 @@ class _Run:
         edition: NDArray[np.int64],
     ) -> None:
         """Keep the result, then remove data files that nothing names any more, or nothing leads on from."""
-        holdings = {
-            key: holding
-            for key, holding in self.cache.holdings(manifest.audience, manifest.epoch).items()
-            if key[0] in manifest.partitions and leads_on(manifest.partitions[key[0]], holding)
+        holdings: dict[tuple[str, str], Holding] = {
+            (step.partition.code, step.kind): step.holding for step in steps
         }
-        holdings |= {(step.partition.code, step.kind): step.holding for step in steps}
+        settled = {code for code, _ in holdings}
+        for (code, kind), holding in self.cache.holdings(manifest.audience, manifest.epoch).items():
+            partition = manifest.partitions.get(code)
+            if code not in settled and partition is not None and leads_on(partition, holding):
+                holdings[code, kind] = holding
         self.cache.finish(
             manifest.audience,
             manifest.epoch,

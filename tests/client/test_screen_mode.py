@@ -184,6 +184,19 @@ def test_another_number_of_buckets(crowded, person):
     assert buckets_asked(crowded) == 16
 
 
+def test_a_base_that_nothing_leads_on_from_is_not_kept(crowded, person):
+    person.sync(*MEMBERS)
+    old = crowded.manifest.partitions["49"].base
+    assert (person.server.data / old.sha256).exists()
+    anew = crowded.partition
+    crowded.partition = lambda code, edition, tokens, _: anew(code, edition, tokens, None)  # without a delta
+    crowded.publish(*MEMBERS[1:], "+447911123456")
+    assert found(person.sync(*MEMBERS, privacy="screen")) == set(MEMBERS[1:])
+    kept = {path.name for path in person.server.data.iterdir()}
+    assert old.sha256 not in kept
+    assert crowded.manifest.partitions["49"].screen.sha256 in kept
+
+
 def test_two_clients_have_different_decoys(crowded, person, other_person):
     asked = []
     for one in (person, other_person):
