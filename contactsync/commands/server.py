@@ -82,12 +82,16 @@ def init(data: Path, passphrase_file: Path | None) -> None:
     passphrase = read_passphrase(passphrase_file)
     folder = DataFolder(data)
     folder.create()
-    signers = Keyring.create(folder.keys, passphrase).signers()
-    SqliteRegistry.create(folder.registry).close()
-    repository = Repository(folder.public)
-    keys = {role: signer.public_key for role, signer in signers.items()}
-    repository.create(keys, signers["root"], datetime.now(UTC))
-    folder.finish()
+    try:
+        signers = Keyring.create(folder.keys, passphrase).signers()
+        SqliteRegistry.create(folder.registry).close()
+        repository = Repository(folder.public)
+        keys = {role: signer.public_key for role, signer in signers.items()}
+        repository.create(keys, signers["root"], datetime.now(UTC))
+        folder.finish()
+    except BaseException:  # so that the same command can be run again
+        folder.discard()
+        raise
     click.echo(f"fingerprint {grouped(root_fingerprint(repository.root_bytes()))}")
     click.echo(f"{data} is ready; next: members import, accounts add, publish, serve", err=True)
 

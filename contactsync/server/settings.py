@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import time
 import tomllib
 from collections.abc import Iterator
@@ -115,6 +116,14 @@ class DataFolder:
             raise BadInput(
                 f"{self.path} cannot be created: {error.strerror}", hint="check permissions"
             ) from error
+
+    def discard(self) -> None:
+        """Empty the folder again, as far as that goes: an init failed after `create`."""
+        for path in self.path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def finish(self) -> None:
         """Write the settings file: from now on the folder counts as initialised."""

@@ -73,6 +73,17 @@ def test_from_init_to_status(ready, data, tmp_path):
     assert "unpublished changes: yes" in ready("status").stdout
 
 
+def test_an_init_that_fails_can_be_run_again(run, data, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Repository, "create", full)
+        assert "No space left" in run("init", code=1).stderr
+    assert list(data.iterdir()) == []
+    run("init")
+
+
 def test_a_rotation_that_was_cut_short_is_not_forgotten(ready, data):
     ready("members", "add", "+12125550101")
     ready("publish")
