@@ -282,12 +282,8 @@ def _explained(base_url: str) -> Iterator[None]:
         raise NetworkError(
             f"{base_url} closed the connection in the middle", hint="try again; what arrived is kept"
         ) from error
-    except (
-        ValueError,
-        TypeError,
-        OverflowError,
-        RecursionError,
-    ) as error:  # of http.client: sizes, parameters
+    # What http.client raises for sizes and parameters that are none.
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise BadReply(
             f"{base_url} sent a malformed reply", hint="check the address; if it is right, tell the operator"
         ) from error

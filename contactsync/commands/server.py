@@ -8,23 +8,21 @@ import json
 import logging
 import secrets
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING
 
 import click
 
 from contactsync.commands import _output
+from contactsync.commands._numbers import for_each_chunk, numbers_of
 from contactsync.commands._options import Size
 from contactsync.commands._output import counted
 from contactsync.errors import BadInput
 
 if TYPE_CHECKING:  # numpy hangs on these
-    from contactsync.phones import Refusal
     from contactsync.server.keyring import Keyring
-    from contactsync.server.numbers import Numbers
     from contactsync.server.registry.sqlite import SqliteRegistry
     from contactsync.server.settings import DataFolder
 
@@ -111,11 +109,10 @@ def import_members(file: str, data: Path, region: str | None, audience: str) -> 
 
     Importing a file again changes nothing. A line that cannot be read is reported and costs that line only.
     """
-
-    def add(registry: SqliteRegistry, numbers: Numbers) -> int:
-        return registry.add_numbers(numbers, audience)
-
-    added, known, bad = _for_each_chunk(file, data, region, add)
+    with _registry(data) as registry:
+        added, known, bad = for_each_chunk(
+            file, region, lambda numbers: registry.add_numbers(numbers, audience)
+        )
     click.echo(f"{added:,} added, {known:,} already there, {bad:,} rejected")
 
 
@@ -127,7 +124,7 @@ def import_members(file: str, data: Path, region: str | None, audience: str) -> 
 def add_members(numbers: tuple[str, ...], data: Path, region: str | None, audience: str) -> None:
     """Make each NUMBER a member; none if one of them cannot be read."""
     with _registry(data) as registry:
-        added = registry.add_numbers(_numbers(numbers, region), audience)
+        added = registry.add_numbers(numbers_of(numbers, region), audience)
     click.echo(f"{added:,} added")
 
 
@@ -145,15 +142,11 @@ def remove_members(
     """Remove members, and all that is stored about them. Clients see it after the next publish."""
     if bool(numbers) == bool(file):
         raise click.UsageError("Give either NUMBER... or --file FILE.")
-    if file:
-
-        def remove(registry: SqliteRegistry, chunk: Numbers) -> int:
-            return registry.remove_numbers(chunk, audience)
-
-        removed, _, _ = _for_each_chunk(file, data, region, remove)
-    else:
-        with _registry(data) as registry:
-            removed = registry.remove_numbers(_numbers(numbers, region), audience)
+    with _registry(data) as registry:
+        if file:
+            removed, _, _ = for_each_chunk(file, region, lambda some: registry.remove_numbers(some, audience))
+        else:
+            removed = registry.remove_numbers(numbers_of(numbers, region), audience)
     click.echo(f"{removed:,} removed")
 
 
@@ -346,81 +339,3 @@ def _keyring(folder: DataFolder, passphrase_file: Path | None) -> Keyring:
     if passphrase is None and Keyring.is_locked(folder.keys) and sys.stdin.isatty():
         passphrase = click.prompt("Passphrase of the keys", hide_input=True, err=True).encode()
     return Keyring.open(folder.keys, passphrase)
-
-
-def _numbers(texts: tuple[str, ...], region: str | None) -> Numbers:
-    """Numbers of a command line, all or none."""
-    import numpy as np
-
-    from contactsync.identifiers import Rejected, default_region, normalise
-    from contactsync.server.numbers import number_of
-
-    found = []
-    for place, text in enumerate(texts, 1):
-        try:
-            found.append(number_of(normalise(text, region or default_region())))
-        except Rejected as error:
-            raise BadInput(f"number {place} cannot be used: {error.reason}", hint=error.hint) from None
-    return np.unique(np.array(found, np.uint64))
-
-
-def _for_each_chunk(
-    file: str, data: Path, region: str | None, change: Callable[[SqliteRegistry, Numbers], int]
-) -> tuple[int, int, int]:
-    """Apply `change` to the numbers of a file; how many it changed, how many not, and how many were bad."""
-    from contactsync.identifiers import default_region
-    from contactsync.server.members import read_members
-
-    name, changed, total = "stdin" if file == "-" else file, 0, 0
-    refusals = _Refusals(name)
-    with _registry(data) as registry, _open(file) as stream, _output.ProgressLine() as progress:
-        region = region or default_region()
-        for numbers in read_members(stream, region, name, refusals.add, progress):
-            changed += change(registry, numbers)
-            total += numbers.size
-    refusals.sum_up()
-    if not total:
-        raise BadInput(
-            f"there is no phone number in {name} that can be used",
-            hint="a list, or CSV with a column `phone`; --region is for numbers without a country code",
-        )
-    return changed, total - changed, refusals.count
-
-
-class _Refusals:
-    """Says which lines of a file could not be used: the first ones each, the rest by reason."""
-
-    LISTED = 20
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._reasons: Counter[tuple[str, str]] = Counter()
-
-    @property
-    def count(self) -> int:
-        return self._reasons.total()
-
-    def add(self, refusal: Refusal) -> None:
-        if self.count < self.LISTED:
-            known = (refusal.reason, refusal.hint) in self._reasons
-            hint = "" if known or not refusal.hint else f" ({refusal.hint})"
-            click.echo(f"{self._name}:{refusal.line}: {refusal.reason}{hint}", err=True)
-        self._reasons[refusal.reason, refusal.hint] += 1
-
-    def sum_up(self) -> None:
-        if self.count > self.LISTED:
-            click.echo(f"{self._name}: and {self.count - self.LISTED:,} more. In all:", err=True)
-            for (reason, hint), count in self._reasons.most_common():
-                click.echo(f"{count:12,}  {reason}" + (f" ({hint})" if hint else ""), err=True)
-
-
-@contextlib.contextmanager
-def _open(file: str) -> Iterator[BinaryIO]:
-    try:
-        stream = cast(BinaryIO, click.open_file(file, "rb"))
-    except OSError as error:
-        raise BadInput(
-            f"{file} cannot be read: {error.strerror}", hint="check the name and permissions"
-        ) from None
-    with stream:
-        yield stream

@@ -1,0 +1,93 @@
+"""The numbers that an operator's command is given: on its command line, or in a file."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import click
+
+from contactsync.commands._output import ProgressLine
+from contactsync.errors import BadInput
+
+if TYPE_CHECKING:  # numpy hangs on these
+    from contactsync.phones import Refusal
+    from contactsync.server.numbers import Numbers
+
+
+def numbers_of(texts: tuple[str, ...], region: str | None) -> Numbers:
+    """Numbers of a command line, all or none."""
+    import numpy as np
+
+    from contactsync.identifiers import Rejected, default_region, normalise
+    from contactsync.server.numbers import number_of
+
+    found = []
+    for place, text in enumerate(texts, 1):
+        try:
+            found.append(number_of(normalise(text, region or default_region())))
+        except Rejected as error:
+            raise BadInput(f"number {place} cannot be used: {error.reason}", hint=error.hint) from None
+    return np.unique(np.array(found, np.uint64))
+
+
+def for_each_chunk(file: str, region: str | None, change: Callable[[Numbers], int]) -> tuple[int, int, int]:
+    """Apply `change` to the numbers of a file; how many it changed, how many not, and how many were bad."""
+    from contactsync.identifiers import default_region
+    from contactsync.server.members import read_members
+
+    name, changed, total = "stdin" if file == "-" else file, 0, 0
+    refusals = _Refusals(name)
+    with _open(file) as stream, ProgressLine() as progress:
+        region = region or default_region()
+        for numbers in read_members(stream, region, name, refusals.add, progress):
+            changed += change(numbers)
+            total += numbers.size
+    refusals.sum_up()
+    if not total:
+        raise BadInput(
+            f"there is no phone number in {name} that can be used",
+            hint="a list, or CSV with a column `phone`; --region is for numbers without a country code",
+        )
+    return changed, total - changed, refusals.count
+
+
+class _Refusals:
+    """Says which lines of a file could not be used: the first ones each, the rest by reason."""
+
+    LISTED = 20
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._reasons: Counter[tuple[str, str]] = Counter()
+
+    @property
+    def count(self) -> int:
+        return self._reasons.total()
+
+    def add(self, refusal: Refusal) -> None:
+        if self.count < self.LISTED:
+            known = (refusal.reason, refusal.hint) in self._reasons
+            hint = "" if known or not refusal.hint else f" ({refusal.hint})"
+            click.echo(f"{self._name}:{refusal.line}: {refusal.reason}{hint}", err=True)
+        self._reasons[refusal.reason, refusal.hint] += 1
+
+    def sum_up(self) -> None:
+        if self.count > self.LISTED:
+            click.echo(f"{self._name}: and {self.count - self.LISTED:,} more. In all:", err=True)
+            for (reason, hint), count in self._reasons.most_common():
+                click.echo(f"{count:12,}  {reason}" + (f" ({hint})" if hint else ""), err=True)
+
+
+@contextlib.contextmanager
+def _open(file: str) -> Iterator[BinaryIO]:
+    try:
+        stream = cast(BinaryIO, click.open_file(file, "rb"))
+    except OSError as error:
+        raise BadInput(
+            f"{file} cannot be read: {error.strerror}", hint="check the name and permissions"
+        ) from None
+    with stream:
+        yield stream
