@@ -72,19 +72,20 @@ deposit: Any = intrinsic(_deposit)
 @inlined
 def select_by_deposit(word: Any, k: Any) -> Any:
     """The position of the k-th (from 1) set bit."""
-    return trailing_zeros(deposit(_ONE << np.uint64(k - 1), word))
+    return trailing_zeros(deposit(_ONE << (np.uint64(k) - _ONE), word))
 
 
 @inlined
 def select_by_halving(word: Any, k: Any) -> Any:
     """The same on any CPU, without a branch to mispredict."""
+    k = np.uint64(k)  # a signed and an unsigned integer give Numba a float
     place = _ZERO
     width = _32
     for _ in range(6):
-        inside = count_ones((word >> place) & ((_ONE << width) - _ONE))
+        inside = np.uint64(count_ones((word >> place) & ((_ONE << width) - _ONE)))
         above = inside < k
         place += width if above else _ZERO
-        k -= inside if above else 0
+        k -= inside if above else _ZERO
         width >>= _ONE
     return np.int64(place)
 
