@@ -14,7 +14,6 @@ from contactsync.client.cache import Cache
 from contactsync.client.leak import Buckets
 from contactsync.client.transport import Transport
 from contactsync.directory import RangeReader
-from contactsync.directory.format import Layout
 from contactsync.directory.ranges import SEED_BYTES, RangeMatch, at_width, buckets_of, chosen
 from contactsync.publication.manifest import Manifest, Partition
 from contactsync.tokens import Tokens
@@ -37,7 +36,7 @@ class BucketLookup:
         info = partition.directory
         question = b"".join(sorted(row.tobytes() for row in tested.to_bytes()))
         seed = hashlib.blake2b(question, key=self._cache.decoy_secret(), digest_size=SEED_BYTES).digest()
-        of, asked = _count(partition), []
+        of, asked = info.layout.buckets, []
         if unanswered := self._cache.asked_buckets(self._audience, self._epoch, partition.code):
             slot_bits, numbers = unanswered
             asked = [number for number in at_width(numbers, slot_bits, info) if 0 <= number < of]
@@ -48,17 +47,12 @@ class BucketLookup:
 
         Raises BadDirectory, NetworkError, Refused, BadReply.
         """
-        code = partition.code
+        code, info = partition.code, partition.directory
         self._cache.ask_buckets(self._audience, self._epoch, code, partition.slot_bits, numbers)
-        self._told[code] = Buckets(code, len(numbers), _count(partition))
+        self._told[code] = Buckets(code, len(numbers), info.layout.buckets)
         reader = RangeReader(
-            partition.directory,
+            info,
             lambda places: fetch_ranges(self._transport, partition.base, places),
             name=f"the directory of +{code}",
         )
         return reader.match(candidates, numbers)
-
-
-def _count(partition: Partition) -> int:
-    """How many buckets its base has."""
-    return Layout(partition.count, partition.slot_bits, partition.remainder_bits, 0).buckets

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from contactsync.client.cache import Holding
-from contactsync.directory.format import Layout
 from contactsync.directory.ranges import BUCKETS
 from contactsync.errors import ChoiceNeeded
 from contactsync.publication.manifest import DataFile, Manifest, Partition
@@ -80,8 +79,8 @@ def make_plan(
         if partitions == "mine" and code not in wanted:
             continue
         base = _step(partition, "base", partition.base, holdings.get((code, "base")), 0)
-        least = ranges_cost(partition, buckets)
         if privacy == "screen" and partition.screen is not None:
+            least = ranges_cost(partition, buckets)
             ranges = least if code in wanted else 0
             screen = _step(partition, "screen", partition.screen, holdings.get((code, "screen")), ranges)
             # A base that costs no more tells less. The comparison may not depend on `wanted`: with all
@@ -138,7 +137,7 @@ def leads_on(partition: Partition, held: Holding) -> bool:
 
 def ranges_cost(partition: Partition, buckets: int) -> int:
     """About how many octets it takes to fetch so many buckets of a partition, or all."""
-    layout = Layout(partition.count, partition.slot_bits, partition.remainder_bits, partition.base.length)
+    layout = partition.directory.layout
     fetched = min(buckets, layout.buckets)
     data = (layout.length - layout.data_offset) * fetched // layout.buckets
     return layout.index_offset + layout.page_bytes * min(fetched, layout.pages) + data

@@ -29,7 +29,6 @@ from contactsync.client.plan import (
 from contactsync.client.state import ServerState
 from contactsync.client.transport import MetadataFetcher, Transport
 from contactsync.contacts import AddressBook
-from contactsync.directory import false_positive_rate
 from contactsync.directory.ranges import BUCKETS
 from contactsync.errors import BadProof, BadReply, ChoiceNeeded, Refused
 from contactsync.identifiers import PROFILE, calling_code
@@ -398,4 +397,4 @@ class _Run:
 def _false_positives(manifest: Manifest, codes: NDArray[np.str_]) -> float:
     """The largest chance, over the partitions of the book, that a contact who is no member matches."""
     used = [manifest.partitions[code] for code in np.unique(codes).tolist() if code in manifest.partitions]
-    return max((false_positive_rate(p.count, p.slot_bits, p.remainder_bits) for p in used), default=0.0)
+    return max((partition.directory.false_positive_rate for partition in used), default=0.0)

@@ -50,6 +50,11 @@ class DirectoryInfo:
     top_sha256: str
 
     @property
+    def layout(self) -> Layout:
+        """Where the sections of the file have to lie."""
+        return Layout(self.count, self.slot_bits, self.remainder_bits, self.length)
+
+    @property
     def false_positive_rate(self) -> float:
         """The probability that a random other identifier matches."""
         return false_positive_rate(self.count, self.slot_bits, self.remainder_bits)
@@ -72,6 +77,11 @@ class Values:
 
     def __len__(self) -> int:
         return int(self.key.size)
+
+    @property
+    def bucket(self) -> NDArray[np.int64]:
+        """The number of each one's bucket, int64[n]: all but 12 of the slot bits."""
+        return (self.key >> np.uint64(32 + BUCKET_SLOT_BITS)).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)

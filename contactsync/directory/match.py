@@ -91,8 +91,7 @@ def numpy_lookup(tokens: Tokens, directory: Directory) -> Mask:
     found = np.empty(len(tokens), np.bool_)
     for a in range(0, len(tokens), AT_ONCE):
         some = directory.truncate(Tokens(tokens.head[a : a + AT_ONCE], tokens.tail[a : a + AT_ONCE]))
-        which = (some.key >> np.uint64(32 + BUCKET_SLOT_BITS)).astype(np.int64)
-        found[a : a + AT_ONCE] = buckets.lookup(directory.span, some, which)
+        found[a : a + AT_ONCE] = buckets.lookup(directory.span, some, some.bucket)
     return found
 
 

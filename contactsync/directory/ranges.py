@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from contactsync.directory import buckets
 from contactsync.directory.buckets import Span
 from contactsync.directory.format import (
-    BUCKET_SLOT_BITS,
     MAX_BUCKET_COUNT,
     PAGE_ENTRIES,
     DirectoryInfo,
@@ -66,7 +65,7 @@ class RangeReader:
         layout, top = self._top()
         span = self._span(layout, top, sorted(numbers))
         values = truncate(tokens, self._info.slot_bits, self._info.remainder_bits)
-        place = np.searchsorted(span.number, buckets_of(self._info, tokens))
+        place = np.searchsorted(span.number, values.bucket)
         return RangeMatch(buckets.lookup(span, values, place), self._octets)
 
     def _read(self, places: list[range]) -> list[bytes]:
@@ -82,8 +81,7 @@ class RangeReader:
         """Header and top table, verified."""
         info = self._info
         # Where they end follows from the manifest, before a byte is read.
-        expected = Layout(info.count, info.slot_bits, info.remainder_bits, info.length)
-        (top,) = self._read([range(expected.index_offset)])
+        (top,) = self._read([range(info.layout.index_offset)])
         layout = Layout.unpack(top, self._name)
         check_top(layout, top, info, self._name)
         return layout, top
@@ -120,9 +118,7 @@ class RangeReader:
 
 def buckets_of(info: DirectoryInfo, tokens: Tokens) -> NDArray[np.int64]:
     """The bucket of each of m tokens, int64[m]."""
-    bits = info.slot_bits - BUCKET_SLOT_BITS
-    # In two steps, for a shift by 64 is not defined.
-    return (tokens.head >> np.uint64(63 - bits) >> np.uint64(1)).astype(np.int64)
+    return truncate(tokens, info.slot_bits, info.remainder_bits).bucket
 
 
 def count_fetched(wanted: int, of: int, total: int = BUCKETS) -> int:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from contactsync.directory import DirectoryInfo
-from contactsync.directory.format import Layout
 from contactsync.errors import BadReply
 
 FORMAT: Final = "contactsync-manifest-1"
@@ -234,9 +233,7 @@ def _partition_from_json(code: str, value: object, newest: int) -> Partition:
         deltas=chain,
         screen=None if screen is None else _file_from_json(screen, where),
     )
-    figures = partition.directory
-    layout = Layout(figures.count, figures.slot_bits, figures.remainder_bits, figures.length)
-    if problem := layout.problem():
+    if problem := partition.directory.layout.problem():
         _refuse(f"has impossible figures in {where} ({problem})")
     if members["false_positive_rate"] != partition.false_positive_rate:
         _refuse(f"has a wrong false_positive_rate in {where}")
