@@ -11,6 +11,7 @@ import bisect
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 import urllib3
 
@@ -29,6 +30,14 @@ _MULTIPART = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
+
+
+def get_data(
+    transport: Transport, file: DataFile, ranges: str = ""
+) -> AbstractContextManager[urllib3.BaseHTTPResponse]:
+    """Ask for a data file, or for ranges of it (`0-99,200-`) as long as it is that very file."""
+    headers = {"Range": f"bytes={ranges}", "If-Range": f'"{file.sha256}"'} if ranges else None
+    return transport.get(f"/v1/data/{file.sha256}", headers=headers, authorised=True)
 
 
 def fetch_ranges(transport: Transport, file: DataFile, wanted: Sequence[range]) -> list[bytes]:
@@ -82,8 +91,7 @@ def _cut(octets: bytes, place: range, span: range) -> bytes:
 def _request(transport: Transport, file: DataFile, asked: list[range]) -> dict[range, bytes]:
     """One request, and what came of the places asked for: nothing if the server ignores ranges."""
     listed = ",".join(f"{span.start}-{span.stop - 1}" for span in asked)
-    headers = {"Range": f"bytes={listed}", "If-Range": f'"{file.sha256}"'}
-    with transport.get(f"/v1/data/{file.sha256}", headers=headers, authorised=True) as reply:
+    with get_data(transport, file, listed) as reply:
         if reply.status != 206:
             return {}
         limit = sum(map(len, asked)) + _OVERHEAD * (len(asked) + 1)

@@ -15,7 +15,7 @@ from pathlib import Path
 import urllib3
 import xxhash
 
-from contactsync.client.byteranges import place_of
+from contactsync.client.byteranges import get_data, place_of
 from contactsync.client.transport import ATTEMPTS, BACKOFF_SECONDS, CHUNK, Transport
 from contactsync.errors import BadDirectory, BadReply, NetworkError
 from contactsync.publication.manifest import DataFile
@@ -115,8 +115,7 @@ def _fill(transport: Transport, part: Path, file: DataFile, advance: Advance) ->
 def _request(transport: Transport, handle: int, taken: _Taken, file: DataFile, advance: Advance) -> None:
     """Ask for what is missing after what was taken, and write it."""
     have = taken.length
-    headers = {"Range": f"bytes={have}-", "If-Range": f'"{file.sha256}"'} if have else {}
-    with transport.get(f"/v1/data/{file.sha256}", headers=headers, authorised=True) as reply:
+    with get_data(transport, file, f"{have}-" if have else "") as reply:
         start = _start(reply, file)
         if start == 0 < have:  # the server ignores Range: begin again rather than fail
             os.ftruncate(handle, 0)

@@ -151,7 +151,7 @@ class _Run:
         self.told: dict[str, Buckets] = {}
         self.lookups: BucketLookup
         self.crowded: set[str] = set()
-        self.whole_cost = 0
+        self.plan_for: Callable[[Privacy, Partitions], Plan]
 
     def follow(self) -> Manifest:
         """The current manifest, verified from the pinned root downwards."""
@@ -235,7 +235,7 @@ class _Run:
                 buckets=self.options.buckets,
             )
 
-        self.whole_cost = plan("download", self.options.partitions).cost
+        self.plan_for = plan
         return affordable(
             plan, self.options.privacy, self.options.partitions, limit=self.options.max_download
         )
@@ -344,13 +344,14 @@ class _Run:
         needed, limit = self.downloaded + cost, self.options.max_download
         if needed <= limit:
             return
+        whole = self.plan_for("download", self.options.partitions)
         raise ChoiceNeeded(
             f"so many contacts pass the screen of +{partition.code} that the download is {size_text(needed)},"
             f" more than --max-download {size_text(limit)}; no bucket of it was fetched",
             hint="what was downloaded is kept; choose one of\n"
             f"  --max-download {size_text(needed)}: tells the server the buckets, among decoys\n"
             f"  --privacy download --partitions {self.options.partitions}:"
-            f" about {size_text(self.whole_cost)}; tells the server no bucket",
+            f" about {size_text(whole.cost)}; tells the server no bucket",
         )
 
     def _finish(

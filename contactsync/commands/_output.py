@@ -153,9 +153,8 @@ def check_writable(path: Path | None, inputs: Sequence[Path]) -> None:
 
     if path is None:
         return
-    for file in inputs:
-        if path.exists() and file.exists() and path.is_file() and path.samefile(file):
-            raise BadInput(f"{path} is an input too and would be overwritten", hint="choose another --output")
+    if path.is_file() and any(file.exists() and path.samefile(file) for file in inputs):
+        raise BadInput(f"{path} is an input too and would be overwritten", hint="choose another --output")
     place = path.resolve()
     if not place.exists():
         place = place.parent

@@ -230,7 +230,7 @@ def publish(data: Path, passphrase_file: Path | None, *, new_epoch: bool, memory
     from contactsync.publication.follower import root_fingerprint
     from contactsync.publication.writer import Repository
     from contactsync.server.publisher import Publisher
-    from contactsync.server.status import begun_epoch, has_begun
+    from contactsync.server.status import about_rotation
 
     folder = _folder(data)
     keyring = _keyring(folder, passphrase_file)
@@ -239,8 +239,8 @@ def publish(data: Path, passphrase_file: Path | None, *, new_epoch: bool, memory
     with _registry(data) as registry, _output.ProgressLine() as progress:
         outcomes = Publisher(folder, registry, keyring, progress, memory=memory).publish(new_epoch=new_epoch)
     for outcome in outcomes:
-        if has_begun(folder, outcome.audience, outcome.epoch):
-            click.echo(f"warning: {begun_epoch(outcome.audience)}", err=True)
+        for warning in about_rotation(folder, outcome.audience, outcome.epoch):
+            click.echo(f"warning: {warning}", err=True)
         state = f"{outcome.audience}: epoch {outcome.epoch}, edition {outcome.edition}"
         if outcome.changed is None:
             click.echo(f"{state} stays, nothing changed (signed anew)")

@@ -1,7 +1,7 @@
 """The directory of tokens: file format, builder, reader, delta, screen, intersection."""
 
 from contactsync.directory.build import build
-from contactsync.directory.format import DirectoryInfo, Values, false_positive_rate, slot_bits_for, truncate
+from contactsync.directory.format import DirectoryInfo, Values, slot_bits_for, truncate
 from contactsync.directory.match import match
 from contactsync.directory.ranges import RangeMatch, RangeReader
 from contactsync.directory.reader import Directory, open_directory
@@ -13,7 +13,6 @@ __all__ = [
     "RangeReader",
     "Values",
     "build",
-    "false_positive_rate",
     "match",
     "open_directory",
     "slot_bits_for",

@@ -56,8 +56,8 @@ class DirectoryInfo:
 
     @property
     def false_positive_rate(self) -> float:
-        """The probability that a random other identifier matches."""
-        return false_positive_rate(self.count, self.slot_bits, self.remainder_bits)
+        """The probability that a random other identifier matches: count / 2^(slot_bits + remainder_bits)."""
+        return self.count / 2.0 ** (self.slot_bits + self.remainder_bits)
 
     @property
     def bits_per_token(self) -> float:
@@ -198,11 +198,6 @@ def slot_bits_for(count: int) -> int:
 def max_count(slot_bits: int) -> int:
     """The most values that a directory of so many slot bits may hold: two a slot on average."""
     return 2 << slot_bits
-
-
-def false_positive_rate(count: int, slot_bits: int, remainder_bits: int) -> float:
-    """The probability that a random other identifier matches: count / 2^(slot_bits + remainder_bits)."""
-    return count / 2.0 ** (slot_bits + remainder_bits)
 
 
 def bucket_words(count: int) -> int:

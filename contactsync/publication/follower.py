@@ -185,8 +185,9 @@ def _errors_of_tuf() -> Iterator[None]:
         raise _download_failed(error) from error
     except OSError as error:
         hint = "check its permissions and the free space"
-        what = f"the state folder cannot be used: {error.strerror or error} ({error.filename or 'no name'})"
-        raise OurError(what.removesuffix(" (no name)"), hint=hint) from error
+        where = f" ({error.filename})" if error.filename else ""
+        what = f"the state folder cannot be used: {error.strerror or error}{where}"
+        raise OurError(what, hint=hint) from error
 
 
 def _bad_signature(error: exceptions.RepositoryError) -> BadSignature:

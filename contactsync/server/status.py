@@ -76,7 +76,8 @@ def status(folder: DataFolder, registry: Registry, now: datetime) -> Status:
         f"the {role} key is not here: nothing can be published" for role in offline if role in PUBLISHING
     ]
     warnings += _about_keys(folder, audiences)
-    warnings += [begun_epoch(one.audience) for one in audiences if has_begun(folder, one.audience, one.epoch)]
+    for one in audiences:
+        warnings += about_rotation(folder, one.audience, one.epoch)
     locked = Keyring.is_locked(folder.keys)
     if not locked:
         warnings.append("the keys are not under a passphrase")
@@ -94,14 +95,13 @@ def status(folder: DataFolder, registry: Registry, now: datetime) -> Status:
     )
 
 
-def has_begun(folder: DataFolder, audience: str, epoch: int) -> bool:
-    """Whether a publish with a new epoch was cut short: its key is there, and the epoch is not published."""
-    return epoch > 0 and (folder.keys / seed_name(audience, epoch + 1)).exists()
-
-
-def begun_epoch(audience: str) -> str:
-    """What has to be said of that."""
-    return f"a new epoch of {audience} was begun and not published: `server publish --new-epoch` finishes it"
+def about_rotation(folder: DataFolder, audience: str, epoch: int) -> list[str]:
+    """What to say if a publish with a new epoch was cut short: its key is there, but `epoch` is published."""
+    if epoch == 0 or not (folder.keys / seed_name(audience, epoch + 1)).exists():
+        return []
+    return [
+        f"a new epoch of {audience} was begun and not published: `server publish --new-epoch` finishes it"
+    ]
 
 
 def _about_keys(folder: DataFolder, audiences: list[AudienceStatus]) -> list[str]:

@@ -97,7 +97,9 @@ def test_expired(operator, make_manifest, tmp_path, role):
     assert "clock" in raised.value.hint
 
 
-def test_rolled_back_metadata(operator, make_manifest, tmp_path):
+@pytest.fixture
+def gone_back(operator, make_manifest, tmp_path):
+    """The first manifest, of a server that went back to it after a client had followed the second."""
     first = make_manifest()
     operator.publish(first)
     shutil.copytree(operator.public, tmp_path / "backup")
@@ -105,20 +107,17 @@ def test_rolled_back_metadata(operator, make_manifest, tmp_path):
     assert operator.follow(tmp_path / "state").edition == 2
     shutil.rmtree(operator.public)
     shutil.copytree(tmp_path / "backup", operator.public)
+    return first
+
+
+def test_rolled_back_metadata(operator, gone_back, tmp_path):
     with pytest.raises(BadSignature, match="rolled back"):
         operator.follow(tmp_path / "state")
 
 
-def test_gone_back_and_published_again(operator, make_manifest, tmp_path):
+def test_gone_back_and_published_again(operator, make_manifest, gone_back, tmp_path):
     """The timestamp has the version that the client knows, so TUF looks no further; the manifest is gone."""
-    first = make_manifest()
-    operator.publish(first)
-    shutil.copytree(operator.public, tmp_path / "backup")
-    operator.publish(make_manifest(2, previous=first))
-    assert operator.follow(tmp_path / "state").edition == 2
-    shutil.rmtree(operator.public)
-    shutil.copytree(tmp_path / "backup", operator.public)
-    operator.publish(make_manifest(epoch=2, previous=first))
+    operator.publish(make_manifest(epoch=2, previous=gone_back))
     with pytest.raises(BadSignature, match="gone back to an older state"):
         operator.follow(tmp_path / "state")
 
