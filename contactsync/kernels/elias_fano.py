@@ -151,6 +151,13 @@ def decode(
 
 
 @inlined
+def _first_of(first: Any, n: Any) -> tuple[Any, Any]:
+    """Where the remainders (a half) and their next 8 bits (an octet) of the bucket at word `first` begin."""
+    low = _2 * (first + _4 + ((n + _SLOTS + _63) >> _6))
+    return low, _4 * (low + n)
+
+
+@inlined
 def _block_bit(halves: Array, first: Any, slot: Any) -> Any:
     """Where the bits of the block of a slot begin, in the bucket that begins at word `first`."""
     block = slot >> _8
@@ -257,8 +264,7 @@ def lookup(
             b = np.uint64(part * group) + (((codes[k] >> shift) & mask) >> _12)
             first, n = np.uint64(start[b]), np.uint64(count[b])
             on_way[e, FIRST] = first
-            on_way[e, LOW] = _2 * (first + _4 + ((n + _SLOTS + _63) >> _6))
-            on_way[e, NEXT_8] = _4 * (on_way[e, LOW] + n)
+            on_way[e, LOW], on_way[e, NEXT_8] = _first_of(first, n)
             prefetch(words, first)
         if AHEAD <= i < total + AHEAD:
             k = np.uint64(i - AHEAD)
@@ -342,6 +348,6 @@ def probe(
                 bucket = np.uint64(b) + (slot >> _12)
                 # u8 number x of a bucket lies behind its n remainders.
                 n = np.uint64(count[bucket])
-                low = _2 * (np.uint64(start[bucket]) + _4 + ((n + _SLOTS + _63) >> _6))
-                next8 = j + (_4 * (low + n) - low)
+                low, octet = _first_of(np.uint64(start[bucket]), n)
+                next8 = j + (octet - low)
             found[i] = _is_among(halves, octets, wide, j, next8, e - j, wanted, extra)
