@@ -244,7 +244,7 @@ def _imports(folder: Path, n: int, few: int, rounds: int) -> list[Row]:
     import phonenumbers
 
     from contactsync.server.members import read_members
-    from contactsync.server.registry.sqlite import SqliteRegistry
+    from contactsync.server.storage.sqlite import SqliteRegistry
 
     rng = np.random.default_rng(7)
     numbers: NDArray[np.int64] = rng.choice(10**8, n, replace=False) + 49_151 * 10**8

@@ -16,12 +16,12 @@ from securesystemslib.signer import CryptoSigner
 from contactsync.client.state import State
 from contactsync.client.sync import Options, sync
 from contactsync.client.transport import Transport
-from contactsync.contacts import read_address_books
 from contactsync.directory import build, open_directory
 from contactsync.directory.delta import write_delta
 from contactsync.directory.screen import build_screen
 from contactsync.publication.manifest import DataFile, DeltaFile, Manifest, Partition
-from contactsync.publication.writer import Repository
+from contactsync.publication.tuf.repository import Repository
+from contactsync.sources import read_address_books
 from contactsync.tokens import Tokens
 from contactsync.voprf.server import blind_evaluate, derive_key_pair, evaluate
 
@@ -122,7 +122,7 @@ class Service:
         (data / "screen").rename(data / screen.sha256)
         (data / "new").rename(data / info.sha256)
         return Partition(
-            code=code,
+            name=code,
             edition=edition,
             count=info.count,
             slot_bits=info.slot_bits,

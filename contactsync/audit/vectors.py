@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from contactsync import identifiers, ristretto255
-from contactsync.errors import ContactSyncError, InvalidElement, OurError
+from contactsync.foundation.errors import ContactSyncError, InvalidElement, OurError
 from contactsync.ristretto255 import scalars
 from contactsync.voprf import client, server, suite, wire
 

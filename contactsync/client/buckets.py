@@ -37,7 +37,7 @@ class BucketLookup:
         question = b"".join(sorted(row.tobytes() for row in tested.to_bytes()))
         seed = hashlib.blake2b(question, key=self._cache.decoy_secret(), digest_size=SEED_BYTES).digest()
         of, asked = info.layout.buckets, []
-        if unanswered := self._cache.asked_buckets(self._audience, self._epoch, partition.code):
+        if unanswered := self._cache.asked_buckets(self._audience, self._epoch, partition.name):
             slot_bits, numbers = unanswered
             asked = [number for number in at_width(numbers, slot_bits, info) if 0 <= number < of]
         return chosen(buckets_of(info, candidates).tolist(), of, seed, total=self._total, asked=asked)
@@ -47,7 +47,7 @@ class BucketLookup:
 
         Raises BadDirectory, NetworkError, Refused, BadReply.
         """
-        code, info = partition.code, partition.directory
+        code, info = partition.name, partition.directory
         self._cache.ask_buckets(self._audience, self._epoch, code, partition.slot_bits, numbers)
         self._told[code] = Buckets(code, len(numbers), info.layout.buckets)
         reader = RangeReader(

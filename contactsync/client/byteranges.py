@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 import urllib3
 
 from contactsync.client.transport import ATTEMPTS, BACKOFF_SECONDS, Transport
-from contactsync.errors import BadReply, NetworkError
+from contactsync.foundation.errors import BadReply, NetworkError
 from contactsync.publication.manifest import DataFile
 
 MAX_RANGES = 64

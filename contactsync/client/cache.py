@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from contactsync.client.state import damaged
 from contactsync.directory import DirectoryInfo
-from contactsync.errors import OurError
+from contactsync.foundation.errors import OurError
 from contactsync.publication.manifest import DataFile
 from contactsync.tokens import TOKEN_BYTES, Tokens
 

@@ -17,7 +17,8 @@ import xxhash
 
 from contactsync.client.byteranges import get_data, place_of
 from contactsync.client.transport import ATTEMPTS, BACKOFF_SECONDS, CHUNK, Transport
-from contactsync.errors import BadDirectory, BadReply, NetworkError
+from contactsync.foundation import durable
+from contactsync.foundation.errors import BadDirectory, BadReply, NetworkError
 from contactsync.publication.manifest import DataFile
 
 Advance = Callable[[int], None]
@@ -45,7 +46,7 @@ def fetch_file(transport: Transport, folder: Path, file: DataFile, advance: Adva
             f"{transport.base_url} sent a data file that is not the one of the signed manifest",
             hint="nothing of it was used; tell the operator if it happens again",
         )
-    part.replace(target)
+    durable.rename(part, target)
     return target
 
 

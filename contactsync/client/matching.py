@@ -14,7 +14,7 @@ from contactsync.directory.delta import Delta, read_delta
 from contactsync.directory.files import DataInfo
 from contactsync.directory.screen import open_screen
 from contactsync.directory.value_sets import contains
-from contactsync.errors import BadDirectory
+from contactsync.foundation.errors import BadDirectory
 from contactsync.publication.manifest import DataFile
 from contactsync.tokens import Tokens
 
@@ -89,7 +89,7 @@ def _chain(data: Path, step: Step) -> list[Delta]:
 
 def _wrong_chain(step: Step) -> BadDirectory:
     return BadDirectory(
-        f"the deltas of +{step.partition.code} do not lead from what is held to what the manifest names",
+        f"the deltas of +{step.partition.name} do not lead from what is held to what the manifest names",
         hint="run `contactsync forget`, trust the server again, and tell the operator if it happens again",
     )
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from contactsync.client.cache import Holding
 from contactsync.directory.ranges import BUCKETS
-from contactsync.errors import ChoiceNeeded
+from contactsync.foundation.errors import ChoiceNeeded
 from contactsync.publication.manifest import DataFile, Manifest, Partition
 
 Kind = Literal["base", "screen"]
@@ -57,7 +57,7 @@ class Plan:
     @property
     def fetched_codes(self) -> list[str]:
         """The calling codes of which something is fetched."""
-        return sorted(step.partition.code for step in self.steps if step.cost)
+        return sorted(step.partition.name for step in self.steps if step.cost)
 
 
 def make_plan(

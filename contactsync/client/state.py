@@ -26,7 +26,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from contactsync.errors import BadInput, NotTrusted, OurError
+from contactsync.foundation import durable
+from contactsync.foundation.errors import BadInput, NotTrusted, OurError
 
 OVERWRITE_CHUNK = 1 << 20
 
@@ -138,10 +139,10 @@ class State:
         fingerprint = hashlib.sha256(root).hexdigest()
         record = {"version": 1, "url": url, "fingerprint": fingerprint}
         try:
-            private_folder(folder / "tuf")
-            private_folder(folder / "data")
-            write_private(folder / "root.json", root)
-            write_private(folder / "server.json", json.dumps(record, indent=1).encode())
+            durable.private_folder(folder / "tuf")
+            durable.private_folder(folder / "data")
+            durable.write(folder / "root.json", root)
+            durable.write(folder / "server.json", json.dumps(record, indent=1).encode())
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)  # half a record would be a damaged one
             raise
@@ -206,27 +207,6 @@ def damaged(url: str) -> OurError:
         f"the state kept for {url} is damaged",
         hint=f"run: contactsync forget --server {url}; then trust the server again",
     )
-
-
-def private_folder(path: Path) -> None:
-    """Make a folder of mode 0700, and those above it that are missing."""
-    for folder in reversed([path, *path.parents]):
-        if not folder.exists():
-            folder.mkdir(mode=0o700, exist_ok=True)
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file of mode 0600 at once: it is there whole or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def wipe(folder: Path) -> tuple[int, int]:

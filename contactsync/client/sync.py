@@ -30,14 +30,12 @@ from contactsync.client.state import ServerState
 from contactsync.client.transport import MetadataFetcher, Transport
 from contactsync.contacts import AddressBook
 from contactsync.directory.ranges import BUCKETS
-from contactsync.errors import BadProof, BadReply, ChoiceNeeded, Refused
+from contactsync.foundation.errors import BadProof, BadReply, ChoiceNeeded, Refused
+from contactsync.foundation.progress import Progress, silent
 from contactsync.identifiers import PROFILE, calling_code
-from contactsync.publication.follower import Follower
 from contactsync.publication.manifest import DataFile, Manifest, Partition
+from contactsync.publication.tuf.follower import Follower
 from contactsync.tokens import Tokens
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ def sync(
     book: AddressBook,
     transport: Transport,
     options: Options,
-    progress: Progress = lambda _stage, _done, _total: None,
+    progress: Progress = silent,
 ) -> Report:
     """Find out which contacts of the book are members.
 
@@ -197,7 +195,7 @@ class _Run:
             members=manifest.count,
             false_positive_rate=_false_positives(manifest, self.codes),
             downloaded=self.downloaded,
-            whole=[step.partition.code for step in steps if step.kind == "base"],
+            whole=[step.partition.name for step in steps if step.kind == "base"],
             leak=sentence(
                 points=self.largest_round,
                 codes=plan.fetched_codes if self.options.partitions == "mine" else None,
@@ -293,7 +291,7 @@ class _Run:
         """Who is a member, for which edition of the partition (-1: there is none), and the steps taken."""
         member = np.zeros(len(self.identifiers), np.bool_)
         edition = np.full(len(self.identifiers), -1, np.int64)
-        steps = {step.partition.code: step for step in plan.steps}
+        steps = {step.partition.name: step for step in plan.steps}
         for code, partition in manifest.partitions.items():
             mine = np.flatnonzero(self.codes == code)
             member[mine], edition[mine] = known.member[mine], partition.edition
@@ -330,7 +328,7 @@ class _Run:
         if cost >= partition.base.length:  # which costs no more, and tells less
             step = whole_base(partition)
             self._download(step.fetch)
-            self.crowded.add(partition.code)
+            self.crowded.add(partition.name)
             return match_partition(self.server.data, step, tokens, member=member, edition=edition).sure, step
         self.progress("fetching buckets", 0, 0)
         looked_up = self.lookups.match(partition, candidates, numbers)
@@ -346,7 +344,7 @@ class _Run:
             return
         whole = self.plan_for("download", self.options.partitions)
         raise ChoiceNeeded(
-            f"so many contacts pass the screen of +{partition.code} that the download is {size_text(needed)},"
+            f"so many contacts pass the screen of +{partition.name} that the download is {size_text(needed)},"
             f" more than --max-download {size_text(limit)}; no bucket of it was fetched",
             hint="what was downloaded is kept; choose one of\n"
             f"  --max-download {size_text(needed)}: tells the server the buckets, among decoys\n"
@@ -363,7 +361,7 @@ class _Run:
     ) -> None:
         """Keep the result, then remove data files that nothing names any more, or nothing leads on from."""
         holdings: dict[tuple[str, str], Holding] = {
-            (step.partition.code, step.kind): step.holding for step in steps
+            (step.partition.name, step.kind): step.holding for step in steps
         }
         settled = {code for code, _ in holdings}
         for (code, kind), holding in self.cache.holdings(manifest.audience, manifest.epoch).items():

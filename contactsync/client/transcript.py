@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from contactsync.errors import BadInput
+from contactsync.foundation.errors import BadInput
 
 FORMAT = "contactsync-transcript-1"
 

@@ -31,7 +31,7 @@ from urllib3.exceptions import (
 )
 
 from contactsync import __version__
-from contactsync.errors import BadReply, ContactSyncError, NetworkError, Refused
+from contactsync.foundation.errors import BadReply, ContactSyncError, NetworkError, Refused
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0

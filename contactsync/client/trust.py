@@ -9,15 +9,15 @@ from tuf.api.metadata import Metadata, Root
 
 from contactsync.client.state import ServerState, damaged
 from contactsync.client.transport import Transport
-from contactsync.errors import BadInput, BadReply, Refused
-from contactsync.publication.follower import (
+from contactsync.foundation.errors import BadInput, BadReply, Refused
+from contactsync.publication.manifest import Manifest
+from contactsync.publication.tuf.follower import (
     MAX_RENEWALS,
     MAX_ROOT_BYTES,
     METADATA_PATH,
     check_root,
     root_fingerprint,
 )
-from contactsync.publication.manifest import Manifest
 
 
 def fetch_root(transport: Transport) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from contactsync import __version__
-from contactsync.errors import ContactSyncError
+from contactsync.foundation.errors import ContactSyncError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as a shell reports it."""

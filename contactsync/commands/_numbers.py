@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import click
 
 from contactsync.commands._output import ProgressLine
-from contactsync.errors import BadInput
+from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:  # numpy hangs on these
     from contactsync.phones import Refusal

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from contactsync.errors import BadInput
+from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:  # numpy and an HTTP library hang on it
     from contactsync.client.state import State

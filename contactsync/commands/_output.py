@@ -149,7 +149,7 @@ def check_writable(path: Path | None, inputs: Sequence[Path]) -> None:
 
     Raises BadInput.
     """
-    from contactsync.errors import BadInput
+    from contactsync.foundation.errors import BadInput
 
     if path is None:
         return
@@ -171,14 +171,14 @@ def write(text: str, path: Path | None, *, utf8: bool) -> None:
     if path is None:
         click.echo(text.encode() if utf8 else text, nl=False)
         return
-    from contactsync.client.state import write_private
-    from contactsync.errors import BadInput
+    from contactsync.foundation import durable
+    from contactsync.foundation.errors import BadInput
 
     try:
         if path.exists() and not path.is_file():  # a pipe or a device must not be replaced by a file
             path.write_text(text, encoding="utf-8")
         else:
-            write_private(path.resolve(), text.encode())  # a link stays, and leads to the new file
+            durable.write(path.resolve(), text.encode())  # a link stays, and leads to the new file
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:  # it is not the choice of the place
             raise

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from contactsync.errors import BadInput, OurError
+from contactsync.foundation.errors import BadInput, OurError
 
 if TYPE_CHECKING:
     from contactsync.contacts import AddressBook
@@ -130,7 +130,7 @@ def _prepare(folder: Path, members: int) -> AddressBook:
     """The example book, and a list of members: some people of the book, and others of many countries."""
     from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneNumberType, example_number_for_type
 
-    from contactsync.contacts import read_address_books
+    from contactsync.sources import read_address_books
 
     shutil.copyfile(BOOK, folder / "contacts.vcf")
     book = read_address_books([BOOK], region=REGION)

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from contactsync.errors import BadInput
+from contactsync.foundation.errors import BadInput
 
 
 @click.command()

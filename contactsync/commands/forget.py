@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from contactsync.commands._options import open_state, server_option, state_option
-from contactsync.errors import BadInput
+from contactsync.foundation.errors import BadInput
 
 
 @click.command()

@@ -19,12 +19,12 @@ from contactsync.commands import _output
 from contactsync.commands._numbers import for_each_chunk, numbers_of
 from contactsync.commands._options import Size
 from contactsync.commands._output import counted
-from contactsync.errors import BadInput
+from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:  # numpy hangs on these
     from contactsync.server.keyring import Keyring
-    from contactsync.server.registry.sqlite import SqliteRegistry
     from contactsync.server.settings import DataFolder
+    from contactsync.server.storage.sqlite import SqliteRegistry
 
 _CREDENTIAL_BYTES = 32
 
@@ -71,11 +71,11 @@ def init(data: Path, passphrase_file: Path | None) -> None:
     fingerprint that clients compare in `contactsync trust`.
     """
     from contactsync.client.trust import grouped
-    from contactsync.publication.follower import root_fingerprint
-    from contactsync.publication.writer import Repository
+    from contactsync.publication.tuf.follower import root_fingerprint
+    from contactsync.publication.tuf.repository import Repository
     from contactsync.server.keyring import Keyring, read_passphrase
-    from contactsync.server.registry.sqlite import SqliteRegistry
     from contactsync.server.settings import DataFolder
+    from contactsync.server.storage.sqlite import SqliteRegistry
 
     passphrase = read_passphrase(passphrase_file)
     folder = DataFolder(data)
@@ -227,9 +227,9 @@ def publish(data: Path, passphrase_file: Path | None, *, new_epoch: bool, memory
     Stopped at any moment, it leaves what was published before; run it again.
     """
     from contactsync.client.trust import grouped
-    from contactsync.publication.follower import root_fingerprint
-    from contactsync.publication.writer import Repository
-    from contactsync.server.publisher import Publisher
+    from contactsync.publication.tuf.follower import root_fingerprint
+    from contactsync.publication.tuf.repository import Repository
+    from contactsync.server.publishing.publisher import Publisher
     from contactsync.server.status import about_rotation
 
     folder = _folder(data)
@@ -273,7 +273,7 @@ def serve(data: Path, passphrase_file: Path | None, host: str, port: int) -> Non
     Prints `listening on URL` when it is ready. It speaks plain HTTP: on a network, put a reverse proxy with
     TLS before it.
     """
-    from contactsync.server.serve import serve as run
+    from contactsync.server.http.serve import serve as run
 
     folder = _folder(data)
     keyring = _keyring(folder, passphrase_file)
@@ -326,7 +326,7 @@ def _folder(data: Path) -> DataFolder:
 
 @contextlib.contextmanager
 def _registry(data: Path) -> Iterator[SqliteRegistry]:
-    from contactsync.server.registry.sqlite import SqliteRegistry
+    from contactsync.server.storage.sqlite import SqliteRegistry
 
     with contextlib.closing(SqliteRegistry(_folder(data).registry)) as registry:
         yield registry

@@ -19,7 +19,7 @@ from contactsync.commands._options import (
     server_option,
     state_option,
 )
-from contactsync.errors import BadInput, NotTrusted
+from contactsync.foundation.errors import BadInput, NotTrusted
 
 if TYPE_CHECKING:
     from contactsync.client.state import State
@@ -176,8 +176,8 @@ def sync(
 
 def _read(sources: tuple[str, ...], region: str | None) -> AddressBook:
     """The address books. Raises BadInput if there is nobody in them: most likely it is the wrong file."""
-    from contactsync.contacts import read_address_books
     from contactsync.identifiers import default_region
+    from contactsync.sources import read_address_books
 
     book = read_address_books(sources, region=region or default_region(), stdin=sys.stdin.buffer)
     _output.say_unreadable(book)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from contactsync.commands._options import open_state, state_option
-from contactsync.errors import BadInput, BadSignature, NotTrusted
+from contactsync.foundation.errors import BadInput, BadSignature, NotTrusted
 
 
 @click.command()
@@ -38,7 +38,7 @@ def trust(
     from contactsync.client.state import canonical_url, is_in_clear
     from contactsync.client.transport import Transport
     from contactsync.client.trust import fetch_root, find_root, grouped, is_known, read_fingerprint
-    from contactsync.publication.follower import root_fingerprint
+    from contactsync.publication.tuf.follower import root_fingerprint
 
     expected = None if fingerprint is None else read_fingerprint(fingerprint)
     url = canonical_url(url)

@@ -23,7 +23,7 @@ from contactsync.directory.format import (
     Values,
     bad,
 )
-from contactsync.errors import BadInput
+from contactsync.foundation.errors import BadInput
 
 BLOCKS = 16
 ENCODE_SECONDS = 14e-9  # a value, without kernels

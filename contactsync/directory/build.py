@@ -31,16 +31,14 @@ from contactsync.directory.format import (
 )
 from contactsync.directory.pace import kernels_pay
 from contactsync.directory.sorter import GROUPS, Sorter
-from contactsync.errors import BadInput, OurError
+from contactsync.foundation import durable
+from contactsync.foundation.errors import BadInput, OurError
+from contactsync.foundation.progress import Progress, silent
 from contactsync.tokens import Tokens
 
 ENCODED_AT_ONCE = 64  # buckets
 WORTH_A_CALL = 8  # buckets
 MIN_MEMORY = 1 << 20
-
-
-Progress = Callable[[str, int, int], None]
-"""Called with the phase, and how many tokens of how many it has done (of 0 while nobody knows)."""
 
 
 def build(
@@ -49,7 +47,7 @@ def build(
     *,
     remainder_bits: int = 32,
     memory: int = 512 << 20,
-    progress: Progress = lambda _phase, _done, _total: None,
+    progress: Progress = silent,
 ) -> DirectoryInfo:
     """Build a directory of all tokens of all chunks; the file has its name only once it is whole and synced.
 
@@ -86,8 +84,7 @@ def build(
                 )
                 file.flush()
                 os.fsync(file.fileno())
-            unfinished.replace(path)
-            _sync_folder(path.parent)
+            durable.rename(unfinished, path)
     except OSError as error:
         raise OurError(
             f"{path}: the directory cannot be built: {error.strerror or error}",
@@ -228,12 +225,3 @@ def _remove_if_dead(folder: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
         finally:
             os.close(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -32,7 +32,7 @@ from contactsync.directory.format import (
 )
 from contactsync.directory.reader import Directory
 from contactsync.directory.value_sets import contains, decode, encode, encoded_bytes, minus, union
-from contactsync.errors import BadDirectory
+from contactsync.foundation.errors import BadDirectory
 from contactsync.tokens import Tokens
 
 MAGIC = b"CSDLT\r\n\x1a"

@@ -11,7 +11,8 @@ from pathlib import Path
 import xxhash
 
 from contactsync.directory.format import bad
-from contactsync.errors import BadInput
+from contactsync.foundation import durable
+from contactsync.foundation.errors import BadInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,22 +25,14 @@ class DataInfo:
 
 
 def write_file(path: str | os.PathLike[str], parts: Iterable[bytes | memoryview]) -> DataInfo:
-    """Write a file that has its name only once it is whole and synced."""
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write a file that has its name only once it is whole and on the disk."""
     sha256, fast, length = hashlib.sha256(), xxhash.xxh3_64(), 0
-    try:
-        with unfinished.open("wb") as file:
-            for part in parts:
-                file.write(part)
-                sha256.update(part)
-                fast.update(part)
-                length += len(part)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with durable.replacing(Path(path)) as file:
+        for part in parts:
+            file.write(part)
+            sha256.update(part)
+            fast.update(part)
+            length += len(part)
     return DataInfo(sha256.hexdigest(), length, fast.hexdigest())
 
 

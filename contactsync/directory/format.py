@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from contactsync.errors import BadDirectory
+from contactsync.foundation.errors import BadDirectory
 from contactsync.tokens import Tokens
 
 MAGIC = b"CSDIR\r\n\x1a"

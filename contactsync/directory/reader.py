@@ -28,7 +28,7 @@ from contactsync.directory.format import (
     truncate,
 )
 from contactsync.directory.pace import kernels_pay
-from contactsync.errors import BadInput
+from contactsync.foundation.errors import BadInput
 from contactsync.tokens import Tokens
 
 CHECKED_AT_ONCE = 1024  # buckets whose bitmaps are checked in one go: bounds the memory of `check`

@@ -23,7 +23,7 @@ from pybloom_live.pybloom import make_hashfuncs
 from contactsync.directory.files import DataInfo, read_file, write_file
 from contactsync.directory.format import DirectoryInfo, Values, bad, truncate
 from contactsync.directory.reader import Directory
-from contactsync.errors import BadInput
+from contactsync.foundation.errors import BadInput
 from contactsync.tokens import Tokens
 
 ERROR_RATE = 0.01

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from contactsync.directory.format import Values
 from contactsync.directory.pace import kernels_pay
-from contactsync.errors import BadInput
+from contactsync.foundation.errors import BadInput
 from contactsync.tokens import Tokens
 
 GROUPS = 256

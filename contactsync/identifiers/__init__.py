@@ -1,35 +1,23 @@
-"""Text to identifier: `"0151 2345678"` in DE becomes `b"tel:+491512345678"` (RFC 3966 global form).
+"""Text to identifier: the same person gives the same bytes. One room for each kind of identifier."""
 
-Two sides meet only if both make the same bytes of the same number, so the way from text to bytes is a
-numbered profile (`PROFILE`), written down in docs/identifiers.md and pinned by vectors in
-`contactsync/vectors/normalisation-1.json`. A rule may change only together with the number.
-
-The numbering plans are libphonenumber's, by `phonenumbers`. A number is taken when it *can* be one
-(`is_possible`: its length exists in that plan), never when it *is allotted* (`is_valid`): that list changes
-every week, and an old client must not lose the numbers of a new range.
-"""
-
-from __future__ import annotations
-
-import os
-import re
-from collections.abc import Mapping
-
-import phonenumbers
-
-from contactsync.errors import BadInput
-from contactsync.identifiers.countries import check_region, complete
-from contactsync.identifiers.plans import (
+from contactsync.identifiers.tel import (
     MAX_DIGITS,
+    PROFILE,
     RULES,
+    SCHEME,
     NumberingPlan,
+    Rejected,
     Rule,
+    Step,
+    calling_code,
     calling_codes,
+    check_region,
+    default_region,
+    explain,
+    holds_another,
+    normalise,
     numbering_plan,
-    split_code,
 )
-from contactsync.identifiers.steps import Record, Rejected, Step, no_record
-from contactsync.identifiers.written import holds_another, letters_rejected, read_written
 
 __all__ = [
     "MAX_DIGITS",
@@ -49,66 +37,3 @@ __all__ = [
     "normalise",
     "numbering_plan",
 ]
-
-PROFILE = 1
-
-SCHEME = b"tel:+"
-
-
-def normalise(text: str, region: str | None) -> bytes:
-    """The identifier of a phone number as people write it.
-
-    `region` (`"DE"`) is where a number without a country code belongs; None: such numbers are rejected.
-    Raises Rejected if the text cannot be looked up, BadInput if there is no such region.
-    """
-    return _identifier(text, region, no_record)
-
-
-def explain(text: str, region: str | None) -> list[Step]:
-    """The same way as `normalise`, step by step; the last step is named `identifier` or `rejected`."""
-    steps = [Step("text", text, f"region {region}" if region else "no region")]
-
-    def record(name: str, result: str, why: str) -> None:
-        steps.append(Step(name, result, why))
-
-    try:
-        identifier = _identifier(text, region, record)
-    except Rejected as rejected:
-        record("rejected", rejected.reason, rejected.hint)
-    else:
-        record("identifier", identifier.decode("ascii"), f"normalisation profile {PROFILE}")
-    return steps
-
-
-def calling_code(identifier: bytes) -> str:
-    """`"49"` of `b"tel:+491512345678"`. Raises BadInput if it is no identifier."""
-    if identifier.startswith(SCHEME):
-        digits = identifier[len(SCHEME) : len(SCHEME) + 3].decode("ascii", "replace")
-        found = split_code(digits)
-        if found is not None:
-            return found
-    raise BadInput("not an identifier of this normalisation profile")
-
-
-def default_region(environment: Mapping[str, str] = os.environ) -> str | None:
-    """The region of the locale, by POSIX order: LC_ALL, LC_TELEPHONE, LANG. None if it names no country."""
-    for variable in ("LC_ALL", "LC_TELEPHONE", "LANG"):
-        value = environment.get(variable, "")
-        if value:
-            found = re.match(r"[a-z]{2,3}(?:[_-][A-Z][a-z]{3})?[_-]([A-Z]{2})(?![A-Za-z0-9])", value)
-            region = found.group(1) if found else None
-            return region if region in phonenumbers.SUPPORTED_REGIONS else None
-    return None
-
-
-def _identifier(text: str, region: str | None, record: Record) -> bytes:
-    written = read_written(text, record)
-    try:
-        code, national = complete(written.digits, written.international, region, record)
-    except Rejected:
-        if written.keypad:  # what is wrong are the letters, not what the keypad makes of them
-            raise letters_rejected() from None
-        raise
-    if written.keypad and code != "1":
-        raise letters_rejected()
-    return SCHEME + (code + national).encode("ascii")

@@ -38,7 +38,7 @@ from numba.core.caching import _Cache
 from numba.core.registry import cpu_target
 from numba.core.runtime import rtsys
 
-from contactsync.errors import BadInput
+from contactsync.foundation.errors import BadInput
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -6,7 +6,7 @@ import csv
 import io
 from dataclasses import dataclass
 
-from contactsync.errors import BadInput
+from contactsync.foundation.errors import BadInput
 
 COLUMN = "phone"
 NONE = -1

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from contactsync.directory import DirectoryInfo
-from contactsync.errors import BadReply
+from contactsync.foundation.errors import BadReply
 
 FORMAT: Final = "contactsync-manifest-1"
 SUITE: Final = "ristretto255-SHA512"
@@ -36,7 +36,7 @@ _PARTITION_MEMBERS: Final = (
     *("base", "count", "deltas", "edition", "false_positive_rate"),
     *("remainder_bits", "screen", "slot_bits", "top_sha256"),
 )
-_CODE = re.compile(r"[1-9][0-9]{0,2}")
+_NAME = re.compile(r"[1-9][0-9]{0,2}")
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _HEX16 = re.compile(r"[0-9a-f]{16}")
 
@@ -66,7 +66,7 @@ class Partition:
     `slot_bits`, `remainder_bits` and `top_sha256` are figures of the base, as in docs/directory-format.md.
     """
 
-    code: str
+    name: str
     edition: int
     count: int
     slot_bits: int
@@ -136,7 +136,7 @@ class Manifest:
             "public_key": self.public_key.hex(),
             "normalisation": self.normalisation,
             "previous": self.previous,
-            "partitions": {code: _partition_to_json(p) for code, p in self.partitions.items()},
+            "partitions": {name: _partition_to_json(p) for name, p in self.partitions.items()},
         }
         return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
 
@@ -182,7 +182,7 @@ class Manifest:
             edition=edition,
             public_key=bytes.fromhex(_hex(members["public_key"], _HEX64, "public_key")),
             normalisation=_integer(members["normalisation"], 1, _MAX_NUMBER, "normalisation"),
-            partitions={code: _partition_from_json(code, p, edition) for code, p in partitions.items()},
+            partitions={name: _partition_from_json(name, p, edition) for name, p in partitions.items()},
             previous=None if previous is None else _hex(previous, _HEX64, "previous"),
         )
 
@@ -208,10 +208,10 @@ def _file_to_json(file: DataFile) -> dict[str, Any]:
     return {"sha256": file.sha256, "length": file.length, "xxh3_64": file.xxh3_64}
 
 
-def _partition_from_json(code: str, value: object, newest: int) -> Partition:
-    if not _CODE.fullmatch(code):
+def _partition_from_json(name: str, value: object, newest: int) -> Partition:
+    if not _NAME.fullmatch(name):
         _refuse("has a partition that is no calling code")
-    where = f"partition {code}"
+    where = f"partition {name}"
     members = _object(value, _PARTITION_MEMBERS, where)
     edition = _integer(members["edition"], 1, newest, f"edition of {where}")
     deltas = members["deltas"]
@@ -223,7 +223,7 @@ def _partition_from_json(code: str, value: object, newest: int) -> Partition:
         _refuse(f"has a broken chain of deltas in {where}")
     screen = members["screen"]
     partition = Partition(
-        code=code,
+        name=name,
         edition=edition,
         count=_integer(members["count"], 1, _MAX_COUNT, f"count of {where}"),
         slot_bits=_integer(members["slot_bits"], 0, _MAX_BITS, f"slot_bits of {where}"),

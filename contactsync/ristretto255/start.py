@@ -11,7 +11,7 @@ import hashlib
 
 import numpy as np
 
-from contactsync.errors import OurError
+from contactsync.foundation.errors import OurError
 from contactsync.kernels import policy
 from contactsync.ristretto255 import hashing
 from contactsync.ristretto255.engine import Engine

@@ -26,8 +26,9 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from securesystemslib.signer import CryptoSigner, Signer
 
-from contactsync.errors import BadInput, OurError
-from contactsync.publication.writer import ROLES, write_durably
+from contactsync.foundation import durable
+from contactsync.foundation.errors import BadInput, OurError
+from contactsync.publication.tuf.repository import ROLES
 from contactsync.voprf.server import KeyPair, derive_key_pair
 
 FORMAT: Final = "contactsync-key-1"
@@ -118,7 +119,7 @@ class Keyring:
             nonce = secrets.token_bytes(12)
             body = {"nonce": nonce.hex(), "sealed": self._aead.encrypt(nonce, secret, _label(name)).hex()}
         text = json.dumps({"format": FORMAT, **more, **body}, indent=1)
-        write_durably(self._folder / name, text.encode() + b"\n", mode=0o600)
+        durable.write(self._folder / name, text.encode() + b"\n")
 
     def _open(self, name: str) -> bytes:
         body = self._read(name)

@@ -7,22 +7,19 @@ from typing import BinaryIO, Final
 
 import numpy as np
 
+from contactsync.foundation.progress import Progress, silent
 from contactsync.phones import Refusal, read_numbers
 from contactsync.server.numbers import Numbers
 
 _SORTED_AT_ONCE: Final = 1 << 24  # numbers: 128 MB, and twice that while they are sorted
 _PIECE: Final = 1 << 20
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is (0 if unknown)."""
-
-
 def read_members(
     stream: BinaryIO,
     region: str | None,
     name: str,
     on_refusal: Callable[[Refusal], None],
-    progress: Progress = lambda _what, _done, _all: None,
+    progress: Progress = silent,
 ) -> Iterator[Numbers]:
     """The numbers of a list, or of a CSV with a column `phone`, as ascending distinct arrays of bounded size.
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final, Self
 
-from contactsync.errors import BadInput, OurError
+from contactsync.foundation import durable
+from contactsync.foundation.errors import BadInput, OurError
 
 EDITIONS_SERVED: Final = 3
 """Data files of so many editions, the current one included, are kept and served."""
@@ -127,7 +128,7 @@ class DataFolder:
 
     def finish(self) -> None:
         """Write the settings file: from now on the folder counts as initialised."""
-        self.settings_file.write_text(_TEMPLATE, "utf-8")
+        durable.write(self.settings_file, _TEMPLATE.encode())
 
     def settings(self) -> Settings:
         """The settings."""

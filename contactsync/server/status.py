@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from contactsync.publication.follower import root_fingerprint
 from contactsync.publication.manifest import AUDIENCES
-from contactsync.publication.writer import PUBLISHING, ROLES, Repository
+from contactsync.publication.tuf.follower import root_fingerprint
+from contactsync.publication.tuf.repository import PUBLISHING, ROLES, Repository
 from contactsync.server.keyring import Keyring, seed_name
-from contactsync.server.registry import Registry
 from contactsync.server.settings import DataFolder
+from contactsync.server.storage.ports import Registry
 
 _ROOT_NOTICE = timedelta(days=90)
 

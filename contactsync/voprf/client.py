@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from contactsync.errors import BadInput, BadProof, BadReply
+from contactsync.foundation.errors import BadInput, BadProof, BadReply
 from contactsync.ristretto255 import Elements, decode, hash_to_group, multiply_encode, scalars
 from contactsync.voprf.proof import proof_is_well_formed, verify_proof
 from contactsync.voprf.suite import (

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from contactsync.errors import BadInput, InvalidElement
+from contactsync.foundation.errors import BadInput, InvalidElement
 from contactsync.ristretto255 import (
     Elements,
     encode,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contactsync import ristretto255
-from contactsync.errors import BadInput
+from contactsync.foundation.errors import BadInput
 
 MODE = 0x01
 IDENTIFIER = b"ristretto255-SHA512"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from contactsync.errors import BadInput, BadReply
+from contactsync.foundation.errors import BadInput, BadReply
 from contactsync.voprf.suite import NE, PROOF_BYTES, Rows, check_batch_size
 
 

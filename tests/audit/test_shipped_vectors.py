@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from contactsync.audit import vectors
 from contactsync.commands import main
-from contactsync.errors import OurError
+from contactsync.foundation.errors import OurError
 
 FOLDER = Path(__file__).resolve().parents[2] / "contactsync" / "vectors"
 

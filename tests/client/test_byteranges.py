@@ -6,7 +6,7 @@ import pytest
 from simulated_service import Reply, ranged
 
 from contactsync.client.byteranges import MAX_RANGES, fetch_ranges
-from contactsync.errors import BadReply, NetworkError
+from contactsync.foundation.errors import BadReply, NetworkError
 from contactsync.publication.manifest import DataFile
 
 CONTENT = bytes(i * i % 251 for i in range(40_000))

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from contactsync.errors import BadDirectory
+from contactsync.foundation.errors import BadDirectory
 
 NUMBERS = [f"+49151{i:07}" for i in range(60)]
 

@@ -6,7 +6,7 @@ import pytest
 import xxhash
 
 from contactsync.client.download import fetch_file
-from contactsync.errors import BadDirectory, BadReply, NetworkError
+from contactsync.foundation.errors import BadDirectory, BadReply, NetworkError
 from contactsync.publication.manifest import DataFile
 
 CONTENT = bytes(range(256)) * 1200  # a few of the pieces that a body is read in

@@ -8,7 +8,7 @@ import pytest
 from contactsync.client.cache import Cache, Holding
 from contactsync.client.leak import Buckets, sentence
 from contactsync.client.plan import MAX_HELD_DELTAS, Plan, Step, affordable, make_plan
-from contactsync.errors import ChoiceNeeded
+from contactsync.foundation.errors import ChoiceNeeded
 from contactsync.publication.manifest import DataFile, DeltaFile, Manifest, Partition
 
 
@@ -32,7 +32,7 @@ def partition(code="49", edition=5, *, deltas=(), base=4_000_000, screen=None, s
 
 
 def plan(*partitions, held=None, wanted=(), privacy="download", which="all"):
-    manifest = Manifest("people", 1, 9, bytes(32), 1, {p.code: p for p in partitions}, None)
+    manifest = Manifest("people", 1, 9, bytes(32), 1, {p.name: p for p in partitions}, None)
     return make_plan(manifest, held or {}, wanted, privacy=privacy, partitions=which)
 
 
@@ -77,7 +77,7 @@ def test_a_screen_is_taken_where_it_is_cheaper_whatever_the_book_holds():
     plans = [
         plan(large, small, wanted=wanted, privacy="screen") for wanted in ([], ["49"], ["1"], ["1", "49"])
     ]
-    assert {tuple((s.partition.code, s.kind) for s in p.steps) for p in plans} == {
+    assert {tuple((s.partition.name, s.kind) for s in p.steps) for p in plans} == {
         (("1", "base"), ("49", "screen"))
     }
     assert plans[1].cost - plans[0].cost == pytest.approx(4_000_000 * 64 // 256, rel=0.01)

@@ -7,7 +7,7 @@ import pytest
 
 from contactsync.directory import open_directory
 from contactsync.directory.ranges import BUCKETS
-from contactsync.errors import BadDirectory, BadReply, ChoiceNeeded, NetworkError
+from contactsync.foundation.errors import BadDirectory, BadReply, ChoiceNeeded, NetworkError
 
 MEMBERS = [f"+49151{i:07}" for i in range(5)]
 OTHERS = [f"+49171{i:07}" for i in range(200)]

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from contactsync.client.cache import Cache
-from contactsync.client.state import State, canonical_url, is_in_clear, write_private
+from contactsync.client.state import State, canonical_url, is_in_clear
 from contactsync.client.trust import fetch_root, grouped, is_known, read_fingerprint
-from contactsync.errors import BadInput, BadSignature, NotTrusted, OurError
+from contactsync.foundation import durable
+from contactsync.foundation.errors import BadInput, BadSignature, NotTrusted, OurError
 from contactsync.tokens import Tokens
 
 
@@ -80,7 +81,7 @@ def test_a_damaged_record_or_root_is_said(tmp_path):
 def test_forgetting_overwrites_before_it_removes(tmp_path):
     state = State(tmp_path)
     server = state.pin("https://one.example", b"root")
-    write_private(server.data / "x", b"tokens" * 1000)
+    durable.write(server.data / "x", b"tokens" * 1000)
     (tmp_path / "kept").hardlink_to(server.data / "x")
     state.forget(server.folder)
     assert (tmp_path / "kept").read_bytes() == bytes(6000)
@@ -89,10 +90,10 @@ def test_forgetting_overwrites_before_it_removes(tmp_path):
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "file"
-    write_private(path, b"old")
+    durable.write(path, b"old")
     assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(TypeError):
-        write_private(path, "not bytes")
+        durable.write(path, "not bytes")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -134,7 +135,7 @@ def test_a_pin_that_fails_leaves_nothing_half_done(tmp_path, monkeypatch):
     def full(_path, _data):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("contactsync.client.state.write_private", full)
+    monkeypatch.setattr("contactsync.foundation.durable.write", full)
     with pytest.raises(OSError, match="No space"):
         state.pin("https://one.example", b"root")
     assert state.folders() == []

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from contactsync.client.cache import Cache
-from contactsync.errors import (
+from contactsync.foundation.errors import (
     BadDirectory,
     BadProof,
     BadReply,

@@ -11,7 +11,7 @@ from tuf.api.exceptions import DownloadHTTPError
 
 from contactsync.client.transcript import TranscriptWriter, read_transcript
 from contactsync.client.transport import MetadataFetcher, Transport
-from contactsync.errors import BadInput, BadReply, NetworkError, Refused
+from contactsync.foundation.errors import BadInput, BadReply, NetworkError, Refused
 
 
 def read(transport, path, **options):

@@ -8,7 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from contactsync import commands, errors
+from contactsync import commands
+from contactsync.foundation import errors
 
 HEAVY = ("numba", "numpy", "starlette", "uvicorn", "urllib3", "tuf", "cryptography", "phonenumbers")
 

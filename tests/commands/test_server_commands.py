@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from contactsync.commands import main
-from contactsync.publication import writer
-from contactsync.publication.writer import Repository
+from contactsync.publication.tuf import repository as writer
+from contactsync.publication.tuf.repository import Repository
 from contactsync.server.keyring import Keyring
 
 

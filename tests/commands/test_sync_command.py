@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from contactsync.client.state import State
 from contactsync.client.trust import grouped
 from contactsync.commands import main
-from contactsync.errors import ContactSyncError
-from contactsync.publication.follower import root_fingerprint
+from contactsync.foundation.errors import ContactSyncError
+from contactsync.publication.tuf.follower import root_fingerprint
 
 ANNA, BODO, CARL = "+491512345671", "+491512345672", "+447911123456"
 CREDENTIAL = "cs_an-account"

@@ -5,9 +5,10 @@ import io
 
 import pytest
 
-from contactsync.contacts import NO_NAME, read_address_books
+from contactsync.contacts import NO_NAME
 from contactsync.contacts.book import MAX_ROW_LINES, Entry, Problem
-from contactsync.contacts.sources import entries_of
+from contactsync.sources import read_address_books
+from contactsync.sources.files import entries_of
 
 GOOGLE_OLD = (
     "Name,Given Name,Additional Name,Family Name,Yomi Name,Group Membership,E-mail 1 - Type,E-mail 1 - Value,"

@@ -5,8 +5,8 @@ from importlib.resources import files
 import phonenumbers
 import pytest
 
-from contactsync.contacts import read_address_books
 from contactsync.identifiers import calling_code
+from contactsync.sources import read_address_books
 
 # Ranges that regulators keep for stories (Ofcom, NANPA, Bundesnetzagentur, Arcep, PTS, ComReg, ACMA).
 RESERVED = (

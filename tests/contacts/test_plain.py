@@ -4,10 +4,10 @@ import io
 
 import pytest
 
-from contactsync.contacts import read_address_books
 from contactsync.contacts.book import MAX_LINE, Problem
 from contactsync.contacts.plain import looks_like_number, read_list
-from contactsync.contacts.sources import entries_of
+from contactsync.sources import read_address_books
+from contactsync.sources.files import entries_of
 
 
 def read(text):

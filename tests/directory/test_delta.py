@@ -17,7 +17,7 @@ from contactsync.directory.format import Values, truncate
 from contactsync.directory.match import match
 from contactsync.directory.reader import open_directory
 from contactsync.directory.value_sets import contains, decode, encode, encoded_bytes, minus, union
-from contactsync.errors import BadDirectory
+from contactsync.foundation.errors import BadDirectory
 from contactsync.kernels.deltas import difference
 from contactsync.tokens import Tokens
 

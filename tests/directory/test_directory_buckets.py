@@ -6,7 +6,7 @@ import pytest
 from contactsync.directory import buckets
 from contactsync.directory.buckets import Span
 from contactsync.directory.format import Values, bucket_bytes
-from contactsync.errors import BadDirectory
+from contactsync.foundation.errors import BadDirectory
 
 
 def random_values(count: int, first: int, many: int, *, wide: bool) -> Values:

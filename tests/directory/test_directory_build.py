@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from contactsync.directory import build, open_directory
-from contactsync.errors import BadInput, OurError
+from contactsync.foundation.errors import BadInput, OurError
 from contactsync.tokens import Tokens
 
 

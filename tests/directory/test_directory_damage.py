@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from contactsync.directory import build, open_directory
-from contactsync.errors import BadDirectory, BadInput
+from contactsync.foundation.errors import BadDirectory, BadInput
 from contactsync.tokens import Tokens
 
 

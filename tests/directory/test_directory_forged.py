@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from contactsync.directory import build, open_directory
 from contactsync.directory.match import joined
-from contactsync.errors import BadDirectory
+from contactsync.foundation.errors import BadDirectory
 from contactsync.tokens import Tokens
 
 HEADER_AND_TOP = 64 + 32
@@ -169,7 +169,7 @@ from directory_forge import sealed
 from contactsync.directory import build, open_directory
 from contactsync.directory.match import grouped, joined, kernel_lookup, numpy_lookup
 from contactsync.directory.match import joined
-from contactsync.errors import BadDirectory
+from contactsync.foundation.errors import BadDirectory
 from contactsync.tokens import Tokens
 
 folder = sys.argv[1]

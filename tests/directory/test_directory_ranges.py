@@ -6,7 +6,7 @@ from directory_forge import fetcher, sealed
 
 from contactsync.directory import DirectoryInfo, build, match, open_directory
 from contactsync.directory.ranges import RangeReader, at_width, buckets_of, chosen
-from contactsync.errors import BadDirectory, NetworkError
+from contactsync.foundation.errors import BadDirectory, NetworkError
 from contactsync.tokens import Tokens
 
 SEED = bytes(range(32))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from contactsync.directory import build, match, open_directory, slot_bits_for, truncate
-from contactsync.errors import BadInput
+from contactsync.foundation.errors import BadInput
 from contactsync.tokens import Tokens
 
 

@@ -18,7 +18,7 @@ from contactsync.directory.build import build
 from contactsync.directory.format import DirectoryInfo, Values
 from contactsync.directory.reader import open_directory
 from contactsync.directory.screen import build_screen, key_texts, open_screen
-from contactsync.errors import BadDirectory, BadInput
+from contactsync.foundation.errors import BadDirectory, BadInput
 from contactsync.kernels import bloom
 from contactsync.kernels.sha256 import BOTH
 from contactsync.tokens import Tokens

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from contactsync.errors import BadInput
+from contactsync.foundation.errors import BadInput
 from contactsync.identifiers import (
     MAX_DIGITS,
     PROFILE,

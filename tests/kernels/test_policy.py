@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from contactsync.errors import BadInput
+from contactsync.foundation.errors import BadInput
 from contactsync.kernels import policy
 
 # `frame` is the cheapest kernel of the real ones.

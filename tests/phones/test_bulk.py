@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from phonenumbers import PhoneMetadata, PhoneNumberFormat, PhoneNumberType
 
-from contactsync.errors import BadInput
+from contactsync.foundation.errors import BadInput
 from contactsync.identifiers import RULES, SCHEME, Rejected, calling_codes, normalise
 from contactsync.kernels import phones as kernel
 from contactsync.phones import bulk, plans, read_numbers, records

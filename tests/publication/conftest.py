@@ -11,9 +11,9 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import FetcherInterface
 
-from contactsync.publication.follower import Follower
 from contactsync.publication.manifest import DataFile, DeltaFile, Manifest, Partition
-from contactsync.publication.writer import ROLES, Repository
+from contactsync.publication.tuf.follower import Follower
+from contactsync.publication.tuf.repository import ROLES, Repository
 
 BASE = "http://server.test"
 
@@ -66,7 +66,7 @@ def a_file(name: str) -> DataFile:
 def a_manifest(edition: int = 1, epoch: int = 1, previous: Manifest | None = None) -> Manifest:
     partition = Partition("49", 1, 1000, 12, 32, "ab" * 32, a_file("base"), screen=a_file("screen"))
     chain = tuple(DeltaFile(e, e + 1, a_file(f"delta {e}")) for e in range(1, edition))
-    changed = replace(partition, code="1", edition=edition, deltas=chain[-32:])
+    changed = replace(partition, name="1", edition=edition, deltas=chain[-32:])
     return Manifest(
         audience="people",
         epoch=epoch,

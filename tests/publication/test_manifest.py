@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contactsync.errors import BadReply
+from contactsync.foundation.errors import BadReply
 from contactsync.publication.manifest import MAX_BYTES, MAX_DELTAS, DataFile, DeltaFile, Manifest
 
 

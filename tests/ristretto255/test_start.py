@@ -8,7 +8,7 @@ import pytest
 import reference as ref
 
 from contactsync import ristretto255
-from contactsync.errors import OurError
+from contactsync.foundation.errors import OurError
 from contactsync.kernels import batch, scalar, sha512
 from contactsync.ristretto255 import engine as engine_module
 from contactsync.ristretto255 import start

@@ -13,11 +13,11 @@ import numpy as np
 from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import FetcherInterface
 
-from contactsync.publication.writer import Repository
+from contactsync.publication.tuf.repository import Repository
 from contactsync.server.keyring import Keyring
-from contactsync.server.publisher import Outcome, Publisher
-from contactsync.server.registry.sqlite import SqliteRegistry
+from contactsync.server.publishing.publisher import Outcome, Publisher
 from contactsync.server.settings import DataFolder
+from contactsync.server.storage.sqlite import SqliteRegistry
 
 GERMAN = 4915100000000
 AMERICAN = 12125550100

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from contactsync.errors import BadInput, OurError
-from contactsync.publication.writer import ROLES
+from contactsync.foundation.errors import BadInput, OurError
+from contactsync.publication.tuf.repository import ROLES
 from contactsync.server.keyring import Keyring, read_passphrase
 from contactsync.voprf.server import derive_key_pair
 

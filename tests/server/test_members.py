@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from contactsync.errors import BadInput
+from contactsync.foundation.errors import BadInput
 from contactsync.server import members
 from contactsync.server.members import read_members
 

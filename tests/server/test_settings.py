@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from contactsync.errors import BadInput
+from contactsync.foundation.errors import BadInput
 from contactsync.server.settings import Busy, DataFolder, Settings
 
 

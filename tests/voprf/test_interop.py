@@ -12,7 +12,7 @@ import pytest
 from voprf import ristretto as dalek
 
 from contactsync import ristretto255
-from contactsync.errors import BadProof
+from contactsync.foundation.errors import BadProof
 from contactsync.ristretto255 import scalars
 from contactsync.voprf import client, server, suite
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import reference as ref
 
-from contactsync.errors import BadInput, BadProof, BadReply, InvalidElement
+from contactsync.foundation.errors import BadInput, BadProof, BadReply, InvalidElement
 from contactsync.ristretto255 import decode, encode
 from contactsync.voprf import client, proof, server, suite
 

@@ -1,0 +1,36 @@
+"""What the way of a text leaves behind: its steps, or the reason why it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from contactsync.foundation.errors import BadInput
+
+
+class Rejected(BadInput):
+    """A text is not a phone number that can be looked up.
+
+    `reason` and `hint` are short and hold no digit of the number: they may be logged.
+    """
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        super().__init__(reason, hint=hint)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step on the way of a text, for people: what was done, what it made, and why."""
+
+    name: str
+    result: str
+    why: str
+
+
+Record = Callable[[str, str, str], None]
+"""Takes the fields of a Step."""
+
+
+def no_record(_name: str, _result: str, _why: str) -> None:
+    """Keeps nothing."""

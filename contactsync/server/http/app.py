@@ -1,0 +1,307 @@
+"""The HTTP application: docs/http-api.md in code.
+
+It reads what `publish` put on the disk and needs no restart for a new edition or a revoked credential. It
+logs nothing about requests; faults are logged by their kind and place, without their text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import traceback
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from contactsync.foundation.errors import ContactSyncError, InvalidElement
+from contactsync.publication.manifest import AUDIENCES
+from contactsync.publication.tuf.follower import root_fingerprint
+from contactsync.publication.tuf.repository import Repository
+from contactsync.server.evaluation import Evaluator, Overloaded
+from contactsync.server.http.problems import Problem, on_fault, on_http_exception, on_problem
+from contactsync.server.http.served import Served
+from contactsync.server.keyring import Keyring
+from contactsync.server.settings import Busy, DataFolder
+from contactsync.server.storage.ports import Account, Registry
+from contactsync.voprf import wire
+from contactsync.voprf.suite import MAX_BATCH, NE
+
+BODY_TIMEOUT: Final = 30.0  # seconds for a whole batch to arrive
+STALL_TIMEOUT: Final = 60.0  # seconds for a client to take one chunk of a data file
+REFRESH_INTERVAL: Final = 600.0  # seconds between looks at the age of the signed metadata
+
+_METADATA = re.compile(r"timestamp\.json|root\.json|[1-9][0-9]{0,9}\.(root|snapshot|targets)\.json")
+_TARGET = re.compile(rf"[0-9a-f]{{64}}\.({'|'.join(AUDIENCES)})\.json")
+_RANGE = re.compile(r"\s*([0-9]{1,19})?\s*-\s*([0-9]{1,19})?\s*")
+_IMMUTABLE: Final = "max-age=31536000, immutable"
+_MEDIA_TYPE: Final = "application/octet-stream"
+
+log = logging.getLogger("contactsync.server")
+
+
+class App:
+    """The handlers and what they share. `asgi` is the application to serve."""
+
+    def __init__(
+        self, folder: DataFolder, registry: Registry, keyring: Keyring, evaluator: Evaluator
+    ) -> None:
+        self._folder = folder
+        self._registry = registry
+        self._keyring = keyring
+        self._evaluator = evaluator
+        self._repository = Repository(folder.public)
+        self._served = Served(self._repository, keyring)
+        routes = [
+            Route("/v1/health", self._health),
+            Route("/v1/tuf/metadata/{file}", self._metadata),
+            Route("/v1/tuf/targets/{file}", self._target),
+            Route("/v1/data/{sha256}", self._data),
+            Route("/v1/evaluate/{audience}/{epoch}", self._evaluate, methods=["POST"]),
+        ]
+        handlers: dict[Any, Any] = {
+            Problem: on_problem,
+            HTTPException: on_http_exception,
+            Exception: on_fault,
+        }
+        app = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
+        app.router.redirect_slashes = False
+        self.asgi: ASGIApp = _Guard(app)
+
+    # Routes
+
+    async def _health(self, _request: Request) -> Response:
+        served = await self._served.current()
+        for audience in served.manifests:
+            served.key(audience)
+        if not served.manifests:
+            raise _not_published()
+        return JSONResponse({"status": "ok"}, headers={"cache-control": "no-store"})
+
+    async def _metadata(self, request: Request) -> Response:
+        name = request.path_params["file"]
+        if not _METADATA.fullmatch(name):
+            raise Problem("not-found", "there is no metadata of this name")
+        if name == "root.json":
+            data = await run_in_threadpool(self._repository.root_bytes)
+            return Response(data, media_type="application/json", headers={"cache-control": "no-cache"})
+        path = self._folder.public / "metadata" / name
+        if not path.is_file():
+            if name == "timestamp.json":
+                raise _not_published()
+            raise Problem("not-found", "there is no metadata of this name")
+        caching = "no-cache" if name == "timestamp.json" else f"public, {_IMMUTABLE}"
+        # Read whole: a FileResponse could send one file's length and the next one's bytes if it is replaced.
+        data = await run_in_threadpool(path.read_bytes)
+        return Response(data, media_type="application/json", headers={"cache-control": caching})
+
+    async def _target(self, request: Request) -> Response:
+        name = request.path_params["file"]
+        path = self._folder.public / "targets" / name
+        if not _TARGET.fullmatch(name) or not path.is_file():
+            raise Problem("not-found", "there is no manifest of this name")
+        headers = {"cache-control": f"public, {_IMMUTABLE}", "etag": f'"{name[:64]}"'}
+        # No FileResponse: it would answer a bad Range header in plain text.
+        data = await run_in_threadpool(path.read_bytes)
+        return Response(data, media_type="application/json", headers=headers)
+
+    async def _data(self, request: Request) -> Response:
+        sha256 = request.path_params["sha256"]
+        account = self._authenticate(request)
+        served = await self._served.current()
+        path = self._folder.data / sha256
+        if sha256 not in served.files.get(account.audience, ()) or not path.is_file():
+            raise Problem(
+                "not-found", "there is no such file in the last editions", "fetch the manifest again"
+            )
+        _check_range(request, sha256, path.stat().st_size)
+        headers = {"cache-control": f"private, {_IMMUTABLE}", "etag": f'"{sha256}"'}
+        return _DataResponse(path, media_type=_MEDIA_TYPE, headers=headers)
+
+    async def _evaluate(self, request: Request) -> Response:
+        audience, epoch = request.path_params["audience"], request.path_params["epoch"]
+        if audience not in AUDIENCES or not re.fullmatch(r"[1-9][0-9]{0,15}", epoch):
+            raise Problem("not-found", "there is no such audience or epoch")
+        account = self._authenticate(request)
+        if account.audience != audience:
+            raise Problem(
+                "wrong-audience",
+                f"this credential is for the audience {account.audience}",
+                "ask the operator for a credential of the other audience",
+            )
+        served = await self._served.current()
+        manifest = served.manifests.get(audience)
+        if manifest is None:
+            raise _not_published()
+        if int(epoch) != manifest.epoch:
+            raise Problem(
+                "epoch-changed",
+                f"epoch {epoch} of {audience} is not the current one, which is {manifest.epoch}",
+                "fetch the manifest again",
+                epoch=manifest.epoch,
+            )
+        key = served.key(audience)
+        body = await _read_batch(request)
+        try:
+            job = self._evaluator.blind_evaluate(key, wire.parse_request(body))
+            reply = wire.make_reply(*await asyncio.wrap_future(job))
+        except InvalidElement as error:
+            raise Problem("invalid-element", str(error), error.hint, index=error.index) from None
+        except Overloaded:
+            raise Problem(
+                "overloaded", "too many batches are waiting", "try again soon", headers={"retry-after": "1"}
+            ) from None
+        return Response(reply, media_type=_MEDIA_TYPE, headers={"cache-control": "no-store"})
+
+    # What they share
+
+    def _authenticate(self, request: Request) -> Account:
+        scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+        account = self._registry.find_account(credential.strip()) if scheme.lower() == "bearer" else None
+        if account is None:
+            raise Problem(
+                "bad-credential",
+                "there is no valid credential with this request",
+                "ask the operator for a new one",
+                headers={"www-authenticate": "Bearer"},
+            )
+        return account
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        await self._served.current()  # so that what is wrong with it is said at the start
+        task = asyncio.create_task(self._keep_fresh())
+        yield
+        task.cancel()
+        self._evaluator.close()
+
+    async def _keep_fresh(self) -> None:
+        """Sign metadata anew before it expires, with the keys that are here."""
+        while True:
+            try:
+                await run_in_threadpool(self._refresh)
+            except Busy:
+                pass  # a publish is running, and signs all of it
+            except (ContactSyncError, OSError) as error:
+                log.warning("the signed metadata could not be renewed: %s", error)
+            await asyncio.sleep(REFRESH_INTERVAL)
+
+    def _refresh(self) -> None:
+        with self._folder.lock():
+            done = self._repository.refresh(self._keyring.signers(), datetime.now(UTC))
+        if done:
+            log.info("signed anew: %s", ", ".join(done))
+        if "root" in done:
+            log.info("the fingerprint is now %s", root_fingerprint(self._repository.root_bytes()))
+
+
+class _DataResponse(FileResponse):
+    """A data file. Large chunks: each costs a thread hop. A client that stops reading is let go."""
+
+    chunk_size = 1 << 20
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(STALL_TIMEOUT):
+                await send(message)
+
+        # Ended without its last chunk, so that uvicorn closes the connection.
+        with contextlib.suppress(TimeoutError):
+            await super().__call__(scope, receive, send_in_time)
+
+
+class _Guard:
+    """Around everything: common headers; and a fault, answered by `on_fault`, is logged without its text."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-content-type-options", b"nosniff")]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            pass
+        except Exception as error:  # noqa: BLE001 - the last line of defence
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            log.error("%s in %s, line %d", type(error).__name__, place.filename, place.lineno)  # noqa: TRY400
+
+
+def _not_published() -> Problem:
+    return Problem("not-published", "the operator has not published yet", "try again later")
+
+
+async def _read_batch(request: Request) -> bytes:
+    """The body, if it can be a batch; it is never held beyond the limit."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _MEDIA_TYPE:
+        raise Problem("wrong-media-type", f"the body has to be {_MEDIA_TYPE}", "set Content-Type")
+    limit = MAX_BATCH * NE
+    close = {"connection": "close"}  # the rest of the body is not worth reading
+    if int(request.headers.get("content-length", "0")) > limit:
+        raise Problem(
+            "batch-too-large",
+            f"a batch has at most {MAX_BATCH} elements",
+            "split it",
+            headers=close,
+            limit=MAX_BATCH,
+        )
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    hint = f"send at most {MAX_BATCH} elements"
+                    detail = f"the body has more than {limit} octets"
+                    raise Problem("body-too-large", detail, hint, headers=close, limit=limit)
+    except TimeoutError:
+        detail = f"the body did not arrive within {BODY_TIMEOUT:.0f} seconds"
+        raise Problem("too-slow", detail, "try again", headers=close) from None
+    if not body or len(body) % NE:
+        raise Problem(
+            "bad-batch",
+            f"the body is empty or not a multiple of {NE} octets",
+            f"send 1 to {MAX_BATCH} elements of {NE} octets each",
+        )
+    return bytes(body)
+
+
+def _check_range(request: Request, sha256: str, size: int) -> None:
+    """Refuse, as a problem, the Range headers that FileResponse would refuse in plain text.
+
+    Take away those that RFC 9110 §14.2 wants ignored: of an unknown unit, or with another method than GET.
+    """
+    value = request.headers.get("range")
+    if value is None or request.headers.get("if-range", f'"{sha256}"') != f'"{sha256}"':
+        return
+    unit, _, ranges = value.partition("=")
+    if request.method != "GET" or unit.strip().lower() != "bytes":
+        request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]
+        return
+    for part in ranges.split(","):
+        match = _RANGE.fullmatch(part)
+        first, last = match.groups() if match else (None, None)
+        if first is None and last is None:
+            raise Problem("bad-range", "a range is bytes=FIRST-LAST", "correct the Range header")
+        if first is not None and last is not None and int(first) > int(last):
+            raise Problem("bad-range", "a range ends before it begins", "correct the Range header")
+        if (int(first) >= size) if first is not None else (int(last or 0) == 0):
+            raise Problem(
+                "range-not-satisfiable",
+                "a range begins beyond the end of the file",
+                "the file's length is in the manifest",
+                headers={"content-range": f"bytes */{size}"},
+            )

@@ -1,0 +1,91 @@
+"""The running server: a socket, uvicorn on it, and the app."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from contactsync.foundation.errors import CallerError
+from contactsync.server.evaluation import Evaluator
+from contactsync.server.http.app import App
+from contactsync.server.keyring import Keyring
+from contactsync.server.settings import DataFolder
+from contactsync.server.storage.ports import Registry
+
+KEEP_ALIVE = 30  # seconds that a connection may wait for its next request
+SHUTDOWN = 10  # seconds that requests may take to finish after SIGTERM
+HEADER_LIMIT = 16 << 10  # bytes
+
+
+class _Server(uvicorn.Server):
+    """Says when it answers."""
+
+    on_ready: Callable[[], None]
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self.on_ready()
+
+
+def serve(
+    folder: DataFolder,
+    registry: Registry,
+    keyring: Keyring,
+    address: tuple[str, int],
+    on_ready: Callable[[str], None],
+) -> None:
+    """Answer requests until SIGTERM or SIGINT; then finish those that run. Port 0 takes a free one.
+
+    `on_ready` is called with the URL once the first request could come. Raises CallerError if the address
+    cannot be had.
+    """
+    settings = folder.settings()
+    listener = _listen(*address)
+    evaluator = Evaluator(settings.evaluator_threads, settings.evaluator_queue)
+    evaluator.warm_up()
+    config = uvicorn.Config(
+        App(folder, registry, keyring, evaluator).asgi,
+        # h11 and not httptools: it bounds the size of a request's head.
+        http="h11",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        lifespan="on",
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=SHUTDOWN,
+        h11_max_incomplete_event_size=HEADER_LIMIT,
+    )
+    server = _Server(config)
+    server.on_ready = lambda: on_ready(_url(listener))
+    # uvicorn raises the signal that stopped it once more when it is done; being asked to stop is no failure.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+    server.run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    where = f"port {port} of {host}"
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except socket.gaierror as error:
+        raise CallerError(f"{host} is no address of this machine", hint="see --host") from error
+    except OSError as error:
+        reason = {
+            errno.EADDRINUSE: f"{where} is in use",
+            errno.EACCES: f"{where} may not be used by this user",
+            errno.EADDRNOTAVAIL: f"{host} is no address of this machine",
+        }.get(error.errno or 0, f"{where} cannot be used")
+        raise CallerError(reason, hint="choose another with --host and --port") from error
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"

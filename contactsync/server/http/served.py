@@ -1,0 +1,94 @@
+"""What is published at this moment, as the running server sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from contactsync.foundation.errors import ContactSyncError
+from contactsync.publication.manifest import AUDIENCES, Manifest
+from contactsync.publication.tuf.repository import Repository
+from contactsync.server.http.problems import Problem
+from contactsync.server.keyring import Keyring
+from contactsync.server.settings import EDITIONS_SERVED
+from contactsync.voprf.server import KeyPair
+
+RETRY_SECONDS = 10.0
+"""Between two attempts to read what could not be read, such as a key that is put back."""
+
+log = logging.getLogger("contactsync.server")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The current manifests by audience, the data files that may be fetched, the keys that could be read."""
+
+    manifests: Mapping[str, Manifest] = field(default_factory=dict)
+    files: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    keys: Mapping[str, KeyPair] = field(default_factory=dict)
+
+    def key(self, audience: str) -> KeyPair:
+        """The key of the audience's current epoch. Raises Problem if the server could not read it."""
+        if audience not in self.keys:
+            raise Problem("key-unavailable", f"the key of {audience} cannot be used", "tell the operator")
+        return self.keys[audience]
+
+
+class Served:
+    """Follows the repository on disk. `current` costs one `stat` unless something was published."""
+
+    def __init__(self, repository: Repository, keyring: Keyring) -> None:
+        self._repository = repository
+        self._keyring = keyring
+        self._stamp: object = None
+        self._retry = math.inf
+        self._state = State()
+        self._loading = asyncio.Lock()
+
+    async def current(self) -> State:
+        """The state now. If what is on disk is damaged, the last good one goes on being served."""
+        if self._is_due(self._repository.stamp()):
+            async with self._loading:
+                stamp = self._repository.stamp()
+                if self._is_due(stamp):
+                    try:
+                        self._state = await asyncio.to_thread(self._load)
+                        whole = self._state.keys.keys() == self._state.manifests.keys()
+                    except (ContactSyncError, OSError) as error:
+                        whole = False
+                        log.error("what was published cannot be read: %s", error)  # noqa: TRY400
+                    self._retry = math.inf if whole else time.monotonic() + RETRY_SECONDS
+                    # Taken before the load: had it changed meanwhile, the next request would load again.
+                    self._stamp = stamp
+        return self._state
+
+    def _is_due(self, stamp: object) -> bool:
+        return stamp != self._stamp or time.monotonic() >= self._retry
+
+    def _load(self) -> State:
+        manifests: dict[str, Manifest] = {}
+        files: dict[str, frozenset[str]] = {}
+        keys: dict[str, KeyPair] = {}
+        for audience in AUDIENCES:
+            history = list(self._repository.history(audience, EDITIONS_SERVED))
+            if not history:
+                continue
+            current = history[0]
+            manifests[audience] = current
+            files[audience] = frozenset().union(*(manifest.files() for manifest in history))
+            try:
+                key = self._keyring.key_pair(audience, current.epoch)
+            except ContactSyncError as error:
+                log.error("%s", error)  # noqa: TRY400
+                continue
+            if key.public == current.public_key:
+                keys[audience] = key
+            else:
+                log.error("the key of %s in keys/ is not the published one", audience)
+                continue
+            log.info("serving %s: epoch %d, edition %d", audience, current.epoch, current.edition)
+        return State(manifests, files, keys)

@@ -1,0 +1,1 @@
+"""From the members to a published edition."""

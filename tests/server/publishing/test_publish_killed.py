@@ -1,0 +1,28 @@
+"""kill -9 at every step of a publish: the edition before is served whole, and the next publish works."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DRIVER = Path(__file__).with_name("kill_driver.py")
+PATHS = os.pathsep.join([str(DRIVER.parents[1]), os.environ["PYTHONPATH"]])  # with the tools of its tests
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("action", ["plain", "new-epoch"])
+def test_killed_at_every_step(tmp_path, action):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(DRIVER), str(tmp_path), action],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": PATHS},
+    )
+    assert done.returncode == 0, done.stderr
+    deaths = json.loads(done.stdout)
+    assert deaths["old"] > 20, "before the switch"
+    assert deaths["new"] > 2, "while cleaning up"

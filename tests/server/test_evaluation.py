@@ -1,0 +1,188 @@
+"""The evaluator with its real kernels: same results, fair turns, bounds, and an orderly end."""
+
+import asyncio
+import threading
+import time
+from concurrent.futures import CancelledError
+
+import numpy as np
+import pytest
+
+from contactsync.foundation.errors import BadInput, InvalidElement
+from contactsync.server import evaluation as module
+from contactsync.server.evaluation import SLICE, Evaluator, Overloaded
+from contactsync.voprf import client, server
+
+LARGE = 3 * SLICE + 7
+
+
+@pytest.fixture(scope="module")
+def key() -> server.KeyPair:
+    return server.derive_key_pair(bytes(range(32)), b"contactsync/v1/people/1")
+
+
+@pytest.fixture(scope="module")
+def blinding() -> client.Blinding:
+    return client.blind([b"tel:+49151%08d" % i for i in range(LARGE)])
+
+
+@pytest.fixture
+def one():
+    """One thread, so that the order of the work is the order in which it ends."""
+    evaluator = Evaluator(1, 64)
+    yield evaluator
+    evaluator.close()
+
+
+def head(blinding: client.Blinding, n: int) -> client.Blinding:
+    return client.Blinding(blinding.inputs[:n], blinding.blinds[:n], blinding.blinded[:n])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_batches_of_any_number_of_slices(key, blinding, threads) -> None:
+    evaluator = Evaluator(threads)
+    try:
+        for n in (1, 8, SLICE + 1, LARGE):
+            part = head(blinding, n)
+            evaluated, proof = evaluator.blind_evaluate(key, part.blinded).result()
+            outputs = client.finalize(part, evaluated, proof, key.public)
+            assert (evaluator.evaluate(key, part.inputs).result() == outputs).all()
+        assert evaluator.evaluate(key, []).result().shape == (0, 64)
+    finally:
+        evaluator.close()
+
+
+def test_the_first_bad_element_is_named_whichever_slice_it_is_in(key, blinding) -> None:
+    evaluator = Evaluator(2)
+    try:
+        for bad in ([LARGE - 1], [SLICE + 3, LARGE - 1], [5, SLICE, 2 * SLICE], [0]):
+            blinded = blinding.blinded.copy()
+            blinded[bad] = 0
+            with pytest.raises(InvalidElement) as caught:
+                evaluator.blind_evaluate(key, blinded).result()
+            assert caught.value.index == bad[0]
+    finally:
+        evaluator.close()
+
+
+@pytest.mark.parametrize("shape", [(0, 32), (4097, 32), (1, 31)])
+def test_batches_of_a_wrong_shape_are_refused_at_once(key, one, shape) -> None:
+    with pytest.raises(BadInput):
+        one.blind_evaluate(key, np.ones(shape, np.uint8))
+
+
+def test_a_small_batch_is_not_kept_waiting_by_bulk_work(key, blinding, one) -> None:
+    bulk = one.evaluate(key, blinding.inputs * 8)
+    one.evaluate(key, blinding.inputs[:1])  # more of the same class behind it
+    evaluated, proof = one.blind_evaluate(key, blinding.blinded[:8]).result()
+    assert not bulk.done()
+    assert (bulk.result()[:8] == client.finalize(head(blinding, 8), evaluated, proof, key.public)).all()
+
+
+def test_a_small_batch_overtakes_large_ones(key, blinding, one) -> None:
+    ended: list[str] = []
+    jobs = []
+    for name, n in (("large 1", LARGE), ("large 2", LARGE), ("small", 8)):
+        job = one.blind_evaluate(key, blinding.blinded[:n])
+        job.add_done_callback(lambda _, name=name: ended.append(name))
+        jobs.append(job)
+    for job in jobs:
+        job.result()
+    assert ended[0] == "small"
+
+
+def test_small_batches_do_not_starve_a_large_one(key, blinding, one) -> None:
+    large = one.blind_evaluate(key, blinding.blinded)
+    for _ in range(200):
+        # Always one small batch waiting while another is done: without turns, they would win for ever.
+        waiting = [one.blind_evaluate(key, blinding.blinded[:1]) for _ in range(2)]
+        for job in waiting:
+            job.result()
+        if large.done():
+            return
+    pytest.fail("the large batch never got its turn")
+
+
+def hold(monkeypatch, name: str) -> threading.Event:
+    """Let the kernel's caller `name` wait until the event is set."""
+    release, real = threading.Event(), getattr(module, name)
+
+    def waiting(*args, **kwargs):
+        release.wait(30)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, waiting)
+    return release
+
+
+def test_too_many_jobs_are_refused_and_the_room_comes_back(key, blinding, monkeypatch) -> None:
+    release = hold(monkeypatch, "multiply_batch")
+    evaluator = Evaluator(1, 2)
+    try:
+        jobs = [evaluator.blind_evaluate(key, blinding.blinded[:1]) for _ in range(3)]
+        with pytest.raises(Overloaded):
+            evaluator.blind_evaluate(key, blinding.blinded[:1])
+        with pytest.raises(Overloaded):
+            evaluator.evaluate(key, blinding.inputs[:1])
+        release.set()
+        for job in jobs:
+            job.result()
+        evaluator.blind_evaluate(key, blinding.blinded[:1]).result()
+    finally:
+        release.set()
+        evaluator.close()
+
+
+def test_a_caller_that_went_away_costs_nothing(key, blinding, monkeypatch) -> None:
+    release = hold(monkeypatch, "multiply_batch")
+    evaluator = Evaluator(1, 1)
+    try:
+        first = evaluator.blind_evaluate(key, blinding.blinded[:1])
+        second = evaluator.blind_evaluate(key, blinding.blinded)
+        with pytest.raises(Overloaded):
+            evaluator.blind_evaluate(key, blinding.blinded[:1])
+        assert second.cancel()
+        third = evaluator.blind_evaluate(key, blinding.blinded[:1])  # there is room again at once
+        release.set()
+        assert len(first.result()[0]) == len(third.result()[0]) == 1
+        assert not evaluator._waiting
+    finally:
+        release.set()
+        evaluator.close()
+
+
+def test_asyncio_can_wait(key, blinding, one) -> None:
+    async def several():
+        jobs = [asyncio.wrap_future(one.blind_evaluate(key, blinding.blinded[:n])) for n in (1, 2, 3)]
+        return [len(evaluated) for evaluated, _ in await asyncio.gather(*jobs)]
+
+    assert asyncio.run(several()) == [1, 2, 3]
+
+
+def test_close_ends_what_runs_and_cancels_what_waits(key, blinding) -> None:
+    evaluator = Evaluator(1)
+    jobs = [evaluator.evaluate(key, blinding.inputs * 8), evaluator.evaluate(key, blinding.inputs)]
+    begin = time.monotonic()
+    evaluator.close()
+    assert time.monotonic() - begin < 10
+    for job in jobs:
+        with pytest.raises(CancelledError):
+            job.result()
+    with pytest.raises(Overloaded):
+        evaluator.evaluate(key, blinding.inputs)
+    evaluator.close()
+
+
+def test_an_unforeseen_error_reaches_the_caller_only(key, blinding, one, monkeypatch) -> None:
+    def broken(*_args, **_kwargs):
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "multiply_batch", broken)
+        with pytest.raises(MemoryError):
+            one.blind_evaluate(key, blinding.blinded).result()
+    assert len(one.blind_evaluate(key, blinding.blinded[:1]).result()[0]) == 1
+
+
+def test_warm_up(one) -> None:
+    one.warm_up()
