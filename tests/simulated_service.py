@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from securesystemslib.signer import CryptoSigner
 
+from contactsync.client.core.planner import Options
+from contactsync.client.session import sync
 from contactsync.client.state import State
-from contactsync.client.sync import Options, sync
 from contactsync.client.transport import Transport
 from contactsync.directory import build, open_directory
 from contactsync.directory.delta import write_delta
@@ -229,9 +230,7 @@ def listen(service):
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
     """Nobody waits between attempts."""
-    monkeypatch.setattr("contactsync.client.transport.BACKOFF_SECONDS", 0.001)
-    monkeypatch.setattr("contactsync.client.download.BACKOFF_SECONDS", 0.001)
-    monkeypatch.setattr("contactsync.client.byteranges.BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr("contactsync.client.patience.BACKOFF_SECONDS", 0.001)
 
 
 @pytest.fixture

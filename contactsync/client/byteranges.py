@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import bisect
 import re
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 import urllib3
 
-from contactsync.client.transport import ATTEMPTS, BACKOFF_SECONDS, Transport
+from contactsync.client.transport import Transport
 from contactsync.foundation.errors import BadReply, NetworkError
 from contactsync.publication.manifest import DataFile
 
@@ -47,18 +46,15 @@ def fetch_ranges(transport: Transport, file: DataFile, wanted: Sequence[range]) 
     """
     whole = _joined(wanted)
     held: dict[range, bytes] = {}
-    at_once, failures = MAX_RANGES, 0
+    at_once, attempts = MAX_RANGES, transport.patience.attempts()
     while missing := [span for span in whole if span not in held]:
         asked = missing[:at_once]
         try:
             found = _request(transport, file, asked)
-        except NetworkError:
-            failures += 1
-            if failures == ATTEMPTS:
-                raise
-            time.sleep(BACKOFF_SECONDS * failures)
+        except NetworkError as error:
+            attempts.failed(error)
             continue
-        failures = 0
+        attempts.succeeded()
         if not found:
             if len(asked) == 1:
                 raise BadReply(

@@ -11,13 +11,14 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contactsync.client.core.holdings import Holding, Known
 from contactsync.client.state import damaged
 from contactsync.directory import DirectoryInfo
 from contactsync.foundation.errors import OurError
@@ -60,27 +61,6 @@ _NOT_WRITABLE = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """A whole file (base or screen) on the disk, and the deltas held that lead on from its edition."""
-
-    edition: int
-    whole: DataFile
-    base: DirectoryInfo
-    """The base of that edition, which a screen and a delta refer to."""
-    deltas: tuple[tuple[int, int, DataFile], ...] = ()
-    """(from edition, to edition, file), each beginning where the one before ended."""
-
-    @property
-    def reached(self) -> int:
-        """The edition that whole file and deltas together give."""
-        return self.deltas[-1][1] if self.deltas else self.edition
-
-    def files(self) -> list[DataFile]:
-        """Every file of it."""
-        return [self.whole, *(file for _, _, file in self.deltas)]
 
 
 class Cache:
@@ -275,17 +255,6 @@ class Cache:
             raise damaged(self._url) from error
         except (sqlite3.Error, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise damaged(self._url) from error
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the cache knows of n identifiers. Where `known` is False, the token is meaningless."""
-
-    known: NDArray[np.bool_]
-    tokens: Tokens
-    member: NDArray[np.bool_]
-    edition: NDArray[np.int64]
-    """The edition for which `member` holds; -1 where it was never matched."""
 
 
 def _pack(holding: Holding) -> str:

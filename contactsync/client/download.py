@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import urllib3
 import xxhash
 
 from contactsync.client.byteranges import get_data, place_of
-from contactsync.client.transport import ATTEMPTS, BACKOFF_SECONDS, CHUNK, Transport
+from contactsync.client.transport import CHUNK, Transport
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadDirectory, BadReply, NetworkError
 from contactsync.publication.manifest import DataFile
@@ -37,7 +36,13 @@ def fetch_file(transport: Transport, folder: Path, file: DataFile, advance: Adva
         return target
     part = folder / f"{file.sha256}.part"
     resumed = part.exists()
-    if not _fill(transport, part, file, advance).is_all_of(file):
+    try:
+        taken = _fill(transport, part, file, advance)
+    except BaseException:
+        if part.stat().st_size == 0:  # nothing came that could be continued
+            part.unlink()
+        raise
+    if not taken.is_all_of(file):
         part.unlink()
         if resumed:  # perhaps only what an earlier run left was damaged
             advance(-file.length)
@@ -91,7 +96,7 @@ def _fill(transport: Transport, part: Path, file: DataFile, advance: Advance) ->
         while piece := stream.read(CHUNK):
             taken.add(piece)
         advance(taken.length)
-        failures, whole_asked = 0, False
+        attempts, whole_asked = transport.patience.attempts(), False
         while taken.length < file.length:
             before = taken.length
             try:
@@ -103,12 +108,12 @@ def _fill(transport: Transport, part: Path, file: DataFile, advance: Advance) ->
                 stream.truncate(0)
                 advance(-taken.length)
                 taken.begin_anew()
-            except NetworkError:
+            except NetworkError as error:
                 # A few octets more are no progress: else a server could keep us asking for ever.
-                failures = failures + 1 if taken.length < before + CHUNK else 0
-                if failures == ATTEMPTS:
-                    raise
-                time.sleep(BACKOFF_SECONDS * failures)
+                if taken.length >= before + CHUNK:
+                    attempts.succeeded()
+                else:
+                    attempts.failed(error)
         os.fsync(handle)
     return taken
 

@@ -31,6 +31,7 @@ from urllib3.exceptions import (
 )
 
 from contactsync import __version__
+from contactsync.client.patience import Patience
 from contactsync.foundation.errors import BadReply, ContactSyncError, NetworkError, Refused
 
 CONNECT_SECONDS = 10.0
@@ -38,16 +39,14 @@ READ_SECONDS = 30.0
 CHUNK = 1 << 16
 PROBLEM_LIMIT = 16 << 10
 METADATA_LIMIT = 8 << 20
-ATTEMPTS = 3
-BACKOFF_SECONDS = 0.25
 READ_AHEAD = 8 << 10
 # Octets of a reply's head, with all 1xx before it, and what is read ahead. The time that http.client takes
 # grows with the square of a Content-Type: a second for this.
 HEAD_LIMIT = 32 << 10
 PIECE_LIMIT = 4 * CHUNK  # octets on the wire for CHUNK of a body, the framing of chunks included
 PIECE_SECONDS = 120.0  # for a head, or CHUNK of a body: about 500 octets a second
-PATIENCE_SECONDS = 20.0
-"""The longest Retry-After that is waited for; a longer one is left to the user."""
+LEAST_PAUSE = 0.25
+"""Seconds before the same request is repeated, whatever the server says."""
 
 Record = Callable[[int, bool, memoryview], None]
 """Called with the number of the connection, whether the bytes were sent, and a view of the bytes."""
@@ -66,10 +65,13 @@ class Transport:
         credential: str | None = None,
         record: Record | None = None,
         read_seconds: float = READ_SECONDS,
+        patience: Patience | None = None,
     ) -> None:
+        """`patience` is the waiting time of a whole run; without one, this transport is a run of its own."""
         self.base_url = base_url.rstrip("/")
         self.sent = 0
         self.received = 0
+        self.patience = patience or Patience()
         self._credential = credential
         self._record = record
         self._allow(HEAD_LIMIT)
@@ -105,7 +107,8 @@ class Transport:
         Raises Refused, BadReply, NetworkError.
         """
         headers = {"Content-Type": "application/octet-stream"}
-        for attempt in itertools.count(1):
+        attempts = self.patience.attempts()
+        while True:
             try:
                 reply = self._open("POST", path, headers=headers, body=body, authorised=True)
                 try:
@@ -120,11 +123,8 @@ class Transport:
                     return data
                 finally:
                     reply.close() if reply.length_remaining else reply.release_conn()
-            except NetworkError:
-                if attempt == ATTEMPTS:
-                    raise
-                time.sleep(BACKOFF_SECONDS * attempt)
-        raise AssertionError
+            except NetworkError as error:
+                attempts.failed(error)
 
     def chunks(self, reply: urllib3.BaseHTTPResponse, limit: int) -> Iterator[bytes]:
         """The body in pieces, at most `limit` octets of it. Raises NetworkError if it stops too early."""
@@ -153,7 +153,6 @@ class Transport:
                     hint="give --credential-file, or set CONTACTSYNC_CREDENTIAL_FILE",
                 )
             head["Authorization"] = f"Bearer {self._credential}"
-        waited = 0.0
         while True:
             self._allow(HEAD_LIMIT)
             with _explained(self.base_url):
@@ -168,11 +167,9 @@ class Transport:
                     decode_content=False,
                 )
             pause = _retry_after(reply)
-            if pause is None or waited + pause > PATIENCE_SECONDS:
+            if pause is None or not self.patience.wait(pause, "the server is busy"):
                 return reply
             reply.close()
-            time.sleep(pause)
-            waited += pause
 
     def _allow(self, octets: int) -> None:
         """How much the server may send until this is called again, and until when."""
@@ -202,7 +199,8 @@ class MetadataFetcher(FetcherInterface):
     def _fetch(self, url: str) -> Iterator[bytes]:
         assert url.startswith(self._transport.base_url + "/"), "metadata is fetched from its own server only"
         path = url.removeprefix(self._transport.base_url)
-        for attempt in itertools.count(1):
+        attempts = self._transport.patience.attempts()
+        while True:
             try:
                 with self._transport.get(path) as reply:
                     # Metadata is small and tuf bounds it; hold it, so that a cut one can be asked for again.
@@ -211,11 +209,8 @@ class MetadataFetcher(FetcherInterface):
                 if error.status in {403, 404} or error.kind == "not-published":
                     raise DownloadHTTPError(str(error), error.status) from error
                 raise
-            except NetworkError:
-                if attempt == ATTEMPTS:
-                    raise
-                time.sleep(BACKOFF_SECONDS * attempt)
-        raise AssertionError
+            except NetworkError as error:
+                attempts.failed(error)
 
 
 def _retry_after(reply: urllib3.BaseHTTPResponse) -> float | None:
@@ -223,7 +218,7 @@ def _retry_after(reply: urllib3.BaseHTTPResponse) -> float | None:
     text = reply.headers.get("Retry-After", "")
     if reply.status not in {429, 503} or not text.isascii() or not text.isdigit():
         return None
-    return max(float(text), BACKOFF_SECONDS)
+    return max(float(text), LEAST_PAUSE)
 
 
 def _problem(reply: urllib3.BaseHTTPResponse) -> ContactSyncError:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from contactsync.client.sync import Match, Report
+    from contactsync.client.session import Match, Report
     from contactsync.contacts import AddressBook
 
 SHOWN_UNREADABLE = 20

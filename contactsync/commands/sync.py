@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from contactsync.client.privacy import DEFAULT, MODES
 from contactsync.commands import _output
 from contactsync.commands._options import (
     Size,
@@ -46,11 +47,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--privacy",
-    type=click.Choice(["download", "screen"]),
-    default="download",
+    type=click.Choice(list(MODES)),
+    default=DEFAULT,
     show_default=True,
-    help="download: match on this machine alone. screen: far less to download, but the server also sees "
-    "which buckets are fetched of contacts that pass a filter.",
+    help="What the server may learn. " + " ".join(f"{name}: {text}." for name, text in MODES.items()),
 )
 @click.option(
     "--partitions",
@@ -106,7 +106,7 @@ def sync(
     credential_file: Path | None,
     region: str | None,
     audience: str,
-    privacy: Literal["download", "screen"],
+    privacy: str,
     partitions: Literal["all", "mine"],
     max_download: int,
     buckets: int,
@@ -137,8 +137,9 @@ def sync(
         _dry_run(state, url, book, audience, as_json=as_json)
         return
 
-    from contactsync.client.sync import Options
-    from contactsync.client.sync import sync as run
+    from contactsync.client.core.planner import Options
+    from contactsync.client.patience import Patience
+    from contactsync.client.session import sync as run
     from contactsync.client.transcript import TranscriptWriter
     from contactsync.client.transport import Transport
 
@@ -156,10 +157,14 @@ def sync(
         record = None
         if transcript is not None:
             record = stack.enter_context(TranscriptWriter(transcript, server.url)).record
-        transport = stack.enter_context(
-            contextlib.closing(Transport(server.url, credential=credential, record=record))
-        )
         progress = stack.enter_context(_output.ProgressLine())
+        transport = stack.enter_context(
+            contextlib.closing(
+                Transport(
+                    server.url, credential=credential, record=record, patience=Patience(progress=progress)
+                )
+            )
+        )
         if verbose:
             stack.enter_context(_output.log_on_stderr())
         options = Options(audience, privacy, partitions, max_download, buckets)
@@ -188,8 +193,8 @@ def _read(sources: tuple[str, ...], region: str | None) -> AddressBook:
 
 def _dry_run(state: State, url: str | None, book: AddressBook, audience: str, *, as_json: bool) -> None:
     """Count what a sync would send. Only the cache is asked; without a trusted server everything is new."""
-    from contactsync.client.batches import padded
-    from contactsync.client.sync import new_identifiers
+    from contactsync.client.core.round import padded
+    from contactsync.client.session import new_identifiers
 
     try:
         new = new_identifiers(state.server(url), book, audience)

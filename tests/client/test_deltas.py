@@ -42,7 +42,7 @@ def test_who_joined_is_found_from_the_delta_alone(service, person, monkeypatch):
     service.publish(*NUMBERS[:30])
     person.sync(*NUMBERS)
     service.publish(*NUMBERS[:31])
-    monkeypatch.setattr("contactsync.client.matching.open_directory", None)
+    monkeypatch.setattr("contactsync.client.files.open_directory", None)
     assert [m.identifier[4:] for m in person.sync(*NUMBERS).joined] == [NUMBERS[30]]
 
 

@@ -99,7 +99,7 @@ def test_too_large_a_download_stops_before_anything_is_sent(service, person):
 
 
 def test_a_large_book_goes_in_batches_and_what_was_proven_survives_a_cut(service, person, monkeypatch):
-    monkeypatch.setattr("contactsync.client.batches.MAX_BATCH", 8)
+    monkeypatch.setattr("contactsync.client.core.round.MAX_BATCH", 8)
     service.publish(ANNA)
     numbers = [f"+49151234567{i:02}" for i in range(20)]
 
@@ -242,7 +242,7 @@ def test_rolled_back_metadata(service, person):
 
 def test_another_normalisation_profile_is_said(service, person, monkeypatch):
     service.publish(ANNA)
-    monkeypatch.setattr("contactsync.client.sync.PROFILE", 2)
+    monkeypatch.setattr("contactsync.client.session.PROFILE", 2)
     with pytest.raises(BadReply, match="profile"):
         person.sync(ANNA)
 

@@ -7,8 +7,10 @@ import threading
 import time
 
 import pytest
+from simulated_service import CREDENTIAL
 from tuf.api.exceptions import DownloadHTTPError
 
+from contactsync.client.patience import PATIENCE_SECONDS, Patience
 from contactsync.client.transcript import TranscriptWriter, read_transcript
 from contactsync.client.transport import MetadataFetcher, Transport
 from contactsync.foundation.errors import BadInput, BadReply, NetworkError, Refused
@@ -89,7 +91,7 @@ def test_a_redirect_is_not_followed(service):
 @pytest.mark.parametrize("pause", ["0", "1"])
 def test_an_overloaded_server_is_asked_again(service, pause, monkeypatch):
     slept = []
-    monkeypatch.setattr("contactsync.client.transport.time.sleep", slept.append)
+    monkeypatch.setattr("contactsync.client.patience.time.sleep", slept.append)
 
     def busy(_, reply):
         if len(service.requests) < 3:
@@ -101,7 +103,7 @@ def test_an_overloaded_server_is_asked_again(service, pause, monkeypatch):
 
 
 def test_one_that_stays_overloaded_is_an_error_with_its_own_words(service, monkeypatch):
-    monkeypatch.setattr("contactsync.client.transport.time.sleep", lambda _: None)
+    monkeypatch.setattr("contactsync.client.patience.time.sleep", lambda _: None)
 
     def busy(_, reply):
         reply.status, reply.headers["Retry-After"] = 503, "9"
@@ -113,7 +115,36 @@ def test_one_that_stays_overloaded_is_an_error_with_its_own_words(service, monke
         read(Transport(service.url), "/v1/tuf/metadata/root.json")
     assert (refused.value.kind, refused.value.hint) == ("overloaded", "come back")
     assert "\x1b" not in str(refused.value)
-    assert len(service.requests) == 3
+    assert len(service.requests) == 1 + PATIENCE_SECONDS // 9
+
+
+def test_one_patience_for_all_requests_of_a_run(service, monkeypatch):
+    """A thousand requests do not wait a thousand times as long as one; and who waits is told."""
+    slept, said = [], []
+    monkeypatch.setattr("contactsync.client.patience.time.sleep", slept.append)
+    service.publish("+491512345671")
+    turns = iter(range(1000))
+
+    def busy(_, reply):
+        if next(turns) % 2 == 0:
+            reply.status, reply.headers["Retry-After"] = 503, "7"
+
+    service.tamper = busy
+    patience = Patience(60, progress=lambda what, *_: said.append(what))
+    transport = Transport(service.url, credential=CREDENTIAL, patience=patience)
+    for _ in range(60 // 7):
+        assert read(transport, "/v1/tuf/metadata/root.json")
+    with pytest.raises(NetworkError, match="503"):
+        read(transport, "/v1/tuf/metadata/root.json")
+    assert sum(slept) == patience.waited == 60 // 7 * 7
+    assert set(said) == {"the server is busy; waiting 7 s"}
+    # What breaks off is waited for out of the same purse: nothing of it is left.
+    assert patience.wait(4, "")
+    service.tamper = lambda _, reply: setattr(reply, "cut", 0)
+    before = len(service.requests)
+    with pytest.raises(NetworkError):
+        transport.post("/v1/evaluate/people/1", bytes(32), reply_length=5)
+    assert len(service.requests) == before + 1
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b'{"type": 5}', b"<html>", b"\xff" * 100_000])

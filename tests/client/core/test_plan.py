@@ -5,9 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from contactsync.client.cache import Cache, Holding
-from contactsync.client.leak import Buckets, sentence
-from contactsync.client.plan import MAX_HELD_DELTAS, Plan, Step, affordable, make_plan
+from contactsync.client.cache import Cache
+from contactsync.client.core.holdings import Holding
+from contactsync.client.core.leak import sentence
+from contactsync.client.core.plan import MAX_HELD_DELTAS, PartitionPlan
+from contactsync.client.core.planner import Plan, Planner
+from contactsync.client.privacy import load_modes
+from contactsync.client.privacy.screen import Buckets, Crowded
 from contactsync.foundation.errors import ChoiceNeeded
 from contactsync.publication.manifest import DataFile, DeltaFile, Manifest, Partition
 
@@ -33,19 +37,19 @@ def partition(code="49", edition=5, *, deltas=(), base=4_000_000, screen=None, s
 
 def plan(*partitions, held=None, wanted=(), privacy="download", which="all"):
     manifest = Manifest("people", 1, 9, bytes(32), 1, {p.name: p for p in partitions}, None)
-    return make_plan(manifest, held or {}, wanted, privacy=privacy, partitions=which)
+    return Planner(manifest, held or {}, frozenset(wanted), load_modes()).plan(privacy, which)
 
 
 def test_whole_files_at_first_then_nothing_then_deltas():
     first = plan(partition())
     assert first.cost == 4_000_000
-    held = {("49", "base"): first.steps[0].holding}
+    held = {("49", "base"): first.parts[0].holding}
     assert plan(partition(), held=held).cost == 0
     later = plan(partition(edition=7, deltas=[delta(4, 5), delta(5, 6), delta(6, 7)]), held=held)
-    assert [f.sha256 for f in later.steps[0].fetch] == [delta(5, 6).file.sha256, delta(6, 7).file.sha256]
-    holding = later.steps[0].holding
+    assert [f.sha256 for f in later.parts[0].fetch] == [delta(5, 6).file.sha256, delta(6, 7).file.sha256]
+    holding = later.parts[0].holding
     assert (holding.edition, holding.reached) == (5, 7)
-    assert holding.whole == first.steps[0].holding.whole
+    assert holding.whole == first.parts[0].holding.whole
 
 
 @pytest.mark.parametrize(
@@ -55,21 +59,21 @@ def test_whole_files_at_first_then_nothing_then_deltas():
 )
 def test_a_whole_file_when_deltas_do_not_lead_there_or_cost_more(deltas):
     held = {("49", "base"): held_at(5, a_file("old", 4_000_000))}
-    (step,) = plan(partition(edition=7, deltas=deltas), held=held).steps
-    assert (step.cost, step.holding.deltas) == (4_000_000, ())
+    (part,) = plan(partition(edition=7, deltas=deltas), held=held).parts
+    assert (part.cost, part.holding.deltas) == (4_000_000, ())
 
 
 def test_a_chain_does_not_grow_for_ever():
     deltas = tuple((i, i + 1, a_file(str(i), 1)) for i in range(1, MAX_HELD_DELTAS + 1))
     held = {("49", "base"): held_at(1, a_file("old"), deltas)}
     edition = MAX_HELD_DELTAS + 2
-    (step,) = plan(partition(edition=edition, deltas=[delta(edition - 1, edition)]), held=held).steps
-    assert step.cost == 4_000_000
+    (part,) = plan(partition(edition=edition, deltas=[delta(edition - 1, edition)]), held=held).parts
+    assert part.cost == 4_000_000
 
 
 def test_mine_fetches_what_the_book_needs_only():
     chosen = plan(partition("1"), partition("49"), wanted={"49"}, which="mine")
-    assert chosen.fetched_codes == ["49"]
+    assert chosen.fetched_names == ["49"]
 
 
 def test_a_screen_is_taken_where_it_is_cheaper_whatever_the_book_holds():
@@ -77,7 +81,7 @@ def test_a_screen_is_taken_where_it_is_cheaper_whatever_the_book_holds():
     plans = [
         plan(large, small, wanted=wanted, privacy="screen") for wanted in ([], ["49"], ["1"], ["1", "49"])
     ]
-    assert {tuple((s.partition.name, s.kind) for s in p.steps) for p in plans} == {
+    assert {tuple((s.partition.name, s.kind) for s in p.parts) for p in plans} == {
         (("1", "base"), ("49", "screen"))
     }
     assert plans[1].cost - plans[0].cost == pytest.approx(4_000_000 * 64 // 256, rel=0.01)
@@ -85,14 +89,14 @@ def test_a_screen_is_taken_where_it_is_cheaper_whatever_the_book_holds():
 
 def test_a_base_that_is_held_is_continued_rather_than_screened():
     held = {("49", "base"): held_at(5, a_file("old"))}
-    (step,) = plan(
+    (part,) = plan(
         partition(edition=6, screen=1_000_000, deltas=[delta(5, 6)]), held=held, privacy="screen"
-    ).steps
-    assert (step.kind, step.cost) == ("base", 10)
+    ).parts
+    assert (part.kind, part.cost) == ("base", 10)
 
 
 def test_without_a_screen_the_base_is_taken():
-    assert [s.kind for s in plan(partition(), privacy="screen").steps] == ["base"]
+    assert [s.kind for s in plan(partition(), privacy="screen").parts] == ["base"]
 
 
 def test_holdings_come_back_as_they_were_kept(tmp_path):
@@ -115,11 +119,11 @@ def test_holdings_come_back_as_they_were_kept(tmp_path):
 
 
 def test_what_the_server_could_learn():
-    assert "asked for updates" in sentence(points=0, codes=None)
-    text = sentence(points=16, codes=None)
+    assert "asked for updates" in sentence(points=0, names=None)
+    text = sentence(points=16, names=None)
     assert "9 to 16 new numbers" in text
     assert "countries" in text
-    text = sentence(points=8, codes=["49", "1"])
+    text = sentence(points=8, names=["49", "1"])
     assert "1 to 8" in text
     assert "+1, +49" in text
     assert "countries" not in text
@@ -130,21 +134,27 @@ def test_the_odds_of_a_bucket():
     bucket = Buckets("49", 500, 10**8 // 4096)
     assert bucket.odds == pytest.approx(48.8, abs=0.1)
     assert Buckets("49", 256, 256).odds == 1
-    text = sentence(points=512, codes=None, buckets=[bucket, Buckets("1", 64, 64)])
+    told = load_modes()["screen"].sentence([bucket, Buckets("1", 64, 64), Crowded("44")])
+    text = sentence(points=512, names=None, told=told)
     assert "up to 48.8" in text
     assert "+1, +49" in text
+    assert "members in +44 that all of it" in text
     assert Buckets("1", 64, 64).odds < 2
 
 
 def test_choices_are_those_that_cost_less_than_what_tells_less():
-    def choices(costs):
-        def of(privacy, partitions):
-            whole = partition(base=costs[privacy, partitions])
-            step = Step(whole, "base", (whole.base,), held_at(5, whole.base), 0)
-            return Plan(privacy, partitions, (step,))
+    class Priced(Planner):
+        """A planner whose plans have given costs."""
 
+        def plan(self, privacy, partitions):
+            whole = partition(base=self.holdings[privacy, partitions])
+            part = PartitionPlan(whole, "base", (whole.base,), held_at(5, whole.base))
+            return Plan(privacy, partitions, (part,))
+
+    def choices(costs):
+        manifest = Manifest("people", 1, 9, bytes(32), 1, {}, None)
         with pytest.raises(ChoiceNeeded) as raised:
-            affordable(of, "download", "all", limit=10)
+            Priced(manifest, costs, frozenset(), load_modes()).affordable("download", "all", limit=10)
         return [line.split(":")[0].strip() for line in raised.value.hint.splitlines()[1:]]
 
     def costs(*four):

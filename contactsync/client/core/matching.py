@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contactsync.client.plan import Step
-from contactsync.directory import match, open_directory, truncate
-from contactsync.directory.delta import Delta, read_delta
-from contactsync.directory.files import DataInfo
-from contactsync.directory.screen import open_screen
+from contactsync.client.core.holdings import Files
+from contactsync.client.core.mode import Subject
+from contactsync.client.core.plan import PartitionPlan
+from contactsync.directory import match, truncate
+from contactsync.directory.delta import Delta
 from contactsync.directory.value_sets import contains
 from contactsync.foundation.errors import BadDirectory
-from contactsync.publication.manifest import DataFile
-from contactsync.tokens import Tokens
 
 Mask = NDArray[np.bool_]
 
@@ -33,30 +30,25 @@ class Screened:
     tested: Mask
 
 
-def match_partition(
-    data: Path, step: Step, tokens: Tokens, *, member: Mask, edition: NDArray[np.int64]
-) -> Screened:
+def match_partition(files: Files, plan: PartitionPlan, subject: Subject) -> Screened:
     """Which of m tokens are in the partition now. With a base nothing is left to look up.
 
-    `member` and `edition`, bool[m] and int64[m], say what was found before, and for which edition (-1:
-    never). Who was matched before is carried on by the deltas alone. O(m log c) for c changes, and one
-    lookup in base or screen for each of the others. Raises BadDirectory.
+    Who was matched before is carried on by the deltas alone. O(m log c) for c changes, and one lookup in base
+    or screen for each of the others. Raises BadDirectory.
     """
-    holding = step.holding
-    deltas = _chain(data, step)
-    sure, at = member.copy(), edition.copy()
+    holding, tokens = plan.holding, subject.tokens
+    deltas = _chain(files, plan)
+    sure, at = subject.member.copy(), subject.edition.copy()
     reached = np.isin(at, [holding.edition, *(end for _, end, _ in holding.deltas)])
     maybe = np.zeros(len(tokens), np.bool_)
-    screened = ~reached & (step.kind == "screen")
+    screened = ~reached & (plan.kind == "screen")
     fresh = np.flatnonzero(~reached)
     if fresh.size:
-        # Files were verified against the manifest when they were stored; only damage is looked for now.
-        whole = data / holding.whole.sha256
-        if step.kind == "base":
-            with open_directory(whole, expect=holding.base, check="xxh3") as directory:
+        if plan.kind == "base":
+            with files.directory(holding.base) as directory:
                 sure[fresh] = match(tokens.take(fresh), directory)
         else:
-            screen = open_screen(whole, holding.base, expect=_info(holding.whole))
+            screen = files.screen(holding.whole, holding.base)
             sure[fresh], maybe[fresh] = False, screen.test(tokens.take(fresh))
         at[fresh] = holding.edition
     for delta in deltas:
@@ -71,28 +63,24 @@ def match_partition(
     return Screened(sure, maybe & ~sure, screened)
 
 
-def _chain(data: Path, step: Step) -> list[Delta]:
+def _chain(files: Files, plan: PartitionPlan) -> list[Delta]:
     """The deltas of a holding, which must lead from its base to the partition's. Raises BadDirectory."""
-    holding, deltas = step.holding, []
+    holding, deltas = plan.holding, []
     sha256, count = holding.base.sha256, holding.base.count
     for start, end, file in holding.deltas:
-        delta = read_delta(data / file.sha256, expect=_info(file))
+        delta = files.delta(file)
         here = (delta.from_edition, delta.to_edition, delta.old_sha256, delta.old_count)
         if here != (start, end, sha256, count):
-            raise _wrong_chain(step)
+            raise _wrong_chain(plan)
         sha256, count = delta.new_sha256, delta.new_count
         deltas.append(delta)
-    if (sha256, count) != (step.partition.base.sha256, step.partition.count):
-        raise _wrong_chain(step)
+    if (sha256, count) != (plan.partition.base.sha256, plan.partition.count):
+        raise _wrong_chain(plan)
     return deltas
 
 
-def _wrong_chain(step: Step) -> BadDirectory:
+def _wrong_chain(plan: PartitionPlan) -> BadDirectory:
     return BadDirectory(
-        f"the deltas of +{step.partition.name} do not lead from what is held to what the manifest names",
+        f"the deltas of +{plan.partition.name} do not lead from what is held to what the manifest names",
         hint="run `contactsync forget`, trust the server again, and tell the operator if it happens again",
     )
-
-
-def _info(file: DataFile) -> DataInfo:
-    return DataInfo(file.sha256, file.length, file.xxh3_64)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from contactsync.client.batches import batches, padded
+from contactsync.client.core.round import make_round, padded
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ def test_padding(new, points):
 
 def test_every_input_once_the_rest_random_and_nothing_in_its_place():
     new = [b"tel:+4915123%05d" % i for i in range(5000)]
-    made = list(batches(new))
+    made = make_round(new)
     assert [len(batch.inputs) for batch in made] == [4096, 4096]
     real = {}
     padding = []
@@ -33,4 +33,4 @@ def test_every_input_once_the_rest_random_and_nothing_in_its_place():
 
 
 def test_nothing_new_is_nothing_sent():
-    assert list(batches([])) == []
+    assert make_round([]) == []

@@ -1,0 +1,75 @@
+"""What a client has of a server: tokens of identifiers, and data files on its disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contactsync.directory import Directory, DirectoryInfo
+from contactsync.directory.delta import Delta
+from contactsync.directory.screen import Screen
+from contactsync.publication.manifest import DataFile
+from contactsync.tokens import Tokens
+
+WholeKind = Literal["base", "screen"]
+"""The two kinds of file from which a partition can be matched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A whole file (base or screen) on the disk, and the deltas held that lead on from its edition."""
+
+    edition: int
+    whole: DataFile
+    base: DirectoryInfo
+    """The base of that edition, which a screen and a delta refer to."""
+    deltas: tuple[tuple[int, int, DataFile], ...] = ()
+    """(from edition, to edition, file), each beginning where the one before ended."""
+
+    @property
+    def reached(self) -> int:
+        """The edition that whole file and deltas together give."""
+        return self.deltas[-1][1] if self.deltas else self.edition
+
+    def files(self) -> list[DataFile]:
+        """Every file of it."""
+        return [self.whole, *(file for _, _, file in self.deltas)]
+
+
+Holdings = Mapping[tuple[str, str], Holding]
+"""What is held, by name of the partition and kind of the whole file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of n identifiers. Where `known` is False, the token is meaningless."""
+
+    known: NDArray[np.bool_]
+    tokens: Tokens
+    member: NDArray[np.bool_]
+    edition: NDArray[np.int64]
+    """The edition of the partition for which `member` holds; -1 where it was never matched."""
+
+    def with_tokens(self, which: NDArray[np.integer], tokens: Tokens) -> Known:
+        """The same with tokens for the identifiers at these indices, which were never matched."""
+        head, tail, known = self.tokens.head.copy(), self.tokens.tail.copy(), self.known.copy()
+        head[which], tail[which], known[which] = tokens.head, tokens.tail, True
+        return replace(self, known=known, tokens=Tokens(head, tail))
+
+
+class Files(Protocol):
+    """Opens data files that are on the disk. Every method raises BadDirectory, BadInput."""
+
+    def directory(self, info: DirectoryInfo) -> AbstractContextManager[Directory]:
+        """A base."""
+
+    def screen(self, file: DataFile, base: DirectoryInfo) -> Screen:
+        """The screen of a base."""
+
+    def delta(self, file: DataFile) -> Delta:
+        """A delta."""

@@ -1,0 +1,34 @@
+"""What the server could learn from a sync, in one sentence. The whole table is in docs/threat-model.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def sentence(*, points: int, names: Sequence[str] | None, told: Sequence[str] = ()) -> str:
+    """The line that ends every sync.
+
+    `points` were sent for evaluation; `names` are the partitions whose files were fetched because of the book
+    (None: all were fetched, or none); `told` is what the privacy mode says of itself.
+    """
+    parts = [f"looked up {_between(points)}" if points else "asked for updates"]
+    if names:
+        parts.append(f"has contacts in {countries(names)}")
+    parts += told
+    if len(parts) > 1:
+        hidden = "not which, or who matched"
+    elif points:
+        hidden = "not which, of which countries, or who matched"
+    else:
+        hidden = "nothing about the address book"
+    return f"the server could learn that this account {' and '.join(parts)}; {hidden}"
+
+
+def countries(names: Sequence[str]) -> str:
+    """Calling codes as people write them."""
+    return ", ".join(f"+{name}" for name in sorted(names))
+
+
+def _between(points: int) -> str:
+    low = 1 if points == 8 else points // 2 + 1
+    return f"{low:,} to {points:,} new numbers"

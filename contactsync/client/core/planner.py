@@ -1,0 +1,109 @@
+"""Which data files a sync fetches, what that costs, and what it tells: decided before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from contactsync.client.core.holdings import Holdings
+from contactsync.client.core.mode import Mode
+from contactsync.client.core.plan import PartitionPlan, size_text
+from contactsync.directory.ranges import BUCKETS
+from contactsync.foundation.errors import ChoiceNeeded
+from contactsync.publication.manifest import DataFile, Manifest
+
+Partitions = Literal["all", "mine"]
+PARTITIONS: Final[tuple[Partitions, ...]] = ("all", "mine")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to sync. `max_download` is in octets; a multiple of `buckets` is fetched in screen mode."""
+
+    audience: str = "people"
+    privacy: str = "download"
+    partitions: Partitions = "all"
+    max_download: int = 1 << 30
+    buckets: int = BUCKETS
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The download of a sync."""
+
+    privacy: str
+    partitions: Partitions
+    parts: tuple[PartitionPlan, ...]
+
+    @property
+    def cost(self) -> int:
+        """Octets to download, about."""
+        return sum(part.cost for part in self.parts)
+
+    @property
+    def files(self) -> list[DataFile]:
+        """The files to fetch."""
+        return [file for part in self.parts for file in part.fetch]
+
+    @property
+    def fetched_names(self) -> list[str]:
+        """The partitions of which something is fetched."""
+        return sorted(part.partition.name for part in self.parts if part.cost)
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """All that a plan follows from, whatever the choices.
+
+    `wanted` are the partitions with identifiers that are not matched up to date.
+    """
+
+    manifest: Manifest
+    holdings: Holdings
+    wanted: frozenset[str]
+    modes: Mapping[str, Mode]
+    buckets: int = BUCKETS
+
+    def plan(self, privacy: str, partitions: Partitions) -> Plan:
+        """The download with these choices."""
+        mode = self.modes[privacy]
+        parts = []
+        for name, partition in sorted(self.manifest.partitions.items()):
+            wanted = name in self.wanted
+            if wanted or partitions == "all":
+                parts.append(mode.plan(partition, self.holdings, wanted=wanted, buckets=self.buckets))
+        return Plan(privacy, partitions, tuple(parts))
+
+    def affordable(self, privacy: str, partitions: Partitions, *, limit: int) -> Plan:
+        """The plan for these choices. Raises ChoiceNeeded, with cheaper ones, if it is above the limit."""
+        chosen = self.plan(privacy, partitions)
+        if chosen.cost <= limit:
+            return chosen
+        others = [self.plan(mode, which) for mode in self.modes for which in PARTITIONS]
+        raise ChoiceNeeded(
+            f"the download is {size_text(chosen.cost)}, more than --max-download {size_text(limit)};"
+            " nothing was sent",
+            hint="choose one of\n" + "\n".join(_choices(chosen, others, self.modes)),
+        )
+
+
+def _choices(chosen: Plan, others: list[Plan], modes: Mapping[str, Mode]) -> list[str]:
+    """The chosen plan with a higher limit, and each cheaper one, with what it tells the server."""
+    listed = [chosen]
+    lines = [f"  --max-download {size_text(chosen.cost)}: tells the server nothing more"]
+    for other in others:
+        mode = modes[other.privacy]
+        told = [mode.tells] if mode.tells else []
+        if other.partitions == "mine":
+            told.append("which calling codes are in your address book")
+        # Not one that tells more than another which costs no more.
+        below = [p for p in listed if p.privacy in (other.privacy, *mode.tells_more_than)]
+        below = [p for p in below if p.partitions in (other.partitions, "all")]
+        if told and other.cost < min(p.cost for p in [chosen, *below]):
+            listed.append(other)
+            lines.append(
+                f"  --privacy {other.privacy} --partitions {other.partitions}:"
+                f" about {size_text(other.cost)}; tells the server {' and '.join(told)}"
+            )
+    return lines

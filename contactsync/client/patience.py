@@ -1,0 +1,62 @@
+"""How long a whole sync waits for a server that is busy or breaks off, and how it says so.
+
+One patience is shared by all requests of a run. Without that each request would wait for its own time, and a
+run of a thousand requests for a thousand times as long.
+"""
+
+from __future__ import annotations
+
+import time
+
+from contactsync.foundation.errors import NetworkError
+from contactsync.foundation.progress import Progress, silent
+
+PATIENCE_SECONDS = 120.0
+"""The time that a run waits in all, between requests, for one server."""
+
+ATTEMPTS = 3
+"""Failures in a row after which a request is given up."""
+
+BACKOFF_SECONDS = 0.25
+"""The pause after the first failure; after the second one it is twice as long."""
+
+
+class Patience:
+    """The waiting time of one run. `waited` is what is spent, in seconds."""
+
+    def __init__(self, seconds: float = PATIENCE_SECONDS, progress: Progress = silent) -> None:
+        self.waited = 0.0
+        self._seconds = seconds
+        self._progress = progress
+
+    def wait(self, seconds: float, why: str) -> bool:
+        """Wait, and say so; False, at once, if that is longer than what is left."""
+        if self.waited + seconds > self._seconds:
+            return False
+        self.waited += seconds
+        self._progress(f"{why}; waiting {max(1, round(seconds))} s", 0, 0)
+        time.sleep(seconds)
+        return True
+
+    def attempts(self) -> Attempts:
+        """A count of failures for one thing that is to be fetched."""
+        return Attempts(self)
+
+
+class Attempts:
+    """Failures in a row of one thing that is tried again and again."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._failures = 0
+
+    def succeeded(self) -> None:
+        """There was progress: what failed before does not count any more."""
+        self._failures = 0
+
+    def failed(self, error: NetworkError) -> None:
+        """Pause before the next attempt. Raises the error if there were enough, or patience is at its end."""
+        self._failures += 1
+        pause = BACKOFF_SECONDS * self._failures
+        if self._failures == ATTEMPTS or not self._patience.wait(pause, "the connection failed"):
+            raise error

@@ -1,0 +1,163 @@
+"""Screen mode: most contacts are settled by a Bloom filter, the rest by single buckets of the base.
+
+The buckets are fetched among decoys and never in a list that shows which are wanted. What two lists with
+different decoys have in common are the wanted buckets. So each question (all that was put to the screen,
+whoever passes) has decoys of its own; and until what came of a list is recorded, the next ones for that
+partition ask for all of it again, whatever has changed since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from contactsync.client.core.holdings import Files, Holdings
+from contactsync.client.core.leak import countries
+from contactsync.client.core.matching import match_partition
+from contactsync.client.core.mode import (
+    Allowance,
+    FetchFiles,
+    LookUpBuckets,
+    Memory,
+    Settled,
+    Settling,
+    Subject,
+)
+from contactsync.client.core.plan import PartitionPlan, carry_on, size_text, whole_base
+from contactsync.directory.ranges import SEED_BYTES, at_width, buckets_of, chosen
+from contactsync.foundation.errors import ChoiceNeeded
+from contactsync.publication.manifest import Partition
+from contactsync.tokens import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """The buckets that were fetched of one partition: `fetched` of `total`, decoys included."""
+
+    name: str
+    fetched: int
+    total: int
+
+    @property
+    def odds(self) -> float:
+        """By how much seeing a bucket fetched multiplies the odds of a guess of a contact in it.
+
+        One over the chance that it is fetched anyway, which is fetched / total: decoys are drawn without
+        repetition.
+        """
+        return self.total / self.fetched
+
+
+@dataclass(frozen=True, slots=True)
+class Crowded:
+    """A partition of which everything was fetched, as buckets would have been no less."""
+
+    name: str
+
+
+class ScreenMode:
+    """See `core.mode.Mode`."""
+
+    name = "screen"
+    tells = "the buckets of contacts that pass a Bloom filter"
+    tells_more_than: Sequence[str] = ("download",)
+
+    def plan(self, partition: Partition, holdings: Holdings, *, wanted: bool, buckets: int) -> PartitionPlan:
+        """The screen, where it and buckets cost less than the base; else the base."""
+        base = carry_on(partition, "base", partition.base, holdings.get((partition.name, "base")))
+        if partition.screen is None:
+            return base
+        screen = carry_on(partition, "screen", partition.screen, holdings.get((partition.name, "screen")))
+        least = _ranges_cost(partition, buckets)
+        # A base that costs no more tells less. The comparison may not depend on `wanted`: with all
+        # partitions, which files are fetched must not tell in which of them there are contacts.
+        if screen.cost + least >= base.cost:
+            return base
+        return PartitionPlan(partition, "screen", screen.fetch, screen.holding, least if wanted else 0)
+
+    def settle(
+        self, plan: PartitionPlan, subject: Subject, files: Files, memory: Memory, allowance: Allowance
+    ) -> Settling:
+        """By what is on the disk; who passes a screen is then looked up in buckets of the base.
+
+        Buckets are fetched if a screen was asked at all, also when nobody passes: that there are none would
+        tell that a new contact is no member. Raises ChoiceNeeded if that goes beyond the allowed download.
+        """
+        screened = match_partition(files, plan, subject)
+        if not screened.tested.any():
+            return Settled(screened.sure, plan)
+        partition = plan.partition
+        candidates = subject.tokens.take(screened.maybe)
+        tested = subject.tokens.take(screened.tested)
+        numbers = _choose(partition, candidates, tested, memory, allowance.buckets)
+        cost = _ranges_cost(partition, len(numbers))
+        _check(partition, min(cost, partition.base.length), allowance)
+        if cost >= partition.base.length:  # which costs no more, and tells less
+            plan = whole_base(partition)
+            yield FetchFiles(partition, plan.fetch, Crowded(partition.name))
+            return Settled(match_partition(files, plan, subject).sure, plan)
+        told = Buckets(partition.name, len(numbers), partition.directory.layout.buckets)
+        looked_up = yield LookUpBuckets(partition, candidates, tuple(numbers), told)
+        found = screened.sure.copy()
+        found[screened.maybe] = looked_up.found
+        return Settled(found, plan)
+
+    def sentence(self, told: Sequence[object]) -> list[str]:
+        """The buckets fetched with the odds, and of which partitions everything was."""
+        parts = []
+        buckets = [one for one in told if isinstance(one, Buckets)]
+        if buckets:
+            fetched, total = sum(b.fetched for b in buckets), sum(b.total for b in buckets)
+            odds = max(b.odds for b in buckets)
+            parts.append(
+                f"fetched {fetched:,} of {total:,} buckets of {countries([b.name for b in buckets])}, decoys"
+                f" included (seeing one multiplies the odds of a guess by up to {odds:.3g})"
+            )
+        crowded = [one.name for one in told if isinstance(one, Crowded)]
+        if crowded:
+            parts.append(
+                f"has so many contacts who are members in {countries(crowded)} that all of it was fetched"
+            )
+        return parts
+
+
+MODE: Final = ScreenMode()
+
+
+def _choose(
+    partition: Partition, candidates: Tokens, tested: Tokens, memory: Memory, total: int
+) -> list[int]:
+    """The buckets to fetch: those of the candidates, who are some of `tested`, among decoys."""
+    info = partition.directory
+    question = b"".join(sorted(row.tobytes() for row in tested.to_bytes()))
+    seed = hashlib.blake2b(question, key=memory.decoy_secret, digest_size=SEED_BYTES).digest()
+    of, asked = info.layout.buckets, []
+    if unanswered := memory.asked.get(partition.name):
+        slot_bits, numbers = unanswered
+        asked = [number for number in at_width(numbers, slot_bits, info) if 0 <= number < of]
+    return chosen(buckets_of(info, candidates).tolist(), of, seed, total=total, asked=asked)
+
+
+def _check(partition: Partition, cost: int, allowance: Allowance) -> None:
+    """Stop before more is fetched than was allowed: only now it is known how many pass the screen."""
+    needed, limit = allowance.spent + cost, allowance.limit
+    if needed <= limit:
+        return
+    raise ChoiceNeeded(
+        f"so many contacts pass the screen of +{partition.name} that the download is {size_text(needed)},"
+        f" more than --max-download {size_text(limit)}; no bucket of it was fetched",
+        hint="what was downloaded is kept; choose one of\n"
+        f"  --max-download {size_text(needed)}: tells the server the buckets, among decoys\n"
+        f"  --privacy download --partitions {allowance.partitions}:"
+        f" about {size_text(allowance.whole)}; tells the server no bucket",
+    )
+
+
+def _ranges_cost(partition: Partition, buckets: int) -> int:
+    """About how many octets it takes to fetch so many buckets of a partition, or all."""
+    layout = partition.directory.layout
+    fetched = min(buckets, layout.buckets)
+    data = (layout.length - layout.data_offset) * fetched // layout.buckets
+    return layout.index_offset + layout.page_bytes * min(fetched, layout.pages) + data

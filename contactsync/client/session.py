@@ -1,0 +1,301 @@
+"""A sync: the I/O around the chain of states in `core.states`.
+
+It follows the manifest, has files and evaluations brought, answers what a privacy mode asks for, and keeps
+what was learnt. What stays true (tokens, whole files, halves of files) is kept when a sync fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contactsync.client.byteranges import fetch_ranges
+from contactsync.client.cache import Cache
+from contactsync.client.core.holdings import Holdings
+from contactsync.client.core.leak import sentence
+from contactsync.client.core.mode import FetchFiles, LookUpBuckets, Memory, Request
+from contactsync.client.core.planner import Options
+from contactsync.client.core.round import EvaluatedBatch, RoundBatch
+from contactsync.client.core.states import Evaluated, Fetched, Matched, Prepared, Question
+from contactsync.client.download import fetch_file, is_held
+from contactsync.client.files import FolderFiles
+from contactsync.client.privacy import load_modes
+from contactsync.client.state import ServerState
+from contactsync.client.transport import MetadataFetcher, Transport
+from contactsync.contacts import AddressBook
+from contactsync.directory import RangeMatch, RangeReader
+from contactsync.foundation.errors import BadProof, BadReply, Refused
+from contactsync.foundation.progress import Progress, silent
+from contactsync.identifiers import PROFILE
+from contactsync.publication.manifest import DataFile, Manifest
+from contactsync.publication.tuf.follower import Follower
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A contact found to be a member, by one of its identifiers."""
+
+    name: str
+    identifier: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a sync found and what it cost.
+
+    `evaluated` counts the points sent, padding included. `joined` and `left` are contacts that the sync
+    before knew too, and found otherwise. `false_positive_rate` is the chance that a contact who is no
+    member is reported as one. `whole` are the partitions that were matched against a whole directory.
+    """
+
+    matches: list[Match]
+    joined: list[Match]
+    left: list[Match]
+    identifiers: int
+    new_identifiers: int
+    evaluated: int
+    audience: str
+    epoch: int
+    edition: int
+    privacy: str
+    partitions: str
+    members: int
+    false_positive_rate: float
+    downloaded: int
+    whole: list[str]
+    leak: str
+
+
+def sync(
+    server: ServerState,
+    book: AddressBook,
+    transport: Transport,
+    options: Options,
+    progress: Progress = silent,
+) -> Report:
+    """Find out which contacts of the book are members.
+
+    Raises anything of the error tree; the state stays usable.
+    """
+    with server.lock(), Cache(server.cache, server.url) as cache:
+        return Session(server, cache, transport, options, progress).run(book)
+
+
+def new_identifiers(server: ServerState, book: AddressBook, audience: str) -> int:
+    """How many identifiers of the book are not in the newest epoch of the cache. No network."""
+    identifiers = book.identifiers
+    with Cache(server.cache, server.url) as cache:
+        epoch = cache.newest_epoch(audience)
+        known = cache.tokens(audience, epoch, identifiers).known if epoch else np.zeros(0, np.bool_)
+    return len(identifiers) - int(known.sum())
+
+
+class Session:
+    """One run of the client against one server, whose state is locked. The counts are of the whole run."""
+
+    def __init__(
+        self, server: ServerState, cache: Cache, transport: Transport, options: Options, progress: Progress
+    ) -> None:
+        self._server = server
+        self._cache = cache
+        self._transport = transport
+        self._options = options
+        self._progress = progress
+        self._modes = load_modes()
+        self._evaluated = 0
+        self._largest_round = 0
+        self._downloaded = 0
+        self._told: dict[tuple[str, type], object] = {}
+
+    def run(self, book: AddressBook) -> Report:
+        """The sync. It starts again, once, if something was published in between."""
+        manifest = self._follow()
+        question = Question.of(book.identifiers)
+        try:
+            return self._once(manifest, question, book)
+        except (Refused, BadProof) as error:
+            if isinstance(error, Refused) and error.kind not in {"epoch-changed", "not-found"}:
+                raise
+            # A publish in between explains this. If it was none, the error stands.
+            newer = self._follow()
+            if newer == manifest:
+                if isinstance(error, Refused) and error.kind == "not-found":
+                    error.hint = "is the credential one of this --audience? If so, tell the operator"
+                raise
+            return self._once(newer, question, book)
+
+    def _follow(self) -> Manifest:
+        """The current manifest, verified from the pinned root downwards."""
+        fetcher = MetadataFetcher(self._transport)
+        self._progress("metadata", 0, 0)
+        follower = Follower(self._server.tuf, self._transport.base_url, fetcher, self._server.root)
+        manifest = follower.manifest(self._options.audience)
+        if manifest.normalisation != PROFILE:
+            raise BadReply(
+                f"the server publishes under normalisation profile {manifest.normalisation}, "
+                f"this program knows profile {PROFILE}",
+                hint="update contactsync (or ask the operator to update the server)",
+            )
+        return manifest
+
+    def _once(self, manifest: Manifest, question: Question, book: AddressBook) -> Report:
+        """The chain of states against one manifest."""
+        held = self._cache.holdings(manifest.audience, manifest.epoch)
+        prepared = self._prepare(manifest, question, held)
+        self._download(prepared.files)
+        evaluated = self._evaluate(prepared.fetched())
+        matched = self._settle(evaluated)
+        before = self._cache.findings(manifest.audience, question.identifiers)
+        self._keep(matched, held)
+        return self._report(matched, before, book)
+
+    def _prepare(self, manifest: Manifest, question: Question, held: Holdings) -> Prepared:
+        """Plan the download, of what is held as far as it is whole."""
+        known = self._cache.tokens(manifest.audience, manifest.epoch, question.identifiers)
+        checked = question.to_check(manifest, known, self._options)
+        whole = {
+            key: holding
+            for key, holding in held.items()
+            if all(is_held(self._server.data, file, thorough=key[0] in checked) for file in holding.files())
+        }
+        return Prepared.of(question, manifest, known, whole, options=self._options, modes=self._modes)
+
+    def _download(self, files: Iterable[DataFile]) -> None:
+        """Have these files on the disk."""
+        files = list(files)
+        total, done = sum(file.length for file in files), 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            self._progress("downloading", done, total)
+
+        for file in files:
+            fetch_file(self._transport, self._server.data, file, advance)
+        self._downloaded += total
+
+    def _evaluate(self, fetched: Fetched) -> Evaluated:
+        """Have new identifiers evaluated, batch by batch; a batch is kept as soon as it is proven."""
+        batches = fetched.round()
+        total, done = sum(len(batch.inputs) for batch in batches), []
+        self._largest_round = max(self._largest_round, total)
+        sent = 0
+        for batch in batches:
+            self._progress("evaluating", sent, total)
+            done.append(self._send(batch, fetched.prepared.manifest))
+            sent += len(batch.inputs)
+        if batches:
+            self._progress("evaluating", sent, total)
+        return fetched.evaluated(done)
+
+    def _send(self, batch: RoundBatch, manifest: Manifest) -> EvaluatedBatch:
+        """Have one batch evaluated, and keep what came of it."""
+        blinded = batch.blind()
+        path = f"/v1/evaluate/{manifest.audience}/{manifest.epoch}"
+        reply = self._transport.post(path, blinded.body, reply_length=blinded.reply_length)
+        try:
+            evaluated = blinded.finish(reply, manifest.public_key)
+        except BadReply as error:
+            raise BadReply(
+                f"{self._server.url} sent a malformed evaluation: {error}",
+                hint="nothing of it was kept; tell the operator if it happens again",
+            ) from error
+        self._cache.add_tokens(manifest.audience, manifest.epoch, evaluated.identifiers, evaluated.tokens)
+        self._evaluated += len(batch.inputs)
+        return evaluated
+
+    def _settle(self, evaluated: Evaluated) -> Matched:
+        """Answer what the privacy mode asks for, until it knows who is a member."""
+        manifest = evaluated.prepared.manifest
+        asked = {
+            name: found
+            for name in manifest.partitions
+            if (found := self._cache.asked_buckets(manifest.audience, manifest.epoch, name))
+        }
+        memory = Memory(self._cache.decoy_secret(), asked)
+        settling = evaluated.settle(FolderFiles(self._server.data), memory, self._downloaded)
+        answer = None
+        try:
+            while True:
+                answer = self._answer(manifest, settling.send(answer))
+        except StopIteration as end:
+            matched: Matched = end.value
+            return matched
+
+    def _answer(self, manifest: Manifest, request: Request) -> RangeMatch | None:
+        """What a mode asked for."""
+        partition = request.partition
+        if isinstance(request, LookUpBuckets):
+            self._progress("fetching buckets", 0, 0)
+            self._cache.ask_buckets(
+                manifest.audience, manifest.epoch, partition.name, partition.slot_bits, request.numbers
+            )
+        self._told[partition.name, type(request.told)] = request.told
+        if isinstance(request, FetchFiles):
+            self._download(request.files)
+            return None
+        reader = RangeReader(
+            partition.directory,
+            lambda places: fetch_ranges(self._transport, partition.base, places),
+            name=f"the directory of +{partition.name}",
+        )
+        found = reader.match(request.tokens, request.numbers)
+        self._downloaded += found.octets
+        return found
+
+    def _keep(self, matched: Matched, held: Holdings) -> None:
+        """Keep the result, then remove data files that nothing names any more, or nothing leads on from."""
+        prepared = matched.evaluated.prepared
+        self._cache.finish(
+            prepared.manifest.audience,
+            prepared.manifest.epoch,
+            prepared.question.identifiers,
+            member=matched.member,
+            edition=matched.edition,
+            holdings=matched.holdings(held),
+            answered={name for name, _ in self._told},
+        )
+        keep = self._cache.held_files()
+        for path in self._server.data.iterdir():
+            if path.name not in keep:
+                path.unlink()
+
+    def _report(self, matched: Matched, before: NDArray[np.int8], book: AddressBook) -> Report:
+        prepared, member = matched.evaluated.prepared, matched.member
+        manifest, identifiers = prepared.manifest, prepared.question.identifiers
+
+        def matches(chosen: NDArray[np.bool_]) -> list[Match]:
+            """The contacts of the chosen identifiers, in the order of the book."""
+            names = {identifiers[i] for i in np.flatnonzero(chosen).tolist()}
+            return [
+                Match(contact.name, identifier.decode("ascii"))
+                for contact in book.contacts
+                for identifier in contact.identifiers
+                if identifier in names
+            ]
+
+        return Report(
+            matches=matches(member),
+            joined=matches(member & (before == 0)),
+            left=matches(~member & (before == 1)),
+            identifiers=len(identifiers),
+            new_identifiers=matched.evaluated.new,
+            evaluated=self._evaluated,
+            audience=manifest.audience,
+            epoch=manifest.epoch,
+            edition=manifest.edition,
+            privacy=prepared.options.privacy,
+            partitions=prepared.options.partitions,
+            members=manifest.count,
+            false_positive_rate=matched.false_positive_rate,
+            downloaded=self._downloaded,
+            whole=[plan.partition.name for plan in matched.plans if plan.kind == "base"],
+            leak=sentence(
+                points=self._largest_round,
+                names=prepared.plan.fetched_names if prepared.options.partitions == "mine" else None,
+                told=prepared.mode.sentence(list(self._told.values())),
+            ),
+        )
