@@ -206,7 +206,7 @@ def _deltas(folder: Path, path: Path, info: DirectoryInfo, rounds: int) -> list[
                 "apply": Contender(lambda: read_delta(folder / "delta").apply_to_mask(tokens, mask), 1),
             }
             figures = _medians(contenders, rounds=rounds)
-    whole = after.length
+    whole = after.file.length
     return [
         _row("delta of 0.1 % churn, size", n, r, delta.length / 1000, "kB", "whole file", whole / 1000),
         _row("delta of 0.1 % churn, write", n, r, figures["write"] * 1000, "ns/token", None, None),
@@ -324,8 +324,8 @@ def _one(n: int) -> Row:
                 "many": Contender(partial(match, many, directory), 1),
             }
             figures = _medians(contenders, rounds=3)
-        row: Row = {"n": n, "bytes_32": info.length, "bits_32": info.bits_per_token}
-        row["bytes_40"] = build(path, chunks_of(n), remainder_bits=40).length
+        row: Row = {"n": n, "bytes_32": info.file.length, "bits_32": info.bits_per_token}
+        row["bytes_40"] = build(path, chunks_of(n), remainder_bits=40).file.length
         row |= {"collect_s": timed.collecting, "sort_s": timed.sorting, "write_s": timed.writing}
         row |= {
             "open_s": opened,

@@ -20,7 +20,7 @@ from contactsync.client.transport import Transport
 from contactsync.directory import build, open_directory
 from contactsync.directory.delta import write_delta
 from contactsync.directory.screen import build_screen
-from contactsync.publication.manifest import DataFile, DeltaFile, Manifest, Partition
+from contactsync.publication.manifest import DeltaFile, Manifest, Partition
 from contactsync.publication.tuf.repository import Repository
 from contactsync.sources import read_address_books
 from contactsync.tokens import Tokens
@@ -105,7 +105,7 @@ class Service:
         chance = np.random.default_rng(int(code))
         rows = chance.integers(0, 256, (self.crowd.get(code, 0), 10), np.uint8)
         info = build(data / "new", [tokens, Tokens.from_bytes(rows)])
-        if old is not None and old.base.sha256 == info.sha256:
+        if old is not None and old.base.sha256 == info.file.sha256:
             (data / "new").unlink()
             return old
         files = []
@@ -117,11 +117,10 @@ class Service:
                     )
                 if change is not None:
                     (data / "delta").rename(data / change.sha256)
-                    file = DataFile(change.sha256, change.length, change.xxh3_64)
-                    files = [*old.deltas, DeltaFile(old.edition, edition, file)]
+                    files = [*old.deltas, DeltaFile(old.edition, edition, change)]
             screen = build_screen(data / "screen", new)
         (data / "screen").rename(data / screen.sha256)
-        (data / "new").rename(data / info.sha256)
+        (data / "new").rename(data / info.file.sha256)
         return Partition(
             name=code,
             edition=edition,
@@ -129,9 +128,9 @@ class Service:
             slot_bits=info.slot_bits,
             remainder_bits=info.remainder_bits,
             top_sha256=info.top_sha256,
-            base=DataFile(info.sha256, info.length, info.xxh3_64),
+            base=info.file,
             deltas=tuple(files[-32:]),
-            screen=DataFile(screen.sha256, screen.length, screen.xxh3_64),
+            screen=screen,
         )
 
     def answer(self, request: Request) -> Reply:

@@ -262,7 +262,9 @@ def _pack(holding: Holding) -> str:
         return [f.sha256, f.length, f.xxh3_64]
 
     deltas = [[start, end, file(f)] for start, end, f in holding.deltas]
-    return json.dumps([holding.edition, file(holding.whole), asdict(holding.base), deltas])
+    base = asdict(holding.base)
+    base |= base.pop("file")  # one flat object: what is written already stays readable
+    return json.dumps([holding.edition, file(holding.whole), base, deltas])
 
 
 def _unpack(record: str) -> Holding:
@@ -274,4 +276,6 @@ def _unpack(record: str) -> Holding:
 
     edition, whole, base, deltas = json.loads(record)
     chain = tuple((start, end, file(f)) for start, end, f in deltas)
-    return Holding(edition, file(whole), DirectoryInfo(**base), chain)
+    figures = {name: base[name] for name in ("count", "slot_bits", "remainder_bits", "top_sha256")}
+    of = DirectoryInfo(**figures, file=file([base["sha256"], base["length"], base["xxh3_64"]]))
+    return Holding(edition, file(whole), of, chain)

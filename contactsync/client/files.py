@@ -5,11 +5,9 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from contactsync.directory import Directory, DirectoryInfo, open_directory
+from contactsync.directory import DataFile, Directory, DirectoryInfo, open_directory
 from contactsync.directory.delta import Delta, read_delta
-from contactsync.directory.files import DataInfo
 from contactsync.directory.screen import Screen, open_screen
-from contactsync.publication.manifest import DataFile
 
 
 class FolderFiles:
@@ -23,16 +21,12 @@ class FolderFiles:
 
     def directory(self, info: DirectoryInfo) -> AbstractContextManager[Directory]:
         """A base, checked by its xxh3."""
-        return open_directory(self._folder / info.sha256, expect=info, check="xxh3")
+        return open_directory(self._folder / info.file.sha256, expect=info, check="xxh3")
 
     def screen(self, file: DataFile, base: DirectoryInfo) -> Screen:
         """The screen of a base."""
-        return open_screen(self._folder / file.sha256, base, expect=_info(file))
+        return open_screen(self._folder / file.sha256, base, expect=file)
 
     def delta(self, file: DataFile) -> Delta:
         """A delta."""
-        return read_delta(self._folder / file.sha256, expect=_info(file))
-
-
-def _info(file: DataFile) -> DataInfo:
-    return DataInfo(file.sha256, file.length, file.xxh3_64)
+        return read_delta(self._folder / file.sha256, expect=file)

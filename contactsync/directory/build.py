@@ -23,6 +23,7 @@ from contactsync.directory.format import (
     BUCKET_HASH_BYTES,
     PAGE_ENTRIES,
     REMAINDER_BITS,
+    DataFile,
     DirectoryInfo,
     Layout,
     Values,
@@ -171,10 +172,8 @@ class _Writer:
             layout.count,
             layout.slot_bits,
             layout.remainder_bits,
-            layout.length,
-            sha256.hexdigest(),
-            xxh3.hexdigest(),
             hashlib.sha256(top).hexdigest(),
+            DataFile(sha256.hexdigest(), layout.length, xxh3.hexdigest()),
         )
 
 

@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.directory.build import build
-from contactsync.directory.files import DataInfo, read_file, write_file
+from contactsync.directory.files import read_file, write_file
 from contactsync.directory.format import (
     MAX_SLOT_BITS,
     MIN_SLOT_BITS,
     REMAINDER_BITS,
+    DataFile,
     DirectoryInfo,
     Values,
     bad,
@@ -66,7 +67,7 @@ class Delta:
     def check_follows(self, base: DirectoryInfo) -> None:
         """Check that the delta leads on from this base. Raises BadDirectory."""
         here = (self.slot_bits, self.remainder_bits, self.old_count, self.old_sha256)
-        if here != (base.slot_bits, base.remainder_bits, base.count, base.sha256):
+        if here != (base.slot_bits, base.remainder_bits, base.count, base.file.sha256):
             raise bad(str(self), "it does not follow the directory that is held")
 
     def apply_to_mask(self, tokens: Tokens, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -121,7 +122,7 @@ def _refuse(delta: Delta, *, adds: bool, removes: bool) -> None:
 
 def write_delta(
     path: str | os.PathLike[str], old: Directory, new: Directory, *, from_edition: int, to_edition: int
-) -> DataInfo | None:
+) -> DataFile | None:
     """Write the delta between two directories with the same slot and remainder bits. O(count).
 
     None, and no file, if it would be as large as the new directory itself, or the widths differ: then the
@@ -135,12 +136,12 @@ def write_delta(
         return None
     removed, added = found
     length = _length(len(removed), len(added), there.slot_bits, there.remainder_bits)
-    if length >= there.length:
+    if length >= there.file.length:
         return None
     header = HEADER.pack(
         MAGIC, VERSION, there.slot_bits, there.remainder_bits, 0, from_edition, to_edition, here.count,
         there.count, len(removed), len(added), length,
-        bytes.fromhex(here.sha256), bytes.fromhex(there.sha256),
+        bytes.fromhex(here.file.sha256), bytes.fromhex(there.file.sha256),
     )  # fmt: skip
     parts = [header]
     parts += [encode(values, there.slot_bits, there.remainder_bits) for values in (removed, added)]
@@ -148,7 +149,7 @@ def write_delta(
     return write_file(path, [content, hashlib.sha256(content).digest()])
 
 
-def read_delta(path: str | os.PathLike[str], *, expect: DataInfo | None = None) -> Delta:
+def read_delta(path: str | os.PathLike[str], *, expect: DataFile | None = None) -> Delta:
     """Read and check a delta; `expect` is what the signed manifest says about the file.
 
     Raises BadDirectory (not that file, damaged, or its figures do not add up), BadInput (cannot be read).
@@ -251,7 +252,7 @@ def apply_to_directory(
     whole = compose(deltas)
     whole.check_follows(base.info)
     info = build(path, _carried_on(base, whole), remainder_bits=whole.remainder_bits)
-    if info.sha256 != whole.new_sha256:
+    if info.file.sha256 != whole.new_sha256:
         Path(path).unlink()
         raise bad(str(whole), "it does not lead to the directory that it names")
     return info
@@ -281,7 +282,7 @@ def _differences(old: Directory, new: Directory) -> tuple[Values, Values] | None
     """What only the old, and only the new directory has; None if that is more than a delta is good for."""
     from contactsync.kernels import deltas  # noqa: PLC0415 - loads Numba, which reading a delta does not need
 
-    most = new.info.length // 4  # each takes more than 4 bytes
+    most = new.info.file.length // 4  # each takes more than 4 bytes
     here, there = _Feed(old), _Feed(new)
     while here.alive or there.alive:
         alone, other_alone = np.ones(len(here), np.bool_), np.ones(len(there), np.bool_)

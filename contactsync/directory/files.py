@@ -5,26 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import xxhash
 
-from contactsync.directory.format import bad
+from contactsync.directory.format import DataFile, bad
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput
 
 
-@dataclass(frozen=True, slots=True)
-class DataInfo:
-    """What a manifest says about a delta or a screen: SHA-256 and xxh3_64 (hex) and length of the file."""
-
-    sha256: str
-    length: int
-    xxh3_64: str
-
-
-def write_file(path: str | os.PathLike[str], parts: Iterable[bytes | memoryview]) -> DataInfo:
+def write_file(path: str | os.PathLike[str], parts: Iterable[bytes | memoryview]) -> DataFile:
     """Write a file that has its name only once it is whole and on the disk."""
     sha256, fast, length = hashlib.sha256(), xxhash.xxh3_64(), 0
     with durable.replacing(Path(path)) as file:
@@ -33,10 +23,10 @@ def write_file(path: str | os.PathLike[str], parts: Iterable[bytes | memoryview]
             sha256.update(part)
             fast.update(part)
             length += len(part)
-    return DataInfo(sha256.hexdigest(), length, fast.hexdigest())
+    return DataFile(sha256.hexdigest(), length, fast.hexdigest())
 
 
-def read_file(path: str | os.PathLike[str], expect: DataInfo | None) -> bytes:
+def read_file(path: str | os.PathLike[str], expect: DataFile | None) -> bytes:
     """The whole file, which is the one that the manifest names if `expect` is given.
 
     Raises BadDirectory (another file), BadInput (cannot be read).

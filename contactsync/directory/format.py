@@ -34,25 +34,35 @@ HEADER_BYTES = HEADER.size  # 64
 
 
 @dataclass(frozen=True, slots=True)
+class DataFile:
+    """What a manifest says about a file: `sha256` (64 hex digits) names it, `length` is in bytes.
+
+    `xxh3_64` (16 hex digits) finds damage fast; it proves nothing against whoever chose the bytes.
+    """
+
+    sha256: str
+    length: int
+    xxh3_64: str
+
+
+@dataclass(frozen=True, slots=True)
 class DirectoryInfo:
     """What a manifest says about one directory file; enough to reject any other file.
 
-    `count` values of `slot_bits` + `remainder_bits` bits, `length` bytes; `sha256` and `xxh3_64` (hex) of the
-    whole file, `top_sha256` (hex) of its header and top table, from which single buckets are verified.
+    `count` values of `slot_bits` + `remainder_bits` bits; `top_sha256` (hex) of its header and top table,
+    from which single buckets are verified; `file` is the whole of it.
     """
 
     count: int
     slot_bits: int
     remainder_bits: int
-    length: int
-    sha256: str
-    xxh3_64: str
     top_sha256: str
+    file: DataFile
 
     @property
     def layout(self) -> Layout:
         """Where the sections of the file have to lie."""
-        return Layout(self.count, self.slot_bits, self.remainder_bits, self.length)
+        return Layout(self.count, self.slot_bits, self.remainder_bits, self.file.length)
 
     @property
     def false_positive_rate(self) -> float:
@@ -62,7 +72,7 @@ class DirectoryInfo:
     @property
     def bits_per_token(self) -> float:
         """Size of the whole file over its count, in bits."""
-        return self.length * 8 / max(1, self.count)
+        return self.file.length * 8 / max(1, self.count)
 
 
 @dataclass(frozen=True, slots=True)

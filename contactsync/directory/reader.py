@@ -20,6 +20,7 @@ from contactsync.directory.buckets import Span
 from contactsync.directory.format import (
     HEADER_BYTES,
     PAGE_HASH_BYTES,
+    DataFile,
     DirectoryInfo,
     Layout,
     Values,
@@ -144,15 +145,13 @@ def _admit(
             layout.count,
             layout.slot_bits,
             layout.remainder_bits,
-            layout.length,
-            hashlib.sha256(mapped).hexdigest(),
-            xxhash.xxh3_64_hexdigest(mapped),
             hashlib.sha256(top).hexdigest(),
+            DataFile(hashlib.sha256(mapped).hexdigest(), layout.length, xxhash.xxh3_64_hexdigest(mapped)),
         )
     else:
         info = expect
         check_top(layout, top, expect, name)
-        if check == "sha256" and hashlib.sha256(mapped).hexdigest() != expect.sha256:
+        if check == "sha256" and hashlib.sha256(mapped).hexdigest() != expect.file.sha256:
             raise bad(name, "not the file that the manifest names (SHA-256)")
     offsets, fast = _index(mapped[: layout.data_offset], layout, name)
     if expect is None or check == "xxh3":
@@ -162,8 +161,7 @@ def _admit(
 
 def check_top(layout: Layout, top: bytes, expect: DirectoryInfo, name: str) -> None:
     """Check header and top table against the manifest. Raises BadDirectory."""
-    stated = (layout.count, layout.slot_bits, layout.remainder_bits, layout.length)
-    if stated != (expect.count, expect.slot_bits, expect.remainder_bits, expect.length):
+    if layout != expect.layout:
         raise bad(name, "its header is not the one that the manifest describes")
     if hashlib.sha256(top).hexdigest() != expect.top_sha256:
         raise bad(name, "its top table is not the one that the manifest names")

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from pybloom_live import BloomFilter
 from pybloom_live.pybloom import make_hashfuncs
 
-from contactsync.directory.files import DataInfo, read_file, write_file
-from contactsync.directory.format import DirectoryInfo, Values, bad, truncate
+from contactsync.directory.files import read_file, write_file
+from contactsync.directory.format import DataFile, DirectoryInfo, Values, bad, truncate
 from contactsync.directory.reader import Directory
 from contactsync.foundation.errors import BadInput
 from contactsync.tokens import Tokens
@@ -36,7 +36,7 @@ _IN_PYTHON = 4096  # keys; to load the kernels takes longer than to hash so many
 _AT_ONCE = 1 << 20  # keys
 
 
-def build_screen(path: str | os.PathLike[str], directory: Directory) -> DataInfo:
+def build_screen(path: str | os.PathLike[str], directory: Directory) -> DataFile:
     """Write the screen of all values of a directory, in ascending order; 60 ns a value.
 
     The file is, byte for byte, what pybloom-live writes after it was given the same keys in the same order,
@@ -89,7 +89,7 @@ class Screen:
         return found
 
 
-def open_screen(path: str | os.PathLike[str], of: DirectoryInfo, *, expect: DataInfo | None = None) -> Screen:
+def open_screen(path: str | os.PathLike[str], of: DirectoryInfo, *, expect: DataFile | None = None) -> Screen:
     """Read and check the screen of the directory `of`; `expect` is what the signed manifest says about it.
 
     Raises BadDirectory (not that file, malformed, not of that directory, or so full that too much would

@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
-from contactsync.directory import DirectoryInfo
+from contactsync.directory import DataFile, DirectoryInfo
 from contactsync.foundation.errors import BadReply
+
+__all__ = ["AUDIENCES", "MAX_BYTES", "MAX_DELTAS", "DataFile", "DeltaFile", "Manifest", "Partition"]
 
 FORMAT: Final = "contactsync-manifest-1"
 SUITE: Final = "ristretto255-SHA512"
@@ -39,15 +41,6 @@ _PARTITION_MEMBERS: Final = (
 _NAME = re.compile(r"[1-9][0-9]{0,2}")
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _HEX16 = re.compile(r"[0-9a-f]{16}")
-
-
-@dataclass(frozen=True, slots=True)
-class DataFile:
-    """A file under /v1/data: its SHA-256 (64 hex digits) is its name; xxh3_64 (16) only spots corruption."""
-
-    sha256: str
-    length: int
-    xxh3_64: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +76,8 @@ class Partition:
             count=self.count,
             slot_bits=self.slot_bits,
             remainder_bits=self.remainder_bits,
-            length=self.base.length,
-            sha256=self.base.sha256,
-            xxh3_64=self.base.xxh3_64,
             top_sha256=self.top_sha256,
+            file=self.base,
         )
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import xxhash
 
-from contactsync.directory.format import DirectoryInfo, Layout
+from contactsync.directory.format import DataFile, DirectoryInfo, Layout
 
 
 def sealed(octets: bytearray, *, index: bool = True) -> tuple[bytes, DirectoryInfo]:
@@ -29,10 +29,8 @@ def sealed(octets: bytearray, *, index: bool = True) -> tuple[bytes, DirectoryIn
         layout.count,
         layout.slot_bits,
         layout.remainder_bits,
-        layout.length,
-        hashlib.sha256(content).hexdigest(),
-        xxhash.xxh3_64_hexdigest(content),
         hashlib.sha256(content[: layout.index_offset]).hexdigest(),
+        DataFile(hashlib.sha256(content).hexdigest(), layout.length, xxhash.xxh3_64_hexdigest(content)),
     )
 
 

@@ -43,7 +43,7 @@ from contactsync.tokens import Tokens
 rows = np.random.default_rng(1).integers(0, 256, (60_000, 10), dtype=np.uint8)
 info = build(sys.argv[1], [Tokens.from_bytes(rows)], remainder_bits=40)
 assert "numba" not in sys.modules
-print(info.sha256)
+print(info.file.sha256)
 """
     done = subprocess.run(
         [sys.executable, "-c", script, tmp_path / "there"], capture_output=True, text=True, check=True
@@ -53,7 +53,7 @@ print(info.sha256)
     # 1.2 million tokens, of which 60,000 stay: enough to sort by kernels.
     tokens = random_tokens(60_000)
     info = build(tmp_path / "here", [tokens] * 20, remainder_bits=40)
-    assert info.sha256 == done.stdout.strip()
+    assert info.file.sha256 == done.stdout.strip()
 
 
 MEASURE = """

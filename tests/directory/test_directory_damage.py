@@ -86,7 +86,7 @@ def test_header(built, at: int, value: bytes, what: str) -> None:
 def test_another_directory_than_the_manifest_says(built, tmp_path) -> None:
     _, info = built
     other = build(tmp_path / "other", [random_tokens(300, seed=2)], remainder_bits=info.remainder_bits)
-    assert other.length == info.length
+    assert other.file.length == info.file.length
     with pytest.raises(BadDirectory, match="top table"):
         open_directory(tmp_path / "other", expect=info)
     build(tmp_path / "full", [random_tokens(8000, seed=2)], remainder_bits=info.remainder_bits)

@@ -110,10 +110,11 @@ def test_the_example_in_the_document(tmp_path) -> None:
     assert len(tokens) == 3
     rows = np.array([list(bytes.fromhex("".join(parts))) for parts in tokens], np.uint8)
     info = build(tmp_path / "d", [Tokens.from_bytes(rows)], remainder_bits=40)
-    content = bytearray(info.length)
+    content = bytearray(info.file.length)
     for line in re.findall(r"^    (0[0-9a-f]{3}  [0-9a-f ]+)", text, re.MULTILINE):
         digits = line[4:].strip()[:48].split("   ")[0].replace(" ", "")
         content[int(line[:4], 16) : int(line[:4], 16) + len(digits) // 2] = bytes.fromhex(digits)
     assert bytes(content) == (tmp_path / "d").read_bytes()
-    for name in ("sha256", "xxh3_64", "top_sha256"):
-        assert re.search(rf"^    {name} +{getattr(info, name)}$", text, re.MULTILINE)
+    hashes = {"sha256": info.file.sha256, "xxh3_64": info.file.xxh3_64, "top_sha256": info.top_sha256}
+    for name, value in hashes.items():
+        assert re.search(rf"^    {name} +{value}$", text, re.MULTILINE)

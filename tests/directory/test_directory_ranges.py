@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from directory_forge import fetcher, sealed
 
-from contactsync.directory import DirectoryInfo, build, match, open_directory
+from contactsync.directory import DataFile, DirectoryInfo, build, match, open_directory
 from contactsync.directory.ranges import RangeReader, at_width, buckets_of, chosen
 from contactsync.foundation.errors import BadDirectory, NetworkError
 from contactsync.tokens import Tokens
@@ -72,7 +72,8 @@ def test_a_list_that_was_not_answered_is_in_the_next_one() -> None:
 @pytest.mark.parametrize(("before", "now"), [(15, 17), (17, 15), (16, 16)])
 def test_buckets_at_another_width(before: int, now: int) -> None:
     tokens = random_tokens(500)
-    old, new = (DirectoryInfo(0, bits, 32, 0, "", "", "") for bits in (before, now))
+    nothing = DataFile("", 0, "")
+    old, new = (DirectoryInfo(0, bits, 32, "", nothing) for bits in (before, now))
     asked = at_width(set(buckets_of(old, tokens).tolist()), before, new)
     assert set(buckets_of(new, tokens).tolist()) <= set(asked)
     assert len(asked) <= 2 ** (now - 12)

@@ -15,7 +15,7 @@ from pybloom_live import BloomFilter
 
 from contactsync.directory import screen as module
 from contactsync.directory.build import build
-from contactsync.directory.format import DirectoryInfo, Values
+from contactsync.directory.format import DataFile, DirectoryInfo, Values
 from contactsync.directory.reader import open_directory
 from contactsync.directory.screen import build_screen, key_texts, open_screen
 from contactsync.foundation.errors import BadDirectory, BadInput
@@ -146,7 +146,7 @@ def test_positions_are_those_of_pybloom_live(slot_bits, remainder_bits, pairs, s
         np.array([key & mask for key, _ in pairs], np.uint64),
         np.array([extra * wide for _, extra in pairs], np.uint8),
     )
-    info = DirectoryInfo(len(pairs), slot_bits, remainder_bits, 0, "", "", "")
+    info = DirectoryInfo(len(pairs), slot_bits, remainder_bits, "", DataFile("", 0, ""))
     found = [p[:, :n].copy() for _, n, p in module._positions(iter([values]), info, slice_bits)]
     hashes, function = module.make_hashfuncs(7, slice_bits)
     assert function is hashlib.sha256
@@ -256,7 +256,7 @@ def test_any_octets_are_one_error(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("junk") / "junk"
     path.write_bytes(data)
     with pytest.raises(BadDirectory):
-        open_screen(path, DirectoryInfo(2, 12, 32, 0, "", "", ""))
+        open_screen(path, DirectoryInfo(2, 12, 32, "", DataFile("", 0, "")))
 
 
 def test_a_screen_of_another_directory_or_none(made, tmp_path):

@@ -66,7 +66,7 @@ def match_partition(files: Files, plan: PartitionPlan, subject: Subject) -> Scre
 def _chain(files: Files, plan: PartitionPlan) -> list[Delta]:
     """The deltas of a holding, which must lead from its base to the partition's. Raises BadDirectory."""
     holding, deltas = plan.holding, []
-    sha256, count = holding.base.sha256, holding.base.count
+    sha256, count = holding.base.file.sha256, holding.base.count
     for start, end, file in holding.deltas:
         delta = files.delta(file)
         here = (delta.from_edition, delta.to_edition, delta.old_sha256, delta.old_count)

@@ -22,7 +22,6 @@ from typing import Final
 
 from contactsync.directory import Directory, build, open_directory
 from contactsync.directory.delta import write_delta
-from contactsync.directory.files import DataInfo
 from contactsync.directory.screen import build_screen
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadDirectory, BadInput, OurError
@@ -223,13 +222,13 @@ class Publisher:
             tokens = itertools.chain([first], chunks)
             bits = self._settings.remainder_bits
             info = build(path, tokens, remainder_bits=bits, memory=self._memory, progress=report)
-        path.replace(self._folder.data / info.sha256)
-        if old is not None and old.base.sha256 == info.sha256:
+        path.replace(self._folder.data / info.file.sha256)
+        if old is not None and old.base.sha256 == info.file.sha256:
             if self._is_whole(old):
                 return old
             # A file was lost. The screen comes out as it was; the chain of deltas begins anew.
             edition, old = old.edition, None
-        with open_directory(self._folder.data / info.sha256, expect=info) as directory:
+        with open_directory(self._folder.data / info.file.sha256, expect=info) as directory:
             return Partition(
                 name=code,
                 edition=edition,
@@ -237,7 +236,7 @@ class Publisher:
                 slot_bits=info.slot_bits,
                 remainder_bits=info.remainder_bits,
                 top_sha256=info.top_sha256,
-                base=DataFile(info.sha256, info.length, info.xxh3_64),
+                base=info.file,
                 deltas=() if old is None else self._deltas(old, directory, edition),
                 screen=self._named(build_screen(path, directory)),
             )
@@ -256,10 +255,10 @@ class Publisher:
         last = DeltaFile(old.edition, edition, self._named(written))
         return (*old.deltas, last)[-MAX_DELTAS:]
 
-    def _named(self, info: DataInfo) -> DataFile:
+    def _named(self, file: DataFile) -> DataFile:
         """Give the file that was just written its name."""
-        (self._folder.data / _UNNAMED).replace(self._folder.data / info.sha256)
-        return DataFile(info.sha256, info.length, info.xxh3_64)
+        (self._folder.data / _UNNAMED).replace(self._folder.data / file.sha256)
+        return file
 
     def _clean_up(self, published: Collection[Manifest], serial: int) -> None:
         """Delete what no client can be asking for any more; nothing of it decides what is served."""

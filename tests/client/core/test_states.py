@@ -12,7 +12,7 @@ from contactsync.client.privacy import load_modes
 from contactsync.directory import RangeReader, build, open_directory
 from contactsync.directory.screen import build_screen
 from contactsync.foundation.errors import BadProof, BadReply, ChoiceNeeded
-from contactsync.publication.manifest import DataFile, Manifest, Partition
+from contactsync.publication.manifest import Manifest, Partition
 from contactsync.tokens import Tokens
 from contactsync.voprf.server import blind_evaluate, derive_key_pair, evaluate
 
@@ -32,10 +32,9 @@ class World:
         info = build(
             folder / "new", [Tokens.from_outputs(evaluate(KEY, MEMBERS)), Tokens.from_bytes(strangers)]
         )
-        base = DataFile(info.sha256, info.length, info.xxh3_64)
+        base = info.file
         with open_directory(folder / "new", expect=info) as directory:
-            made = build_screen(folder / "screen", directory)
-        screen = DataFile(made.sha256, made.length, made.xxh3_64)
+            screen = build_screen(folder / "screen", directory)
         (folder / "new").rename(folder / base.sha256)
         (folder / "screen").rename(folder / screen.sha256)
         partition = Partition("49", 1, info.count, info.slot_bits, 32, info.top_sha256, base, (), screen)

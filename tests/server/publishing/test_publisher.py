@@ -9,7 +9,6 @@ from server_tools import AMERICAN, GERMAN, Operator
 
 from contactsync.directory import DirectoryInfo, match, open_directory
 from contactsync.directory.delta import read_delta
-from contactsync.directory.files import DataInfo
 from contactsync.directory.screen import open_screen
 from contactsync.foundation.errors import OurError
 from contactsync.server.numbers import identifiers_of
@@ -24,10 +23,8 @@ def info_of(partition):
         partition.count,
         partition.slot_bits,
         partition.remainder_bits,
-        partition.base.length,
-        partition.base.sha256,
-        partition.base.xxh3_64,
         partition.top_sha256,
+        partition.base,
     )
 
 
@@ -229,7 +226,7 @@ def test_deltas_lead_from_each_edition_to_the_last(operator):
             if delta.from_edition == held.edition:
                 read = read_delta(
                     operator.folder.data / delta.file.sha256,
-                    expect=DataInfo(delta.file.sha256, delta.file.length, delta.file.xxh3_64),
+                    expect=delta.file,
                 )
                 assert read.old_sha256 == held.base.sha256
                 assert (len(read.added), len(read.removed)) == (1, 1)
