@@ -1,4 +1,4 @@
-"""docs/http-api.md, "TUF metadata": what is signed, and the limits, are what a second implementation needs."""
+"""docs/http-api.md, "TUF metadata": what is signed, and the limits."""
 
 import hashlib
 import json
@@ -57,7 +57,8 @@ def test_lengths_and_hashes_are_of_the_octets_served(published):
 
 def test_the_document_states_the_limits():
     limits = follower._LIMITS
-    rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", PAGE.partition("### Limits on metadata")[2], re.MULTILINE))
+    table = PAGE.partition("### Limits on metadata")[2]
+    rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", table, re.MULTILINE))
     assert rows["a root"] == f"{limits.root_max_length:,} octets"
     assert rows["`timestamp.json`"] == f"{limits.timestamp_max_length:,} octets"
     assert rows["a snapshot"].endswith(f" {limits.snapshot_max_length:,} octets if it states none")
