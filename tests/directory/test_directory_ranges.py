@@ -1,11 +1,16 @@
 """Single buckets over ranges: same answers, all verified, and the requests do not tell which are wanted."""
 
+import hashlib
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from directory_forge import fetcher, sealed
 
 from contactsync.directory import DataFile, DirectoryInfo, build, match, open_directory
-from contactsync.directory.ranges import RangeReader, at_width, buckets_of, chosen
+from contactsync.directory.format import slot_bits_for
+from contactsync.directory.ranges import BUCKETS, RangeReader, at_width, buckets_of, chosen
 from contactsync.foundation.errors import BadDirectory, NetworkError
 from contactsync.tokens import Tokens
 
@@ -131,3 +136,23 @@ def test_a_signed_bucket_with_a_wrong_structure(tmp_path) -> None:
         content, info = sealed(forged)
         with pytest.raises(BadDirectory, match="bucket 0"):
             RangeReader(info, fetcher(content)).match(random_tokens(3), [0])
+
+
+def test_decoys_are_those_that_the_protocol_page_describes():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "protocol.md").read_text()
+    rule = "decoy_i   = BLAKE2b(i in 8 octets, little-endian, key = seed, 8 octets), little-endian, mod B"
+    assert rule in text
+    numbers, i = {5, 77}, 0
+    while len(numbers) < 64:
+        digest = hashlib.blake2b(i.to_bytes(8, "little"), key=SEED, digest_size=8).digest()
+        numbers.add(int.from_bytes(digest, "little") % 1024)
+        i += 1
+    assert chosen([77, 5], 1024, SEED) == sorted(numbers)
+
+
+def test_the_protocol_page_says_from_how_many_members_a_screen_is_used():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "protocol.md").read_text()
+    members, q = re.search(r"uses the screen from ([\d,]+) members on\s+\(q ≥ (\d+)\)", text).groups()
+    count = int(members.replace(",", ""))
+    assert (slot_bits_for(count - 1), slot_bits_for(count)) == (int(q) - 1, int(q))
+    assert 1 << (slot_bits_for(count - 1) - 12) == BUCKETS, "all buckets of a smaller one would be fetched"
