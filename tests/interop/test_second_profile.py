@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from pathlib import Path
 
 import phonenumbers
@@ -33,6 +34,23 @@ def cases() -> list:
     groups = json.loads(VECTORS.read_text())["groups"]
     every = [case for group in groups for case in group["cases"]]
     return [pytest.param(case["given"], case["expected"]["identifier"], id=case["reason"]) for case in every]
+
+
+def examples() -> list:
+    """The page's own table of URIs: text, and the identifier or the reason for its rejection."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "identifiers.md").read_text()
+    rows = page.partition("### Examples for step 3")[2].partition("\n## ")[0]
+    found = re.findall(r"^\| `(\S+)` \| (?:`(\S+)`|rejected: ([a-z ]+?)(?: \(.*\))?) \|$", rows, re.MULTILINE)
+    assert len(found) == rows.count("\n| `") > 10
+    return [pytest.param(*row, id=row[0]) for row in found]
+
+
+@pytest.mark.parametrize(("text", "expected", "reason"), examples())
+def test_the_examples_of_the_page(text, expected, reason) -> None:
+    assert first(text, None) == second(text, None) == (expected.encode() or None)
+    if reason:
+        with pytest.raises(identifiers.Rejected, match=f"^{reason}$"):
+            identifiers.normalise(text, None)
 
 
 @pytest.mark.parametrize(("given", "expected"), cases())
