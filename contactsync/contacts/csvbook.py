@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from contactsync.contacts.book import MAX_ROW_LINES, Entry, Number, Problem
-from contactsync.contacts.plain import looks_like_number
+from contactsync.contacts.plain import NUMBER_WORDS, PHONE_WORD, holds_number, is_number_line
 
 _SEPARATORS = ",;\t|"
+_URI = re.compile(r"\s*tel:[^;]*;(?:ext|phone-context)=", re.IGNORECASE)
 
 # Whole headers, lower case.
 _FULL_NAME = {
@@ -36,14 +37,6 @@ _IN_PLACE_OF_NAME = (  # the first column with something in it serves
     {"e-mail", "email", "e-mail address", "email address", "e-mail 1 - value"},
     {"e-mail-adresse", "adresse de messagerie"},
 )
-_NUMBER = {"number", "numbers", "nummer", "nummern", "numéro", "numero", "número", "msisdn", "gsm", "msisdns"}
-_PHONE_WORD = re.compile(
-    r"(?<![^\W_])(?:"
-    r"(?:i|mobile|home|work|cell|business|office|other|tele)?phones?(?:number|numbers|no|nr)?|tel|mobile|cell(?:ular)?|"
-    r"\w*(?:telefon|rufnummer|mobilnummer|handy|mobil)(?:nummern?)?|fon|t[ée]l[ée]phones?|tél|portable|"
-    r"tel[ée]fonos?|m[óo]vil|celular|fax|whatsapp|pager"
-    r")(?![^\W_])"
-)
 # About a number, or somebody else's.
 _NOT_A_PHONE = re.compile(r"label|type|typ\b|phonetic|country|extension|carrier|assistant|assistent|provider")
 
@@ -59,6 +52,11 @@ class Table:
     in_place_of_name: tuple[int, ...]
     skip: int
     headed: bool
+
+    @property
+    def named(self) -> bool:
+        """Whether it has a column that names the contact."""
+        return bool(self.full_name or self.name_parts or self.in_place_of_name)
 
 
 def table_of(sample: Sequence[str]) -> Table | None:
@@ -77,9 +75,12 @@ def table_of(sample: Sequence[str]) -> Table | None:
     found: list[Table] = []
     for separator in _SEPARATORS:
         header = _split(lines[0], separator)
-        found.append(_by_header(header, separator, skip + 1))
+        by_header = _by_header(header, separator, skip + 1)
+        if by_header.named or not any(map(holds_number, header)):
+            found.append(by_header)
         if len(header) > 1:
-            rows = [_split(line, separator) for line in lines if line.strip()]
+            # What a URI has behind its number (`;ext=1`) is no column.
+            rows = [[line] if _URI.match(line) else _split(line, separator) for line in lines if line.strip()]
             found.append(_by_content(rows, separator, skip))
     # A header is worth more than a guess, and the separator that finds more columns is the right one.
     with_phones = [table for table in found if table.phones]
@@ -91,8 +92,12 @@ def table_of(sample: Sequence[str]) -> Table | None:
 
 
 def read_table(lines: Iterable[str], table: Table) -> Iterator[Entry | Problem]:
-    """The rows of a table after its header."""
-    for line, row in _rows(list(lines), table):
+    """The rows of a table after its header, which is reported if it holds a number that nobody could read."""
+    lines = list(lines)
+    if table.headed and any(map(holds_number, _split(lines[table.skip - 1], table.separator))):
+        place = f"line {table.skip}"
+        yield Problem(place, "a number among the names of columns", "give it a line of its own")
+    for line, row in _rows(lines, table):
         place = f"line {line}"
         if row is None:
             yield Problem(place, "a quotation mark is never closed, or a field too long", "export it again")
@@ -118,7 +123,7 @@ def _by_header(header: Sequence[str], separator: str, skip: int) -> Table:
     phones = tuple(
         i
         for i, name in enumerate(names)
-        if name in _NUMBER or (_PHONE_WORD.search(name) and not _NOT_A_PHONE.search(name))
+        if name in NUMBER_WORDS or (PHONE_WORD.search(name) and not _NOT_A_PHONE.search(name))
     )
     parts = columns(_GIVEN_NAME) + columns(_MIDDLE_NAME) + columns(_FAMILY_NAME)
     others = tuple(i for known in _IN_PLACE_OF_NAME for i in columns(known))
@@ -131,7 +136,7 @@ def _by_content(rows: Sequence[Sequence[str]], separator: str, skip: int) -> Tab
     names: list[int] = []
     for i in range(max(map(len, rows))):
         cells = [row[i].strip() for row in rows if i < len(row) and row[i].strip()]
-        if cells and 2 * sum(any(map(looks_like_number, _numbers(cell))) for cell in cells) > len(cells):
+        if cells and 2 * sum(any(map(is_number_line, _numbers(cell))) for cell in cells) > len(cells):
             phones.append(i)
         elif any(any(map(str.isalpha, cell)) for cell in cells):
             names.append(i)

@@ -1,4 +1,7 @@
-"""A plain list: one number a line; `#` at the start of a line, or after a space, begins a comment."""
+"""A plain list: one number a line; `#` at the start of a line, or after a space, begins a comment.
+
+What looks like a number is decided here for every format without markup.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,63 @@ _NUMBER = re.compile(
 _DATE = re.compile(r"\s*(?:\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.]\d{4})(?:[T\s].*)?", re.DOTALL)
 _LEAST_DIGITS = 3
 
+PHONE_WORD = re.compile(
+    r"(?<![^\W_])(?:"
+    r"(?:i|mobile|home|work|cell|business|office|other|tele)?phones?(?:number|numbers|no|nr)?|tel|mobile|cell(?:ular)?|"
+    r"\w*(?:telefon|rufnummer|mobilnummer|handy|mobil)(?:nummern?)?|fon|t[ée]l[ée]phones?|tél|portable|"
+    r"tel[ée]fonos?|m[óo]vil|celular|fax|whatsapp|pager"
+    r")(?![^\W_])"
+)
+"""A word for a phone number, in lower-case text of English, German, French or Spanish."""
+
+NUMBER_WORDS = {
+    *("number", "numbers", "nummer", "nummern", "numéro", "numero", "número"),
+    *("msisdn", "msisdns", "gsm"),
+}
+"""Lower-case words that say phone number only if nothing else stands beside them."""
+
+# Digits and what people write between them. A phone word may have figures behind it ("Phone 2", "tel +49",
+# "Fax 2024"): without a colon before them, fewer digits than any number that can be looked up are such.
+_RUN = re.compile(rf"(?<!\w)[+(]?\d(?:[\d\s()/.{_INVISIBLE}\u2010-\u2015-]*\d)?(?!\w)")
+_LEAST_IN_TEXT = 5
+_LABELLED = 256  # characters; in longer text nothing is a label and a number
+_LABEL_WORDS = 3
+
 
 def looks_like_number(text: str) -> bool:
     """Whether a person would take it for a phone number, possible or not."""
     digits = sum(map(str.isdigit, text))
     return digits >= _LEAST_DIGITS and bool(_NUMBER.fullmatch(text)) and not _DATE.fullmatch(text)
+
+
+def holds_number(text: str) -> bool:
+    """Whether there is a phone number in it: at its beginning, or behind a word for one."""
+    label = _label(text)
+    return label is not None and _says_phone(label)
+
+
+def is_number_line(text: str) -> bool:
+    """Whether it looks like a number, or is one behind a label: `phone 030 1234567`."""
+    if looks_like_number(text):
+        return True
+    label = _label(text)
+    return bool(label and _says_phone(label) and len(label.split()) <= _LABEL_WORDS)
+
+
+def _label(text: str) -> str | None:
+    """What stands before the first digits that may be a phone number; None if there are no such."""
+    text = text[:_LABELLED]
+    for run in _RUN.finditer(text):
+        label = text[: run.start()].strip()
+        least = _LEAST_DIGITS if label.endswith(":") else _LEAST_IN_TEXT
+        if sum(map(str.isdigit, run.group())) >= least and not _DATE.fullmatch(run.group()):
+            return label
+    return None
+
+
+def _says_phone(label: str) -> bool:
+    label = label.lower()
+    return not label or PHONE_WORD.search(label) is not None or label.strip(" :.") in NUMBER_WORDS
 
 
 def without_comment(line: str) -> str:

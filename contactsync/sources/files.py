@@ -22,7 +22,7 @@ from contactsync.contacts.book import (
     TooMany,
 )
 from contactsync.contacts.csvbook import Table, read_table, table_of
-from contactsync.contacts.plain import looks_like_number, read_list, without_comment
+from contactsync.contacts.plain import is_number_line, read_list, without_comment
 from contactsync.contacts.text import text_lines, to_ascii_superset
 from contactsync.contacts.vcard import read_vcards
 from contactsync.foundation.errors import BadInput
@@ -107,7 +107,7 @@ def _foreign(data: bytes) -> Problem | None:
 def _lines_or_table(data: bytes, table: Table | None) -> Iterator[Entry | Problem]:
     """A table if its header says so or it has names beside numbers; else a list, if there is a number."""
     filled = [line for line in map(without_comment, _sample(data)) if line]
-    numeric = sum(map(looks_like_number, filled))
+    numeric = sum(map(is_number_line, filled))
     if table is not None and table.phones:
         if table.headed or table.full_name or 2 * numeric <= len(filled):
             return read_table(text_lines(data), table)

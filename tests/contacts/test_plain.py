@@ -1,9 +1,11 @@
 """A list: one number a line, with comments."""
 
 import io
+import time
 
 import pytest
 
+from contactsync.contacts import NO_NAME
 from contactsync.contacts.book import MAX_LINE, Problem
 from contactsync.contacts.plain import looks_like_number, read_list
 from contactsync.sources import read_address_books
@@ -90,3 +92,71 @@ def test_a_line_that_cannot_be_read_is_no_contact(tmp_path):
     book = read_address_books([path], region=None)
     assert [contact.identifiers for contact in book.contacts] == [(b"tel:+4930123456",)]
     assert [entry.place for entry in book.unreadable] == ["line 2", "line 3"]
+
+
+FIRST_LINES = [
+    *("tel:+49-151-12345678", "tel:+4915112345678;ext=1", "Tel: 0151 12345678", "TEL 0151/12345678"),
+    *("phone 0151 12345678", "Phone: (0151) 123 456 78", "Mobile 0151 12345678", "Handy: 0151 12345678"),
+    *("number 0151 12345678", "Telefon (privat): 0151 12345678", "Tel: 0151 12345678 # Ada"),
+]
+
+
+@pytest.mark.parametrize("more", ["", "0151 23456789\n", "tel:+4915123456789\n", "phone 0151 23456789\n"])
+@pytest.mark.parametrize("first", FIRST_LINES)
+@pytest.mark.parametrize("before", ["", "# my friends\n", "\n\n"])
+def test_a_first_line_with_a_number_is_not_a_header(before, first, more):
+    book = read(f"{before}{first}\n{more}")
+    expected = [b"tel:+4915112345678", *([b"tel:+4915123456789"] if more else [])]
+    assert (book.identifiers, book.unreadable) == (expected, [])
+    assert {contact.name for contact in book.contacts} == {NO_NAME}
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("label", ["tel:", "Tel: ", "phone "])
+def test_nor_is_one_with_a_name_beside_the_number(separator, label):
+    rows = [("Ada", f"{label}+49 151 12345678"), ("Bob", f"{label}0151 23456789")]
+    for order in (slice(None), slice(None, None, -1)):
+        book = read("".join(separator.join(row[order]) + "\n" for row in rows))
+        assert [(c.name, c.identifiers) for c in book.contacts] == [
+            ("Ada", (b"tel:+4915112345678",)),
+            ("Bob", (b"tel:+4915123456789",)),
+        ]
+        assert book.unreadable == []
+
+
+def test_nor_is_one_with_a_label_beside_the_number():
+    book = read("Mobil\t0151 12345678\nFestnetz\t0151 23456789\n")
+    assert book.identifiers == [b"tel:+4915112345678", b"tel:+4915123456789"]
+
+
+def test_a_first_line_whose_number_cannot_be_read_is_said():
+    for first in ("Tel: 112", "tel:112", "WhatsApp: +49 151 12345678 (Ada)"):
+        book = read(f"{first}\n0151 23456789\n")
+        assert book.identifiers == [b"tel:+4915123456789"]
+        assert [u.place for u in book.unreadable] == ["line 1"]
+
+
+HEADERS = [
+    *("phone", "Tel. 1", "phone_2", "Phone 1 - Value", "E.164 phone", "Fax 2024", "phone_12345678"),
+    *("tel +49", "Telefon (Stand 1.12.2024)", "phone,field 12345678", "phone,2024", "phone,cf_12345678"),
+]
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_figures_in_a_header_are_no_number(header):
+    book = read(f"name,{header}\nAda,0151 12345678\n")
+    assert [(c.name, c.identifiers) for c in book.contacts] == [("Ada", (b"tel:+4915112345678",))]
+    assert book.unreadable == []
+
+
+def test_a_header_that_holds_a_number_is_a_header_and_said():
+    book = read("name,phone 0151 12345678\nAda,0151 23456789\n")
+    assert [(c.name, c.identifiers) for c in book.contacts] == [("Ada", (b"tel:+4915123456789",))]
+    (unreadable,) = book.unreadable
+    assert (unreadable.place, unreadable.reason) == ("line 1", "a number among the names of columns")
+
+
+def test_a_long_first_line_is_looked_through_in_time():
+    begin = time.process_time()
+    read("phone " + "1 a " * 16_000 + "\n0151 23456789\n")
+    assert time.process_time() - begin < 1
