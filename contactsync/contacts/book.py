@@ -76,7 +76,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Fault:
     """What a format's reader says of something it cannot read. It holds nothing of the content."""
 
     place: str
@@ -96,14 +96,14 @@ class Collector:
         self._region = region
         self._seen: set[tuple[str, tuple[bytes, ...]]] = set()
 
-    def add(self, file: str, entries: Iterable[Entry | Problem]) -> None:
+    def add(self, file: str, entries: Iterable[Entry | Fault]) -> None:
         """Take all entries of one file. Raises TooMany at the limit."""
         for entry in entries:
-            if isinstance(entry, Problem):
+            if isinstance(entry, Fault):
                 self.report(file, entry)
                 continue
             if len(self.book.contacts) >= MAX_ENTRIES:
-                self.report(file, Problem(entry.place, "too many contacts", f"a run takes {MAX_ENTRIES:,}"))
+                self.report(file, Fault(entry.place, "too many contacts", f"a run takes {MAX_ENTRIES:,}"))
                 raise TooMany
             name, identifiers = clean_name(entry.name), self._identifiers(file, entry)
             if entry.numbers and not identifiers and name == NO_NAME:  # nothing is left: it was reported
@@ -113,9 +113,9 @@ class Collector:
             self._seen.add((name, identifiers))
             self.book.contacts.append(Contact(name, identifiers, f"{file}: {entry.place}"))
 
-    def report(self, file: str, problem: Problem) -> None:
+    def report(self, file: str, fault: Fault) -> None:
         """Note what could not be read."""
-        self.book.unreadable.append(Unreadable(file, problem.place, problem.reason, problem.hint))
+        self.book.unreadable.append(Unreadable(file, fault.place, fault.reason, fault.hint))
 
     def _identifiers(self, file: str, entry: Entry) -> tuple[bytes, ...]:
         found: dict[bytes, None] = {}
@@ -123,12 +123,12 @@ class Collector:
             try:
                 found[normalise(number.text, self._region)] = None
             except Rejected as rejected:
-                self.report(file, Problem(number.place, rejected.reason, rejected.hint))
+                self.report(file, Fault(number.place, rejected.reason, rejected.hint))
             else:
                 if holds_another(number.text):
-                    self.report(file, Problem(number.place, "two numbers in one field", "the first was read"))
+                    self.report(file, Fault(number.place, "two numbers in one field", "the first was read"))
         if len(entry.numbers) > MAX_NUMBERS:
-            self.report(file, Problem(entry.place, "too many numbers", f"a contact may have {MAX_NUMBERS:,}"))
+            self.report(file, Fault(entry.place, "too many numbers", f"a contact may have {MAX_NUMBERS:,}"))
         return tuple(found)
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from contactsync.contacts.book import MAX_ROW_LINES, Entry, Number, Problem
+from contactsync.contacts.book import MAX_ROW_LINES, Entry, Fault, Number
 from contactsync.contacts.plain import NUMBER_WORDS, PHONE_WORD, holds_number, is_number_line
 
 _SEPARATORS = ",;\t|"
@@ -91,16 +91,16 @@ def table_of(sample: Sequence[str]) -> Table | None:
     return named[0] if named else None
 
 
-def read_table(lines: Iterable[str], table: Table) -> Iterator[Entry | Problem]:
+def read_table(lines: Iterable[str], table: Table) -> Iterator[Entry | Fault]:
     """The rows of a table after its header, which is reported if it holds a number that nobody could read."""
     lines = list(lines)
     if table.headed and any(map(holds_number, _split(lines[table.skip - 1], table.separator))):
         place = f"line {table.skip}"
-        yield Problem(place, "a number among the names of columns", "give it a line of its own")
+        yield Fault(place, "a number among the names of columns", "give it a line of its own")
     for line, row in _rows(lines, table):
         place = f"line {line}"
         if row is None:
-            yield Problem(place, "a quotation mark is never closed, or a field too long", "export it again")
+            yield Fault(place, "a quotation mark is never closed, or a field too long", "export it again")
         elif any(cell.strip() for cell in row):
             cells = [row[i] for i in table.phones if i < len(row)]
             numbers = tuple(Number(text, place) for cell in cells for text in _numbers(cell))

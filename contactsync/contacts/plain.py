@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from contactsync.contacts.book import MAX_LINE, Entry, Number, Problem
+from contactsync.contacts.book import MAX_LINE, Entry, Fault, Number
 
 _COMMENT = re.compile(r"(?:^|\s)#(?!\s*\d).*")  # `030 1234 #12` is an extension
 _INVISIBLE = r"\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069"
@@ -84,12 +84,12 @@ def without_comment(line: str) -> str:
     return _COMMENT.sub("", line).strip()
 
 
-def read_list(lines: Iterable[str]) -> Iterator[Entry | Problem]:
+def read_list(lines: Iterable[str]) -> Iterator[Entry | Fault]:
     """An entry without a name for each line that is not empty."""
     for number, line in enumerate(lines, 1):
         place = f"line {number}"
         if len(line) > MAX_LINE:
-            yield Problem(place, f"a line of more than {MAX_LINE >> 10} KiB", "write one number a line")
+            yield Fault(place, f"a line of more than {MAX_LINE >> 10} KiB", "write one number a line")
             continue
         text = without_comment(line)
         if text:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from contactsync.contacts.book import MAX_LINE, MAX_NESTED, MAX_NUMBERS, Entry, Number, Problem
+from contactsync.contacts.book import MAX_LINE, MAX_NESTED, MAX_NUMBERS, Entry, Fault, Number
 from contactsync.contacts.text import byte_lines, decode
 
 # The properties that matter; a group (`item1.`) may stand before each.
@@ -25,6 +25,7 @@ _PROPERTY = re.compile(
     rb"[^:;]*?((?:;(?:[^\":;]|\"[^\"]*\")*)*):(.*)",  # name; parameters, a quoted one may hold : and ;  value
     re.DOTALL,
 )
+_BEGIN = re.compile(rb"(?:\A|[\r\n])BEGIN[ \t]*:[ \t]*VCARD", re.IGNORECASE)
 _MARKER = re.compile(rb"(?:BEGIN|END)[ \t]*:[ \t]*VCARD[ \t]*", re.IGNORECASE)
 _OCTET = re.compile(rb"=[0-9A-Fa-f]{2}")
 _MAX_KEPT = 4 * MAX_NUMBERS  # properties kept of one card
@@ -63,7 +64,13 @@ class _Card:
         return f"card {self.number}, line {self.line}"
 
 
-def read_vcards(data: bytes) -> Iterator[Entry | Problem]:
+def first_card(data: bytes) -> int | None:
+    """Where the first card begins, or the line end before it; None if there is no card."""
+    begin = _BEGIN.search(data)
+    return None if begin is None else begin.start()
+
+
+def read_vcards(data: bytes) -> Iterator[Entry | Fault]:
     """The cards of a file in an ASCII superset (`to_ascii_superset`), in the order in which they end."""
     open_cards: list[_Card] = []
     count = 0
@@ -79,7 +86,7 @@ def read_vcards(data: bytes) -> Iterator[Entry | Problem]:
         elif marker and open_cards:
             yield from _card(open_cards.pop())
         elif marker:
-            yield Problem(f"line {line.number}", "an end of a card without its beginning", "export it again")
+            yield Fault(f"line {line.number}", "an end of a card without its beginning", "export it again")
         elif open_cards:
             card = open_cards[-1]
             if len(card.lines) < _MAX_KEPT:
@@ -96,8 +103,8 @@ def read_vcards(data: bytes) -> Iterator[Entry | Problem]:
     yield from (_cut_off(card) for card in open_cards)
 
 
-def _cut_off(card: _Card) -> Problem:
-    return Problem(card.place, "the card is cut off: it has no END:VCARD", "export or download it again")
+def _cut_off(card: _Card) -> Fault:
+    return Fault(card.place, "the card is cut off: it has no END:VCARD", "export or download it again")
 
 
 def _needed_lines(data: bytes) -> Iterator[_Line]:
@@ -137,7 +144,7 @@ def _extend(line: _Line | None, chunk: bytes) -> None:
         line.size += len(line.chunks[-1])
 
 
-def _card(card: _Card) -> Iterator[Entry | Problem]:
+def _card(card: _Card) -> Iterator[Entry | Fault]:
     """One whole card: an entry, and what could not be read of it. Groups are no contacts."""
     values: dict[str, list[str]] = {}
     numbers: list[Number] = []
@@ -145,7 +152,7 @@ def _card(card: _Card) -> Iterator[Entry | Problem]:
     for line in card.lines:
         place = f"card {card.number}, line {line.number}"
         if line.size > MAX_LINE:
-            yield Problem(place, f"a {line.name} line of more than {MAX_LINE >> 10} KiB", "shorten it")
+            yield Fault(place, f"a {line.name} line of more than {MAX_LINE >> 10} KiB", "shorten it")
             continue
         text = _value(line, old_folding=old_folding)
         if line.name == "TEL":
@@ -155,7 +162,7 @@ def _card(card: _Card) -> Iterator[Entry | Problem]:
         elif text.strip():
             values.setdefault(line.name, []).append(text)
     if card.dropped:
-        yield Problem(card.place, "too many properties in one card", f"a card may have {_MAX_KEPT:,}")
+        yield Fault(card.place, "too many properties in one card", f"a card may have {_MAX_KEPT:,}")
     kinds = values.get("KIND", []) + values.get("X-ADDRESSBOOKSERVER-KIND", [])
     if any(kind.strip().lower() == "group" for kind in kinds):
         return
@@ -163,7 +170,7 @@ def _card(card: _Card) -> Iterator[Entry | Problem]:
     if name or numbers:
         yield Entry(name, tuple(numbers), card.place)
     else:
-        yield Problem(card.place, "the card is empty")
+        yield Fault(card.place, "the card is empty")
 
 
 def _name(values: dict[str, list[str]]) -> str:

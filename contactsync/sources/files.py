@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,35 +12,17 @@ from contactsync.contacts.book import (
     MAX_DEPTH,
     MAX_FILE,
     MAX_FILES,
-    MAX_LINE,
     AddressBook,
     Collector,
-    Entry,
-    Problem,
+    Fault,
     TooMany,
 )
-from contactsync.contacts.csvbook import Table, read_table, table_of
-from contactsync.contacts.plain import is_number_line, read_list, without_comment
-from contactsync.contacts.text import text_lines, to_ascii_superset
-from contactsync.contacts.vcard import read_vcards
+from contactsync.contacts.formats import entries_of
 from contactsync.foundation.errors import BadInput
 from contactsync.identifiers import check_region
 
 _STDIN = "-"
 _CARD_SUFFIXES = {".vcf", ".vcard"}
-_SAMPLE_LINES = 50
-_BEGIN = re.compile(rb"(?:\A|[\r\n])BEGIN[ \t]*:[ \t]*VCARD", re.IGNORECASE)
-
-# How other files begin, and what to do with them.
-_OTHERS = (
-    (b"PK\x03\x04", "a workbook or an archive", "save it as CSV, or unpack it"),
-    (b"\xd0\xcf\x11\xe0", "an Office file", "save it as CSV"),
-    (b"\x1f\x8b", "a compressed file", "unpack it"),
-    (b"SQLite format 3\0", "a database", "export the contacts as vCard"),
-    (b"%PDF", "a PDF", "export the contacts as vCard"),
-    (b"{", "JSON", "export the contacts as vCard or CSV"),
-    (b"<", "XML or a web page", "export the contacts as vCard or CSV"),
-)
 
 
 def read_address_books(
@@ -74,55 +54,11 @@ def read_address_books(
     return collector.book
 
 
-def entries_of(data: bytes) -> Iterator[Entry | Problem]:
-    """The entries of one file's bytes, whatever its format. Never raises."""
-    data = to_ascii_superset(data)
-    begin = _BEGIN.search(data)
-    if begin is not None and not data[: begin.start()].strip():
-        return read_vcards(data)
-    problem = _foreign(data)
-    if problem is not None:
-        return iter([problem])
-    table = table_of(_sample(data))
-    if begin is not None and not (table and table.headed and table.phones):  # a table may hold cards in notes
-        return read_vcards(data)
-    return _lines_or_table(data, table)
-
-
-def _sample(data: bytes) -> list[str]:
-    beginning = text_lines(data[: 16 * MAX_LINE])
-    return [line[:MAX_LINE] for line in itertools.islice(beginning, _SAMPLE_LINES)]
-
-
-def _foreign(data: bytes) -> Problem | None:
-    """What a file is that is none of ours."""
-    if not data.strip():
-        return Problem("file", "there is nothing in it")
-    for mark, what, hint in _OTHERS:
-        if data.startswith(mark):
-            return Problem("file", f"{what} is not an address book", hint)
-    return None
-
-
-def _lines_or_table(data: bytes, table: Table | None) -> Iterator[Entry | Problem]:
-    """A table if its header says so or it has names beside numbers; else a list, if there is a number."""
-    filled = [line for line in map(without_comment, _sample(data)) if line]
-    numeric = sum(map(is_number_line, filled))
-    if table is not None and table.phones:
-        if table.headed or table.full_name or 2 * numeric <= len(filled):
-            return read_table(text_lines(data), table)
-    elif table is not None and not numeric:
-        return iter([Problem("line 1", "no column with phone numbers", "call that column phone")])
-    if numeric:
-        return read_list(text_lines(data))
-    return iter([Problem("file", "not an address book", "give vCard, CSV or one number a line")])
-
-
 def _read_file(name: str, file: BinaryIO, collector: Collector) -> None:
     data = file.read(MAX_FILE + 1)
     collector.book.files += 1
     if len(data) > MAX_FILE:
-        collector.report(name, Problem("file", f"larger than {MAX_FILE >> 20} MiB", "split it"))
+        collector.report(name, Fault("file", f"larger than {MAX_FILE >> 20} MiB", "split it"))
     else:
         collector.add(name, entries_of(data))
 
@@ -132,19 +68,19 @@ def _read_folder(folder: Path, collector: Collector) -> None:
     for path in _card_files(folder, collector):
         files += 1
         if files > MAX_FILES:
-            problem = Problem("folder", f"more than {MAX_FILES:,} files", "split it")
-            collector.report(_display(folder), problem)
+            fault = Fault("folder", f"more than {MAX_FILES:,} files", "split it")
+            collector.report(_display(folder), fault)
             return
         try:
             if not path.is_file():  # a pipe would never end
-                collector.report(_display(path), Problem("file", "not a file, or a link to nothing"))
+                collector.report(_display(path), Fault("file", "not a file, or a link to nothing"))
                 continue
             with path.open("rb") as file:
                 _read_file(_display(path), file, collector)
         except OSError as error:
-            collector.report(_display(path), Problem("file", _why(error), "check its permissions"))
+            collector.report(_display(path), Fault("file", _why(error), "check its permissions"))
     if not files:
-        collector.report(_display(folder), Problem("folder", "no .vcf file in it", "name the file itself"))
+        collector.report(_display(folder), Fault("folder", "no .vcf file in it", "name the file itself"))
 
 
 def _card_files(folder: Path, collector: Collector) -> Iterator[Path]:
@@ -153,12 +89,12 @@ def _card_files(folder: Path, collector: Collector) -> Iterator[Path]:
     def unreadable(error: OSError) -> None:
         if Path(error.filename) == folder:
             raise _cannot_read(folder, error)
-        collector.report(_display(error.filename), Problem("folder", _why(error), "check its permissions"))
+        collector.report(_display(error.filename), Fault("folder", _why(error), "check its permissions"))
 
     for parent, folders, names in os.walk(folder, onerror=unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         if folders and len(Path(parent).relative_to(folder).parts) >= MAX_DEPTH:
-            collector.report(_display(parent), Problem("folder", f"more than {MAX_DEPTH} folders deep"))
+            collector.report(_display(parent), Fault("folder", f"more than {MAX_DEPTH} folders deep"))
             folders.clear()
         for name in sorted(names):
             if not name.startswith(".") and Path(name).suffix.lower() in _CARD_SUFFIXES:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contactsync.contacts.formats import entries_of
 from contactsync.sources import read_address_books
-from contactsync.sources.files import entries_of
 
 EXAMPLE = (files("contactsync.commands") / "example" / "contacts.vcf").read_bytes()
 ROW = b"Ada,Ada,Mobile,+49 151 12345678 ::: 030 1234567\n"

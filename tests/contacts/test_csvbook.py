@@ -6,9 +6,9 @@ import io
 import pytest
 
 from contactsync.contacts import NO_NAME
-from contactsync.contacts.book import MAX_ROW_LINES, Entry, Problem
+from contactsync.contacts.book import MAX_ROW_LINES, Entry, Fault
+from contactsync.contacts.formats import entries_of
 from contactsync.sources import read_address_books
-from contactsync.sources.files import entries_of
 
 GOOGLE_OLD = (
     "Name,Given Name,Additional Name,Family Name,Yomi Name,Group Membership,E-mail 1 - Type,E-mail 1 - Value,"
@@ -43,7 +43,7 @@ def entries(data):
 
 
 def problems(data):
-    return [found for found in entries_of(data.encode()) if isinstance(found, Problem)]
+    return [found for found in entries_of(data.encode()) if isinstance(found, Fault)]
 
 
 def table(header, *rows, separator=","):

@@ -6,10 +6,10 @@ import time
 import pytest
 
 from contactsync.contacts import NO_NAME
-from contactsync.contacts.book import MAX_LINE, Problem
+from contactsync.contacts.book import MAX_LINE, Fault
+from contactsync.contacts.formats import entries_of
 from contactsync.contacts.plain import looks_like_number, read_list
 from contactsync.sources import read_address_books
-from contactsync.sources.files import entries_of
 
 
 def read(text):
@@ -51,7 +51,7 @@ def test_pauses_are_not_columns():
 
 def test_a_line_that_is_too_long():
     (problem,) = read_list(["1" * (MAX_LINE + 1)])
-    assert isinstance(problem, Problem)
+    assert isinstance(problem, Fault)
     assert problem.place == "line 1"
 
 
@@ -83,7 +83,7 @@ NOTHING = [b"\xff\xfe", b"\xef\xbb\xbf", b"\0" * 100, b"\r\r\r", b"\x1e", b"#", 
 
 @pytest.mark.parametrize("data", NOTHING)
 def test_next_to_nothing(data):
-    assert [type(found) for found in entries_of(data)] == [Problem]
+    assert [type(found) for found in entries_of(data)] == [Fault]
 
 
 def test_a_line_that_cannot_be_read_is_no_contact(tmp_path):

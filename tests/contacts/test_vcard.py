@@ -2,7 +2,7 @@
 
 import pytest
 
-from contactsync.contacts.book import MAX_LINE, MAX_NESTED, Entry, Problem
+from contactsync.contacts.book import MAX_LINE, MAX_NESTED, Entry, Fault
 from contactsync.contacts.vcard import read_vcards
 
 
@@ -17,7 +17,7 @@ def cards(text):
 
 def problems(text):
     data = text if isinstance(text, bytes) else text.encode()
-    return [found for found in read_vcards(data) if isinstance(found, Problem)]
+    return [found for found in read_vcards(data) if isinstance(found, Fault)]
 
 
 def card(*lines, end="\r\n"):

@@ -1,0 +1,83 @@
+"""The formats are listed once: who reads a book takes the list, and every text that repeats it is checked."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from contactsync import contacts
+from contactsync.commands.sync import sync
+from contactsync.contacts import formats
+from contactsync.contacts.book import Entry, Number
+from contactsync.sources import read_address_books
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "address-books.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+WORDS = {word for one in formats.FORMATS for word in one.words}
+
+
+def rows(page):
+    """The formats that the table of docs/address-books.md names."""
+    table = page.partition("| format | what is read |\n|---|---|\n")[2].partition("\n\n")[0]
+    return [line.split("|")[1].strip() for line in table.splitlines()]
+
+
+def test_a_new_format_is_one_entry(tmp_path, monkeypatch):
+    def read(content):
+        for line in content.sample[1:]:
+            name, _, number = line.partition(" = ")
+            yield Entry(name, (Number(number, "somewhere"),), "somewhere")
+
+    dummy = formats.Format(
+        wanted="Dummy",
+        words=("Dummy",),
+        begins=lambda content: content.data.startswith(b"DUMMY\n"),
+        resembles=lambda _content: False,
+        read=read,
+    )
+    path = tmp_path / "book"
+    path.write_text("DUMMY\nAda = 0151 12345678\n")
+    assert read_address_books([path], region="DE").contacts == []
+    monkeypatch.setattr(formats, "FORMATS", (*formats.FORMATS, dummy))
+    (ada,) = read_address_books([path], region="DE").contacts
+    assert (ada.name, ada.identifiers) == ("Ada", (b"tel:+4915112345678",))
+    path.write_text("nothing\n")
+    (unreadable,) = read_address_books([path], region="DE").unreadable
+    assert unreadable.hint == "give CSV, vCard, one number a line or Dummy"
+
+
+def test_the_page_has_a_row_for_each_format_and_no_other():
+    found = rows(PAGE)
+    assert found.pop() == "a folder"
+    for row in found:
+        assert any(word in row for word in WORDS), row
+    for word in WORDS:
+        assert any(word in row for row in found), word
+
+
+def help_of_sync():
+    return sync.get_help(click.Context(sync))
+
+
+TEXTS = {
+    "README": README.partition("## Use it")[2].partition("```")[0],
+    "help of sync": help_of_sync(),
+    "docstring of contacts": contacts.__doc__,
+}
+
+
+@pytest.mark.parametrize("place", TEXTS)
+def test_texts_that_list_the_formats_name_all(place):
+    for word in WORDS:
+        assert re.search(rf"\b{word}", TEXTS[place], re.IGNORECASE), word
+
+
+def test_hints_ask_for_formats_that_there_are():
+    wanted = {one.wanted for one in formats.FORMATS}
+    for _, _, hint in formats._OTHERS:
+        asked = re.search(r"save it as (.*?)(?:,|$)|export the contacts as (.*)|(unpack it)", hint)
+        assert asked, hint
+        if not asked[3]:
+            assert set((asked[1] or asked[2]).split(" or ")) <= wanted, hint
