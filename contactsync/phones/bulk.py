@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from contactsync.identifiers import SCHEME, Rejected, check_region, holds_another, normalise
 from contactsync.phones import records
-from contactsync.phones.layout import COLUMN, Layout, recognise
+from contactsync.phones.layout import COLUMN, RecordLayout, recognise
 
 SMALL = 1 << 18
 """Octets up to which a file is read without the kernels."""
@@ -42,7 +42,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class NumberBatch:
     """Some consecutive lines of a file.
 
     `numbers` uint64[n]: the E.164 digits of each line that is not blank as an integer, 0 where the line was
@@ -60,7 +60,9 @@ class Batch:
         return found
 
 
-def read_numbers(stream: BinaryIO, region: str | None, name: str, *, chunk: int = CHUNK) -> Iterator[Batch]:
+def read_numbers(
+    stream: BinaryIO, region: str | None, name: str, *, chunk: int = CHUNK
+) -> Iterator[NumberBatch]:
     """Read a list, or a CSV with a column `phone`, batch by batch. Memory is bounded by `chunk`.
 
     `region` is where numbers without a country code belong; None: they are refused. `name` is what errors
@@ -98,7 +100,7 @@ def _fill(stream: BinaryIO, data: bytes, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _finish(data: bytes, layout: Layout, region: str | None, scanned: records.Scanned) -> Batch:
+def _finish(data: bytes, layout: RecordLayout, region: str | None, scanned: records.Scanned) -> NumberBatch:
     """Ask the library about the records that the kernel left, and put them in their places."""
     numbers, lines = scanned.numbers, scanned.lines
     refused = []
@@ -116,4 +118,4 @@ def _finish(data: bytes, layout: Layout, region: str | None, scanned: records.Sc
             numbers[entry] = int(identifier[len(SCHEME) :])
             if holds_another(text):
                 refused.append(Refusal(line, "two numbers in one field", "the first was read"))
-    return Batch(numbers, lines, refused)
+    return NumberBatch(numbers, lines, refused)

@@ -17,7 +17,7 @@ _HINT = "A list has one number a line; a CSV has a first line with its column na
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class RecordLayout:
     """Field `column` (from 0) of each record counts. `delimiter` and `quote` are octets, or NONE in a list.
 
     The records begin at octet `start`, which is in line `line`.
@@ -37,7 +37,7 @@ class Layout:
         return text
 
 
-def recognise(head: bytes, name: str) -> Layout:
+def recognise(head: bytes, name: str) -> RecordLayout:
     """The layout of a file that begins with `head` (at least its first line, if it is not overlong).
 
     Raises BadInput: not text, not UTF-8, or a CSV without the column.
@@ -56,7 +56,7 @@ def recognise(head: bytes, name: str) -> Layout:
         start += len(first) + 1
         line += 1
     else:
-        return Layout(NONE, NONE, 0, start, line)
+        return RecordLayout(NONE, NONE, 0, start, line)
     text = first[:MAX_RECORD].decode("utf-8", "replace").strip()
     for delimiter in _DELIMITERS:
         columns = [column.strip().casefold() for column in _first_row(text, delimiter)]
@@ -64,10 +64,10 @@ def recognise(head: bytes, name: str) -> Layout:
             if columns.count(COLUMN) > 1:
                 raise BadInput(f"{name} has more than one column named {COLUMN}", hint=_HINT)
             after = min(start + len(first) + 1, len(head))
-            return Layout(ord(delimiter), ord('"'), columns.index(COLUMN), after, line + 1)
+            return RecordLayout(ord(delimiter), ord('"'), columns.index(COLUMN), after, line + 1)
     if any(sign in text for sign in _DELIMITERS) and not any(sign.isdigit() for sign in text):
         raise BadInput(f"{name}, line {line}: no column is named {COLUMN}", hint=_HINT)
-    return Layout(NONE, NONE, 0, start, line)
+    return RecordLayout(NONE, NONE, 0, start, line)
 
 
 def _first_row(text: str, delimiter: str) -> list[str]:

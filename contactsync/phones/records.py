@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from contactsync.phones.layout import MAX_RECORD, NONE, Layout
+from contactsync.phones.layout import MAX_RECORD, NONE, RecordLayout
 
 # Why a record gave no number. ASK_LIBRARY: it has a field, and the library has to say.
 ASK_LIBRARY, NO_FIELD, OPEN_QUOTE, TOO_LONG = 0, 1, 2, 3
@@ -37,7 +37,7 @@ class Scanned:
 class Scanner:
     """Goes through one file with the kernel, chunk by chunk."""
 
-    def __init__(self, layout: Layout, region: str | None) -> None:
+    def __init__(self, layout: RecordLayout, region: str | None) -> None:
         from contactsync.kernels import phones  # noqa: PLC0415 - loads Numba, which a small file does not need
         from contactsync.phones import plans  # noqa: PLC0415
 
@@ -64,7 +64,7 @@ class Scanner:
         return Scanned(numbers, lines, self._late[:late].copy(), stop)
 
 
-def scan_small(data: bytes, layout: Layout) -> Scanned:
+def scan_small(data: bytes, layout: RecordLayout) -> Scanned:
     """All records of a whole file. O(n) in Python: about 1 µs a record."""
     lines: list[int] = []
     late: list[tuple[int, int, int, int]] = []
@@ -86,7 +86,7 @@ def scan_small(data: bytes, layout: Layout) -> Scanned:
     return Scanned(np.zeros(len(lines), np.uint64), np.array(lines, np.int64), table, len(data))
 
 
-def _is_nothing(record: bytes, layout: Layout) -> bool:
+def _is_nothing(record: bytes, layout: RecordLayout) -> bool:
     """Whether a record says nothing: blank, a comment in a list, or only empty fields."""
     if layout.delimiter == NONE:
         return record.startswith(b"#") or not record.strip(b" \t\r")
@@ -98,7 +98,7 @@ def _find(data: bytes, octet: int, start: int, otherwise: int) -> int:
     return otherwise if place < 0 else place
 
 
-def _record(data: bytes, at: int, layout: Layout) -> tuple[int, tuple[int, int] | None, int, bool]:
+def _record(data: bytes, at: int, layout: RecordLayout) -> tuple[int, tuple[int, int] | None, int, bool]:
     """Where the record's line feed stands, its field, line feeds within, and whether a quote is open."""
     size = len(data)
     if layout.delimiter == NONE:

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from contactsync.directory import DataFile, DirectoryInfo
+from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadReply
 
 __all__ = ["AUDIENCES", "MAX_BYTES", "MAX_DELTAS", "DataFile", "DeltaFile", "Manifest", "Partition"]
 
 FORMAT: Final = "contactsync-manifest-1"
 SUITE: Final = "ristretto255-SHA512"
-AUDIENCES: Final = ("people", "business")
 MAX_BYTES: Final = 8 << 20  # 230 calling codes with 32 deltas each are about 2 MB
 MAX_DELTAS: Final = 32
 

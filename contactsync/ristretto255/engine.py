@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from contactsync.kernels import batch, scalar
 from contactsync.kernels.edwards import DIGITS, POINT_LIMBS, TABLE
-from contactsync.kernels.lanes import WIDTHS, Words, empty
+from contactsync.kernels.lanes import WIDTHS, WORD_BYTES, Words, empty
 
 Rows = NDArray[np.uint8]
 
-WORD_BYTES = 8
 ENCODING_BYTES = 32
 UNIFORM_BYTES = 64
 ORDER = scalar.ORDER

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from contactsync import ristretto255
 from contactsync.foundation.errors import BadInput
+from contactsync.foundation.limits import MAX_BATCH as MAX_BATCH  # noqa: PLC0414 - others take it from here
 
 MODE = 0x01
 IDENTIFIER = b"ristretto255-SHA512"
@@ -22,7 +23,6 @@ NH = 64  # bytes of an output
 PROOF_BYTES = 2 * NS
 SEED_BYTES = 32
 
-MAX_BATCH = 4096  # ours; the RFC's own limit is 65535, of I2OSP(i, 2) in the composites
 MAX_INPUT = 2**16 - 1  # RFC 9497 §1.2: inputs are shorter than 2^16 bytes
 
 Rows = NDArray[np.uint8]

@@ -16,12 +16,12 @@ from contactsync.foundation.errors import BadInput
 from contactsync.identifiers import RULES, SCHEME, Rejected, calling_codes, normalise
 from contactsync.kernels import phones as kernel
 from contactsync.phones import bulk, plans, read_numbers, records
-from contactsync.phones.layout import NONE, Layout, recognise
+from contactsync.phones.layout import NONE, RecordLayout, recognise
 from contactsync.phones.prefixes import may_match, may_take, whole_lengths
 
 CODES = sorted(calling_codes())
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
-LIST = Layout(NONE, NONE, 0, 0, 1)
+LIST = RecordLayout(NONE, NONE, 0, 0, 1)
 
 
 def fast(texts, region=None):
@@ -376,7 +376,7 @@ def test_an_unknown_region():
 
 def test_a_header_is_not_taken_for_a_number_nor_a_number_for_a_header():
     assert recognise(b"+49 151 2345678, office\n", "f").delimiter == NONE
-    assert recognise(b"id|PHONE |x\n1|2|3\n", "f") == Layout(ord("|"), ord('"'), 1, 12, 2)
+    assert recognise(b"id|PHONE |x\n1|2|3\n", "f") == RecordLayout(ord("|"), ord('"'), 1, 12, 2)
 
 
 cells = st.text(alphabet='+0123456789"\n,; x', max_size=12)

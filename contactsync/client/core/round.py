@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from contactsync.foundation.limits import MAX_BATCH
 from contactsync.tokens import Tokens
 
 if TYPE_CHECKING:  # the kernels take a third of a second to load, which a sync without news need not wait for
     from contactsync.voprf.client import Blinding
 
-MAX_BATCH = 4096
-"""What a server takes at most in one request (docs/http-api.md)."""
 LEAST = 8
 PADDING_BYTES = 32
 

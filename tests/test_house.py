@@ -1,0 +1,114 @@
+"""Names, figures and sizes of the whole package: each is stated once, and no module grows without end."""
+
+import ast
+import importlib
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from contactsync.foundation.audiences import AUDIENCES
+
+PACKAGE = Path(__file__).resolve().parents[1] / "contactsync"
+MODULES = {str(path.relative_to(PACKAGE)): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
+
+MOST_LINES = 450
+
+LONGER = {
+    "kernels/lanes.py": "the whole vocabulary of vectors: one module, so that nothing else writes LLVM",
+}
+
+# To be renamed with the modules that hold them.
+TWICE = {"State"}
+
+# The same fact in a kernel and above it. Compiled kernels are cached under their own sources, so they may take no
+# constant from elsewhere; and what works without them may not load them for a figure. Each pair is compared.
+COMPARED = {
+    "MAX_DIGITS": ("kernels.phones", "identifiers.tel.plans"),
+    "SHORT_DIGITS": ("kernels.phones", "identifiers.tel.countries"),
+    "MAX_RECORD": ("kernels.phones", "phones.layout"),
+    "SLICES": ("kernels.bloom", "directory.screen"),
+}
+
+# The same name and figure, and not the same fact.
+UNRELATED = {
+    "VERSION": "directory and delta are formats of their own, and change apart",
+    "CHUNK": "how much is done at once, tuned where it is done",
+    "SEED_BYTES": "RFC 9497's seed of a key, and the seed of decoys",
+}
+
+
+def named(module):
+    """Name without underscore → source of the literal, for the module's upper-case constants."""
+    for node in module.body:
+        if isinstance(node, ast.Assign) and len(node.targets) == 1:
+            target, value = node.targets[0], node.value
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            target, value = node.target, node.value
+        else:
+            continue
+        if isinstance(target, ast.Name) and target.id.isupper():
+            yield target.id.lstrip("_"), value
+
+
+def figure(value):
+    """What a literal expression (`4096`, `1 << 16`, `("people", "business")`) is; None if it is none."""
+    if any(isinstance(node, ast.Name | ast.Call | ast.Attribute) for node in ast.walk(value)):
+        return None
+    return repr(eval(compile(ast.Expression(value), "constant", "eval"), {}))
+
+
+def test_no_class_name_is_used_twice():
+    places = defaultdict(list)
+    for path, module in MODULES.items():
+        for node in ast.walk(module):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(path)
+    assert {name: found for name, found in places.items() if len(found) > 1 and name not in TWICE} == {}
+
+
+def test_no_figure_is_stated_twice():
+    places = defaultdict(list)
+    for path, module in MODULES.items():
+        for name, value in named(module):
+            if figure(value) is not None:
+                places[name, figure(value)].append(path)
+    known = {*COMPARED, *UNRELATED}
+    twice = {name: found for name, found in places.items() if len(found) > 1 and name[0] not in known}
+    assert twice == {}
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_what_kernels_repeat_is_the_same(name):
+    first, second = (importlib.import_module(f"contactsync.{module}") for module in COMPARED[name])
+
+    def value(module):
+        return getattr(module, name) if hasattr(module, name) else getattr(module, f"_{name}")
+
+    assert value(first) == value(second)
+
+
+def texts(module):
+    """The string and bytes literals of a module that are no docstrings."""
+    documentation = {id(node.value) for node in ast.walk(module) if isinstance(node, ast.Expr)}
+    for node in ast.walk(module):
+        if isinstance(node, ast.Constant) and id(node) not in documentation:
+            yield node.value
+
+
+@pytest.mark.parametrize(
+    ("literal", "home", "others"),
+    [
+        (AUDIENCES[1], "foundation/audiences.py", {"commands/server.py", "commands/sync.py"}),
+        (b"tel:+", "identifiers/tel/__init__.py", {"server/numbers.py"}),
+    ],
+)
+def test_a_word_of_the_protocol_is_spelt_in_one_module(literal, home, others):
+    found = {path for path, module in MODULES.items() if literal in list(texts(module))}
+    assert found - others == {home}
+
+
+def test_modules_are_short_enough_to_be_read():
+    lines = {path: len((PACKAGE / path).read_text().splitlines()) for path in MODULES}
+    assert {path: n for path, n in lines.items() if n > MOST_LINES and path not in LONGER} == {}
+    assert {path for path in LONGER if lines.get(path, 0) <= MOST_LINES} == set(), "no exception is needed"
