@@ -4,13 +4,17 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
-.PHONY: demo test lint bounds coverage bench docs clean
+.PHONY: demo test test-fast lint bounds coverage bench docs clean
 
 demo: $(STAMP)
 	$(BIN)/contactsync demo
 
 test: $(STAMP)-test
 	$(BIN)/python -m pytest -n auto
+
+# While you work: everything but what is marked slow. It says what it left out.
+test-fast: $(STAMP)-test
+	$(BIN)/python -m pytest -n auto -q -m "not slow"
 
 lint: $(STAMP)-test
 	$(BIN)/ruff check .

@@ -1,12 +1,49 @@
-"""What every test shares: sub-processes find the checkout, and the engine can be had at either width."""
+"""What every test shares.
+
+Sub-processes find the checkout; the engine can be had at either width; slow tests may take longer before they
+count as hanging; a run that leaves tests out says which.
+"""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+
+SLOW_SECONDS = 600
+
+left_out = Counter()
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
+
+
+def pytest_deselected(items):
+    left_out.update(f"{item.path.relative_to(ROOT)}::{item.originalname}" for item in items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """The end of a worker of pytest-xdist: only workers collect, and each collects everything."""
+    left_out.update(getattr(node, "workeroutput", {}).get("left_out", {}) if not left_out else {})
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = dict(left_out)
+
+
+def pytest_terminal_summary(terminalreporter):
+    if left_out and "not slow" in terminalreporter.config.option.markexpr:
+        terminalreporter.section("left out as slow (`make test` runs all)")
+        for name, cases in sorted(left_out.items()):
+            terminalreporter.write_line(name + (f" ({cases} cases)" if cases > 1 else ""))
 
 
 @pytest.fixture(params=[8, 1], ids=["8-lanes", "1-lane"])

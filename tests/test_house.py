@@ -21,8 +21,8 @@ LONGER = {
 # To be renamed with the modules that hold them.
 TWICE = {"State"}
 
-# The same fact in a kernel and above it. Compiled kernels are cached under their own sources, so they may take no
-# constant from elsewhere; and what works without them may not load them for a figure. Each pair is compared.
+# The same fact in a kernel and above it. Compiled kernels are cached under their own sources, so they take no
+# constant from elsewhere, and what works without them may not load them for a figure. Each pair is compared.
 COMPARED = {
     "MAX_DIGITS": ("kernels.phones", "identifiers.tel.plans"),
     "SHORT_DIGITS": ("kernels.phones", "identifiers.tel.countries"),

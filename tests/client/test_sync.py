@@ -312,6 +312,7 @@ def test_a_damaged_cache_is_said_with_a_way_out(service, person):
     assert "forget" in raised.value.hint
 
 
+@pytest.mark.slow
 def test_damage_anywhere_in_the_state_is_one_error_or_none(service, person):
     """Cut, emptied or overwritten: whatever the file, a sync works or says what to do."""
     service.publish(ANNA, CARL)

@@ -196,6 +196,7 @@ def test_without_init(run, words):
     assert "server init" in hint(run(*words, code=3))[1]
 
 
+@pytest.mark.slow
 def test_passphrase(run, data, tmp_path, monkeypatch):
     file = tmp_path / "passphrase"
     file.write_text("correct horse\n")

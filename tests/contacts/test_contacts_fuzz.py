@@ -89,6 +89,7 @@ def test_nothing_takes_more_than_linear_time(name):
     assert time.process_time() - started < 5
 
 
+@pytest.mark.slow
 def test_ten_thousand_contacts_are_read_in_seconds():
     card = "BEGIN:VCARD\r\nVERSION:3.0\r\nN:L{0};F{0};;;\r\nFN:F{0} L{0}\r\nTEL;TYPE=CELL:0176 {0:08d}\r\n"
     photo = "PHOTO;ENCODING=b:" + "\r\n ".join(["A" * 74] * 40) + "\r\n"

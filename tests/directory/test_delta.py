@@ -111,6 +111,7 @@ def random_chain(folder, remainder_bits, length, seed=2):
     return made, deltas
 
 
+@pytest.mark.slow
 @WIDTHS
 def test_a_chain_of_32_leads_where_its_last_delta_says(tmp_path, remainder_bits):
     made, deltas = random_chain(tmp_path, remainder_bits, 32)
@@ -291,6 +292,7 @@ def test_counts_that_add_up_but_not_to_the_size(editions):
         read_delta(path)
 
 
+@pytest.mark.slow
 @WIDTHS
 def test_every_truncation_and_every_flipped_byte(tmp_path, remainder_bits):
     made = Editions(tmp_path, remainder_bits)

@@ -18,6 +18,7 @@ def random_tokens(count: int, seed: int = 1) -> Tokens:
     return Tokens.from_bytes(np.random.default_rng(seed).integers(0, 256, (count, 10), dtype=np.uint8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remainder_bits", [32, 40])
 def test_same_bytes_on_disk_and_in_memory(tmp_path, remainder_bits: int) -> None:
     """A megabyte of memory for 12 of codes: runs on disk. Order, chunks and repeats do not matter."""

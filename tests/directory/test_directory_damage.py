@@ -21,6 +21,7 @@ def built(tmp_path, request):
     return path, info
 
 
+@pytest.mark.slow
 def test_every_flipped_byte_is_refused(built) -> None:
     path, info = built
     original = path.read_bytes()

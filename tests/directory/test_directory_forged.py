@@ -209,6 +209,7 @@ print(opened, refused)
 """
 
 
+@pytest.mark.slow
 def test_every_byte_flipped_under_right_hashes(tmp_path) -> None:
     """Refused, or (a changed remainder) read without a crash and with one answer."""
     from pathlib import Path

@@ -74,6 +74,7 @@ def test_text_of_an_identifier_is_that_identifier():
         assert normalise(identifier.decode(), None) == identifier
 
 
+@pytest.mark.slow
 def test_the_short_way_agrees_with_the_library_in_every_plan(monkeypatch):
     """`is_plain` saves the library's parse; it may never change what comes out."""
     rng = random.Random(9497)
@@ -153,6 +154,7 @@ def test_the_default_region_is_that_of_the_locale(environment, region):
 WRITTEN = st.text(st.sampled_from("+0123456789 ()-./,;x#*pwABC=:\\\u202a\u00a0\u0664\uff0b"), max_size=40)
 
 
+@pytest.mark.slow
 @given(st.one_of(st.text(max_size=60), WRITTEN), st.sampled_from([None, "DE", "US", "BR", "IT", "AR", "MX"]))
 @example("\ud800\udfff+49", None)
 @example("tel:%ff%fe;phone-context=+", "DE")

@@ -148,6 +148,7 @@ def test_finds_the_members_and_who_the_stock_client_finds(operator, service, man
     assert {p["count"] for p in manifest["partitions"].values()} == {6000, 1}
 
 
+@pytest.mark.slow
 def test_finds_the_same_by_screens_and_ranges(service, manifest, voprf) -> None:
     tokens = voprf.tokens(service, manifest, identifiers(BOOK))
     found, passed = set(), 0
@@ -221,6 +222,7 @@ def test_begins_again_in_a_new_epoch(operator, service, manifest, voprf, tmp_pat
     assert found == found_by(operator.stock_sync())
 
 
+@pytest.mark.slow
 def test_largest_batch_with_a_client_of_the_rfc(service, manifest, voprf) -> None:
     """PyPI `voprf` (dalek) knows nothing of us but the order of a reply: it wants the proof first."""
     inputs = [b"tel:+4915199%06d" % i for i in range(4096)]
@@ -259,6 +261,7 @@ PROBLEMS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", PROBLEMS)
 def test_problems_are_the_documented_ones(service, manifest, case) -> None:
     status, slug, method, path, body, media = case
@@ -273,6 +276,7 @@ def test_problems_are_the_documented_ones(service, manifest, case) -> None:
     assert problem.body["detail"]
 
 
+@pytest.mark.slow
 def test_credentials_ranges_and_headers_are_the_documented_ones(operator, service, manifest) -> None:
     base = manifest["partitions"]["49"]["base"]
     for credential in ("", "cs_wrong"):

@@ -79,6 +79,7 @@ def some_limbs(rng: random.Random, bounds: list[int]) -> list[int]:
     return [min(rng.choice([*corners, bound - 1, bound, rng.randrange(bound)]), bound) for bound in bounds]
 
 
+@pytest.mark.slow
 def test_against_python_ints(lanes) -> None:
     rng = random.Random(lanes)
     width = WIDTHS[lanes]
@@ -116,6 +117,7 @@ def test_against_python_ints(lanes) -> None:
     assert worst < CARRIED
 
 
+@pytest.mark.slow
 def test_powers(lanes) -> None:
     rng = random.Random(lanes)
     width = WIDTHS[lanes]

@@ -54,6 +54,7 @@ def machine(tmp_path) -> Machine:
     return Machine(tmp_path)
 
 
+@pytest.mark.slow
 def test_compiles_once_and_says_so(machine) -> None:
     compiled, folders = machine.run()
     assert compiled
@@ -63,6 +64,7 @@ def test_compiles_once_and_says_so(machine) -> None:
     assert machine.run() == (False, folders)
 
 
+@pytest.mark.slow
 def test_another_cpu_has_another_folder(machine) -> None:
     machine.run()
     another = "nehalem" if os.environ.get("NUMBA_CPU_NAME") == "generic" else "generic"
@@ -71,6 +73,7 @@ def test_another_cpu_has_another_folder(machine) -> None:
     assert not machine.run()[0]
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_compiled_anew(machine) -> None:
     machine.run()
     (file,) = machine.files()
@@ -88,6 +91,7 @@ def test_a_damaged_file_is_compiled_anew(machine) -> None:
     assert not machine.run()[0]
 
 
+@pytest.mark.slow
 def test_a_folder_that_others_may_write_to_is_not_read(machine) -> None:
     machine.run()
     (file,) = machine.files()
@@ -97,12 +101,14 @@ def test_a_folder_that_others_may_write_to_is_not_read(machine) -> None:
     assert [str(machine.temporary) in folder for folder in folders] == [True]
 
 
+@pytest.mark.slow
 def test_without_any_folder_the_code_stays_in_memory(machine) -> None:
     machine.cache.write_text("in the way")
     (machine.temporary / f"contactsync-{os.getuid()}").write_text("in the way")
     assert machine.run() == (True, [])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
 def test_a_read_only_cache_is_read(machine) -> None:
     machine.run()
@@ -112,6 +118,7 @@ def test_a_read_only_cache_is_read(machine) -> None:
     file.unlink(missing_ok=True)
 
 
+@pytest.mark.slow
 def test_a_cache_in_a_link_is_not_followed(machine) -> None:
     _, folders = machine.run()
     moved = machine.temporary / "elsewhere"
@@ -122,6 +129,7 @@ def test_a_cache_in_a_link_is_not_followed(machine) -> None:
     assert len(folders) == 1
 
 
+@pytest.mark.slow
 def test_first_processes_do_not_disturb_each_other(machine) -> None:
     for process in [machine.start() for _ in range(3)]:
         _, error = process.communicate()

@@ -12,7 +12,9 @@ def sort(codes: np.ndarray, common: int) -> bool:
 
 
 @pytest.mark.parametrize("common", [0, 8])
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 10, 1000, 4097, 100_000, 9_000_000])
+@pytest.mark.parametrize(
+    "count", [0, 1, 2, 3, 10, 1000, 4097, 100_000, pytest.param(9_000_000, marks=pytest.mark.slow)]
+)
 def test_sort_uniform(count: int, common: int) -> None:
     rng = np.random.default_rng(count)
     codes = rng.integers(0, 1 << (64 - common) if common else 2**64, count, dtype=np.uint64)

@@ -123,6 +123,7 @@ def test_another_question_after_a_cut_asks_for_all_of_the_first_list_too(crowded
     assert not first <= asked_numbers(crowded)
 
 
+@pytest.mark.slow
 def test_a_new_contact_who_is_no_member_looks_like_one_who_is(crowded, person, other_person):
     told = []
     for one, number in ((person, "+491710009999"), (other_person, MEMBERS[0])):

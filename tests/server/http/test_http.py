@@ -415,6 +415,7 @@ def test_a_new_edition_and_epoch_are_picked_up(site):
     problem(site("GET", f"/v1/data/{old.sha256}"), 404, "not-found")
 
 
+@pytest.mark.slow
 def test_before_the_first_publish_and_without_a_key(tmp_path):
     site = Site(tmp_path)
     operator = site.operator
@@ -444,6 +445,7 @@ def test_before_the_first_publish_and_without_a_key(tmp_path):
     assert "Traceback" not in log
 
 
+@pytest.mark.slow
 def test_a_stop_lets_a_request_finish(tmp_path):
     site = Site(tmp_path, GERMAN)
     with site.process, closing(site.operator.registry):
