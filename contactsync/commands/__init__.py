@@ -39,6 +39,7 @@ COMMANDS = {
     "demo": "contactsync.commands.demo:demo",
     "server": "contactsync.commands.server:server",
     "audit": "contactsync.commands.audit:audit",
+    "docs": "contactsync.commands.docs:docs",
     "warmup": "contactsync.commands.warmup:warmup",
 }
 

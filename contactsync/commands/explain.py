@@ -22,7 +22,7 @@ def explain(context: click.Context, number: str, region: str | None, as_json: bo
     """Show how NUMBER becomes the identifier that is looked up, or why it cannot be.
 
     Each line is a step: its name, what it made of the number, and why. Nothing is sent anywhere. The exit
-    code is 3 if the number is rejected. See docs/identifiers.md for the rules.
+    code is 3 if the number is rejected. The rules are in `contactsync docs identifiers`.
     """
     from contactsync import identifiers
 
