@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
-.PHONY: demo test test-fast lint bounds coverage bench docs clean
+.PHONY: demo test test-fast lint bounds coverage bench docs vectors clean
 
 demo: $(STAMP)
 	$(BIN)/contactsync demo
@@ -40,6 +40,9 @@ bench: $(STAMP)-bench
 
 docs: $(STAMP)
 	$(BIN)/python -m contactsync.commands.reference docs/cli.md
+
+vectors: $(STAMP)-test
+	$(BIN)/python tests/voprf/make_vectors.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -1,7 +1,11 @@
-"""Names, figures and sizes of the whole package: each is stated once, and no module grows without end."""
+"""Names, figures and sizes of the whole package: each is stated once, and no module grows without end.
+
+And what the pages for contributors name is there.
+"""
 
 import ast
 import importlib
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -9,7 +13,8 @@ import pytest
 
 from contactsync.foundation.audiences import AUDIENCES
 
-PACKAGE = Path(__file__).resolve().parents[1] / "contactsync"
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "contactsync"
 MODULES = {str(path.relative_to(PACKAGE)): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
 
 MOST_LINES = 450
@@ -112,3 +117,18 @@ def test_modules_are_short_enough_to_be_read():
     lines = {path: len((PACKAGE / path).read_text().splitlines()) for path in MODULES}
     assert {path: n for path, n in lines.items() if n > MOST_LINES and path not in LONGER} == {}
     assert {path for path in LONGER if lines.get(path, 0) <= MOST_LINES} == set(), "no exception is needed"
+
+
+PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("CONTRIBUTING.md", "SECURITY.md")}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_the_pages_for_contributors_name_exists(page):
+    text = PAGES[page]
+    places = re.findall(r"`((?:contactsync|tests|docs|bench|foundation|contacts|client)/[\w./-]*)`", text)
+    places += re.findall(r"\]\(([^)#]+)", text)
+    missing = [one for one in places if not (ROOT / one).exists() and not (PACKAGE / one).exists()]
+    assert [one for one in missing if not re.search(r"NAME|KIND", one)] == []
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
