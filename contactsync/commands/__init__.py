@@ -27,7 +27,7 @@ _OF_THE_MACHINE = {
 }
 
 BROKEN_PIPE = 141
-"""Exit code when the reader of our output went away: 128 + SIGPIPE."""
+"""Exit code when stdout was closed: 128 + SIGPIPE."""
 
 # Sub-command → "module:object", in the order in which the help lists them.
 COMMANDS = {
@@ -138,7 +138,7 @@ def main() -> None:
     """Find out which contacts are members of a service; the service learns nothing about the others.
 
     Exit codes: 0 done; 1 a fault of this installation; 2 a wrong command line; 3 an input that cannot be
-    used, or a server that is not trusted yet; 4 the network; 5 the server sent something that must not be
-    believed; 6 the server refused; 7 it would cost or leak more than allowed; 130 interrupted; 141
-    nobody reads stdout any more.
+    used, or a server that is not trusted yet; 4 a network error; 5 the server sent something that failed
+    verification; 6 the server refused; 7 it would cost or leak more than allowed; 130 interrupted; 141
+    stdout was closed.
     """

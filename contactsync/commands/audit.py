@@ -9,7 +9,7 @@ import click
 
 @click.group()
 def audit() -> None:
-    """Check this installation without trusting it."""
+    """Check this installation without having to trust it."""
 
 
 @audit.command()
@@ -17,8 +17,8 @@ def audit() -> None:
 def vectors(as_json: bool) -> None:
     """Run the shipped test vectors on this copy.
 
-    They are the figures of RFC 9380, RFC 9496 and RFC 9497, cases at edges, messages that must be refused,
-    and numbers with their identifiers. Each group is named with its count. The first difference ends the
+    They are the figures of RFC 9380, RFC 9496 and RFC 9497, edge cases, messages that must be refused, and
+    phone numbers with their identifiers. Each group is listed with its count. The first difference ends the
     run with exit code 1 and a message that names group, number and field.
     """
     from contactsync.audit import vectors as shipped

@@ -42,10 +42,10 @@ RANGES = (("+447", 9, "British"), ("+4917", 9, "German"), ("+336", 8, "French"),
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               help="Work in DIR, which must not exist yet, and leave everything there.")  # fmt: skip
 def demo(*, members: int, keep: Path | None) -> None:
-    """Run a server with members of many countries on this machine, sync an example address book with it.
+    """Run a server with members in many countries on this machine, and sync an example address book with it.
 
-    Shows the commands as one would type them, the matches, and what a plain upload, a hashed upload and this
-    protocol would have handed to the server. Takes some seconds, and a minute the first time, when code for
+    Shows the commands as you would type them, the matches, and what a plain upload, a hashed upload and this
+    protocol would each hand to the server. Takes a few seconds, and a minute the first time, while code for
     this processor is compiled. Nothing leaves the machine.
     """
     with contextlib.ExitStack() as stack:

@@ -21,8 +21,8 @@ from contactsync.foundation.errors import BadInput
 def explain(context: click.Context, number: str, region: str | None, as_json: bool) -> None:
     """Show how NUMBER becomes the identifier that is looked up, or why it cannot be.
 
-    Each line is a step: its name, what it made of the number, and why. Nothing is sent anywhere. The exit
-    code is 3 if the number is rejected. The rules are in `contactsync docs identifiers`.
+    Each line is a step: its name, its result, and why. Nothing is sent anywhere. The exit code is 3 if the
+    number is rejected. For the rules, see `contactsync docs identifiers`.
     """
     from contactsync import identifiers
 

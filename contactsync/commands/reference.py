@@ -17,7 +17,7 @@ Generated from the commands by `python -m contactsync.commands.reference docs/cl
 is up to date. `contactsync COMMAND --help` prints the same.
 
 Data goes to stdout, everything else to stderr; with `--json` stdout is one JSON value. A command that fails
-prints `error: …` and mostly `hint: …`, writes no output file, and keeps the old state usable.
+prints `error: …` and usually `hint: …`, writes no output file, and leaves the old state usable.
 
 | exit code | meaning |
 |---|---|
@@ -25,12 +25,12 @@ prints `error: …` and mostly `hint: …`, writes no output file, and keeps the
 | 1 | a fault of this installation: damaged state, a full disk, another contactsync at work, a bug |
 | 2 | a wrong command line |
 | 3 | an input cannot be used, or the server is not trusted yet |
-| 4 | the network: nothing came, or it stopped in the middle. Try again: it goes on where it stopped |
-| 5 | the server sent something that must not be believed: signature, proof, hash, protocol |
+| 4 | a network error: no answer, or one that was cut off. Try again: the command resumes where it stopped |
+| 5 | the server sent something that failed verification: signature, proof, hash, protocol |
 | 6 | the server refused: credential, limit, audience |
 | 7 | it would cost or leak more than allowed: the message names the choices |
 | 130 | interrupted |
-| 141 | whoever read stdout went away |
+| 141 | stdout was closed |
 
 | environment variable | instead of |
 |---|---|

@@ -18,8 +18,8 @@ ENOUGH = 200_000
 def warmup(as_json: bool) -> None:
     """Compile the kernels for this machine, and test the engine.
 
-    It would happen by itself at first use, once on a machine and after each update; a container image or a
-    service does it ahead of time. The compiled code is kept in the user's cache folder, or in
+    This happens by itself at first use, once on each machine and after each update; run it ahead of time for
+    a container image or a service. The compiled code is kept in the user's cache folder, or in
     CONTACTSYNC_CACHE_DIR. Prints how many numbers are computed at a time, and where the code is kept.
     """
     from contactsync import ristretto255
