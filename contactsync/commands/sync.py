@@ -187,7 +187,8 @@ def _read(sources: tuple[str, ...], region: str | None) -> AddressBook:
     book = read_address_books(sources, region=region or default_region(), stdin=sys.stdin.buffer)
     _output.say_unreadable(book)
     if not book.contacts:
-        raise BadInput("there is no contact to look up", hint="give another FILE; see docs/address-books.md")
+        hint = "give another FILE; see `contactsync docs address-books`"
+        raise BadInput("there is no contact to look up", hint=hint)
     return book
 
 
