@@ -1,6 +1,7 @@
 """The root command: laziness, and every error as one line with its exit code."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from contactsync import commands
+from contactsync.commands.reference import reference
 from contactsync.foundation import errors
 
 HEAVY = ("numba", "numpy", "starlette", "uvicorn", "urllib3", "tuf", "cryptography", "phonenumbers")
@@ -147,3 +149,28 @@ def test_a_terminal_without_the_letters_of_a_name_shows_question_marks():
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, check=True, env=environment)
     assert done.stdout.decode("latin-1") == "Jörg ???\n"
+
+
+def codes_of(error):
+    return {error.exit_code}.union(*map(codes_of, error.__subclasses__()))
+
+
+def test_every_exit_code_is_in_the_help_and_on_the_page():
+    codes = codes_of(errors.ContactSyncError) | {0, 2, commands.INTERRUPTED, commands.BROKEN_PIPE}
+    text = " ".join(commands.main.help.partition("Exit codes:")[2].split())
+    assert {int(code) for code in re.findall(r"(?:^|; )(\d+) ", text.strip())} == codes
+    rows = reference().partition("| exit code | meaning |")[2].partition("\n\n")[0]
+    assert {int(code) for code in re.findall(r"^\| (\d+) ", rows, re.MULTILINE)} == codes
+
+
+def test_every_environment_variable_of_an_option_is_on_the_page():
+    def options(command, context):
+        yield from (one for one in command.params if isinstance(one, click.Option))
+        if isinstance(command, click.Group):
+            for name in command.list_commands(context):
+                yield from options(command.get_command(context, name), context)
+
+    variables = {one.envvar for one in options(commands.main, click.Context(commands.main)) if one.envvar}
+    assert "CONTACTSYNC_STATE" in variables
+    rows = reference().partition("| environment variable |")[2].partition("\n\n")[0]
+    assert variables <= set(re.findall(r"^\| `([A-Z_]+)", rows, re.MULTILINE))

@@ -1,5 +1,6 @@
 """The formats are listed once: who reads a book takes the list, and every text that repeats it is checked."""
 
+import csv
 import re
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from contactsync import contacts
 from contactsync.commands.sync import sync
-from contactsync.contacts import formats
+from contactsync.contacts import book, formats, vcard
 from contactsync.contacts.book import Entry, Number
 from contactsync.sources import read_address_books
 
@@ -81,3 +82,22 @@ def test_hints_ask_for_formats_that_there_are():
         assert asked, hint
         if not asked[3]:
             assert set((asked[1] or asked[2]).split(" or ")) <= wanted, hint
+
+
+def test_the_limits_of_the_page_are_those_of_the_code():
+    table = PAGE.partition("| what | limit | beyond it |\n|---|---|---|\n")[2].partition("\n\n")[0]
+    cells = [[cell.strip() for cell in row.split("|")] for row in table.splitlines()]
+    stated = {what: limit for _, what, limit, *_ in cells}
+    assert stated == {
+        "one file": f"{book.MAX_FILE >> 20} MiB",
+        "`.vcf` files in one folder": f"{book.MAX_FILES:,}",
+        "nesting of folders": f"{book.MAX_DEPTH} levels",
+        "contacts in one run": f"{book.MAX_ENTRIES:,}",
+        "numbers of one contact": f"{book.MAX_NUMBERS:,}",
+        "properties kept of one card (names, numbers)": f"{vcard._MAX_KEPT:,}",
+        "a vCard line that matters, unfolded; a line of a list": f"{book.MAX_LINE >> 10} KiB",
+        "nesting of cards": f"{book.MAX_NESTED} levels",
+        "a CSV field": f"{csv.field_size_limit() >> 10} KiB",
+        "lines of one CSV row": f"{book.MAX_ROW_LINES}",
+        "a name": f"{book.MAX_NAME} characters",
+    }
