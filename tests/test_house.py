@@ -78,9 +78,11 @@ def test_no_figure_is_stated_twice():
         for name, value in named(module):
             if figure(value) is not None:
                 places[name, figure(value)].append(path)
-    known = {*COMPARED, *UNRELATED}
-    twice = {name: found for name, found in places.items() if len(found) > 1 and name[0] not in known}
-    assert twice == {}
+    known = {name: {f"{one.replace('.', '/')}.py" for one in modules} for name, modules in COMPARED.items()}
+    known["MAX_DIGITS"].add("server/numbers.py")  # until members are records there
+    for (name, value), found in places.items():
+        if len(found) > 1 and name not in UNRELATED:
+            assert set(found) <= known.get(name, set()), f"{name} = {value} stands in {', '.join(found)}"
 
 
 @pytest.mark.parametrize("name", COMPARED)
