@@ -244,7 +244,7 @@ def _imports(folder: Path, n: int, few: int, rounds: int) -> list[Row]:
     import phonenumbers
 
     from contactsync.server.members import read_members
-    from contactsync.server.storage.sqlite import SqliteRegistry
+    from contactsync.server.storage.sqlite.members import SqliteMembers
 
     rng = np.random.default_rng(7)
     numbers: NDArray[np.int64] = rng.choice(10**8, n, replace=False) + 49_151 * 10**8
@@ -263,9 +263,9 @@ def _imports(folder: Path, n: int, few: int, rounds: int) -> list[Row]:
     contenders = {"ours": Contender(read, n), "theirs": Contender(library, few)}
     figures = _medians(contenders, rounds=rounds)
     begin = time.process_time()
-    registry = SqliteRegistry.create(folder / "registry.sqlite")
+    registry = SqliteMembers.create(folder / "registry.sqlite")
     for piece in read_members(io.BytesIO(text), None, "-", print):
-        registry.add_numbers(piece)
+        registry.add(piece)
     whole = (time.process_time() - begin) / n * 1e9
     registry.close()
     ours, theirs = figures["ours"] * 1000, figures["theirs"] * 1000

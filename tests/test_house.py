@@ -23,9 +23,6 @@ LONGER = {
     "kernels/lanes.py": "the whole vocabulary of vectors: one module, so that nothing else writes LLVM",
 }
 
-# To be renamed with the modules that hold them.
-TWICE = {"State"}
-
 # The same fact in a kernel and above it. Compiled kernels are cached under their own sources, so they take no
 # constant from elsewhere, and what works without them may not load them for a figure. Each pair is compared.
 COMPARED = {
@@ -69,7 +66,7 @@ def test_no_class_name_is_used_twice():
         for node in ast.walk(module):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(path)
-    assert {name: found for name, found in places.items() if len(found) > 1 and name not in TWICE} == {}
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 def test_no_figure_is_stated_twice():
@@ -79,7 +76,6 @@ def test_no_figure_is_stated_twice():
             if figure(value) is not None:
                 places[name, figure(value)].append(path)
     known = {name: {f"{one.replace('.', '/')}.py" for one in modules} for name, modules in COMPARED.items()}
-    known["MAX_DIGITS"].add("server/numbers.py")  # until members are records there
     for (name, value), found in places.items():
         if len(found) > 1 and name not in UNRELATED:
             assert set(found) <= known.get(name, set()), f"{name} = {value} stands in {', '.join(found)}"
@@ -106,8 +102,8 @@ def texts(module):
 @pytest.mark.parametrize(
     ("literal", "home", "others"),
     [
-        (AUDIENCES[1], "foundation/audiences.py", {"commands/server.py", "commands/sync.py"}),
-        (b"tel:+", "identifiers/tel/__init__.py", {"server/numbers.py"}),
+        (AUDIENCES[1], "foundation/audiences.py", {"commands/sync.py"}),
+        (b"tel:+", "identifiers/tel/__init__.py", set()),
     ],
 )
 def test_a_word_of_the_protocol_is_spelt_in_one_module(literal, home, others):

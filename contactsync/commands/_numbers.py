@@ -14,27 +14,25 @@ from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:  # numpy hangs on these
     from contactsync.phones import Refusal
-    from contactsync.server.numbers import Numbers
+    from contactsync.server.storage.ports import Members
 
 
-def numbers_of(texts: tuple[str, ...], region: str | None) -> Numbers:
-    """Numbers of a command line, all or none."""
-    import numpy as np
-
+def members_of(texts: tuple[str, ...], region: str | None) -> Members:
+    """The members that the numbers of a command line are, all or none."""
     from contactsync.identifiers import Rejected, default_region, normalise
-    from contactsync.server.numbers import number_of
+    from contactsync.server.storage.ports import Members
 
     found = []
     for place, text in enumerate(texts, 1):
         try:
-            found.append(number_of(normalise(text, region or default_region())))
+            found.append(normalise(text, region or default_region()))
         except Rejected as error:
             raise BadInput(f"number {place} cannot be used: {error.reason}", hint=error.hint) from None
-    return np.unique(np.array(found, np.uint64))
+    return Members.of(found)
 
 
-def for_each_chunk(file: str, region: str | None, change: Callable[[Numbers], int]) -> tuple[int, int, int]:
-    """Apply `change` to the numbers of a file; how many it changed, how many not, and how many were bad."""
+def for_each_chunk(file: str, region: str | None, change: Callable[[Members], int]) -> tuple[int, int, int]:
+    """Apply `change` to the members in a file; how many it changed, how many not, and how many were bad."""
     from contactsync.identifiers import default_region
     from contactsync.server.members import read_members
 
@@ -42,9 +40,9 @@ def for_each_chunk(file: str, region: str | None, change: Callable[[Numbers], in
     refusals = _Refusals(name)
     with _open(file) as stream, ProgressLine() as progress:
         region = region or default_region()
-        for numbers in read_members(stream, region, name, refusals.add, progress):
-            changed += change(numbers)
-            total += numbers.size
+        for members in read_members(stream, region, name, refusals.add, progress):
+            changed += change(members)
+            total += len(members)
     refusals.sum_up()
     if not total:
         raise BadInput(

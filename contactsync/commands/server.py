@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING
 import click
 
 from contactsync.commands import _output
-from contactsync.commands._numbers import for_each_chunk, numbers_of
+from contactsync.commands._numbers import for_each_chunk, members_of
 from contactsync.commands._options import Size
 from contactsync.commands._output import counted
+from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:  # numpy hangs on these
     from contactsync.server.keyring import Keyring
     from contactsync.server.settings import DataFolder
-    from contactsync.server.storage.sqlite import SqliteRegistry
+    from contactsync.server.storage.ports import AccountStore, MemberStore
 
 _CREDENTIAL_BYTES = 32
 
@@ -45,7 +46,7 @@ passphrase_option = click.option(
 )
 audience_option = click.option(
     "--audience",
-    type=click.Choice(["people", "business"]),
+    type=click.Choice(AUDIENCES),
     default="people",
     show_default=True,
     help="Who may discover them, or whom the account may discover.",
@@ -75,14 +76,14 @@ def init(data: Path, passphrase_file: Path | None) -> None:
     from contactsync.publication.tuf.repository import Repository
     from contactsync.server.keyring import Keyring, read_passphrase
     from contactsync.server.settings import DataFolder
-    from contactsync.server.storage.sqlite import SqliteRegistry
+    from contactsync.server.storage.opening import create_stores
 
     passphrase = read_passphrase(passphrase_file)
     folder = DataFolder(data)
     folder.create()
     try:
         signers = Keyring.create(folder.keys, passphrase).signers()
-        SqliteRegistry.create(folder.registry).close()
+        create_stores(folder)
         repository = Repository(folder.public)
         keys = {role: signer.public_key for role, signer in signers.items()}
         repository.create(keys, signers["root"], datetime.now(UTC))
@@ -109,10 +110,8 @@ def import_members(file: str, data: Path, region: str | None, audience: str) -> 
 
     Importing a file again changes nothing. A line that cannot be read is reported and costs that line only.
     """
-    with _registry(data) as registry:
-        added, known, bad = for_each_chunk(
-            file, region, lambda numbers: registry.add_numbers(numbers, audience)
-        )
+    with _members(data) as store:
+        added, known, bad = for_each_chunk(file, region, lambda members: store.add(members, audience))
     click.echo(f"{added:,} added, {known:,} already there, {bad:,} rejected")
 
 
@@ -123,8 +122,8 @@ def import_members(file: str, data: Path, region: str | None, audience: str) -> 
 @audience_option
 def add_members(numbers: tuple[str, ...], data: Path, region: str | None, audience: str) -> None:
     """Make each NUMBER a member; none if one of them cannot be read."""
-    with _registry(data) as registry:
-        added = registry.add_numbers(numbers_of(numbers, region), audience)
+    with _members(data) as store:
+        added = store.add(members_of(numbers, region), audience)
     click.echo(f"{added:,} added")
 
 
@@ -133,20 +132,18 @@ def add_members(numbers: tuple[str, ...], data: Path, region: str | None, audien
 @click.option("--file", metavar="FILE", type=click.Path(allow_dash=True), help="Remove the numbers in FILE.")
 @data_option
 @region_option
-@click.option(
-    "--audience", type=click.Choice(["people", "business"]), help="Only from this one (default: from all)."
-)
+@click.option("--audience", type=click.Choice(AUDIENCES), help="Only from this one (default: from all).")
 def remove_members(
     numbers: tuple[str, ...], file: str | None, data: Path, region: str | None, audience: str | None
 ) -> None:
     """Remove members, and all that is stored about them. Clients see it after the next publish."""
     if bool(numbers) == bool(file):
         raise click.UsageError("Give either NUMBER... or --file FILE.")
-    with _registry(data) as registry:
+    with _members(data) as store:
         if file:
-            removed, _, _ = for_each_chunk(file, region, lambda some: registry.remove_numbers(some, audience))
+            removed, _, _ = for_each_chunk(file, region, lambda members: store.remove(members, audience))
         else:
-            removed = registry.remove_numbers(numbers_of(numbers, region), audience)
+            removed = store.remove(members_of(numbers, region), audience)
     click.echo(f"{removed:,} removed")
 
 
@@ -155,8 +152,8 @@ def remove_members(
 @audience_option
 def count_members(data: Path, audience: str) -> None:
     """How many members there are."""
-    with _registry(data) as registry:
-        click.echo(registry.count(audience))
+    with _members(data) as store:
+        click.echo(store.count(audience))
 
 
 @server.group()
@@ -173,13 +170,13 @@ def add_account(name: str, data: Path, audience: str) -> None:
     if not 0 < len(name) <= 100 or not name.isprintable():
         raise BadInput("the name of an account is 1 to 100 printable characters", hint="choose another")
     credential = f"cs_{secrets.token_urlsafe(_CREDENTIAL_BYTES)}"
-    with _registry(data) as registry:
-        registry.add_account(name, audience, credential)
+    with _accounts(data) as store:
+        store.add(name, audience, credential)
         try:
             click.echo(credential)
             sys.stdout.flush()
         except OSError:  # nobody has seen it, and nobody ever can
-            registry.revoke_account(name)
+            store.revoke(name)
             raise
 
 
@@ -188,8 +185,8 @@ def add_account(name: str, data: Path, audience: str) -> None:
 @json_option
 def list_accounts(data: Path, *, as_json: bool) -> None:
     """All accounts."""
-    with _registry(data) as registry:
-        rows = [dataclasses.asdict(account) for account in registry.accounts()]
+    with _accounts(data) as store:
+        rows = [dataclasses.asdict(account) for account in store.list()]
     if as_json:
         click.echo(json.dumps(rows))
         return
@@ -203,8 +200,8 @@ def list_accounts(data: Path, *, as_json: bool) -> None:
 @data_option
 def revoke_account(name: str, data: Path) -> None:
     """Delete an account. A running server refuses its credential at once."""
-    with _registry(data) as registry:
-        registry.revoke_account(name)
+    with _accounts(data) as store:
+        store.revoke(name)
 
 
 @server.command()
@@ -236,8 +233,8 @@ def publish(data: Path, passphrase_file: Path | None, *, new_epoch: bool, memory
     keyring = _keyring(folder, passphrase_file)
     repository = Repository(folder.public)
     before = repository.root_bytes()
-    with _registry(data) as registry, _output.ProgressLine() as progress:
-        outcomes = Publisher(folder, registry, keyring, progress, memory=memory).publish(new_epoch=new_epoch)
+    with _members(data) as store, _output.ProgressLine() as progress:
+        outcomes = Publisher(folder, store, keyring, progress, memory=memory).publish(new_epoch=new_epoch)
     for outcome in outcomes:
         for warning in about_rotation(folder, outcome.audience, outcome.epoch):
             click.echo(f"warning: {warning}", err=True)
@@ -281,8 +278,8 @@ def serve(data: Path, passphrase_file: Path | None, host: str, port: int) -> Non
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
     logging.getLogger("contactsync").setLevel(logging.INFO)
-    with _registry(data) as registry:
-        run(folder, registry, keyring, (host, port), lambda url: click.echo(f"listening on {url}"))
+    with _accounts(data) as store:
+        run(folder, store, keyring, (host, port), lambda url: click.echo(f"listening on {url}"))
 
 
 @server.command("status")
@@ -293,8 +290,8 @@ def show_status(data: Path, *, as_json: bool) -> None:
     from contactsync.client.trust import grouped
     from contactsync.server.status import status
 
-    with _registry(data) as registry:
-        found = status(_folder(data), registry, datetime.now(UTC))
+    with _members(data) as everybody, _accounts(data) as store:
+        found = status(_folder(data), everybody, store, datetime.now(UTC))
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(found), default=lambda value: value.isoformat()))
         return
@@ -325,11 +322,19 @@ def _folder(data: Path) -> DataFolder:
 
 
 @contextlib.contextmanager
-def _registry(data: Path) -> Iterator[SqliteRegistry]:
-    from contactsync.server.storage.sqlite import SqliteRegistry
+def _members(data: Path) -> Iterator[MemberStore]:
+    from contactsync.server.storage.opening import open_members
 
-    with contextlib.closing(SqliteRegistry(_folder(data).registry)) as registry:
-        yield registry
+    with contextlib.closing(open_members(_folder(data))) as store:
+        yield store
+
+
+@contextlib.contextmanager
+def _accounts(data: Path) -> Iterator[AccountStore]:
+    from contactsync.server.storage.opening import open_accounts
+
+    with contextlib.closing(open_accounts(_folder(data))) as store:
+        yield store
 
 
 def _keyring(folder: DataFolder, passphrase_file: Path | None) -> Keyring:

@@ -1,5 +1,13 @@
 """Text to identifier: the same person gives the same bytes. One room for each kind of identifier."""
 
+from contactsync.identifiers.kinds import (
+    KINDS,
+    Kind,
+    is_partition_name,
+    kind_of,
+    kind_of_partition,
+    partition_of,
+)
 from contactsync.identifiers.tel import (
     MAX_DIGITS,
     PROFILE,
@@ -20,10 +28,12 @@ from contactsync.identifiers.tel import (
 )
 
 __all__ = [
+    "KINDS",
     "MAX_DIGITS",
     "PROFILE",
     "RULES",
     "SCHEME",
+    "Kind",
     "NumberingPlan",
     "Rejected",
     "Rule",
@@ -34,6 +44,10 @@ __all__ = [
     "default_region",
     "explain",
     "holds_another",
+    "is_partition_name",
+    "kind_of",
+    "kind_of_partition",
     "normalise",
     "numbering_plan",
+    "partition_of",
 ]

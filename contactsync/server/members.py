@@ -1,4 +1,4 @@
-"""Files of members in: numbers in the order in which the registry takes them fast."""
+"""Files of members in: telephone numbers in the order in which the registry takes them fast."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contactsync.foundation.progress import Progress, silent
 from contactsync.phones import Refusal, read_numbers
-from contactsync.server.numbers import Numbers
+from contactsync.server.storage.ports import Members
 
 _SORTED_AT_ONCE: Final = 1 << 24  # numbers: 128 MB, and twice that while they are sorted
 _PIECE: Final = 1 << 20
+
 
 def read_members(
     stream: BinaryIO,
@@ -20,8 +22,8 @@ def read_members(
     name: str,
     on_refusal: Callable[[Refusal], None],
     progress: Progress = silent,
-) -> Iterator[Numbers]:
-    """The numbers of a list, or of a CSV with a column `phone`, as ascending distinct arrays of bounded size.
+) -> Iterator[Members]:
+    """The members of a list of numbers, or of a CSV with a column `phone`, in batches of bounded size.
 
     Up to 16 million numbers are sorted before the first is given: then each page of the registry is written
     once, and not once for each array. `on_refusal` is called for each line that cannot be used; it costs that
@@ -29,7 +31,7 @@ def read_members(
 
     Raises BadInput: no such region, not UTF-8 text, no column `phone`.
     """
-    parts: list[Numbers] = []
+    parts: list[NDArray[np.uint64]] = []
     waiting = seen = 0
     for batch in read_numbers(stream, region, name):
         for refusal in batch.refused:
@@ -44,12 +46,12 @@ def read_members(
     yield from _in_pieces(parts, progress)
 
 
-def _in_pieces(parts: list[Numbers], progress: Progress) -> Iterator[Numbers]:
+def _in_pieces(parts: list[NDArray[np.uint64]], progress: Progress) -> Iterator[Members]:
     numbers = np.concatenate([np.empty(0, np.uint64), *parts])
     parts.clear()
     numbers.sort()
     # By hand: np.unique hashes, which takes ten times as long as this.
     numbers = numbers[np.append(True, numbers[1:] != numbers[:-1])] if numbers.size else numbers
     for first in range(0, numbers.size, _PIECE):
-        yield numbers[first : first + _PIECE]
+        yield Members("tel", numbers[first : first + _PIECE])
         progress("storing", min(first + _PIECE, numbers.size), numbers.size)

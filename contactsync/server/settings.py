@@ -80,6 +80,7 @@ class DataFolder:
         self.path = path
         self.settings_file = path / "server.toml"
         self.registry = path / "registry.sqlite"
+        self.accounts = path / "accounts.sqlite"
         self.keys = path / "keys"
         self.public = path / "public"
         self.data = path / "public" / "data"

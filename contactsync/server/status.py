@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from contactsync.publication.manifest import AUDIENCES
+from contactsync.foundation.audiences import AUDIENCES
 from contactsync.publication.tuf.follower import root_fingerprint
 from contactsync.publication.tuf.repository import PUBLISHING, ROLES, Repository
 from contactsync.server.keyring import Keyring, seed_name
 from contactsync.server.settings import DataFolder
-from contactsync.server.storage.ports import Registry
+from contactsync.server.storage.ports import AccountStore, MemberStore
 
 _ROOT_NOTICE = timedelta(days=90)
 
@@ -42,7 +42,7 @@ class Status:
     warnings: tuple[str, ...]
 
 
-def status(folder: DataFolder, registry: Registry, now: datetime) -> Status:
+def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, now: datetime) -> Status:
     """The state of a data folder. Raises OurError if it is damaged."""
     repository = Repository(folder.public)
     audiences = []
@@ -85,7 +85,7 @@ def status(folder: DataFolder, registry: Registry, now: datetime) -> Status:
         warnings.append("the root key is on this machine: move keys/tuf-root.json offline")
     return Status(
         audiences=tuple(audiences),
-        accounts=len(registry.accounts()),
+        accounts=len(accounts.list()),
         pending=pending,
         root_fingerprint=root_fingerprint(repository.root_bytes()),
         expires=expires,

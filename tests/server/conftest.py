@@ -13,4 +13,4 @@ def numbers_fixture():
 def operator(tmp_path):
     operator = Operator(tmp_path / "server")
     yield operator
-    operator.registry.close()
+    operator.close()

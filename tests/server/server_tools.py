@@ -17,14 +17,16 @@ from contactsync.publication.tuf.repository import Repository
 from contactsync.server.keyring import Keyring
 from contactsync.server.publishing.publisher import Outcome, Publisher
 from contactsync.server.settings import DataFolder
-from contactsync.server.storage.sqlite import SqliteRegistry
+from contactsync.server.storage.ports import Members
+from contactsync.server.storage.sqlite.accounts import SqliteAccounts
+from contactsync.server.storage.sqlite.members import SqliteMembers
 
 GERMAN = 4915100000000
 AMERICAN = 12125550100
 
 
-def numbers(*values: int) -> np.ndarray:
-    return np.array(sorted(values), np.uint64)
+def numbers(*values: int) -> Members:
+    return Members("tel", np.array(sorted(values), np.uint64))
 
 
 class FolderFetcher(FetcherInterface):
@@ -47,7 +49,8 @@ class Operator:
         self.folder = DataFolder(path)
         self.folder.create()
         self.keyring = Keyring.create(self.folder.keys, None)
-        self.registry = SqliteRegistry.create(self.folder.registry)
+        self.registry = SqliteMembers.create(self.folder.registry)
+        self.accounts = SqliteAccounts.create(self.folder.accounts)
         self.repository = Repository(self.folder.public)
         signers = self.keyring.signers()
         keys = {role: signer.public_key for role, signer in signers.items()}
@@ -55,7 +58,11 @@ class Operator:
         self.folder.finish()
 
     def add(self, *values: int, audience: str = "people") -> int:
-        return self.registry.add_numbers(numbers(*values), audience)
+        return self.registry.add(numbers(*values), audience)
+
+    def close(self) -> None:
+        self.registry.close()
+        self.accounts.close()
 
     def publish(self, **options) -> list[Outcome]:
         return Publisher(self.folder, self.registry, self.keyring).publish(**options)

@@ -13,7 +13,7 @@ from contactsync.server.members import read_members
 def read(text, region="DE"):
     bad, told = [], []
     chunks = list(read_members(io.BytesIO(text.encode()), region, "f", bad.append, lambda *a: told.append(a)))
-    return [int(n) for chunk in chunks for n in chunk], [(r.line, r.reason) for r in bad], told
+    return [int(n) for chunk in chunks for n in chunk.keys], [(r.line, r.reason) for r in bad], told
 
 
 def test_a_list():
@@ -46,14 +46,16 @@ def test_pieces_are_ascending_and_distinct(monkeypatch):
     numbers = (4915100000000 + rng.integers(0, 20_000, 30_000)).tolist()
     text = "".join(f"+{number}\n" for number in numbers).encode()
     monkeypatch.setattr(members, "_PIECE", 4096)
-    pieces = list(read_members(io.BytesIO(text), None, "f", pytest.fail))
+    batches = list(read_members(io.BytesIO(text), None, "f", pytest.fail))
+    assert {batch.kind for batch in batches} == {"tel"}
+    pieces = [batch.keys for batch in batches]
     assert all(piece.dtype == np.uint64 and 0 < piece.size <= 4096 for piece in pieces)
     assert np.concatenate(pieces).tolist() == sorted(set(numbers))
     # With less room it is sorted in parts.
     monkeypatch.setattr(members, "_SORTED_AT_ONCE", 1)
     monkeypatch.setattr("contactsync.phones.bulk.SMALL", 0)
     monkeypatch.setattr("contactsync.phones.records._MOST_RECORDS", 10_000)
-    parts = list(read_members(io.BytesIO(text), None, "f", pytest.fail))
+    parts = [batch.keys for batch in read_members(io.BytesIO(text), None, "f", pytest.fail)]
     assert all((np.diff(part.astype(np.int64)) > 0).all() for part in parts)
     assert set(np.concatenate(parts).tolist()) == set(numbers)
 

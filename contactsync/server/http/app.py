@@ -16,35 +16,36 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import ContactSyncError, InvalidElement
-from contactsync.publication.manifest import AUDIENCES
 from contactsync.publication.tuf.follower import root_fingerprint
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.evaluation import Evaluator, Overloaded
-from contactsync.server.http.problems import Problem, on_fault, on_http_exception, on_problem
+from contactsync.server.http.callers import Callers
+from contactsync.server.http.data import MEDIA_TYPE, data_response
+from contactsync.server.http.problems import Problem, on_fault, on_http_exception, on_overload, on_problem
 from contactsync.server.http.served import Served
+from contactsync.server.http.threads import Threads
 from contactsync.server.keyring import Keyring
 from contactsync.server.settings import Busy, DataFolder
-from contactsync.server.storage.ports import Account, Registry
+from contactsync.server.storage.ports import Account, AccountStore, PublicationStore
 from contactsync.voprf import wire
 from contactsync.voprf.suite import MAX_BATCH, NE
 
 BODY_TIMEOUT: Final = 30.0  # seconds for a whole batch to arrive
-STALL_TIMEOUT: Final = 60.0  # seconds for a client to take one chunk of a data file
 REFRESH_INTERVAL: Final = 600.0  # seconds between looks at the age of the signed metadata
 
 _METADATA = re.compile(r"timestamp\.json|root\.json|[1-9][0-9]{0,9}\.(root|snapshot|targets)\.json")
 _TARGET = re.compile(rf"[0-9a-f]{{64}}\.({'|'.join(AUDIENCES)})\.json")
-_RANGE = re.compile(r"\s*([0-9]{1,19})?\s*-\s*([0-9]{1,19})?\s*")
+_EPOCH = re.compile(r"[1-9][0-9]{0,15}")
 _IMMUTABLE: Final = "max-age=31536000, immutable"
-_MEDIA_TYPE: Final = "application/octet-stream"
+_PUBLICATION_THREADS: Final = 32  # that read files; each download holds one while a chunk is read
 
 log = logging.getLogger("contactsync.server")
 
@@ -53,14 +54,20 @@ class App:
     """The handlers and what they share. `asgi` is the application to serve."""
 
     def __init__(
-        self, folder: DataFolder, registry: Registry, keyring: Keyring, evaluator: Evaluator
+        self,
+        folder: DataFolder,
+        accounts: AccountStore,
+        publications: PublicationStore,
+        keyring: Keyring,
+        evaluator: Evaluator,
     ) -> None:
         self._folder = folder
-        self._registry = registry
+        self._publications = publications
         self._keyring = keyring
         self._evaluator = evaluator
-        self._repository = Repository(folder.public)
-        self._served = Served(self._repository, keyring)
+        self._callers = Callers(accounts)
+        self._threads = Threads("publications", _PUBLICATION_THREADS)
+        self._served = Served(publications, keyring, self._threads)
         routes = [
             Route("/v1/health", self._health),
             Route("/v1/tuf/metadata/{file}", self._metadata),
@@ -70,6 +77,7 @@ class App:
         ]
         handlers: dict[Any, Any] = {
             Problem: on_problem,
+            Overloaded: on_overload,
             HTTPException: on_http_exception,
             Exception: on_fault,
         }
@@ -92,46 +100,45 @@ class App:
         if not _METADATA.fullmatch(name):
             raise Problem("not-found", "there is no metadata of this name")
         if name == "root.json":
-            data = await run_in_threadpool(self._repository.root_bytes)
+            data = await self._threads.run(self._publications.root)
             return Response(data, media_type="application/json", headers={"cache-control": "no-cache"})
-        path = self._folder.public / "metadata" / name
-        if not path.is_file():
+        found = await self._threads.run(self._publications.metadata, name)
+        if found is None:
             if name == "timestamp.json":
                 raise _not_published()
             raise Problem("not-found", "there is no metadata of this name")
         caching = "no-cache" if name == "timestamp.json" else f"public, {_IMMUTABLE}"
-        # Read whole: a FileResponse could send one file's length and the next one's bytes if it is replaced.
-        data = await run_in_threadpool(path.read_bytes)
-        return Response(data, media_type="application/json", headers={"cache-control": caching})
+        return Response(found, media_type="application/json", headers={"cache-control": caching})
 
     async def _target(self, request: Request) -> Response:
         name = request.path_params["file"]
-        path = self._folder.public / "targets" / name
-        if not _TARGET.fullmatch(name) or not path.is_file():
+        data = await self._threads.run(self._publications.manifest, name) if _TARGET.fullmatch(name) else None
+        if data is None:
             raise Problem("not-found", "there is no manifest of this name")
         headers = {"cache-control": f"public, {_IMMUTABLE}", "etag": f'"{name[:64]}"'}
-        # No FileResponse: it would answer a bad Range header in plain text.
-        data = await run_in_threadpool(path.read_bytes)
         return Response(data, media_type="application/json", headers=headers)
 
     async def _data(self, request: Request) -> Response:
         sha256 = request.path_params["sha256"]
-        account = self._authenticate(request)
+        account = await self._authenticate(request)
         served = await self._served.current()
-        path = self._folder.data / sha256
-        if sha256 not in served.files.get(account.audience, ()) or not path.is_file():
+        known = sha256 in served.files.get(account.audience, ())
+        file = await self._threads.run(self._publications.data, sha256) if known else None
+        if file is None:
             raise Problem(
                 "not-found", "there is no such file in the last editions", "fetch the manifest again"
             )
-        _check_range(request, sha256, path.stat().st_size)
-        headers = {"cache-control": f"private, {_IMMUTABLE}", "etag": f'"{sha256}"'}
-        return _DataResponse(path, media_type=_MEDIA_TYPE, headers=headers)
+        try:
+            return data_response(request, sha256, file, self._threads)
+        except BaseException:
+            self._threads.send(file.close)
+            raise
 
     async def _evaluate(self, request: Request) -> Response:
         audience, epoch = request.path_params["audience"], request.path_params["epoch"]
-        if audience not in AUDIENCES or not re.fullmatch(r"[1-9][0-9]{0,15}", epoch):
+        if audience not in AUDIENCES or not _EPOCH.fullmatch(epoch):
             raise Problem("not-found", "there is no such audience or epoch")
-        account = self._authenticate(request)
+        account = await self._authenticate(request)
         if account.audience != audience:
             raise Problem(
                 "wrong-audience",
@@ -156,17 +163,13 @@ class App:
             reply = wire.make_reply(*await asyncio.wrap_future(job))
         except InvalidElement as error:
             raise Problem("invalid-element", str(error), error.hint, index=error.index) from None
-        except Overloaded:
-            raise Problem(
-                "overloaded", "too many batches are waiting", "try again soon", headers={"retry-after": "1"}
-            ) from None
-        return Response(reply, media_type=_MEDIA_TYPE, headers={"cache-control": "no-store"})
+        return Response(reply, media_type=MEDIA_TYPE, headers={"cache-control": "no-store"})
 
     # What they share
 
-    def _authenticate(self, request: Request) -> Account:
+    async def _authenticate(self, request: Request) -> Account:
         scheme, _, credential = request.headers.get("authorization", "").partition(" ")
-        account = self._registry.find_account(credential.strip()) if scheme.lower() == "bearer" else None
+        account = await self._callers.find(credential.strip()) if scheme.lower() == "bearer" else None
         if account is None:
             raise Problem(
                 "bad-credential",
@@ -182,13 +185,15 @@ class App:
         task = asyncio.create_task(self._keep_fresh())
         yield
         task.cancel()
+        self._callers.close()
+        self._threads.close()
         self._evaluator.close()
 
     async def _keep_fresh(self) -> None:
         """Sign metadata anew before it expires, with the keys that are here."""
         while True:
             try:
-                await run_in_threadpool(self._refresh)
+                await asyncio.to_thread(self._refresh)
             except Busy:
                 pass  # a publish is running, and signs all of it
             except (ContactSyncError, OSError) as error:
@@ -197,26 +202,12 @@ class App:
 
     def _refresh(self) -> None:
         with self._folder.lock():
-            done = self._repository.refresh(self._keyring.signers(), datetime.now(UTC))
+            repository = Repository(self._folder.public)
+            done = repository.refresh(self._keyring.signers(), datetime.now(UTC))
         if done:
             log.info("signed anew: %s", ", ".join(done))
         if "root" in done:
-            log.info("the fingerprint is now %s", root_fingerprint(self._repository.root_bytes()))
-
-
-class _DataResponse(FileResponse):
-    """A data file. Large chunks: each costs a thread hop. A client that stops reading is let go."""
-
-    chunk_size = 1 << 20
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_in_time(message: Message) -> None:
-            async with asyncio.timeout(STALL_TIMEOUT):
-                await send(message)
-
-        # Ended without its last chunk, so that uvicorn closes the connection.
-        with contextlib.suppress(TimeoutError):
-            await super().__call__(scope, receive, send_in_time)
+            log.info("the fingerprint is now %s", root_fingerprint(self._publications.root()))
 
 
 class _Guard:
@@ -246,8 +237,8 @@ def _not_published() -> Problem:
 
 async def _read_batch(request: Request) -> bytes:
     """The body, if it can be a batch; it is never held beyond the limit."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _MEDIA_TYPE:
-        raise Problem("wrong-media-type", f"the body has to be {_MEDIA_TYPE}", "set Content-Type")
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:
+        raise Problem("wrong-media-type", f"the body has to be {MEDIA_TYPE}", "set Content-Type")
     limit = MAX_BATCH * NE
     close = {"connection": "close"}  # the rest of the body is not worth reading
     if int(request.headers.get("content-length", "0")) > limit:
@@ -277,31 +268,3 @@ async def _read_batch(request: Request) -> bytes:
             f"send 1 to {MAX_BATCH} elements of {NE} octets each",
         )
     return bytes(body)
-
-
-def _check_range(request: Request, sha256: str, size: int) -> None:
-    """Refuse, as a problem, the Range headers that FileResponse would refuse in plain text.
-
-    Take away those that RFC 9110 §14.2 wants ignored: of an unknown unit, or with another method than GET.
-    """
-    value = request.headers.get("range")
-    if value is None or request.headers.get("if-range", f'"{sha256}"') != f'"{sha256}"':
-        return
-    unit, _, ranges = value.partition("=")
-    if request.method != "GET" or unit.strip().lower() != "bytes":
-        request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]
-        return
-    for part in ranges.split(","):
-        match = _RANGE.fullmatch(part)
-        first, last = match.groups() if match else (None, None)
-        if first is None and last is None:
-            raise Problem("bad-range", "a range is bytes=FIRST-LAST", "correct the Range header")
-        if first is not None and last is not None and int(first) > int(last):
-            raise Problem("bad-range", "a range ends before it begins", "correct the Range header")
-        if (int(first) >= size) if first is not None else (int(last or 0) == 0):
-            raise Problem(
-                "range-not-satisfiable",
-                "a range begins beyond the end of the file",
-                "the file's length is in the manifest",
-                headers={"content-range": f"bytes */{size}"},
-            )

@@ -73,6 +73,12 @@ async def on_problem(_request: Request, error: Exception) -> Response:
     return error.response()
 
 
+async def on_overload(_request: Request, _error: Exception) -> Response:
+    """Exception handler for Overloaded."""
+    detail, hint = "too many requests are waiting", "try again soon"
+    return Problem("overloaded", detail, hint, headers={"retry-after": "1"}).response()
+
+
 async def on_http_exception(_request: Request, error: Exception) -> Response:
     """Exception handler for what Starlette's routing raises."""
     assert isinstance(error, HTTPException)

@@ -14,7 +14,8 @@ from contactsync.server.evaluation import Evaluator
 from contactsync.server.http.app import App
 from contactsync.server.keyring import Keyring
 from contactsync.server.settings import DataFolder
-from contactsync.server.storage.ports import Registry
+from contactsync.server.storage.files import PublicFolder
+from contactsync.server.storage.ports import AccountStore
 
 KEEP_ALIVE = 30  # seconds that a connection may wait for its next request
 SHUTDOWN = 10  # seconds that requests may take to finish after SIGTERM
@@ -34,7 +35,7 @@ class _Server(uvicorn.Server):
 
 def serve(
     folder: DataFolder,
-    registry: Registry,
+    accounts: AccountStore,
     keyring: Keyring,
     address: tuple[str, int],
     on_ready: Callable[[str], None],
@@ -49,7 +50,7 @@ def serve(
     evaluator = Evaluator(settings.evaluator_threads, settings.evaluator_queue)
     evaluator.warm_up()
     config = uvicorn.Config(
-        App(folder, registry, keyring, evaluator).asgi,
+        App(folder, accounts, PublicFolder(folder.public), keyring, evaluator).asgi,
         # h11 and not httptools: it bounds the size of a request's head.
         http="h11",
         access_log=False,

@@ -9,12 +9,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import ContactSyncError
-from contactsync.publication.manifest import AUDIENCES, Manifest
-from contactsync.publication.tuf.repository import Repository
+from contactsync.publication.manifest import Manifest
 from contactsync.server.http.problems import Problem
+from contactsync.server.http.threads import Threads
 from contactsync.server.keyring import Keyring
 from contactsync.server.settings import EDITIONS_SERVED
+from contactsync.server.storage.ports import PublicationStore
 from contactsync.voprf.server import KeyPair
 
 RETRY_SECONDS = 10.0
@@ -24,7 +26,7 @@ log = logging.getLogger("contactsync.server")
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class Editions:
     """The current manifests by audience, the data files that may be fetched, the keys that could be read."""
 
     manifests: Mapping[str, Manifest] = field(default_factory=dict)
@@ -39,42 +41,43 @@ class State:
 
 
 class Served:
-    """Follows the repository on disk. `current` costs one `stat` unless something was published."""
+    """Follows the publications. `current` costs a look at their stamp unless something was published."""
 
-    def __init__(self, repository: Repository, keyring: Keyring) -> None:
-        self._repository = repository
+    def __init__(self, publications: PublicationStore, keyring: Keyring, threads: Threads) -> None:
+        self._publications = publications
+        self._threads = threads
         self._keyring = keyring
         self._stamp: object = None
         self._retry = math.inf
-        self._state = State()
+        self._editions = Editions()
         self._loading = asyncio.Lock()
 
-    async def current(self) -> State:
-        """The state now. If what is on disk is damaged, the last good one goes on being served."""
-        if self._is_due(self._repository.stamp()):
+    async def current(self) -> Editions:
+        """The editions now. If what was published is damaged, the last good one goes on being served."""
+        if self._is_due(self._publications.stamp()):
             async with self._loading:
-                stamp = self._repository.stamp()
+                stamp = self._publications.stamp()
                 if self._is_due(stamp):
                     try:
-                        self._state = await asyncio.to_thread(self._load)
-                        whole = self._state.keys.keys() == self._state.manifests.keys()
+                        self._editions = await self._threads.run(self._load)
+                        whole = self._editions.keys.keys() == self._editions.manifests.keys()
                     except (ContactSyncError, OSError) as error:
                         whole = False
                         log.error("what was published cannot be read: %s", error)  # noqa: TRY400
                     self._retry = math.inf if whole else time.monotonic() + RETRY_SECONDS
                     # Taken before the load: had it changed meanwhile, the next request would load again.
                     self._stamp = stamp
-        return self._state
+        return self._editions
 
     def _is_due(self, stamp: object) -> bool:
         return stamp != self._stamp or time.monotonic() >= self._retry
 
-    def _load(self) -> State:
+    def _load(self) -> Editions:
         manifests: dict[str, Manifest] = {}
         files: dict[str, frozenset[str]] = {}
         keys: dict[str, KeyPair] = {}
         for audience in AUDIENCES:
-            history = list(self._repository.history(audience, EDITIONS_SERVED))
+            history = self._publications.history(audience, EDITIONS_SERVED)
             if not history:
                 continue
             current = history[0]
@@ -91,4 +94,4 @@ class Served:
                 log.error("the key of %s in keys/ is not the published one", audience)
                 continue
             log.info("serving %s: epoch %d, edition %d", audience, current.epoch, current.edition)
-        return State(manifests, files, keys)
+        return Editions(manifests, files, keys)

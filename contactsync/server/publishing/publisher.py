@@ -31,9 +31,8 @@ from contactsync.publication.manifest import AUDIENCES, MAX_DELTAS, DataFile, De
 from contactsync.publication.tuf.repository import PUBLISHING, Repository
 from contactsync.server.evaluation import Evaluator
 from contactsync.server.keyring import Keyring
-from contactsync.server.numbers import identifiers_of
 from contactsync.server.settings import EDITIONS_SERVED, DataFolder
-from contactsync.server.storage.ports import Registry
+from contactsync.server.storage.ports import MemberStore
 from contactsync.tokens import Tokens
 from contactsync.voprf.server import KeyPair
 
@@ -67,7 +66,7 @@ class Publisher:
     def __init__(
         self,
         folder: DataFolder,
-        registry: Registry,
+        registry: MemberStore,
         keyring: Keyring,
         progress: Progress = silent,
         *,
@@ -118,7 +117,7 @@ class Publisher:
         old = current if current is not None and current.epoch == epoch else None
         key = self._key(audience, epoch, old)
         edition = 1 if old is None else old.edition + 1
-        codes = self._registry.codes(audience) if old is None else self._suspects(old, serial)
+        codes = self._registry.partitions(audience) if old is None else self._suspects(old, serial)
         self._evaluated = self._unevaluated = 0
         with contextlib.closing(Evaluator(self._settings.evaluator_threads)) as evaluator:
             for code in codes:
@@ -126,9 +125,8 @@ class Publisher:
         partitions = {} if old is None else dict(old.partitions)
         changed = []
         with self._registry.snapshot():
-            for done, code in enumerate(codes):
+            for done, name in enumerate(codes):
                 self._progress(f"partitions of {audience}", done, len(codes))
-                name = str(code)
                 partition = self._build(audience, epoch, name, edition, partitions.get(name))
                 if partition == partitions.get(name):
                     continue
@@ -184,26 +182,26 @@ class Publisher:
         except FileNotFoundError:
             return False
 
-    def _suspects(self, old: Manifest, serial: int) -> list[int]:
+    def _suspects(self, old: Manifest, serial: int) -> list[str]:
         """Calling codes whose partition may have to be another one than in `old`."""
         damaged = {
-            int(code)
+            code
             for code, partition in old.partitions.items()
             if partition.remainder_bits != self._settings.remainder_bits or not self._is_whole(partition)
         }
         return sorted(damaged.union(self._registry.touched(serial)))
 
-    def _evaluate(self, evaluator: Evaluator, key: KeyPair, audience: str, epoch: int, code: int) -> None:
+    def _evaluate(self, evaluator: Evaluator, key: KeyPair, audience: str, epoch: int, code: str) -> None:
         """Give a token to each member of a calling code who has none."""
-        after = 0
-        while (numbers := self._registry.unevaluated(audience, epoch, code, after, _CHUNK)).size:
-            if numbers.size == _CHUNK and not self._unevaluated:  # worth counting: this takes a while
+        after = None
+        while members := self._registry.unevaluated(audience, epoch, code, after, _CHUNK):
+            if len(members) == _CHUNK and not self._unevaluated:  # worth counting: this takes a while
                 missing = self._registry.count_unevaluated(audience, epoch)
                 self._unevaluated = self._evaluated + missing
-            tokens = Tokens.from_outputs(evaluator.evaluate(key, identifiers_of(numbers)).result())
-            self._registry.store_tokens(audience, epoch, numbers, tokens.to_bytes())
-            after = int(numbers[-1])
-            self._evaluated += numbers.size
+            tokens = Tokens.from_outputs(evaluator.evaluate(key, members.identifiers()).result())
+            self._registry.store_tokens(audience, epoch, members, tokens.to_bytes())
+            after = members.last
+            self._evaluated += len(members)
             self._progress(f"evaluating {audience}", self._evaluated, self._unevaluated)
 
     def _build(
@@ -215,7 +213,7 @@ class Publisher:
             self._progress(f"{phase} {audience} {code}", done, total)
 
         path = self._folder.data / _UNNAMED
-        with contextlib.closing(self._registry.tokens(audience, epoch, int(code))) as chunks:
+        with contextlib.closing(self._registry.tokens(audience, epoch, code)) as chunks:
             first = next(chunks, None)
             if first is None:
                 return None

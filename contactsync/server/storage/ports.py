@@ -1,25 +1,128 @@
-"""The register of members and accounts: what every kind of storage offers.
+"""What the server keeps, and what every kind of storage offers for it: members, accounts, publications.
 
-One behaviour suite (tests/server/test_registry.py) holds for each implementation; sqlite.py is the default.
-
-A *serial* counts the changes of membership. A calling code is *touched* from a change on until a publish that
-began after it says that it is done: so a publish looks only at partitions that may have changed, and a killed
-one forgets nothing.
+One behaviour suite for each port (tests/server/storage) holds for all of its implementations. They are three
+because their users are: publishing and the operator's commands need all; the process that faces the internet
+gets accounts and publications, and cannot reach members (held by import-linter). Every
+method may block unless it says otherwise.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contactsync.server.numbers import Numbers
+from contactsync.foundation.errors import BadInput
+from contactsync.identifiers.kinds import KINDS, kind_of
+from contactsync.publication.manifest import Manifest
 from contactsync.tokens import Tokens
+
+if TYPE_CHECKING:
+    from contactsync.identifiers.kinds import Keys
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Members:
+    """A batch of members of one kind; `keys` are ascending and distinct (`identifiers.kinds.Kind`).
+
+    For `tel` they are uint64[n], so that millions cost 8 octets each.
+    """
+
+    kind: str
+    keys: Keys
+
+    def __len__(self) -> int:
+        return int(self.keys.size)
+
+    @classmethod
+    def of(cls, identifiers: Sequence[bytes]) -> Members:
+        """The members of these identifiers, at least one. Raises BadInput unless all are of one kind."""
+        kind = kind_of(identifiers[0])
+        if not all(identifier.startswith(kind.prefix) for identifier in identifiers):
+            raise BadInput("the identifiers are of several kinds", hint="give those of each kind alone")
+        return cls(kind.name, np.unique(kind.keys_of(identifiers)))
+
+    @classmethod
+    def from_keys(cls, kind: str, keys: list[Any]) -> Members:
+        """Members from the keys that a store gives: Python integers or bytes, ascending and distinct."""
+        if KINDS[kind].key_type is int:
+            return cls(kind, np.array(keys, np.uint64))
+        array = np.empty(len(keys), np.object_)  # np.array would cut zeros off the ends of bytes
+        array[:] = keys
+        return cls(kind, array)
+
+    def identifiers(self) -> list[bytes]:
+        """Their identifiers, in the order of the keys."""
+        return KINDS[self.kind].identifiers_of(self.keys)
+
+    @property
+    def last(self) -> Any:
+        """The greatest key, where the next page begins; there has to be one."""
+        return self.keys[-1:].tolist()[0]
+
+
+class MemberStore(Protocol):
+    """The register of members. Every method is one transaction; one object serves one thread.
+
+    Partitions are named as `identifiers.kinds` names them. A *serial* counts the changes of membership. A
+    partition is *touched* from a change on until a publish that began after it says that it is done: so a
+    publish looks only at partitions that may have changed, and a killed one forgets nothing.
+
+    Raises OurError if the storage fails, never with an identifier in it.
+    """
+
+    def add(self, members: Members, audience: str = "people") -> int:
+        """Add members to an audience; returns how many were not in it yet.
+
+        Raises BadInput, and adds none, if one belongs to no partition.
+        """
+
+    def remove(self, members: Members, audience: str | None = None) -> int:
+        """Take members out of an audience, or out of all, with their tokens; returns how many were in it."""
+
+    def count(self, audience: str) -> int:
+        """Members of an audience, of all kinds."""
+
+    def serial(self) -> int:
+        """The serial of the last change of membership."""
+
+    def touched(self, serial: int) -> list[str]:
+        """Partitions touched up to `serial` and not settled since, by name."""
+
+    def settle(self, serial: int) -> None:
+        """Changes up to `serial` are published."""
+
+    def partitions(self, audience: str) -> list[str]:
+        """Partitions that have members of an audience, by name."""
+
+    def unevaluated(self, audience: str, epoch: int, partition: str, after: Any, limit: int) -> Members:
+        """Up to `limit` members of a partition without a token of an epoch, ascending.
+
+        `after` is the last key of the page before (`Members.last`), None for the first page.
+        """
+
+    def count_unevaluated(self, audience: str, epoch: int) -> int:
+        """How many members have no token of an epoch. O(members)."""
+
+    def store_tokens(self, audience: str, epoch: int, members: Members, tokens: NDArray[np.uint8]) -> None:
+        """Store tokens, uint8[n, 10], for those of `members` that are (still) members of the audience."""
+
+    def tokens(self, audience: str, epoch: int, partition: str) -> Generator[Tokens, None, None]:
+        """All tokens of a partition, in chunks; inside `snapshot` if they shall belong to one moment."""
+
+    def drop_tokens(self, audience: str, epochs: range) -> None:
+        """Delete the tokens of these epochs (consecutive ones)."""
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Reads inside see one moment of the register, whatever others write."""
+
+    def close(self) -> None:
+        """Release the storage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,59 +143,76 @@ def credential_hash(credential: str) -> bytes:
     return hashlib.sha256(credential.encode("utf-8", "surrogateescape")).digest()
 
 
-class Registry(Protocol):
-    """Every method is one transaction. Raises OurError if the storage fails, never with a number in it."""
+class AccountStore(Protocol):
+    """Who may ask. Every method is one transaction; one object serves any number of threads.
 
-    def add_numbers(self, numbers: Numbers, audience: str = "people") -> int:
-        """Make ascending distinct numbers members of an audience; returns how many were not yet."""
+    A change is seen by every look-up that begins after it, in whatever process. Raises OurError if the
+    storage fails, never with a credential in it.
+    """
 
-    def remove_numbers(self, numbers: Numbers, audience: str | None = None) -> int:
-        """Take numbers out of an audience, or out of all, with their tokens; returns how many were in it."""
-
-    def count(self, audience: str) -> int:
-        """Members of an audience."""
-
-    def serial(self) -> int:
-        """The serial of the last change of membership."""
-
-    def touched(self, serial: int) -> list[int]:
-        """Calling codes touched up to `serial` and not settled since."""
-
-    def settle(self, serial: int) -> None:
-        """Changes up to `serial` are published."""
-
-    def codes(self, audience: str) -> list[int]:
-        """Calling codes that members of an audience have, ascending."""
-
-    def unevaluated(self, audience: str, epoch: int, code: int, after: int, limit: int) -> Numbers:
-        """Up to `limit` members of a calling code, above `after`, without a token of an epoch; ascending."""
-
-    def count_unevaluated(self, audience: str, epoch: int) -> int:
-        """How many members have no token of an epoch. O(members)."""
-
-    def store_tokens(self, audience: str, epoch: int, numbers: Numbers, tokens: NDArray[np.uint8]) -> None:
-        """Store tokens, uint8[n, 10], for those of `numbers` that are (still) members of the audience."""
-
-    def tokens(self, audience: str, epoch: int, code: int) -> Generator[Tokens, None, None]:
-        """All tokens of a partition, in chunks; inside `snapshot` if they shall belong to one moment."""
-
-    def drop_tokens(self, audience: str, epochs: range) -> None:
-        """Delete the tokens of these epochs (consecutive ones)."""
-
-    def snapshot(self) -> AbstractContextManager[None]:
-        """Reads inside see one moment of the register, whatever others write."""
-
-    def add_account(self, name: str, audience: str, credential: str) -> None:
+    def add(self, name: str, audience: str, credential: str) -> None:
         """Store an account, its credential hashed. Raises BadInput if there is one of this name."""
 
-    def revoke_account(self, name: str) -> None:
+    def revoke(self, name: str) -> None:
         """Delete an account; its credential opens nothing any more. Raises BadInput if there is none."""
 
-    def accounts(self) -> list[Account]:
+    def list(self) -> list[Account]:
         """All accounts by name."""
 
-    def find_account(self, credential: str) -> Account | None:
+    def find(self, credential: str) -> Account | None:
         """The account that a credential belongs to."""
 
+    def revision(self) -> object:
+        """Something that is another after every change, whoever made it; None: this cannot be told now.
+
+        Told without waiting for the storage: the caller asks on its event loop, for every request.
+        """
+
     def close(self) -> None:
-        """Release the storage."""
+        """Release the storage. No other call may be running."""
+
+
+class OpenFile(Protocol):
+    """A data file that is being served; its content stays readable, also if it is deleted meanwhile.
+
+    `size` is in octets, `modified` in seconds since 1970. Serves any number of threads.
+    """
+
+    size: int
+    modified: float
+
+    def read(self, start: int, length: int) -> bytes:
+        """`length` octets from `start` on; fewer only at the end."""
+
+    def close(self) -> None:
+        """Let go of it, once the reads that run are over."""
+
+
+class PublicationStore(Protocol):
+    """What is published, as it is served. One object serves any number of threads.
+
+    Names are given in the form that docs/http-api.md allows; the caller has checked that. Raises OurError if
+    what is there is damaged, OSError if it cannot be read.
+    """
+
+    def stamp(self) -> object:
+        """Something that is another after every publish.
+
+        Told without waiting for the storage: the caller asks on its event loop, for every request. A store
+        that is far away tells what a thread of its own has last heard.
+        """
+
+    def history(self, audience: str, limit: int) -> list[Manifest]:
+        """The current manifest of an audience and those before it, at most `limit`, as far as kept."""
+
+    def root(self) -> bytes:
+        """The newest root metadata."""
+
+    def metadata(self, name: str) -> bytes | None:
+        """A metadata file; None if there is none of this name."""
+
+    def manifest(self, name: str) -> bytes | None:
+        """A manifest by the name HASH.AUDIENCE.json; None if there is none."""
+
+    def data(self, sha256: str) -> OpenFile | None:
+        """A data file; None if there is none."""

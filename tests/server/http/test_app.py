@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
@@ -11,9 +12,11 @@ from server_tools import GERMAN
 
 from contactsync.server.evaluation import Evaluator
 from contactsync.server.http import app as module
-from contactsync.server.http import served
+from contactsync.server.http import callers, data, served, threads
 from contactsync.server.http.app import App
 from contactsync.server.settings import Busy, DataFolder
+from contactsync.server.storage.files import PublicFolder
+from contactsync.server.storage.sqlite.accounts import SqliteAccounts
 from contactsync.voprf.client import blind
 
 SECRET = "tel:+491511234567 cs_secret"
@@ -24,13 +27,24 @@ BLINDED = blind([b"somebody"]).blinded.tobytes()
 def app(operator):
     operator.add(GERMAN)
     operator.publish()
-    operator.registry.add_account("shop", "people", "cs_shop")
+    operator.accounts.add("shop", "people", "cs_shop")
     with closing(Evaluator(1, 1)) as evaluator:
-        yield App(operator.folder, operator.registry, operator.keyring, evaluator)
+        yield App(
+            operator.folder,
+            operator.accounts,
+            PublicFolder(operator.folder.public),
+            operator.keyring,
+            evaluator,
+        )
 
 
-def ask(app, method, path, *, receive=None, send=None, headers=()):
-    """One request; the messages of the answer. `receive` gives the body, `send` may stand in the way."""
+def ask(app, method, path, **options):
+    """One request; the messages of the answer."""
+    return asyncio.run(talk(app, method, path, **options))
+
+
+async def talk(app, method, path, *, credential="cs_shop", receive=None, send=None, headers=()):
+    """The same on a loop that runs. `receive` gives the body, `send` may stand in the way."""
     sent = []
 
     async def collect(message):
@@ -38,21 +52,21 @@ def ask(app, method, path, *, receive=None, send=None, headers=()):
             await send(message)
         sent.append(message)
 
-    async def run():
-        given = [(b"authorization", b"Bearer cs_shop"), (b"content-type", b"application/octet-stream")]
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.4"},
-            "http_version": "1.1",
-            "method": method,
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": b"",
-            "headers": [*given, *headers],
-        }
-        await app.asgi(scope, receive or body_of(b""), collect)
-
-    asyncio.run(run())
+    given = [
+        (b"authorization", b"Bearer " + credential.encode()),
+        (b"content-type", b"application/octet-stream"),
+    ]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [*given, *headers],
+    }
+    await app.asgi(scope, receive or body_of(b""), collect)
     return sent
 
 
@@ -67,11 +81,11 @@ def problem(sent):
     return sent[0]["status"], json.loads(sent[1]["body"])["type"].rpartition(":")[2]
 
 
-def test_a_fault_discloses_nothing(app, monkeypatch, caplog):
+def test_a_fault_discloses_nothing(app, operator, monkeypatch, caplog):
     def fail(*_arguments):
         raise RuntimeError(SECRET)
 
-    monkeypatch.setattr(app._registry, "find_account", fail)
+    monkeypatch.setattr(operator.accounts, "find", fail)
     with caplog.at_level(logging.DEBUG):
         sent = ask(app, "POST", "/v1/evaluate/people/1")
     assert problem(sent) == (500, "internal")
@@ -93,7 +107,7 @@ def test_a_slow_body(app, monkeypatch):
 
 
 def test_a_reader_that_stalls_is_let_go(app, operator, monkeypatch):
-    monkeypatch.setattr(module, "STALL_TIMEOUT", 0.1)
+    monkeypatch.setattr(data, "STALL_TIMEOUT", 0.1)
 
     async def stall(message):
         if message["type"] == "http.response.body":
@@ -132,3 +146,135 @@ def test_a_key_that_is_put_back_is_found_without_a_restart(app, operator, monkey
     assert ask(app, "GET", "/v1/health")[0]["status"] == 503
     away.rename(key)
     assert ask(app, "GET", "/v1/health")[0]["status"] == 200
+
+
+# Slow stores
+
+
+class SlowAccounts(SqliteAccounts):
+    """Takes two seconds for the account `slow`, and for whoever is unknown; counts the look-ups."""
+
+    asked = 0
+
+    def find(self, credential):
+        self.asked += 1
+        account = super().find(credential)
+        if account is None or account.name == "slow":
+            time.sleep(2)
+        return account
+
+
+class SlowFolder(PublicFolder):
+    """Takes two seconds to find a data file."""
+
+    def data(self, sha256):
+        time.sleep(2)
+        return super().data(sha256)
+
+
+@pytest.fixture
+def slow(app, operator):
+    """The app on stores that can be slow, its accounts, and what was asked of them."""
+    operator.accounts.add("slow", "people", "cs_slow")
+    accounts = SlowAccounts(operator.folder.accounts)
+    with closing(Evaluator(1, 64)) as evaluator, closing(accounts):
+        yield App(operator.folder, accounts, SlowFolder(operator.folder.public), operator.keyring, evaluator)
+
+
+def evaluate(app, credential):
+    return talk(app, "POST", "/v1/evaluate/people/1", credential=credential, receive=body_of(BLINDED))
+
+
+async def within(seconds, *requests):
+    """The status of each, if they are all answered in time."""
+    async with asyncio.timeout(seconds):
+        return [sent[0]["status"] for sent in await asyncio.gather(*requests)]
+
+
+def test_a_slow_store_delays_only_who_waits_for_it(slow, operator):
+    name = operator.manifest().partitions["49"].base.sha256
+
+    async def run():
+        await within(10, talk(slow, "GET", "/v1/health"), evaluate(slow, "cs_shop"))  # all is loaded
+        waiting = [
+            asyncio.create_task(request)
+            for request in (
+                evaluate(slow, "cs_slow"),
+                evaluate(slow, "cs_nobody"),
+                talk(slow, "GET", f"/v1/data/{name}"),
+            )
+        ]
+        for _ in range(3):
+            quick = talk(slow, "GET", "/v1/health"), evaluate(slow, "cs_shop")
+            meta = talk(slow, "GET", "/v1/tuf/metadata/timestamp.json")
+            assert await within(1, *quick, meta) == [200, 200, 200]
+        assert not any(task.done() for task in waiting)
+        assert await within(10, *waiting) == [200, 401, 200]
+
+    asyncio.run(run())
+
+
+def test_look_ups_that_would_fill_the_memory_are_refused(slow, monkeypatch):
+    monkeypatch.setattr(threads, "WAITING", 2)
+
+    async def run():
+        waiting = [asyncio.create_task(evaluate(slow, f"cs_{i}")) for i in range(8 + 2)]
+        await asyncio.sleep(0.2)
+        sent = await evaluate(slow, "cs_shop")
+        assert problem(sent) == (503, "overloaded")
+        assert (b"retry-after", b"1") in sent[0]["headers"]
+        assert set(await within(10, *waiting)) == {401}
+        assert await within(1, evaluate(slow, "cs_shop")) == [200]
+
+    asyncio.run(run())
+
+
+def test_a_caller_is_looked_up_once_and_again_after_any_change(slow, operator):
+    accounts = slow._callers._accounts
+
+    async def run():
+        for _ in range(5):
+            assert await within(1, evaluate(slow, "cs_shop")) == [200]
+        assert accounts.asked == 1
+        operator.accounts.add("other", "business", "cs_other")
+        assert await within(1, evaluate(slow, "cs_shop"), evaluate(slow, "cs_other")) == [200, 403]
+        assert accounts.asked == 3
+        operator.accounts.revoke("shop")
+        operator.accounts.revoke("other")
+        operator.accounts.add("other", "people", "cs_other")  # of another audience
+        assert await within(5, evaluate(slow, "cs_shop"), evaluate(slow, "cs_other")) == [401, 200]
+
+    asyncio.run(run())
+
+
+def test_a_look_up_that_a_change_overtakes_is_not_remembered(slow, operator):
+    async def run():
+        waiting = asyncio.create_task(evaluate(slow, "cs_slow"))
+        await asyncio.sleep(0.3)  # found, and held back
+        operator.accounts.revoke("slow")
+        assert await within(1, evaluate(slow, "cs_shop")) == [200]  # the new revision was seen
+        assert await within(5, waiting) == [200], "who asked before is answered as of then"
+        assert await within(5, evaluate(slow, "cs_slow")) == [401]
+
+    asyncio.run(run())
+
+
+def test_a_store_that_cannot_tell_of_changes_is_asked_every_time(slow, monkeypatch):
+    accounts = slow._callers._accounts
+    monkeypatch.setattr(accounts, "revision", lambda: None)
+    for _ in range(3):
+        assert asyncio.run(within(5, evaluate(slow, "cs_shop"))) == [200]
+    assert accounts.asked == 3
+
+
+def test_callers_in_memory_are_bounded(slow, operator, monkeypatch):
+    monkeypatch.setattr(callers, "REMEMBERED", 2)
+    for i in range(5):
+        operator.accounts.add(str(i), "people", f"cs_{i}")
+
+    async def run():
+        for i in range(5):
+            assert await within(1, evaluate(slow, f"cs_{i}")) == [200]
+            assert len(slow._callers._known) <= 2
+
+    asyncio.run(run())

@@ -20,15 +20,15 @@ from contactsync.publication.tuf.follower import Follower
 from contactsync.server.keyring import Keyring
 from contactsync.server.publishing.publisher import Publisher
 from contactsync.server.settings import DataFolder
-from contactsync.server.storage.sqlite import SqliteRegistry
+from contactsync.server.storage.sqlite.members import SqliteMembers
 
 STEPS = [(os, name) for name in ("replace", "fsync", "unlink", "mkdir", "rmdir")]
-STEPS += [(SqliteRegistry, name) for name in ("store_tokens", "settle", "drop_tokens")]
+STEPS += [(SqliteMembers, name) for name in ("store_tokens", "settle", "drop_tokens")]
 
 
 def publish(path, action):
     folder = DataFolder(path)
-    registry = SqliteRegistry(folder.registry)
+    registry = SqliteMembers(folder.registry)
     Publisher(folder, registry, Keyring.open(folder.keys, None)).publish(new_epoch=action == "new-epoch")
     registry.close()
 

@@ -1,0 +1,94 @@
+"""What is different from one kind of identifier to another, behind one interface.
+
+A kind has a room of its own beside this file and one line in KINDS. Whoever handles identifiers of any kind
+(the store of members, the publisher, the client) asks here, by an identifier's prefix, by a partition's name
+or by the kind's own name, and holds no knowledge of `tel` or another kind itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from contactsync.foundation.errors import BadInput
+from contactsync.identifiers.tel.kind import Tel
+
+if TYPE_CHECKING:  # a command that normalises one number gets on without numpy
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Keys = NDArray[np.uint64] | NDArray[np.object_]
+
+
+class Kind(Protocol):
+    """One kind of identifier.
+
+    A *key* is an identifier as a store keeps it: an `int` below 2^63, or `bytes`, as `key_type` says. Keys of
+    many are arrays: uint64[n] of integers, object[n] of bytes. The order of keys is that of their values.
+    """
+
+    @property
+    def name(self) -> str:
+        """Lower-case letters: `tel`."""
+
+    @property
+    def prefix(self) -> bytes:
+        """What all of its identifiers begin with, and no other kind's: `tel:`."""
+
+    @property
+    def key_type(self) -> type[int | bytes]:
+        """What a key is."""
+
+    def normalise(self, text: str, region: str | None) -> bytes:
+        """The identifier of a text as people write it. Raises Rejected; BadInput for an unknown region."""
+
+    def partition_of(self, identifier: bytes) -> str:
+        """The name of the partition that an identifier is in. Raises BadInput if it is not of this kind."""
+
+    def owns_partition(self, name: str) -> bool:
+        """Whether a name belongs to the family of this kind's partitions, known here or not."""
+
+    def partitions(self) -> Collection[str]:
+        """The names of all partitions that this program can put a member in."""
+
+    def keys_of(self, identifiers: Sequence[bytes]) -> Any:
+        """The keys of identifiers, in order."""
+
+    def identifiers_of(self, keys: Any) -> list[bytes]:
+        """The inverse of `keys_of`."""
+
+    def by_partition(self, keys: Any) -> Iterator[tuple[str, Any]]:
+        """Each partition that occurs, with its keys in order. Raises BadInput if a key is in none."""
+
+    def spans(self, partition: str) -> Sequence[tuple[Any, Any]]:
+        """The keys of a partition and of no other, as half-open ranges, ascending."""
+
+
+KINDS: Final[dict[str, Kind]] = {kind.name: kind for kind in (Tel(),)}
+"""All kinds by name."""
+
+
+def kind_of(identifier: bytes) -> Kind:
+    """The kind of an identifier. Raises BadInput if it is of none."""
+    for kind in KINDS.values():
+        if identifier.startswith(kind.prefix):
+            return kind
+    raise BadInput("not an identifier of this normalisation profile")
+
+
+def kind_of_partition(name: str) -> Kind:
+    """The kind whose identifiers a partition holds. Raises BadInput if it is of none."""
+    for kind in KINDS.values():
+        if kind.owns_partition(name):
+            return kind
+    raise BadInput(f"{name!r} is the name of no partition", hint="a newer contactsync may know it")
+
+
+def partition_of(identifier: bytes) -> str:
+    """The name of the partition that an identifier is in. Raises BadInput if it is no identifier."""
+    return kind_of(identifier).partition_of(identifier)
+
+
+def is_partition_name(name: str) -> bool:
+    """Whether a partition of this name can hold identifiers of a kind that this program knows."""
+    return any(kind.owns_partition(name) for kind in KINDS.values())

@@ -1,0 +1,63 @@
+"""The kind `tel`: E.164 numbers, a partition for each calling code, 8 octets in a store."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from contactsync.identifiers import tel
+
+if TYPE_CHECKING:
+    from contactsync.identifiers.tel.numbers import Numbers
+
+_FAMILY: Final = re.compile(r"[1-9][0-9]{0,2}")
+
+
+# ruff: noqa: PLC0415 - numpy takes longer to load than most commands that normalise one number run
+class Tel:
+    """See `kinds.Kind`. A partition is named by its calling code: `"49"`."""
+
+    name = "tel"
+    prefix = b"tel:"
+    key_type = int
+
+    def normalise(self, text: str, region: str | None) -> bytes:
+        """See `tel.normalise`."""
+        return tel.normalise(text, region)
+
+    def partition_of(self, identifier: bytes) -> str:
+        """See `tel.calling_code`."""
+        return tel.calling_code(identifier)
+
+    def owns_partition(self, name: str) -> bool:
+        """One to three digits: a server may know a calling code that is newer than this program."""
+        return _FAMILY.fullmatch(name) is not None
+
+    def partitions(self) -> Collection[str]:
+        """Every calling code that has a numbering plan."""
+        return tel.calling_codes()
+
+    def keys_of(self, identifiers: Sequence[bytes]) -> Numbers:
+        """See `numbers.numbers_of`."""
+        from contactsync.identifiers.tel import numbers
+
+        return numbers.numbers_of(identifiers)
+
+    def identifiers_of(self, keys: Numbers) -> list[bytes]:
+        """See `numbers.identifiers_of`."""
+        from contactsync.identifiers.tel import numbers
+
+        return numbers.identifiers_of(keys)
+
+    def by_partition(self, keys: Numbers) -> Iterator[tuple[str, Numbers]]:
+        """See `numbers.by_calling_code`."""
+        from contactsync.identifiers.tel import numbers
+
+        return numbers.by_calling_code(keys)
+
+    def spans(self, partition: str) -> list[tuple[int, int]]:
+        """See `numbers.spans_of`."""
+        from contactsync.identifiers.tel import numbers
+
+        return numbers.spans_of(partition)

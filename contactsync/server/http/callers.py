@@ -1,0 +1,49 @@
+"""Whose credential comes with a request."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from contactsync.server.http.threads import Threads
+from contactsync.server.storage.ports import Account, AccountStore, credential_hash
+
+REMEMBERED: Final = 1 << 16
+"""Accounts of callers that are kept in memory, about 300 octets each."""
+
+_THREADS: Final = 8
+
+
+class Callers:
+    """Looks accounts up without holding up the event loop, and those of regular callers without a thread.
+
+    What was found is remembered as long as the store's revision stays the same, which is asked for every
+    request: so a revoked credential is refused from the next request on. What was not found is not
+    remembered: nobody fills the memory with guesses.
+    """
+
+    def __init__(self, accounts: AccountStore) -> None:
+        self._accounts = accounts
+        self._threads = Threads("accounts", _THREADS)
+        self._known: dict[bytes, Account] = {}
+        self._revision: object = None
+
+    async def find(self, credential: str) -> Account | None:
+        """The account that a credential belongs to. Raises OurError, Overloaded."""
+        revision, key = self._accounts.revision(), credential_hash(credential)
+        if revision is None or revision != self._revision:
+            self._known.clear()
+            self._revision = revision
+        account = self._known.get(key)
+        if account is None:
+            account = await self._threads.run(self._accounts.find, credential)
+            # The look-up may be newer than `revision`, and never older. Meanwhile another request may have
+            # brought a newer one.
+            if account is not None and revision is not None and revision == self._revision:
+                if len(self._known) >= REMEMBERED:
+                    self._known.clear()
+                self._known[key] = account
+        return account
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.close()

@@ -1,0 +1,74 @@
+"""What is published, in a folder: `public/`, as publish leaves it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from contactsync.publication.manifest import Manifest
+from contactsync.publication.tuf.repository import Repository
+
+
+class PublicFolder:
+    """A `PublicationStore`: the folder that `Repository` writes, with the data files in `data/`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._repository = Repository(folder)
+
+    def stamp(self) -> object:
+        """See `PublicationStore.stamp`. One `stat`."""
+        return self._repository.stamp()
+
+    def history(self, audience: str, limit: int) -> list[Manifest]:
+        """See `PublicationStore.history`."""
+        return list(self._repository.history(audience, limit))
+
+    def root(self) -> bytes:
+        """See `PublicationStore.root`."""
+        return self._repository.root_bytes()
+
+    def metadata(self, name: str) -> bytes | None:
+        """See `PublicationStore.metadata`."""
+        return _read(self._folder / "metadata" / name)
+
+    def manifest(self, name: str) -> bytes | None:
+        """See `PublicationStore.manifest`."""
+        return _read(self._folder / "targets" / name)
+
+    def data(self, sha256: str) -> LocalFile | None:
+        """See `PublicationStore.data`."""
+        try:
+            return LocalFile(self._folder / "data" / sha256)
+        except FileNotFoundError:
+            return None
+
+
+class LocalFile:
+    """An `OpenFile`."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._lock = threading.Lock()
+        status = os.fstat(self._descriptor)
+        self.size = status.st_size
+        self.modified = status.st_mtime
+
+    def read(self, start: int, length: int) -> bytes:
+        """See `OpenFile.read`."""
+        with self._lock:  # or `close` could give the descriptor's number to another file
+            return os.pread(self._descriptor, length, start)
+
+    def close(self) -> None:
+        """See `OpenFile.close`."""
+        with self._lock:
+            os.close(self._descriptor)
+
+
+def _read(path: Path) -> bytes | None:
+    """A whole file: what replaces it meanwhile does not mix with it."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,54 @@
+"""The databases of a data folder: made, opened, and brought to this version, whoever comes first."""
+
+from __future__ import annotations
+
+import contextlib
+
+from contactsync.server.settings import DataFolder
+from contactsync.server.storage.migrations import MOVING, REGISTRY_STEPS
+from contactsync.server.storage.ports import AccountStore, MemberStore
+from contactsync.server.storage.sqlite.accounts import SqliteAccounts
+from contactsync.server.storage.sqlite.database import Database
+from contactsync.server.storage.sqlite.members import SqliteMembers
+
+
+def create_stores(folder: DataFolder) -> None:
+    """New, empty stores of members and accounts."""
+    SqliteMembers.create(folder.registry).close()
+    SqliteAccounts.create(folder.accounts).close()
+
+
+def open_members(folder: DataFolder) -> MemberStore:
+    """The members. Raises OurError: missing, damaged, written by a newer program."""
+    members = SqliteMembers(folder.registry)
+    try:
+        _move_accounts(folder)
+    except BaseException:
+        members.close()
+        raise
+    return members
+
+
+def open_accounts(folder: DataFolder) -> AccountStore:
+    """The accounts. Their file alone is touched, unless an earlier version has left none.
+
+    Raises OurError: missing, damaged, written by a newer program.
+    """
+    if not folder.accounts.exists() and folder.registry.exists():
+        _move_accounts(folder)
+    return SqliteAccounts(folder.accounts)
+
+
+def _move_accounts(folder: DataFolder) -> None:
+    """Finish what the migration of the registry to version 2 has begun (migrations.py), if it has."""
+    with contextlib.closing(Database(folder.registry, "registry", REGISTRY_STEPS)) as registry:
+        there = "SELECT count(*) FROM sqlite_master WHERE name = ?"
+        if not registry.one(there, MOVING):
+            return
+        with registry.transaction():  # of several processes one does it
+            if not registry.one(there, MOVING):
+                return
+            if not folder.accounts.exists():
+                rows = registry.all(f"SELECT name, audience, credential_hash, added FROM {MOVING}")  # noqa: S608
+                SqliteAccounts.create(folder.accounts, rows).close()
+            registry.change(f"DROP TABLE {MOVING}")

@@ -1,0 +1,1 @@
+"""Members and accounts in a SQLite file each."""

@@ -1,0 +1,101 @@
+"""One SQLite file: how it is opened, changed and spoken of when it fails.
+
+WAL, so that look-ups never wait for an import. `synchronous=FULL`: a member who was told to be removed stays
+removed through a power cut; it costs one fsync for a transaction, and those are large. `secure_delete`: what
+is deleted is overwritten, not only forgotten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from contactsync.foundation.audiences import AUDIENCES
+from contactsync.foundation.errors import OurError
+from contactsync.foundation.migrations import SqlStep, migrate_sqlite
+
+
+class Database:
+    """A connection to an existing file, brought to the newest version.
+
+    `what` is what errors call it: `"registry"`. One object serves one thread; several objects and processes
+    may share the file. Raises OurError: missing, damaged, of a version that is not known.
+    """
+
+    def __init__(self, path: Path, what: str, steps: Sequence[SqlStep]) -> None:
+        if not path.exists():
+            raise OurError(f"there is no {what} at {path}", hint="restore it from a backup")
+        self.errors = functools.partial(sqlite_errors, path, what)
+        with self.errors():
+            # Threads close what others have opened; each uses its own meanwhile.
+            self.connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+            try:
+                self.connection.execute("PRAGMA journal_mode = WAL")
+                self.connection.execute("PRAGMA synchronous = FULL")
+                self.connection.execute("PRAGMA secure_delete = ON")
+                migrate_sqlite(self.connection, f"the {what}", steps)
+            except BaseException:
+                self.connection.close()
+                raise
+
+    def all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """All rows that a query gives."""
+        with self.errors():
+            return self.connection.execute(query, values).fetchall()
+
+    def one(self, query: str, *values: object) -> Any:
+        """The one value that a query gives."""
+        return self.all(query, *values)[0][0]
+
+    def change(self, statement: str, *values: object) -> int:
+        """Run one statement; how many rows it changed."""
+        with self.errors():
+            return self.connection.execute(statement, values).rowcount
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One transaction that writes; what the block raises undoes it."""
+        with self.errors():
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.connection.execute("COMMIT")
+            except BaseException:
+                if self.connection.in_transaction:  # a full disk has ended it
+                    self.connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Release the file."""
+        self.connection.close()
+
+
+@contextlib.contextmanager
+def sqlite_errors(path: Path, what: str) -> Iterator[None]:
+    """What SQLite raises in the block is OurError."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        damaged = code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
+        # The text of SQLite's errors names tables and reasons, never values.
+        raise OurError(
+            f"the {what} {path} cannot be used: {error}",
+            hint="restore it from a backup"
+            if damaged
+            else "check free space, permissions and whether another process holds it",
+        ) from error
+
+
+def bit_of(audience: str) -> int:
+    """How an audience is stored: 1 << its index in AUDIENCES, so that several make one integer."""
+    return 1 << AUDIENCES.index(audience)
+
+
+def audience_of(bit: int) -> str:
+    """The inverse of `bit_of`."""
+    return AUDIENCES[bit.bit_length() - 1]

@@ -1,0 +1,32 @@
+"""Stores of each kind, and people of each kind to put into them."""
+
+from contextlib import closing
+
+import pytest
+from store_tools import ACCOUNTS, MEMBERS, Handles, handles_of_people, telephones
+
+from contactsync.identifiers.kinds import KINDS
+
+
+@pytest.fixture
+def handles(monkeypatch):
+    """The kind `acct`, registered as long as the test runs."""
+    monkeypatch.setitem(KINDS, "acct", Handles())
+    return KINDS["acct"]
+
+
+@pytest.fixture(params=MEMBERS)
+def store(request, tmp_path, handles):
+    with closing(MEMBERS[request.param](tmp_path)) as store:
+        yield store
+
+
+@pytest.fixture(params=ACCOUNTS)
+def accounts(request, tmp_path):
+    with closing(ACCOUNTS[request.param](tmp_path)) as accounts:
+        yield accounts
+
+
+@pytest.fixture(params=["tel", "acct"])
+def people(request, handles):
+    return telephones() if request.param == "tel" else handles_of_people()

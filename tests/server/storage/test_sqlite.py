@@ -1,0 +1,117 @@
+"""What is SQLite's own: snapshots, traces in the files, damage, versions, a full disk."""
+
+import sqlite3
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from contactsync.foundation.errors import OurError
+from contactsync.identifiers.kinds import KINDS
+from contactsync.server.storage.ports import Members
+from contactsync.server.storage.sqlite.accounts import SqliteAccounts
+from contactsync.server.storage.sqlite.members import SqliteMembers
+
+A, B = 4915100000001, 4915100000002
+OPEN = {"registry": SqliteMembers, "accounts database": SqliteAccounts}
+
+
+def numbers(*values):
+    return Members("tel", np.array(sorted(values), np.uint64))
+
+
+def test_a_snapshot_sees_one_moment_while_another_process_writes(tmp_path):
+    with (
+        closing(SqliteMembers.create(tmp_path / "r.sqlite")) as store,
+        closing(SqliteMembers(tmp_path / "r.sqlite")) as other,
+    ):
+        store.add(numbers(A))
+        with store.snapshot():
+            other.add(numbers(B))
+            assert store.count("people") == 1
+        assert store.count("people") == 2
+
+
+def test_nothing_of_a_credential_or_of_who_was_removed_is_in_the_files(tmp_path):
+    with (
+        closing(SqliteMembers.create(tmp_path / "registry.sqlite")) as store,
+        closing(SqliteAccounts.create(tmp_path / "accounts.sqlite")) as accounts,
+    ):
+        accounts.add("shop", "people", "cs_very_secret")
+        store.add(numbers(A, B))
+        store.store_tokens("people", 1, numbers(A, B), np.full((2, 10), 0xEE, np.uint8))
+        store.remove(numbers(A, B))
+    files = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert b"cs_very_secret" not in files
+    assert A.to_bytes(6, "big") not in files
+    assert b"\xee" * 10 not in files
+    assert all(file.stat().st_mode & 0o077 == 0 for file in tmp_path.iterdir())
+
+
+def test_numbers_are_integer_primary_keys(tmp_path):
+    """8 octets at most, and no index beside the table: an import writes each page once."""
+    with closing(SqliteMembers.create(tmp_path / "r.sqlite")) as store:
+        store.add(numbers(A))
+        assert store._database.one("SELECT typeof(key) FROM members_tel") == "integer"
+        assert store._database.one("SELECT rowid FROM members_tel") == A
+        assert store._database.all("SELECT 1 FROM sqlite_master WHERE type = 'index'") == []
+
+
+@pytest.mark.parametrize("what", OPEN)
+def test_damaged_missing_or_newer(tmp_path, what):
+    path = tmp_path / "r.sqlite"
+    with pytest.raises(OurError, match=f"no {what}"):
+        OPEN[what](path)
+    path.write_bytes(b"SQLite format 3\0" + b"rubbish" * 1000)
+    with pytest.raises(OurError, match=f"the {what} .* cannot be used") as raised:
+        OPEN[what](path)
+    assert "backup" in raised.value.hint
+    path.unlink()
+    OPEN[what].create(path).close()
+    OPEN[what](path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 9")
+    before = path.read_bytes()
+    with pytest.raises(OurError, match=f"the {what} has version 9") as raised:
+        OPEN[what](path)
+    assert "update contactsync" in raised.value.hint
+    assert path.read_bytes() == before
+
+
+def test_a_kind_that_comes_later_gets_its_tables_and_one_that_is_unknown_is_refused(
+    tmp_path, handles, monkeypatch
+):
+    path = tmp_path / "r.sqlite"
+    with monkeypatch.context() as patch:
+        patch.delitem(KINDS, "acct")
+        with closing(SqliteMembers.create(path)) as store:
+            store.add(numbers(A))
+    with closing(SqliteMembers(path)) as store:
+        store.add(Members.of([b"acct:somebody"]))
+        assert store.count("people") == 2
+    monkeypatch.delitem(KINDS, "acct")
+    with pytest.raises(OurError, match="does not know: acct") as raised:
+        SqliteMembers(path)
+    assert "update contactsync" in raised.value.hint
+
+
+def test_a_full_disk_is_called_that_and_loses_nothing(tmp_path):
+    with closing(SqliteMembers.create(tmp_path / "registry.sqlite")) as store:
+        store.add(numbers(493012345))
+        (pages,) = store._database.connection.execute("PRAGMA page_count").fetchone()
+        store._database.connection.execute(f"PRAGMA max_page_count = {pages}")  # what a full disk looks like
+        with pytest.raises(OurError, match="full"):
+            store.add(Members("tel", np.arange(493_000_000, 493_100_000, dtype=np.uint64)))
+        assert store.count("people") == 1
+
+
+def test_an_accounts_database_is_not_mixed_with_what_one_that_was_lost_has_left(tmp_path):
+    path = tmp_path / "accounts.sqlite"
+    with closing(SqliteAccounts.create(path)) as accounts:
+        accounts.add("old", "people", "cs_old")
+        log = path.with_name(path.name + "-wal").read_bytes()
+        assert log
+    path.unlink()
+    path.with_name(path.name + "-wal").write_bytes(log)
+    with closing(SqliteAccounts.create(path)) as accounts:
+        assert accounts.list() == []
