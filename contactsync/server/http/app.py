@@ -43,7 +43,7 @@ REFRESH_INTERVAL: Final = 600.0  # seconds between looks at the age of the signe
 
 _METADATA = re.compile(r"timestamp\.json|root\.json|[1-9][0-9]{0,9}\.(root|snapshot|targets)\.json")
 _TARGET = re.compile(rf"[0-9a-f]{{64}}\.({'|'.join(AUDIENCES)})\.json")
-_EPOCH = re.compile(r"[1-9][0-9]{0,15}")
+_EPOCH = re.compile(r"[1-9][0-9]{0,15}")  # epochs count from 1
 _IMMUTABLE: Final = "max-age=31536000, immutable"
 _PUBLICATION_THREADS: Final = 32  # that read files; each download holds one while a chunk is read
 
@@ -148,7 +148,7 @@ class App:
         served = await self._served.current()
         manifest = served.manifests.get(audience)
         if manifest is None:
-            raise _not_published()
+            raise _not_published(audience)
         if int(epoch) != manifest.epoch:
             raise Problem(
                 "epoch-changed",
@@ -231,8 +231,9 @@ class _Guard:
             log.error("%s in %s, line %d", type(error).__name__, place.filename, place.lineno)  # noqa: TRY400
 
 
-def _not_published() -> Problem:
-    return Problem("not-published", "the operator has not published yet", "try again later")
+def _not_published(audience: str = "") -> Problem:
+    what = f" for {audience}" if audience else ""
+    return Problem("not-published", f"the operator has not published yet{what}", "try again later")
 
 
 async def _read_batch(request: Request) -> bytes:
