@@ -1,28 +1,35 @@
-"""Writes that a power cut cannot tear: the one place where files are replaced.
+"""Writes that a power cut cannot tear: the one place where files that must survive are created and replaced.
 
 A file appears under its name whole or not at all. The data reaches the disk before the name does (fsync of
-the file, then rename), and the name before the call returns (fsync of the folder). The order is that of T.
-Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014.
+the file, then rename), and the name before the call returns (fsync of the folder). A folder is on the disk
+only when its own name is, so folders are made here too. The order is that of T. Pillai et al., "All File
+Systems Are Not Created Equal", OSDI 2014.
+
+Two writers are held otherwise: SQLite keeps its own promises (each store asks for them by its pragmas), and
+the kernel cache need not survive (every file of it carries its digest). tests/power_cut.py cuts the power.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import glob
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, Final
 
-PRIVATE_FILE = 0o600
-PRIVATE_FOLDER = 0o700
-SCRATCH_SUFFIX = ".part"
+PRIVATE_FILE: Final = 0o600
+PRIVATE_FOLDER: Final = 0o700
+_TAIL: Final = re.compile(r"[0-9a-f]{16}\.part")  # nothing of anybody else's ends like this
 
 
 def write(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:
-    """Replace `path` by `data`; durable when this returns. Raises OSError, and then nothing has changed."""
+    """Replace `path` by `data`; durable when this returns.
+
+    Raises OSError: `path` is then what it was or, if nothing but the fsync of its folder failed, may be new.
+    """
     with replacing(path, mode=mode) as file:
         file.write(data)
 
@@ -31,8 +38,9 @@ def write(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:
 def replacing(path: Path, *, mode: int = PRIVATE_FILE) -> Iterator[BinaryIO]:
     """A new file to write (and read), which takes the place of `path` when the block ends without an error.
 
-    Meanwhile a hidden file `.NAME.RANDOM.part` stands beside it; what a killed process left of that kind is
-    removed. Several processes may do this for one path: one of them is the last. Raises OSError.
+    `mode` is bounded by the umask. Meanwhile a hidden file `.NAME.RANDOM.part` stands beside it; what a
+    killed process left of that kind is removed. Several processes may do this for one path: one of them is
+    the last. Raises OSError as `write` does.
     """
     _remove_abandoned(path)
     scratch, file = _scratch(path, mode)
@@ -48,32 +56,71 @@ def replacing(path: Path, *, mode: int = PRIVATE_FILE) -> Iterator[BinaryIO]:
 
 
 def _scratch(path: Path, mode: int) -> tuple[Path, BinaryIO]:
-    """A new scratch file beside `path`, locked as long as it is open: that is how the living hold theirs."""
+    """A new scratch file beside `path`, locked as long as it is open: that is how the living hold theirs.
+
+    Between its creation and the lock another process may lock it first; then it also unlinks it, before it
+    lets go. So whoever holds the lock of a file that still has a name holds it until the file is closed.
+    """
     while True:
-        scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}{SCRATCH_SUFFIX}")
-        file = os.fdopen(os.open(scratch, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode), "w+b")
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if os.fstat(file.fileno()).st_nlink:
-            return scratch, file
+        scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+        file = os.fdopen(os.open(scratch, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, mode), "w+b")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file.fileno()).st_nlink:
+                return scratch, file
+        except BaseException:
+            scratch.unlink(missing_ok=True)
+            file.close()
+            raise
         file.close()  # somebody took it for abandoned before it was locked
 
 
 def _remove_abandoned(path: Path) -> None:
-    for scratch in path.parent.glob(f".{glob.escape(path.name)}.*{SCRATCH_SUFFIX}"):
-        with contextlib.suppress(OSError), scratch.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            scratch.unlink()
+    """Remove the scratch files of `path` that nobody holds. Best effort: they cost space only."""
+    head = f".{path.name}."
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(head) and _TAIL.fullmatch(entry.name, len(head)):
+                with contextlib.suppress(OSError):
+                    _remove_if_abandoned(Path(entry.path))
+
+
+def _remove_if_abandoned(scratch: Path) -> None:
+    # Not through a link, and without waiting: in a folder that others write to, it may be a pipe.
+    descriptor = os.open(scratch, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        scratch.unlink()
+    finally:
+        os.close(descriptor)
 
 
 def rename(source: Path, target: Path) -> None:
-    """Give a file that is on the disk another name in the same folder; durable when this returns."""
+    """Give a file that is on the disk another name on its file system; durable when this returns."""
     source.replace(target)
     sync_folder(target.parent)
 
 
+def remove(path: Path) -> None:
+    """Delete a file; it does not come back after this has returned. Raises OSError."""
+    path.unlink()
+    sync_folder(path.parent)
+
+
+def seal(file: IO[str] | IO[bytes], path: Path) -> None:
+    """Bring a file that was written in place, and its name, to the disk. Raises OSError."""
+    file.flush()
+    os.fsync(file.fileno())
+    sync_folder(path.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Bring the names in a folder to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:  # one may write to it but not read it, and so not open it
+        os.sync()
+        return
     try:
         os.fsync(descriptor)
     finally:
@@ -81,8 +128,19 @@ def sync_folder(folder: Path) -> None:
 
 
 def private_folder(path: Path) -> None:
-    """Make a folder of mode 0700, and those above it that are missing."""
+    """Have a folder of mode 0700, and make those above it that are missing of the same mode; durable.
+
+    A folder that is there already costs nothing: it is taken to be durable.
+    """
     for folder in reversed([path, *path.parents]):
         if not folder.exists():
-            folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
-            sync_folder(folder.parent)
+            make_folder(folder)
+
+
+def make_folder(path: Path, *, mode: int = PRIVATE_FOLDER, exist_ok: bool = True) -> None:
+    """Have a folder; durable when this returns. `mode`, bounded by the umask, is for a new one.
+
+    Raises FileExistsError (it is a file; or anything, unless `exist_ok`), FileNotFoundError (no parent).
+    """
+    path.mkdir(mode=mode, exist_ok=exist_ok)
+    sync_folder(path.parent)  # also of one that is there: who made it may have been killed before this

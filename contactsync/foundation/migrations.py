@@ -3,21 +3,35 @@
 Each kind of storage has a list of steps. Step i (from 0) leads from version i + 1 to version i + 2; the
 number of steps + 1 is the version that this program writes. A storage of a later version is refused with a
 way out; one of an earlier version is brought up step by step, each step whole or not at all.
+
+| storage | its version stands in | steps run |
+|---|---|---|
+| a database | `PRAGMA user_version` | in a transaction each (`open_sqlite`, `migrate_sqlite`) |
+| a folder | a JSON record in it | under its lock, repeatable; the record comes last (`migrate_folder`) |
+| a file that its owner edits | a key in it | in memory at each reading; never written (`migrate_record`) |
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
+from contactsync.foundation import durable
 from contactsync.foundation.errors import OurError
 
 SqlStep = Callable[[sqlite3.Connection], None]
-"""Runs inside a transaction that the caller opened, and never ends it."""
+"""Runs inside a transaction that the caller opened, and never ends it (no `executescript`: `run_script`)."""
 
 RecordStep = Callable[[dict[str, Any]], dict[str, Any]]
 """A record (of JSON or TOML) of one version in, the same of the next version out."""
+
+FolderStep = Callable[[Path, dict[str, Any]], dict[str, Any]]
+"""Changes a folder and returns its record for the next version. Killed in the middle, it runs again: it must
+find its own traces in order. What it writes must be durable when it returns."""
 
 
 def newest(steps: Sequence[object]) -> int:
@@ -37,29 +51,97 @@ def check_version(what: str, version: object, steps: Sequence[object]) -> int:
     return version
 
 
+def open_sqlite(
+    connection: sqlite3.Connection, what: str, create: SqlStep, steps: Sequence[SqlStep] = ()
+) -> None:
+    """Give a new database the tables of the newest version, which `create` makes; bring any other up to it.
+
+    Takes and raises what `migrate_sqlite` does, and may be done by several processes at once as well.
+    """
+    if _version(connection) == 0:
+
+        def step(connection: sqlite3.Connection) -> None:
+            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                raise OurError(f"{what} states no version that exists", hint="restore it from a backup")
+            create(connection)
+
+        _transact(connection, 0, newest(steps), step)
+    migrate_sqlite(connection, what, steps)
+
+
 def migrate_sqlite(connection: sqlite3.Connection, what: str, steps: Sequence[SqlStep]) -> int:
     """Bring a database to the newest version, counted in `PRAGMA user_version`; returns what it was.
 
     The connection must be in autocommit mode. Two processes may do this at once: the second finds it done.
     Raises OurError (newer, or none of ours), sqlite3.Error.
     """
-
-    def version() -> int:
-        return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-    found = check_version(what, version(), steps)
+    found = check_version(what, _version(connection), steps)
     for at in range(found, newest(steps)):
-        connection.execute("BEGIN EXCLUSIVE")
-        try:
-            if version() == at:  # else another process was faster
-                steps[at - 1](connection)
-                connection.execute(f"PRAGMA user_version = {at + 1:d}")
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:  # a full disk has ended it
-                connection.execute("ROLLBACK")
-            raise
+        _transact(connection, at, at + 1, steps[at - 1])
+    check_version(what, _version(connection), steps)  # another program may have been faster, and newer
     return found
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _transact(connection: sqlite3.Connection, before: int, after: int, step: SqlStep) -> None:
+    """Lead a database from one version to another in one transaction, unless somebody else has."""
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        if _version(connection) == before:  # else another process was faster
+            step(connection)
+            assert connection.in_transaction, "a migration step ended the transaction that it runs in"
+            connection.execute(f"PRAGMA user_version = {after:d}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # a full disk has ended it
+            connection.execute("ROLLBACK")
+        raise
+
+
+def run_script(connection: sqlite3.Connection, script: str) -> None:
+    """Execute statements inside the transaction that is open; `executescript` would commit it first."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            connection.execute(statement)
+            statement = ""
+    if statement.strip():
+        connection.execute(statement)
+
+
+def migrate_folder(
+    folder: Path,
+    name: str,
+    what: str,
+    steps: Sequence[FolderStep],
+    lock: Callable[[], AbstractContextManager[None]],
+) -> dict[str, Any]:
+    """The JSON record `name` of a folder, after the folder was brought to the newest version.
+
+    Nothing is locked or written if it has that already. Else each step is followed by a durable replacement
+    of the record: a folder has a version as soon as its record says so. Raises OurError (newer, or no version
+    at all), ValueError (no JSON object), OSError, and what `lock` raises.
+    """
+
+    def read() -> tuple[dict[str, Any], int]:
+        record = json.loads((folder / name).read_bytes())
+        if not isinstance(record, dict):
+            raise ValueError(f"{name} is not a JSON object")  # noqa: TRY004 - like any other malformed JSON
+        return record, check_version(what, record.get("version"), steps)
+
+    record, found = read()
+    if found == newest(steps):
+        return record
+    with lock():
+        record, found = read()  # another process may have been faster
+        for at in range(found, newest(steps)):
+            record = {**steps[at - 1](folder, record), "version": at + 1}
+            durable.write(folder / name, json.dumps(record, indent=1).encode())
+    return record
 
 
 def migrate_record(
