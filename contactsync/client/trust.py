@@ -16,6 +16,7 @@ from contactsync.publication.tuf.follower import (
     MAX_ROOT_BYTES,
     METADATA_PATH,
     check_root,
+    newest_root,
     root_fingerprint,
 )
 
@@ -49,9 +50,9 @@ def is_known(server: ServerState, root: bytes) -> bool:
     if root_fingerprint(root) == server.fingerprint:
         return True
     known = [server.root]
-    followed = server.tuf / "metadata" / "root.json"
-    if followed.exists():
-        known.append(followed.read_bytes())
+    followed = newest_root(server.tuf)
+    if followed is not None:
+        known.append(followed)
     if root in known:
         return True
     new = Metadata[Root].from_bytes(root)

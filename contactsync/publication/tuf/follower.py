@@ -2,19 +2,45 @@
 
 python-tuf's `ngclient` does the TUF client workflow (specification §5.3): signatures, thresholds, expiry,
 rollback of any role, mix-and-match, root rotation. This module bounds it, puts the manifests' own history on
-top of it, and turns what it raises into the one error tree.
+top of it, makes what was seen survive a power cut, and turns what is raised into the one error tree.
+
+```
+metadata/root_history/N.root.json           the roots that were followed, the pinned one included
+metadata/{timestamp,snapshot,targets}.json  the newest that were verified
+manifests/AUDIENCE.json                     the last manifest of each audience: the history that counts
+scratch/                                    python-tuf's own folder, during a refresh only
+```
+
+python-tuf replaces its files without fsync: after a power cut they may be empty, which it takes for missing,
+and with them goes what it knew of versions. So it works in `scratch`, on copies, and what it has verified is
+written over the originals durably, in the order in which one leads to the next: a timestamp can only be
+checked by the root that names its key. Whatever a power cut leaves of that order is a state that python-tuf
+goes on from. Nothing is reported to anybody before all of it, and the manifest after it, is on the disk.
+
+Files that are damaged all the same (by the disk, or by the first version, which did not do this):
+
+- *A root.* Its name still tells its version. The server has to deliver that version again, signed by the root
+  before it, or it has gone back: an older root would bring keys back that were revoked.
+- *Timestamp, snapshot or targets.* python-tuf goes on without, as if this client had never been here, from
+  the pinned root. That is safe while the manifests are whole: what a rollback of metadata is for is an older
+  manifest, and none is accepted that does not continue the one kept (`_check_history`). An audience without a
+  manifest was never reported to anybody, so there is nothing that it could be rolled back behind.
+- *A manifest.* Its hash stands in the targets metadata, which is kept before it (the first version renamed
+  them in that order, too). If that is readable, a manifest of this hash, or one that continues it directly,
+  shows the same history; another one might not. It is refused, as is every one when neither file can be
+  read: only forgetting and trusting the server again helps then.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import tempfile
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from tuf.api import exceptions
-from tuf.api.metadata import Metadata, Root
+from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from contactsync.foundation import durable
@@ -35,6 +61,7 @@ _LIMITS = UpdaterConfig(
     snapshot_max_length=64 << 10,
     targets_max_length=64 << 10,
 )
+_ROOTS = "root_history"
 _CHANGED = "stop here; ask the operator, over another channel, what happened to the server"
 
 
@@ -71,6 +98,8 @@ class Follower:
         self._fetcher = fetcher
         self._root = root
         self._updater: Updater | None = None
+        self._remembered: dict[str, str] = {}
+        self._seen: dict[str, bytes | OurError] = {}
 
     def manifest(self, audience: str) -> Manifest:
         """The current manifest of an audience; the metadata is refreshed once per Follower.
@@ -83,26 +112,21 @@ class Follower:
         manifest = Manifest.from_bytes(data)
         if manifest.audience != audience:
             raise BadSignature(f"the signed manifest of {audience} is for another audience", hint=_CHANGED)
-        seen = self._folder / "manifests" / f"{audience}.json"
-        _check_history(manifest, data, _last_seen(seen))
-        with _errors_of_tuf():
-            durable.write(seen, data)
+        name = f"{audience}.json"
+        last = self._seen.get(name)
+        if isinstance(last, OurError):
+            _check_memory(manifest, data, self._remembered.get(name), last)
+        else:
+            _check_history(manifest, data, last)
+        if last != data:
+            with _errors_of_tuf():
+                durable.write(self._folder / "manifests" / name, data)
+            self._seen[name] = data
         return manifest
 
     def _download(self, target: str) -> bytes:
         if self._updater is None:
-            metadata = self._folder / "metadata"
-            for folder in (self._folder, metadata, metadata / "root_history", self._folder / "manifests"):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            updater = Updater(
-                str(metadata),
-                self._base_url + METADATA_PATH,
-                fetcher=self._fetcher,
-                config=_LIMITS,
-                bootstrap=self._root,
-            )
-            updater.refresh()
-            self._updater = updater
+            self._updater = self._refreshed()
         info = self._updater.get_targetinfo(target)
         if info is None:
             raise NetworkError(
@@ -111,8 +135,8 @@ class Follower:
             )
         if info.length > MAX_BYTES or set(info.hashes) != {"sha256"}:
             raise BadReply("the signed metadata names a manifest that is out of bounds", hint=_CHANGED)
-        with tempfile.TemporaryDirectory(dir=self._folder) as scratch:
-            path = Path(scratch, "manifest")
+        with self._scratch() as scratch:
+            path = scratch / "manifest"
             try:
                 self._updater.download_target(info, str(path), self._base_url + TARGETS_PATH)
             except exceptions.DownloadHTTPError as error:
@@ -125,6 +149,96 @@ class Follower:
                     hint=_CHANGED,
                 ) from error
             return path.read_bytes()
+
+    def _refreshed(self) -> Updater:
+        """An updater after its refresh; what it has verified, were it only a part, is on the disk."""
+        kept = self._folder / "metadata"
+        for folder in (self._folder, kept, kept / _ROOTS, self._folder / "manifests"):
+            durable.private_folder(folder)
+        self._remembered = _targets_of(kept / f"{Targets.type}.json")
+        self._seen = {path.name: _last_seen(path) for path in (self._folder / "manifests").glob("*.json")}
+        # What is remembered of a damaged manifest must stay until a good one stands in its place.
+        damaged = any(isinstance(last, OurError) for last in self._seen.values())
+        with self._scratch() as scratch:
+            for name in _names(kept):
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.copyfile(kept / name, scratch / name)
+            updater = Updater(
+                str(scratch),
+                self._base_url + METADATA_PATH,
+                fetcher=self._fetcher,
+                config=_LIMITS,
+                bootstrap=self._root,
+            )
+            try:
+                updater.refresh()
+                if not _is_current(scratch, kept):
+                    raise BadSignature(
+                        "the server does not show the root metadata that it did before (rolled back)",
+                        hint=_CHANGED,
+                    )
+            finally:
+                if _is_current(scratch, kept):
+                    for name in _names(scratch)[: -1 if damaged else None]:
+                        _keep(scratch / name, kept / name)
+        return updater
+
+    @contextlib.contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """An empty folder for python-tuf. A killed process may have left it; nothing in it has to survive."""
+        scratch = self._folder / "scratch"
+        shutil.rmtree(scratch, ignore_errors=True)
+        (scratch / _ROOTS).mkdir(mode=0o700, parents=True)
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def newest_root(folder: Path) -> bytes | None:
+    """The newest root that was followed, of those that a Follower keeps in `folder` and that can be read."""
+    roots = folder / "metadata" / _ROOTS
+    for version in reversed(_versions(roots)):
+        with contextlib.suppress(OSError, BadSignature):
+            data = (roots / f"{version}.root.json").read_bytes()
+            check_root(data)
+            return data
+    return None
+
+
+def _versions(roots: Path) -> list[int]:
+    """The versions that the files of a folder of roots have by their names."""
+    found = (path.name.partition(".")[0] for path in roots.glob("*.root.json"))
+    return sorted(int(version) for version in found if version.isdecimal())
+
+
+def _names(folder: Path) -> list[str]:
+    """The metadata files of a folder in the order in which they lead to each other."""
+    roots = [f"{_ROOTS}/{version}.root.json" for version in _versions(folder / _ROOTS)]
+    return [*roots, *(f"{role}.json" for role in (Timestamp.type, Snapshot.type, Targets.type))]
+
+
+def _is_current(scratch: Path, kept: Path) -> bool:
+    """Whether python-tuf has come to the newest root that was ever seen, by the names of those kept."""
+    root = Metadata[Root].from_bytes((scratch / "root.json").read_bytes()).signed
+    return root.version >= max(_versions(kept / _ROOTS), default=0)
+
+
+def _keep(verified: Path, kept: Path) -> None:
+    """Bring a file that python-tuf has verified to the disk, if there is one and it is new."""
+    with contextlib.suppress(FileNotFoundError):
+        data = verified.read_bytes()
+        if not kept.exists() or kept.read_bytes() != data:
+            durable.write(kept, data)
+
+
+def _targets_of(path: Path) -> dict[str, str]:
+    """The SHA-256 of each manifest by the targets metadata that is kept; nothing if it cannot be read."""
+    try:
+        targets = Metadata[Targets].from_bytes(path.read_bytes()).signed.targets
+        return {name: info.hashes["sha256"] for name, info in targets.items()}
+    except (OSError, KeyError, exceptions.RepositoryError):
+        return {}
 
 
 def _check_history(manifest: Manifest, data: bytes, last: bytes | None) -> None:
@@ -155,17 +269,24 @@ def _check_history(manifest: Manifest, data: bytes, last: bytes | None) -> None:
         )
 
 
-def _last_seen(path: Path) -> bytes | None:
+def _check_memory(manifest: Manifest, data: bytes, sha256: str | None, damage: OurError) -> None:
+    """Of a damaged manifest its hash is remembered: this one must have it, or name it as the one before."""
+    if sha256 is None or sha256 not in {hashlib.sha256(data).hexdigest(), manifest.previous}:
+        raise damage
+
+
+def _last_seen(path: Path) -> bytes | OurError:
+    """The manifest kept, or the error to raise for it if it is damaged and nothing helps."""
     try:
         data = path.read_bytes()
         Manifest.from_bytes(data)
-    except FileNotFoundError:
-        return None
     except (OSError, BadReply) as error:
-        raise OurError(
+        damage = OurError(
             "the last manifest kept in the state folder is damaged",
             hint="run `contactsync forget`, then `contactsync trust` and check the fingerprint",
-        ) from error
+        )
+        damage.__cause__ = error
+        return damage
     return data
 
 

@@ -62,8 +62,9 @@ class Repository:
 
     def create(self, keys: Mapping[str, Key], root_signer: Signer, now: datetime) -> None:
         """Write root version 1, with one key for each of ROLES. Nothing is published by it."""
+        self._metadata.parent.mkdir(parents=True, exist_ok=True)  # a server has made it already, durably
         for folder in (self._metadata, self._targets):
-            folder.mkdir(parents=True, exist_ok=True)
+            durable.make_folder(folder, mode=0o777)
         root = Root(expires=_expiry("root", now), consistent_snapshot=True)
         for role in ROLES:
             root.add_key(keys[role], role)

@@ -1,5 +1,6 @@
 """From a pinned root to a verified manifest, and everything that must stop on the way."""
 
+import itertools
 import json
 import shutil
 from dataclasses import replace
@@ -11,7 +12,7 @@ from tuf.api.exceptions import DownloadError
 from tuf.api.metadata import Metadata
 
 from contactsync.foundation.errors import BadReply, BadSignature, NetworkError, OurError, Refused
-from contactsync.publication.tuf.follower import Follower, check_root, root_fingerprint
+from contactsync.publication.tuf.follower import Follower, check_root, newest_root, root_fingerprint
 from contactsync.publication.tuf.repository import LIFETIMES
 
 
@@ -199,12 +200,145 @@ def test_endless_answer_is_cut(operator, make_manifest, tmp_path):
         operator.follow(tmp_path / "state")
 
 
-def test_damaged_state(operator, make_manifest, tmp_path):
+def damage(*paths):
+    """What a power cut leaves of files that were not brought to the disk: nothing, a part, zeros."""
+    for path, kind in zip(paths, itertools.cycle(range(3))):
+        data = path.read_bytes()
+        path.write_bytes([b"", data[: len(data) // 2], bytes(len(data))][kind])
+
+
+@pytest.mark.parametrize(
+    "names", [["timestamp"], ["snapshot"], ["targets"], ["timestamp", "snapshot", "targets"]]
+)
+def test_damaged_metadata_is_fetched_again_and_nothing_can_be_rolled_back(
+    operator, make_manifest, gone_back, tmp_path, names
+):
+    """The server went back to the first manifest, and this client has lost what TUF would notice it by."""
+    damage(*(tmp_path / "state" / "metadata" / f"{name}.json" for name in names))
+    with pytest.raises(BadSignature):
+        operator.follow(tmp_path / "state")
+    second = make_manifest(2, previous=gone_back)
+    for _ in range(3):  # until its metadata has numbers above those that a client may remember
+        operator.publish(second)
+    damage(*(tmp_path / "state" / "metadata" / f"{name}.json" for name in names))
+    assert operator.follow(tmp_path / "state") == second
+    for name in names:
+        Metadata.from_file(str(tmp_path / "state" / "metadata" / f"{name}.json"))
+
+
+def test_a_damaged_manifest_is_replaced_by_what_its_hash_is_remembered_of(operator, make_manifest, tmp_path):
+    first = make_manifest(1)
+    second, third = make_manifest(2, previous=first), None
+    operator.publish(first)
+    operator.publish(second)
+    operator.follow(tmp_path / "state")
+    kept = tmp_path / "state" / "manifests" / "people.json"
+    damage(kept)
+    assert operator.follow(tmp_path / "state") == second
+    assert kept.read_bytes() == second.to_bytes()
+    damage(kept)
+    third = make_manifest(3, previous=second)
+    operator.publish(third)
+    assert operator.follow(tmp_path / "state") == third
+
+
+def test_a_damaged_manifest_is_not_replaced_by_one_of_another_history(operator, make_manifest, tmp_path):
+    first = make_manifest(1)
+    operator.publish(first)
+    operator.follow(tmp_path / "state")
+    damage(tmp_path / "state" / "manifests" / "people.json")
+    other = replace(make_manifest(), normalisation=2)
+    for manifest in (other, make_manifest(2, previous=other), make_manifest(3, previous=other)):
+        operator.publish(manifest)
+        for _ in range(2):  # that it was refused once does not make it known
+            with pytest.raises(OurError, match="damaged") as raised:
+                operator.follow(tmp_path / "state")
+            assert "forget" in raised.value.hint
+    operator.publish(make_manifest(2, previous=first))
+    assert operator.follow(tmp_path / "state").edition == 2
+
+
+def test_a_manifest_that_is_damaged_together_with_the_metadata_is_final(operator, make_manifest, tmp_path):
     operator.publish(make_manifest())
     operator.follow(tmp_path / "state")
-    (tmp_path / "state" / "manifests" / "people.json").write_bytes(b"{")
-    with pytest.raises(OurError, match="damaged"):
+    damage(tmp_path / "state" / "manifests" / "people.json", tmp_path / "state" / "metadata" / "targets.json")
+    for _ in range(2):
+        with pytest.raises(OurError, match="damaged") as raised:
+            operator.follow(tmp_path / "state")
+        assert "trust" in raised.value.hint
+
+
+def renew_root(operator):
+    """Root version 2, and a server that can go back to version 1."""
+    shutil.copytree(operator.public, operator.public.with_name("before"))
+    metadata = operator.repository.root()
+    metadata.version = 2
+    signed = Metadata(metadata)
+    signed.sign(operator.signers["root"])
+    (operator.public / "metadata" / "2.root.json").write_bytes(signed.to_bytes())
+    return signed.to_bytes()
+
+
+def test_a_damaged_root_is_fetched_again_or_the_server_has_gone_back(operator, make_manifest, tmp_path):
+    operator.publish(make_manifest())
+    new = renew_root(operator)
+    operator.follow(tmp_path / "state")
+    kept = tmp_path / "state" / "metadata" / "root_history" / "2.root.json"
+    assert newest_root(tmp_path / "state") == new
+    damage(kept)
+    assert newest_root(tmp_path / "state") == operator.root
+    timestamp = tmp_path / "state" / "metadata" / "timestamp.json"
+    before = timestamp.read_bytes()
+    operator.repository.refresh(operator.signers, datetime.now(UTC), force=True)
+    (operator.public / "metadata" / "2.root.json").rename(tmp_path / "withheld")
+    with pytest.raises(BadSignature, match="rolled back"):
         operator.follow(tmp_path / "state")
+    assert timestamp.read_bytes() == before  # nothing that an older root vouches for is believed
+    (tmp_path / "withheld").rename(operator.public / "metadata" / "2.root.json")
+    operator.follow(tmp_path / "state")
+    assert kept.read_bytes() == new
+
+
+def test_a_damaged_root_does_not_hide_that_the_server_is_away(operator, make_manifest, tmp_path):
+    operator.publish(make_manifest())
+    renew_root(operator)
+    operator.follow(tmp_path / "state")
+    damage(tmp_path / "state" / "metadata" / "root_history" / "2.root.json")
+
+    def fail(url):
+        raise DownloadError("cut")
+
+    operator.fetcher._fetch = fail
+    with pytest.raises(NetworkError):
+        operator.follow(tmp_path / "state")
+
+
+def test_what_was_verified_before_a_refresh_failed_is_remembered(operator, make_manifest, tmp_path):
+    first = make_manifest()
+    operator.publish(first)
+    shutil.copytree(operator.public, tmp_path / "backup")
+    operator.follow(tmp_path / "state")
+    operator.publish(make_manifest(2, previous=first))
+    operator.fetcher.tamper = lambda path, data: b"" if "snapshot" in path else data
+    with pytest.raises(BadSignature):
+        operator.follow(tmp_path / "state")
+    shutil.rmtree(operator.public)
+    shutil.copytree(tmp_path / "backup", operator.public)
+    operator.fetcher.tamper = lambda _, data: data
+    with pytest.raises(BadSignature, match="rolled back"):
+        operator.follow(tmp_path / "state")
+
+
+def test_what_a_killed_refresh_left_is_in_nobodys_way(operator, make_manifest, tmp_path):
+    operator.publish(make_manifest())
+    (tmp_path / "state" / "scratch" / "root_history").mkdir(parents=True)
+    (tmp_path / "state" / "scratch" / "timestamp.json").write_bytes(b"{")
+    operator.follow(tmp_path / "state")
+    assert {path.name for path in (tmp_path / "state").iterdir()} == {"metadata", "manifests"}
+
+
+def test_a_state_folder_that_cannot_be_used(operator, make_manifest, tmp_path):
+    operator.publish(make_manifest())
     (tmp_path / "in the way").write_bytes(b"")
     with pytest.raises(OurError, match="cannot be used"):
         operator.follow(tmp_path / "in the way")
