@@ -1,10 +1,11 @@
 """What every test shares.
 
-Sub-processes find the checkout; the engine can be had at either width; slow tests may take longer before they
-count as hanging; a run that leaves tests out says which.
+Sub-processes find the checkout; the engine can be had at either width; folders of earlier versions can be had;
+slow tests may take longer before they count as hanging; a run that leaves tests out says which.
 """
 
 import os
+import tarfile
 from collections import Counter
 from pathlib import Path
 
@@ -60,3 +61,13 @@ def lanes(request, monkeypatch):
     yield request.param
     policy.lanes.cache_clear()
     start.default_engine.cache_clear()
+
+
+@pytest.fixture
+def version_1(tmp_path):
+    """The folders `server` and `state`, and more, as version 1 left them: see tests/fixtures/README.md."""
+    with tarfile.open(ROOT / "tests" / "fixtures" / "version-1.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="tar")  # that of "data" forgets the modes of folders
+    assert (tmp_path / "v1" / "state").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "v1" / "server" / "keys" / "keyring.json").stat().st_mode & 0o777 == 0o600
+    return tmp_path / "v1"

@@ -2,6 +2,9 @@
 
 One SQLite file per server, 0600, `secure_delete` on. Tokens belong to one epoch of one audience; findings
 outlive an epoch, so that who joined or left is still known after the key has changed.
+
+A commit is durable because of `synchronous = EXTRA`: with FULL, SQLite does not wait for the removal of its
+rollback journal, and a power cut may take the last transaction back. What was asked for would be forgotten.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +24,7 @@ from numpy.typing import NDArray
 from contactsync.client.core.holdings import Holding, Known
 from contactsync.client.state import damaged
 from contactsync.directory import DirectoryInfo
+from contactsync.foundation import migrations
 from contactsync.foundation.errors import OurError
 from contactsync.publication.manifest import DataFile
 from contactsync.tokens import TOKEN_BYTES, Tokens
@@ -48,8 +52,9 @@ CREATE TABLE asked ( -- buckets that were asked for, until what came of it is re
     PRIMARY KEY (audience, epoch, code)
 ) WITHOUT ROWID;
 CREATE TABLE secret (seed BLOB NOT NULL CHECK (length(seed) = 32)); -- chooses decoys
-PRAGMA user_version = 1;
 """
+STEPS: Final[Sequence[migrations.SqlStep]] = ()
+"""Lead a cache of an earlier version to the one above."""
 
 
 _NOT_WRITABLE = {
@@ -72,17 +77,13 @@ class Cache:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
         with self._explained():
             self._db = sqlite3.connect(path, isolation_level=None)
-            self._db.execute("PRAGMA secure_delete = ON")
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                self._db.executescript(f"BEGIN;{SCHEMA}")
-                self._db.execute("INSERT INTO secret VALUES (?)", [os.urandom(32)])
-                self._db.execute("COMMIT")
-            elif version != 1:
-                raise OurError(
-                    f"the state kept for {url} was written by a newer contactsync",
-                    hint="update contactsync, or use another --state",
-                )
+            try:
+                self._db.execute("PRAGMA secure_delete = ON")
+                self._db.execute("PRAGMA synchronous = EXTRA")
+                migrations.open_sqlite(self._db, f"the cache kept for {url}", _create, STEPS)
+            except BaseException:
+                self._db.close()
+                raise
 
     def newest_epoch(self, audience: str) -> int | None:
         """The newest epoch with tokens of this audience; None if there is none."""
@@ -255,6 +256,11 @@ class Cache:
             raise damaged(self._url) from error
         except (sqlite3.Error, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise damaged(self._url) from error
+
+
+def _create(db: sqlite3.Connection) -> None:
+    migrations.run_script(db, SCHEMA)
+    db.execute("INSERT INTO secret VALUES (?)", [os.urandom(32)])
 
 
 def _pack(holding: Holding) -> str:

@@ -2,13 +2,15 @@
 
 ```
 STATE/servers/HOST_PORT-HASH8/
-  server.json     the URL, the fingerprint of the pinned root
+  server.json     the URL, the fingerprint of the pinned root, the version of this folder; written last
   root.json       the pinned TUF root
   tuf/            TUF metadata as python-tuf keeps it
   data/           data files by their SHA-256
   cache.sqlite    tokens of identifiers, and what the last sync found
   lock            held while a sync runs
 ```
+
+A folder without `server.json` is what a pin that was cut short left: it counts as not there.
 """
 
 from __future__ import annotations
@@ -19,17 +21,26 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
-from contactsync.foundation import durable
+from contactsync.foundation import durable, migrations
 from contactsync.foundation.errors import BadInput, NotTrusted, OurError
 
 OVERWRITE_CHUNK = 1 << 20
+MIGRATION_WAIT: Final = 10.0
+"""Seconds that a process waits while another one brings the same folder to a newer version."""
+
+STEPS: Final[Sequence[migrations.FolderStep]] = ()
+"""Lead the folder of a server that an earlier version wrote to the one above; `cache.sqlite` has its own."""
+
+_RECORD: Final = "server.json"
 
 
 def canonical_url(url: str) -> str:
@@ -109,7 +120,8 @@ class State:
 
     def servers(self) -> list[ServerState]:
         """Every trusted server, by URL. Raises OurError if one's record is damaged."""
-        return sorted((self._load(folder) for folder in self.folders()), key=lambda server: server.url)
+        pinned = (self._load(folder) for folder in self.folders() if (folder / _RECORD).exists())
+        return sorted(pinned, key=lambda server: server.url)
 
     def server(self, url: str | None) -> ServerState:
         """The server of this URL; with None the only one there is.
@@ -124,7 +136,7 @@ class State:
                 raise BadInput("several servers are trusted", hint="say which one with --server URL")
             return servers[0]
         folder = self._folder(canonical_url(url))
-        if not (folder / "server.json").exists():
+        if not (folder / _RECORD).exists():
             raise NotTrusted(f"{canonical_url(url)} is not trusted yet", hint=f"run: contactsync trust {url}")
         return self._load(folder)
 
@@ -137,12 +149,12 @@ class State:
         if folder.exists():
             self.forget(folder)
         fingerprint = hashlib.sha256(root).hexdigest()
-        record = {"version": 1, "url": url, "fingerprint": fingerprint}
+        record = {"version": migrations.newest(STEPS), "url": url, "fingerprint": fingerprint}
         try:
             durable.private_folder(folder / "tuf")
             durable.private_folder(folder / "data")
             durable.write(folder / "root.json", root)
-            durable.write(folder / "server.json", json.dumps(record, indent=1).encode())
+            durable.write(folder / _RECORD, json.dumps(record, indent=1).encode())
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)  # half a record would be a damaged one
             raise
@@ -153,9 +165,14 @@ class State:
         return sorted(path for path in (self.folder / "servers").glob("*") if path.is_dir())
 
     def forget(self, folder: Path) -> tuple[int, int]:
-        """Wipe one of the folders; return how many files and bytes. Raises OurError if it is in use."""
+        """Wipe one of the folders; return how many files and bytes. Raises OurError if it is in use.
+
+        It does not come back after this has returned.
+        """
         with _locked(folder, folder.name):
-            return wipe(folder)
+            wiped = wipe(folder)
+        durable.sync_folder(folder.parent)
+        return wiped
 
     def folder_of(self, url: str) -> Path | None:
         """The folder of this server, damaged or not; None if there is none."""
@@ -168,12 +185,10 @@ class State:
 
     def _load(self, folder: Path) -> ServerState:
         try:
-            record = json.loads((folder / "server.json").read_bytes())
-            if record["version"] != 1:
-                raise OurError(
-                    f"{folder} was written by a newer contactsync",
-                    hint="update contactsync, or use another --state",
-                )
+            what = f"the state in {folder}"
+            record = migrations.migrate_folder(
+                folder, _RECORD, what, STEPS, lambda: _locked(folder, folder.name, wait=MIGRATION_WAIT)
+            )
             server = ServerState(folder, str(record["url"]), str(record["fingerprint"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise OurError(
@@ -186,16 +201,21 @@ class State:
 
 
 @contextmanager
-def _locked(folder: Path, name: str) -> Iterator[None]:
+def _locked(folder: Path, name: str, *, wait: float = 0) -> Iterator[None]:
+    end = time.monotonic() + wait
     handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OurError(
-                f"another contactsync works with the state of {name}",
-                hint="wait until it is done, or use another --state",
-            ) from error
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= end:
+                    raise OurError(
+                        f"another contactsync works with the state of {name}",
+                        hint="wait until it is done, or use another --state",
+                    ) from error
+            time.sleep(0.05)
         yield
     finally:
         os.close(handle)

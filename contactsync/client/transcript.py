@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput
 
 FORMAT = "contactsync-transcript-1"
@@ -60,9 +61,11 @@ class TranscriptWriter:
         self._line({"connection": connection, "sent" if sent else "received": text})
 
     def close(self) -> None:
-        """Write out what is buffered. A transcript of nothing is removed: one may try again."""
+        """Bring it to the disk. A transcript of nothing is removed: one may try again."""
         try:
-            self._file.close()
+            with self._file:
+                if not self._empty:
+                    durable.seal(self._file, self._path)
         finally:
             if self._empty:
                 self._path.unlink(missing_ok=True)
