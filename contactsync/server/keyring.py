@@ -64,7 +64,7 @@ class Keyring:
     @classmethod
     def create(cls, folder: Path, passphrase: bytes | None) -> Self:
         """A new keyring with a key for each TUF role, in a new folder."""
-        folder.mkdir(mode=0o700)
+        durable.make_folder(folder, exist_ok=False)
         kdf = None if passphrase is None else {**_ARGON2, "salt": secrets.token_hex(16)}
         keyring = cls(folder, None if kdf is None or passphrase is None else _derive(kdf, passphrase))
         # Its own secret is random and serves nothing but to tell a wrong passphrase from a damaged key file.
@@ -106,11 +106,11 @@ class Keyring:
         return derive_key_pair(seed, f"contactsync/v1/{audience}/{epoch}".encode())
 
     def destroy_seeds(self, audience: str, before_epoch: int) -> None:
-        """Delete the seeds of epochs that are over: who finds them could open archived directories."""
+        """Delete the seeds of epochs that are over, for good: they would open archived directories."""
         for path in self._folder.glob(f"voprf-{audience}-*.json"):
             epoch = path.stem.rpartition("-")[2]
             if epoch.isdecimal() and int(epoch) < before_epoch:
-                path.unlink()
+                durable.remove(path)
 
     def _seal(self, name: str, secret: bytes, **more: object) -> None:
         if self._aead is None:

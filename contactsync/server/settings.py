@@ -6,67 +6,110 @@ import contextlib
 import fcntl
 import os
 import shutil
+import textwrap
 import time
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final, Self
 
-from contactsync.foundation import durable
+from contactsync.foundation import durable, migrations
 from contactsync.foundation.errors import BadInput, OurError
 
 EDITIONS_SERVED: Final = 3
 """Data files of so many editions, the current one included, are kept and served."""
 
-_LAYOUT: Final = 1
-_TEMPLATE: Final = f"""\
-# Settings of this contactsync server. See docs/operations.md.
-layout = {_LAYOUT}
+STEPS: Final[Sequence[migrations.RecordStep]] = ()
+"""Lead what a server.toml of an earlier `layout` says to that of the newest.
 
-# Bits of a token kept beyond its slot: 32 gives about 1 false match in 4 billion lookups, 40 in a trillion.
-# A change takes effect for each partition at its next publish.
-remainder_bits = 32
-
-# Threads that evaluate batches; 0 is one for each processor.
-evaluator_threads = 0
-
-# Batches that may wait for a thread; further ones are answered with 503.
-evaluator_queue = 64
+They run in memory at each reading: the file, comments included, is the operator's and is never rewritten.
 """
+
+_LAYOUT: Final = "layout"
+_COMMENT_WIDTH: Final = 100
+
+
+def _setting(default: int, allowed: Sequence[int], meaning: str) -> int:
+    """A setting, stated once: the template, the checks and the table of docs/operations.md are made of it."""
+    assert default in allowed
+    found: int = field(default=default, metadata={"allowed": allowed, "meaning": meaning})
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What server.toml says."""
 
-    layout: int = _LAYOUT
-    remainder_bits: int = 32
-    evaluator_threads: int = 0
-    evaluator_queue: int = 64
+    remainder_bits: int = _setting(
+        32,
+        (32, 40),
+        "Bits of a token kept beyond its slot: 32 gives about 1 false match in 4 billion lookups, 40 in a"
+        " trillion. A change takes effect for each partition at its next publish.",
+    )
+    evaluator_threads: int = _setting(
+        0, range(1025), "Threads that evaluate batches; 0 is one for each processor."
+    )
+    evaluator_queue: int = _setting(
+        64, range(1, 65537), "Batches that may wait for a thread; further ones are answered with 503."
+    )
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Raises BadInput for anything that is not a known setting with a value in its range."""
+        """Raises BadInput for anything that is not a known setting with an allowed value, OSError.
+
+        OurError: a newer contactsync is needed for it.
+        """
         try:
-            values = tomllib.loads(path.read_text("utf-8"))
+            # Without a layout it is of the first one: operators were never told to keep that line.
+            values = {_LAYOUT: 1, **tomllib.loads(path.read_text("utf-8"))}
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise BadInput(f"{path} is not TOML: {error}", hint="correct the file") from error
-        limits = {
-            "layout": range(_LAYOUT, _LAYOUT + 1),
-            "remainder_bits": (32, 40),
-            "evaluator_threads": range(1025),
-            "evaluator_queue": range(1, 65537),
-        }
+        if type(values[_LAYOUT]) is not int or values[_LAYOUT] < 1:
+            raise _not_allowed(path, _LAYOUT, range(1, migrations.newest(STEPS) + 1))
+        values = migrations.migrate_record(values, str(path), STEPS, key=_LAYOUT)
+        del values[_LAYOUT]
+        allowed = {setting.name: setting.metadata["allowed"] for setting in fields(cls)}
         for name, value in values.items():
-            if name not in limits:
-                known = ", ".join(field.name for field in fields(cls))
+            if name not in allowed:
+                known = ", ".join(allowed)
                 raise BadInput(f"{path} has an unknown setting, {name!r}", hint=f"known are {known}")
-            if type(value) is not int or value not in limits[name]:
-                raise BadInput(
-                    f"{path}: {name} has a value that cannot be used", hint="see docs/operations.md"
-                )
+            if type(value) is not int or value not in allowed[name]:
+                raise _not_allowed(path, name, allowed[name])
         return cls(**values)
+
+
+def _not_allowed(path: Path, name: str, allowed: Sequence[int]) -> BadInput:
+    return BadInput(
+        f"{path}: {name} has a value that cannot be used: it must be {_text_of(allowed)}",
+        hint="correct the file; docs/operations.md says what each setting does",
+    )
+
+
+def _text_of(allowed: Sequence[int]) -> str:
+    if len(allowed) == 1:
+        return f"{allowed[0]}"
+    return f"{allowed[0]} to {allowed[-1]}" if isinstance(allowed, range) else " or ".join(map(str, allowed))
+
+
+def template() -> str:
+    """The server.toml of a new server: every setting with its meaning and its default."""
+    lines = ["# Settings of this contactsync server. See docs/operations.md."]
+    lines += [f"{_LAYOUT} = {migrations.newest(STEPS)}"]
+    for setting in fields(Settings):
+        meaning = f"{setting.metadata['meaning']} Allowed: {_text_of(setting.metadata['allowed'])}."
+        lines += ["", *(f"# {line}" for line in textwrap.wrap(meaning, _COMMENT_WIDTH))]
+        lines += [f"{setting.name} = {setting.default}"]
+    return "\n".join(lines) + "\n"
+
+
+def table() -> str:
+    """The settings as docs/operations.md shows them, in Markdown."""
+    rows = ["| setting | default | allowed | meaning |", "|---|---|---|---|"]
+    for setting in fields(Settings):
+        allowed, meaning = _text_of(setting.metadata["allowed"]), setting.metadata["meaning"]
+        rows += [f"| `{setting.name}` | {setting.default} | {allowed} | {meaning} |"]
+    return "\n".join(rows) + "\n"
 
 
 class Busy(OurError):
@@ -111,9 +154,13 @@ class DataFolder:
                 hint="name a new one, or remove what an init that was cut short left there",
             )
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in reversed(self.path.absolute().parents):
+                if not folder.exists():
+                    durable.make_folder(folder, mode=0o777)
+            durable.make_folder(self.path)
             self.path.chmod(0o700)
-            self.data.mkdir(parents=True)
+            durable.make_folder(self.public, mode=0o777)
+            durable.make_folder(self.data, mode=0o777)
         except PermissionError as error:
             raise BadInput(
                 f"{self.path} cannot be created: {error.strerror}", hint="check permissions"
@@ -128,8 +175,9 @@ class DataFolder:
                 path.unlink(missing_ok=True)
 
     def finish(self) -> None:
-        """Write the settings file: from now on the folder counts as initialised."""
-        durable.write(self.settings_file, _TEMPLATE.encode())
+        """Write the settings file: from now on the folder counts as initialised, whatever happens."""
+        durable.sync_folder(self.path)  # the registry is of SQLite's making
+        durable.write(self.settings_file, template().encode())
 
     def settings(self) -> Settings:
         """The settings."""

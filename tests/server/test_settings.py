@@ -2,11 +2,15 @@
 
 import subprocess
 import sys
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
-from contactsync.foundation.errors import BadInput
-from contactsync.server.settings import Busy, DataFolder, Settings
+from contactsync.foundation.errors import BadInput, OurError
+from contactsync.server.settings import Busy, DataFolder, Settings, table, template
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_defaults_are_what_the_template_says(tmp_path):
@@ -38,24 +42,61 @@ def test_existing_says_how_to_begin(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "said"),
     [
-        "layout",
-        "layout = 2",
-        "surprise = 1",
-        "remainder_bits = 33",
-        "remainder_bits = '32'",
-        "evaluator_queue = 0",
-        "evaluator_threads = true",
-        "evaluator_threads = -1",
-        "[evaluator_threads]",
-        "\x00",
+        ("layout", "not TOML"),
+        ("layout = 0", "layout .* must be 1"),
+        ("layout = true", "layout .* must be 1"),
+        ("layout = '1'", "layout .* must be 1"),
+        ("surprise = 1", "surprise"),
+        ("remainder_bits = 33", "must be 32 or 40"),
+        ("remainder_bits = '32'", "must be 32 or 40"),
+        ("evaluator_queue = 0", "must be 1 to 65536"),
+        ("evaluator_threads = true", "must be 0 to 1024"),
+        ("evaluator_threads = -1", "must be 0 to 1024"),
+        ("[evaluator_threads]", "must be 0 to 1024"),
+        ("\x00", "not TOML"),
     ],
 )
-def test_bad_settings(tmp_path, text):
+def test_bad_settings(tmp_path, text, said):
     (tmp_path / "server.toml").write_text(text)
-    with pytest.raises(BadInput, match=r"server\.toml"):
+    with pytest.raises(BadInput, match=rf"server\.toml.*{said}"):
         Settings.read(tmp_path / "server.toml")
+
+
+def test_every_allowed_end_is_allowed(tmp_path):
+    for setting in fields(Settings):
+        for value in (setting.metadata["allowed"][0], setting.metadata["allowed"][-1]):
+            (tmp_path / "server.toml").write_text(f"{setting.name} = {value}")
+            assert getattr(Settings.read(tmp_path / "server.toml"), setting.name) == value
+
+
+def test_the_document_states_what_the_program_does():
+    assert table() in (ROOT / "docs" / "operations.md").read_text("utf-8")
+
+
+def test_settings_of_a_newer_layout_are_refused_with_a_way_out(tmp_path):
+    (tmp_path / "server.toml").write_text("layout = 2\nsomething_new = 1\n")
+    with pytest.raises(OurError, match=r"server\.toml has version 2") as raised:
+        Settings.read(tmp_path / "server.toml")
+    assert "update contactsync" in raised.value.hint
+
+
+def test_settings_of_an_earlier_layout_are_read_and_the_file_is_left_alone(tmp_path, monkeypatch):
+    text = "# ours\nlayout = 1\nbits = 40 # why\n"
+    (tmp_path / "server.toml").write_text(text)
+
+    def step(values):
+        return {("remainder_bits" if name == "bits" else name): value for name, value in values.items()}
+
+    monkeypatch.setattr("contactsync.server.settings.STEPS", [step])
+    assert Settings.read(tmp_path / "server.toml").remainder_bits == 40
+    assert (tmp_path / "server.toml").read_text() == text
+    assert template().splitlines()[1] == "layout = 2"
+
+
+def test_what_version_1_wrote(version_1):
+    assert DataFolder.existing(version_1 / "server").settings() == Settings()
 
 
 HOLDER = """
