@@ -78,14 +78,10 @@ def build(
             progress("sorting", 0, sorter.taken)
             count = sorter.finish(lambda n: progress("sorting", n, sorter.taken))
             progress("writing", 0, count)
-            unfinished = folder / "directory"
-            with unfinished.open("w+b") as file:
+            with durable.replacing(path, mode=durable.PUBLIC_FILE) as file:
                 info = _Writer(file, count, remainder_bits).write(
                     sorter.groups(slot_bits_for(count)), lambda n: progress("writing", n, count)
                 )
-                file.flush()
-                os.fsync(file.fileno())
-            durable.rename(unfinished, path)
     except OSError as error:
         raise OurError(
             f"{path}: the directory cannot be built: {error.strerror or error}",

@@ -17,7 +17,7 @@ from contactsync.foundation.errors import BadInput
 def write_file(path: str | os.PathLike[str], parts: Iterable[bytes | memoryview]) -> DataFile:
     """Write a file that has its name only once it is whole and on the disk."""
     sha256, fast, length = hashlib.sha256(), xxhash.xxh3_64(), 0
-    with durable.replacing(Path(path)) as file:
+    with durable.replacing(Path(path), mode=durable.PUBLIC_FILE) as file:
         for part in parts:
             file.write(part)
             sha256.update(part)

@@ -22,6 +22,8 @@ from typing import IO, BinaryIO, Final
 
 PRIVATE_FILE: Final = 0o600
 PRIVATE_FOLDER: Final = 0o700
+PUBLIC_FILE: Final = 0o644
+PUBLIC_FOLDER: Final = 0o755
 _TAIL: Final = re.compile(r"[0-9a-f]{16}\.part")  # nothing of anybody else's ends like this
 
 

@@ -31,7 +31,8 @@ from contactsync.foundation.errors import BadInput, OurError
 from contactsync.publication.tuf.repository import ROLES
 from contactsync.voprf.server import KeyPair, derive_key_pair
 
-FORMAT: Final = "contactsync-key-1"
+_FORMATS: Final = "contactsync-key-"
+FORMAT: Final = f"{_FORMATS}1"
 SECRET_BYTES: Final = 32
 _ARGON2: Final = {"name": "argon2id", "iterations": 3, "lanes": 4, "memory_kib": 65536}
 _MAX_MEMORY_KIB: Final = 4 << 20
@@ -159,8 +160,10 @@ class Keyring:
             ) from None
         except ValueError:
             raise self._damaged(name) from None
-        if not isinstance(body, dict) or body.get("format") != FORMAT:
+        if not isinstance(body, dict) or not str(body.get("format")).startswith(_FORMATS):
             raise self._damaged(name)
+        if body["format"] != FORMAT:
+            raise OurError(f"a newer contactsync wrote {path}", hint="update contactsync")
         return body
 
     def _damaged(self, name: str) -> OurError:

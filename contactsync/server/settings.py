@@ -156,11 +156,11 @@ class DataFolder:
         try:
             for folder in reversed(self.path.absolute().parents):
                 if not folder.exists():
-                    durable.make_folder(folder, mode=0o777)
+                    durable.make_folder(folder, mode=durable.PUBLIC_FOLDER)
             durable.make_folder(self.path)
             self.path.chmod(0o700)
-            durable.make_folder(self.public, mode=0o777)
-            durable.make_folder(self.data, mode=0o777)
+            durable.make_folder(self.public, mode=durable.PUBLIC_FOLDER)
+            durable.make_folder(self.data, mode=durable.PUBLIC_FOLDER)
         except PermissionError as error:
             raise BadInput(
                 f"{self.path} cannot be created: {error.strerror}", hint="check permissions"

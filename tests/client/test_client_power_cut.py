@@ -10,8 +10,9 @@ from simulated_service import CREDENTIAL
 from tuf.api.metadata import Metadata
 
 from contactsync.client.cache import Cache
+from contactsync.client.core.planner import Options
+from contactsync.client.session import sync
 from contactsync.client.state import State
-from contactsync.client.sync import Options, sync
 from contactsync.client.transport import Transport
 from contactsync.client.trust import is_known, seen_manifests
 from contactsync.foundation.errors import NotTrusted

@@ -1,15 +1,18 @@
 """The state folder: which URL is which server, what is pinned, what is wiped."""
 
 import errno
+import hashlib
+import json
 
 import numpy as np
 import pytest
 
 from contactsync.client.cache import Cache
 from contactsync.client.state import State, canonical_url, is_in_clear
-from contactsync.client.trust import fetch_root, grouped, is_known, read_fingerprint
+from contactsync.client.trust import fetch_root, grouped, is_known, read_fingerprint, seen_manifests
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput, BadSignature, NotTrusted, OurError
+from contactsync.publication.tuf.follower import root_fingerprint
 from contactsync.tokens import Tokens
 
 
@@ -88,16 +91,6 @@ def test_forgetting_overwrites_before_it_removes(tmp_path):
     assert not server.folder.exists()
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "file"
-    durable.write(path, b"old")
-    assert path.stat().st_mode & 0o777 == 0o600
-    with pytest.raises(TypeError):
-        durable.write(path, "not bytes")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_a_root_is_fetched_and_must_sign_itself(service, person):
     root = fetch_root(person.transport())
     assert is_known(person.server, root)
@@ -160,3 +153,98 @@ def test_somebody_in_two_audiences_is_counted_once(tmp_path):
             found = {"member": np.array([True]), "edition": np.array([1])}
             cache.finish(audience, 1, [b"tel:+4930123456"], holdings={}, **found)
         assert cache.counts() == {"identifiers": 1, "matches": 1, "tokens": 0}
+
+
+def test_a_pin_that_was_cut_short_hides_no_other_server(tmp_path):
+    state = State(tmp_path)
+    one = state.pin("https://one.example", b"root")
+    durable.private_folder(state._folder("https://two.example") / "tuf")
+    assert state.servers() == [one]
+    assert state.server(None) == one
+    with pytest.raises(NotTrusted):
+        state.server("https://two.example")
+    assert state.pin("https://two.example", b"root two").root == b"root two"
+    assert len(state.servers()) == 2
+
+
+def test_a_newer_state_or_cache_is_refused_with_a_way_out(tmp_path):
+    state = State(tmp_path)
+    server = state.pin("https://one.example", b"root")
+    with Cache(server.cache, server.url) as cache:
+        cache._db.execute("PRAGMA user_version = 2")
+    with pytest.raises(OurError, match=r"cache kept for https://one\.example has version 2") as raised:
+        Cache(server.cache, server.url)
+    assert "update contactsync" in raised.value.hint
+    record = json.loads((server.folder / "server.json").read_bytes())
+    (server.folder / "server.json").write_text(json.dumps({**record, "version": 2}))
+    with pytest.raises(OurError, match="has version 2") as raised:
+        state.server(server.url)
+    assert "update contactsync" in raised.value.hint
+
+
+def test_a_state_and_a_cache_of_an_earlier_version_are_brought_up(tmp_path, monkeypatch):
+    state = State(tmp_path)
+    server = state.pin("https://one.example", b"root")
+    with Cache(server.cache, server.url) as cache:
+        cache.ask_buckets("people", 1, "49", 4, [3])
+
+    def move(folder, record):
+        assert (folder / "lock").exists()
+        (folder / "root.json").rename(folder / "moved.json")
+        (folder / "moved.json").rename(folder / "root.json")
+        return {**record, "note": "brought up"}
+
+    monkeypatch.setattr("contactsync.client.state.STEPS", [move])
+    monkeypatch.setattr(
+        "contactsync.client.cache.STEPS", [lambda db: db.execute("ALTER TABLE asked ADD COLUMN more")]
+    )
+    assert state.servers() == [server] == state.servers()
+    record = json.loads((server.folder / "server.json").read_bytes())
+    assert (record["version"], record["note"]) == (2, "brought up")
+    for _ in range(2):
+        with Cache(server.cache, server.url) as cache:
+            assert cache.asked_buckets("people", 1, "49") == (4, [3])
+            assert cache._db.execute("PRAGMA user_version").fetchone() == (2,)
+    assert state.pin("https://two.example", b"root").folder.joinpath("server.json").read_bytes().count(b"2,")
+
+
+def test_a_migration_waits_for_who_holds_the_state_but_not_for_ever(tmp_path, monkeypatch):
+    state = State(tmp_path)
+    server = state.pin("https://one.example", b"root")
+    monkeypatch.setattr("contactsync.client.state.STEPS", [lambda _, record: record])
+    monkeypatch.setattr("contactsync.client.state.MIGRATION_WAIT", 0.1)
+    with server.lock(), pytest.raises(OurError, match="another contactsync"):
+        state.server(server.url)
+    assert state.server(server.url) == server
+
+
+def test_what_version_1_wrote(version_1):
+    """See tests/fixtures/README.md."""
+    state = State(version_1 / "state")
+    server = state.server("http://127.45.67.89:8440")
+    assert state.servers() == [server]
+    assert root_fingerprint(server.root) == server.fingerprint
+    assert is_known(server, server.root)
+    (seen,) = seen_manifests(server)
+    assert (seen.audience, seen.epoch, seen.edition) == ("people", 1, 2)
+    with Cache(server.cache, server.url) as cache:
+        assert cache.newest_epoch("people") == 1
+        assert cache.counts() == {"identifiers": 4, "matches": 3, "tokens": 4}
+        rows = cache._db.execute("SELECT identifier FROM tokens ORDER BY identifier").fetchall()
+        identifiers = [identifier for (identifier,) in rows]
+        assert all(identifier.startswith(b"tel:+") for identifier in identifiers)
+        known = cache.tokens("people", 1, identifiers)
+        assert known.known.all()
+        assert known.member.sum() == 3
+        assert sorted(cache.findings("people", identifiers).tolist()) == [0, 1, 1, 1]
+        assert cache.asked_buckets("people", 1, "49")[1] == [0]
+        assert len(cache.decoy_secret()) == 32
+        held = cache.holdings("people", 1)
+        assert held
+        for holding in held.values():
+            for file in holding.files():
+                assert hashlib.sha256((server.data / file.sha256).read_bytes()).hexdigest() == file.sha256
+        assert cache.held_files() <= {path.name for path in server.data.iterdir()}
+    with server.lock():
+        pass
+    assert state.forget(server.folder)[0] > 8

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from contactsync.foundation.errors import BadInput, OurError
-from contactsync.publication.tuf.repository import ROLES
+from contactsync.publication.tuf.repository import ROLES, Repository
 from contactsync.server.keyring import Keyring, read_passphrase
 from contactsync.voprf.server import derive_key_pair
 
@@ -149,3 +149,20 @@ def test_nothing_secret_in_repr_or_errors(tmp_path):
     pair = keyring.key_pair("people", 1)
     assert pair.secret.hex() not in repr(pair)
     assert repr(pair.secret) not in repr(pair)
+
+
+def test_what_version_1_wrote(version_1):
+    keyring = Keyring.open(version_1 / "server" / "keys", None)
+    repository = Repository(version_1 / "server" / "public")
+    repository.check_signers(keyring.signers(), ROLES)
+    for audience in ("people", "business"):
+        assert keyring.key_pair(audience, 1).public == repository.current(audience).public_key
+
+
+def test_keys_of_another_version_are_refused(tmp_path):
+    keyring = Keyring.create(tmp_path / "keys", None)
+    path = tmp_path / "keys" / "tuf-root.json"
+    path.write_text(path.read_text().replace("contactsync-key-1", "contactsync-key-2"))
+    with pytest.raises(OurError, match="newer contactsync") as raised:
+        keyring.signers()
+    assert "update contactsync" in raised.value.hint

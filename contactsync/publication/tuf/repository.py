@@ -40,7 +40,6 @@ LIFETIMES: Final = {
     "timestamp": timedelta(days=7),
 }
 _KEPT_VERSIONS: Final = 10  # of snapshot and targets, for clients in the middle of a refresh
-_PUBLIC: Final = 0o644
 _BACKUP: Final = "restore the public folder from a backup"
 
 
@@ -64,7 +63,7 @@ class Repository:
         """Write root version 1, with one key for each of ROLES. Nothing is published by it."""
         self._metadata.parent.mkdir(parents=True, exist_ok=True)  # a server has made it already, durably
         for folder in (self._metadata, self._targets):
-            durable.make_folder(folder, mode=0o777)
+            durable.make_folder(folder, mode=durable.PUBLIC_FOLDER)
         root = Root(expires=_expiry("root", now), consistent_snapshot=True)
         for role in ROLES:
             root.add_key(keys[role], role)
@@ -156,7 +155,7 @@ class Repository:
         for manifest in manifests:
             data, name = manifest.to_bytes(), f"{manifest.audience}.json"
             sha256 = hashlib.sha256(data).hexdigest()
-            durable.write(self._targets / f"{sha256}.{name}", data, mode=_PUBLIC)
+            durable.write(self._targets / f"{sha256}.{name}", data, mode=durable.PUBLIC_FILE)
             targets[name] = TargetFile(len(data), {"sha256": sha256}, name)
         published = self._published()
         if published is None:
@@ -234,9 +233,9 @@ class Repository:
             signed.expires = _expiry(role, now)
             data = _signed_bytes(signed, signers[role])
             if signed is published.timestamp:
-                durable.write(self._metadata / "timestamp.json", data, mode=_PUBLIC)
+                durable.write(self._metadata / "timestamp.json", data, mode=durable.PUBLIC_FILE)
                 return
-            durable.write(self._metadata / f"{signed.version}.{role}.json", data, mode=_PUBLIC)
+            durable.write(self._metadata / f"{signed.version}.{role}.json", data, mode=durable.PUBLIC_FILE)
             meta = MetaFile.from_data(signed.version, data, ["sha256"])
             if signed is published.targets:
                 published.snapshot.meta = {"targets.json": meta}
@@ -253,7 +252,8 @@ class Repository:
         return True
 
     def _write_root(self, root: Root, signer: Signer) -> None:
-        durable.write(self._metadata / f"{root.version}.root.json", _signed_bytes(root, signer), mode=_PUBLIC)
+        path = self._metadata / f"{root.version}.root.json"
+        durable.write(path, _signed_bytes(root, signer), mode=durable.PUBLIC_FILE)
 
 
 def _expiry(role: str, now: datetime) -> datetime:

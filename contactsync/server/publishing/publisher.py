@@ -100,10 +100,10 @@ class Publisher:
                     after.append(manifest)
                     outcomes.append(outcome)
             now = datetime.now(UTC)
+            durable.sync_folder(self._folder.data)  # even if all that changed is that lost files are back
             if all(manifest == before[manifest.audience] for manifest in after):
                 self._repository.refresh(signers, now, force=True)
             else:
-                durable.sync_folder(self._folder.data)
                 self._repository.publish(after, signers, now)
                 self._repository.refresh(signers, now)  # the root, if it is getting old
             self._clean_up(after, serial)

@@ -10,10 +10,12 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 from tuf.api.exceptions import DownloadError
 from tuf.api.metadata import Metadata
+from tuf.ngclient._internal import trusted_metadata_set
 
 from contactsync.foundation.errors import BadReply, BadSignature, NetworkError, OurError, Refused
 from contactsync.publication.tuf.follower import Follower, check_root, newest_root, root_fingerprint
-from contactsync.publication.tuf.repository import LIFETIMES
+from contactsync.publication.tuf.repository import LIFETIMES, Repository
+from contactsync.server.keyring import Keyring
 
 
 def test_follows_editions_and_epochs(operator, make_manifest, tmp_path):
@@ -361,3 +363,32 @@ def test_a_follower_refreshes_once(operator, make_manifest, tmp_path):
     asked = len(operator.fetcher.asked)
     follower.manifest("people")
     assert [path.split("/")[0] for path in operator.fetcher.asked[asked:]] == ["targets"]
+
+
+def test_goes_on_from_what_version_1_wrote(operator, version_1, tmp_path, monkeypatch):
+    """The metadata and the manifest that it kept count: the server goes on, and cannot go back."""
+    operator.public = operator.fetcher.folder = version_1 / "server" / "public"
+    operator.repository = Repository(operator.public)
+    operator.root = operator.repository.root_bytes()
+    operator.signers = Keyring.open(version_1 / "server" / "keys", None).signers()
+    (state,) = (version_1 / "state" / "servers").glob("*/tuf")
+    now = operator.repository.expiries()["timestamp"] - timedelta(days=1)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return now
+
+    monkeypatch.setattr(trusted_metadata_set.datetime, "datetime", Clock)
+    seen = operator.follow(state)
+    assert (seen.epoch, seen.edition) == (1, 2)
+    assert newest_root(state) == operator.root
+    new = replace(seen, edition=3, previous=seen.sha256())
+    others = [operator.repository.current("business")]
+    shutil.copytree(operator.public, tmp_path / "before")
+    operator.publish(new, *others, now=now)
+    assert operator.follow(state) == new
+    shutil.rmtree(operator.public)
+    (tmp_path / "before").rename(operator.public)
+    with pytest.raises(BadSignature, match="rolled back"):
+        operator.follow(state)
