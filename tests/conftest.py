@@ -1,6 +1,6 @@
 """What every test shares.
 
-Sub-processes find the checkout; the engine can be had at either width; folders of earlier versions can be had;
+Sub-processes find the checkout; the engine can be had at either width, and folders of earlier versions too;
 slow tests may take longer before they count as hanging; a run that leaves tests out says which.
 """
 

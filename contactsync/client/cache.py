@@ -53,7 +53,7 @@ CREATE TABLE asked ( -- buckets that were asked for, until what came of it is re
 ) WITHOUT ROWID;
 CREATE TABLE secret (seed BLOB NOT NULL CHECK (length(seed) = 32)); -- chooses decoys
 """
-STEPS: Final[Sequence[migrations.SqlStep]] = ()
+CACHE_STEPS: Final[Sequence[migrations.SqlStep]] = ()
 """Lead a cache of an earlier version to the one above."""
 
 
@@ -80,7 +80,7 @@ class Cache:
             try:
                 self._db.execute("PRAGMA secure_delete = ON")
                 self._db.execute("PRAGMA synchronous = EXTRA")
-                migrations.open_sqlite(self._db, f"the cache kept for {url}", _create, STEPS)
+                migrations.open_sqlite(self._db, f"the cache kept for {url}", _create, CACHE_STEPS)
             except BaseException:
                 self._db.close()
                 raise

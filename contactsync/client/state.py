@@ -37,7 +37,7 @@ OVERWRITE_CHUNK = 1 << 20
 MIGRATION_WAIT: Final = 10.0
 """Seconds that a process waits while another one brings the same folder to a newer version."""
 
-STEPS: Final[Sequence[migrations.FolderStep]] = ()
+STATE_STEPS: Final[Sequence[migrations.FolderStep]] = ()
 """Lead the folder of a server that an earlier version wrote to the one above; `cache.sqlite` has its own."""
 
 _RECORD: Final = "server.json"
@@ -149,7 +149,7 @@ class State:
         if folder.exists():
             self.forget(folder)
         fingerprint = hashlib.sha256(root).hexdigest()
-        record = {"version": migrations.newest(STEPS), "url": url, "fingerprint": fingerprint}
+        record = {"version": migrations.newest(STATE_STEPS), "url": url, "fingerprint": fingerprint}
         try:
             durable.private_folder(folder / "tuf")
             durable.private_folder(folder / "data")
@@ -187,7 +187,7 @@ class State:
         try:
             what = f"the state in {folder}"
             record = migrations.migrate_folder(
-                folder, _RECORD, what, STEPS, lambda: _locked(folder, folder.name, wait=MIGRATION_WAIT)
+                folder, _RECORD, what, STATE_STEPS, lambda: _locked(folder, folder.name, wait=MIGRATION_WAIT)
             )
             server = ServerState(folder, str(record["url"]), str(record["fingerprint"]))
         except (OSError, ValueError, KeyError, TypeError) as error:

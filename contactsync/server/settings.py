@@ -20,7 +20,7 @@ from contactsync.foundation.errors import BadInput, OurError
 EDITIONS_SERVED: Final = 3
 """Data files of so many editions, the current one included, are kept and served."""
 
-STEPS: Final[Sequence[migrations.RecordStep]] = ()
+SETTINGS_STEPS: Final[Sequence[migrations.RecordStep]] = ()
 """Lead what a server.toml of an earlier `layout` says to that of the newest.
 
 They run in memory at each reading: the file, comments included, is the operator's and is never rewritten.
@@ -66,8 +66,8 @@ class Settings:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise BadInput(f"{path} is not TOML: {error}", hint="correct the file") from error
         if type(values[_LAYOUT]) is not int or values[_LAYOUT] < 1:
-            raise _not_allowed(path, _LAYOUT, range(1, migrations.newest(STEPS) + 1))
-        values = migrations.migrate_record(values, str(path), STEPS, key=_LAYOUT)
+            raise _not_allowed(path, _LAYOUT, range(1, migrations.newest(SETTINGS_STEPS) + 1))
+        values = migrations.migrate_record(values, str(path), SETTINGS_STEPS, key=_LAYOUT)
         del values[_LAYOUT]
         allowed = {setting.name: setting.metadata["allowed"] for setting in fields(cls)}
         for name, value in values.items():
@@ -95,7 +95,7 @@ def _text_of(allowed: Sequence[int]) -> str:
 def template() -> str:
     """The server.toml of a new server: every setting with its meaning and its default."""
     lines = ["# Settings of this contactsync server. See docs/operations.md."]
-    lines += [f"{_LAYOUT} = {migrations.newest(STEPS)}"]
+    lines += [f"{_LAYOUT} = {migrations.newest(SETTINGS_STEPS)}"]
     for setting in fields(Settings):
         meaning = f"{setting.metadata['meaning']} Allowed: {_text_of(setting.metadata['allowed'])}."
         lines += ["", *(f"# {line}" for line in textwrap.wrap(meaning, _COMMENT_WIDTH))]

@@ -194,9 +194,9 @@ def test_a_state_and_a_cache_of_an_earlier_version_are_brought_up(tmp_path, monk
         (folder / "moved.json").rename(folder / "root.json")
         return {**record, "note": "brought up"}
 
-    monkeypatch.setattr("contactsync.client.state.STEPS", [move])
+    monkeypatch.setattr("contactsync.client.state.STATE_STEPS", [move])
     monkeypatch.setattr(
-        "contactsync.client.cache.STEPS", [lambda db: db.execute("ALTER TABLE asked ADD COLUMN more")]
+        "contactsync.client.cache.CACHE_STEPS", [lambda db: db.execute("ALTER TABLE asked ADD COLUMN more")]
     )
     assert state.servers() == [server] == state.servers()
     record = json.loads((server.folder / "server.json").read_bytes())
@@ -211,7 +211,7 @@ def test_a_state_and_a_cache_of_an_earlier_version_are_brought_up(tmp_path, monk
 def test_a_migration_waits_for_who_holds_the_state_but_not_for_ever(tmp_path, monkeypatch):
     state = State(tmp_path)
     server = state.pin("https://one.example", b"root")
-    monkeypatch.setattr("contactsync.client.state.STEPS", [lambda _, record: record])
+    monkeypatch.setattr("contactsync.client.state.STATE_STEPS", [lambda _, record: record])
     monkeypatch.setattr("contactsync.client.state.MIGRATION_WAIT", 0.1)
     with server.lock(), pytest.raises(OurError, match="another contactsync"):
         state.server(server.url)

@@ -89,7 +89,7 @@ def test_settings_of_an_earlier_layout_are_read_and_the_file_is_left_alone(tmp_p
     def step(values):
         return {("remainder_bits" if name == "bits" else name): value for name, value in values.items()}
 
-    monkeypatch.setattr("contactsync.server.settings.STEPS", [step])
+    monkeypatch.setattr("contactsync.server.settings.SETTINGS_STEPS", [step])
     assert Settings.read(tmp_path / "server.toml").remainder_bits == 40
     assert (tmp_path / "server.toml").read_text() == text
     assert template().splitlines()[1] == "layout = 2"
