@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from contactsync.client.core.holdings import Holding, Known
 from contactsync.client.state import damaged
 from contactsync.directory import DirectoryInfo
-from contactsync.foundation import migrations
+from contactsync.foundation import databases
 from contactsync.foundation.errors import OurError
 from contactsync.publication.manifest import DataFile
 from contactsync.tokens import TOKEN_BYTES, Tokens
@@ -53,7 +53,7 @@ CREATE TABLE asked ( -- buckets that were asked for, until what came of it is re
 ) WITHOUT ROWID;
 CREATE TABLE secret (seed BLOB NOT NULL CHECK (length(seed) = 32)); -- chooses decoys
 """
-CACHE_STEPS: Final[Sequence[migrations.SqlStep]] = ()
+CACHE_STEPS: Final[Sequence[databases.SqlStep]] = ()
 """Lead a cache of an earlier version to the one above."""
 
 
@@ -80,7 +80,7 @@ class Cache:
             try:
                 self._db.execute("PRAGMA secure_delete = ON")
                 self._db.execute("PRAGMA synchronous = EXTRA")
-                migrations.open_sqlite(self._db, f"the cache kept for {url}", _create, CACHE_STEPS)
+                databases.open_sqlite(self._db, f"the cache kept for {url}", _create, CACHE_STEPS)
             except BaseException:
                 self._db.close()
                 raise
@@ -259,7 +259,7 @@ class Cache:
 
 
 def _create(db: sqlite3.Connection) -> None:
-    migrations.run_script(db, SCHEMA)
+    databases.run_script(db, SCHEMA)
     db.execute("INSERT INTO secret VALUES (?)", [os.urandom(32)])
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from contactsync.foundation import migrations
+from contactsync.foundation import databases, migrations
 from contactsync.foundation.errors import OurError
 
 WHAT = "the database"
 
 
 def create(db):
-    migrations.run_script(db, "CREATE TABLE t (a INTEGER); -- of version 3\nINSERT INTO t VALUES (3);\n")
+    databases.run_script(db, "CREATE TABLE t (a INTEGER); -- of version 3\nINSERT INTO t VALUES (3);\n")
 
 
 def to_2(db):
@@ -54,22 +54,22 @@ def content(db):
 
 def test_a_database_is_brought_up_once(path):
     with connect(path) as db:
-        assert migrations.migrate_sqlite(db, WHAT, STEPS) == 1
+        assert databases.migrate_sqlite(db, WHAT, STEPS) == 1
         assert content(db) == (3, [(1, 2), (7, 8)])
-        assert migrations.migrate_sqlite(db, WHAT, STEPS) == 3
+        assert databases.migrate_sqlite(db, WHAT, STEPS) == 3
         assert content(db) == (3, [(1, 2), (7, 8)])
 
 
 def test_a_new_database_begins_with_the_newest_version(tmp_path):
     with connect(tmp_path / "new") as db:
         for _ in range(2):
-            migrations.open_sqlite(db, WHAT, create, STEPS)
+            databases.open_sqlite(db, WHAT, create, STEPS)
             assert content(db) == (3, [(3,)])
 
 
 def test_open_migrates_too(path):
     with connect(path) as db:
-        migrations.open_sqlite(db, WHAT, create, STEPS)
+        databases.open_sqlite(db, WHAT, create, STEPS)
         assert content(db) == (3, [(1, 2), (7, 8)])
 
 
@@ -80,26 +80,26 @@ def test_a_step_that_fails_leaves_the_version_before(path):
 
     with connect(path) as db:
         with pytest.raises(ZeroDivisionError):
-            migrations.migrate_sqlite(db, WHAT, [to_2, fails])
+            databases.migrate_sqlite(db, WHAT, [to_2, fails])
         assert content(db) == (2, [(1, 2)])
-        migrations.migrate_sqlite(db, WHAT, STEPS)
+        databases.migrate_sqlite(db, WHAT, STEPS)
         assert content(db) == (3, [(1, 2), (7, 8)])
 
 
 def test_a_step_that_ends_its_transaction_is_a_mistake_in_the_program(path):
     with connect(path) as db, pytest.raises(AssertionError, match="ended the transaction"):
-        migrations.migrate_sqlite(db, WHAT, [lambda db: db.executescript("DELETE FROM t;")])
+        databases.migrate_sqlite(db, WHAT, [lambda db: db.executescript("DELETE FROM t;")])
 
 
 def test_a_script_is_part_of_the_transaction(path):
     def step(db):
-        migrations.run_script(db, "DELETE FROM t; -- all\nINSERT INTO t\n  VALUES (5);\n\n-- done\n")
+        databases.run_script(db, "DELETE FROM t; -- all\nINSERT INTO t\n  VALUES (5);\n\n-- done\n")
         assert db.in_transaction
         raise ZeroDivisionError
 
     with connect(path) as db:
         with pytest.raises(ZeroDivisionError):
-            migrations.migrate_sqlite(db, WHAT, [step])
+            databases.migrate_sqlite(db, WHAT, [step])
         assert content(db) == (1, [(1,)])
 
 
@@ -108,8 +108,8 @@ def test_another_version_is_refused_with_a_way_out(path, version):
     with connect(path) as db:
         db.execute(f"PRAGMA user_version = {version}")
         for open_it in (
-            lambda: migrations.migrate_sqlite(db, WHAT, STEPS),
-            lambda: migrations.open_sqlite(db, WHAT, create, STEPS),
+            lambda: databases.migrate_sqlite(db, WHAT, STEPS),
+            lambda: databases.open_sqlite(db, WHAT, create, STEPS),
         ):
             with pytest.raises(OurError, match="the database") as raised:
                 open_it()
@@ -121,7 +121,7 @@ def test_a_database_of_something_else_is_not_taken_for_a_new_one(tmp_path):
     with connect(tmp_path / "db") as db:
         db.execute("CREATE TABLE theirs (x)")
         with pytest.raises(OurError, match="no version"):
-            migrations.open_sqlite(db, WHAT, create, STEPS)
+            databases.open_sqlite(db, WHAT, create, STEPS)
         assert not db.in_transaction
 
 
@@ -137,7 +137,7 @@ def test_two_programs_at_once_of_which_the_other_is_newer(path):
                 return super().__getitem__(at)
 
         with pytest.raises(OurError, match="version 9"):
-            migrations.migrate_sqlite(db, WHAT, Between(STEPS))
+            databases.migrate_sqlite(db, WHAT, Between(STEPS))
         assert content(db) == (9, [(1,)])
 
 
@@ -145,7 +145,7 @@ DATABASE = """
 import os, pathlib, signal, sqlite3, sys, time
 sys.path.insert(0, {tests!r})
 from test_migrations import STEPS, WHAT, connect, content, create, to_2
-from contactsync.foundation import migrations
+from contactsync.foundation import databases, migrations
 path = sys.argv[1]
 
 def slow(db):
@@ -157,7 +157,7 @@ def slow(db):
 with connect(path) as db:
     print("ready", flush=True)
     sys.stdin.readline()
-    migrations.open_sqlite(db, WHAT, create, [to_2, slow])
+    databases.open_sqlite(db, WHAT, create, [to_2, slow])
 """
 
 
@@ -176,7 +176,7 @@ def test_killed_in_the_middle_it_goes_on_from_there(path):
         assert process.returncode == -signal.SIGKILL
     with connect(path) as db:
         assert content(db) == (2, [(1, 2)])
-        migrations.migrate_sqlite(db, WHAT, STEPS)
+        databases.migrate_sqlite(db, WHAT, STEPS)
         assert content(db) == (3, [(1, 2), (7, 8)])
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from contactsync.foundation.migrations import SqlStep
+from contactsync.foundation.databases import SqlStep
 
 MOVING: Final = "accounts_moving"
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from contactsync.foundation.audiences import AUDIENCES
+from contactsync.foundation.databases import SqlStep, migrate_sqlite
 from contactsync.foundation.errors import OurError
-from contactsync.foundation.migrations import SqlStep, migrate_sqlite
 
 
 class Database:
