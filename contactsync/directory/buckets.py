@@ -170,7 +170,7 @@ def check(span: Span, name: str) -> None:
     good &= ones[base[1:]] - ones[base[:-1]] == span.count
     if not good.all():
         wrong = int(span.number[int(np.argmin(good))])
-        raise bad(name, f"bucket {wrong} does not add up")
+        raise bad(name, f"bucket {wrong} does not add up", "malformed")
 
 
 def decode(span: Span, name: str, *, kernels: bool) -> Values:
@@ -188,7 +188,7 @@ def decode(span: Span, name: str, *, kernels: bool) -> Values:
     else:
         wrong = _decode(span, key, extra)
     if wrong >= 0:
-        raise bad(name, f"the values of bucket {int(span.number[wrong])} are out of order")
+        raise bad(name, f"the values of bucket {int(span.number[wrong])} are out of order", "not-ascending")
     return Values(key, extra)
 
 

@@ -28,12 +28,12 @@ from contactsync.directory.format import (
     DirectoryInfo,
     Values,
     bad,
+    check_version,
     max_count,
     truncate,
 )
 from contactsync.directory.reader import Directory
 from contactsync.directory.value_sets import contains, decode, encode, encoded_bytes, minus, union
-from contactsync.foundation.errors import BadDirectory
 from contactsync.tokens import Tokens
 
 MAGIC = b"CSDLT\r\n\x1a"
@@ -68,7 +68,7 @@ class Delta:
         """Check that the delta leads on from this base. Raises BadDirectory."""
         here = (self.slot_bits, self.remainder_bits, self.old_count, self.old_sha256)
         if here != (base.slot_bits, base.remainder_bits, base.count, base.file.sha256):
-            raise bad(str(self), "it does not follow the directory that is held")
+            raise bad(str(self), "it does not follow the directory that is held", "not-following")
 
     def apply_to_mask(self, tokens: Tokens, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Carry a match on: from bool[n], which tokens the old edition has, to which the new one has.
@@ -98,7 +98,7 @@ def _then(first: Delta, later: Delta) -> Delta:
     reached = (first.to_edition, first.new_count, first.new_sha256, first.slot_bits, first.remainder_bits)
     start = (later.from_edition, later.old_count, later.old_sha256, later.slot_bits, later.remainder_bits)
     if reached != start:
-        raise bad(str(later), "it does not follow the one before")
+        raise bad(str(later), "it does not follow the one before", "not-following")
     adds = contains(first.added, later.added).any()
     removes = contains(first.removed, later.removed).any()
     _refuse(later, adds=bool(adds), removes=bool(removes))
@@ -112,9 +112,9 @@ def _then(first: Delta, later: Delta) -> Delta:
 
 def _refuse(delta: Delta, *, adds: bool, removes: bool) -> None:
     if adds:
-        raise bad(str(delta), "it adds a token that is there already")
+        raise bad(str(delta), "it adds a token that is there already", "contradicting")
     if removes:
-        raise bad(str(delta), "it removes a token that is not there")
+        raise bad(str(delta), "it removes a token that is not there", "contradicting")
 
 
 # ---- files ------------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def read_delta(path: str | os.PathLike[str], *, expect: DataFile | None = None) 
         )
     )
     if contains(removed, added).any():
-        raise bad(name, "it removes and adds the same token")
+        raise bad(name, "it removes and adds the same token", "contradicting")
     return Delta(
         header.from_edition, header.to_edition, header.slot_bits, header.remainder_bits,
         header.old_count, header.new_count, header.old_sha256.hex(), header.new_sha256.hex(),
@@ -190,44 +190,41 @@ class _Header(NamedTuple):
     old_sha256: bytes
     new_sha256: bytes
 
-    def fault(self) -> str:
-        """What does not add up in the figures, "" if they do."""
+    def fault(self) -> tuple[str, str] | None:
+        """What does not add up in the figures, and its refusal; None if they do."""
         most = max_count(self.slot_bits) if MIN_SLOT_BITS <= self.slot_bits <= MAX_SLOT_BITS else -1
         if most < 0 or self.remainder_bits not in REMAINDER_BITS or self.zero:
-            return f"{self.slot_bits} slot and {self.remainder_bits} remainder bits are out of range"
+            return (
+                f"{self.slot_bits} slot and {self.remainder_bits} remainder bits are out of range",
+                "out-of-range",
+            )
         if self.from_edition >= self.to_edition:
-            return f"it leads from edition {self.from_edition} to {self.to_edition}"
+            return f"it leads from edition {self.from_edition} to {self.to_edition}", "out-of-range"
         if max(self.old_count, self.new_count) > most:
-            return f"{max(self.old_count, self.new_count)} tokens are too many for {self.slot_bits} slot bits"
+            count = max(self.old_count, self.new_count)
+            return f"{count} tokens are too many for {self.slot_bits} slot bits", "too-full"
         kept = self.old_count - self.removals
         if kept < 0 or kept + self.additions != self.new_count:
-            return (
-                f"{self.old_count} tokens less {self.removals} and {self.additions} more "
-                f"are not {self.new_count}"
-            )
+            change = f"{self.old_count} tokens less {self.removals} and {self.additions} more"
+            return f"{change} are not {self.new_count}", "malformed"
         if self.length != _length(self.removals, self.additions, self.slot_bits, self.remainder_bits):
-            return f"{self.length} bytes for {self.removals} removed and {self.additions} added tokens"
-        return ""
+            change = f"{self.removals} removed and {self.additions} added tokens"
+            return f"{self.length} bytes for {change}", "malformed"
+        return None
 
 
 def _header(data: bytes, name: str) -> _Header:
     """The header of a file that is whole; its counts are then bounded by the size of the file."""
+    check_version(data, MAGIC, VERSION, name, "delta")
     if len(data) < HEADER.size + TRAILER_BYTES:
-        raise bad(name, f"{len(data)} bytes are too few for a delta")
+        raise bad(name, f"{len(data)} bytes are too few for a delta", "wrong-length")
     header = _Header._make(HEADER.unpack_from(data))
-    if header.magic != MAGIC:
-        raise bad(name, "not a contactsync delta (wrong magic)")
-    if header.version != VERSION:
-        raise BadDirectory(
-            f"{name}: delta format {header.version}; this program reads format {VERSION}",
-            hint="A newer contactsync may read it: upgrade.",
-        )
     if header.length != len(data):
-        raise bad(name, f"{len(data)} bytes instead of {header.length}")
+        raise bad(name, f"{len(data)} bytes instead of {header.length}", "wrong-length")
     if hashlib.sha256(data[:-TRAILER_BYTES]).digest() != data[-TRAILER_BYTES:]:
-        raise bad(name, "damaged (SHA-256)")
+        raise bad(name, "damaged (SHA-256)", "bad-hash")
     if fault := header.fault():
-        raise bad(name, fault)
+        raise bad(name, *fault)
     return header
 
 
@@ -254,7 +251,7 @@ def apply_to_directory(
     info = build(path, _carried_on(base, whole), remainder_bits=whole.remainder_bits)
     if info.file.sha256 != whole.new_sha256:
         Path(path).unlink()
-        raise bad(str(whole), "it does not lead to the directory that it names")
+        raise bad(str(whole), "it does not lead to the directory that it names", "bad-hash")
     return info
 
 

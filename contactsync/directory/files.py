@@ -34,12 +34,12 @@ def read_file(path: str | os.PathLike[str], expect: DataFile | None) -> bytes:
     path = Path(path)
     try:
         if expect is not None and path.stat().st_size != expect.length:
-            raise bad(path.name, f"{path.stat().st_size} bytes instead of {expect.length}")
+            raise bad(path.name, f"{path.stat().st_size} bytes instead of {expect.length}", "wrong-length")
         data = path.read_bytes()
     except OSError as error:
         raise BadInput(
             f"{path}: cannot be read: {error.strerror}", hint="Check the path and its rights."
         ) from error
     if expect is not None and hashlib.sha256(data).hexdigest() != expect.sha256:
-        raise bad(path.name, "not the file that the manifest names (SHA-256)")
+        raise bad(path.name, "not the file that the manifest names (SHA-256)", "bad-hash")
     return data

@@ -154,44 +154,62 @@ class Layout:
 
         Raises BadDirectory.
         """
+        check_version(header, MAGIC, VERSION, name, "directory")
         if len(header) < HEADER_BYTES:
-            raise bad(name, f"{len(header)} bytes are too few for a directory header")
-        magic, version, slot_bits, remainder_bits, *_ = HEADER.unpack_from(header)
-        count, length = struct.unpack_from("<Q", header, 16)[0], struct.unpack_from("<Q", header, 56)[0]
-        if magic != MAGIC:
-            raise bad(name, "not a contactsync directory (wrong magic)")
-        if version != VERSION:
-            raise BadDirectory(
-                f"{name}: directory format {version}; this program reads format {VERSION}",
-                hint="A newer contactsync may read it: upgrade.",
-            )
+            raise bad(name, f"{len(header)} bytes are too few for a directory header", "wrong-length")
+        _, _, slot_bits, remainder_bits, _, count, _, _, _, _, length = HEADER.unpack_from(header)
         layout = cls(count, slot_bits, remainder_bits, length)
         if problem := layout.problem():
-            raise bad(name, problem)
+            raise bad(name, problem, "too-full" if layout.overfull else "out-of-range")
         # Everything else in the header is determined; one comparison checks that the counts add up.
         if layout.pack() != header[:HEADER_BYTES]:
-            raise bad(name, "the sections that the header states do not add up")
+            raise bad(name, "the sections that the header states do not add up", "malformed")
         return layout
+
+    @property
+    def overfull(self) -> bool:
+        """Whether so many values would be too many: a directory of (nearly) all values matches everybody."""
+        return MIN_SLOT_BITS <= self.slot_bits <= MAX_SLOT_BITS and self.count > max_count(self.slot_bits)
 
     def problem(self) -> str | None:
         """Why no file can have these figures; None if one can."""
         q, r = self.slot_bits, self.remainder_bits
         if not MIN_SLOT_BITS <= q <= MAX_SLOT_BITS or r not in REMAINDER_BITS:
             return f"{q} slot and {r} remainder bits are out of range"
-        # A directory with (nearly) every value present would match everybody.
-        if self.count > max_count(q):
+        if self.overfull:
             return f"{self.count} tokens are too many for {q} slot bits"
         if self.length < self.data_offset + self.buckets * bucket_bytes(0, r):
             return f"{self.length} bytes are too few for {self.buckets} buckets"
         return None
 
 
-def bad(name: str, what: str) -> BadDirectory:
-    """The error for a file that is not what it should be."""
+def bad(name: str, what: str, refusal: str) -> BadDirectory:
+    """The error for a file that is not what it should be; `refusal` is the vectors' word for it."""
     return BadDirectory(
         f"{name}: {what}",
         hint="Fetch the file again; if that does not help, the publisher has to publish it again.",
+        refusal=refusal,
     )
+
+
+def check_version(data: bytes | memoryview, magic: bytes, version: int, name: str, kind: str) -> None:
+    """Check that a file begins with the magic of its kind (8 bytes), then the version that is known (u16).
+
+    This comes before everything else: a newer version may have another length, header and meaning.
+
+    Raises BadDirectory: no such file, or of a version that this program does not know.
+    """
+    if len(data) < len(magic) + 2:
+        raise bad(name, f"{len(data)} bytes are too few for a {kind}", "wrong-length")
+    if data[: len(magic)] != magic:
+        raise bad(name, f"not a contactsync {kind} (wrong magic)", "wrong-kind")
+    (found,) = struct.unpack_from("<H", data, len(magic))
+    if found != version:
+        raise BadDirectory(
+            f"{name}: {kind} format {found}; this program knows format {version} only",
+            hint="Update contactsync: the publisher uses a newer one.",
+            refusal="unknown-version",
+        )
 
 
 def slot_bits_for(count: int) -> int:

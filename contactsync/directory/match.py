@@ -182,7 +182,7 @@ def joined(tokens: Tokens, directory: Directory) -> Mask:
         np.empty(most, np.uint64), np.empty(most, np.uint8), np.empty(JOINED_AT_ONCE, np.uint64), found,
     )  # fmt: skip
     if wrong >= 0:
-        raise bad(directory.name, f"the values of bucket {wrong} are out of order")
+        raise bad(directory.name, f"the values of bucket {wrong} are out of order", "not-ascending")
     if order is not None:
         found[order] = found.copy()
     return found

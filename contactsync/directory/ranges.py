@@ -74,7 +74,11 @@ class RangeReader:
         for place, octets in zip(places, parts, strict=True):
             self._octets += len(octets)
             if len(octets) != len(place):
-                raise bad(self._name, f"{len(octets)} bytes came for the {len(place)} at {place.start}")
+                raise bad(
+                    self._name,
+                    f"{len(octets)} bytes came for the {len(place)} at {place.start}",
+                    "wrong-length",
+                )
         return parts
 
     def _top(self) -> tuple[Layout, bytes]:
@@ -101,11 +105,11 @@ class RangeReader:
             places.append(range(*record["offset"][0, entry : entry + 2].tolist()))
             digests.append(record["sha256"][0, entry].tobytes())
             if len(places[-1]) > bucket_bytes(MAX_BUCKET_COUNT, layout.remainder_bits):
-                raise bad(self._name, f"bucket {n} has {len(places[-1])} bytes")
+                raise bad(self._name, f"bucket {n} has {len(places[-1])} bytes", "malformed")
         parts = self._read(places)
         for n, part, digest in zip(numbers, parts, digests, strict=True):
             if bucket_hash(part) != digest:
-                raise bad(self._name, f"bucket {n} is not the one that the index names")
+                raise bad(self._name, f"bucket {n} is not the one that the index names", "bad-hash")
         sizes = np.array([len(part) for part in parts], np.int64)
         words = np.frombuffer(b"".join(parts), "<u8")
         first = (np.cumsum(sizes) - sizes) // 8

@@ -121,8 +121,8 @@ def open_directory(
     try:
         with Path(path).open("rb") as file:
             length = os.fstat(file.fileno()).st_size
-            if length < HEADER_BYTES:
-                raise bad(name, f"{length} bytes are too few for a directory")
+            if not length:  # which cannot be mapped
+                raise bad(name, "0 bytes are too few for a directory", "wrong-length")
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise BadInput(
@@ -138,7 +138,7 @@ def _admit(
     """Everything that makes a mapped file a directory."""
     layout = Layout.unpack(mapped[:HEADER_BYTES], name)
     if layout.length != len(mapped):
-        raise bad(name, f"{len(mapped)} bytes instead of {layout.length}")
+        raise bad(name, f"{len(mapped)} bytes instead of {layout.length}", "wrong-length")
     top = mapped[: layout.index_offset]
     if expect is None:
         info = DirectoryInfo(
@@ -152,7 +152,7 @@ def _admit(
         info = expect
         check_top(layout, top, expect, name)
         if check == "sha256" and hashlib.sha256(mapped).hexdigest() != expect.file.sha256:
-            raise bad(name, "not the file that the manifest names (SHA-256)")
+            raise bad(name, "not the file that the manifest names (SHA-256)", "bad-hash")
     offsets, fast = _index(mapped[: layout.data_offset], layout, name)
     if expect is None or check == "xxh3":
         _check_fast(mapped, offsets, fast, name)
@@ -162,9 +162,9 @@ def _admit(
 def check_top(layout: Layout, top: bytes, expect: DirectoryInfo, name: str) -> None:
     """Check header and top table against the manifest. Raises BadDirectory."""
     if layout != expect.layout:
-        raise bad(name, "its header is not the one that the manifest describes")
+        raise bad(name, "its header is not the one that the manifest describes", "not-as-described")
     if hashlib.sha256(top).hexdigest() != expect.top_sha256:
-        raise bad(name, "its top table is not the one that the manifest names")
+        raise bad(name, "its top table is not the one that the manifest names", "bad-hash")
 
 
 def check_page(page: bytes, number: int, layout: Layout, top: bytes, name: str) -> NDArray[np.void]:
@@ -174,7 +174,7 @@ def check_page(page: bytes, number: int, layout: Layout, top: bytes, name: str) 
     """
     at = HEADER_BYTES + PAGE_HASH_BYTES * number
     if hashlib.sha256(page).digest() != top[at : at + PAGE_HASH_BYTES]:
-        raise bad(name, f"index page {number} is not the one that the top table names")
+        raise bad(name, f"index page {number} is not the one that the top table names", "bad-hash")
     record = np.frombuffer(page, layout.page_dtype)
     offsets = record["offset"][0]
     smallest = bucket_bytes(0, layout.remainder_bits)
@@ -185,7 +185,7 @@ def check_page(page: bytes, number: int, layout: Layout, top: bytes, name: str) 
         and offsets[0] % 8 == 0
         and rising.all()
     ):
-        raise bad(name, f"the offsets of index page {number} are out of order")
+        raise bad(name, f"the offsets of index page {number} are out of order", "malformed")
     return record
 
 
@@ -197,12 +197,12 @@ def _index(head: bytes, layout: Layout, name: str) -> tuple[NDArray[np.int64], N
         at = layout.index_offset + number * layout.page_bytes
         record = check_page(head[at : at + layout.page_bytes], number, layout, head, name)
         if record["offset"][0, 0] != end:
-            raise bad(name, f"index page {number} does not continue the one before")
+            raise bad(name, f"index page {number} does not continue the one before", "malformed")
         end = record["offset"][0, -1]
         offsets.append(record["offset"][0, :-1].astype(np.int64))
         fast.append(record["xxh3"][0])
     if end != layout.length:
-        raise bad(name, f"the buckets end at byte {end}, the file at {layout.length}")
+        raise bad(name, f"the buckets end at byte {end}, the file at {layout.length}", "malformed")
     return np.append(np.concatenate(offsets), np.int64(end)), np.concatenate(fast)
 
 
@@ -213,7 +213,7 @@ def _check_fast(mapped: mmap.mmap, offsets: NDArray[np.int64], fast: NDArray[np.
         for number, wanted in enumerate(checks):
             with view[places[number] : places[number + 1]] as bucket:
                 if xxhash.xxh3_64_intdigest(bucket) != wanted:
-                    raise bad(name, f"bucket {number} is damaged (xxh3)")
+                    raise bad(name, f"bucket {number} is damaged (xxh3)", "bad-hash")
 
 
 def _structure(words: NDArray[np.uint64], layout: Layout, offsets: NDArray[np.int64], name: str) -> Span:
@@ -224,7 +224,7 @@ def _structure(words: NDArray[np.uint64], layout: Layout, offsets: NDArray[np.in
     check_sizes(span, np.diff(offsets), name)
     total = int(count.sum())
     if total != layout.count:
-        raise bad(name, f"its buckets hold {total} tokens, its header says {layout.count}")
+        raise bad(name, f"its buckets hold {total} tokens, its header says {layout.count}", "malformed")
     for first in range(0, layout.buckets, CHECKED_AT_ONCE):
         buckets.check(part(span, slice(first, first + CHECKED_AT_ONCE)), name)
     return span
@@ -236,4 +236,4 @@ def check_sizes(span: Span, sizes: NDArray[np.int64], name: str) -> None:
     if not right.all():
         i = int(np.argmin(right))
         text = f"bucket {int(span.number[i])} says {int(span.count[i])} tokens in {int(sizes[i])} bytes"
-        raise bad(name, text)
+        raise bad(name, text, "malformed")

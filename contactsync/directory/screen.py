@@ -21,7 +21,7 @@ from pybloom_live import BloomFilter
 from pybloom_live.pybloom import make_hashfuncs
 
 from contactsync.directory.files import read_file, write_file
-from contactsync.directory.format import DataFile, DirectoryInfo, Values, bad, truncate
+from contactsync.directory.format import DataFile, DirectoryInfo, Values, bad, check_version, truncate
 from contactsync.directory.reader import Directory
 from contactsync.foundation.errors import BadInput
 from contactsync.tokens import Tokens
@@ -29,6 +29,8 @@ from contactsync.tokens import Tokens
 ERROR_RATE = 0.01
 SLICES = 7  # ceil(log2(1 / ERROR_RATE))
 HEADER = struct.Struct(BloomFilter.FILE_FMT)
+MAGIC = b"CSSCR\r\n\x1a"  # with a version behind it: how every later format begins
+VERSION = 1  # the library's own file, which has no room for either
 
 _SHA256_FROM = 1 << 15  # bits of a slice from which pybloom-live hashes by SHA-256; below it by xxh128
 _SHA256_BELOW = 1 << 31
@@ -97,20 +99,26 @@ def open_screen(path: str | os.PathLike[str], of: DirectoryInfo, *, expect: Data
     """
     name = Path(path).name
     data = read_file(path, expect)
+    if data.startswith(MAGIC):
+        check_version(data, MAGIC, VERSION, name, "screen")
     if len(data) < HEADER.size:
-        raise bad(name, f"{len(data)} bytes are too few for a screen")
+        raise bad(name, f"{len(data)} bytes are too few for a screen", "wrong-length")
     error_rate, slices, slice_bits, capacity, count = HEADER.unpack_from(data)
     if error_rate != ERROR_RATE or slices != SLICES:
-        raise bad(name, "not a screen of 1 % in 7 slices, the only kind that this program reads")
+        raise bad(
+            name, "not a screen of 1 % in 7 slices, the only kind that this program reads", "wrong-kind"
+        )
     if capacity != max(1, of.count):
-        raise bad(name, f"a screen for {capacity} tokens beside a directory of {of.count}")
+        raise bad(
+            name, f"a screen for {capacity} tokens beside a directory of {of.count}", "not-as-described"
+        )
     if slice_bits != _slice_bits(capacity) or slice_bits >= _SHA256_BELOW:
-        raise bad(name, f"{slice_bits} bits a slice are wrong for {capacity} tokens")
+        raise bad(name, f"{slice_bits} bits a slice are wrong for {capacity} tokens", "out-of-range")
     if count > of.count or (count == 0) != (of.count == 0):
-        raise bad(name, f"{count} tokens counted in a screen for {capacity}")
+        raise bad(name, f"{count} tokens counted in a screen for {capacity}", "out-of-range")
     size = HEADER.size + (SLICES * slice_bits + 7) // 8
     if len(data) != size:
-        raise bad(name, f"{len(data)} bytes instead of {size}")
+        raise bad(name, f"{len(data)} bytes instead of {size}", "wrong-length")
     bitmap = np.frombuffer(data, np.uint8, offset=HEADER.size)
     _check_fill(bitmap, slice_bits, of.count, name)
     return Screen(bitmap, slice_bits, of)
@@ -138,14 +146,15 @@ def _check_fill(bitmap: NDArray[np.uint8], slice_bits: int, count: int, name: st
     """
     bits = SLICES * slice_bits
     if bits % 8 and int(bitmap[-1]) >> (bits % 8):
-        raise bad(name, "bits are set behind the last slice")
+        raise bad(name, "bits are set behind the last slice", "not-canonical")
     octets = bitmap.size // 8 * 8
     ones = int(np.bitwise_count(bitmap[:octets].view("<u8")).sum(dtype=np.int64))
     ones += int(np.bitwise_count(bitmap[octets:]).sum(dtype=np.int64))
     expected = -bits * math.expm1(count * math.log1p(-1 / slice_bits))
     # The number of ones has a variance below bits / 8: this is more than twenty standard deviations.
     if abs(ones - expected) > 8 * math.sqrt(bits):
-        raise bad(name, f"{ones} of {bits} bits are set, which {count} tokens cannot have done")
+        refusal = "too-full" if ones > expected else "malformed"
+        raise bad(name, f"{ones} of {bits} bits are set, which {count} tokens cannot have done", refusal)
 
 
 def _build_by_library(directory: Directory, _slice_bits: int) -> tuple[int, bytes]:

@@ -20,6 +20,9 @@ ContactSyncError
 An error carries one sentence of what went wrong and where, and a hint: what to do about it. Neither may
 hold an identifier, a blinded element, an output or a credential. Exit code 0 is success, 2 is click's own
 for a wrong command line, 130 an interrupt.
+
+An error that refuses bytes from elsewhere also has a `refusal`: one word of contactsync/vectors/README.md,
+the same in every implementation of the protocol.
 """
 
 
@@ -27,13 +30,17 @@ class ContactSyncError(Exception):
     """Base of the tree.
 
     `str(error)` is one sentence: what and where. `hint` is one sentence: what to do; it may be empty.
+    `refusal` is the protocol's word for why bytes were refused; empty for everything else.
     """
 
     exit_code = 1
+    refusal = ""
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", refusal: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+        if refusal:
+            self.refusal = refusal
 
 
 class CallerError(ContactSyncError):
@@ -48,6 +55,8 @@ class BadInput(CallerError):
 
 class InvalidElement(BadInput):
     """Row `index` of a batch is the identity or not a canonical encoding (RFC 9497 DeserializeElement)."""
+
+    refusal = "invalid-element"
 
     def __init__(self, message: str, *, index: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -82,6 +91,8 @@ class BadSignature(PeerError):
 
 class BadProof(PeerError):
     """An evaluation was not made with the published key (RFC 9497 VerifyProof failed)."""
+
+    refusal = "bad-proof"
 
 
 class BadDirectory(PeerError):

@@ -47,7 +47,10 @@ def blind(inputs: Sequence[bytes]) -> Blinding:
 def blind_with_fixed_scalars_for_test_vectors(inputs: Sequence[bytes], blinds: Rows) -> Blinding:
     """Blind with the given scalars, uint8[n, 32]. A blind that is known or used twice hides nothing."""
     if blinds.shape != (len(inputs), NS) or not (scalars.is_canonical(blinds) & blinds.any(axis=1)).all():
-        raise BadInput("a blind is a nonzero scalar below the group's order, one for each input")
+        raise BadInput(
+            "a blind is a nonzero scalar below the group's order, one for each input",
+            refusal="invalid-scalar",
+        )
     return _blind(inputs, blinds)
 
 
@@ -80,17 +83,19 @@ def finalize(blinding: Blinding, evaluated: Rows, proof: bytes, public_key: byte
 def _verify(blinding: Blinding, evaluated: Rows, proof: bytes, public_key: bytes) -> Elements:
     """The decoded evaluated elements, once all checks of `finalize` have passed."""
     if evaluated.dtype != np.uint8 or evaluated.shape != (len(blinding), NE):
-        raise BadReply(f"the reply does not hold {len(blinding)} evaluated elements")
+        raise BadReply(f"the reply does not hold {len(blinding)} evaluated elements", refusal="wrong-length")
     if len(proof) != PROOF_BYTES:
-        raise BadReply(f"the proof has {len(proof)} bytes, not {PROOF_BYTES}")
+        raise BadReply(f"the proof has {len(proof)} bytes, not {PROOF_BYTES}", refusal="wrong-length")
     if len(public_key) != NE or deserialize_elements(row(public_key))[1] is not None:
-        raise BadReply("the public key is not a valid group element")
+        raise BadReply("the public key is not a valid group element", refusal="invalid-key")
     evaluated = np.ascontiguousarray(evaluated)
     elements_D, bad = deserialize_elements(evaluated)
     if bad is not None:
-        raise BadReply(f"evaluated element {bad} is the identity or not a canonical encoding")
+        raise BadReply(
+            f"evaluated element {bad} is the identity or not a canonical encoding", refusal="invalid-element"
+        )
     if not proof_is_well_formed(proof):
-        raise BadReply("the proof is not two scalars below the group's order")
+        raise BadReply("the proof is not two scalars below the group's order", refusal="invalid-scalar")
     # if VerifyProof(G.Generator(), pkS, blindedElements, evaluatedElements, proof) == false:
     #   raise VerifyError
     elements_C, _ = decode(blinding.blinded)

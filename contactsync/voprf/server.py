@@ -46,9 +46,11 @@ class KeyPair:
 
     def __post_init__(self) -> None:
         if len(self.secret) != NS or len(self.public) != NS:
-            raise BadInput(f"a key pair is two strings of {NS} bytes")
+            raise BadInput(f"a key pair is two strings of {NS} bytes", refusal="wrong-length")
         if hmac.compare_digest(self.secret, bytes(NS)) or not scalars.is_canonical(row(self.secret))[0]:
-            raise BadInput("the secret key is not a nonzero scalar below the group's order")
+            raise BadInput(
+                "the secret key is not a nonzero scalar below the group's order", refusal="invalid-scalar"
+            )
 
 
 def derive_key_pair(seed: bytes, info: bytes) -> KeyPair:

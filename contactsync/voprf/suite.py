@@ -59,10 +59,16 @@ def check_batch(rows: Rows, what: str) -> Rows:
 def check_batch_size(n: int, what: str) -> None:
     """Raise BadInput unless 1 ≤ n ≤ MAX_BATCH."""
     if n == 0:
-        raise BadInput(f"{what}: the batch is empty", hint=f"A batch has 1 to {MAX_BATCH} elements.")
+        raise BadInput(
+            f"{what}: the batch is empty",
+            hint=f"A batch has 1 to {MAX_BATCH} elements.",
+            refusal="bad-batch",
+        )
     if n > MAX_BATCH:
         raise BadInput(
-            f"{what}: the batch has {n} elements", hint=f"A batch has 1 to {MAX_BATCH} elements: split it."
+            f"{what}: the batch has {n} elements",
+            hint=f"A batch has 1 to {MAX_BATCH} elements: split it.",
+            refusal="batch-too-large",
         )
 
 

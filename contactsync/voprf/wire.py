@@ -14,7 +14,9 @@ def parse_request(body: bytes) -> Rows:
     Raises BadInput unless the body is 1 to MAX_BATCH times 32 bytes.
     """
     if len(body) % NE:
-        raise BadInput(f"the request has {len(body)} bytes, which is no multiple of {NE}")
+        raise BadInput(
+            f"the request has {len(body)} bytes, which is no multiple of {NE}", refusal="bad-batch"
+        )
     check_batch_size(len(body) // NE, "request")
     return np.frombuffer(body, np.uint8).reshape(-1, NE)
 
@@ -31,6 +33,7 @@ def parse_reply(reply: bytes, n: int) -> tuple[Rows, bytes]:
     """
     if len(reply) != n * NE + PROOF_BYTES:
         raise BadReply(
-            f"the reply has {len(reply)} bytes; {n} elements and a proof are {n * NE + PROOF_BYTES}"
+            f"the reply has {len(reply)} bytes; {n} elements and a proof are {n * NE + PROOF_BYTES}",
+            refusal="wrong-length",
         )
     return np.frombuffer(reply[: n * NE], np.uint8).reshape(n, NE), reply[n * NE :]
