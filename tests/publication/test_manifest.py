@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contactsync.foundation.errors import BadReply
-from contactsync.publication.manifest import MAX_BYTES, MAX_DELTAS, DataFile, DeltaFile, Manifest
+from contactsync.publication import manifest as module
+from contactsync.publication.manifest import MAX_BYTES, MAX_DELTAS, DataFile, DeltaFile, Manifest, Partition
 
 
 def test_round_trip_and_canonical_form(make_manifest):
@@ -41,7 +42,7 @@ def _spoil(path, value):
 
 P49 = ("partitions", "49")
 BAD = {
-    "unknown member": (("surplus",), 1),
+    "unknown member of a file": (("partitions", "49", "base", "surplus"), 1),
     "missing member": (("epoch",), KeyError),
     "other format": (("format",), "contactsync-manifest-2"),
     "other suite": (("suite",), "P256-SHA256"),
@@ -78,6 +79,32 @@ BAD = {
     "corruption hash too short": ((*P49, "base", "xxh3_64"), "0"),
     "screen a string": ((*P49, "screen"), "screen"),
     "deltas null": ((*P49, "deltas"), None),
+    "name of a partition in capitals": (("partitions", "Mail"), {}),
+    "name of a partition that is too long": (("partitions", "a" * 33), {}),
+    "name of a partition that is a path": (("partitions", "../49"), {}),
+    "partition of an unknown kind that is no object": (("partitions", "mailto"), []),
+    "critical null": (("critical",), None),
+    "critical empty": (("critical",), []),
+    "critical a string": (("critical",), "labels"),
+    "critical names what is not there": (("critical",), ["labels"]),
+    "critical names what everybody knows": (("critical",), ["epoch"]),
+    "critical names itself": (("critical",), ["critical"]),
+    "critical of a partition empty": ((*P49, "critical"), []),
+    "critical of a partition names what is not there": ((*P49, "critical"), ["labels"]),
+    "critical of an unknown kind of partition empty": (("partitions", "mailto"), {"critical": []}),
+    "unknown member with a fraction": (("surplus",), 0.5),
+    "unknown member beyond 2^53": (("surplus",), 2**53 + 1),
+    "unknown member below -2^53": (("surplus",), {"a": [-(2**53) - 1]}),
+    "unknown member with half a surrogate pair": (("surplus",), "\ud83d"),
+    "unknown member with a capital name": (("Surplus",), 1),
+    "unknown member with a capital name within": (("surplus",), {"A": 1}),
+    "unknown member nested nine levels": (("surplus",), [[[[[[[[1]]]]]]]]),
+    "65 unknown members": (("surplus",), {f"m{i}": i for i in range(65)}),
+    "unknown member of a partition with half a surrogate pair": ((*P49, "surplus"), ["\udc00"]),
+    "unknown kind of partition nested nine levels": (
+        ("partitions", "mailto"),
+        {"a": [[[[[[[[1]]]]]]]]},
+    ),
 }
 
 
@@ -89,6 +116,7 @@ def test_refused(make_manifest, name):
     with pytest.raises(BadReply, match="the manifest") as raised:
         Manifest.from_bytes(data)
     assert raised.value.hint
+    assert raised.value.refusal
 
 
 @pytest.mark.parametrize(
@@ -149,3 +177,170 @@ def test_a_changed_byte_never_passes_as_the_same_manifest(data):
         return
     assert other != manifest
     assert other.to_bytes() == bytes(raw)
+
+
+# ---- members that a newer server adds ----------------------------------------------------------------------
+
+
+def canonical(tree) -> bytes:
+    return json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()
+
+
+def changed(manifest, **members):
+    return canonical(json.loads(manifest.to_bytes()) | members)
+
+
+def two_partitions() -> Manifest:
+    file = DataFile("ab" * 32, 5000, "cd" * 8)
+    one = Partition("49", 1, 1000, 12, 32, "ab" * 32, file)
+    other = replace(one, name="1", deltas=(DeltaFile(1, 3, file),), edition=3, screen=file)
+    return Manifest("people", 1, 3, bytes(32), 1, {"49": one, "1": other}, None)
+
+
+def with_partition(manifest, name, **members):
+    tree = json.loads(manifest.to_bytes())
+    tree["partitions"][name] = tree["partitions"].get(name, {}) | members
+    return canonical(tree)
+
+
+NAMES = st.from_regex(r"[a-z0-9_.-]{1,12}", fullmatch=True).filter(lambda name: name != "critical")
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+LEAVES = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | TEXTS
+VALUES = st.recursive(
+    LEAVES, lambda v: st.lists(v, max_size=4) | st.dictionaries(NAMES, v, max_size=4), max_leaves=8
+)
+MEMBERS = st.dictionaries(NAMES, VALUES, max_size=4)
+
+
+@given(st.data())
+def test_any_manifest_with_more_members_is_kept_as_it_is(data):
+    tree = json.loads(two_partitions().to_bytes())
+    of_all = data.draw(MEMBERS) | tree
+    of_all["partitions"]["49"] = data.draw(MEMBERS) | tree["partitions"]["49"]
+    others = st.dictionaries(st.from_regex(r"[a-z][a-z0-9._-]{0,31}", fullmatch=True), MEMBERS, max_size=3)
+    of_all["partitions"] |= data.draw(others)
+    raw = canonical(of_all)
+    manifest = Manifest.from_bytes(raw)
+    assert manifest.to_bytes() == raw
+    assert set(manifest.partitions) == {"1", "49"}
+    assert set(manifest.unknown) == set(of_all["partitions"]) - {"1", "49"}
+    assert set(manifest.extra) == set(of_all) - set(tree)
+    assert manifest.is_understood == (raw == two_partitions().to_bytes())
+
+
+@given(st.data())
+def test_nothing_but_the_canonical_form_of_unknown_members_passes(data):
+    """Another order, another escape, white space or a member said twice is another spelling of it."""
+    value = data.draw(st.dictionaries(NAMES, VALUES, min_size=1, max_size=4))
+    raw = changed(two_partitions(), surplus=value)
+    assert Manifest.from_bytes(raw).extra == {"surplus": value}
+    tree = json.loads(raw)
+    turned = {"surplus": dict(reversed(value.items()))} | tree
+    spellings = [
+        json.dumps(tree, sort_keys=True).encode(),
+        json.dumps(turned, separators=(",", ":")).encode(),
+        raw.replace(b'"surplus":', b'"surplus":1,"surplus":'),
+        raw.replace(b'"surplus"', b'"s\\u0075rplus"'),
+        json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(),
+    ]
+    for other in spellings:
+        if other != raw:
+            with pytest.raises(BadReply):
+                Manifest.from_bytes(other)
+
+
+def nested(levels: int):
+    return [nested(levels - 1)] if levels else 1
+
+
+def test_limits_of_unknown_members(make_manifest):
+    """What is just within them is kept; `BAD` has what is just beyond."""
+    manifest = make_manifest()
+    within = [
+        nested(7),
+        2**53,
+        -(2**53),
+        {f"m{i}": i for i in range(64)},
+        "\U0001f600\x7f",
+        list(range(5000)),
+    ]
+    for value in within:
+        assert Manifest.from_bytes(changed(manifest, surplus=value)).extra == {"surplus": value}
+    with pytest.raises(BadReply, match="too many levels"):
+        Manifest.from_bytes(changed(manifest, surplus=nested(8)))
+    many = {f"m{i}": i for i in range(65)}
+    with pytest.raises(BadReply, match="more than 64 members"):
+        Manifest.from_bytes(changed(manifest, **many))
+    with pytest.raises(BadReply, match="more than 999 partitions"):
+        Manifest.from_bytes(
+            canonical(json.loads(manifest.to_bytes()) | {"partitions": {f"p{i}": {} for i in range(1000)}})
+        )
+    with pytest.raises(BadReply, match="larger than"):
+        Manifest.from_bytes(changed(manifest, surplus="x" * MAX_BYTES))
+
+
+def test_a_manifest_that_must_be_understood_is_refused_with_the_way_out(make_manifest):
+    data = changed(make_manifest(), labels={"a": 1}, rows=2, critical=["labels", "rows"])
+    with pytest.raises(BadReply, match='needs "labels", "rows" to be understood') as raised:
+        Manifest.from_bytes(data)
+    assert raised.value.refusal == "unknown-critical"
+    assert "update" in raised.value.hint
+
+
+def test_critical_is_sorted_and_has_each_name_once(make_manifest):
+    for names in (["rows", "labels"], ["labels", "labels"], ["labels", 1], [["labels"]]):
+        with pytest.raises(BadReply, match="critical") as raised:
+            Manifest.from_bytes(changed(make_manifest(), labels=1, rows=2, critical=names))
+        assert raised.value.refusal == "bad-value"
+
+
+def test_a_partition_that_must_be_understood_is_unusable_and_not_empty(make_manifest):
+    manifest = make_manifest()
+    data = with_partition(manifest, "49", labels=1, critical=["labels"])
+    read = Manifest.from_bytes(data)
+    assert set(read.partitions) == {"1"}
+    assert read.unknown["49"].refusal == "unknown-critical"
+    assert 'needs "labels"' in read.unknown["49"].reason
+    assert read.count == 1000
+    assert read.to_bytes() == data
+    assert read.sha256() != manifest.sha256()
+
+
+def test_a_partition_of_a_later_kind_is_unusable(make_manifest):
+    data = with_partition(make_manifest(), "mailto.example", whatever=[{"a": None}])
+    read = Manifest.from_bytes(data)
+    assert set(read.partitions) == {"1", "49"}
+    assert read.unknown["mailto.example"].refusal == "unknown-family"
+    assert read.to_bytes() == data
+
+
+def test_what_is_unknown_in_a_partition_does_not_excuse_the_rest(make_manifest):
+    data = with_partition(make_manifest(), "49", labels=1, count=0)
+    with pytest.raises(BadReply, match="count of partition 49"):
+        Manifest.from_bytes(data)
+
+
+def test_who_understands_what_is_critical_goes_on(make_manifest, monkeypatch):
+    """The same bytes, read by the program that they were written for."""
+    tree = json.loads(make_manifest().to_bytes()) | {"rows": 2, "critical": ["rows"]}
+    tree["partitions"]["49"] |= {"labels": 1, "critical": ["labels"]}
+    data = canonical(tree)
+    monkeypatch.setattr(module, "UNDERSTOOD", frozenset({"rows"}))
+    assert set(Manifest.from_bytes(data).unknown) == {"49"}
+    monkeypatch.setattr(module, "UNDERSTOOD_IN_PARTITION", frozenset({"labels"}))
+    read = Manifest.from_bytes(data)
+    assert (set(read.partitions), read.unknown) == ({"1", "49"}, {})
+    assert read.to_bytes() == data
+
+
+@pytest.mark.parametrize(
+    ("name", "family"), [("49", "calling-code"), ("1", "calling-code"), ("mailto", None), ("0x", None)]
+)
+def test_families(name, family):
+    assert module.family_of(name) == family
+
+
+@pytest.mark.parametrize("name", ["", "049", "0", "1234", "४९", "-a", "a b", "a" * 33, "49\n"])
+def test_names_of_no_family(name):
+    with pytest.raises(BadReply):
+        module.family_of(name)
