@@ -41,8 +41,9 @@ bench: $(STAMP)-bench
 docs: $(STAMP)
 	$(BIN)/python -m contactsync.commands.reference docs/cli.md
 
+# By the twins in tests/, never by the package.
 vectors: $(STAMP)-test
-	$(BIN)/python tests/voprf/make_vectors.py
+	$(BIN)/python tests/vectors/make.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

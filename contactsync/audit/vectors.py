@@ -1,12 +1,14 @@
 """Run the shipped test vectors on this very copy: RFC figures, cases at edges, and what must be refused.
 
-Each file of contactsync/vectors/ follows schema.json there. A group names one operation; `_OPERATIONS` is
-what each of them means here. Vectors are public: a difference may name the field, no secret is in it.
+Each file of contactsync/vectors/ follows schema.json and README.md there. A group names one operation;
+`_OPERATIONS` and `audit.formats` are what each of them means here. Vectors are public: a difference may name
+the field, no secret is in it.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
@@ -16,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from contactsync import identifiers, ristretto255
+from contactsync.audit import formats, octets
 from contactsync.foundation.errors import ContactSyncError, InvalidElement, OurError
 from contactsync.ristretto255 import scalars
 from contactsync.voprf import client, server, suite, wire
@@ -29,6 +32,10 @@ _SHIPPED = {
     "edges.json": 51,
     "normalisation-1.json": 139,
     "refusals.json": 55,
+    "directory.json": 100,
+    "delta.json": 56,
+    "screen.json": 34,
+    "manifest.json": 92,
 }
 """How many vectors each file holds. A copy that lacks some proves less than it says."""
 
@@ -52,26 +59,29 @@ def run(folder: Traversable | None = None) -> Iterator[GroupResult]:
     Yields a result after each group. Raises VectorMismatch at the first difference, and OurError if a file or
     a vector is damaged or missing.
     """
-    for group in _load(folder or files("contactsync") / "vectors"):
+    for group, shared in _load(folder or files("contactsync") / "vectors"):
         try:
             operation = _OPERATIONS[group["operation"]]
             for case in group["cases"]:
-                _compare(group["name"], case, operation(case["given"]))
+                given = {name: octets.resolved(value, shared) for name, value in case["given"].items()}
+                _compare(group["name"], case, operation(given))
             yield GroupResult(group["name"], group["source"], len(group["cases"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, zlib.error) as error:
             raise OurError(
                 f"a vector of the group {group.get('name', '?')!r} is malformed",
                 hint="The installation is damaged: install contactsync again.",
             ) from error
 
 
-def _load(folder: Traversable) -> Iterator[dict[str, Any]]:
+def _load(folder: Traversable) -> Iterator[tuple[dict[str, Any], dict[str, bytes]]]:
+    """Every group, and the files that its cases share, by name."""
     for name, count in _SHIPPED.items():
         try:
             content = json.loads((folder / name).read_bytes())
             groups: list[dict[str, Any]] = [dict(group) for group in content["groups"]]
             found = sum(len(group["cases"]) for group in groups)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            shared = {key: octets.resolved(value, {}) for key, value in content.get("files", {}).items()}
+        except (AttributeError, OSError, ValueError, KeyError, TypeError, zlib.error) as error:
             raise OurError(
                 f"{name} cannot be read as test vectors",
                 hint="The installation is damaged: install contactsync again.",
@@ -81,12 +91,13 @@ def _load(folder: Traversable) -> Iterator[dict[str, Any]]:
                 f"{name} holds {found} vectors and not {count}, as this version should",
                 hint="The installation is damaged: install contactsync again.",
             )
-        yield from groups
+        for group in groups:
+            yield group, shared
 
 
 def _compare(group: str, case: Case, got: Case) -> None:
     for field, expected in case["expected"].items():
-        if got.get(field) != expected:
+        if field not in got or got[field] != expected:
             raise VectorMismatch(
                 f"{group}, vector {case['number']}: {field} differs ({case['reason']})",
                 hint="This copy computes wrong results: do not use it. Install it again, and report it.",
@@ -195,14 +206,26 @@ def _evaluate(given: Case) -> Case:
 
 
 def _outcome(attempt: Callable[[], object]) -> Case:
-    """The name of the error that `attempt` ends in, or "none"; and the index that it names."""
+    """What came of it: the refusal, null if there is none, and the index that it names."""
     try:
         attempt()
     except InvalidElement as error:
-        return {"error": "InvalidElement", "index": error.index}
+        return {"refusal": error.refusal, "index": error.index}
     except ContactSyncError as error:
-        return {"error": type(error).__name__}
-    return {"error": "none"}
+        return {"refusal": error.refusal or str(error)}
+    return {"refusal": None}
+
+
+def _judged(operation: Callable[[Case], Case]) -> Callable[[Case], Case]:
+    """An operation on files, with what it refuses as an outcome."""
+
+    def judge(given: Case) -> Case:
+        try:
+            return operation(given) | {"refusal": None}
+        except ContactSyncError as error:
+            return {"refusal": error.refusal or str(error)}
+
+    return judge
 
 
 def _receive_request(given: Case) -> Case:
@@ -259,4 +282,5 @@ _OPERATIONS: dict[str, Callable[[Case], Case]] = {
     "blind": _blind,
     "key": _key,
     "normalise": _normalise,
+    **{name: _judged(operation) for name, operation in formats.OPERATIONS.items()},
 }

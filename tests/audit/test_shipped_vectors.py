@@ -44,9 +44,18 @@ def test_command_names_each_group_with_its_count() -> None:
         ("rfc9496.json", "6a493210", "6a493211", r"RFC 9496 A.1 .*, vector 3: element differs"),
         ("rfc9496.json", '"valid": false', '"valid": true', r"RFC 9496 A.2 .*, vector 1: valid differs"),
         ("rfc9497.json", "ddef9377", "ddef9378", r"RFC 9497 A.1.2 VOPRF mode, vector 1: proof differs"),
-        ("refusals.json", '"InvalidElement"', '"BadInput"', r"server must refuse, vector 7: error differs"),
+        ("refusals.json", ': "invalid-element"', ': "x"', r"server must refuse, vector 7: refusal differs"),
         ("refusals.json", '"index": 3', '"index": 2', r"server must refuse, vector 8: index differs"),
-        ("refusals.json", '"BadProof"', '"none"', r"client must refuse, vector 18: error differs"),
+        ("refusals.json", '"refusal": "bad-proof"', '"refusal": null',
+         r"client must refuse, vector 18: refusal differs"),
+        ("directory.json", '"refusal": "too-full"', '"refusal": null',
+         r"directories that must be refused, vector 16: refusal differs"),
+        ("directory.json", '"found": [true, ', '"found": [false, ', r"who matches, vector 7: found differs"),
+        ("delta.json", '"after": [true, true, false]', '"after": [true, true, true]',
+         r"where deltas lead, vector 1: after differs"),
+        ("screen.json", '"passes": [true, ', '"passes": [false, ', r"who passes, vector 2: passes differs"),
+        ("manifest.json", '"unknown-critical"', '"x"', r"takes from a manifest, vector 8: unusable differs"),
+        ("manifest.json", '"refusal": null,', '"refusal": "x",', r"a manifest, vector 1: refusal differs"),
     ],
 )  # fmt: skip
 def test_the_first_difference_is_named(copy, file, old, new, message) -> None:
@@ -75,6 +84,9 @@ def test_a_difference_ends_the_command(copy, monkeypatch) -> None:
         '{"groups": ["x"]}',
         '{"groups": [{"name": "x", "operation": "nonsense", "cases": []}]}',
         '{"groups": [{"name": "x", "operation": "decode", "cases": ["y"]}]}',
+        '{"files": [], "groups": []}',
+        '{"files": {"a": {"zlib": "AAAA"}}, "groups": []}',
+        '{"files": {"a": {"of": "b"}}, "groups": []}',
     ],
 )
 def test_damaged_files(copy, damage) -> None:

@@ -334,10 +334,12 @@ class Directory:
 
 
 def open_screen(data: bytes, partition: Json) -> Callable[[int], bool]:
-    rate, k, m, capacity, _ = struct.unpack_from("<dQQQQ", data)
+    check(len(data) > 40, "the length of the screen")
+    rate, k, m, capacity, new = struct.unpack_from("<dQQQQ", data)
     n = partition["count"]
-    check(capacity == n and rate == 0.01 and k == 7, "the head of the screen")
-    check(m == math.ceil((n * abs(math.log(0.01))) / (7 * math.log(2) ** 2)), "m")
+    check(capacity == max(1, n) and rate == 0.01 and k == 7, "the head of the screen")
+    check(new <= n and (new == 0) == (n == 0), "how many keys were new")
+    check(m == math.ceil((capacity * abs(math.log(0.01))) / (7 * math.log(2) ** 2)), "m")
     bitmap = bits(data[40:])
     check(len(data) == 40 + -(-7 * m // 8) and "1" not in bitmap[7 * m :], "the size of the screen")
     expected = 7 * m * (1 - (1 - 1 / m) ** n)
@@ -380,10 +382,11 @@ class Delta:
 
 
 def read_delta(data: bytes, partition: Json) -> Delta:
-    check(data[:8] == bytes.fromhex("4353444c540d0a1a"), "the magic")
+    check(len(data) >= 168 and data[:8] == bytes.fromhex("4353444c540d0a1a"), "the magic")
     version, q, r, zero, old, new, n_old, n_new, left, joined, length = struct.unpack_from("<HBBI7Q", data, 8)
     check((version, zero, length) == (1, 0, len(data)), "the head of a delta")
     check((q, r) == (partition["slot_bits"], partition["remainder_bits"]), "q and r of a delta")
+    check(12 <= q <= 32 and r in (32, 40), "q or r out of range")
     check(data[-32:] == sha256(data[:-32]), "the last 32 bytes of a delta")
     check(old < new and max(n_old, n_new) <= 2 << q and n_old - left + joined == n_new, "editions or N")
     leaving, end = read_set(data, 136, left, q, r)

@@ -1,26 +1,40 @@
-"""Write contactsync/vectors/edges.json and refusals.json. Only the twin computes here, never the package.
+"""What edges.json and refusals.json hold. Only the twin computes here, never the package.
 
-    python tests/voprf/make_vectors.py
-
-test_vector_files.py checks that the files are what this writes.
+`python tests/vectors/make.py` writes the files; test_vector_files.py checks that they are what this says.
 """
 
 import hashlib
-import json
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
-
-import reference as ref  # noqa: E402 - found by the line above when run as a script
+import reference as ref
 
 SEED = bytes.fromhex("a3" * 32)
 INFO = b"contactsync/v1/people/1"
 CONTEXT = ref.CreateContextString(1)
 SOURCE = "contactsync, computed by tests/reference.py"
+EFFECTS = {
+    "receive_request": {
+        "bad-batch": "reads outside the body, or answers for elements that nobody sent",
+        "batch-too-large": "one request costs as much as many",
+        "invalid-element": "applies the secret key to what is no element, and the answer tells of the key",
+    },
+    "receive_reply": {
+        "wrong-length": "takes one contact's element for that of another, or reads outside the reply",
+        "invalid-element": "gives every contact the same output, or one that the server knows beforehand",
+        "invalid-scalar": "one proof has several spellings",
+        "invalid-key": "a proof holds that says nothing about the key",
+        "bad-proof": "the server can use another key for each client, and tells them apart by what matches",
+    },
+    "blind": {
+        "invalid-scalar": "the blinded element is the identity or has another spelling: nothing is hidden",
+        "bad-batch": "sends a request that no server accepts",
+    },
+    "key": {
+        "invalid-scalar": "every identifier has the same output, or the key has several spellings",
+        "wrong-length": "a key that was cut off is used",
+    },
+}
 EDGE_LENGTHS = {
     0: "the empty message",
     1: "one byte",
@@ -55,10 +69,17 @@ def group(name: str, layer: str, operation: str, cases: list[tuple[str, dict, di
         "layer": layer,
         "operation": operation,
         "cases": [
-            {"number": number, "reason": reason, "given": given, "expected": expected}
+            {"number": number, "reason": reason, **effect(operation, expected)}
+            | {"given": given, "expected": expected}
             for number, (reason, given, expected) in enumerate(cases, 1)
         ],
     }
+
+
+def effect(operation: str, expected: dict) -> dict[str, str]:
+    """What becomes of an implementation that accepts what must be refused."""
+    refusal = expected.get("refusal")
+    return {} if refusal is None else {"effect": EFFECTS[operation][refusal]}
 
 
 def exchange(count: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -94,6 +115,7 @@ def edges() -> dict[str, Any]:
     near_p = [(f"p{k:+d}" if k else "p", le(ref.p + k)) for k in (-3, -1, 0, 1, 17, 18)]
     return {
         "$schema": "schema.json",
+        "version": 2,
         "about": "Cases at edges that the RFCs' own figures leave out: lengths around SHA-512 blocks, "
         "scalars around the order, batches around the width of vector units.",
         "groups": [
@@ -239,15 +261,16 @@ def refusals() -> dict[str, Any]:
     def with_element(position: int, element: bytes) -> bytes:
         return b"".join(element if i == position else e for i, e in enumerate(blinded))
 
-    def reply(reason: str, body: bytes, error: str, key: bytes = public) -> tuple[str, dict, dict]:
+    def reply(reason: str, body: bytes, refusal: str | None, key: bytes = public) -> tuple[str, dict, dict]:
         fixed = {"inputs": given["inputs"], "blinds": given["blinds"]}
-        return reason, {**fixed, "reply": body.hex(), "public_key": key.hex()}, {"error": error}
+        return reason, {**fixed, "reply": body.hex(), "public_key": key.hex()}, {"refusal": refusal}
 
     good = b"".join(evaluated)
     swapped = [evaluated[1], evaluated[0], *evaluated[2:]]
     doubled = [ref.encode(ref.add(ref.decode(e), ref.decode(e))) for e in evaluated]
     return {
         "$schema": "schema.json",
+        "version": 2,
         "about": "Messages, keys and blinds that must be refused, by which layer and as what; each family "
         "begins with one that must be accepted, so that nothing is refused for a wrong reason.",
         "groups": [
@@ -256,47 +279,55 @@ def refusals() -> dict[str, Any]:
                 "voprf.server",
                 "receive_request",
                 [
-                    request("a good batch of four: accepted", b"".join(blinded), error="none"),
-                    request("an empty body", b"", error="BadInput"),
-                    request("one byte too few", b"".join(blinded)[:-1], error="BadInput"),
-                    request("one trailing byte", b"".join(blinded) + b"\0", error="BadInput"),
-                    request("half an element", blinded[0][:16], error="BadInput"),
+                    request("a good batch of four: accepted", b"".join(blinded), refusal=None),
+                    request("an empty body", b"", refusal="bad-batch"),
+                    request("one byte too few", b"".join(blinded)[:-1], refusal="bad-batch"),
+                    request("one trailing byte", b"".join(blinded) + b"\0", refusal="bad-batch"),
+                    request("half an element", blinded[0][:16], refusal="bad-batch"),
                     request(
-                        "4097 elements, one more than a batch may have", blinded[0], 4097, error="BadInput"
+                        "4097 elements, one more than a batch may have",
+                        blinded[0],
+                        4097,
+                        refusal="batch-too-large",
                     ),
                     request(
                         "the identity in first place",
                         with_element(0, bytes(32)),
-                        error="InvalidElement",
+                        refusal="invalid-element",
                         index=0,
                     ),
                     request(
                         "the identity in last place",
                         with_element(3, bytes(32)),
-                        error="InvalidElement",
+                        refusal="invalid-element",
                         index=3,
                     ),
                     request(
-                        "a negative field element", with_element(1, le(1)), error="InvalidElement", index=1
+                        "a negative field element", with_element(1, le(1)), refusal="invalid-element", index=1
                     ),
-                    request("the modulus p", with_element(2, le(ref.p)), error="InvalidElement", index=2),
+                    request("the modulus p", with_element(2, le(ref.p)), refusal="invalid-element", index=2),
                     request(
-                        "p+2: non-canonical", with_element(2, le(ref.p + 2)), error="InvalidElement", index=2
+                        "p+2: non-canonical",
+                        with_element(2, le(ref.p + 2)),
+                        refusal="invalid-element",
+                        index=2,
                     ),
                     request(
                         "bit 255 set on a good element",
                         with_element(1, blinded[1][:31] + bytes([blinded[1][31] | 0x80])),
-                        error="InvalidElement",
+                        refusal="invalid-element",
                         index=1,
                     ),
                     request(
-                        "x^2 is not a square", with_element(3, not_square), error="InvalidElement", index=3
+                        "x^2 is not a square", with_element(3, not_square), refusal="invalid-element", index=3
                     ),
-                    request("all bits set", with_element(0, b"\xff" * 32), error="InvalidElement", index=0),
+                    request(
+                        "all bits set", with_element(0, b"\xff" * 32), refusal="invalid-element", index=0
+                    ),
                     request(
                         "two bad elements: the first is named",
                         blinded[0] + bytes(32) + le(1) + blinded[3],
-                        error="InvalidElement",
+                        refusal="invalid-element",
                         index=1,
                     ),
                 ],
@@ -306,51 +337,57 @@ def refusals() -> dict[str, Any]:
                 "voprf.client",
                 "receive_reply",
                 [
-                    reply("a good reply: accepted", good + proof, "none"),
-                    reply("an empty reply", b"", "BadReply"),
-                    reply("no proof", good, "BadReply"),
-                    reply("one byte too few", (good + proof)[:-1], "BadReply"),
-                    reply("one trailing byte", good + proof + b"\0", "BadReply"),
-                    reply("one element too few", b"".join(evaluated[:3]) + proof, "BadReply"),
-                    reply("one element too many", good + evaluated[3] + proof, "BadReply"),
-                    reply("the identity among the elements", bytes(32) + good[32:] + proof, "BadReply"),
-                    reply("a negative field element", le(1) + good[32:] + proof, "BadReply"),
-                    reply("an encoding that is no element", good[:96] + not_square + proof, "BadReply"),
-                    reply("the challenge is the order", good + order + s, "BadReply"),
-                    reply("the response is the order", good + c + order, "BadReply"),
+                    reply("a good reply: accepted", good + proof, None),
+                    reply("an empty reply", b"", "wrong-length"),
+                    reply("no proof", good, "wrong-length"),
+                    reply("one byte too few", (good + proof)[:-1], "wrong-length"),
+                    reply("one trailing byte", good + proof + b"\0", "wrong-length"),
+                    reply("one element too few", b"".join(evaluated[:3]) + proof, "wrong-length"),
+                    reply("one element too many", good + evaluated[3] + proof, "wrong-length"),
+                    reply(
+                        "the identity among the elements", bytes(32) + good[32:] + proof, "invalid-element"
+                    ),
+                    reply("a negative field element", le(1) + good[32:] + proof, "invalid-element"),
+                    reply(
+                        "an encoding that is no element", good[:96] + not_square + proof, "invalid-element"
+                    ),
+                    reply("the challenge is the order", good + order + s, "invalid-scalar"),
+                    reply("the response is the order", good + c + order, "invalid-scalar"),
                     reply(
                         "the response plus the order: the same residue, not canonical",
                         good + c + le(int.from_bytes(s, "little") + ref.ORDER),
-                        "BadReply",
+                        "invalid-scalar",
                     ),
-                    reply("all bits of the response set", good + c + b"\xff" * 32, "BadReply"),
-                    reply("a public key that is the identity", good + proof, "BadReply", bytes(32)),
-                    reply("a public key that is no element", good + proof, "BadReply", not_square),
-                    reply("a public key of 31 bytes", good + proof, "BadReply", public[:31]),
+                    reply("all bits of the response set", good + c + b"\xff" * 32, "invalid-scalar"),
+                    reply("a public key that is the identity", good + proof, "invalid-key", bytes(32)),
+                    reply("a public key that is no element", good + proof, "invalid-key", not_square),
+                    reply("a public key of 31 bytes", good + proof, "invalid-key", public[:31]),
                     reply(
-                        "one bit of the challenge flipped", good + bytes([c[0] ^ 1]) + c[1:] + s, "BadProof"
+                        "one bit of the challenge flipped", good + bytes([c[0] ^ 1]) + c[1:] + s, "bad-proof"
                     ),
                     reply(
-                        "one bit of the response flipped", good + c + bytes([s[0] ^ 1]) + s[1:], "BadProof"
+                        "one bit of the response flipped", good + c + bytes([s[0] ^ 1]) + s[1:], "bad-proof"
                     ),
-                    reply("challenge and response swapped", good + s + c, "BadProof"),
-                    reply("a proof of zeros", good + bytes(64), "BadProof"),
-                    reply("two elements swapped", b"".join(swapped) + proof, "BadProof"),
+                    reply("challenge and response swapped", good + s + c, "bad-proof"),
+                    reply("a proof of zeros", good + bytes(64), "bad-proof"),
+                    reply("two elements swapped", b"".join(swapped) + proof, "bad-proof"),
                     reply(
-                        "the first element twice", evaluated[0] + evaluated[0] + good[64:] + proof, "BadProof"
+                        "the first element twice",
+                        evaluated[0] + evaluated[0] + good[64:] + proof,
+                        "bad-proof",
                     ),
-                    reply("one element doubled", doubled[0] + good[32:] + proof, "BadProof"),
-                    reply("the blinded elements sent back", b"".join(blinded) + proof, "BadProof"),
-                    reply("all elements doubled, the old proof", b"".join(doubled) + proof, "BadProof"),
+                    reply("one element doubled", doubled[0] + good[32:] + proof, "bad-proof"),
+                    reply("the blinded elements sent back", b"".join(blinded) + proof, "bad-proof"),
+                    reply("all elements doubled, the old proof", b"".join(doubled) + proof, "bad-proof"),
                     reply(
                         "made with another key and proved for it",
                         b"".join(ref.encode(e) for e in other_evaluated) + le(oc) + le(os),
-                        "BadProof",
+                        "bad-proof",
                     ),
                     reply(
                         "a good reply against another public key",
                         good + proof,
-                        "BadProof",
+                        "bad-proof",
                         ref.encode(other_public),
                     ),
                 ],
@@ -366,15 +403,15 @@ def refusals() -> dict[str, Any]:
                             "inputs": [b"tel:+4915123456789".hex()] * len(blinds),
                             "blinds": [b.hex() for b in blinds],
                         },
-                        {"error": error},
+                        {"refusal": refusal},
                     )
-                    for why, blinds, error in (
-                        ("the order less one: accepted", [le(ref.ORDER - 1)], "none"),
-                        ("zero", [bytes(32)], "BadInput"),
-                        ("the order", [order], "BadInput"),
-                        ("all bits set", [b"\xff" * 32], "BadInput"),
-                        ("a good one and zero", [le(5), bytes(32)], "BadInput"),
-                        ("no input at all", [], "BadInput"),
+                    for why, blinds, refusal in (
+                        ("the order less one: accepted", [le(ref.ORDER - 1)], None),
+                        ("zero", [bytes(32)], "invalid-scalar"),
+                        ("the order", [order], "invalid-scalar"),
+                        ("all bits set", [b"\xff" * 32], "invalid-scalar"),
+                        ("a good one and zero", [le(5), bytes(32)], "invalid-scalar"),
+                        ("no input at all", [], "bad-batch"),
                     )
                 ],
             ),
@@ -383,14 +420,14 @@ def refusals() -> dict[str, Any]:
                 "voprf.server",
                 "key",
                 [
-                    (why, {"secret_key": secret.hex(), "public_key": public.hex()}, {"error": error})
-                    for why, secret, error in (
-                        ("one: accepted", le(1), "none"),
-                        ("zero", bytes(32), "BadInput"),
-                        ("the order", order, "BadInput"),
-                        ("the order plus one", le(ref.ORDER + 1), "BadInput"),
-                        ("31 bytes", le(1)[:31], "BadInput"),
-                        ("33 bytes", le(1) + b"\0", "BadInput"),
+                    (why, {"secret_key": secret.hex(), "public_key": public.hex()}, {"refusal": refusal})
+                    for why, secret, refusal in (
+                        ("one: accepted", le(1), None),
+                        ("zero", bytes(32), "invalid-scalar"),
+                        ("the order", order, "invalid-scalar"),
+                        ("the order plus one", le(ref.ORDER + 1), "invalid-scalar"),
+                        ("31 bytes", le(1)[:31], "wrong-length"),
+                        ("33 bytes", le(1) + b"\0", "wrong-length"),
                     )
                 ],
             ),
@@ -399,12 +436,3 @@ def refusals() -> dict[str, Any]:
 
 
 FILES: dict[str, Callable[[], dict[str, Any]]] = {"edges.json": edges, "refusals.json": refusals}
-
-
-def text(name: str) -> str:
-    return json.dumps(FILES[name](), indent=1, ensure_ascii=False) + "\n"
-
-
-if __name__ == "__main__":
-    for name in FILES:
-        (ROOT / "contactsync" / "vectors" / name).write_text(text(name))

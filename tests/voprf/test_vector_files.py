@@ -19,7 +19,8 @@ GROUPS = [
     group
     for path in FILES
     for group in json.loads(path.read_bytes())["groups"]
-    if group["operation"] != "normalise"  # the numbering plans are no mathematics: nothing for the twin
+    if group["layer"].partition(".")[0]
+    in ("ristretto255", "voprf")  # files: tests/vectors; plans: nothing for a twin
 ]
 
 
@@ -109,14 +110,16 @@ def evaluate(given: dict[str, Any]) -> dict[str, Any]:
 
 def receive_request(given: dict[str, Any]) -> dict[str, Any]:
     body = bytes.fromhex(given["body"]) * given["times"]
-    if len(body) % 32 or not 0 < len(body) <= 4096 * 32:
-        return {"error": "BadInput"}
+    if len(body) % 32 or not body:
+        return {"refusal": "bad-batch"}
+    if len(body) > 4096 * 32:
+        return {"refusal": "batch-too-large"}
     for index in range(len(body) // 32):
         try:
             ref.DeserializeElement(body[32 * index : 32 * index + 32])
         except ref.DecodeError:
-            return {"error": "InvalidElement", "index": index}
-    return {"error": "none"}
+            return {"refusal": "invalid-element", "index": index}
+    return {"refusal": None}
 
 
 def receive_reply(given: dict[str, Any]) -> dict[str, Any]:
@@ -124,18 +127,21 @@ def receive_reply(given: dict[str, Any]) -> dict[str, Any]:
     blinded = [ref.Blind(i, b, 1) for i, b in zip(inputs, blinds, strict=True)]
     reply, n = bytes.fromhex(given["reply"]), len(inputs)
     if len(reply) != 32 * n + 64:
-        return {"error": "BadReply"}
+        return {"refusal": "wrong-length"}
+    refusal = "invalid-key"
     try:
         public = ref.DeserializeElement(bytes.fromhex(given["public_key"]))
+        refusal = "invalid-element"
         evaluated = [ref.DeserializeElement(reply[32 * i : 32 * i + 32]) for i in range(n)]
+        refusal = "invalid-scalar"
         proof = ref.DeserializeScalar(reply[-64:-32]), ref.DeserializeScalar(reply[-32:])
     except ref.DecodeError:
-        return {"error": "BadReply"}
+        return {"refusal": refusal}
     try:
         ref.Finalize(inputs, blinds, evaluated, blinded, public, proof)
     except ref.VerifyError:
-        return {"error": "BadProof"}
-    return {"error": "none"}
+        return {"refusal": "bad-proof"}
+    return {"refusal": None}
 
 
 def scalar_is_usable(text: str) -> bool:
@@ -143,12 +149,15 @@ def scalar_is_usable(text: str) -> bool:
 
 
 def blind(given: dict[str, Any]) -> dict[str, Any]:
-    usable = bool(given["inputs"]) and all(map(scalar_is_usable, given["blinds"]))
-    return {"error": "none" if usable else "BadInput"}
+    if not given["inputs"]:
+        return {"refusal": "bad-batch"}
+    return {"refusal": None if all(map(scalar_is_usable, given["blinds"])) else "invalid-scalar"}
 
 
 def key(given: dict[str, Any]) -> dict[str, Any]:
-    return {"error": "none" if scalar_is_usable(given["secret_key"]) else "BadInput"}
+    if len(given["secret_key"]) != 64:
+        return {"refusal": "wrong-length"}
+    return {"refusal": None if scalar_is_usable(given["secret_key"]) else "invalid-scalar"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -171,11 +180,6 @@ def test_the_twin_computes_what_the_file_says(group) -> None:
         assert case["number"] == number
         got = operation(case["given"])
         assert {field: got[field] for field in case["expected"]} == case["expected"], case["reason"]
-
-
-@pytest.mark.parametrize("name", make_vectors.FILES)
-def test_our_own_files_are_what_the_generator_writes(name) -> None:
-    assert (FOLDER / name).read_text() == make_vectors.text(name)
 
 
 def test_all_of_the_rfcs_figures_are_there() -> None:

@@ -1,0 +1,46 @@
+"""How vector files write octets down: contactsync/vectors/README.md ("Octets")."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+_FORMS = ("hex", "text", "zlib", "of")
+
+
+def resolved(value: Any, files: Mapping[str, bytes]) -> Any:
+    """A value of a case with every object that stands for octets replaced by them; lists are looked through.
+
+    Raises KeyError, TypeError or ValueError for what is malformed.
+    """
+    if isinstance(value, list):
+        return [resolved(part, files) for part in value]
+    if isinstance(value, dict) and any(form in value for form in _FORMS):
+        return _octets(value, files)
+    return value
+
+
+def _octets(spec: dict[str, Any], files: Mapping[str, bytes]) -> bytes:
+    if "of" in spec:
+        return _spliced(files[spec["of"]], spec.get("splice", []))
+    if "zlib" in spec:
+        return zlib.decompress(base64.b64decode(spec["zlib"], validate=True))
+    return _plain(spec) * int(spec.get("times", 1))
+
+
+def _plain(spec: dict[str, Any]) -> bytes:
+    return bytes.fromhex(spec["hex"]) if "hex" in spec else str(spec["text"]).encode("ascii")
+
+
+def _spliced(data: bytes, splices: list[dict[str, Any]]) -> bytes:
+    """The octets with some removed and others put there; places count in the octets as they were."""
+    parts, done = [], 0
+    for splice in splices:
+        at = int(splice["at"])
+        if not done <= at <= len(data):
+            raise ValueError("splices ascend")
+        parts += [data[done:at], _plain(splice)]
+        done = at + int(splice["remove"])
+    return b"".join([*parts, data[done:]])

@@ -1,0 +1,52 @@
+"""Write the vector files of contactsync/vectors/ that the project computes itself.
+
+    python tests/vectors/make.py        (or: make vectors)
+
+Only twins compute here, never the package: tests/reference.py the group and the protocol, format_twin.py the
+files. test_format_vectors.py checks that the files are what this writes. After a change look at the counts in
+contactsync/audit/vectors.py, and at schema.json and README.md beside the files.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "contactsync" / "vectors"
+sys.path[:0] = [str(ROOT / "tests" / part) for part in ("", "voprf", "vectors")]
+
+import make_deltas  # noqa: E402 - found by the line above when run as a script
+import make_directories  # noqa: E402
+import make_manifests  # noqa: E402
+import make_screens  # noqa: E402
+import make_vectors  # noqa: E402
+
+FILES: dict[str, Callable[[], dict[str, Any]]] = {
+    **make_vectors.FILES,
+    "directory.json": make_directories.directories,
+    "delta.json": make_deltas.deltas,
+    "screen.json": make_screens.screens,
+    "manifest.json": make_manifests.manifests,
+}
+
+
+def text(name: str) -> str:
+    """The file: indented by one, but lists of plain values on one line."""
+    return _text(FILES[name](), "\n") + "\n"
+
+
+def _text(value: Any, line: str) -> str:
+    within = line + " "
+    if isinstance(value, dict) and value:
+        members = (f"{json.dumps(name)}: {_text(member, within)}" for name, member in value.items())
+        return "{" + within + ("," + within).join(members) + line + "}"
+    if isinstance(value, list) and any(isinstance(part, dict | list) for part in value):
+        return "[" + within + ("," + within).join(_text(part, within) for part in value) + line + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    for name in FILES:
+        (FOLDER / name).write_text(text(name))

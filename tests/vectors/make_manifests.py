@@ -1,0 +1,309 @@
+"""What manifest.json holds: manifests that must be read as they are, and manifests that must be refused."""
+
+import hashlib
+import json
+from copy import deepcopy
+from typing import Any
+
+import format_twin as twin
+from make_deltas import DELTAS
+from make_directories import FILES as DIRECTORIES
+from make_directories import SOURCE
+from make_screens import SCREENS
+from vector_text import case, changed, document, group
+
+Json = dict[str, Any]
+ABOUT = (
+    "Manifests (docs/http-api.md), as octets after their TUF signatures were verified: what a client takes "
+    "from them, and what it must refuse. `unusable` are partitions of whose members nothing is known: nobody "
+    "may be told that a contact there is no member."
+)
+STALE = "two observers of one manifest have different hashes of it, and the chain of `previous` does not hold"
+HOSTILE = "memory, time or the stack is the sender's to spend"
+GUESS = "what the publisher did not say is made up, and differs from client to client"
+UNAWARE = "what the publisher says must be understood is passed over in silence"
+RANGE = "figures that no file can have are taken for sizes and places in it"
+
+
+def canonical(tree: Any) -> bytes:
+    return json.dumps(tree, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def rate(count: int, bits: int) -> str:
+    return f"{count / 2.0**bits:.2e}"
+
+
+def partition(name: str, edition: int, deltas: list[Json], *, screen: bool = True) -> Json:
+    figures = twin.directory_info(DIRECTORIES[name])
+    bits = figures["slot_bits"] + figures["remainder_bits"]
+    return {
+        "base": twin.file_info(DIRECTORIES[name]),
+        "count": figures["count"],
+        "deltas": deltas,
+        "edition": edition,
+        "false_positive_rate": rate(figures["count"], bits),
+        "remainder_bits": figures["remainder_bits"],
+        "screen": twin.file_info(SCREENS[name]) if screen else None,
+        "slot_bits": figures["slot_bits"],
+        "top_sha256": figures["top_sha256"],
+    }
+
+
+MINIMAL: Json = {
+    "audience": "people",
+    "edition": 1,
+    "epoch": 1,
+    "format": "contactsync-manifest-1",
+    "normalisation": 1,
+    "partitions": {},
+    "previous": None,
+    "public_key": hashlib.sha256(b"a public key").hexdigest(),
+    "suite": "ristretto255-SHA512",
+}
+CHAIN = [
+    {"file": twin.file_info(DELTAS["three to two"]), "from": 1, "to": 2},
+    {"file": twin.file_info(DELTAS["two to three"]), "from": 2, "to": 5},
+]
+FULL: Json = MINIMAL | {
+    "edition": 7,
+    "epoch": 2,
+    "previous": hashlib.sha256(canonical(MINIMAL)).hexdigest(),
+    "partitions": {
+        "1": partition("several hundred", 7, []),
+        "353": partition("two pages", 1, [], screen=False),
+        "49": partition("three tokens", 5, CHAIN),
+    },
+}
+FILES = {"minimal": canonical(MINIMAL), "full": canonical(FULL)}
+
+
+def put(tree: Json, *path: Any) -> Json:
+    """The manifest with the last of `path` in the place that the others lead to; `KeyError` takes it away."""
+    *parents, last, value = path
+    tree = deepcopy(tree)
+    place = tree
+    for parent in parents:
+        place = place[parent]
+    if value is KeyError:
+        del place[last]
+    else:
+        place[last] = value
+    return tree
+
+
+def put_all(tree: Json, *changes: tuple[Any, ...]) -> Json:
+    for change in changes:
+        tree = put(tree, *change)
+    return tree
+
+
+def octets(data: bytes) -> Json:
+    return changed("full", FILES["full"], data, text=True)
+
+
+P49 = ("partitions", "49")
+
+
+def reads() -> list[Json]:
+    def read(reason: str, tree: Json, unusable: dict[str, str] | None = None) -> Json:
+        data, unusable = canonical(tree), unusable or {}
+        usable = {name: p for name, p in tree["partitions"].items() if name not in unusable}
+        files = [
+            file
+            for p in usable.values()
+            for file in (p["base"], p["screen"], *(delta["file"] for delta in p["deltas"]))
+            if file
+        ]
+        expected = {
+            "refusal": None,
+            **{name: tree[name] for name in ("audience", "epoch", "edition", "public_key", "previous")},
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "count": sum(p["count"] for p in usable.values()),
+            "usable": sorted(usable),
+            "unusable": unusable,
+            "files": sorted({file["sha256"] for file in files}),
+        }
+        return case(reason, {"file": octets(data)}, expected)
+
+    labels = {"labels": {"serial": 4, "sidecars": ["00ff"]}}
+    other_kind = {"anything": [{"it": None}, True, -5]}
+    return [
+        read("the least that there is: nobody is a member", MINIMAL),
+        read("three partitions; one with a chain of two deltas, one without a screen", FULL),
+        read("the other audience", put(FULL, "audience", "business")),
+        read("the largest number", put(FULL, "epoch", 2**53)),
+        read(
+            "unknown members, which are part of the hash", FULL | labels | {"z": '\u00e4\U0001f600\n"\\\x7f'}
+        ),
+        read("unknown members within the limits: eight levels", put(FULL, "surplus", [[[[[[[]]]]]]])),
+        read("unknown members of a partition", put(FULL, *P49, "labels", labels)),
+        read(
+            "a partition that must be understood: unusable, not empty",
+            put_all(FULL, (*P49, "labels", 1), (*P49, "critical", ["labels"])),
+            {"49": "unknown-critical"},
+        ),
+        read(
+            "a partition that must be understood, of which nothing else is as it was",
+            put(FULL, *P49, {"critical": ["rows"], "rows": [1, 2]}),
+            {"49": "unknown-critical"},
+        ),
+        read(
+            "partitions of kinds that are not known: unusable",
+            put_all(FULL, ("partitions", "mailto.example", other_kind), ("partitions", "x", {})),
+            {"mailto.example": "unknown-family", "x": "unknown-family"},
+        ),
+        read(
+            "a partition of an unknown kind that has something critical",
+            put(FULL, "partitions", "mailto", {"critical": ["rows"], "rows": 1}),
+            {"mailto": "unknown-family"},
+        ),
+    ]
+
+
+def refusals() -> list[Json]:
+    good = FILES["full"]
+
+    def refuse(reason: str, refusal: str, effect: str, data: bytes | Json) -> Json:
+        file = data if isinstance(data, dict) else octets(data)
+        return case(reason, {"file": file}, {"refusal": refusal}, effect)
+
+    def wrong(reason: str, refusal: str, effect: str, *path: Any) -> Json:
+        return refuse(reason, refusal, effect, canonical(put(FULL, *path)))
+
+    def critical(reason: str, refusal: str, effect: str, names: Any, **members: Any) -> Json:
+        return refuse(reason, refusal, effect, canonical(FULL | members | {"critical": names}))
+
+    many = {f"m{i}": i for i in range(65)}
+    file = twin.file_info(DIRECTORIES["three tokens"])
+    return [
+        case("a good manifest: accepted", {"file": octets(good)}, {"refusal": None}),
+        # Not JSON, or not canonical.
+        refuse("an empty file", "not-json", GUESS, {"text": ""}),
+        refuse("cut off", "not-json", GUESS, good[:-1]),
+        refuse("a list", "wrong-members", GUESS, {"text": "[]"}),
+        refuse("100,000 open brackets", "not-json", HOSTILE, {"text": "[", "times": 100_000}),
+        refuse("9 MiB of white space", "too-large", HOSTILE, {"text": " ", "times": 9 << 20}),
+        refuse("octets that are no ASCII", "not-json", STALE,
+               {"hex": (good[:-1] + b',"z":"\xc3\xa4"}').hex()}),
+        refuse("a fraction", "not-json", STALE, good[:-1] + b',"z":0.5}'),
+        refuse("a number with an exponent", "not-json", STALE, good.replace(b'"edition":7',
+               b'"edition":7e0')),
+        refuse("NaN", "not-json", STALE, good[:-1] + b',"z":NaN}'),
+        refuse("a line feed at the end", "not-canonical", STALE, good + b"\n"),
+        refuse("a space after a colon", "not-canonical", STALE, good.replace(b'"epoch":', b'"epoch": ', 1)),
+        refuse("members that are not sorted", "not-canonical", STALE,
+               good.replace(b'"audience":"people",', b"", 1)[:-1] + b',"audience":"people"}'),
+        refuse("a member twice", "not-canonical", "one reader takes the first, another one the last",
+               good.replace(b'"epoch":2', b'"epoch":1,"epoch":2')),
+        refuse("an escape that is not needed", "not-canonical", STALE, good.replace(b"people",
+               b"peo\\u0070le")),
+        refuse("an escape in capitals", "not-canonical", STALE, good[:-1] + b',"z":"\\u00E4"}'),
+        refuse("a zero with a sign", "not-canonical", STALE, good[:-1] + b',"z":-0}'),
+        refuse("an unknown member twice", "not-canonical", "one reader takes the first, another one the last",
+               good[:-1] + b',"z":1,"z":2}'),
+        # What tells whether the rest can be judged.
+        wrong("a later format", "unknown-version", UNAWARE, "format", "contactsync-manifest-2"),
+        refuse("a later format with nothing else that is known", "unknown-version", UNAWARE,
+               canonical({"format": "contactsync-manifest-2"})),
+        wrong("no format", "wrong-members", GUESS, "format", KeyError),
+        wrong("another suite", "unknown-suite", "what comes back of the server is misread", "suite",
+              "P256-SHA256"),
+        critical("an unknown member that must be understood", "unknown-critical", UNAWARE, ["rows"], rows=1),
+        critical("one that must be understood, another one that need not be", "unknown-critical", UNAWARE,
+                 ["rows"],
+                 labels=1, rows=1),
+        critical("critical names what is not there", "bad-value", UNAWARE, ["rows"]),
+        critical("critical names what everybody knows", "bad-value", STALE, ["epoch"]),
+        critical("critical names itself", "bad-value", STALE, ["critical"]),
+        critical("an empty critical: it has to be left out", "bad-value", STALE, []),
+        critical("critical is null", "bad-value", UNAWARE, None),
+        critical("critical is a string", "bad-value", UNAWARE, "rows", rows=1),
+        critical("critical is not sorted", "bad-value", STALE, ["rows", "labels"], labels=1, rows=1),
+        critical("critical names one twice", "bad-value", STALE, ["rows", "rows"], rows=1),
+        wrong("an empty critical in a partition", "bad-value", STALE, *P49, "critical", []),
+        wrong("critical names what is not in the partition", "bad-value", UNAWARE, *P49, "critical",
+              ["rows"]),
+        # Limits of what is unknown.
+        wrong("nine levels", "too-large", HOSTILE, "surplus", [[[[[[[[1]]]]]]]]),
+        wrong("nine levels in an unusable partition", "too-large", HOSTILE, "partitions", "x",
+              {"a": [[[[[[[[1]]]]]]]]}),
+        wrong("65 members", "too-large", HOSTILE, "surplus", many),
+        refuse("65 unknown members", "too-large", HOSTILE, canonical(FULL | many)),
+        wrong("1000 partitions", "too-large", HOSTILE, "partitions", {f"p{i}": {} for i in range(1000)}),
+        wrong("a number beyond 2^53", "bad-value", STALE, "surplus", 2**53 + 1),
+        wrong("half a surrogate pair", "bad-value", STALE, "surplus", "\ud83d"),
+        wrong("a name with a capital letter", "bad-value", STALE, "Surplus", 1),
+        # Members of format 1.
+        wrong("no epoch", "wrong-members", GUESS, "epoch", KeyError),
+        wrong("another audience", "bad-value", GUESS, "audience", "everybody"),
+        wrong("epoch 0", "bad-value", GUESS, "epoch", 0),
+        wrong("epoch true", "bad-value", GUESS, "epoch", True),
+        wrong("edition a string", "bad-value", GUESS, "edition", "7"),
+        wrong("edition beyond 2^53", "bad-value", STALE, "edition", 2**53 + 1),
+        wrong("a public key of 31 octets", "bad-value", GUESS, "public_key", "ab" * 31),
+        wrong("a public key in capitals", "bad-value", STALE, "public_key", "AB" * 32),
+        wrong("previous of 16 octets", "bad-value", GUESS, "previous", "ab" * 16),
+        wrong("partitions in a list", "bad-value", GUESS, "partitions", []),
+        wrong("a calling code with a leading zero", "bad-value", GUESS, "partitions", "049", {}),
+        wrong("a calling code of four digits", "bad-value", GUESS, "partitions", "4915", {}),
+        wrong("the name of a partition in capitals", "bad-value", GUESS, "partitions", "Mail", {}),
+        wrong("the name of a partition that is a path", "bad-value", "a file elsewhere is written or read",
+              "partitions", "../49", {}),
+        wrong("the name of a partition of 33 letters", "bad-value", HOSTILE, "partitions", "a" * 33, {}),
+        wrong("a partition that is null", "bad-value", GUESS, *P49, None),
+        wrong("a partition of an unknown kind that is null", "bad-value", GUESS, "partitions", "x", None),
+        wrong("a partition without a base", "wrong-members", GUESS, *P49, "base", KeyError),
+        wrong("an unknown member of a file", "wrong-members", STALE, *P49, "base", file | {"surplus": 1}),
+        wrong("a partition of a later edition than the manifest's", "bad-value", GUESS, *P49, "edition", 8),
+        wrong("a partition without members, which has to be left out", "bad-value", STALE, *P49, "count", 0),
+        wrong("a count beyond 2^40", "bad-value", RANGE, *P49, "count", 2**40 + 1),
+        wrong("more tokens than 12 slot bits may have", "too-full",
+              "a directory of all values matches everybody",
+              *P49, "count", 8193),
+        wrong("33 remainder bits", "out-of-range", RANGE, *P49, "remainder_bits", 33),
+        wrong("11 slot bits", "out-of-range", RANGE, *P49, "slot_bits", 11),
+        wrong("more slots than the base has octets for", "out-of-range", RANGE, *P49, "slot_bits", 20),
+        wrong("a rate of another count", "malformed",
+              "the user is told another chance of a false match than there is",
+              *P49, "false_positive_rate", rate(4, 52)),
+        wrong("a rate as a number", "malformed", STALE, *P49, "false_positive_rate", 0),
+        wrong("a hash that is a path", "bad-value", "a file elsewhere is written or read", *P49, "base",
+              file | {"sha256": "../../../../etc/passwd"}),
+        wrong("a hash in capitals", "bad-value", STALE, *P49, "base",
+              file | {"sha256": file["sha256"].upper()}),
+        wrong("an xxh3_64 without its leading zeros", "bad-value", STALE, *P49, "base",
+              file | {"xxh3_64": "1"}),
+        wrong("a file of no octets", "bad-value", RANGE, *P49, "base", file | {"length": 0}),
+        wrong("a file of more than 2^44 octets", "bad-value", HOSTILE, *P49, "base",
+              file | {"length": 2**44 + 1}),
+        wrong("deltas that are null", "bad-value", GUESS, *P49, "deltas", None),
+        wrong("33 deltas", "bad-value", HOSTILE, "partitions", "1",
+              FULL["partitions"]["1"] | {"deltas": [{"file": file, "from": 6, "to": 7}] * 33}),
+        wrong("a gap between two deltas", "malformed", "who joined or left in the gap is wrong for good",
+              *P49, "deltas", [CHAIN[0], CHAIN[1] | {"from": 3}]),
+        wrong("a chain that ends before the edition", "malformed",
+              "an old state is taken for the current one",
+              *P49, "deltas", CHAIN[:1]),
+        wrong("a delta that leads backwards", "bad-value", "a chain that never ends", *P49, "deltas",
+              [CHAIN[0] | {"from": 5, "to": 2}, CHAIN[1]]),
+        wrong("a screen that is a string", "wrong-members", GUESS, *P49, "screen", "screen"),
+    ]  # fmt: skip
+
+
+def manifests() -> Json:
+    return document(
+        ABOUT,
+        [
+            group(
+                "what a client takes from a manifest",
+                "publication.manifest",
+                "read_manifest",
+                reads(),
+                SOURCE,
+            ),
+            group(
+                "manifests that must be refused", "publication.manifest", "read_manifest", refusals(), SOURCE
+            ),
+        ],
+        {name: {"text": data.decode()} for name, data in FILES.items()},
+    )
