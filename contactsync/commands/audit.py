@@ -17,9 +17,10 @@ def audit() -> None:
 def vectors(as_json: bool) -> None:
     """Run the shipped test vectors on this copy.
 
-    They are the figures of RFC 9380, RFC 9496 and RFC 9497, edge cases, messages that must be refused, and
-    phone numbers with their identifiers. Each group is listed with its count. The first difference ends the
-    run with exit code 1 and a message that names group, number and field.
+    They are the figures of RFC 9380, RFC 9496 and RFC 9497, edge cases, messages that must be refused, phone
+    numbers with their identifiers, and directories, deltas, screens and manifests. Each group is listed with
+    its count. The first difference ends the run with exit code 1 and a message that names group, number and
+    field.
     """
     from contactsync.audit import vectors as shipped
 

@@ -109,7 +109,10 @@ class Service:
         check(manifest["suite"] == "ristretto255-SHA512", "the suite")
         check(manifest["normalisation"] == 1, "the normalisation profile")
         check(manifest["audience"] == audience, "the audience")
-        return manifest
+        check("critical" not in manifest, "something that must be understood")
+        listed = manifest["partitions"]
+        usable = {name: p for name, p in listed.items() if name.isdigit() and "critical" not in p}
+        return manifest | {"partitions": usable, "unusable": sorted(listed.keys() - usable.keys())}
 
 
 def partition_of(identifier: bytes, partitions: Json) -> str | None:
