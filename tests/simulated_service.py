@@ -253,8 +253,8 @@ class Person:
         self.server = self.state.pin(service.url, service.repository.root_bytes())
         self.contacts = []
 
-    def transport(self, credential=CREDENTIAL):
-        return Transport(self.service.url, credential=credential, read_seconds=5)
+    def transport(self, credential=CREDENTIAL, **options):
+        return Transport(self.service.url, credential=credential, read_seconds=5, **options)
 
     def book(self, *numbers):
         path = self.folder / "book.csv"
@@ -263,7 +263,7 @@ class Person:
         return read_address_books([path], region="DE")
 
     def sync(self, *numbers, transport=None, **options):
-        transport = transport or self.transport()
+        transport = transport or self.transport(max_data=options.get("max_download"))
         report = sync(self.server, self.book(*numbers), transport, Options(**options))
         transport.close()
         return report

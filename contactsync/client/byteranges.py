@@ -91,7 +91,7 @@ def _request(transport: Transport, file: DataFile, asked: list[range]) -> dict[r
         if reply.status != 206:
             return {}
         limit = sum(map(len, asked)) + _OVERHEAD * (len(asked) + 1)
-        parts = dict(_parts(reply, b"".join(transport.chunks(reply, limit)), file.length))
+        parts = dict(_parts(reply, b"".join(transport.data_chunks(reply, limit)), file.length))
     return {
         span: _cut(octets, place, span)
         for span in asked

@@ -131,7 +131,7 @@ def _request(transport: Transport, handle: int, taken: _Taken, file: DataFile, a
             raise BadReply(
                 f"{transport.base_url} answered a range request with another range", hint="tell the operator"
             )
-        for piece in transport.chunks(reply, file.length - taken.length):
+        for piece in transport.data_chunks(reply, file.length - taken.length):
             written = 0
             while written < len(piece):
                 written += os.pwrite(handle, memoryview(piece)[written:], taken.length + written)

@@ -1,11 +1,12 @@
-"""How long a whole sync waits for a server that is busy or breaks off, and how it says so.
+"""How long a whole sync may take, and how long it waits for a server that is busy or breaks off.
 
-One patience is shared by all requests of a run. Without that each request would wait for its own time, and a
-run of a thousand requests for a thousand times as long.
+Both are shared by all requests of a run. Without that each request would wait for its own time, and a run of
+a thousand requests for a thousand times as long.
 """
 
 from __future__ import annotations
 
+import math
 import time
 
 from contactsync.foundation.errors import NetworkError
@@ -22,21 +23,45 @@ BACKOFF_SECONDS = 0.25
 
 
 class Patience:
-    """The waiting time of one run. `waited` is what is spent, in seconds."""
+    """The time of one run. `waited` is what was spent on waiting, in seconds.
 
-    def __init__(self, seconds: float = PATIENCE_SECONDS, progress: Progress = silent) -> None:
+    `seconds` may be spent on waiting; the whole run ends after `timeout` (None: never).
+    """
+
+    def __init__(
+        self,
+        seconds: float = PATIENCE_SECONDS,
+        *,
+        timeout: float | None = None,
+        progress: Progress = silent,
+    ) -> None:
         self.waited = 0.0
         self._seconds = seconds
+        self._end = math.inf if timeout is None else time.monotonic() + timeout
         self._progress = progress
 
     def wait(self, seconds: float, why: str) -> bool:
         """Wait, and say so; False, at once, if that is longer than what is left."""
-        if self.waited + seconds > self._seconds:
+        if self.waited + seconds > self._seconds or time.monotonic() + seconds > self._end:
             return False
-        self.waited += seconds
+        self.spend(seconds)
         self._progress(f"{why}; waiting {max(1, round(seconds))} s", 0, 0)
         time.sleep(seconds)
         return True
+
+    def spend(self, seconds: float) -> None:
+        """So much time was lost to a server that is too slow."""
+        self.waited += seconds
+
+    def left_of_run(self) -> float:
+        """Seconds that the run still has. Raises NetworkError if there are none."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise NetworkError(
+                "the sync takes longer than --timeout",
+                hint="run it again, or allow more with --timeout; what arrived is kept",
+            )
+        return left
 
     def attempts(self) -> Attempts:
         """A count of failures for one thing that is to be fetched."""

@@ -4,6 +4,7 @@
 STATE/servers/HOST_PORT-HASH8/
   server.json     the URL, the fingerprint of the pinned root, the version of this folder; written last
   root.json       the pinned TUF root
+  ca.pem          the TLS authorities that are accepted, if not the system's
   tuf/            TUF metadata as python-tuf keeps it
   data/           data files by their SHA-256
   cache.sqlite    tokens of identifiers, and what the last sync found
@@ -33,6 +34,7 @@ from urllib.parse import urlsplit
 from contactsync.foundation import durable, migrations
 from contactsync.foundation.errors import BadInput, NotTrusted, OurError
 
+_AUTHORITIES = "ca.pem"
 OVERWRITE_CHUNK = 1 << 20
 MIGRATION_WAIT: Final = 10.0
 """Seconds that a process waits while another one brings the same folder to a newer version."""
@@ -107,6 +109,16 @@ class ServerState:
             raise damaged(self.url)
         return data
 
+    @property
+    def ca_file(self) -> Path | None:
+        """The authorities whose TLS certificates are accepted, if they are not the system's."""
+        path = self.folder / _AUTHORITIES
+        return path if path.exists() else None
+
+    def remember_authorities(self, pem: bytes) -> None:
+        """Accept certificates of these authorities alone from now on."""
+        durable.write(self.folder / _AUTHORITIES, pem)
+
     def lock(self) -> AbstractContextManager[None]:
         """Hold the server's state for one process. Raises OurError if another holds it."""
         return _locked(self.folder, self.url)
@@ -140,8 +152,8 @@ class State:
             raise NotTrusted(f"{canonical_url(url)} is not trusted yet", hint=f"run: contactsync trust {url}")
         return self._load(folder)
 
-    def pin(self, url: str, root: bytes) -> ServerState:
-        """Keep a confirmed root; whatever was kept of the server before is gone.
+    def pin(self, url: str, root: bytes, authorities: bytes | None = None) -> ServerState:
+        """Keep a confirmed root, and TLS authorities; whatever was kept of the server before is gone.
 
         A server with another root is another server: its keys signed nothing of what is cached.
         """
@@ -154,6 +166,8 @@ class State:
             durable.private_folder(folder / "tuf")
             durable.private_folder(folder / "data")
             durable.write(folder / "root.json", root)
+            if authorities is not None:
+                durable.write(folder / _AUTHORITIES, authorities)
             durable.write(folder / _RECORD, json.dumps(record, indent=1).encode())
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)  # half a record would be a damaged one

@@ -1,55 +1,32 @@
-"""HTTP, and every byte of it counted: the one way in which the client talks to a server.
+"""HTTP: the one way in which the client talks to a server.
 
 A transport belongs to one server. It never follows a redirect, sends the credential to that server only,
-accepts no compressed body, and bounds every reply before it is read. TLS certificates are verified against
-the system's authorities.
+accepts no compressed body, and bounds every reply before it is read.
 """
 
 from __future__ import annotations
 
-import io
-import itertools
-import json
-import socket
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import urllib3
 from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import FetcherInterface
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    IncompleteRead,
-    MaxRetryError,
-    NameResolutionError,
-    NewConnectionError,
-    ReadTimeoutError,
-    SSLError,
-)
 
 from contactsync import __version__
+from contactsync.client.meter import READ_SECONDS, Meter, Record, meter_pools
 from contactsync.client.patience import Patience
-from contactsync.foundation.errors import BadReply, ContactSyncError, NetworkError, Refused
+from contactsync.client.replies import error_of, explained, retry_after
+from contactsync.client.route import Route
+from contactsync.foundation.errors import BadReply, ChoiceNeeded, NetworkError, Refused, ServerFailed
 
 CONNECT_SECONDS = 10.0
-READ_SECONDS = 30.0
 CHUNK = 1 << 16
-PROBLEM_LIMIT = 16 << 10
 METADATA_LIMIT = 8 << 20
-READ_AHEAD = 8 << 10
 # Octets of a reply's head, with all 1xx before it, and what is read ahead. The time that http.client takes
 # grows with the square of a Content-Type: a second for this.
 HEAD_LIMIT = 32 << 10
 PIECE_LIMIT = 4 * CHUNK  # octets on the wire for CHUNK of a body, the framing of chunks included
-PIECE_SECONDS = 120.0  # for a head, or CHUNK of a body: about 500 octets a second
-LEAST_PAUSE = 0.25
-"""Seconds before the same request is repeated, whatever the server says."""
-
-Record = Callable[[int, bool, memoryview], None]
-"""Called with the number of the connection, whether the bytes were sent, and a view of the bytes."""
 
 
 class Transport:
@@ -66,19 +43,31 @@ class Transport:
         record: Record | None = None,
         read_seconds: float = READ_SECONDS,
         patience: Patience | None = None,
+        route: Route | None = None,
+        max_data: int | None = None,
     ) -> None:
-        """`patience` is the waiting time of a whole run; without one, this transport is a run of its own."""
+        """`patience` is the time of a whole run; without one, this transport is a run of its own.
+
+        `max_data`, in octets, is what replies with data files may bring in all, whatever the server repeats.
+        """
         self.base_url = base_url.rstrip("/")
-        self.sent = 0
-        self.received = 0
         self.patience = patience or Patience()
+        self._max_data = max_data
+        self._data = 0
         self._credential = credential
-        self._record = record
-        self._allow(HEAD_LIMIT)
-        self._pool = urllib3.PoolManager(
-            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds), retries=False
-        )
-        self._pool.pool_classes_by_scheme = _tapped_pools(self._tap)
+        self._meter = Meter(self.base_url, self.patience, record, read_seconds)
+        self._pool = (route or Route()).manager(urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds))
+        meter_pools(self._pool, self._meter)
+
+    @property
+    def sent(self) -> int:
+        """Octets of whole HTTP messages sent, heads included, TLS framing excluded."""
+        return self._meter.sent
+
+    @property
+    def received(self) -> int:
+        """Octets of whole HTTP messages received."""
+        return self._meter.received
 
     @contextmanager
     def get(
@@ -91,7 +80,7 @@ class Transport:
         reply = self._open("GET", path, headers=headers or {}, body=None, authorised=authorised)
         try:
             if reply.status not in {200, 206, 416}:
-                raise _problem(reply)
+                raise error_of(reply)
             yield reply
         finally:
             # What is left unread would be taken for the next reply: give the connection up.
@@ -113,7 +102,7 @@ class Transport:
                 reply = self._open("POST", path, headers=headers, body=body, authorised=True)
                 try:
                     if reply.status != 200:
-                        raise _problem(reply)
+                        raise error_of(reply)
                     data = b"".join(self.chunks(reply, reply_length + 1))
                     if len(data) != reply_length:
                         raise BadReply(
@@ -126,11 +115,23 @@ class Transport:
             except NetworkError as error:
                 attempts.failed(error)
 
+    def data_chunks(self, reply: urllib3.BaseHTTPResponse, limit: int) -> Iterator[bytes]:
+        """`chunks` of a data file. Raises ChoiceNeeded if all of them together are beyond what may come."""
+        for piece in self.chunks(reply, limit):
+            self._data += len(piece)
+            if self._max_data is not None and self._data > self._max_data:
+                raise ChoiceNeeded(
+                    f"{self.base_url} sent more of data files than --max-download allows: it broke off and"
+                    " began again",
+                    hint="what was verified is kept; try again later, or allow more with --max-download",
+                )
+            yield piece
+
     def chunks(self, reply: urllib3.BaseHTTPResponse, limit: int) -> Iterator[bytes]:
         """The body in pieces, at most `limit` octets of it. Raises NetworkError if it stops too early."""
         while limit > 0:
-            self._allow(PIECE_LIMIT)
-            with _explained(self.base_url):
+            self._meter.expect_more(PIECE_LIMIT)
+            with explained(self.base_url):
                 piece = reply.read(min(CHUNK, limit))
             if not piece:
                 return
@@ -154,8 +155,9 @@ class Transport:
                 )
             head["Authorization"] = f"Bearer {self._credential}"
         while True:
-            self._allow(HEAD_LIMIT)
-            with _explained(self.base_url):
+            self.patience.left_of_run()
+            self._meter.expect(HEAD_LIMIT)
+            with explained(self.base_url):
                 reply = self._pool.urlopen(
                     method,
                     self.base_url + path,
@@ -166,28 +168,10 @@ class Transport:
                     preload_content=False,
                     decode_content=False,
                 )
-            pause = _retry_after(reply)
+            pause = retry_after(reply)
             if pause is None or not self.patience.wait(pause, "the server is busy"):
                 return reply
             reply.close()
-
-    def _allow(self, octets: int) -> None:
-        """How much the server may send until this is called again, and until when."""
-        self._allowed = self.received + octets
-        self._until = time.monotonic() + PIECE_SECONDS
-
-    def _tap(self, connection: int, sent: bool, data: memoryview) -> None:
-        if sent:
-            self.sent += len(data)
-        else:
-            self.received += len(data)
-            # What is below believes any number that the server writes, and waits as long as something comes.
-            if self.received > self._allowed:
-                raise OSError("more than a reply may have")
-            if time.monotonic() > self._until:
-                raise TimeoutError("too slow")
-        if self._record is not None:
-            self._record(connection, sent, data)
 
 
 class MetadataFetcher(FetcherInterface):
@@ -205,149 +189,11 @@ class MetadataFetcher(FetcherInterface):
                 with self._transport.get(path) as reply:
                     # Metadata is small and tuf bounds it; hold it, so that a cut one can be asked for again.
                     return iter(list(self._transport.chunks(reply, METADATA_LIMIT)))
-            except Refused as error:
+            except (Refused, ServerFailed) as error:
                 if error.status in {403, 404} or error.kind == "not-published":
                     raise DownloadHTTPError(str(error), error.status) from error
-                raise
+                if isinstance(error, Refused):
+                    raise
+                attempts.failed(error)
             except NetworkError as error:
                 attempts.failed(error)
-
-
-def _retry_after(reply: urllib3.BaseHTTPResponse) -> float | None:
-    """Seconds to wait before the same request may be repeated; None if it should not be."""
-    text = reply.headers.get("Retry-After", "")
-    if reply.status not in {429, 503} or not text.isascii() or not text.isdigit():
-        return None
-    return max(float(text), LEAST_PAUSE)
-
-
-def _problem(reply: urllib3.BaseHTTPResponse) -> ContactSyncError:
-    """The error that a reply of an unexpected status stands for (RFC 9457)."""
-    if 300 <= reply.status < 400:
-        return BadReply(
-            "the server answered with a redirect, which is never followed",
-            hint="trust the server under its final URL",
-        )
-    try:
-        value = json.loads(reply.read(PROBLEM_LIMIT))
-        kind = str(value["type"]).removeprefix("urn:contactsync:problem:")
-        detail, hint = str(value.get("detail") or value.get("title", "")), str(value.get("hint", ""))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, HTTPError):
-        kind, detail = "", f"status {reply.status}"
-        hint = "check the address: this does not look like a contactsync server"
-        if reply.status == 429:
-            hint = "try again later"
-    if not kind and reply.status >= 500:
-        return NetworkError(
-            f"the server (or a proxy before it) failed: status {reply.status}", hint="try again later"
-        )
-    if kind == "wrong-audience":
-        hint = "use --audience with the audience of your credential, or ask the operator for another one"
-    if kind == "bad-credential":
-        hint = "check the credential file, or ask the operator for a new credential"
-    return Refused(f"the server refused: {_plain(detail)}", hint=_plain(hint), status=reply.status, kind=kind)
-
-
-def _plain(text: str) -> str:
-    """A peer's text, made harmless for a terminal and short."""
-    return "".join(c if c.isprintable() else " " for c in text)[:300]
-
-
-@contextmanager
-def _explained(base_url: str) -> Iterator[None]:
-    """Turn what urllib3 raises into an error of ours, with what to do about it."""
-    try:
-        yield
-    except NameResolutionError as error:
-        raise NetworkError(f"no such host: {base_url}", hint="check the address and the network") from error
-    except NewConnectionError as error:
-        raise NetworkError(
-            f"cannot connect to {base_url}", hint="check that the server is running"
-        ) from error
-    except ConnectTimeoutError as error:
-        raise NetworkError(f"{base_url} does not answer", hint="check the address and the network") from error
-    except SSLError as error:
-        raise NetworkError(
-            f"no verified TLS connection to {base_url}",
-            hint="check the certificate, your clock, and that the server speaks TLS there (http:// has none)",
-        ) from error
-    except ReadTimeoutError as error:
-        raise NetworkError(f"{base_url} stopped answering", hint="try again; what arrived is kept") from error
-    except (IncompleteRead, HTTPError, MaxRetryError, OSError) as error:
-        raise NetworkError(
-            f"{base_url} closed the connection in the middle", hint="try again; what arrived is kept"
-        ) from error
-    # What http.client raises for sizes and parameters that are none.
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise BadReply(
-            f"{base_url} sent a malformed reply", hint="check the address; if it is right, tell the operator"
-        ) from error
-
-
-# Counting at the socket: what http.client really writes and reads, above TLS.
-
-
-class _TappedSocket:
-    """A socket that shows to a tap what passes through it; everything else is the socket's own."""
-
-    def __init__(self, sock: socket.socket, number: int, tap: Record) -> None:
-        self._sock = sock
-        self._number = number
-        self._tap = tap
-
-    def sendall(self, data: Any) -> None:
-        self._sock.sendall(data)
-        self._tap(self._number, True, memoryview(data).cast("B"))
-
-    def makefile(self, mode: str, *_: object) -> io.BufferedReader:
-        assert mode == "rb"
-        raw = self._sock.makefile("rb", buffering=0)
-        return io.BufferedReader(_TappedReader(raw, self._number, self._tap), READ_AHEAD)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-
-class _TappedReader(io.RawIOBase):
-    """The reading half of a tapped socket."""
-
-    def __init__(self, raw: socket.SocketIO, number: int, tap: Record) -> None:
-        self._raw = raw
-        self._number = number
-        self._tap = tap
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        count = self._raw.readinto(buffer)
-        if count:
-            self._tap(self._number, False, memoryview(buffer)[:count])
-        return count
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-def _tapped_pools(tap: Record) -> dict[str, Any]:
-    """Connection pools of which every socket is tapped; connections are numbered from 1."""
-    numbers = itertools.count(1)
-
-    class Connection(urllib3.connection.HTTPConnection):
-        def connect(self) -> None:
-            super().connect()
-            self.sock = _TappedSocket(self.sock, next(numbers), tap)
-
-    class SecureConnection(urllib3.connection.HTTPSConnection):
-        def connect(self) -> None:
-            super().connect()
-            self.sock = _TappedSocket(self.sock, next(numbers), tap)
-
-    class Pool(urllib3.HTTPConnectionPool):
-        ConnectionCls = Connection
-
-    class SecurePool(urllib3.HTTPSConnectionPool):
-        ConnectionCls = SecureConnection
-
-    return {"http": Pool, "https": SecurePool}

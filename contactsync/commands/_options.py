@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # numpy and an HTTP library hang on it
     from contactsync.client.state import State
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 CREDENTIAL_LIMIT = 4096
 
 state_option = click.option(
@@ -32,6 +33,13 @@ def server_option(purpose: str) -> Callable[..., Any]:
     """`--server URL`."""
     return click.option("--server", "url", metavar="URL", help=purpose)
 
+
+proxy_option = click.option(
+    "--proxy",
+    metavar="URL",
+    help="Connect through this proxy: http://, socks5:// or socks5h:// (Tor). Default: HTTPS_PROXY, "
+    "ALL_PROXY and NO_PROXY; `none` goes without.",
+)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
@@ -59,6 +67,21 @@ def read_credential(path: Path) -> str:
     if not re.fullmatch(r"[!-~]{1,4096}", text):
         raise BadInput(f"the credential file {path} does not hold one credential", hint=hint)
     return text
+
+
+class Duration(click.ParamType[float]):
+    """A time in seconds: 90, 30s, 5m, 1h, 7d."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse it, or fail as click does."""
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)\s*([smhd]?)", str(value).strip().lower())
+        if match is None or float(match[1]) == 0:
+            self.fail(f"{value!r} is not a time such as 90s, 5m or 1h", param, ctx)
+        return float(match[1]) * SECONDS[match[2]]
 
 
 class Size(click.ParamType[int]):

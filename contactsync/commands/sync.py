@@ -13,9 +13,11 @@ import click
 from contactsync.client.privacy import DEFAULT, MODES
 from contactsync.commands import _output
 from contactsync.commands._options import (
+    Duration,
     Size,
     json_option,
     open_state,
+    proxy_option,
     read_credential,
     server_option,
     state_option,
@@ -76,6 +78,15 @@ if TYPE_CHECKING:
     help="With --privacy screen: fetch so many buckets of a partition, decoys included, or a multiple.",
 )
 @click.option(
+    "--timeout",
+    type=Duration(),
+    default="1h",
+    show_default=True,
+    metavar="TIME",
+    help="Stop after this time (90s, 5m, 1h). What arrived is kept, and the next sync goes on from there.",
+)
+@proxy_option
+@click.option(
     "--format",
     "form",
     type=click.Choice(["table", "csv", "vcf"]),
@@ -110,6 +121,8 @@ def sync(
     partitions: Literal["all", "mine"],
     max_download: int,
     buckets: int,
+    timeout: float,
+    proxy: str | None,
     form: str,
     as_json: bool,
     output: Path | None,
@@ -139,6 +152,7 @@ def sync(
 
     from contactsync.client.core.planner import Options
     from contactsync.client.patience import Patience
+    from contactsync.client.route import Route
     from contactsync.client.session import sync as run
     from contactsync.client.transcript import TranscriptWriter
     from contactsync.client.transport import Transport
@@ -161,7 +175,12 @@ def sync(
         transport = stack.enter_context(
             contextlib.closing(
                 Transport(
-                    server.url, credential=credential, record=record, patience=Patience(progress=progress)
+                    server.url,
+                    credential=credential,
+                    record=record,
+                    patience=Patience(timeout=timeout, progress=progress),
+                    route=Route.to(server.url, proxy=proxy, ca_file=server.ca_file),
+                    max_data=max_download,
                 )
             )
         )

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from contactsync.commands._options import open_state, state_option
+from contactsync.commands._options import open_state, proxy_option, state_option
 from contactsync.foundation.errors import BadInput, BadSignature, NotTrusted
+
+if TYPE_CHECKING:  # an HTTP library hangs on it
+    from contactsync.client.state import ServerState, State
 
 
 @click.command()
@@ -19,6 +23,13 @@ from contactsync.foundation.errors import BadInput, BadSignature, NotTrusted
 @click.option("--yes", is_flag=True, help="Trust what is shown without asking, for scripts.")
 @click.option("--replace", is_flag=True, help="Forget what was trusted under this URL before.")
 @click.option("--allow-plain-http", is_flag=True, help="Accept http:// to another machine: no TLS.")
+@click.option(
+    "--ca-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Accept TLS certificates of the authorities in this PEM file alone; remembered for this server.",
+)
+@proxy_option
 @state_option
 def trust(
     url: str,
@@ -27,6 +38,8 @@ def trust(
     yes: bool,
     replace: bool,
     allow_plain_http: bool,
+    ca_file: Path | None,
+    proxy: str | None,
     state_folder: Path | None,
 ) -> None:
     """Pin the server at URL, so that a sync believes what its keys sign and nothing else.
@@ -35,6 +48,7 @@ def trust(
     over another channel; everything after that is verified from this root. The operator renews the root about
     once a year: --fingerprint takes that of an earlier one as well.
     """
+    from contactsync.client.route import Route
     from contactsync.client.state import canonical_url, is_in_clear
     from contactsync.client.transport import Transport
     from contactsync.client.trust import fetch_root, find_root, grouped, is_known, read_fingerprint
@@ -48,7 +62,9 @@ def trust(
             hint="use https://, or --allow-plain-http if the way is safe otherwise",
         )
     state = open_state(state_folder)
-    transport = Transport(url)
+    known = _known(state, url)
+    route = Route.to(url, proxy=proxy, ca_file=ca_file or (known.ca_file if known else None))
+    transport = Transport(url, route=route)
     newest = fetch_root(transport)
     root = newest if expected is None else find_root(transport, newest, expected)
     transport.close()
@@ -59,16 +75,15 @@ def trust(
             hint=f"it shows {grouped(shown)}: ask the operator which is right",
         )
     click.echo(f"{url}\nfingerprint {grouped(root_fingerprint(root))}")
-    try:
-        server = state.server(url)
-    except NotTrusted:
-        server = None
-    if server is not None and not replace:
-        if not is_known(server, newest):
+    authorities = None if ca_file is None else ca_file.read_bytes()
+    if known is not None and not replace:
+        if not is_known(known, newest):
             raise BadSignature(
-                f"{url} was trusted with another root: {grouped(server.fingerprint)}; nothing was changed",
+                f"{url} was trusted with another root: {grouped(known.fingerprint)}; nothing was changed",
                 hint="ask the operator why; if the change is right, run trust again with --replace",
             )
+        if authorities is not None:
+            known.remember_authorities(authorities)
         click.echo("already trusted")
         return
     if expected is None and not yes:
@@ -79,8 +94,16 @@ def trust(
             )
         if not click.confirm("Is this what the operator told you?", err=True):
             raise BadInput("not trusted; nothing was stored", hint="ask the operator for the fingerprint")
-    state.pin(url, root)
+    state.pin(url, root, authorities)
     click.echo("trusted")
+
+
+def _known(state: State, url: str) -> ServerState | None:
+    """The server, if it is trusted already."""
+    try:
+        return state.server(url)
+    except NotTrusted:
+        return None
 
 
 def _somebody_is_there() -> bool:

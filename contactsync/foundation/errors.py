@@ -8,6 +8,7 @@ ContactSyncError
 │   ├── NotTrusted         3  no pinned root for this server yet
 │   └── ChoiceNeeded       7  it would cost or leak more than allowed: choose
 ├── NetworkError           4  nothing came, or it stopped in the middle: try again
+│   └── ServerFailed       4  the server, or a proxy before it, says that it failed
 ├── PeerError              5  the other side sent something that must not be believed
 │   ├── BadSignature       5  metadata or manifest: wrongly signed, expired, rolled back
 │   ├── BadProof           5  the evaluation was not made with the published key
@@ -77,6 +78,15 @@ class NetworkError(ContactSyncError):
     """Nothing came back, or it stopped in the middle."""
 
     exit_code = 4
+
+
+class ServerFailed(NetworkError):
+    """The server, or a proxy before it, failed: a status of 500 or more."""
+
+    def __init__(self, message: str, *, hint: str = "", status: int = 0, kind: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.kind = kind
 
 
 class PeerError(ContactSyncError):

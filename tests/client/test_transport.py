@@ -13,7 +13,7 @@ from tuf.api.exceptions import DownloadHTTPError
 from contactsync.client.patience import PATIENCE_SECONDS, Patience
 from contactsync.client.transcript import TranscriptWriter, read_transcript
 from contactsync.client.transport import MetadataFetcher, Transport
-from contactsync.foundation.errors import BadInput, BadReply, NetworkError, Refused
+from contactsync.foundation.errors import BadInput, BadReply, NetworkError, Refused, ServerFailed
 
 
 def read(transport, path, **options):
@@ -111,10 +111,11 @@ def test_one_that_stays_overloaded_is_an_error_with_its_own_words(service, monke
         reply.body = json.dumps(value).encode()
 
     service.tamper = busy
-    with pytest.raises(Refused, match="busy") as refused:
+    with pytest.raises(ServerFailed) as failed:
         read(Transport(service.url), "/v1/tuf/metadata/root.json")
-    assert (refused.value.kind, refused.value.hint) == ("overloaded", "come back")
-    assert "\x1b" not in str(refused.value)
+    assert (failed.value.kind, failed.value.hint) == ("overloaded", "try again later")
+    assert failed.value.exit_code == 4
+    assert str(failed.value) == 'the server failed: status 503. It says: "busy [2J; come back"'
     assert len(service.requests) == 1 + PATIENCE_SECONDS // 9
 
 
@@ -280,13 +281,49 @@ def test_a_malformed_size_of_a_chunk(hostile, size):
     assert transport.received < 1 << 16
 
 
-def test_a_server_that_drips(hostile, monkeypatch):
-    monkeypatch.setattr("contactsync.client.transport.PIECE_SECONDS", 0.5)
-    hostile.update(begin=b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", repeat=b".", pause=0.02)
-    begin = time.monotonic()
+DRIPS = {
+    "a head": (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+    "a body": (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"."),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n.\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", DRIPS)
+def test_a_server_that_drips(hostile, monkeypatch, name):
+    """It is given up at the least rate, and what that cost comes out of the patience of the whole run."""
+    monkeypatch.setattr("contactsync.client.meter.RATE_SECONDS", 0.5)
+    begin, repeat = DRIPS[name]
+    hostile.update(begin=begin, repeat=repeat, pause=0.02)
+    begun = time.monotonic()
+    patience = Patience(1.2)
+    with pytest.raises(NetworkError, match="less than 1,000 bytes a second"):
+        read(Transport(hostile["url"], patience=patience), "/x")
+    assert 0.4 < patience.waited < 1.2
+    transport = Transport(hostile["url"], credential="cs_secret", patience=patience)
     with pytest.raises(NetworkError):
-        read(Transport(hostile["url"], read_seconds=5), "/x")
-    assert time.monotonic() - begin < 10
+        transport.post("/v1/evaluate/people/1", bytes(32), reply_length=100_000)
+    assert hostile["requests"] <= 3, "not three attempts for each request, whatever the time"
+    assert time.monotonic() - begun < 5
+
+
+def test_a_server_just_fast_enough_is_waited_for(hostile, monkeypatch):
+    monkeypatch.setattr("contactsync.client.meter.RATE_SECONDS", 0.3)
+    body = b"x" * 4000
+    hostile.update(begin=b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n", repeat=body[:100], pause=0.03)
+    assert read(Transport(hostile["url"]), "/x") == body
+
+
+@pytest.mark.parametrize("name", [*DRIPS, "silence"])
+def test_the_whole_run_has_an_end(hostile, name):
+    begin, repeat = DRIPS.get(name, (b"", b""))
+    hostile.update(begin=begin, repeat=repeat, pause=0.02)
+    begun = time.monotonic()
+    transport = Transport(hostile["url"], credential="cs_secret", patience=Patience(timeout=1.0))
+    with pytest.raises(NetworkError):
+        transport.post("/v1/evaluate/people/1", bytes(32), reply_length=100_000)
+    assert 0.9 < time.monotonic() - begun < 3
+    with pytest.raises(NetworkError, match="--timeout"):
+        read(transport, "/x")
 
 
 def test_a_problem_nested_too_deep(service):

@@ -1,0 +1,154 @@
+"""What goes over the wire: counted, recorded, bounded and timed at the socket, above TLS if there is any.
+
+http.client believes any number that a server writes, and waits as long as something comes. So the bounds are
+kept below it: octets of a reply's head and of each piece of a body, a least rate, and the end of the run.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import urllib3
+
+from contactsync.client.patience import Patience
+from contactsync.foundation.errors import NetworkError
+
+READ_SECONDS = 30.0
+"""How long nothing at all may come."""
+
+LEAST_RATE = 1000
+"""Octets a second, on the average of RATE_SECONDS of waiting, below which a reply is given up."""
+
+RATE_SECONDS = 30.0
+READ_AHEAD = 8 << 10
+
+Record = Callable[[int, bool, memoryview], None]
+"""Called with the number of the connection, whether the bytes were sent, and a view of the bytes."""
+
+
+class Meter:
+    """Counts the bytes of whole HTTP messages, heads included; `sent` and `received` are the sums."""
+
+    def __init__(self, base_url: str, patience: Patience, record: Record | None, read_seconds: float) -> None:
+        self.sent = 0
+        self.received = 0
+        self._base_url = base_url
+        self._patience = patience
+        self._record = record
+        self._read_seconds = read_seconds
+        self._allowed = 0
+        self._waited = 0.0
+        self._came = 0
+
+    def expect(self, octets: int) -> None:
+        """Something new is read: so many octets may come, and the rate is measured from here."""
+        self._allowed = self.received + octets
+        self._waited, self._came = 0.0, 0
+
+    def expect_more(self, octets: int) -> None:
+        """The next piece of what is being read."""
+        self._allowed = self.received + octets
+
+    def patient_timeout(self) -> float:
+        """Seconds that the next read may wait. Raises NetworkError if the run is over."""
+        return min(self._read_seconds, self._patience.left_of_run())
+
+    def saw_sent(self, connection: int, data: memoryview) -> None:
+        """Bytes were sent."""
+        self.sent += len(data)
+        if self._record is not None:
+            self._record(connection, True, data)
+
+    def saw_received(self, connection: int, data: memoryview, seconds: float) -> None:
+        """Bytes came, after so many seconds of waiting. Raises NetworkError: too much, too slow."""
+        self.received += len(data)
+        if self._record is not None:
+            self._record(connection, False, data)
+        if self.received > self._allowed:
+            raise NetworkError(
+                f"{self._base_url} sent more than a reply may have", hint="tell the operator of the server"
+            )
+        self._waited += seconds
+        self._came += len(data)
+        if self._waited < RATE_SECONDS:
+            return
+        if self._came < LEAST_RATE * self._waited:
+            self._patience.spend(self._waited)
+            raise NetworkError(
+                f"{self._base_url} sends too slowly: less than {LEAST_RATE:,} bytes a second",
+                hint="try again on a better line; what arrived is kept",
+            )
+        self._waited, self._came = 0.0, 0
+
+
+class _MeteredSocket:
+    """A socket whose traffic a meter sees; everything else is the socket's own."""
+
+    def __init__(self, sock: socket.socket, number: int, meter: Meter) -> None:
+        self._sock = sock
+        self._number = number
+        self._meter = meter
+
+    def sendall(self, data: Any) -> None:
+        self._sock.sendall(data)
+        self._meter.saw_sent(self._number, memoryview(data).cast("B"))
+
+    def makefile(self, mode: str, *_: object) -> io.BufferedReader:
+        assert mode == "rb"
+        raw = self._sock.makefile("rb", buffering=0)
+        return io.BufferedReader(_MeteredReader(raw, self._sock, self._number, self._meter), READ_AHEAD)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+class _MeteredReader(io.RawIOBase):
+    """The reading half of a metered socket."""
+
+    def __init__(self, raw: socket.SocketIO, sock: socket.socket, number: int, meter: Meter) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._number = number
+        self._meter = meter
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(self._meter.patient_timeout())
+        begun = time.monotonic()
+        count = self._raw.readinto(buffer)
+        if count:
+            waited = time.monotonic() - begun
+            self._meter.saw_received(self._number, memoryview(buffer)[:count], waited)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+def meter_pools(manager: urllib3.PoolManager, meter: Meter) -> None:
+    """Have every connection of a manager metered, through whatever proxy; they are numbered from 1."""
+    numbers = itertools.count(1)
+
+    def metered(pool: Any) -> Any:
+        class Connection(pool.ConnectionCls):  # type: ignore[misc]
+            def connect(self) -> None:
+                super().connect()
+                connected: Any = self.sock  # type: ignore[has-type]
+                self.sock = _MeteredSocket(connected, next(numbers), meter)
+
+        class Pool(pool):  # type: ignore[misc]
+            ConnectionCls = Connection
+
+        return Pool
+
+    manager.pool_classes_by_scheme = {
+        scheme: metered(pool) for scheme, pool in manager.pool_classes_by_scheme.items()
+    }

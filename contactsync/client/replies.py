@@ -1,0 +1,146 @@
+"""What a reply, or its absence, stands for: every fault of HTTP as an error of the one tree.
+
+What a server says is shown as its words, never as our advice: it may be the one who is not to be trusted.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    IncompleteRead,
+    MaxRetryError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
+
+from contactsync.foundation.errors import BadReply, ContactSyncError, NetworkError, Refused, ServerFailed
+
+PROBLEM_LIMIT = 16 << 10
+PROBLEM = "urn:contactsync:problem:"
+MIN_PAUSE = 0.25
+"""Seconds before the same request is repeated, whatever the server says."""
+
+_NOT_OURS = "check the address: this does not look like a contactsync server"
+_HINTS = {
+    "wrong-audience": "use --audience with the audience of your credential, or ask the operator for another",
+    "bad-credential": "check the credential file, or ask the operator for a new credential",
+    "overloaded": "try again later",
+    "not-published": "try again later, or ask the operator",
+}
+_TLS_HINT = "check the certificate, your clock, and that the server speaks TLS there (http:// has none)"
+_TLS_FAULTS = {  # X509_V_ERR_… of OpenSSL
+    10: ("its certificate has expired", "check this machine's clock; if it is right, tell the operator"),
+    9: ("its certificate is not valid yet", "check this machine's clock; if it is right, tell the operator"),
+    62: ("its certificate is for another name", "check the address; if it is right, tell the operator"),
+    64: ("its certificate is for another address", "use the server's name instead of its address"),
+    **dict.fromkeys(
+        (18, 19, 20, 21),
+        (
+            "its certificate was not signed by an authority that this machine knows",
+            "if the operator has an authority of their own, run `contactsync trust URL --ca-file FILE`",
+        ),
+    ),
+}
+
+
+def retry_after(reply: urllib3.BaseHTTPResponse) -> float | None:
+    """Seconds to wait before the same request may be repeated; None if it should not be."""
+    text = reply.headers.get("Retry-After", "")
+    if reply.status not in {429, 503} or not text.isascii() or not text.isdigit() or len(text) > 9:
+        return None
+    return max(float(text), MIN_PAUSE)
+
+
+def error_of(reply: urllib3.BaseHTTPResponse) -> ContactSyncError:
+    """The error that a reply of an unexpected status stands for (RFC 9457)."""
+    if 300 <= reply.status < 400:
+        return BadReply(
+            "the server answered with a redirect, which is never followed",
+            hint="trust the server under its final URL",
+        )
+    if reply.status == 407:
+        return NetworkError(
+            "the proxy refused: it wants a user name and a password, or others",
+            hint="write them into the proxy's URL: http://USER:PASSWORD@HOST:PORT",
+        )
+    kind, said = _problem(reply)
+    if reply.status >= 500:
+        who = "the server" if kind else "the server (or a proxy before it)"
+        return ServerFailed(
+            f"{who} failed: status {reply.status}{said}",
+            hint=_HINTS.get(kind, "try again later"),
+            status=reply.status,
+            kind=kind,
+        )
+    hint = _HINTS.get(kind, "") if kind else "try again later" if reply.status == 429 else _NOT_OURS
+    return Refused(
+        f"the server refused: status {reply.status}{said}", hint=hint, status=reply.status, kind=kind
+    )
+
+
+def _problem(reply: urllib3.BaseHTTPResponse) -> tuple[str, str]:
+    """The kind of a problem document, and what the server says in it, as its words."""
+    try:
+        value = json.loads(reply.read(PROBLEM_LIMIT))
+        kind = str(value["type"])
+        words = [str(value.get("detail") or value.get("title") or ""), str(value.get("hint") or "")]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, HTTPError):
+        return "", ""
+    said = "; ".join(filter(None, map(_plain, words)))
+    return _plain(kind.removeprefix(PROBLEM)), f'. It says: "{said}"' if said else ""
+
+
+def _plain(text: str) -> str:
+    """A peer's text, made harmless for a terminal and short."""
+    return "".join(c if c.isprintable() else " " for c in text)[:300].strip()
+
+
+@contextmanager
+def explained(base_url: str) -> Iterator[None]:
+    """Turn what urllib3 raises into an error of ours, with what to do about it."""
+    try:
+        yield
+    except NameResolutionError as error:
+        raise NetworkError(f"no such host: {base_url}", hint="check the address and the network") from error
+    except ProxyError as error:
+        raise NetworkError(
+            f"the proxy on the way to {base_url} does not work",
+            hint="check --proxy, or HTTPS_PROXY and ALL_PROXY; nothing went past the proxy",
+        ) from error
+    except NewConnectionError as error:
+        raise NetworkError(
+            f"cannot connect to {base_url}", hint="check that the server is running, and the proxy if any"
+        ) from error
+    except ConnectTimeoutError as error:
+        raise NetworkError(f"{base_url} does not answer", hint="check the address and the network") from error
+    except SSLError as error:
+        raise _tls(base_url, error) from error
+    except ReadTimeoutError as error:
+        raise NetworkError(f"{base_url} stopped answering", hint="try again; what arrived is kept") from error
+    except (IncompleteRead, HTTPError, MaxRetryError, OSError) as error:
+        raise NetworkError(
+            f"{base_url} closed the connection in the middle", hint="try again; what arrived is kept"
+        ) from error
+    # What http.client raises for sizes and parameters that are none.
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise BadReply(
+            f"{base_url} sent a malformed reply", hint="check the address; if it is right, tell the operator"
+        ) from error
+
+
+def _tls(base_url: str, error: SSLError) -> NetworkError:
+    """Which check of a certificate failed."""
+    inner = error.args[0] if error.args else None
+    code = inner.verify_code if isinstance(inner, ssl.SSLCertVerificationError) else 0
+    what, hint = _TLS_FAULTS.get(code, ("", _TLS_HINT))
+    return NetworkError(f"no verified TLS connection to {base_url}{what and f': {what}'}", hint=hint)

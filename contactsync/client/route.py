@@ -1,0 +1,138 @@
+"""The way to a server: through which proxy, and by which certificate authorities.
+
+The proxy is the one that was asked for, or that of the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and
+NO_PROXY, in upper or lower case). One that cannot be used is an error and is never bypassed: someone who
+believes that they are behind Tor has to be.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import urllib3
+from urllib3.exceptions import LocationParseError
+
+from contactsync.foundation.errors import BadInput
+
+DIRECT = "none"
+"""As `--proxy`: no proxy, whatever the environment says."""
+
+_HTTP = {"http", "https"}
+_PORTS = {"http": 80, "https": 443}
+_SOCKS = {"socks4", "socks4a", "socks5", "socks5h"}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How connections to a server are made. `proxy` is a URL and may hold a password: it is never shown."""
+
+    proxy: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+
+    @classmethod
+    def to(
+        cls,
+        url: str,
+        *,
+        proxy: str | None = None,
+        ca_file: Path | None = None,
+        environment: Mapping[str, str] = os.environ,
+    ) -> Route:
+        """The route that `proxy` asks for, or the environment. Raises BadInput if it cannot be used."""
+        if ca_file is not None:
+            _check_ca(ca_file)
+        if proxy == DIRECT:
+            return cls(None, ca_file)
+        chosen, source = (proxy, "--proxy") if proxy else _of_environment(url, environment)
+        if chosen is not None:
+            _check_proxy(chosen, source)
+        return cls(chosen, ca_file)
+
+    def manager(self, timeout: urllib3.Timeout) -> urllib3.PoolManager:
+        """Connections by this route; TLS is verified by the system's authorities, or those of `ca_file`."""
+        more: dict[str, Any] = {"timeout": timeout, "retries": False}
+        if self.ca_file is not None:
+            more["ca_certs"] = str(self.ca_file)
+        if self.proxy is None:
+            return urllib3.PoolManager(**more)
+        parts = urllib3.util.parse_url(self.proxy)
+        if parts.scheme in _SOCKS:
+            from urllib3.contrib.socks import SOCKSProxyManager  # noqa: PLC0415 - few need it
+
+            return SOCKSProxyManager(self.proxy, **more)
+        headers = urllib3.make_headers(proxy_basic_auth=parts.auth) if parts.auth else None
+        return urllib3.ProxyManager(self.proxy, proxy_headers=headers, **more)
+
+
+def _of_environment(url: str, environment: Mapping[str, str]) -> tuple[str | None, str]:
+    """The proxy for a URL, and the variable that names it."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    values = {name.lower(): (value, name) for name, value in environment.items() if value}
+    # Lower case wins. HTTP_PROXY in upper case is a request's header where a web server runs programs.
+    values |= {name: (environment[name], name) for name in values if environment.get(name)}
+    if "REQUEST_METHOD" in environment and not environment.get("http_proxy"):
+        values.pop("http_proxy", None)
+    port, (no_proxy, _) = parts.port or _PORTS.get(parts.scheme), values.get("no_proxy", ("", ""))
+    if _is_loopback(host) or _is_excepted(host, port, no_proxy):
+        return None, ""
+    return values.get(f"{parts.scheme}_proxy") or values.get("all_proxy") or (None, "")
+
+
+def _is_loopback(host: str) -> bool:
+    """This machine itself, which no proxy can reach."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _is_excepted(host: str, port: int | None, no_proxy: str) -> bool:
+    """Whether NO_PROXY names the host, a domain above it, or everything."""
+    for entry in no_proxy.replace(",", " ").split():
+        name, _, only = entry.lower().partition(":") if entry.count(":") == 1 else (entry.lower(), "", "")
+        if only and only != str(port):
+            continue
+        name = name.removeprefix("*").lstrip(".")
+        if entry == "*" or (name and (host == name or host.endswith(f".{name}"))):
+            return True
+    return False
+
+
+def _check_proxy(proxy: str, source: str) -> None:
+    """Raise BadInput, without showing the URL, if no connection can be made by it."""
+    hint = "such as http://proxy.example:3128 or socks5h://127.0.0.1:9050 (Tor); --proxy none goes without"
+    try:
+        parts = urllib3.util.parse_url(proxy)
+    except LocationParseError:
+        raise BadInput(f"the proxy in {source} is not a URL", hint=hint) from None
+    if parts.scheme not in _HTTP | _SOCKS or not parts.host:
+        raise BadInput(f"the proxy in {source} is not of a kind that can be used", hint=hint)
+    if parts.scheme in _SOCKS:
+        try:
+            import socks  # type: ignore[import-untyped]  # noqa: F401, PLC0415
+        except ImportError as error:
+            raise BadInput(
+                f"the proxy in {source} needs PySocks, which is not installed", hint="pip install PySocks"
+            ) from error
+
+
+def _check_ca(path: Path) -> None:
+    """Raise BadInput if there is no certificate in the file."""
+    hint = "give the PEM file of the authority that signed the server's certificate"
+    try:
+        text = path.read_text("ascii")
+        if "-----BEGIN CERTIFICATE-----" not in text:
+            raise BadInput(f"there is no certificate in {path}", hint=hint)
+        ssl.create_default_context(cadata=text)
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error.strerror or 'not a certificate'}", hint=hint) from error
+    except ValueError as error:
+        raise BadInput(f"{path} is not a PEM file", hint=hint) from error
