@@ -195,7 +195,7 @@ def problem(status, slug, detail, **extra):
     return Reply(status, {"Content-Type": "application/problem+json"}, json.dumps(value).encode())
 
 
-def listen(service):
+def listen(service, context=None):
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -220,9 +220,11 @@ def listen(service):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     server.handle_error = lambda *_: None  # a client that hangs up on a bad reply is no news
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    service.url = f"http://127.0.0.1:{server.server_port}"
+    service.url = f"{'https' if context else 'http'}://127.0.0.1:{server.server_port}"
     return server
 
 

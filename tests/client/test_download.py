@@ -6,7 +6,7 @@ import pytest
 import xxhash
 
 from contactsync.client.download import fetch_file
-from contactsync.foundation.errors import BadDirectory, BadReply, NetworkError
+from contactsync.foundation.errors import BadDirectory, BadReply, ChoiceNeeded, NetworkError
 from contactsync.publication.manifest import DataFile
 
 CONTENT = bytes(range(256)) * 1200  # a few of the pieces that a body is read in
@@ -165,3 +165,25 @@ def test_a_server_that_sends_a_little_each_time_is_not_asked_for_ever(service, f
     with pytest.raises((NetworkError, BadReply)):
         fetch()
     assert len(service.requests) < 10
+
+
+def test_a_server_that_cuts_and_ignores_ranges_sends_no_more_than_was_allowed(service, person):
+    """Each time a little more than before: that was progress, for as long as the server liked."""
+    service.crowd = {"49": 200_000}
+    service.publish("+491512345671")
+    length = service.manifest.partitions["49"].base.length
+    allowed, sent = 2 * length, []
+
+    def repeat(request, reply):
+        if "/data/" in request.path:
+            reply.status, reply.body = 200, (service.folder / "data" / request.path[-64:]).read_bytes()
+            reply.headers.pop("Content-Range", None)
+            reply.cut = min(len(reply.body) - 1, 70_000 * (len(sent) + 1))
+            sent.append(reply.cut)
+
+    service.tamper = repeat
+    transport = person.transport(max_data=allowed)
+    with pytest.raises(ChoiceNeeded, match="began again"):
+        person.sync("+491512345671", transport=transport)
+    assert len(sent) > 3
+    assert transport.received < allowed + 100_000

@@ -1,17 +1,12 @@
 """The way to a server: real proxies, real certificates, and nothing that goes past a proxy."""
 
-import datetime as dt
 import http.server
 import ipaddress
 import socket
-import ssl
 import threading
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from authority import Authority
 
 from contactsync.client.patience import Patience
 from contactsync.client.route import Route
@@ -238,53 +233,6 @@ def test_lower_case_wins_and_none_goes_without():
     assert Route.to("https://a.example", proxy="none", environment=both).proxy is None
 
 
-def key_and_name(name):
-    return ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-
-class Authority:
-    def __init__(self):
-        self.key, self.name = key_and_name("an authority")
-        now = dt.datetime.now(dt.UTC)
-        self.certificate = (
-            x509.CertificateBuilder()
-            .subject_name(self.name)
-            .issuer_name(self.name)
-            .public_key(self.key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(days=2))
-            .not_valid_after(now + dt.timedelta(days=2))
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .sign(self.key, hashes.SHA256())
-        )
-
-    def context(self, folder, names=("contacts.invalid",), days=1):
-        """A server's context, with a certificate for these names that ends in so many days."""
-        key, name = key_and_name(names[0])
-        now = dt.datetime.now(dt.UTC)
-        alternatives = [
-            x509.IPAddress(ipaddress.ip_address(n)) if n[0].isdigit() else x509.DNSName(n) for n in names
-        ]
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(self.name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(days=2))
-            .not_valid_after(now + dt.timedelta(days=days))
-            .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-            .sign(self.key, hashes.SHA256())
-        )
-        pem = serialization.Encoding.PEM
-        raw = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        path = folder / "server.pem"
-        path.write_bytes(raw + certificate.public_bytes(pem))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
-        return context
-
-
 @pytest.fixture(scope="module")
 def issuer():
     return Authority()
@@ -292,9 +240,7 @@ def issuer():
 
 @pytest.fixture
 def authority(issuer, tmp_path):
-    path = tmp_path / "ca.pem"
-    path.write_bytes(issuer.certificate.public_bytes(serialization.Encoding.PEM))
-    return path
+    return issuer.write(tmp_path / "ca.pem")
 
 
 @pytest.fixture
