@@ -22,6 +22,7 @@ from contactsync.client.core.round import EvaluatedBatch, RoundBatch
 from contactsync.client.core.states import Evaluated, Fetched, Matched, Prepared, Question
 from contactsync.client.download import fetch_file, is_held
 from contactsync.client.files import FolderFiles
+from contactsync.client.ledger import Ledger
 from contactsync.client.privacy import load_modes
 from contactsync.client.state import ServerState
 from contactsync.client.transport import MetadataFetcher, Transport
@@ -49,6 +50,7 @@ class Report:
     `evaluated` counts the points sent, padding included. `joined` and `left` are contacts that the sync
     before knew too, and found otherwise. `false_positive_rate` is the chance that a contact who is no
     member is reported as one. `whole` are the partitions that were matched against a whole directory.
+    `leak_odds` is by how much all bucket lists of all syncs multiply the odds of a guess, by partition.
     """
 
     matches: list[Match]
@@ -66,6 +68,7 @@ class Report:
     false_positive_rate: float
     downloaded: int
     whole: list[str]
+    leak_odds: dict[str, float]
     leak: str
 
 
@@ -105,6 +108,7 @@ class Session:
         self._options = options
         self._progress = progress
         self._modes = load_modes()
+        self._ledger = Ledger.open(server.ledger, server.url)
         self._evaluated = 0
         self._largest_round = 0
         self._downloaded = 0
@@ -118,6 +122,10 @@ class Session:
             return self._once(manifest, question, book)
         except (Refused, BadProof) as error:
             if isinstance(error, Refused) and error.kind not in {"epoch-changed", "not-found"}:
+                raise
+            if self._told:
+                # A server that could have a list repeated by saying no would see two lists for one question.
+                error.hint = "part of what you look for was asked already: nothing is repeated; sync again"
                 raise
             # A publish in between explains this. If it was none, the error stands.
             newer = self._follow()
@@ -215,7 +223,7 @@ class Session:
             for name in manifest.partitions
             if (found := self._cache.asked_buckets(manifest.audience, manifest.epoch, name))
         }
-        memory = Memory(self._cache.decoy_secret(), asked)
+        memory = Memory(self._ledger.decoy_secret, asked, self._ledger.odds(manifest.audience))
         settling = evaluated.settle(FolderFiles(self._server.data), memory, self._downloaded)
         answer = None
         try:
@@ -233,6 +241,9 @@ class Session:
             self._cache.ask_buckets(
                 manifest.audience, manifest.epoch, partition.name, partition.slot_bits, request.numbers
             )
+            total = partition.directory.layout.buckets
+            fetched = len(request.numbers)
+            self._ledger.record(manifest.audience, partition.name, fetched=fetched, total=total)
         self._told[partition.name, type(request.told)] = request.told
         if isinstance(request, FetchFiles):
             self._download(request.files)
@@ -293,6 +304,7 @@ class Session:
             false_positive_rate=matched.false_positive_rate,
             downloaded=self._downloaded,
             whole=[plan.partition.name for plan in matched.plans if plan.kind == "base"],
+            leak_odds=self._ledger.odds(manifest.audience),
             leak=sentence(
                 points=self._largest_round,
                 names=prepared.plan.fetched_names if prepared.options.partitions == "mine" else None,

@@ -99,6 +99,11 @@ class ServerState:
         return self.folder / "cache.sqlite"
 
     @property
+    def ledger(self) -> Path:
+        """What was told the server over all syncs; `forget` leaves it."""
+        return self.folder.parent.parent / "ledger" / f"{self.folder.name}.json"
+
+    @property
     def root(self) -> bytes:
         """The pinned root, as it was confirmed. Raises OurError if it is not that any more."""
         try:

@@ -50,6 +50,7 @@ def as_json(report: Report, book: AddressBook, *, sent: int, received: int) -> s
                 "privacy": report.privacy,
                 "partitions": report.partitions,
                 "false_positive_rate": report.false_positive_rate,
+                "leak_odds": report.leak_odds,
                 "leak": report.leak,
             },
             ensure_ascii=False,

@@ -78,6 +78,15 @@ if TYPE_CHECKING:
     help="With --privacy screen: fetch so many buckets of a partition, decoys included, or a multiple.",
 )
 @click.option(
+    "--leak-budget",
+    type=click.FloatRange(1),
+    default=1000,
+    show_default=True,
+    metavar="ODDS",
+    help="With --privacy screen: send no list of buckets if this one and all lists so far would multiply "
+    "the odds of a guess by more.",
+)
+@click.option(
     "--timeout",
     type=Duration(),
     default="1h",
@@ -121,6 +130,7 @@ def sync(
     partitions: Literal["all", "mine"],
     max_download: int,
     buckets: int,
+    leak_budget: float,
     timeout: float,
     proxy: str | None,
     form: str,
@@ -140,7 +150,8 @@ def sync(
     With --json, one object is printed: matches, joined, left (lists of {name, identifier}), contacts,
     identifiers, unreadable (list of {file, place, reason}), evaluated (points sent, padding included),
     new_identifiers, bytes_sent, bytes_received, audience, epoch, edition, members, privacy, partitions,
-    false_positive_rate, leak. joined and left compare with the last sync, for contacts that it knew.
+    false_positive_rate, leak_odds (of all lists so far, by calling code), leak. joined and left compare with
+    the last sync, for contacts that it knew.
     """
     if as_json and form != "table":
         raise click.UsageError("--json and --format exclude each other")
@@ -186,7 +197,7 @@ def sync(
         )
         if verbose:
             stack.enter_context(_output.log_on_stderr())
-        options = Options(audience, privacy, partitions, max_download, buckets)
+        options = Options(audience, privacy, partitions, max_download, buckets, leak_budget)
         report = run(server, book, transport, options, progress)
     text = _output.as_json(report, book, sent=transport.sent, received=transport.received)
     if not as_json:

@@ -135,18 +135,19 @@ def chosen(
 ) -> list[int]:
     """The wanted buckets and their decoys, ascending: a multiple of `total`, or all there are.
 
-    Decoys come from a sequence that `seed`, 32 secret bytes, decides: BLAKE2b of a counter, keyed. Another
-    question needs another seed. `asked` are the buckets of an earlier list for a question that was not
-    answered: all of them are in this list too. `of` is a power of two.
+    Decoys come from a sequence that `seed`, 32 secret bytes, decides: the leading bits of BLAKE2b of a
+    counter, keyed. If a directory gets more or fewer slot bits, decoys stay where they were, like wanted
+    buckets. Another question needs another seed. `asked` are the buckets of an earlier list for a question
+    that was not answered: all of them are in this list too. `of` is a power of two.
     """
     if len(seed) != SEED_BYTES or total < 1:
         raise ValueError(f"a seed has {SEED_BYTES} bytes, and at least one bucket is fetched")
     numbers = {*wanted, *asked}
     many = count_fetched(len(numbers), of, total)
-    counter = 0
+    counter, shift = 0, 64 - (of.bit_length() - 1)
     while len(numbers) < many:
         digest = hashlib.blake2b(counter.to_bytes(8, "little"), key=seed, digest_size=8).digest()
-        numbers.add(int.from_bytes(digest, "little") % of)
+        numbers.add(int.from_bytes(digest, "big") >> shift)
         counter += 1
     return sorted(numbers)
 

@@ -140,14 +140,28 @@ def test_a_signed_bucket_with_a_wrong_structure(tmp_path) -> None:
 
 def test_decoys_are_those_that_the_protocol_page_describes():
     text = (Path(__file__).resolve().parents[2] / "docs" / "protocol.md").read_text()
-    rule = "decoy_i   = BLAKE2b(i in 8 octets, little-endian, key = seed, 8 octets), little-endian, mod B"
+    rule = "decoy_i   = the first log2(B) bits of BLAKE2b(i in 8 octets, little-endian, key = seed, 8 octets)"
     assert rule in text
     numbers, i = {5, 77}, 0
     while len(numbers) < 64:
         digest = hashlib.blake2b(i.to_bytes(8, "little"), key=SEED, digest_size=8).digest()
-        numbers.add(int.from_bytes(digest, "little") % 1024)
+        numbers.add(int(f"{int.from_bytes(digest, 'big'):064b}"[:10], 2))
         i += 1
     assert chosen([77, 5], 1024, SEED) == sorted(numbers)
+
+
+@pytest.mark.parametrize("more", [1, 3])
+def test_wanted_buckets_do_not_stand_out_when_the_slot_bits_change(more):
+    """With decoys of other bits, a wanted bucket was seen again always, and a decoy hardly ever."""
+    values = [123_456_789 * k % (1 << 20) for k in range(1, 20)]
+    before = chosen([value >> 10 for value in values], 1 << 10, SEED)
+    after = chosen([value >> (10 - more) for value in values], 1 << (10 + more), SEED)
+    wanted = {value >> 10 for value in values}
+    decoys = set(before) - wanted
+    again = {number >> more for number in after}
+    assert wanted <= again
+    assert len(decoys - again) <= len(values), "as many as there are wanted ones, which take their places"
+    assert len(decoys & again) > 25
 
 
 def test_the_protocol_page_says_from_how_many_members_a_screen_is_used():

@@ -35,7 +35,8 @@ class FetchFiles:
 class LookUpBuckets:
     """Look tokens up in these buckets of a base. The answer is a RangeMatch.
 
-    The list is remembered, durably, before it is sent, until what came of it is recorded.
+    Before the list is sent, it is entered into the ledger and remembered, durably, until its answer is
+    recorded.
     """
 
     partition: Partition
@@ -64,19 +65,22 @@ class Subject:
 class Memory:
     """What the client remembers of earlier questions.
 
-    `decoy_secret` (32 bytes) stays the same for the life of the state; `asked` are the lists of buckets that
-    were sent and not answered, by partition: slot bits and numbers.
+    `decoy_secret` (32 bytes) stays the same as long as the ledger; `asked` are the lists of buckets that were
+    sent and not answered, by partition: slot bits and numbers; `odds` is what all lists so far have told of a
+    partition (1 where there were none).
     """
 
     decoy_secret: bytes
     asked: Mapping[str, tuple[int, Sequence[int]]]
+    odds: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
     """What may still be fetched: `spent` octets of `limit` are gone, a list has a multiple of `buckets`.
 
-    `whole` is what download mode would have fetched with this choice of `partitions`.
+    `whole` is what download mode would have fetched with this choice of `partitions`; `leak_budget` are the
+    odds that all lists of a partition may come to.
     """
 
     spent: int
@@ -84,6 +88,7 @@ class Allowance:
     buckets: int
     partitions: str
     whole: int
+    leak_budget: float
 
 
 @dataclass(frozen=True, slots=True)

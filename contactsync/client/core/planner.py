@@ -14,18 +14,25 @@ from contactsync.foundation.errors import ChoiceNeeded
 from contactsync.publication.manifest import DataFile, Manifest
 
 Partitions = Literal["all", "mine"]
+LEAK_BUDGET: Final = 1000.0
+"""Odds: argued in docs/threat-model.md."""
+
 PARTITIONS: Final[tuple[Partitions, ...]] = ("all", "mine")
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to sync. `max_download` is in octets; a multiple of `buckets` is fetched in screen mode."""
+    """How to sync. `max_download` is in octets; a multiple of `buckets` is fetched in screen mode.
+
+    `leak_budget` are the odds that the bucket lists of all syncs may come to, for one partition.
+    """
 
     audience: str = "people"
     privacy: str = "download"
     partitions: Partitions = "all"
     max_download: int = 1 << 30
     buckets: int = BUCKETS
+    leak_budget: float = LEAK_BUDGET
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,14 @@ class Evaluated:
             if (known.edition[mine] == partition.edition).all():
                 continue
             subject = Subject(known.tokens.take(mine), known.member[mine], known.edition[mine])
-            allowance = Allowance(spent, options.max_download, options.buckets, options.partitions, whole)
+            allowance = Allowance(
+                spent=spent,
+                limit=options.max_download,
+                buckets=options.buckets,
+                partitions=options.partitions,
+                whole=whole,
+                leak_budget=options.leak_budget,
+            )
             settling = prepared.mode.settle(plans[name], subject, files, memory, allowance)
             answer: Any = None
             try:

@@ -9,6 +9,7 @@ partition ask for all of it again, whatever has changed since.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -34,11 +35,15 @@ from contactsync.tokens import Tokens
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """The buckets that were fetched of one partition: `fetched` of `total`, decoys included."""
+    """The buckets that were fetched of one partition: `fetched` of `total`, decoys included.
+
+    `before` are the odds that earlier lists for this partition came to.
+    """
 
     name: str
     fetched: int
     total: int
+    before: float = 1.0
 
     @property
     def odds(self) -> float:
@@ -48,6 +53,11 @@ class Buckets:
         repetition.
         """
         return self.total / self.fetched
+
+    @property
+    def running(self) -> float:
+        """The odds that all lists together come to, this one included."""
+        return self.before * self.odds
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +108,9 @@ class ScreenMode:
             plan = whole_base(partition)
             yield FetchFiles(partition, plan.fetch, Crowded(partition.name))
             return Settled(match_partition(files, plan, subject).sure, plan)
-        told = Buckets(partition.name, len(numbers), partition.directory.layout.buckets)
+        before = memory.odds.get(partition.name, 1.0)
+        told = Buckets(partition.name, len(numbers), partition.directory.layout.buckets, before)
+        _check_leak(told, allowance)
         looked_up = yield LookUpBuckets(partition, candidates, tuple(numbers), told)
         found = screened.sure.copy()
         found[screened.maybe] = looked_up.found
@@ -110,10 +122,10 @@ class ScreenMode:
         buckets = [one for one in told if isinstance(one, Buckets)]
         if buckets:
             fetched, total = sum(b.fetched for b in buckets), sum(b.total for b in buckets)
-            odds = max(b.odds for b in buckets)
+            odds = max(b.running for b in buckets)
             parts.append(
                 f"fetched {fetched:,} of {total:,} buckets of {countries([b.name for b in buckets])}, decoys"
-                f" included (seeing one multiplies the odds of a guess by up to {odds:.3g})"
+                f" included (with all lists so far, the odds of a guess are up to {odds:,.4g} times as high)"
             )
         crowded = [one.name for one in told if isinstance(one, Crowded)]
         if crowded:
@@ -152,6 +164,27 @@ def _check(partition: Partition, cost: int, allowance: Allowance) -> None:
         f"  --max-download {size_text(needed)}: tells the server the buckets, among decoys\n"
         f"  --privacy download --partitions {allowance.partitions}:"
         f" about {size_text(allowance.whole)}; tells the server no bucket",
+    )
+
+
+def _check_leak(told: Buckets, allowance: Allowance) -> None:
+    """Stop before a list is sent with which all lists together tell more than was allowed."""
+    if told.running <= allowance.leak_budget or told.odds == 1:
+        return
+    choices = []
+    for many in range(2 * allowance.buckets, told.total + 1, allowance.buckets):
+        if told.before * told.total / many <= allowance.leak_budget:
+            choices.append(f"  --buckets {many}: a larger list tells less, and costs more to download")
+            break
+    raise ChoiceNeeded(
+        f"with one more list of buckets of +{told.name} the odds of a guess would be"
+        f" {told.running:,.4g} times as high, more than --leak-budget {allowance.leak_budget:,.4g};"
+        " no list was sent",
+        hint="what was evaluated and downloaded is kept; choose one of\n"
+        f"  --privacy download --partitions {allowance.partitions}: about {size_text(allowance.whole)};"
+        " tells the server no bucket\n"
+        + "".join(f"{choice}\n" for choice in choices)
+        + f"  --leak-budget {math.ceil(told.running)}: `contactsync docs threat-model` says what that means",
     )
 
 

@@ -21,7 +21,7 @@ MEMBERS = [b"tel:+49151%07d" % i for i in range(3)]
 OTHERS = [b"tel:+49171%07d" % i for i in range(40)]
 ABROAD = b"tel:+33612345678"
 CROWD = 400_000
-MEMORY = Memory(bytes(32), {})
+MEMORY = Memory(bytes(32), {}, {})
 
 
 class World:
