@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.client.core.holdings import Holding, Known
+from contactsync.client.core.round import PendingBatch
 from contactsync.client.state import damaged
 from contactsync.directory import DirectoryInfo
 from contactsync.foundation import databases
@@ -51,9 +52,23 @@ CREATE TABLE asked ( -- buckets that were asked for, until what came of it is re
     slot_bits INTEGER NOT NULL, buckets TEXT NOT NULL,
     PRIMARY KEY (audience, epoch, code)
 ) WITHOUT ROWID;
-CREATE TABLE secret (seed BLOB NOT NULL CHECK (length(seed) = 32)); -- chooses decoys
 """
-CACHE_STEPS: Final[Sequence[databases.SqlStep]] = ()
+_ROUNDS = """
+CREATE TABLE rounds ( -- batches of a round that are to be sent, or were sent and not answered
+    audience TEXT NOT NULL, epoch INTEGER NOT NULL, name TEXT NOT NULL,
+    size INTEGER NOT NULL, identifiers TEXT NOT NULL,
+    PRIMARY KEY (audience, epoch, name)
+) WITHOUT ROWID;
+"""
+
+
+def _to_2(db: sqlite3.Connection) -> None:
+    """Rounds are remembered; what chooses decoys is in the ledger now."""
+    db.execute("DROP TABLE secret")
+    databases.run_script(db, _ROUNDS)
+
+
+CACHE_STEPS: Final[Sequence[databases.SqlStep]] = (_to_2,)
 """Lead a cache of an earlier version to the one above."""
 
 
@@ -92,6 +107,12 @@ class Cache:
             epoch: int | None = self._db.execute(query, [audience]).fetchone()[0]
             return epoch
 
+    def has_tokens(self, audience: str, epoch: int) -> bool:
+        """Whether there is any token of this epoch."""
+        with self._explained():
+            query = "SELECT EXISTS (SELECT 1 FROM tokens WHERE audience = ? AND epoch = ?)"
+            return bool(self._db.execute(query, (audience, epoch)).fetchone()[0])
+
     def tokens(self, audience: str, epoch: int, identifiers: Sequence[bytes]) -> Known:
         """What is known of these identifiers in this epoch, in their order."""
         count = len(identifiers)
@@ -100,38 +121,45 @@ class Cache:
         member = np.zeros(count, np.bool_)
         edition = np.full(count, -1, np.int64)
         query = (
-            "SELECT token, member, edition FROM tokens WHERE audience = ? AND epoch = ? AND identifier = ?"
+            "SELECT asked.key, token, member, edition FROM json_each(?) AS asked CROSS JOIN tokens "
+            "ON audience = ? AND epoch = ? AND identifier = CAST(asked.value AS BLOB)"
         )
         with self._explained():
-            cursor = self._db.cursor()
-            for index, identifier in enumerate(identifiers):
-                row = cursor.execute(query, (audience, epoch, identifier)).fetchone()
-                if row is not None:
-                    rows[index] = np.frombuffer(row[0], np.uint8)
-                    known[index] = True
-                    if row[1] is not None:
-                        member[index], edition[index] = row[1], row[2]
+            found = self._db.execute(query, (_listed(identifiers), audience, epoch)).fetchall()
+            if found:
+                places = np.array([row[0] for row in found], np.int64)
+                octets = b"".join([row[1] for row in found])
+                rows[places] = np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES)
+                known[places] = True
+            for place, _, flag, at in found:
+                if flag is not None:
+                    member[place], edition[place] = flag, at
         return Known(known, Tokens.from_bytes(rows), member, edition)
 
-    def add_tokens(self, audience: str, epoch: int, identifiers: Iterable[bytes], tokens: Tokens) -> None:
-        """Keep tokens of identifiers; durable when this returns."""
+    def add_tokens(
+        self, audience: str, epoch: int, identifiers: Iterable[bytes], tokens: Tokens, *, batch: str = ""
+    ) -> None:
+        """Keep tokens of identifiers: the batch of this name was answered. Durable when this returns."""
         rows = tokens.to_bytes()
         with self._transaction() as db:
             db.executemany(
                 "INSERT OR REPLACE INTO tokens (audience, epoch, identifier, token) VALUES (?, ?, ?, ?)",
                 ((audience, epoch, i, row.tobytes()) for i, row in zip(identifiers, rows, strict=True)),
             )
+            db.execute(
+                "DELETE FROM rounds WHERE audience = ? AND epoch = ? AND name = ?", (audience, epoch, batch)
+            )
 
     def findings(self, audience: str, identifiers: Sequence[bytes]) -> NDArray[np.int8]:
         """What the last sync found of each: 1 a member, 0 not, -1 it was not in the book then."""
-        query = "SELECT member FROM findings WHERE audience = ? AND identifier = ?"
+        query = (
+            "SELECT asked.key, member FROM json_each(?) AS asked CROSS JOIN findings "
+            "ON audience = ? AND identifier = CAST(asked.value AS BLOB)"
+        )
         found = np.full(len(identifiers), -1, np.int8)
         with self._explained():
-            cursor = self._db.cursor()
-            for index, identifier in enumerate(identifiers):
-                row = cursor.execute(query, (audience, identifier)).fetchone()
-                if row is not None:
-                    found[index] = row[0]
+            for place, member in self._db.execute(query, (_listed(identifiers), audience)):
+                found[place] = member
         return found
 
     def finish(
@@ -147,7 +175,8 @@ class Cache:
     ) -> None:
         """Write the result of a whole sync at once: findings, match state, holdings; forget older epochs.
 
-        `answered` are the calling codes of which buckets that were asked for need not be remembered.
+        `member` and `edition` are of these identifiers, those that could be settled. `answered` are the
+        partitions of which buckets that were asked for need not be remembered.
         """
         flags = member.astype(int).tolist()
         with self._transaction() as db:
@@ -165,6 +194,7 @@ class Cache:
             )
             db.execute("DELETE FROM tokens WHERE audience = ? AND epoch <> ?", (audience, epoch))
             db.execute("DELETE FROM asked WHERE audience = ? AND epoch <> ?", (audience, epoch))
+            db.execute("DELETE FROM rounds WHERE audience = ? AND epoch <> ?", (audience, epoch))
             db.executemany(
                 "DELETE FROM asked WHERE audience = ? AND code = ?", ((audience, code) for code in answered)
             )
@@ -187,12 +217,12 @@ class Cache:
             rows = self._db.execute("SELECT record FROM holdings").fetchall()
             return {file.sha256 for (record,) in rows for file in _unpack(record).files()}
 
-    def asked_buckets(self, audience: str, epoch: int, code: str) -> tuple[int, list[int]] | None:
-        """Slot bits and numbers of the buckets that were asked for, if nothing has come of it yet."""
-        query = "SELECT slot_bits, buckets FROM asked WHERE audience = ? AND epoch = ? AND code = ?"
+    def asked(self, audience: str, epoch: int) -> dict[str, tuple[int, list[int]]]:
+        """Slot bits and numbers of the buckets that were asked for and not answered, by partition."""
+        query = "SELECT code, slot_bits, buckets FROM asked WHERE audience = ? AND epoch = ?"
         with self._explained():
-            row = self._db.execute(query, (audience, epoch, code)).fetchone()
-            return None if row is None else (int(row[0]), [int(number) for number in json.loads(row[1])])
+            rows = self._db.execute(query, (audience, epoch)).fetchall()
+            return {code: (int(bits), [int(n) for n in json.loads(numbers)]) for code, bits, numbers in rows}
 
     def ask_buckets(
         self, audience: str, epoch: int, code: str, slot_bits: int, numbers: Sequence[int]
@@ -202,11 +232,20 @@ class Cache:
             row = (audience, epoch, code, slot_bits, json.dumps(list(numbers)))
             db.execute("INSERT OR REPLACE INTO asked VALUES (?, ?, ?, ?, ?)", row)
 
-    def decoy_secret(self) -> bytes:
-        """32 bytes that stay the same for the life of this cache."""
+    def begin_round(self, audience: str, epoch: int, batches: Iterable[PendingBatch]) -> None:
+        """Remember batches that are about to be sent; durable when this returns."""
+        rows = [(audience, epoch, batch.name, batch.size, _listed(batch.identifiers)) for batch in batches]
+        with self._transaction() as db:
+            db.executemany("INSERT INTO rounds VALUES (?, ?, ?, ?, ?)", rows)
+
+    def unfinished_round(self, audience: str, epoch: int) -> list[PendingBatch]:
+        """The batches that were not answered."""
+        query = "SELECT name, size, identifiers FROM rounds WHERE audience = ? AND epoch = ? ORDER BY name"
         with self._explained():
-            (seed,) = self._db.execute("SELECT seed FROM secret").fetchone()
-            return bytes(seed)
+            return [
+                PendingBatch(name, size, tuple(text.encode() for text in json.loads(identifiers)))
+                for name, size, identifiers in self._db.execute(query, (audience, epoch))
+            ]
 
     def counts(self) -> dict[str, int]:
         """How many identifiers there is anything of, and how many of them are members in some audience."""
@@ -258,9 +297,13 @@ class Cache:
             raise damaged(self._url) from error
 
 
+def _listed(identifiers: Sequence[bytes]) -> str:
+    """Identifiers as one value, so that one statement serves for a whole book."""
+    return json.dumps([identifier.decode() for identifier in identifiers])
+
+
 def _create(db: sqlite3.Connection) -> None:
-    databases.run_script(db, SCHEMA)
-    db.execute("INSERT INTO secret VALUES (?)", [os.urandom(32)])
+    databases.run_script(db, SCHEMA + _ROUNDS)
 
 
 def _pack(holding: Holding) -> str:

@@ -25,8 +25,8 @@ from contactsync.foundation import durable
 from contactsync.foundation.errors import OurError
 from contactsync.foundation.migrations import RecordStep, migrate_record, newest
 
-SECRET_BYTES = 32
-STEPS: tuple[RecordStep, ...] = ()
+DECOY_SECRET_BYTES = 32
+LEDGER_STEPS: tuple[RecordStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,13 @@ class Ledger:
     def open(cls, path: Path, url: str) -> Ledger:
         """The ledger at `path`; a new one if there is none. Raises OurError if it is damaged."""
         try:
-            record = migrate_record(json.loads(path.read_bytes()), f"the ledger of {url}", STEPS)
+            record = migrate_record(json.loads(path.read_bytes()), f"the ledger of {url}", LEDGER_STEPS)
             told = [_told(value) for value in record["told"]]
             secret = bytes.fromhex(record["decoy_secret"])
-            if record["url"] != url or len(secret) != SECRET_BYTES:
+            if record["url"] != url or len(secret) != DECOY_SECRET_BYTES:
                 raise _damaged(path)
         except FileNotFoundError:
-            return cls(path, url, secrets.token_bytes(SECRET_BYTES), ())
+            return cls(path, url, secrets.token_bytes(DECOY_SECRET_BYTES), ())
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise _damaged(path) from error
         return cls(path, url, secret, told)
@@ -91,7 +91,7 @@ class Ledger:
     def save(self) -> None:
         """Write it, durably."""
         record = {
-            "version": newest(STEPS),
+            "version": newest(LEDGER_STEPS),
             "url": self._url,
             "decoy_secret": self.decoy_secret.hex(),
             "told": [asdict(one) for one in self.told],

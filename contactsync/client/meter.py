@@ -32,11 +32,15 @@ Record = Callable[[int, bool, memoryview], None]
 
 
 class Meter:
-    """Counts the bytes of whole HTTP messages, heads included; `sent` and `received` are the sums."""
+    """Counts the bytes of whole HTTP messages, heads included; `sent` and `received` are the sums.
+
+    `last` is when bytes came last, by the monotonic clock.
+    """
 
     def __init__(self, base_url: str, patience: Patience, record: Record | None, read_seconds: float) -> None:
         self.sent = 0
         self.received = 0
+        self.last = time.monotonic()
         self._base_url = base_url
         self._patience = patience
         self._record = record
@@ -67,6 +71,7 @@ class Meter:
     def saw_received(self, connection: int, data: memoryview, seconds: float) -> None:
         """Bytes came, after so many seconds of waiting. Raises NetworkError: too much, too slow."""
         self.received += len(data)
+        self.last = time.monotonic()
         if self._record is not None:
             self._record(connection, False, data)
         if self.received > self._allowed:

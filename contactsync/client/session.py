@@ -6,7 +6,7 @@ what was learnt. What stays true (tokens, whole files, halves of files) is kept 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from contactsync.client.byteranges import fetch_ranges
 from contactsync.client.cache import Cache
-from contactsync.client.core.holdings import Holdings
+from contactsync.client.core.holdings import Holdings, Known
 from contactsync.client.core.leak import sentence
 from contactsync.client.core.mode import FetchFiles, LookUpBuckets, Memory, Request
 from contactsync.client.core.planner import Options
-from contactsync.client.core.round import EvaluatedBatch, RoundBatch
+from contactsync.client.core.round import EvaluatedBatch, PendingBatch
 from contactsync.client.core.states import Evaluated, Fetched, Matched, Prepared, Question
 from contactsync.client.download import fetch_file, is_held
 from contactsync.client.files import FolderFiles
@@ -44,9 +44,19 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class Unusable:
+    """A partition of the book that this program cannot use, why ("partition NAME …"), and of how many."""
+
+    partition: str
+    reason: str
+    identifiers: int
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a sync found and what it cost.
 
+    `unusable` are partitions whose contacts could not be looked up: nobody knows whether they are members.
     `evaluated` counts the points sent, padding included. `joined` and `left` are contacts that the sync
     before knew too, and found otherwise. `false_positive_rate` is the chance that a contact who is no
     member is reported as one. `whole` are the partitions that were matched against a whole directory.
@@ -56,6 +66,7 @@ class Report:
     matches: list[Match]
     joined: list[Match]
     left: list[Match]
+    unusable: list[Unusable]
     identifiers: int
     new_identifiers: int
     evaluated: int
@@ -96,6 +107,18 @@ def new_identifiers(server: ServerState, book: AddressBook, audience: str) -> in
     return len(identifiers) - int(known.sum())
 
 
+@dataclass(frozen=True, slots=True)
+class _Recalled:
+    """What was kept of an epoch, read before it is needed."""
+
+    epoch: int
+    known: Known
+    held: Holdings
+    whole: Holdings
+    unfinished: Sequence[PendingBatch]
+    asked: Mapping[str, tuple[int, Sequence[int]]]
+
+
 class Session:
     """One run of the client against one server, whose state is locked. The counts are of the whole run."""
 
@@ -115,11 +138,15 @@ class Session:
         self._told: dict[tuple[str, type], object] = {}
 
     def run(self, book: AddressBook) -> Report:
-        """The sync. It starts again, once, if something was published in between."""
+        """The sync. It starts again, once, if something was published in between.
+
+        What takes as long as the book is large is done before the first request, or after the last one.
+        """
+        question = Question.about(book.identifiers)
+        recalled = self._recall(question, self._cache.newest_epoch(self._options.audience) or 0)
         manifest = self._follow()
-        question = Question.of(book.identifiers)
         try:
-            return self._once(manifest, question, book)
+            return self._once(manifest, question, recalled, book)
         except (Refused, BadProof) as error:
             if isinstance(error, Refused) and error.kind not in {"epoch-changed", "not-found"}:
                 raise
@@ -133,7 +160,7 @@ class Session:
                 if isinstance(error, Refused) and error.kind == "not-found":
                     error.hint = "is the credential one of this --audience? If so, tell the operator"
                 raise
-            return self._once(newer, question, book)
+            return self._once(newer, question, recalled, book)
 
     def _follow(self) -> Manifest:
         """The current manifest, verified from the pinned root downwards."""
@@ -149,27 +176,42 @@ class Session:
             )
         return manifest
 
-    def _once(self, manifest: Manifest, question: Question, book: AddressBook) -> Report:
+    def _once(self, manifest: Manifest, question: Question, recalled: _Recalled, book: AddressBook) -> Report:
         """The chain of states against one manifest."""
-        held = self._cache.holdings(manifest.audience, manifest.epoch)
-        prepared = self._prepare(manifest, question, held)
+        if recalled.epoch != manifest.epoch or self._evaluated:
+            recalled = self._recall(question, manifest.epoch)
+        prepared = Prepared.of(
+            question,
+            manifest,
+            recalled.known,
+            recalled.whole,
+            recalled.unfinished,
+            options=self._options,
+            modes=self._modes,
+        )
         self._download(prepared.files)
         evaluated = self._evaluate(prepared.fetched())
-        matched = self._settle(evaluated)
+        matched = self._settle(evaluated, recalled)
         before = self._cache.findings(manifest.audience, question.identifiers)
-        self._keep(matched, held)
+        self._keep(matched, recalled.held)
         return self._report(matched, before, book)
 
-    def _prepare(self, manifest: Manifest, question: Question, held: Holdings) -> Prepared:
-        """Plan the download, of what is held as far as it is whole."""
-        known = self._cache.tokens(manifest.audience, manifest.epoch, question.identifiers)
-        checked = question.to_check(manifest, known, self._options)
+    def _recall(self, question: Question, epoch: int) -> _Recalled:
+        """What is kept of an epoch. `whole` are the holdings whose files are there and undamaged."""
+        audience, count = self._options.audience, len(question.identifiers)
+        if not self._cache.has_tokens(audience, epoch):
+            known = Known.nothing(count)
+        else:
+            known = self._cache.tokens(audience, epoch, question.identifiers)
+        held = self._cache.holdings(audience, epoch)
+        checked = question.to_check(known, {name for name, _ in held}, self._options)
         whole = {
             key: holding
             for key, holding in held.items()
             if all(is_held(self._server.data, file, thorough=key[0] in checked) for file in holding.files())
         }
-        return Prepared.of(question, manifest, known, whole, options=self._options, modes=self._modes)
+        unfinished = self._cache.unfinished_round(audience, epoch)
+        return _Recalled(epoch, known, held, whole, unfinished, self._cache.asked(audience, epoch))
 
     def _download(self, files: Iterable[DataFile]) -> None:
         """Have these files on the disk."""
@@ -187,21 +229,20 @@ class Session:
 
     def _evaluate(self, fetched: Fetched) -> Evaluated:
         """Have new identifiers evaluated, batch by batch; a batch is kept as soon as it is proven."""
-        batches = fetched.round()
-        total, done = sum(len(batch.inputs) for batch in batches), []
-        self._largest_round = max(self._largest_round, total)
-        sent = 0
-        for batch in batches:
-            self._progress("evaluating", sent, total)
-            done.append(self._send(batch, fetched.prepared.manifest))
-            sent += len(batch.inputs)
-        if batches:
-            self._progress("evaluating", sent, total)
+        this, manifest = fetched.round(), fetched.prepared.manifest
+        if any(batch.name for batch in this.fresh):
+            self._cache.begin_round(manifest.audience, manifest.epoch, this.fresh)
+        self._largest_round = max(self._largest_round, this.points)
+        done: list[EvaluatedBatch] = []
+        for batch in this.batches:
+            self._progress("evaluating", sum(one.batch.size for one in done), this.points)
+            done.append(self._send(batch, manifest, fetched.prepared.question.identifiers))
+        self._progress("evaluating", this.points, this.points)
         return fetched.evaluated(done)
 
-    def _send(self, batch: RoundBatch, manifest: Manifest) -> EvaluatedBatch:
-        """Have one batch evaluated, and keep what came of it."""
-        blinded = batch.blind()
+    def _send(self, batch: PendingBatch, manifest: Manifest, like: Sequence[bytes]) -> EvaluatedBatch:
+        """Have one batch evaluated, and keep what came of it. Points of nobody are `like` these."""
+        blinded = batch.blind(like)
         path = f"/v1/evaluate/{manifest.audience}/{manifest.epoch}"
         reply = self._transport.post(path, blinded.body, reply_length=blinded.reply_length)
         try:
@@ -211,19 +252,17 @@ class Session:
                 f"{self._server.url} sent a malformed evaluation: {error}",
                 hint="nothing of it was kept; tell the operator if it happens again",
             ) from error
-        self._cache.add_tokens(manifest.audience, manifest.epoch, evaluated.identifiers, evaluated.tokens)
-        self._evaluated += len(batch.inputs)
+        if batch.name:
+            self._cache.add_tokens(
+                manifest.audience, manifest.epoch, evaluated.identifiers, evaluated.tokens, batch=batch.name
+            )
+        self._evaluated += batch.size
         return evaluated
 
-    def _settle(self, evaluated: Evaluated) -> Matched:
+    def _settle(self, evaluated: Evaluated, recalled: _Recalled) -> Matched:
         """Answer what the privacy mode asks for, until it knows who is a member."""
         manifest = evaluated.prepared.manifest
-        asked = {
-            name: found
-            for name in manifest.partitions
-            if (found := self._cache.asked_buckets(manifest.audience, manifest.epoch, name))
-        }
-        memory = Memory(self._ledger.decoy_secret, asked, self._ledger.odds(manifest.audience))
+        memory = Memory(self._ledger.decoy_secret, recalled.asked, self._ledger.odds(manifest.audience))
         settling = evaluated.settle(FolderFiles(self._server.data), memory, self._downloaded)
         answer = None
         try:
@@ -238,6 +277,7 @@ class Session:
         partition = request.partition
         if isinstance(request, LookUpBuckets):
             self._progress("fetching buckets", 0, 0)
+            self._transport.pace()
             self._cache.ask_buckets(
                 manifest.audience, manifest.epoch, partition.name, partition.slot_bits, request.numbers
             )
@@ -259,13 +299,14 @@ class Session:
 
     def _keep(self, matched: Matched, held: Holdings) -> None:
         """Keep the result, then remove data files that nothing names any more, or nothing leads on from."""
-        prepared = matched.evaluated.prepared
+        prepared, settled = matched.evaluated.prepared, matched.settled
+        identifiers = prepared.question.identifiers
         self._cache.finish(
             prepared.manifest.audience,
             prepared.manifest.epoch,
-            prepared.question.identifiers,
-            member=matched.member,
-            edition=matched.edition,
+            [identifiers[i] for i in np.flatnonzero(settled).tolist()],
+            member=matched.member[settled],
+            edition=matched.edition[settled],
             holdings=matched.holdings(held),
             answered={name for name, _ in self._told},
         )
@@ -291,7 +332,12 @@ class Session:
         return Report(
             matches=matches(member),
             joined=matches(member & (before == 0)),
-            left=matches(~member & (before == 1)),
+            left=matches(~member & matched.settled & (before == 1)),
+            unusable=[
+                Unusable(name, one.reason, count)
+                for name, one in sorted(manifest.unknown.items())
+                if (count := prepared.question.count(name))
+            ],
             identifiers=len(identifiers),
             new_identifiers=matched.evaluated.new,
             evaluated=self._evaluated,
@@ -307,6 +353,7 @@ class Session:
             leak_odds=self._ledger.odds(manifest.audience),
             leak=sentence(
                 points=self._largest_round,
+                covered=prepared.options.cover,
                 names=prepared.plan.fetched_names if prepared.options.partitions == "mine" else None,
                 told=prepared.mode.sentence(list(self._told.values())),
             ),

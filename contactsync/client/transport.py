@@ -6,6 +6,8 @@ accepts no compressed body, and bounds every reply before it is read.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -22,6 +24,7 @@ from contactsync.foundation.errors import BadReply, ChoiceNeeded, NetworkError, 
 
 CONNECT_SECONDS = 10.0
 CHUNK = 1 << 16
+PACE_SECONDS = 0.25
 METADATA_LIMIT = 8 << 20
 # Octets of a reply's head, with all 1xx before it, and what is read ahead. The time that http.client takes
 # grows with the square of a Content-Type: a second for this.
@@ -137,6 +140,14 @@ class Transport:
                 return
             limit -= len(piece)
             yield piece
+
+    def pace(self) -> None:
+        """Wait until the time since the last reply is a multiple of a quarter of a second.
+
+        For what is done between a reply and a request that follows: how long it took is not to be seen.
+        """
+        since = time.monotonic() - self._meter.last
+        time.sleep(math.ceil(since / PACE_SECONDS) * PACE_SECONDS - since)
 
     def close(self) -> None:
         """Close the connections."""

@@ -13,6 +13,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ def as_json(report: Report, book: AddressBook, *, sent: int, received: int) -> s
                 "contacts": len(book.contacts),
                 "identifiers": report.identifiers,
                 "unreadable": unreadable(book),
+                "unusable": [asdict(one) for one in report.unusable],
                 "evaluated": report.evaluated,
                 "new_identifiers": report.new_identifiers,
                 "bytes_sent": sent,
@@ -116,6 +118,13 @@ def summary(report: Report, book: AddressBook) -> str:
 
 
 FORMATS = {"table": as_table, "csv": as_csv, "vcf": as_vcards}
+
+
+def say_unusable(report: Report) -> None:
+    """Say on stderr whose contacts could not be looked up, which is not the same as not being members."""
+    for one in report.unusable:
+        numbers = counted(one.identifiers, "number was", "numbers were")
+        click.echo(f"warning: partition {one.partition} {one.reason}: {numbers} not looked up", err=True)
 
 
 def say_unreadable(book: AddressBook) -> None:

@@ -78,6 +78,12 @@ if TYPE_CHECKING:
     help="With --privacy screen: fetch so many buckets of a partition, decoys included, or a multiple.",
 )
 @click.option(
+    "--cover/--no-cover",
+    default=True,
+    help="Send eight points of nobody when nothing is new, so that it looks like up to eight new contacts "
+    "(default). --no-cover saves their price.",
+)
+@click.option(
     "--leak-budget",
     type=click.FloatRange(1),
     default=1000,
@@ -130,6 +136,7 @@ def sync(
     partitions: Literal["all", "mine"],
     max_download: int,
     buckets: int,
+    cover: bool,
     leak_budget: float,
     timeout: float,
     proxy: str | None,
@@ -148,7 +155,8 @@ def sync(
     line says what the server could learn.
 
     With --json, one object is printed: matches, joined, left (lists of {name, identifier}), contacts,
-    identifiers, unreadable (list of {file, place, reason}), evaluated (points sent, padding included),
+    identifiers, unreadable (list of {file, place, reason}), unusable (list of {partition, reason,
+    identifiers}: not looked up), evaluated (points sent, padding included),
     new_identifiers, bytes_sent, bytes_received, audience, epoch, edition, members, privacy, partitions,
     false_positive_rate, leak_odds (of all lists so far, by calling code), leak. joined and left compare with
     the last sync, for contacts that it knew.
@@ -158,7 +166,7 @@ def sync(
     book = _read(sources, region)
     state = open_state(state_folder)
     if dry_run:
-        _dry_run(state, url, book, audience, as_json=as_json)
+        _dry_run(state, url, book, audience, cover=cover, as_json=as_json)
         return
 
     from contactsync.client.core.planner import Options
@@ -197,12 +205,13 @@ def sync(
         )
         if verbose:
             stack.enter_context(_output.log_on_stderr())
-        options = Options(audience, privacy, partitions, max_download, buckets, leak_budget)
+        options = Options(audience, privacy, partitions, max_download, buckets, leak_budget, cover)
         report = run(server, book, transport, options, progress)
     text = _output.as_json(report, book, sent=transport.sent, received=transport.received)
     if not as_json:
         text = _output.FORMATS[form](report, book)
     _output.write(text, output, utf8=as_json or form != "table")
+    _output.say_unusable(report)
     if verbose:
         _output.say_details(report, sent=transport.sent, received=transport.received)
     if output is not None or (form != "table" and not as_json):  # stdout has it otherwise
@@ -222,16 +231,18 @@ def _read(sources: tuple[str, ...], region: str | None) -> AddressBook:
     return book
 
 
-def _dry_run(state: State, url: str | None, book: AddressBook, audience: str, *, as_json: bool) -> None:
+def _dry_run(
+    state: State, url: str | None, book: AddressBook, audience: str, *, cover: bool, as_json: bool
+) -> None:
     """Count what a sync would send. Only the cache is asked; without a trusted server everything is new."""
-    from contactsync.client.core.round import padded
+    from contactsync.client.core.round import LEAST, padded
     from contactsync.client.session import new_identifiers
 
     try:
         new = new_identifiers(state.server(url), book, audience)
     except NotTrusted:
         new = len(book.identifiers)
-    points = padded(new)
+    points = padded(new) or LEAST * cover
     if as_json:
         counts = {
             "contacts": len(book.contacts),

@@ -1,13 +1,16 @@
 """The ledger: what bucket lists tell adds up, whatever a server or a person does in between."""
 
 import json
+import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from contactsync.client.core.planner import LEAK_BUDGET
 from contactsync.client.ledger import Ledger
-from contactsync.directory import open_directory
+from contactsync.directory import open_directory, slot_bits_for
 from contactsync.directory.ranges import buckets_of
 from contactsync.foundation.errors import ChoiceNeeded, OurError, Refused
 from contactsync.tokens import Tokens
@@ -159,3 +162,22 @@ def test_a_damaged_ledger_is_not_a_new_one(crowded, person, damage):
 def test_download_mode_writes_no_ledger(crowded, person):
     assert person.sync(*NUMBERS).leak_odds == {}
     assert not person.server.ledger.exists()
+
+
+def test_the_table_of_the_threat_model():
+    """It is computed from the formulas that stand beside it: m = 100 contacts, lists of 64 buckets."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "threat-model.md").read_text()
+    assert f"The default budget is {LEAK_BUDGET:,.0f}." in text
+    rows = re.findall(
+        r"^\| 10\^(\d+) \| ([\d,]+) \| (\d+|none)\b.*? \| ([\d.]+) % \| ([\d.]+) \|$", text, re.MULTILINE
+    )
+    assert [int(row[0]) for row in rows] == [6, 7, 8, 9]
+    for power, odds, lists, chance, name in rows:
+        members, once = 10 ** int(power), 2 ** (slot_bits_for(10 ** int(power)) - 12) / 64
+        assert once == int(odds.replace(",", ""))
+        within = int(math.log(LEAK_BUDGET) / math.log(once))
+        assert within == (0 if lists == "none" else int(lists))
+        total = once**within if within else once * 64 / 320
+        assert total <= LEAK_BUDGET
+        assert float(chance) == pytest.approx(100 * total * 100 / members, rel=0.06)
+        assert float(name) == pytest.approx(math.log2(members / 100) / math.log2(once), abs=0.06)

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from contactsync.client.cache import Cache
+from contactsync.client.cache import CACHE_STEPS, Cache
 from contactsync.client.state import State, canonical_url, is_in_clear
 from contactsync.client.trust import fetch_root, grouped, is_known, read_fingerprint, seen_manifests
 from contactsync.foundation import durable
@@ -171,8 +171,8 @@ def test_a_newer_state_or_cache_is_refused_with_a_way_out(tmp_path):
     state = State(tmp_path)
     server = state.pin("https://one.example", b"root")
     with Cache(server.cache, server.url) as cache:
-        cache._db.execute("PRAGMA user_version = 2")
-    with pytest.raises(OurError, match=r"cache kept for https://one\.example has version 2") as raised:
+        cache._db.execute("PRAGMA user_version = 3")
+    with pytest.raises(OurError, match=r"cache kept for https://one\.example has version 3") as raised:
         Cache(server.cache, server.url)
     assert "update contactsync" in raised.value.hint
     record = json.loads((server.folder / "server.json").read_bytes())
@@ -196,15 +196,16 @@ def test_a_state_and_a_cache_of_an_earlier_version_are_brought_up(tmp_path, monk
 
     monkeypatch.setattr("contactsync.client.state.STATE_STEPS", [move])
     monkeypatch.setattr(
-        "contactsync.client.cache.CACHE_STEPS", [lambda db: db.execute("ALTER TABLE asked ADD COLUMN more")]
+        "contactsync.client.cache.CACHE_STEPS",
+        [*CACHE_STEPS, lambda db: db.execute("ALTER TABLE asked ADD COLUMN more")],
     )
     assert state.servers() == [server] == state.servers()
     record = json.loads((server.folder / "server.json").read_bytes())
     assert (record["version"], record["note"]) == (2, "brought up")
     for _ in range(2):
         with Cache(server.cache, server.url) as cache:
-            assert cache.asked_buckets("people", 1, "49") == (4, [3])
-            assert cache._db.execute("PRAGMA user_version").fetchone() == (2,)
+            assert cache.asked("people", 1) == {"49": (4, [3])}
+            assert cache._db.execute("PRAGMA user_version").fetchone() == (3,)
     assert state.pin("https://two.example", b"root").folder.joinpath("server.json").read_bytes().count(b"2,")
 
 
@@ -237,8 +238,8 @@ def test_what_version_1_wrote(version_1):
         assert known.known.all()
         assert known.member.sum() == 3
         assert sorted(cache.findings("people", identifiers).tolist()) == [0, 1, 1, 1]
-        assert cache.asked_buckets("people", 1, "49")[1] == [0]
-        assert len(cache.decoy_secret()) == 32
+        assert cache.asked("people", 1)["49"][1] == [0]
+        assert cache.unfinished_round("people", 1) == []
         held = cache.holdings("people", 1)
         assert held
         for holding in held.values():

@@ -1,6 +1,7 @@
 """A sync against a real server on a socket: what is found, what is sent, what is kept when it goes wrong."""
 
 import hashlib
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,6 +18,7 @@ from contactsync.foundation.errors import (
     OurError,
     Refused,
 )
+from contactsync.publication.manifest import Manifest
 from contactsync.voprf.server import derive_key_pair
 
 ANNA, BODO, CARL, DORA = "+491512345671", "+491512345672", "+447911123456", "+5511987654321"
@@ -32,14 +34,14 @@ def test_first_sync_finds_the_members_and_nobody_else(service, person):
     assert found(report.matches) == [ANNA, CARL]
     assert (report.identifiers, report.new_identifiers, report.evaluated) == (4, 4, 8)
     assert (report.epoch, report.edition, report.joined, report.left) == (1, 1, [], [])
-    assert "1 to 8 new numbers" in report.leak
+    assert "0 to 8 new numbers" in report.leak
 
 
 def test_second_sync_evaluates_only_what_is_new_and_downloads_nothing_again(service, person):
     service.publish(ANNA, CARL)
     person.sync(ANNA, BODO)
     service.requests.clear()
-    report = person.sync(ANNA, BODO)
+    report = person.sync(ANNA, BODO, cover=False)
     assert (report.new_identifiers, report.evaluated, found(report.matches)) == (0, 0, [ANNA])
     assert service.asked("/evaluate/") == service.asked("/data/") == []
     report = person.sync(ANNA, BODO, DORA)
@@ -340,3 +342,30 @@ def test_everything_kept_is_private(service, person):
     files = [path for path in person.server.folder.rglob("*") if path.is_file()]
     assert len(files) > 6
     assert {path.stat().st_mode & 0o077 for path in [*files, person.server.folder]} == {0}
+
+
+def with_unknown_partitions(service, **partitions):
+    """Publish the current manifest again with these partitions replaced or added, as JSON."""
+    value = json.loads(service.manifest.to_bytes())
+    value["edition"] += 1
+    value["previous"] = service.manifest.sha256()
+    for name, members in partitions.items():
+        value["partitions"][name] = value["partitions"].get(name.removeprefix("x"), {}) | members
+    service.manifest = Manifest.from_bytes(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+    service.repository.publish([service.manifest], service.signers, datetime.now(UTC))
+
+
+def test_a_partition_that_needs_a_newer_program_is_not_nobody(service, person):
+    """Its contacts are neither matches nor gone; the person is told, and all others are found."""
+    service.publish(ANNA, CARL)
+    assert found(person.sync(ANNA, CARL).matches) == [ANNA, CARL]
+    with_unknown_partitions(service, **{"44": {"critical": ["hashes"], "hashes": 2}})
+    report = person.sync(ANNA, CARL)
+    assert (found(report.matches), report.left) == ([ANNA], [])
+    (unusable,) = report.unusable
+    assert (unusable.partition, unusable.identifiers) == ("44", 1)
+    assert "hashes" in unusable.reason or "newer" in unusable.reason
+    # Once it can be used again, nobody has joined.
+    service.publish(ANNA, CARL)
+    report = person.sync(ANNA, CARL)
+    assert (found(report.matches), report.joined, report.unusable) == ([ANNA, CARL], [], [])

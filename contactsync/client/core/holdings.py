@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,13 @@ class Known:
     member: NDArray[np.bool_]
     edition: NDArray[np.int64]
     """The edition of the partition for which `member` holds; -1 where it was never matched."""
+
+    @classmethod
+    def nothing(cls, count: int) -> Self:
+        """What is known of so many identifiers that were never seen."""
+        none = np.zeros(count, np.bool_)
+        tokens = Tokens(np.zeros(count, np.uint64), np.zeros(count, np.uint16))
+        return cls(none, tokens, none, np.full(count, -1, np.int64))
 
     def with_tokens(self, which: NDArray[np.integer], tokens: Tokens) -> Known:
         """The same with tokens for the identifiers at these indices, which were never matched."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from contactsync.client.core.round import LEAST
 
-def sentence(*, points: int, names: Sequence[str] | None, told: Sequence[str] = ()) -> str:
+
+def sentence(*, points: int, covered: bool, names: Sequence[str] | None, told: Sequence[str] = ()) -> str:
     """The line that ends every sync.
 
-    `points` were sent for evaluation; `names` are the partitions whose files were fetched because of the book
-    (None: all were fetched, or none); `told` is what the privacy mode says of itself.
+    `points` were sent for evaluation, perhaps all of nobody (`covered`); `names` are the partitions whose
+    files were fetched because of the book (None: all were fetched, or none); `told` is what the privacy mode
+    says of itself.
     """
-    parts = [f"looked up {_between(points)}" if points else "asked for updates"]
+    parts = [f"looked up {_between(points, covered=covered)}" if points else "asked for updates"]
     if names:
         parts.append(f"has contacts in {countries(names)}")
     parts += told
@@ -29,6 +32,6 @@ def countries(names: Sequence[str]) -> str:
     return ", ".join(f"+{name}" for name in sorted(names))
 
 
-def _between(points: int) -> str:
-    low = 1 if points == 8 else points // 2 + 1
+def _between(points: int, *, covered: bool) -> str:
+    low = points // 2 + 1 if points > LEAST else 0 if covered else 1
     return f"{low:,} to {points:,} new numbers"

@@ -24,7 +24,8 @@ PARTITIONS: Final[tuple[Partitions, ...]] = ("all", "mine")
 class Options:
     """How to sync. `max_download` is in octets; a multiple of `buckets` is fetched in screen mode.
 
-    `leak_budget` are the odds that the bucket lists of all syncs may come to, for one partition.
+    `leak_budget` are the odds that the bucket lists of all syncs may come to, for one partition. With `cover`
+    a sync without news sends a round of points of nobody.
     """
 
     audience: str = "people"
@@ -33,6 +34,7 @@ class Options:
     max_download: int = 1 << 30
     buckets: int = BUCKETS
     leak_budget: float = LEAK_BUDGET
+    cover: bool = True
 
 
 @dataclass(frozen=True, slots=True)

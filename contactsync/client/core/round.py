@@ -1,13 +1,14 @@
-"""A round of evaluation: new identifiers, hidden among random points, in batches.
+"""A round of evaluation: new identifiers, hidden among points of nobody, in batches.
 
-Padding is random bytes, which blind like anything else (RFC 9497 §3.3.2): nobody can tell them apart.
+Padding is random bytes, which blind like anything else (RFC 9497 §3.3.2): nobody can tell them apart. They
+have the lengths of real identifiers, so that hashing them takes as long.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,11 +16,14 @@ import numpy as np
 from contactsync.foundation.limits import MAX_BATCH
 from contactsync.tokens import Tokens
 
-if TYPE_CHECKING:  # the kernels take a third of a second to load, which a sync without news need not wait for
+if TYPE_CHECKING:  # the kernels take a third of a second to load, which not every command needs
     from contactsync.voprf.client import Blinding
 
 LEAST = 8
-PADDING_BYTES = 32
+"""Points of the smallest round."""
+
+USUAL_LENGTH = 17
+"""Octets of an input of nobody where there is no real one to go by."""
 
 
 def padded(count: int) -> int:
@@ -27,37 +31,78 @@ def padded(count: int) -> int:
     return 0 if count == 0 else max(LEAST, 1 << (count - 1).bit_length())
 
 
-def make_round(new: Sequence[bytes]) -> list[RoundBatch]:
-    """Pad, shuffle and split."""
-    places = [*range(len(new)), *[-1] * (padded(len(new)) - len(new))]
-    secrets.SystemRandom().shuffle(places)
-    batches = []
-    for start in range(0, len(places), MAX_BATCH):
-        chosen = places[start : start + MAX_BATCH]
-        inputs = [secrets.token_bytes(PADDING_BYTES) if i < 0 else new[i] for i in chosen]
-        batches.append(RoundBatch(tuple(inputs), tuple(chosen)))
-    return batches
+@dataclass(frozen=True, slots=True)
+class PendingBatch:
+    """A batch of a round: its identifiers among `size` points. A round that was cut is finished by these.
+
+    A round of nobody has no `name`: there is nothing to finish.
+    """
+
+    name: str
+    size: int
+    identifiers: tuple[bytes, ...] = field(repr=False)
+
+    def blind(self, like: Sequence[bytes]) -> BlindedBatch:
+        """Fill up with points of nobody, shuffle, and blind every input with a fresh scalar.
+
+        Inputs of nobody have lengths of some of `like`.
+        """
+        from contactsync.voprf.client import blind  # noqa: PLC0415
+
+        nobody = [_nobody(like) for _ in range(self.size - len(self.identifiers))]
+        places = [*range(len(self.identifiers)), *[-1] * len(nobody)]
+        secrets.SystemRandom().shuffle(places)
+        inputs = [nobody.pop() if place < 0 else self.identifiers[place] for place in places]
+        return BlindedBatch(self, tuple(places), blind(inputs))
 
 
 @dataclass(frozen=True, slots=True)
-class RoundBatch:
-    """Inputs to blind together. `places[i]` is input i's index among the new identifiers, -1 for padding."""
+class Round:
+    """What is sent: the missing batches of a round that was cut, then a new round. Either may be empty."""
 
-    inputs: tuple[bytes, ...]
-    places: tuple[int, ...]
+    unfinished: tuple[PendingBatch, ...]
+    fresh: tuple[PendingBatch, ...]
 
-    def blind(self) -> BlindedBatch:
-        """Blind every input with a fresh scalar."""
-        from contactsync.voprf.client import blind  # noqa: PLC0415
+    @property
+    def batches(self) -> tuple[PendingBatch, ...]:
+        """All of them, in the order in which they are sent."""
+        return (*self.unfinished, *self.fresh)
 
-        return BlindedBatch(self, blind(self.inputs))
+    @property
+    def points(self) -> int:
+        """How many points are sent."""
+        return sum(batch.size for batch in self.batches)
+
+
+def make_round(new: Sequence[bytes], unfinished: Sequence[PendingBatch], *, cover: bool) -> Round:
+    """The round for these new identifiers: padded, shuffled, split.
+
+    `unfinished` batches are sent as they are, never padded anew: what is left of a round would tell how large
+    it really was. Where nothing else would be sent, `cover` is a round of nobody: so that "nothing new" looks
+    like "up to eight new".
+    """
+    waiting = {identifier for batch in unfinished for identifier in batch.identifiers}
+    fresh = [identifier for identifier in new if identifier not in waiting]
+    size = padded(len(fresh)) or (LEAST if cover and not unfinished else 0)
+    places = [*range(len(fresh)), *[-1] * (size - len(fresh))]
+    secrets.SystemRandom().shuffle(places)
+    batches = []
+    for start in range(0, size, MAX_BATCH):
+        chosen = places[start : start + MAX_BATCH]
+        identifiers = tuple(fresh[place] for place in chosen if place >= 0)
+        batches.append(PendingBatch(secrets.token_hex(8) if fresh else "", len(chosen), identifiers))
+    return Round(tuple(unfinished), tuple(batches))
 
 
 @dataclass(frozen=True, slots=True)
 class BlindedBatch:
-    """A batch as it is sent, and what is kept of it until the reply comes."""
+    """A batch as it is sent, and what is kept of it until the reply comes.
 
-    batch: RoundBatch
+    `places[i]` is the index of input i among the batch's identifiers, -1 for nobody.
+    """
+
+    batch: PendingBatch
+    places: tuple[int, ...] = field(repr=False)
     blinding: Blinding
 
     @property
@@ -79,16 +124,20 @@ class BlindedBatch:
 
         evaluated, proof = parse_reply(reply, len(self.blinding))
         outputs = finalize(self.blinding, evaluated, proof, public_key)
-        places = np.array(self.batch.places, np.int64)
+        places = np.array(self.places, np.int64)
         real = places >= 0
-        inputs = [i for i, keep in zip(self.batch.inputs, real.tolist(), strict=True) if keep]
-        return EvaluatedBatch(inputs, places[real], Tokens.from_outputs(outputs).take(real))
+        identifiers = [self.batch.identifiers[place] for place in places[real].tolist()]
+        return EvaluatedBatch(self.batch, identifiers, Tokens.from_outputs(outputs).take(real))
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedBatch:
-    """Identifiers with their tokens, padding left out; `places` int64[n] are indices among the new ones."""
+    """The identifiers of a batch with their tokens, points of nobody left out."""
 
-    identifiers: list[bytes]
-    places: np.ndarray[tuple[int], np.dtype[np.int64]]
-    tokens: Tokens
+    batch: PendingBatch
+    identifiers: list[bytes] = field(repr=False)
+    tokens: Tokens = field(repr=False)
+
+
+def _nobody(like: Sequence[bytes]) -> bytes:
+    return secrets.token_bytes(len(secrets.choice(like)) if like else USUAL_LENGTH)

@@ -9,7 +9,7 @@ this machine works on a book.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -19,50 +19,73 @@ from contactsync.client.core.holdings import Files, Holding, Holdings, Known
 from contactsync.client.core.mode import Allowance, FetchFiles, Memory, Mode, Request, Subject
 from contactsync.client.core.plan import PartitionPlan, leads_on
 from contactsync.client.core.planner import Options, Plan, Planner
-from contactsync.client.core.round import EvaluatedBatch, RoundBatch, make_round
+from contactsync.client.core.round import EvaluatedBatch, PendingBatch, Round, make_round
 from contactsync.directory import RangeMatch
-from contactsync.identifiers import calling_code
+from contactsync.identifiers import partition_of
 from contactsync.publication.manifest import DataFile, Manifest
 from contactsync.tokens import Tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Whom a sync is about: identifiers, and the partition of each, str[n]."""
+    """Whom a sync is about: n identifiers. `names` are their partitions, each once; `of` int64[n] says whose.
 
-    identifiers: Sequence[bytes]
-    partitions: NDArray[np.str_]
+    It is made before the first request: sorting a book by partition takes as long as the book is.
+    """
+
+    identifiers: Sequence[bytes] = field(repr=False)
+    names: tuple[str, ...]
+    of: NDArray[np.int64] = field(repr=False)
+    groups: Mapping[str, NDArray[np.int64]] = field(repr=False)
 
     @classmethod
-    def of(cls, identifiers: Sequence[bytes]) -> Self:
+    def about(cls, identifiers: Sequence[bytes]) -> Self:
         """The question for these identifiers. Raises BadInput for what is none."""
-        return cls(identifiers, np.array([calling_code(one) for one in identifiers], dtype=np.str_))
+        partitions = [partition_of(one) for one in identifiers]
+        names = tuple(sorted(set(partitions)))
+        place = {name: i for i, name in enumerate(names)}
+        of = np.array([place[name] for name in partitions], np.int64)
+        groups = {name: np.flatnonzero(of == i) for i, name in enumerate(names)}
+        return cls(identifiers, names, of, groups)
+
+    def _names_of(self, which: NDArray[np.bool_]) -> set[str]:
+        """The partitions of the identifiers that a mask names."""
+        return {self.names[i] for i in np.flatnonzero(np.bincount(self.of[which])).tolist()}
 
     def outdated(self, manifest: Manifest, known: Known) -> set[str]:
         """The partitions of the manifest with identifiers that are not matched up to date."""
-        seen = set(zip(self.partitions.tolist(), known.edition.tolist(), strict=True))
-        named = manifest.partitions
-        return {name for name, edition in seen if name in named and edition != named[name].edition}
+        named = [manifest.partitions.get(name) for name in self.names]
+        editions = np.array([-2 if one is None else one.edition for one in named], np.int64)[self.of]
+        return self._names_of((editions != -2) & (editions != known.edition))
 
-    def to_check(self, manifest: Manifest, known: Known, options: Options) -> set[str]:
-        """The partitions whose kept files are looked at for damage before they are used.
+    def to_check(self, known: Known, held: Iterable[str], options: Options) -> set[str]:
+        """Those of the partitions held whose files are read through before they are used: for damage.
 
-        With all partitions, what is fetched may not depend on the book: damage is looked for everywhere.
+        They are read for identifiers that were never matched. With all partitions, what is fetched may not
+        depend on the book: damage is looked for everywhere.
         """
-        outdated = self.outdated(manifest, known)
-        news = bool(outdated) or not known.known.all()
-        return set(manifest.partitions) if news and options.partitions == "all" else outdated
+        held, fresh = set(held), self._names_of(known.edition < 0).intersection(held)
+        news = bool(fresh) or not known.known.all()
+        return held if news and options.partitions == "all" else fresh
+
+    def count(self, name: str) -> int:
+        """How many identifiers a partition has."""
+        return len(self.groups.get(name, ()))
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """It is decided what is fetched and asked; nothing has been sent."""
+    """It is decided what is fetched and asked; nothing of either has been sent.
+
+    `unfinished` are the missing batches of a round that was cut.
+    """
 
     question: Question
     manifest: Manifest
     options: Options
     mode: Mode
     known: Known
+    unfinished: tuple[PendingBatch, ...]
     planner: Planner
     plan: Plan
 
@@ -73,6 +96,7 @@ class Prepared:
         manifest: Manifest,
         known: Known,
         holdings: Holdings,
+        unfinished: Sequence[PendingBatch] = (),
         *,
         options: Options,
         modes: Mapping[str, Mode],
@@ -84,7 +108,8 @@ class Prepared:
         wanted = frozenset(question.outdated(manifest, known))
         planner = Planner(manifest, holdings, wanted, modes, options.buckets)
         plan = planner.affordable(options.privacy, options.partitions, limit=options.max_download)
-        return cls(question, manifest, options, modes[options.privacy], known, planner, plan)
+        mode = modes[options.privacy]
+        return cls(question, manifest, options, mode, known, tuple(unfinished), planner, plan)
 
     @property
     def files(self) -> list[DataFile]:
@@ -107,18 +132,23 @@ class Fetched:
         """Indices of the identifiers that have to be evaluated."""
         return np.flatnonzero(~self.prepared.known.known)
 
-    def round(self) -> list[RoundBatch]:
-        """What is sent: empty if nothing is new."""
-        return make_round([self.prepared.question.identifiers[i] for i in self.new])
+    def round(self) -> Round:
+        """What is sent."""
+        prepared = self.prepared
+        new = [prepared.question.identifiers[i] for i in self.new.tolist()]
+        return make_round(new, prepared.unfinished, cover=prepared.options.cover)
 
     def evaluated(self, batches: Iterable[EvaluatedBatch]) -> Evaluated:
         """All batches of a round came back and were proven."""
-        new, done = self.new, list(batches)
-        places = np.concatenate([np.empty(0, np.int64), *(batch.places for batch in done)])
-        if not np.array_equal(np.sort(places), np.arange(len(new))):
-            raise ValueError("these are not the batches of the round")
+        done = list(batches)
         tokens = Tokens.concatenate([batch.tokens for batch in done])
-        return Evaluated(self.prepared, self.prepared.known.with_tokens(new[places], tokens), len(new))
+        place = {identifier: i for i, identifier in enumerate(i for batch in done for i in batch.identifiers)}
+        new, identifiers = self.new, self.prepared.question.identifiers
+        try:
+            places = np.array([place[identifiers[i]] for i in new.tolist()], np.int64)
+        except KeyError:
+            raise ValueError("these are not all batches of the round") from None
+        return Evaluated(self.prepared, self.prepared.known.with_tokens(new, tokens.take(places)), len(new))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +172,10 @@ class Evaluated:
         member, edition = np.zeros(count, np.bool_), np.full(count, -1, np.int64)
         plans = {part.partition.name: part for part in prepared.plan.parts}
         whole = prepared.planner.plan("download", options.partitions).cost
-        for name, partition in manifest.partitions.items():
-            mine = np.flatnonzero(question.partitions == name)
+        for name, mine in question.groups.items():
+            partition = manifest.partitions.get(name)
+            if partition is None:
+                continue
             member[mine], edition[mine] = known.member[mine], partition.edition
             if (known.edition[mine] == partition.edition).all():
                 continue
@@ -166,17 +198,20 @@ class Evaluated:
             except StopIteration as end:
                 settled = end.value
             member[mine], plans[name] = settled.member, settled.plan
-        return Matched(self, member, edition, tuple(plans.values()), spent)
+        usable = np.array([name not in manifest.unknown for name in question.names], np.bool_)
+        return Matched(self, usable[question.of], member, edition, tuple(plans.values()), spent)
 
 
 @dataclass(frozen=True, slots=True)
 class Matched:
     """Who is a member, bool[n], for which edition of the partition (-1: there is none), and what it took.
 
-    `spent` are the octets downloaded.
+    Where `settled`, bool[n], is False, nobody knows: the partition needs a newer program. `spent` are the
+    octets downloaded.
     """
 
     evaluated: Evaluated
+    settled: NDArray[np.bool_]
     member: NDArray[np.bool_]
     edition: NDArray[np.int64]
     plans: tuple[PartitionPlan, ...]
@@ -200,7 +235,7 @@ class Matched:
         """The largest chance, over the partitions of the book, that a contact who is no member matches."""
         prepared = self.evaluated.prepared
         partitions = prepared.manifest.partitions
-        used = [partitions[n] for n in np.unique(prepared.question.partitions).tolist() if n in partitions]
+        used = [partitions[name] for name in prepared.question.names if name in partitions]
         return max((partition.directory.false_positive_rate for partition in used), default=0.0)
 
 

@@ -44,10 +44,13 @@ class World:
 
     def prepared(self, identifiers=(*MEMBERS, *OTHERS, ABROAD), **options):
         count = len(identifiers)
-        empty = np.zeros(count, np.bool_)
-        known = Known(empty, Tokens.from_bytes(np.zeros((count, 10), np.uint8)), empty, np.full(count, -1))
         return Prepared.of(
-            Question.of(identifiers), self.manifest, known, {}, options=Options(**options), modes=load_modes()
+            Question.about(identifiers),
+            self.manifest,
+            Known.nothing(count),
+            {},
+            options=Options(**options),
+            modes=load_modes(),
         )
 
     def answer(self, request):
@@ -72,7 +75,7 @@ def reply_to(blinded):
 
 
 def evaluated_of(fetched):
-    blinded = [batch.blind() for batch in fetched.round()]
+    blinded = [batch.blind([]) for batch in fetched.round().batches]
     return fetched.evaluated(one.finish(reply_to(one), KEY.public) for one in blinded)
 
 
@@ -127,8 +130,8 @@ def test_an_evaluation_must_be_of_the_whole_round(world):
 
 
 def test_a_proof_by_another_key_leads_nowhere(world):
-    (batch,) = world.prepared().fetched().round()
-    blinded = batch.blind()
+    (batch,) = world.prepared().fetched().round().batches
+    blinded = batch.blind([])
     other = derive_key_pair(b"x" * 32, b"other")
     with pytest.raises(BadProof):
         blinded.finish(reply_to(blinded), other.public)
@@ -142,7 +145,7 @@ def test_what_is_too_large_is_said_before_anything_can_be_sent(world):
 
 
 def test_nothing_new_is_an_empty_round(world):
-    fetched = world.prepared([]).fetched()
-    assert fetched.round() == []
+    fetched = world.prepared([], cover=False).fetched()
+    assert fetched.round().batches == ()
     _, matched = settle(world, fetched.evaluated([]))
     assert matched.member.size == 0
