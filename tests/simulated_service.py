@@ -59,6 +59,8 @@ class Service:
     tamper: Callable[[Request, Reply], None] = lambda *_: None
     requests: list[Request] = field(default_factory=list)
     url: str = ""
+    quota: dict | None = None
+    """left, burst, per_day: what an account may still have evaluated; None: there are no budgets."""
     crowd: dict[str, int] = field(default_factory=dict)
     """So many random tokens are published in each partition beside the members."""
 
@@ -134,20 +136,37 @@ class Service:
         )
 
     def answer(self, request: Request) -> Reply:
-        if request.path.startswith("/v1/tuf/metadata/"):
-            return self.file("metadata", request.path.rpartition("/")[2])
-        if request.path.startswith("/v1/tuf/targets/"):
-            return self.file("targets", request.path.rpartition("/")[2])
+        if request.path.startswith("/v1/tuf/"):
+            _, _, _, folder, name = request.path.split("/")
+            return self.file(folder, name)
         if request.headers.get("authorization") != f"Bearer {CREDENTIAL}":
             return problem(401, "bad-credential", "the credential is not known")
+        if request.path == "/v1/account":
+            if self.quota is None:
+                return problem(404, "not-found", "no such page")
+            return Reply(200, {}, json.dumps({"audience": "people", "quota": self.quota}).encode())
         if request.path.startswith("/v1/data/"):
             return self.data(request)
+        return self.evaluate(request)
+
+    def evaluate(self, request):
         epoch = int(request.path.rpartition("/")[2])
         if epoch != self.epoch:
             return problem(409, "epoch-changed", f"the current epoch is {self.epoch}", epoch=self.epoch)
         rows = np.frombuffer(request.body, np.uint8).reshape(-1, 32)
+        if self.quota is not None and len(rows) > self.quota["left"]:
+            reply = problem(429, "out-of-quota", "too many points", needed=len(rows), **self.quota)
+            missing = len(rows) - self.quota["left"]
+            reply.headers["Retry-After"] = str(-(-missing * 86_400 // self.quota["per_day"]))
+            return reply
         evaluated, proof = blind_evaluate(self.key, rows)
-        return Reply(200, {"Content-Type": "application/octet-stream"}, evaluated.tobytes() + proof)
+        headers = {"Content-Type": "application/octet-stream"}
+        if self.quota is not None:
+            self.quota["left"] -= len(rows)
+            burst, window = self.quota["burst"], self.quota["burst"] * 86_400 // self.quota["per_day"]
+            headers["RateLimit-Policy"] = f'"points";q={burst};w={window}'
+            headers["RateLimit"] = f'"points";r={self.quota["left"]};t=0'
+        return Reply(200, headers, evaluated.tobytes() + proof)
 
     def file(self, folder, name):
         if (folder, name) == ("metadata", "root.json"):

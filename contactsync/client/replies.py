@@ -6,9 +6,13 @@ What a server says is shown as its words, never as our advice: it may be the one
 from __future__ import annotations
 
 import json
+import math
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
 
 import urllib3
 from urllib3.exceptions import (
@@ -23,12 +27,25 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from contactsync.foundation.errors import BadReply, ContactSyncError, NetworkError, Refused, ServerFailed
+from contactsync.client.quota import Quota
+from contactsync.foundation.errors import (
+    BadReply,
+    ContactSyncError,
+    NetworkError,
+    OutOfQuota,
+    Refused,
+    ServerFailed,
+)
 
 PROBLEM_LIMIT = 16 << 10
 PROBLEM = "urn:contactsync:problem:"
 MIN_PAUSE = 0.25
 """Seconds before the same request is repeated, whatever the server says."""
+
+PROXY_PAUSE = 5.0
+"""Seconds before it is repeated where nobody says when."""
+
+MAX_PAUSE = 10 * 365 * 86_400
 
 _NOT_OURS = "check the address: this does not look like a contactsync server"
 _HINTS = {
@@ -54,11 +71,23 @@ _TLS_FAULTS = {  # X509_V_ERR_… of OpenSSL
 
 
 def retry_after(reply: urllib3.BaseHTTPResponse) -> float | None:
-    """Seconds to wait before the same request may be repeated; None if it should not be."""
-    text = reply.headers.get("Retry-After", "")
-    if reply.status not in {429, 503} or not text.isascii() or not text.isdigit() or len(text) > 9:
+    """Seconds to wait before the same request may be repeated; None if it should not be.
+
+    A proxy on the way may answer 429 or 503 without saying when: that is waited for as well.
+    """
+    if reply.status not in {429, 503}:
         return None
-    return max(float(text), MIN_PAUSE)
+    text = reply.headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit() and len(text) <= 9:
+        return max(float(text), MIN_PAUSE)
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        ours = reply.headers.get("Content-Type", "").startswith("application/problem+json")
+        return None if ours else PROXY_PAUSE
+    if until.tzinfo is None:
+        return PROXY_PAUSE
+    return max((until - datetime.now(UTC)).total_seconds(), MIN_PAUSE)
 
 
 def error_of(reply: urllib3.BaseHTTPResponse) -> ContactSyncError:
@@ -73,7 +102,10 @@ def error_of(reply: urllib3.BaseHTTPResponse) -> ContactSyncError:
             "the proxy refused: it wants a user name and a password, or others",
             hint="write them into the proxy's URL: http://USER:PASSWORD@HOST:PORT",
         )
-    kind, said = _problem(reply)
+    value = _problem(reply)
+    kind, said = _kind(value), _said(value)
+    if kind == "out-of-quota":
+        return _out_of_quota(reply, value)
     if reply.status >= 500:
         who = "the server" if kind else "the server (or a proxy before it)"
         return ServerFailed(
@@ -88,16 +120,43 @@ def error_of(reply: urllib3.BaseHTTPResponse) -> ContactSyncError:
     )
 
 
-def _problem(reply: urllib3.BaseHTTPResponse) -> tuple[str, str]:
-    """The kind of a problem document, and what the server says in it, as its words."""
+def _out_of_quota(reply: urllib3.BaseHTTPResponse, value: dict[str, Any]) -> OutOfQuota:
+    """What is left, and when there is enough."""
+    quota = Quota.from_json(value) or Quota.from_fields(reply.headers) or Quota(0, 0, 0)
+    seconds = math.ceil(retry_after(reply) or 0)
+    when = "later"
+    if seconds:
+        at = datetime.now(UTC) + timedelta(seconds=min(seconds, MAX_PAUSE))
+        when = f"after {at:%Y-%m-%d %H:%M} UTC"
+    budget = f"{quota.left:,} of {quota.burst:,} points are left, {quota.per_day:,} come back a day"
+    return OutOfQuota(
+        f"the account has used up its budget of points: {budget}",
+        hint=f"run it again {when}; what was evaluated is kept, and the sync goes on from there",
+        retry_after=seconds,
+        left=quota.left,
+        burst=quota.burst,
+        per_day=quota.per_day,
+    )
+
+
+def _problem(reply: urllib3.BaseHTTPResponse) -> dict[str, Any]:
+    """The problem document of a reply; an empty one if it has none."""
     try:
         value = json.loads(reply.read(PROBLEM_LIMIT))
-        kind = str(value["type"])
-        words = [str(value.get("detail") or value.get("title") or ""), str(value.get("hint") or "")]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, HTTPError):
-        return "", ""
+    except (ValueError, RecursionError, HTTPError):
+        return {}
+    return value if isinstance(value, dict) and "type" in value else {}
+
+
+def _kind(value: dict[str, Any]) -> str:
+    return _plain(str(value.get("type", "")).removeprefix(PROBLEM))
+
+
+def _said(value: dict[str, Any]) -> str:
+    """What the server says in a problem document, as its words."""
+    words = [str(value.get("detail") or value.get("title") or ""), str(value.get("hint") or "")]
     said = "; ".join(filter(None, map(_plain, words)))
-    return _plain(kind.removeprefix(PROBLEM)), f'. It says: "{said}"' if said else ""
+    return f'. It says: "{said}"' if said else ""
 
 
 def _plain(text: str) -> str:

@@ -7,7 +7,7 @@ what was learnt. What stays true (tokens, whole files, halves of files) is kept 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,13 @@ from contactsync.client.core.holdings import Holdings, Known
 from contactsync.client.core.leak import sentence
 from contactsync.client.core.mode import FetchFiles, LookUpBuckets, Memory, Request
 from contactsync.client.core.planner import Options
-from contactsync.client.core.round import EvaluatedBatch, PendingBatch
+from contactsync.client.core.round import LEAST, EvaluatedBatch, PendingBatch
 from contactsync.client.core.states import Evaluated, Fetched, Matched, Prepared, Question
 from contactsync.client.download import fetch_file, is_held
 from contactsync.client.files import FolderFiles
 from contactsync.client.ledger import Ledger
 from contactsync.client.privacy import load_modes
+from contactsync.client.quota import Quota, remember
 from contactsync.client.state import ServerState
 from contactsync.client.transport import MetadataFetcher, Transport
 from contactsync.contacts import AddressBook
@@ -61,6 +62,7 @@ class Report:
     before knew too, and found otherwise. `false_positive_rate` is the chance that a contact who is no
     member is reported as one. `whole` are the partitions that were matched against a whole directory.
     `leak_odds` is by how much all bucket lists of all syncs multiply the odds of a guess, by partition.
+    `quota` is what the server says of the account's budget.
     """
 
     matches: list[Match]
@@ -80,6 +82,7 @@ class Report:
     downloaded: int
     whole: list[str]
     leak_odds: dict[str, float]
+    quota: Quota | None
     leak: str
 
 
@@ -95,7 +98,11 @@ def sync(
     Raises anything of the error tree; the state stays usable.
     """
     with server.lock(), Cache(server.cache, server.url) as cache:
-        return Session(server, cache, transport, options, progress).run(book)
+        try:
+            return Session(server, cache, transport, options, progress).run(book)
+        finally:
+            if transport.quota is not None:
+                remember(server.quota, options.audience, transport.quota)
 
 
 def new_identifiers(server: ServerState, book: AddressBook, audience: str) -> int:
@@ -145,6 +152,7 @@ class Session:
         question = Question.about(book.identifiers)
         recalled = self._recall(question, self._cache.newest_epoch(self._options.audience) or 0)
         manifest = self._follow()
+        self._transport.check_account()
         try:
             return self._once(manifest, question, recalled, book)
         except (Refused, BadProof) as error:
@@ -186,7 +194,7 @@ class Session:
             recalled.known,
             recalled.whole,
             recalled.unfinished,
-            options=self._options,
+            options=self._affordable_cover(),
             modes=self._modes,
         )
         self._download(prepared.files)
@@ -195,6 +203,13 @@ class Session:
         before = self._cache.findings(manifest.audience, question.identifiers)
         self._keep(matched, recalled.held)
         return self._report(matched, before, book)
+
+    def _affordable_cover(self) -> Options:
+        """The options, without a cover round where it would eat the last quarter of the budget."""
+        quota = self._transport.quota
+        if quota is None or quota.covers(LEAST):
+            return self._options
+        return replace(self._options, cover=False)
 
     def _recall(self, question: Question, epoch: int) -> _Recalled:
         """What is kept of an epoch. `whole` are the holdings whose files are there and undamaged."""
@@ -350,6 +365,7 @@ class Session:
             false_positive_rate=matched.false_positive_rate,
             downloaded=self._downloaded,
             whole=[plan.partition.name for plan in matched.plans if plan.kind == "base"],
+            quota=self._transport.quota,
             leak_odds=self._ledger.odds(manifest.audience),
             leak=sentence(
                 points=self._largest_round,

@@ -8,6 +8,7 @@ STATE/servers/HOST_PORT-HASH8/
   tuf/            TUF metadata as python-tuf keeps it
   data/           data files by their SHA-256
   cache.sqlite    tokens of identifiers, and what the last sync found
+  quota.json      what the server said last of the account's budget
   lock            held while a sync runs
 ```
 
@@ -97,6 +98,11 @@ class ServerState:
     def cache(self) -> Path:
         """The SQLite cache."""
         return self.folder / "cache.sqlite"
+
+    @property
+    def quota(self) -> Path:
+        """What the server said last of the accounts' budgets."""
+        return self.folder / "quota.json"
 
     @property
     def ledger(self) -> Path:

@@ -6,6 +6,7 @@ accepts no compressed body, and bounds every reply before it is read.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from tuf.ngclient import FetcherInterface
 from contactsync import __version__
 from contactsync.client.meter import READ_SECONDS, Meter, Record, meter_pools
 from contactsync.client.patience import Patience
+from contactsync.client.quota import Quota
 from contactsync.client.replies import error_of, explained, retry_after
 from contactsync.client.route import Route
 from contactsync.foundation.errors import BadReply, ChoiceNeeded, NetworkError, Refused, ServerFailed
@@ -26,6 +28,7 @@ CONNECT_SECONDS = 10.0
 CHUNK = 1 << 16
 PACE_SECONDS = 0.25
 METADATA_LIMIT = 8 << 20
+ACCOUNT_LIMIT = 4096
 # Octets of a reply's head, with all 1xx before it, and what is read ahead. The time that http.client takes
 # grows with the square of a Content-Type: a second for this.
 HEAD_LIMIT = 32 << 10
@@ -58,6 +61,7 @@ class Transport:
         self._max_data = max_data
         self._data = 0
         self._credential = credential
+        self._quota: Quota | None = None
         self._meter = Meter(self.base_url, self.patience, record, read_seconds)
         self._pool = (route or Route()).manager(urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds))
         meter_pools(self._pool, self._meter)
@@ -71,6 +75,28 @@ class Transport:
     def received(self) -> int:
         """Octets of whole HTTP messages received."""
         return self._meter.received
+
+    @property
+    def quota(self) -> Quota | None:
+        """The budget of the account, as the server said last; None before it has, or if it has none."""
+        return self._quota
+
+    def check_account(self) -> None:
+        """Ask whether the credential is good, and what is left of its budget. Raises Refused if it is not.
+
+        A server without budgets has no such page; its answer to the first evaluation serves as well.
+        """
+        try:
+            with self.get("/v1/account", authorised=True) as reply:
+                data = b"".join(self.chunks(reply, ACCOUNT_LIMIT + 1))
+        except Refused as error:
+            if error.status == 404:
+                return
+            raise
+        try:
+            self._quota = Quota.from_json(json.loads(data)["quota"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise BadReply(f"{self.base_url} sent a malformed reply", hint="tell the operator") from error
 
     @contextmanager
     def get(
@@ -179,6 +205,8 @@ class Transport:
                     preload_content=False,
                     decode_content=False,
                 )
+            if authorised:
+                self._quota = Quota.from_fields(reply.headers) or self._quota
             pause = retry_after(reply)
             if pause is None or not self.patience.wait(pause, "the server is busy"):
                 return reply

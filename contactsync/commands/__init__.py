@@ -139,6 +139,6 @@ def main() -> None:
 
     Exit codes: 0 done; 1 a fault of this installation; 2 a wrong command line; 3 an input that cannot be
     used, or a server that is not trusted yet; 4 a network error; 5 the server sent something that failed
-    verification; 6 the server refused; 7 it would cost or leak more than allowed; 130 interrupted; 141
-    stdout was closed.
+    verification; 6 the server refused; 7 it would cost or leak more than allowed; 8 the account is out
+    of quota; 130 interrupted; 141 stdout was closed.
     """

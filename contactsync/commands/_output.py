@@ -22,6 +22,7 @@ import click
 if TYPE_CHECKING:
     from contactsync.client.session import Match, Report
     from contactsync.contacts import AddressBook
+    from contactsync.foundation.errors import OutOfQuota
 
 SHOWN_UNREADABLE = 20
 NAME_WIDTH = 40
@@ -52,6 +53,7 @@ def as_json(report: Report, book: AddressBook, *, sent: int, received: int) -> s
                 "privacy": report.privacy,
                 "partitions": report.partitions,
                 "false_positive_rate": report.false_positive_rate,
+                "quota": None if report.quota is None else asdict(report.quota),
                 "leak_odds": report.leak_odds,
                 "leak": report.leak,
             },
@@ -59,6 +61,31 @@ def as_json(report: Report, book: AddressBook, *, sent: int, received: int) -> s
         )
         + "\n"
     )
+
+
+@contextlib.contextmanager
+def quota_error_on_stdout() -> Iterator[None]:
+    """The one JSON object of a `sync --json` that ran out of its budget; the error goes on."""
+    from contactsync.foundation.errors import OutOfQuota
+
+    try:
+        yield
+    except OutOfQuota as error:
+        click.echo(_quota_error(error), nl=False)
+        raise
+
+
+def _quota_error(error: OutOfQuota) -> str:
+    value = {
+        "kind": "quota",
+        "retry_after": error.retry_after,
+        "left": error.left,
+        "burst": error.burst,
+        "per_day": error.per_day,
+        "message": str(error),
+        "hint": error.hint,
+    }
+    return json.dumps({"error": value}) + "\n"
 
 
 def unreadable(book: AddressBook) -> list[dict[str, str]]:
@@ -120,11 +147,16 @@ def summary(report: Report, book: AddressBook) -> str:
 FORMATS = {"table": as_table, "csv": as_csv, "vcf": as_vcards}
 
 
-def say_unusable(report: Report) -> None:
-    """Say on stderr whose contacts could not be looked up, which is not the same as not being members."""
+def say_on_stderr(report: Report, book: AddressBook, *, summarised: bool) -> None:
+    """Say whose contacts could not be looked up, and the summary if stdout does not have it.
+
+    Not to be looked up is not the same as not to be a member.
+    """
     for one in report.unusable:
         numbers = counted(one.identifiers, "number was", "numbers were")
         click.echo(f"warning: partition {one.partition} {one.reason}: {numbers} not looked up", err=True)
+    if not summarised:
+        click.echo(summary(report, book), err=True)
 
 
 def say_unreadable(book: AddressBook) -> None:
@@ -146,6 +178,11 @@ def say_details(report: Report, *, sent: int, received: int) -> None:
     for line in (
         f"sent {sent:,} bytes, received {received:,} bytes ({report.downloaded:,} of data files)",
         f"evaluated {points} for {counted(report.new_identifiers, 'new number', 'new numbers')}",
+        *(
+            [f"budget: {quota.left:,} of {quota.burst:,} points left, {quota.per_day:,} come back a day"]
+            if (quota := report.quota)
+            else []
+        ),
         f"false positives: {rate:.2g} a number, {wrong:.2g} expected in this book",
     ):
         click.echo(line, err=True)

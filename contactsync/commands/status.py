@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,11 @@ def status(*, as_json: bool, state_folder: Path | None) -> None:
                 f"  {audience['audience']:<11}  epoch {audience['epoch']} edition {audience['edition']}, "
                 f"{audience['members']:,} members"
             )
+        for audience, quota in one["quota"].items():
+            click.echo(
+                f"  budget       {audience}: {quota['left']:,} of {quota['burst']:,} points left, "
+                f"{quota['per_day']:,} come back a day (as of {quota['at']})"
+            )
         cached = one["cached"]
         click.echo(
             f"  cached       {cached['identifiers']:,} identifiers, {cached['matches']:,} of them members"
@@ -45,6 +51,7 @@ def status(*, as_json: bool, state_folder: Path | None) -> None:
 
 def _describe(server: ServerState) -> dict[str, Any]:
     from contactsync.client.cache import Cache
+    from contactsync.client.quota import recall
     from contactsync.client.trust import seen_manifests
 
     with Cache(server.cache, server.url) as cache:
@@ -57,6 +64,7 @@ def _describe(server: ServerState) -> dict[str, Any]:
             {"audience": m.audience, "epoch": m.epoch, "edition": m.edition, "members": m.count}
             for m in seen_manifests(server)
         ],
+        "quota": {who: {**asdict(quota), "at": at} for who, (quota, at) in recall(server.quota).items()},
         "cached": counts,
         "data_files": len(sizes),
         "data_bytes": sum(sizes),

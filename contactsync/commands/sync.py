@@ -158,8 +158,9 @@ def sync(
     identifiers, unreadable (list of {file, place, reason}), unusable (list of {partition, reason,
     identifiers}: not looked up), evaluated (points sent, padding included),
     new_identifiers, bytes_sent, bytes_received, audience, epoch, edition, members, privacy, partitions,
-    false_positive_rate, leak_odds (of all lists so far, by calling code), leak. joined and left compare with
-    the last sync, for contacts that it knew.
+    false_positive_rate, quota ({left, burst, per_day} in points, or null), leak_odds (of all lists so far, by
+    calling code), leak. joined and left compare with the last sync, for contacts that it knew. A sync that
+    ran out of its quota prints {error: {kind: "quota", retry_after (seconds), left, burst, per_day, ...}}.
     """
     if as_json and form != "table":
         raise click.UsageError("--json and --format exclude each other")
@@ -206,16 +207,17 @@ def sync(
         if verbose:
             stack.enter_context(_output.log_on_stderr())
         options = Options(audience, privacy, partitions, max_download, buckets, leak_budget, cover)
+        if as_json:
+            stack.enter_context(_output.quota_error_on_stdout())
         report = run(server, book, transport, options, progress)
     text = _output.as_json(report, book, sent=transport.sent, received=transport.received)
     if not as_json:
         text = _output.FORMATS[form](report, book)
     _output.write(text, output, utf8=as_json or form != "table")
-    _output.say_unusable(report)
     if verbose:
         _output.say_details(report, sent=transport.sent, received=transport.received)
-    if output is not None or (form != "table" and not as_json):  # stdout has it otherwise
-        click.echo(_output.summary(report, book), err=True)
+    summarised = output is None and (form == "table" or as_json)
+    _output.say_on_stderr(report, book, summarised=summarised)
 
 
 def _read(sources: tuple[str, ...], region: str | None) -> AddressBook:

@@ -15,6 +15,7 @@ ContactSyncError
 │   ├── BadDirectory       5  a data file is not what the manifest says, or is malformed
 │   └── BadReply           5  a reply that does not follow docs/http-api.md
 ├── Refused                6  the server understood and said no (credential, limit, epoch)
+│   └── OutOfQuota         8  the account has used up its points: come back later
 └── OurError               1  this installation: damaged state, a failing self-test, a full disk
 ```
 
@@ -122,6 +123,31 @@ class Refused(ContactSyncError):
         super().__init__(message, hint=hint)
         self.status = status
         self.kind = kind
+
+
+class OutOfQuota(Refused):
+    """The account may have no more points evaluated now; `retry_after` is when it may, in seconds.
+
+    `left`, `burst` and `per_day` are points: see client.quota.
+    """
+
+    exit_code = 8
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        retry_after: int = 0,
+        left: int = 0,
+        burst: int = 0,
+        per_day: int = 0,
+    ) -> None:
+        super().__init__(message, hint=hint, status=429, kind="out-of-quota")
+        self.retry_after = retry_after
+        self.left = left
+        self.burst = burst
+        self.per_day = per_day
 
 
 class OurError(ContactSyncError):
