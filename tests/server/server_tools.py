@@ -15,7 +15,8 @@ from tuf.ngclient import FetcherInterface
 
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.keyring import Keyring
-from contactsync.server.publishing.publisher import Outcome, Publisher
+from contactsync.server.publishing.merge import Outcome
+from contactsync.server.publishing.publisher import Publisher
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.ports import Members
 from contactsync.server.storage.sqlite.accounts import SqliteAccounts

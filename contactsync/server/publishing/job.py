@@ -1,0 +1,232 @@
+"""The jobs of a publish. Each depends on nothing but its fields, so that it may run anywhere, and again.
+
+A job and what comes of it are plain values that can be pickled: names, paths, integers, hexadecimal text,
+bytes. Running one touches no registry, no keyring and no global; only `BuildJob` touches files, those that it
+names. The same job gives the same bytes, however often and wherever it runs.
+
+Errors are those of the tree and say which job failed: BadInput for what the operator asked for and cannot be
+had (too little memory), OurError for all else that is expected.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from contactsync.directory import Directory, build, open_directory
+from contactsync.directory.delta import write_delta
+from contactsync.directory.format import DataFile
+from contactsync.directory.screen import build_screen
+from contactsync.foundation import durable
+from contactsync.foundation.errors import BadDirectory, BadInput, ContactSyncError, OurError
+from contactsync.publication.manifest import MAX_DELTAS, DeltaFile, Partition
+from contactsync.tokens import TOKEN_BYTES, Tokens
+from contactsync.voprf.server import KeyPair, evaluate
+
+STILL_SERVED: Final = "the edition published before is still served; put that right and publish again"
+
+_READ_AT_ONCE: Final = 1 << 18  # tokens
+_REPORT_SECONDS: Final = 0.1
+_REPORT_BYTES: Final = 96
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateJob:
+    """Identifiers to be given tokens.
+
+    It holds the epoch's secret key and members' identifiers: neither is in its `repr`. Hand it only to an
+    executor that keeps it in memory and sends it to nobody who may not hold the key.
+    """
+
+    audience: str
+    secret: bytes = field(repr=False)
+    public: bytes
+    identifiers: tuple[bytes, ...] = field(repr=False)
+
+    def __str__(self) -> str:
+        return f"evaluating {self.audience}"
+
+
+def run_evaluate(job: EvaluateJob) -> bytes:
+    """The tokens of a job's identifiers in their order, `TOKEN_BYTES` each."""
+    with _errors_of(str(job)):
+        outputs = evaluate(KeyPair(job.secret, job.public), job.identifiers)
+        return Tokens.from_outputs(outputs).to_bytes().tobytes()
+
+
+@dataclass(frozen=True, slots=True)
+class BuildJob:
+    """The tokens of a partition, to be made into data files.
+
+    `spool` is a file of `count` tokens, `TOKEN_BYTES` each, in any order; `report` is where the job writes
+    how far it is; `work` is the folder for its scratch files, on the file system of `data`, where data files
+    go under their hashes. If `work` is removed, the job ends with an error at its next report. `memory` is in
+    octets; `old` is the partition as it was published before.
+    """
+
+    audience: str
+    epoch: int
+    edition: int
+    partition: str
+    count: int
+    remainder_bits: int
+    memory: int
+    spool: str
+    report: str
+    work: str
+    data: str
+    old: Partition | None
+
+    def __str__(self) -> str:
+        return f"building {self.audience} {self.partition}"
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltPartition:
+    """What came of a `BuildJob`, whose first four fields these are.
+
+    `content` is its `old` if that is still right, None if nobody is left. All files of it are on the disk.
+    """
+
+    audience: str
+    epoch: int
+    edition: int
+    partition: str
+    content: Partition | None
+
+
+def run_build(job: BuildJob) -> BuiltPartition:
+    """Build base, delta and screen of a partition, and give each file its hash as its name."""
+    content = None
+    if job.count:
+        # A folder for this run alone: if the job is run twice at once, the two do not meet.
+        with _errors_of(str(job)), tempfile.TemporaryDirectory(prefix="build.", dir=job.work) as scratch:
+            content = _build(job, Path(scratch))
+    return BuiltPartition(job.audience, job.epoch, job.edition, job.partition, content)
+
+
+def _build(job: BuildJob, scratch: Path) -> Partition:
+    data, unnamed = Path(job.data), scratch / "file"
+    info = build(
+        unnamed,
+        _spooled(job),
+        remainder_bits=job.remainder_bits,
+        memory=job.memory,
+        progress=_Reports(job),
+    )
+    durable.rename(unnamed, data / info.file.sha256)
+    old, edition = job.old, job.edition
+    if old is not None and old.base.sha256 == info.file.sha256:
+        if is_whole(data, old):
+            return old
+        # A file was lost. The screen comes out as it was; the chain of deltas begins anew.
+        edition, old = old.edition, None
+    with open_directory(data / info.file.sha256, expect=info) as directory:
+        return Partition(
+            name=job.partition,
+            edition=edition,
+            count=info.count,
+            slot_bits=info.slot_bits,
+            remainder_bits=info.remainder_bits,
+            top_sha256=info.top_sha256,
+            base=info.file,
+            deltas=() if old is None else _deltas(old, directory, edition, unnamed, data),
+            screen=_named(build_screen(unnamed, directory), unnamed, data),
+        )
+
+
+def _deltas(old: Partition, new: Directory, edition: int, unnamed: Path, data: Path) -> tuple[DeltaFile, ...]:
+    """The chain of deltas that leads to `new`; none where a client does better to fetch it whole."""
+    try:
+        with open_directory(data / old.base.sha256, expect=old.directory) as before:
+            written = write_delta(unnamed, before, new, from_edition=old.edition, to_edition=edition)
+    except (BadDirectory, BadInput):
+        return ()  # the old file is damaged or gone: the chain begins anew
+    if written is None:
+        return ()
+    last = DeltaFile(old.edition, edition, _named(written, unnamed, data))
+    return (*old.deltas, last)[-MAX_DELTAS:]
+
+
+def _named(file: DataFile, unnamed: Path, data: Path) -> DataFile:
+    """Give the file that was just written its name."""
+    durable.rename(unnamed, data / file.sha256)
+    return file
+
+
+def is_whole(data: Path, partition: Partition) -> bool:
+    """Whether all files of a partition are in the folder `data`, with their lengths."""
+    try:
+        return all((data / file.sha256).stat().st_size == file.length for file in partition.files())
+    except FileNotFoundError:
+        return False
+
+
+def _spooled(job: BuildJob) -> Iterator[Tokens]:
+    """The tokens that wait for a job, a piece at a time."""
+    left = job.count
+    with open(job.spool, "rb", buffering=0) as file:  # noqa: PTH123 - the path is text
+        while left:
+            rows = np.empty((min(left, _READ_AT_ONCE), TOKEN_BYTES), np.uint8)
+            if file.readinto(rows.data.cast("B")) != rows.nbytes:
+                raise OSError(errno.EIO, "the file of tokens is shorter than what was written", job.spool)
+            left -= len(rows)
+            yield Tokens.from_bytes(rows)
+
+
+class _Reports:
+    """A `Progress` that writes to a file, ten times a second at most, for whoever waits for the job."""
+
+    def __init__(self, job: BuildJob) -> None:
+        self._path = job.report
+        self._of = f"{job.audience} {job.partition}"
+        self._next = 0.0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Write it. Raises OSError if the folder is gone: nobody waits for the job any more."""
+        if (now := time.monotonic()) < self._next:
+            return
+        self._next = now + _REPORT_SECONDS
+        file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            # Of one length, in one write: a reader meets the old report or the new one.
+            os.pwrite(file, f"{what} {self._of}\n{done}\n{total}\n".ljust(_REPORT_BYTES).encode(), 0)
+        finally:
+            os.close(file)
+
+
+def read_report(path: str) -> tuple[str, int, int] | None:
+    """What a job that runs says of itself, as a `Progress` is told it; None if it has said nothing yet."""
+    try:
+        what, done, total, _ = Path(path).read_text("utf-8").split("\n")
+        return what, int(done), int(total)
+    except (OSError, ValueError):
+        return None
+
+
+@contextlib.contextmanager
+def _errors_of(what: str) -> Iterator[None]:
+    """Turn errors into such as name the job and survive the way back from another process."""
+    try:
+        yield
+    except BadInput as error:
+        raise BadInput(f"{what}: {error}", hint=error.hint) from error
+    except ContactSyncError as error:
+        raise OurError(f"{what}: {error}", hint=error.hint or STILL_SERVED) from error
+    except OSError as error:
+        raise OurError(f"{what}: {reason_of(error)}", hint=STILL_SERVED) from error
+
+
+def reason_of(error: OSError) -> str:
+    """What the disk said, and where."""
+    reason = "the disk is full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else error.strerror
+    return f"publishing stopped: {reason} ({error.filename or 'data folder'})"

@@ -1,0 +1,110 @@
+"""What came of a plan's jobs, put together: the next manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from contactsync.foundation.errors import OurError
+from contactsync.identifiers import PROFILE
+from contactsync.publication.manifest import Manifest, Partition
+from contactsync.server.publishing.job import BuiltPartition, is_whole
+from contactsync.server.publishing.plan import AudiencePlan
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a publish did for one audience."""
+
+    audience: str
+    epoch: int
+    edition: int
+    members: int
+    evaluated: int
+    partitions: int
+    changed: tuple[str, ...] | None
+    """Partitions whose files are new or gone; None if nothing at all changed and the edition stays."""
+
+
+def merge(
+    plan: AudiencePlan, public_key: bytes, evaluated: int, results: Iterable[BuiltPartition], data: Path
+) -> tuple[Manifest, Outcome]:
+    """The manifest that the results of a plan's build jobs make, in any order, and what was done.
+
+    It is `plan.old` itself if nothing changed. The files of new partitions have to be in `data`. Raises
+    OurError for results that are not those of this plan, each once.
+    """
+    built: dict[str, Partition | None] = {}
+    for result in results:
+        if result.partition in built:
+            raise _misfit(result, "came twice")
+        _check(plan, result, data)
+        built[result.partition] = result.content
+    for name in plan.partitions:
+        if name not in built:
+            raise OurError(f"the build of {plan.audience} {name} gave no result", hint="publish again")
+    partitions = {} if plan.old is None else dict(plan.old.partitions)
+    changed = []
+    for name in plan.partitions:
+        content = built[name]
+        if content == partitions.get(name):
+            continue
+        changed.append(name)
+        if content is None:
+            del partitions[name]
+        else:
+            partitions[name] = content
+    stays = plan.old is not None and not changed and plan.old.normalisation == PROFILE
+    manifest = (
+        plan.old
+        if plan.old is not None and stays
+        else Manifest(
+            audience=plan.audience,
+            epoch=plan.epoch,
+            edition=plan.edition,
+            public_key=public_key,
+            normalisation=PROFILE,
+            partitions=partitions,
+            previous=plan.previous,
+        )
+    )
+    return manifest, Outcome(
+        audience=plan.audience,
+        epoch=plan.epoch,
+        edition=manifest.edition,
+        members=plan.members,
+        evaluated=evaluated,
+        partitions=len(partitions),
+        changed=None if stays else tuple(changed),
+    )
+
+
+def _check(plan: AudiencePlan, result: BuiltPartition, data: Path) -> None:
+    """Refuse a result that is not one of a job of this plan. Raises OurError."""
+    if (result.audience, result.epoch, result.edition) != (plan.audience, plan.epoch, plan.edition):
+        raise _misfit(result, "is of another edition")
+    if result.partition not in plan.partitions:
+        raise _misfit(result, "is of a partition that nothing was to be done for")
+    content = result.content
+    if content is None:
+        return
+    if content.name != result.partition:
+        raise _misfit(result, "holds another partition")
+    if content.remainder_bits != plan.remainder_bits:
+        raise _misfit(result, f"has {content.remainder_bits} remainder bits")
+    before = None if plan.old is None else plan.old.partitions.get(result.partition)
+    restored = before is not None and (before.edition, before.base) == (content.edition, content.base)
+    if content.edition != plan.edition and not restored:
+        raise _misfit(result, f"has content of edition {content.edition}")
+    if content.deltas and content.deltas[-1].to_edition != content.edition:
+        raise _misfit(result, "has deltas that do not lead to it")
+    if not is_whole(data, content):
+        raise _misfit(result, "names files that are not there")
+
+
+def _misfit(result: BuiltPartition, why: str) -> OurError:
+    return OurError(
+        f"what came of building {result.audience} {result.partition} {why}, so it does not fit the plan",
+        hint="nothing was published; publish again",
+    )

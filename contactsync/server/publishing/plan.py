@@ -1,0 +1,80 @@
+"""What a publish has to do, said before anything is done: one plan for each audience."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from contactsync.foundation.audiences import AUDIENCES
+from contactsync.publication.manifest import Manifest
+from contactsync.server.publishing.job import is_whole
+from contactsync.server.settings import DataFolder
+from contactsync.server.storage.ports import MemberStore
+
+
+@dataclass(frozen=True, slots=True)
+class AudiencePlan:
+    """The next edition of an audience.
+
+    Of `partitions`, each in the order in which it is worked on, the content may have changed; all others stay
+    as they are in `old`, the manifest of this epoch that is published. `previous` is the SHA-256 of the one
+    that is published, of whatever epoch. `members` is how many there are.
+    """
+
+    audience: str
+    epoch: int
+    edition: int
+    remainder_bits: int
+    members: int
+    partitions: tuple[str, ...]
+    old: Manifest | None
+    previous: str | None
+
+
+def plan_editions(
+    registry: MemberStore, folder: DataFolder, published: Mapping[str, Manifest | None], *, new_epoch: bool
+) -> tuple[int, list[AudiencePlan]]:
+    """A plan for each audience that is published or has members, and the serial that they are up to.
+
+    They are made from one moment of the registry. What changes after it is for the next publish, whether or
+    not this one happens to see it.
+    """
+    remainder_bits = folder.settings().remainder_bits
+    plans = []
+    with registry.snapshot():
+        serial = registry.serial()
+        touched = registry.touched(serial)
+        for audience in AUDIENCES:
+            current = published[audience]
+            members = registry.count(audience)
+            if audience != AUDIENCES[0] and current is None and not members:
+                continue
+            epoch = 1 if current is None else current.epoch + new_epoch
+            old = current if current is not None and current.epoch == epoch else None
+            if old is None:
+                partitions = registry.partitions(audience)
+            else:
+                partitions = _suspects(folder, old, touched, remainder_bits)
+            plans.append(
+                AudiencePlan(
+                    audience=audience,
+                    epoch=epoch,
+                    edition=1 if old is None else old.edition + 1,
+                    remainder_bits=remainder_bits,
+                    members=members,
+                    partitions=tuple(partitions),
+                    old=old,
+                    previous=None if current is None else current.sha256(),
+                )
+            )
+    return serial, plans
+
+
+def _suspects(folder: DataFolder, old: Manifest, touched: Iterable[str], remainder_bits: int) -> list[str]:
+    """Partitions that may have to be other ones than in `old`."""
+    damaged = {
+        name
+        for name, partition in old.partitions.items()
+        if partition.remainder_bits != remainder_bits or not is_whole(folder.data, partition)
+    }
+    return sorted(damaged.union(touched))

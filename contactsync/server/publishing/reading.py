@@ -1,0 +1,138 @@
+"""Between the registry and the jobs: members out of it, their tokens into it, whole partitions out of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from contactsync.directory.build import MIN_MEMORY
+from contactsync.directory.sorter import GROUP_BYTES, GROUPS
+from contactsync.server.publishing.job import BuildJob, EvaluateJob
+from contactsync.server.publishing.plan import AudiencePlan
+from contactsync.server.publishing.running import Task
+from contactsync.server.storage.ports import Members, MemberStore
+from contactsync.tokens import TOKEN_BYTES
+from contactsync.voprf.server import KeyPair
+
+READ_AT_ONCE: Final = 1 << 15
+"""Members read, and their tokens stored, in one transaction."""
+
+EVALUATED_AT_ONCE: Final = 1 << 12
+"""Members of one job: so many points stay in a processor's cache."""
+
+_SORT_BYTES: Final = 40  # a token, if all are sorted in memory
+_SCREEN_BYTES: Final = 2  # a token
+_KERNEL_SCRATCH: Final = 40 << 20
+_SMALL: Final = 1 << 14  # tokens that no kernel is used for
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """Members that were read at once, and the tokens that came of their jobs so far, by the job's place."""
+
+    members: Members
+    jobs: int
+    tokens: dict[int, bytes] = field(default_factory=dict)
+
+
+class Evaluation:
+    """Gives a token to each member of a plan's partitions who has none.
+
+    Make `tasks`, and hand what comes of each to `take`. `done` of `total` members have a token now; a total
+    of 0 means that it was not worth counting.
+    """
+
+    def __init__(self, registry: MemberStore, plan: AudiencePlan, key: KeyPair) -> None:
+        self._registry = registry
+        self._plan = plan
+        self._key = key
+        self.done = self.total = 0
+
+    def tasks(self) -> Iterator[Task[EvaluateJob, tuple[_Chunk, int]]]:
+        """A job for every few thousand members; they are read as the tasks are taken."""
+        plan = self._plan
+        for chunk in self._chunks():
+            identifiers = chunk.members.identifiers()
+            for place in range(chunk.jobs):
+                some = tuple(identifiers[place * EVALUATED_AT_ONCE : (place + 1) * EVALUATED_AT_ONCE])
+                job = EvaluateJob(plan.audience, self._key.secret, self._key.public, some)
+                yield Task(job, cost=1, kept=(chunk, place))
+
+    def _chunks(self) -> Iterator[_Chunk]:
+        plan, registry = self._plan, self._registry
+        for partition in plan.partitions:
+            after = None
+            while members := registry.unevaluated(plan.audience, plan.epoch, partition, after, READ_AT_ONCE):
+                if len(members) == READ_AT_ONCE and not self.total:  # worth counting: this takes a while
+                    self.total = self.done + registry.count_unevaluated(plan.audience, plan.epoch)
+                after = members.last
+                yield _Chunk(members, -(-len(members) // EVALUATED_AT_ONCE))
+
+    def take(self, kept: tuple[_Chunk, int], tokens: bytes) -> None:
+        """Take the tokens of one job. They are stored with all others that were read with them."""
+        chunk, place = kept
+        chunk.tokens[place] = tokens
+        if len(chunk.tokens) < chunk.jobs:
+            return
+        octets = b"".join(chunk.tokens[i] for i in range(chunk.jobs))
+        rows = np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES)
+        self._registry.store_tokens(self._plan.audience, self._plan.epoch, chunk.members, rows)
+        self.done += len(chunk.members)
+
+
+def build_tasks(
+    registry: MemberStore, plans: Sequence[AudiencePlan], work: Path, data: Path, *, memory: int, at_once: int
+) -> Generator[Task[BuildJob, None], None, None]:
+    """A job for each partition of the plans, whose tokens are written to a file in `work` as it is taken.
+
+    All are read from one moment of the registry, which lasts until the last is taken or this is closed. Of
+    `memory` octets each job is allowed what `at_once` of them can have, or more if its count asks for it; the
+    cost of a task is what it will take of that.
+    """
+    share = memory // max(1, min(at_once, sum(len(plan.partitions) for plan in plans)))
+    with registry.snapshot():
+        for plan in plans:
+            for number, partition in enumerate(plan.partitions):
+                place = work / f"{plan.audience}-{number}"
+                spool = place.with_suffix(".tokens")
+                count = _write_tokens(registry, plan, partition, spool)
+                job = BuildJob(
+                    audience=plan.audience,
+                    epoch=plan.epoch,
+                    edition=plan.edition,
+                    partition=partition,
+                    count=count,
+                    remainder_bits=plan.remainder_bits,
+                    memory=min(memory, max(share, _least_memory(count))),
+                    spool=str(spool),
+                    report=str(place.with_suffix(".report")),
+                    work=str(work),
+                    data=str(data),
+                    old=None if plan.old is None else plan.old.partitions.get(partition),
+                )
+                yield Task(job, _used_memory(job), None, job.report)
+
+
+def _write_tokens(registry: MemberStore, plan: AudiencePlan, partition: str, path: Path) -> int:
+    """Write the tokens of a partition to a new file, `TOKEN_BYTES` each; how many there are."""
+    with path.open("xb", buffering=0) as file:
+        with contextlib.closing(registry.tokens(plan.audience, plan.epoch, partition)) as chunks:
+            for tokens in chunks:
+                file.write(tokens.to_bytes().data)
+        return file.tell() // TOKEN_BYTES
+
+
+def _least_memory(count: int) -> int:
+    """Octets below which so many tokens cannot be sorted; a quarter more, as groups are not quite equal."""
+    return MIN_MEMORY + count * GROUP_BYTES * 5 // (GROUPS * 4)
+
+
+def _used_memory(job: BuildJob) -> int:
+    """Octets that a job uses, about: of what it is allowed, and then for screen and delta."""
+    sort = min(job.memory, MIN_MEMORY + _SORT_BYTES * job.count)
+    return sort + _SCREEN_BYTES * job.count + (_KERNEL_SCRATCH if job.count > _SMALL else 0)
