@@ -65,8 +65,9 @@ class Operator:
         self.registry.close()
         self.accounts.close()
 
-    def publish(self, **options) -> list[Outcome]:
-        return Publisher(self.folder, self.registry, self.keyring).publish(**options)
+    def publish(self, *, new_epoch: bool = False, **options) -> list[Outcome]:
+        publisher = Publisher(self.folder, self.registry, self.keyring, **options)
+        return publisher.publish(new_epoch=new_epoch)
 
     def manifest(self, audience: str = "people"):
         return self.repository.current(audience)

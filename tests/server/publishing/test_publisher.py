@@ -5,13 +5,14 @@ import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from publishing_tools import InLine
 from server_tools import AMERICAN, GERMAN, Operator
 
 from contactsync.directory import DirectoryInfo, match, open_directory
 from contactsync.directory.delta import read_delta
 from contactsync.directory.screen import open_screen
 from contactsync.foundation.errors import OurError
-from contactsync.server.publishing import publisher
+from contactsync.server.publishing import job, publisher, reading
 from contactsync.server.settings import Busy, DataFolder
 from contactsync.tokens import Tokens
 from contactsync.voprf.server import evaluate
@@ -174,7 +175,8 @@ def test_same_members_keys_and_history_give_the_same_bytes(tmp_path):
 
 
 def test_many_members_in_chunks(operator, monkeypatch):
-    monkeypatch.setattr(publisher, "_CHUNK", 100)
+    monkeypatch.setattr(reading, "READ_AT_ONCE", 100)
+    monkeypatch.setattr(reading, "EVALUATED_AT_ONCE", 30)
     operator.add(*range(GERMAN, GERMAN + 250), *range(AMERICAN, AMERICAN + 30))
     (outcome,) = operator.publish()
     assert outcome.evaluated == 280
@@ -183,7 +185,7 @@ def test_many_members_in_chunks(operator, monkeypatch):
 
 def test_who_joins_during_a_publish_is_in_this_edition_or_the_next(operator, monkeypatch):
     operator.add(GERMAN)
-    real = publisher.build
+    real = job.build
 
     def build(*arguments, **options):
         info = real(*arguments, **options)
@@ -192,8 +194,8 @@ def test_who_joins_during_a_publish_is_in_this_edition_or_the_next(operator, mon
 
     operator_too = Operator.__new__(Operator)
     operator_too.registry = type(operator.registry)(operator.folder.registry)
-    monkeypatch.setattr(publisher, "build", build)
-    operator.publish()
+    monkeypatch.setattr(job, "build", build)
+    operator.publish(executor=InLine())
     monkeypatch.undo()
     assert operator.manifest().count == 1
     operator.publish()
@@ -235,7 +237,7 @@ def test_deltas_lead_from_each_edition_to_the_last(operator):
 
 
 def test_the_chain_of_deltas_is_bounded(operator, monkeypatch):
-    monkeypatch.setattr(publisher, "MAX_DELTAS", 3)
+    monkeypatch.setattr(job, "MAX_DELTAS", 3)
     operator.add(*range(GERMAN, GERMAN + 1000))
     for edition in range(1, 7):
         operator.add(GERMAN + 10_000 + edition)
@@ -349,10 +351,11 @@ def test_a_full_disk_leaves_the_old_edition(operator, monkeypatch):
     def full(*_arguments, **_options):
         raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
 
-    monkeypatch.setattr(publisher, "build", full)
-    with pytest.raises(OurError, match="disk is full") as raised:
+    monkeypatch.setattr(job, "build", full)
+    with pytest.raises(OurError, match="^building people 49: .*disk is full") as raised:
         operator.publish()
     assert "still served" in raised.value.hint
+    assert operator.data_files() == set(manifest.files()), "what waited for the job is gone"
     assert operator.manifest() == manifest
     monkeypatch.undo()
     operator.publish()
