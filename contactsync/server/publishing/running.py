@@ -65,11 +65,11 @@ def run_all(
             yield from _ended(running, _LOOKED_EVERY, progress)
     finally:
         if running:
-            for future in running:
-                future.cancel()
+            # Not all executors say of a cancelled one that it has ended, so those are not waited for.
+            begun = [future for future in running if not future.cancel()]
             if work is not None:
                 shutil.rmtree(work, ignore_errors=True)
-            wait(running)
+            wait(begun)
 
 
 def _submitted(executor: Executor, run: Callable[[J], R], job: J) -> Future[R]:
@@ -98,4 +98,4 @@ def _ended(
 
 
 def _lost(job: object) -> OurError:
-    return OurError(f"{job}: the process or machine that ran it is gone", hint=STILL_SERVED)
+    return OurError(f"{job}: a process or machine that runs jobs is gone", hint=STILL_SERVED)

@@ -15,7 +15,7 @@ class InLine(Executor):
         future.set_running_or_notify_cancel()
         try:
             future.set_result(function(*arguments, **options))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it belongs to the future
             future.set_exception(error)
         return future
 

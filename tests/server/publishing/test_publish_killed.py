@@ -9,14 +9,18 @@ from pathlib import Path
 import pytest
 
 DRIVER = Path(__file__).with_name("kill_driver.py")
-PATHS = os.pathsep.join([str(DRIVER.parents[1]), os.environ["PYTHONPATH"]])  # with the tools of its tests
+PATHS = os.pathsep.join(
+    [str(DRIVER.parent), str(DRIVER.parents[1]), os.environ["PYTHONPATH"]]
+)  # with the tools of its tests
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("action", ["plain", "new-epoch"])
-def test_killed_at_every_step(tmp_path, action):
+@pytest.mark.parametrize(
+    ("action", "executor"), [("plain", "threads"), ("plain", "in-line"), ("new-epoch", "threads")]
+)
+def test_killed_at_every_step(tmp_path, action, executor):
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(DRIVER), str(tmp_path), action],
+        [sys.executable, "-W", "error", str(DRIVER), str(tmp_path), action, executor],
         capture_output=True,
         text=True,
         check=False,
@@ -25,4 +29,5 @@ def test_killed_at_every_step(tmp_path, action):
     assert done.returncode == 0, done.stderr
     deaths = json.loads(done.stdout)
     assert deaths["old"] > 20, "before the switch"
+    assert deaths["spooled"] > 10, "while tokens waited for their jobs"
     assert deaths["new"] > 2, "while cleaning up"

@@ -352,7 +352,7 @@ def test_a_full_disk_leaves_the_old_edition(operator, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
 
     monkeypatch.setattr(job, "build", full)
-    with pytest.raises(OurError, match="^building people 49: .*disk is full") as raised:
+    with pytest.raises(OurError, match=r"^building people 49: .*disk is full") as raised:
         operator.publish()
     assert "still served" in raised.value.hint
     assert operator.data_files() == set(manifest.files()), "what waited for the job is gone"
