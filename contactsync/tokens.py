@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 TOKEN_BYTES = 10
 
+_RECORD = np.dtype([("head", ">u8"), ("tail", ">u2")])  # packed; a third of the time of slices of bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
@@ -31,9 +33,8 @@ class Tokens:
     @classmethod
     def from_bytes(cls, rows: NDArray[np.uint8]) -> Tokens:
         """The inverse of `to_bytes`: uint8[n, 10]."""
-        head = np.ascontiguousarray(rows[:, :8]).view(">u8").reshape(-1).astype(np.uint64)
-        tail = np.ascontiguousarray(rows[:, 8:TOKEN_BYTES]).view(">u2").reshape(-1).astype(np.uint16)
-        return cls(head, tail)
+        records = np.ascontiguousarray(rows[:, :TOKEN_BYTES]).view(_RECORD).reshape(-1)
+        return cls(records["head"].astype(np.uint64), records["tail"].astype(np.uint16))
 
     @classmethod
     def concatenate(cls, parts: Sequence[Tokens]) -> Tokens:
@@ -44,10 +45,9 @@ class Tokens:
 
     def to_bytes(self) -> NDArray[np.uint8]:
         """uint8[n, 10]: the first ten bytes of each output."""
-        rows = np.empty((len(self), TOKEN_BYTES), np.uint8)
-        rows[:, :8] = self.head.astype(">u8").view(np.uint8).reshape(-1, 8)
-        rows[:, 8:] = self.tail.astype(">u2").view(np.uint8).reshape(-1, 2)
-        return rows
+        records = np.empty(len(self), _RECORD)
+        records["head"], records["tail"] = self.head, self.tail
+        return records.view(np.uint8).reshape(-1, TOKEN_BYTES)
 
     def take(self, which: NDArray[np.bool_] | NDArray[np.integer]) -> Tokens:
         """Those that a mask or an index array names."""
