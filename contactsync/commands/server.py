@@ -216,7 +216,7 @@ def revoke_account(name: str, data: Path) -> None:
     default="512M",
     show_default=True,
     metavar="SIZE",
-    help="About what building a partition may use; beyond it the disk is used, 16 bytes a member.",
+    help="About what the builds that run at once may use; beyond it the disk is used, 26 bytes a member.",
 )
 def publish(data: Path, passphrase_file: Path | None, *, new_epoch: bool, memory: int) -> None:
     """Publish what the registry holds, in one atomic step. A running server serves it at once.
