@@ -32,6 +32,7 @@ from contactsync.directory import RangeMatch, RangeReader
 from contactsync.foundation.errors import BadProof, BadReply, Refused
 from contactsync.foundation.progress import Progress, silent
 from contactsync.identifiers import PROFILE
+from contactsync.publication.history import Gap
 from contactsync.publication.manifest import DataFile, Manifest
 from contactsync.publication.tuf.follower import Follower
 
@@ -63,6 +64,7 @@ class Report:
     member is reported as one. `whole` are the partitions that were matched against a whole directory.
     `leak_odds` is by how much all bucket lists of all syncs multiply the odds of a guess, by partition.
     `quota` is what the server says of the account's budget.
+    `unchecked` is the part of the server's history that could not be checked since the last report.
     """
 
     matches: list[Match]
@@ -84,6 +86,7 @@ class Report:
     leak_odds: dict[str, float]
     quota: Quota | None
     leak: str
+    unchecked: Gap | None
 
 
 def sync(
@@ -143,6 +146,7 @@ class Session:
         self._largest_round = 0
         self._downloaded = 0
         self._told: dict[tuple[str, type], object] = {}
+        self._follower: Follower
 
     def run(self, book: AddressBook) -> Report:
         """The sync. It starts again, once, if something was published in between.
@@ -174,8 +178,8 @@ class Session:
         """The current manifest, verified from the pinned root downwards."""
         fetcher = MetadataFetcher(self._transport)
         self._progress("metadata", 0, 0)
-        follower = Follower(self._server.tuf, self._transport.base_url, fetcher, self._server.root)
-        manifest = follower.manifest(self._options.audience)
+        self._follower = Follower(self._server.tuf, self._transport.base_url, fetcher, self._server.root)
+        manifest = self._follower.manifest(self._options.audience)
         if manifest.normalisation != PROFILE:
             raise BadReply(
                 f"the server publishes under normalisation profile {manifest.normalisation}, "
@@ -202,7 +206,9 @@ class Session:
         matched = self._settle(evaluated, recalled)
         before = self._cache.findings(manifest.audience, question.identifiers)
         self._keep(matched, recalled.held)
-        return self._report(matched, before, book)
+        report = self._report(matched, before, book)
+        self._follower.told(manifest.audience)
+        return report
 
     def _affordable_cover(self) -> Options:
         """The options, without a cover round where it would eat the last quarter of the budget."""
@@ -373,4 +379,5 @@ class Session:
                 names=prepared.plan.fetched_names if prepared.options.partitions == "mine" else None,
                 told=prepared.mode.sentence(list(self._told.values())),
             ),
+            unchecked=self._follower.unchecked(manifest.audience),
         )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from contactsync.client.session import Match, Report
     from contactsync.contacts import AddressBook
     from contactsync.foundation.errors import OutOfQuota
+    from contactsync.publication.history import Gap
 
 SHOWN_UNREADABLE = 20
 NAME_WIDTH = 40
@@ -56,6 +57,7 @@ def as_json(report: Report, book: AddressBook, *, sent: int, received: int) -> s
                 "quota": None if report.quota is None else asdict(report.quota),
                 "leak_odds": report.leak_odds,
                 "leak": report.leak,
+                "unchecked_history": _ends(report.unchecked),
             },
             ensure_ascii=False,
         )
@@ -93,6 +95,13 @@ def unreadable(book: AddressBook) -> list[dict[str, str]]:
     return [
         {"file": printable(e.file), "place": printable(e.place), "reason": e.reason} for e in book.unreadable
     ]
+
+
+def _ends(gap: Gap | None) -> dict[str, dict[str, int]] | None:
+    if gap is None:
+        return None
+    ends = {"since": gap.since, "until": gap.until}
+    return {name: {"epoch": end.epoch, "edition": end.edition} for name, end in ends.items()}
 
 
 def as_csv(report: Report, _: AddressBook) -> str:
@@ -168,6 +177,16 @@ def say_unreadable(book: AddressBook) -> None:
         )
     if len(book.unreadable) > SHOWN_UNREADABLE:
         click.echo(f"skipped: and {len(book.unreadable) - SHOWN_UNREADABLE} more (see --json)", err=True)
+
+
+def say_unchecked(gap: Gap | None) -> None:
+    """Warn of a history that could not be checked: for all that is known, it may be another one."""
+    if gap is not None:
+        click.echo(
+            f"warning: too much was published since the last sync ({gap.since} to {gap.until}): whether the "
+            "server shows the same history as then could not be checked; sync more often",
+            err=True,
+        )
 
 
 def say_details(report: Report, *, sent: int, received: int) -> None:

@@ -159,8 +159,10 @@ def sync(
     identifiers}: not looked up), evaluated (points sent, padding included),
     new_identifiers, bytes_sent, bytes_received, audience, epoch, edition, members, privacy, partitions,
     false_positive_rate, quota ({left, burst, per_day} in points, or null), leak_odds (of all lists so far, by
-    calling code), leak. joined and left compare with the last sync, for contacts that it knew. A sync that
-    ran out of its quota prints {error: {kind: "quota", retry_after (seconds), left, burst, per_day, ...}}.
+    calling code), leak, unchecked_history. joined and left compare with the last sync, for contacts that it
+    knew. unchecked_history is null, or {since, until} (each {epoch, edition}): between these, too much was
+    published to check that the server still shows the same history. A sync that ran out of its quota prints
+    {error: {kind: "quota", retry_after (seconds), left, burst, per_day, ...}}.
     """
     if as_json and form != "table":
         raise click.UsageError("--json and --format exclude each other")
@@ -210,6 +212,7 @@ def sync(
         if as_json:
             stack.enter_context(_output.quota_error_on_stdout())
         report = run(server, book, transport, options, progress)
+    _output.say_unchecked(report.unchecked)
     text = _output.as_json(report, book, sent=transport.sent, received=transport.received)
     if not as_json:
         text = _output.FORMATS[form](report, book)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+from dataclasses import replace
 
 import pytest
 import vobject
@@ -13,6 +14,7 @@ from contactsync.client.state import State
 from contactsync.client.trust import grouped
 from contactsync.commands import main
 from contactsync.foundation.errors import ContactSyncError
+from contactsync.publication.history import MANIFESTS_KEPT
 from contactsync.publication.tuf.follower import root_fingerprint
 
 ANNA, BODO, CARL = "+491512345671", "+491512345672", "+447911123456"
@@ -92,9 +94,46 @@ def test_a_sync_prints_one_json_object_with_the_promised_keys(desk):
     assert value["bytes_sent"] > 8 * 32
     assert value["bytes_received"] > 8 * 32 + 64
     assert (value["audience"], value["epoch"], value["edition"]) == ("people", 1, 1)
+    assert value["unchecked_history"] is None
     assert "could learn" in value["leak"]
     assert "not a number" not in result.stderr
     assert result.stderr.count("skipped:") == 1
+
+
+def test_a_history_that_could_not_be_checked_is_said_once(desk, service):
+    desk.trust("--yes")
+    assert "warning" not in desk.sync().stderr
+
+    def much_is_published():
+        edition = service.manifest.edition + MANIFESTS_KEPT
+        service.manifest = replace(service.manifest, edition=edition, previous="ab" * 32)
+        service.publish(ANNA)
+
+    much_is_published()
+    assert (
+        "warning: too much was published since the last sync (epoch 1 edition 1 to epoch 1 edition 35)"
+        in (desk.sync().stderr)
+    )
+    assert "warning" not in desk.sync().stderr
+    much_is_published()
+    result = desk.sync("--json")
+    assert result.stderr.count("warning: too much was published") == 1
+    assert json.loads(result.stdout)["unchecked_history"] == {
+        "since": {"epoch": 1, "edition": 35},
+        "until": {"epoch": 1, "edition": 69},
+    }
+
+
+def test_another_history_has_exit_code_5_and_a_hint_that_keeps_the_evidence(desk, service):
+    desk.trust("--yes")
+    desk.sync()
+    service.manifest = replace(service.manifest, normalisation=2)
+    service.publish(ANNA)
+    result = desk.sync()
+    assert result.exit_code == 5
+    assert "this server shows you another history" in result.stderr
+    assert "keep the state" in result.stderr
+    assert "forget" not in result.stderr
 
 
 def test_the_table_ends_with_what_the_server_could_learn(desk):

@@ -1,13 +1,15 @@
 """The client's side of the TUF repository: from a pinned root to a verified manifest.
 
 python-tuf's `ngclient` does the TUF client workflow (specification §5.3): signatures, thresholds, expiry,
-rollback of any role, mix-and-match, root rotation. This module bounds it, puts the manifests' own history on
-top of it, makes what was seen survive a power cut, and turns what is raised into the one error tree.
+rollback of any role, mix-and-match, root rotation. This module bounds it, has the manifests' own history
+walked on top of it (`publication.history`), makes what was seen survive a power cut, and turns what is raised
+into the one error tree.
 
 ```
 metadata/root_history/N.root.json           the roots that were followed, the pinned one included
 metadata/{timestamp,snapshot,targets}.json  the newest that were verified
 manifests/AUDIENCE.json                     the last manifest of each audience: the history that counts
+gaps/AUDIENCE.json                          what could not be checked of it, until somebody was told
 scratch/                                    python-tuf's own folder, during a refresh only
 ```
 
@@ -17,24 +19,29 @@ written over the originals durably, in the order in which one leads to the next:
 checked by the root that names its key. Whatever a power cut leaves of that order is a state that python-tuf
 goes on from. Nothing is reported to anybody before all of it, and the manifest after it, is on the disk.
 
+A manifest is kept once the walk to the one before it is over, so that the next walk begins where this one did
+if it is cut short. A gap in it comes to the disk before it: a server that cuts the connection after its
+manifest was kept has not made the gap go unnoticed.
+
 Files that are damaged all the same (by the disk, or by the first version, which did not do this):
 
 - *A root.* Its name still tells its version. The server has to deliver that version again, signed by the root
   before it, or it has gone back: an older root would bring keys back that were revoked.
 - *Timestamp, snapshot or targets.* python-tuf goes on without, as if this client had never been here, from
   the pinned root. That is safe while the manifests are whole: what a rollback of metadata is for is an older
-  manifest, and none is accepted that does not continue the one kept (`_check_history`). An audience without a
-  manifest was never reported to anybody, so there is nothing that it could be rolled back behind.
+  manifest, and none is accepted that does not continue the one kept. An audience without a manifest was never
+  reported to anybody, so there is nothing that it could be rolled back behind.
 - *A manifest.* Its hash stands in the targets metadata, which is kept before it (the first version renamed
-  them in that order, too). If that is readable, a manifest of this hash, or one that continues it directly,
-  shows the same history; another one might not. It is refused, as is every one when neither file can be
-  read: only forgetting and trusting the server again helps then.
+  them in that order, too). If that is readable, the server delivers the manifest again, and the walk ends
+  there. Without one of both only forgetting and trusting the server again helps.
+- *A gap.* Everything up to the last manifest counts as unchecked.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +52,7 @@ from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadReply, BadSignature, ContactSyncError, NetworkError, OurError
+from contactsync.publication.history import Gap, Link, Position, another_history, walk
 from contactsync.publication.manifest import MAX_BYTES, Manifest
 
 METADATA_PATH = "/v1/tuf/metadata/"
@@ -99,7 +107,7 @@ class Follower:
         self._root = root
         self._updater: Updater | None = None
         self._remembered: dict[str, str] = {}
-        self._seen: dict[str, bytes | OurError] = {}
+        self._seen: dict[str, Link | OurError] = {}
 
     def manifest(self, audience: str) -> Manifest:
         """The current manifest of an audience; the metadata is refreshed once per Follower.
@@ -112,17 +120,80 @@ class Follower:
         manifest = Manifest.from_bytes(data)
         if manifest.audience != audience:
             raise BadSignature(f"the signed manifest of {audience} is for another audience", hint=_CHANGED)
-        name = f"{audience}.json"
-        last = self._seen.get(name)
-        if isinstance(last, OurError):
-            _check_memory(manifest, data, self._remembered.get(name), last)
-        else:
-            _check_history(manifest, data, last)
-        if last != data:
-            with _errors_of_tuf():
-                durable.write(self._folder / "manifests" / name, data)
-            self._seen[name] = data
+        with _errors_of_tuf():
+            self._follow(audience, Link.from_bytes(data), data)
         return manifest
+
+    def unchecked(self, audience: str) -> Gap | None:
+        """What could not be checked of the history up to the last manifest; None if all of it was.
+
+        It stays until `told`, also for later Followers of the same folder.
+        """
+        path = self._gap(audience)
+        try:
+            found = json.loads(path.read_bytes())
+            return Gap(Position(*found["since"]), Position(*found["until"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            seen = _last_seen(self._folder / "manifests" / path.name)
+            return None if isinstance(seen, OurError) else Gap(Position(1, 1), seen.position)
+
+    def told(self, audience: str) -> None:
+        """The caller has been told of what `unchecked` returned."""
+        with _errors_of_tuf(), contextlib.suppress(FileNotFoundError):
+            durable.remove(self._gap(audience))
+
+    def _gap(self, audience: str) -> Path:
+        return self._folder / "gaps" / f"{audience}.json"
+
+    def _follow(self, audience: str, newest: Link, data: bytes) -> None:
+        """Walk from the newest manifest back to the one seen last, then keep it as the one seen last."""
+        name = f"{audience}.json"
+        seen = self._seen.get(name)
+        if isinstance(seen, OurError):
+            seen = self._delivered_again(audience, seen)
+        steps, gap = walk(newest, seen), None
+        try:
+            wanted = next(steps)
+            while True:
+                wanted = steps.send(self._older(audience, wanted))
+        except StopIteration as end:
+            gap = end.value
+        if gap is not None:
+            before = self.unchecked(audience)
+            since = gap.since if before is None else before.since
+            ends = {"since": [since.epoch, since.edition], "until": [gap.until.epoch, gap.until.edition]}
+            durable.private_folder(self._folder / "gaps")
+            durable.write(self._gap(audience), json.dumps(ends).encode())
+        if self._seen.get(name) != newest:
+            durable.write(self._folder / "manifests" / name, data)
+            self._seen[name] = newest
+
+    def _older(self, audience: str, sha256: str) -> bytes:
+        """An older manifest, which the server has to keep; unverified."""
+        url = f"{self._base_url}{TARGETS_PATH}{sha256}.{audience}.json"
+        try:
+            return self._fetcher.download_bytes(url, MAX_BYTES)
+        except exceptions.DownloadLengthMismatchError as error:
+            raise another_history("a manifest of it is longer than any can be") from error
+        except exceptions.DownloadHTTPError as error:
+            if error.status_code != 404:
+                raise
+            raise another_history("it does not have the manifests that lead to the newest one") from error
+
+    def _delivered_again(self, audience: str, damage: OurError) -> Link:
+        """The manifest seen last, by the hash that is remembered of it. Raises `damage` without it."""
+        sha256 = self._remembered.get(f"{audience}.json")
+        if sha256 is None:
+            raise damage
+        try:
+            data = self._older(audience, sha256)
+        except BadSignature:
+            raise damage from None
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise damage
+        return Link.from_bytes(data)
 
     def _download(self, target: str) -> bytes:
         if self._updater is None:
@@ -241,45 +312,10 @@ def _targets_of(path: Path) -> dict[str, str]:
         return {}
 
 
-def _check_history(manifest: Manifest, data: bytes, last: bytes | None) -> None:
-    """Nothing but the next states of the one history may follow what was seen before.
-
-    TUF numbers its files; this compares what they say. It keeps the signer, too, from showing this client
-    another history than before (equivocation), as far as the client has seen the link.
-    """
-    if last is None or last == data:
-        return
-    old = Manifest.from_bytes(last)
-    before, now = (old.epoch, old.edition), (manifest.epoch, manifest.edition)
-    if now < before:
-        raise BadSignature(
-            f"the server went back from epoch {before[0]} edition {before[1]} "
-            f"to epoch {now[0]} edition {now[1]}",
-            hint=_CHANGED,
-        )
-    if now == before:
-        raise BadSignature(f"epoch {now[0]} edition {now[1]} was published twice, differently", hint=_CHANGED)
-    if manifest.epoch == old.epoch and manifest.public_key != old.public_key:
-        raise BadSignature(f"the key of epoch {now[0]} changed within the epoch", hint=_CHANGED)
-    follows = now == (old.epoch, old.edition + 1)
-    if (follows and manifest.previous != hashlib.sha256(last).hexdigest()) or manifest.previous is None:
-        raise BadSignature(
-            f"epoch {now[0]} edition {now[1]} does not continue the history that this client has seen",
-            hint=_CHANGED,
-        )
-
-
-def _check_memory(manifest: Manifest, data: bytes, sha256: str | None, damage: OurError) -> None:
-    """Of a damaged manifest its hash is remembered: this one must have it, or name it as the one before."""
-    if sha256 is None or sha256 not in {hashlib.sha256(data).hexdigest(), manifest.previous}:
-        raise damage
-
-
-def _last_seen(path: Path) -> bytes | OurError:
+def _last_seen(path: Path) -> Link | OurError:
     """The manifest kept, or the error to raise for it if it is damaged and nothing helps."""
     try:
-        data = path.read_bytes()
-        Manifest.from_bytes(data)
+        return Link.from_bytes(path.read_bytes())
     except (OSError, BadReply) as error:
         damage = OurError(
             "the last manifest kept in the state folder is damaged",
@@ -287,7 +323,6 @@ def _last_seen(path: Path) -> bytes | OurError:
         )
         damage.__cause__ = error
         return damage
-    return data
 
 
 @contextlib.contextmanager

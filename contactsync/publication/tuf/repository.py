@@ -26,6 +26,7 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Signed, Snapshot, TargetF
 
 from contactsync.foundation import durable
 from contactsync.foundation.errors import OurError
+from contactsync.publication.history import Link
 from contactsync.publication.manifest import Manifest
 
 ROLES: Final = ("root", "targets", "snapshot", "timestamp")
@@ -107,6 +108,15 @@ class Repository:
 
         Raises OurError if the current one is damaged or missing.
         """
+        for data, _ in self._chain(audience, limit):
+            yield Manifest.from_bytes(data)
+
+    def links(self, audience: str, limit: int) -> Iterator[Link]:
+        """Like `history`, also where a manifest is of a version that this program does not write any more."""
+        for _, link in self._chain(audience, limit):
+            yield link
+
+    def _chain(self, audience: str, limit: int) -> Iterator[tuple[bytes, Link]]:
         published = self._published()
         info = None if published is None else published.targets.targets.get(f"{audience}.json")
         sha256 = None if info is None else info.hashes["sha256"]
@@ -121,9 +131,9 @@ class Repository:
                         f"the published manifest of {audience} is missing or damaged", hint=_BACKUP
                     )
                 return
-            manifest = Manifest.from_bytes(data)
-            yield manifest
-            sha256 = manifest.previous
+            link = Link.from_bytes(data)
+            yield data, link
+            sha256 = link.previous
 
     def current(self, audience: str) -> Manifest | None:
         """The current manifest of an audience; None if nothing is published for it."""
@@ -186,7 +196,7 @@ class Repository:
             self._sign(published, due, signers, now)
         return done + sorted(due)
 
-    def prune(self, kept: Collection[Manifest]) -> None:
+    def prune(self, kept: Collection[Link]) -> None:
         """Delete metadata that nobody can be reading any more, and manifests that are not in `kept`."""
         published = self._published()
         if published is None:
@@ -195,7 +205,7 @@ class Repository:
             for path in self._metadata.glob(f"*.{signed.type}.json"):
                 if int(path.name.split(".")[0]) <= signed.version - _KEPT_VERSIONS:
                     path.unlink()
-        names = {f"{manifest.sha256()}.{manifest.audience}.json" for manifest in kept}
+        names = {f"{link.sha256}.{link.audience}.json" for link in kept}
         for path in self._targets.iterdir():
             if path.name not in names:
                 path.unlink()

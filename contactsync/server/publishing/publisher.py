@@ -25,6 +25,7 @@ from contactsync.foundation import durable
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import OurError
 from contactsync.foundation.progress import Progress, silent
+from contactsync.publication.history import MANIFESTS_KEPT, Link
 from contactsync.publication.manifest import Manifest
 from contactsync.publication.tuf.repository import PUBLISHING, Repository
 from contactsync.server.keyring import Keyring
@@ -42,9 +43,6 @@ from contactsync.server.publishing.running import run_all
 from contactsync.server.settings import EDITIONS_SERVED, DataFolder
 from contactsync.server.storage.ports import MemberStore
 from contactsync.voprf.server import KeyPair
-
-MANIFESTS_KEPT: Final = 33
-"""The current manifest, and those before it back to the beginning of the longest chain of deltas."""
 
 LOCK_WAIT: Final = 3.0
 """Seconds: longer than the server's own renewal of the metadata, shorter than another publish."""
@@ -175,14 +173,16 @@ class Publisher:
     def _clean_up(self, published: Collection[Manifest], serial: int) -> None:
         """Delete what no client can be asking for any more; nothing of it decides what is served."""
         self._registry.settle(serial)
-        manifests: list[Manifest] = []
+        manifests: list[Link] = []
         files: set[str] = set()
         for manifest in published:
             self._registry.drop_tokens(manifest.audience, range(manifest.epoch))
             self._keyring.destroy_seeds(manifest.audience, manifest.epoch)
-            history = list(self._repository.history(manifest.audience, MANIFESTS_KEPT))
-            manifests += history
-            files.update(*(old.files() for old in history[:EDITIONS_SERVED]))
+            served = list(self._repository.history(manifest.audience, EDITIONS_SERVED))
+            files.update(*(old.files() for old in served))
+            # A client may be walking back from any manifest whose files are still served.
+            longest = MANIFESTS_KEPT + EDITIONS_SERVED - 1
+            manifests += self._repository.links(manifest.audience, longest)
         self._repository.prune(manifests)
         for path in self._folder.data.iterdir():
             if path.is_dir():  # of a build that was killed

@@ -134,12 +134,13 @@ def test_a_signer_cannot_rewrite_the_history_a_client_has_seen(operator, make_ma
         (first, "went back"),
         (replace(second, previous="ab" * 32), "published twice"),
         (make_manifest(3, previous=stranger), "does not continue"),
-        (replace(make_manifest(4), previous=None), "does not continue"),
+        (replace(make_manifest(4), previous=None), "beginning of its own"),
         (replace(make_manifest(3, previous=second), public_key=bytes(32)), "key of epoch 1 changed"),
     ]:
         operator.publish(manifest)
-        with pytest.raises(BadSignature, match=match):
+        with pytest.raises(BadSignature, match=match) as raised:
             operator.follow(tmp_path / "state")
+        assert "forget" not in raised.value.hint
     third = make_manifest(3, previous=second)
     operator.publish(third)
     assert operator.follow(tmp_path / "state") == third
@@ -250,14 +251,32 @@ def test_a_damaged_manifest_is_not_replaced_by_one_of_another_history(operator, 
     operator.follow(tmp_path / "state")
     damage(tmp_path / "state" / "manifests" / "people.json")
     other = replace(make_manifest(), normalisation=2)
-    for manifest in (other, make_manifest(2, previous=other), make_manifest(3, previous=other)):
+    for manifest in (other, make_manifest(2, previous=other)):
         operator.publish(manifest)
         for _ in range(2):  # that it was refused once does not make it known
-            with pytest.raises(OurError, match="damaged") as raised:
+            with pytest.raises(BadSignature, match="another history") as raised:
                 operator.follow(tmp_path / "state")
-            assert "forget" in raised.value.hint
-    operator.publish(make_manifest(2, previous=first))
-    assert operator.follow(tmp_path / "state").edition == 2
+            assert "forget" not in raised.value.hint
+    second = make_manifest(2, previous=first)
+    operator.publish(make_manifest(3, previous=second))
+    kept = operator.public / "targets" / f"{first.sha256()}.people.json"
+    for tamper in (lambda data: data[::-1], lambda data: data + b" ", lambda data: bytes(9 << 20)):
+        operator.fetcher.tamper = lambda path, data, tamper=tamper: (
+            tamper(data) if kept.name in path else data
+        )
+        with pytest.raises(OurError, match="damaged"):
+            operator.follow(tmp_path / "state")
+    operator.fetcher.tamper = lambda _, data: data
+    kept.rename(tmp_path / "withheld")
+    with pytest.raises(OurError, match="damaged") as raised:
+        operator.follow(tmp_path / "state")
+    assert "forget" in raised.value.hint  # nobody has what this client lost
+    (tmp_path / "withheld").rename(kept)
+    with pytest.raises(BadSignature, match="does not have"):
+        operator.follow(tmp_path / "state")
+    operator.publish(second)
+    operator.publish(make_manifest(3, previous=second))
+    assert operator.follow(tmp_path / "state").edition == 3
 
 
 def test_a_manifest_that_is_damaged_together_with_the_metadata_is_final(operator, make_manifest, tmp_path):

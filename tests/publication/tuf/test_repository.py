@@ -1,5 +1,6 @@
 """The repository on disk."""
 
+import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -27,17 +28,30 @@ def test_history_goes_back_as_far_as_it_is_kept(operator, make_manifest):
         manifests.append(make_manifest(edition, previous=manifests[-1]))
         operator.publish(manifests[-1])
     assert list(operator.repository.history("people", 99)) == manifests[::-1]
-    operator.repository.prune(manifests[-2:])
+    operator.repository.prune(list(operator.repository.links("people", 2)))
     assert list(operator.repository.history("people", 99)) == manifests[:-3:-1]
     assert list(operator.repository.history("people", 1)) == [manifests[-1]]
     assert operator.repository.current("business") is None
+
+
+def test_manifests_of_another_version_are_links_all_the_same(operator, make_manifest):
+    """A client that saw one of them walks back to it, whatever this program writes today."""
+    old = make_manifest().to_bytes().replace(b"contactsync-manifest-1", b"contactsync-manifest-98765")
+    sha256 = hashlib.sha256(old).hexdigest()
+    (operator.public / "targets" / f"{sha256}.people.json").write_bytes(old)
+    new = replace(make_manifest(2), previous=sha256)
+    operator.publish(new)
+    links = list(operator.repository.links("people", 99))
+    assert [link.sha256 for link in links] == [new.sha256(), sha256]
+    operator.repository.prune(links)
+    assert list(operator.repository.links("people", 99)) == links
 
 
 def test_prune_keeps_the_last_versions(operator, make_manifest):
     manifest = make_manifest()
     for _ in range(13):
         operator.publish(manifest)
-    operator.repository.prune([manifest])
+    operator.repository.prune(list(operator.repository.links("people", 99)))
     versions = sorted(
         int(path.name.split(".")[0]) for path in operator.public.glob("metadata/*.targets.json")
     )

@@ -450,6 +450,22 @@ def test_a_new_edition_and_epoch_are_picked_up(site):
     problem(site("GET", f"/v1/data/{old.sha256}"), 404, "not-found")
 
 
+def test_older_manifests_are_served_by_their_hash_across_epochs(site):
+    """As docs/http-api.md tells another client to walk: without a credential, each named by the next."""
+    for number in range(3):
+        site.operator.add(GERMAN + 6000 + number)
+        site.operator.publish(new_epoch=number == 1)
+    manifests = list(site.operator.repository.history("people", 99))
+    assert len({manifest.epoch for manifest in manifests}) > 1
+    name = manifests[0].sha256()
+    for manifest in manifests:
+        reply = site("GET", f"/v1/tuf/targets/{name}.people.json", credential=None)
+        assert (reply.status, reply.data) == (200, manifest.to_bytes())
+        assert "immutable" in reply.headers["cache-control"]
+        name = json.loads(reply.data)["previous"]
+    assert name is None
+
+
 @pytest.mark.slow
 def test_before_the_first_publish_and_without_a_key(tmp_path):
     site = Site(tmp_path)

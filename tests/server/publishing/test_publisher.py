@@ -6,14 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from publishing_tools import InLine
-from server_tools import AMERICAN, GERMAN, Operator
+from server_tools import AMERICAN, GERMAN, FolderFetcher, Operator
 
 from contactsync.directory import DirectoryInfo, match, open_directory
 from contactsync.directory.delta import read_delta
 from contactsync.directory.screen import open_screen
 from contactsync.foundation.errors import OurError
+from contactsync.publication.history import MANIFESTS_KEPT, Position
+from contactsync.publication.tuf.follower import Follower
 from contactsync.server.publishing import job, publisher, reading
-from contactsync.server.settings import Busy, DataFolder
+from contactsync.server.settings import EDITIONS_SERVED, Busy, DataFolder
 from contactsync.tokens import Tokens
 from contactsync.voprf.server import evaluate
 
@@ -151,6 +153,33 @@ def test_data_files_go_when_they_have_been_out_for_two_editions(operator):
         assert (first <= operator.data_files()) is expected
     kept = [manifest.edition for manifest in operator.repository.history("people", 99)]
     assert kept == [4, 3, 2, 1]
+
+
+@pytest.mark.slow
+def test_manifests_are_kept_as_long_as_a_client_may_walk_back_to_them(operator, tmp_path):
+    """Across epochs, and also for a client that began before the last two publishes."""
+    operator.add(AMERICAN)
+    operator.publish()
+    root = operator.repository.root_bytes()
+    manifests, clients = [operator.manifest()], []
+    for number in range(1, MANIFESTS_KEPT + 8):
+        clients.append(
+            Follower(tmp_path / f"{number}", "http://x", FolderFetcher(operator.folder.public), root)
+        )
+        assert clients[-1].manifest("people") == manifests[-1]
+        operator.add(GERMAN + number)
+        operator.publish(new_epoch=number in {20, 37})
+        manifests.append(operator.manifest())
+    kept = {path.name.partition(".")[0] for path in (operator.folder.public / "targets").iterdir()}
+    most = MANIFESTS_KEPT + EDITIONS_SERVED - 1
+    assert kept == {manifest.sha256() for manifest in manifests[-most:]}
+    for number, manifest in enumerate(manifests[:-1], 1):
+        one = Follower(tmp_path / f"{number}", "http://x", FolderFetcher(operator.folder.public), root)
+        assert one.manifest("people") == manifests[-1]
+        near = len(manifests) - number <= MANIFESTS_KEPT
+        gap = one.unchecked("people")
+        assert near == (gap is None)
+        assert near or gap.since == Position(manifest.epoch, manifest.edition)
 
 
 def test_same_members_keys_and_history_give_the_same_bytes(tmp_path):
