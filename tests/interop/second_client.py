@@ -27,7 +27,7 @@ from tuf.ngclient import Updater
 P = 2**255 - 19
 ORDER = 2**252 + 27742317777372353535851937790883648493
 IDENTITY = bytes(32)
-MAX_BATCH, MIN_PADDED = 4096, 8
+MAX_BATCH, MIN_PADDED, MANIFESTS_KEPT = 4096, 8, 33
 Json = dict[str, Any]
 
 
@@ -103,16 +103,67 @@ class Service:
         target = updater.get_targetinfo(f"{audience}.json")
         check(target is not None, "no manifest of this audience")
         data = Path(updater.download_target(target)).read_bytes()
-        manifest = json.loads(data)
+        manifest, last = json.loads(data), state / f"{audience}.seen"
         check(json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode() == data, "canonical form")
         check(manifest["format"] == "contactsync-manifest-1", "the format")
         check(manifest["suite"] == "ristretto255-SHA512", "the suite")
         check(manifest["normalisation"] == 1, "the normalisation profile")
         check(manifest["audience"] == audience, "the audience")
         check("critical" not in manifest, "something that must be understood")
+        whole = self.walk(data, last.read_bytes() if last.exists() else None)
+        last.write_bytes(data)
         listed = manifest["partitions"]
         usable = {name: p for name, p in listed.items() if name.isdigit() and "critical" not in p}
-        return manifest | {"partitions": usable, "unusable": sorted(listed.keys() - usable.keys())}
+        unusable = sorted(listed.keys() - usable.keys())
+        return manifest | {"partitions": usable, "unusable": unusable, "unchecked": not whole}
+
+    def walk(self, newest: bytes, seen: bytes | None) -> bool:
+        """Walk back from the new manifest to the one seen last. False if too many steps lie between."""
+        at = read_link(newest)
+        if seen in (None, newest):
+            return True
+        goal = read_link(seen)
+        check(at["at"] > goal["at"], "it went back, or was published twice")
+        check(at["at"][0] > goal["at"][0] or at["public_key"] == goal["public_key"], "the key changed")
+        for left in range(MANIFESTS_KEPT, 0, -1):
+            epochs = at["at"][0] - goal["at"][0]
+            steps = at["at"][1] + (epochs - 1 if epochs else -goal["at"][1])
+            found = at["previous"] == sha256(seen).hex()
+            if not found and (steps > left or (left == 1 and epochs)):
+                return False
+            check(found or epochs or steps > 1, "the step to the manifest seen last")
+            try:
+                data = seen if found else self.request(
+                    "GET", f"tuf/targets/{at['previous']}.{at['audience']}.json"
+                )  # fmt: skip
+            except Problem as problem:
+                check(problem.status != 404, "a manifest that the server has to keep")
+                raise
+            check(len(data) <= 8_388_608 and sha256(data).hex() == at["previous"], "an older manifest")
+            before = read_link(data)
+            check(before["audience"] == at["audience"], "the audience of an older manifest")
+            epoch, edition = at["at"]
+            if edition > 1:
+                check(before["at"] == (epoch, edition - 1), "the edition before")
+                check(before["public_key"] == at["public_key"], "the key of an epoch")
+            else:
+                check(before["at"][0] == epoch - 1, "the epoch before")
+            if found:
+                return True
+            check(before["at"] > goal["at"], "a step behind the manifest seen last")
+            at = before
+        raise AssertionError
+
+
+def read_link(data: bytes) -> Json:
+    """Return what the walk needs of a manifest, of whatever version."""
+    value = json.loads(data)
+    check(json.dumps(value, sort_keys=True, separators=(",", ":")).encode() == data, "canonical form")
+    check(re.fullmatch(r"contactsync-manifest-[0-9]+", value["format"]), "the format of an older manifest")
+    link = {name: value[name] for name in ("audience", "public_key", "previous")}
+    link["at"] = value["epoch"], value["edition"]
+    check((link["previous"] is None) == (link["at"] == (1, 1)), "the beginning of the history")
+    return link
 
 
 def partition_of(identifier: bytes, partitions: Json) -> str | None:

@@ -206,6 +206,51 @@ def test_follows_publications_by_deltas(operator, service, manifest, voprf, tmp_
 
 
 @pytest.mark.slow
+def test_walks_back_across_epochs_and_refuses_another_history(operator, service, manifest, tmp_path) -> None:
+    """`manifest` was seen in tmp_path; three editions and an epoch later it is the fourth one back."""
+    kept = {}
+    for change in (("members", "add", "+4915155555555"), ("members", "remove", "+4915155555555")):
+        operator.run(*change)
+        operator.run("publish")
+    operator.run("publish", "--new-epoch")
+    operator.run("members", "add", "+4915155555555")
+    operator.run("publish")
+    root, seen = service.root(operator.fingerprint), tmp_path / "people.seen"
+    last = seen.read_bytes()
+    later = service.manifest("people", root, tmp_path)
+    assert (later["epoch"], later["edition"]) == (manifest["epoch"] + 1, 2)
+    assert not later["unchecked"]
+    assert json.loads(seen.read_bytes())["edition"] == 2
+
+    # As if this client alone had been shown something else before.
+    other = json.loads(last)
+    for changed in (other | {"normalisation": 2}, other | {"public_key": "ab" * 32}):
+        seen.write_bytes(json.dumps(changed, sort_keys=True, separators=(",", ":")).encode())
+        with pytest.raises(Disbelieved, match="manifest seen last"):
+            service.manifest("people", root, tmp_path)
+    seen.write_bytes(last)
+    assert not service.manifest("people", root, tmp_path)["unchecked"]
+
+    class Withholding(Service):
+        def request(self, method: str, path: str, *arguments: bytes, **headers: str) -> bytes:
+            data = super().request(method, path, *arguments, **headers)
+            kept[path] = data
+            return data.replace(b'"count":', b'"count":1') if path in tampered else data
+
+    tampered: set[str] = set()
+    stranger = Withholding(operator.url)
+    seen.write_bytes(last)
+    assert not stranger.manifest("people", root, tmp_path)["unchecked"]
+    walked = [path for path in kept if path.startswith("tuf/targets/")]
+    assert len(walked) == 3
+    tampered = {walked[1]}
+    seen.write_bytes(last)
+    with pytest.raises(Disbelieved, match="an older manifest"):
+        stranger.manifest("people", root, tmp_path)
+    stranger.http.clear()
+
+
+@pytest.mark.slow
 def test_begins_again_in_a_new_epoch(operator, service, manifest, voprf, tmp_path) -> None:
     operator.set_remainder_bits(32)
     operator.run("publish", "--new-epoch")
