@@ -129,6 +129,14 @@ class _Recalled:
     asked: Mapping[str, tuple[int, Sequence[int]]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """The current manifest, and what verified it."""
+
+    follower: Follower
+    manifest: Manifest
+
+
 class Session:
     """One run of the client against one server, whose state is locked. The counts are of the whole run."""
 
@@ -146,7 +154,6 @@ class Session:
         self._largest_round = 0
         self._downloaded = 0
         self._told: dict[tuple[str, type], object] = {}
-        self._follower: Follower
 
     def run(self, book: AddressBook) -> Report:
         """The sync. It starts again, once, if something was published in between.
@@ -155,10 +162,10 @@ class Session:
         """
         question = Question.about(book.identifiers)
         recalled = self._recall(question, self._cache.newest_epoch(self._options.audience) or 0)
-        manifest = self._follow()
+        followed = self._follow()
         self._transport.check_account()
         try:
-            return self._once(manifest, question, recalled, book)
+            return self._once(followed, question, recalled, book)
         except (Refused, BadProof) as error:
             if isinstance(error, Refused) and error.kind not in {"epoch-changed", "not-found"}:
                 raise
@@ -168,28 +175,31 @@ class Session:
                 raise
             # A publish in between explains this. If it was none, the error stands.
             newer = self._follow()
-            if newer == manifest:
+            if newer.manifest == followed.manifest:
                 if isinstance(error, Refused) and error.kind == "not-found":
                     error.hint = "is the credential one of this --audience? If so, tell the operator"
                 raise
             return self._once(newer, question, recalled, book)
 
-    def _follow(self) -> Manifest:
+    def _follow(self) -> _Followed:
         """The current manifest, verified from the pinned root downwards."""
         fetcher = MetadataFetcher(self._transport)
         self._progress("metadata", 0, 0)
-        self._follower = Follower(self._server.tuf, self._transport.base_url, fetcher, self._server.root)
-        manifest = self._follower.manifest(self._options.audience)
+        follower = Follower(self._server.tuf, self._transport.base_url, fetcher, self._server.root)
+        manifest = follower.manifest(self._options.audience)
         if manifest.normalisation != PROFILE:
             raise BadReply(
                 f"the server publishes under normalisation profile {manifest.normalisation}, "
                 f"this program knows profile {PROFILE}",
                 hint="update contactsync (or ask the operator to update the server)",
             )
-        return manifest
+        return _Followed(follower, manifest)
 
-    def _once(self, manifest: Manifest, question: Question, recalled: _Recalled, book: AddressBook) -> Report:
+    def _once(
+        self, followed: _Followed, question: Question, recalled: _Recalled, book: AddressBook
+    ) -> Report:
         """The chain of states against one manifest."""
+        manifest = followed.manifest
         if recalled.epoch != manifest.epoch or self._evaluated:
             recalled = self._recall(question, manifest.epoch)
         prepared = Prepared.of(
@@ -206,8 +216,9 @@ class Session:
         matched = self._settle(evaluated, recalled)
         before = self._cache.findings(manifest.audience, question.identifiers)
         self._keep(matched, recalled.held)
-        report = self._report(matched, before, book)
-        self._follower.told(manifest.audience)
+        gap = followed.follower.unchecked(manifest.audience)
+        report = self._report(matched, before, book, gap)
+        followed.follower.told(manifest.audience)
         return report
 
     def _affordable_cover(self) -> Options:
@@ -336,7 +347,9 @@ class Session:
             if path.name not in keep:
                 path.unlink()
 
-    def _report(self, matched: Matched, before: NDArray[np.int8], book: AddressBook) -> Report:
+    def _report(
+        self, matched: Matched, before: NDArray[np.int8], book: AddressBook, gap: Gap | None
+    ) -> Report:
         prepared, member = matched.evaluated.prepared, matched.member
         manifest, identifiers = prepared.manifest, prepared.question.identifiers
 
@@ -379,5 +392,5 @@ class Session:
                 names=prepared.plan.fetched_names if prepared.options.partitions == "mine" else None,
                 told=prepared.mode.sentence(list(self._told.values())),
             ),
-            unchecked=self._follower.unchecked(manifest.audience),
+            unchecked=gap,
         )
