@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.client.core.holdings import Holding, Known
+from contactsync.client.core.mode import AskedList
 from contactsync.client.core.round import PendingBatch
 from contactsync.client.state import damaged
 from contactsync.directory import DirectoryInfo
@@ -171,12 +172,10 @@ class Cache:
         member: NDArray[np.bool_],
         edition: NDArray[np.int64],
         holdings: dict[tuple[str, str], Holding],
-        answered: Iterable[str] = (),
     ) -> None:
         """Write the result of a whole sync at once: findings, match state, holdings; forget older epochs.
 
-        `member` and `edition` are of these identifiers, those that could be settled. `answered` are the
-        partitions of which buckets that were asked for need not be remembered.
+        `member` and `edition` are of these identifiers, those that could be settled.
         """
         flags = member.astype(int).tolist()
         with self._transaction() as db:
@@ -193,11 +192,7 @@ class Cache:
                 ((audience, identifier, flag) for identifier, flag in zip(identifiers, flags, strict=True)),
             )
             db.execute("DELETE FROM tokens WHERE audience = ? AND epoch <> ?", (audience, epoch))
-            db.execute("DELETE FROM asked WHERE audience = ? AND epoch <> ?", (audience, epoch))
             db.execute("DELETE FROM rounds WHERE audience = ? AND epoch <> ?", (audience, epoch))
-            db.executemany(
-                "DELETE FROM asked WHERE audience = ? AND code = ?", ((audience, code) for code in answered)
-            )
             db.execute("DELETE FROM holdings WHERE audience = ?", (audience,))
             db.executemany(
                 "INSERT INTO holdings VALUES (?, ?, ?, ?, ?)",
@@ -211,32 +206,42 @@ class Cache:
             rows = self._db.execute(query, (audience, epoch)).fetchall()
             return {(code, kind): _unpack(record) for code, kind, record in rows}
 
+    def drop_holdings(self, audience: str, name: str) -> None:
+        """Forget what is held of a partition: it is fetched whole next time."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM holdings WHERE audience = ? AND code = ?", (audience, name))
+
     def held_files(self) -> set[str]:
         """The SHA-256 of every data file that some holding names."""
         with self._explained():
             rows = self._db.execute("SELECT record FROM holdings").fetchall()
             return {file.sha256 for (record,) in rows for file in _unpack(record).files()}
 
-    def asked(self, audience: str, epoch: int) -> dict[str, tuple[int, list[int]]]:
-        """Slot bits and numbers of the buckets that were asked for and not answered, by partition."""
-        query = "SELECT code, slot_bits, buckets FROM asked WHERE audience = ? AND epoch = ?"
+    def take_asked(self) -> dict[tuple[str, str], AskedList]:
+        """Lists of buckets that version 1 kept here, by audience and partition. The ledger has them now."""
+        query = "SELECT audience, code, epoch, slot_bits, buckets FROM asked"
         with self._explained():
-            rows = self._db.execute(query, (audience, epoch)).fetchall()
-            return {code: (int(bits), [int(n) for n in json.loads(numbers)]) for code, bits, numbers in rows}
+            rows = self._db.execute(query).fetchall()
+            return {
+                (audience, code): AskedList(epoch, bits, 0, b"", tuple(json.loads(numbers)))
+                for audience, code, epoch, bits, numbers in rows
+            }
 
-    def ask_buckets(
-        self, audience: str, epoch: int, code: str, slot_bits: int, numbers: Sequence[int]
-    ) -> None:
-        """Remember the buckets that are about to be asked for; durable when this returns."""
+    def clear_asked(self) -> None:
+        """They were taken over."""
         with self._transaction() as db:
-            row = (audience, epoch, code, slot_bits, json.dumps(list(numbers)))
-            db.execute("INSERT OR REPLACE INTO asked VALUES (?, ?, ?, ?, ?)", row)
+            db.execute("DELETE FROM asked")
 
     def begin_round(self, audience: str, epoch: int, batches: Iterable[PendingBatch]) -> None:
         """Remember batches that are about to be sent; durable when this returns."""
         rows = [(audience, epoch, batch.name, batch.size, _listed(batch.identifiers)) for batch in batches]
         with self._transaction() as db:
             db.executemany("INSERT INTO rounds VALUES (?, ?, ?, ?, ?)", rows)
+
+    def drop_round(self, audience: str, epoch: int) -> None:
+        """Forget batches that will not be sent any more."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM rounds WHERE audience = ? AND epoch = ?", (audience, epoch))
 
     def unfinished_round(self, audience: str, epoch: int) -> list[PendingBatch]:
         """The batches that were not answered."""

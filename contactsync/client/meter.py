@@ -14,10 +14,12 @@ from collections.abc import Callable
 from typing import Any
 
 import urllib3
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from contactsync.client.patience import Patience
 from contactsync.foundation.errors import NetworkError
 
+CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0
 """How long nothing at all may come."""
 
@@ -61,6 +63,10 @@ class Meter:
     def patient_timeout(self) -> float:
         """Seconds that the next read may wait. Raises NetworkError if the run is over."""
         return min(self._read_seconds, self._patience.left_of_run())
+
+    def connect_timeout(self) -> float:
+        """Seconds that connecting to one address may take. Raises NetworkError if the run is over."""
+        return min(CONNECT_SECONDS, self._patience.left_of_run())
 
     def saw_sent(self, connection: int, data: memoryview) -> None:
         """Bytes were sent."""
@@ -138,6 +144,15 @@ class _MeteredReader(io.RawIOBase):
         super().close()
 
 
+def _addresses(host: str, port: int) -> list[str]:
+    """The addresses of a host, in order; the host itself if it has no other, so that the error names it."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return [host]
+    return list(dict.fromkeys(str(address[0]) for *_, address in found)) or [host]
+
+
 def meter_pools(manager: urllib3.PoolManager, meter: Meter) -> None:
     """Have every connection of a manager metered, through whatever proxy; they are numbered from 1."""
     numbers = itertools.count(1)
@@ -145,9 +160,36 @@ def meter_pools(manager: urllib3.PoolManager, meter: Meter) -> None:
     def metered(pool: Any) -> Any:
         class Connection(pool.ConnectionCls):  # type: ignore[misc]
             def connect(self) -> None:
+                self.number = next(numbers)
                 super().connect()
                 connected: Any = self.sock  # type: ignore[has-type]
-                self.sock = _MeteredSocket(connected, next(numbers), meter)
+                self.sock = _MeteredSocket(connected, self.number, meter)
+
+            def _new_conn(self) -> Any:
+                """One address after the other, as long as the run has time."""
+                if hasattr(self, "_socks_options"):  # the proxy resolves the name, or PySocks does
+                    self.timeout = meter.connect_timeout()
+                    return super()._new_conn()
+                name: str = self._dns_host  # type: ignore[has-type]
+                failed: Exception | None = None
+                for address in _addresses(name, self.port):
+                    self._dns_host, self.timeout = address, meter.connect_timeout()
+                    try:
+                        return super()._new_conn()
+                    except (NewConnectionError, ConnectTimeoutError) as error:
+                        failed = error
+                    finally:
+                        self._dns_host = name
+                raise failed or NameResolutionError(name, self, socket.gaierror("no address"))
+
+            def _tunnel(self) -> None:
+                """CONNECT of a proxy: its answer is bounded and counted like any other."""
+                bare: Any = self.sock
+                self.sock = _MeteredSocket(bare, self.number, meter)
+                try:
+                    super()._tunnel()
+                finally:
+                    self.sock = bare
 
         class Pool(pool):  # type: ignore[misc]
             ConnectionCls = Connection

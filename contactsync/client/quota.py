@@ -51,26 +51,64 @@ class Quota:
             return None
         return cls(left, burst, per_day)
 
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What is known of an account: what the server said last, and what this client itself has used up.
+
+    `most` has the largest figures that the server ever stated; `spent` are the points that this client sent
+    and that have not come back since, at the time `at` (ISO 8601).
+    """
+
+    said: Quota
+    most: Quota
+    spent: float
+    at: str
+
+    def used(self, points: int, said: Quota | None) -> Account:
+        """After so many points were sent, and the server said this."""
+        said, now = said or self.said, datetime.now(UTC)
+        most = Quota(0, max(self.most.burst, said.burst), max(self.most.per_day, said.per_day))
+        days = max(0.0, (now - datetime.fromisoformat(self.at)).total_seconds() / DAY_SECONDS)
+        spent = max(0.0, self.spent - days * most.per_day) + points
+        return Account(said, most, spent, now.isoformat(timespec="seconds"))
+
     def covers(self, points: int) -> bool:
-        """Whether so many points of nobody leave at least a quarter of the budget."""
-        return 4 * (self.left - points) >= self.burst
+        """Whether so many points of nobody leave at least a quarter of the budget.
+
+        A server that could switch them off by a figure would see who has nothing new. So it is believed only
+        as far as what this client has sent itself explains how little is left.
+        """
+        burst = self.most.burst
+        left = max(self.said.left, burst - self.spent)
+        return burst < 4 * points or 4 * (left - points) >= burst
 
 
-def remember(path: Path, audience: str, quota: Quota) -> None:
-    """Keep what was seen last of an audience."""
-    seen = {who: {**asdict(one), "at": at} for who, (one, at) in recall(path).items()}
-    seen[audience] = {**asdict(quota), "at": datetime.now(UTC).isoformat(timespec="seconds")}
+def new_account(said: Quota) -> Account:
+    """Seen for the first time: this client has used up nothing yet."""
+    return Account(said, said, 0.0, datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def remember(path: Path, audience: str, account: Account) -> None:
+    """Keep what is known of the account of an audience."""
+    seen = {who: asdict(one) for who, one in recall(path).items()} | {audience: asdict(account)}
     durable.write(path, json.dumps({"version": 1, "audiences": seen}, indent=1).encode())
 
 
-def recall(path: Path) -> dict[str, tuple[Quota, str]]:
-    """What was seen last, by audience, and when. Nothing where the file is damaged: it comes again."""
+def recall(path: Path) -> dict[str, Account]:
+    """What is known, by audience. Nothing where the file is damaged: the server says it again."""
     try:
-        audiences = json.loads(path.read_bytes())["audiences"].items()
-        found = {str(who): (Quota.from_json(one), str(one["at"])) for who, one in audiences}
+        return {str(who): _account(one) for who, one in json.loads(path.read_bytes())["audiences"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
-    return {who: (quota, at) for who, (quota, at) in found.items() if quota is not None}
+
+
+def _account(value: Any) -> Account:
+    said, most = Quota.from_json(value["said"]), Quota.from_json(value["most"])
+    at = datetime.fromisoformat(value["at"])
+    if said is None or most is None or at.tzinfo is None:
+        raise ValueError("not a record of an account")
+    return Account(said, most, float(value["spent"]), value["at"])
 
 
 def _is_figure(value: object) -> TypeGuard[int]:

@@ -82,7 +82,7 @@ def retry_after(reply: urllib3.BaseHTTPResponse) -> float | None:
         return max(float(text), MIN_PAUSE)
     try:
         until = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         ours = reply.headers.get("Content-Type", "").startswith("application/problem+json")
         return None if ours else PROXY_PAUSE
     if until.tzinfo is None:

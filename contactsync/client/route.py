@@ -8,13 +8,14 @@ believes that they are behind Tor has to be.
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 from urllib3.exceptions import LocationParseError
@@ -67,8 +68,12 @@ class Route:
             from urllib3.contrib.socks import SOCKSProxyManager  # noqa: PLC0415 - few need it
 
             return SOCKSProxyManager(self.proxy, **more)
-        headers = urllib3.make_headers(proxy_basic_auth=parts.auth) if parts.auth else None
+        auth = unquote(parts.auth) if parts.auth else None
+        headers = urllib3.make_headers(proxy_basic_auth=auth) if auth else None
         return urllib3.ProxyManager(self.proxy, proxy_headers=headers, **more)
+
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----\n?")
 
 
 def _of_environment(url: str, environment: Mapping[str, str]) -> tuple[str | None, str]:
@@ -128,8 +133,8 @@ def _check_ca(path: Path) -> None:
     """Raise BadInput if there is no certificate in the file."""
     hint = "give the PEM file of the authority that signed the server's certificate"
     try:
-        text = path.read_text("ascii")
-        if "-----BEGIN CERTIFICATE-----" not in text:
+        text = "".join(_CERTIFICATE.findall(path.read_text("utf-8", "replace")))
+        if not text:
             raise BadInput(f"there is no certificate in {path}", hint=hint)
         ssl.create_default_context(cadata=text)
     except OSError as error:

@@ -6,7 +6,7 @@ what was learnt. What stays true (tokens, whole files, halves of files) is kept 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,77 +16,27 @@ from contactsync.client.byteranges import fetch_ranges
 from contactsync.client.cache import Cache
 from contactsync.client.core.holdings import Holdings, Known
 from contactsync.client.core.leak import sentence
+from contactsync.client.core.matching import inspect
 from contactsync.client.core.mode import FetchFiles, LookUpBuckets, Memory, Request
-from contactsync.client.core.planner import Options
+from contactsync.client.core.planner import Options, Plan
 from contactsync.client.core.round import LEAST, EvaluatedBatch, PendingBatch
 from contactsync.client.core.states import Evaluated, Fetched, Matched, Prepared, Question
 from contactsync.client.download import fetch_file, is_held
 from contactsync.client.files import FolderFiles
 from contactsync.client.ledger import Ledger
 from contactsync.client.privacy import load_modes
-from contactsync.client.quota import Quota, remember
+from contactsync.client.quota import new_account, recall, remember
+from contactsync.client.report import Match, Report, Unusable
 from contactsync.client.state import ServerState
 from contactsync.client.transport import MetadataFetcher, Transport
 from contactsync.contacts import AddressBook
 from contactsync.directory import RangeMatch, RangeReader
-from contactsync.foundation.errors import BadProof, BadReply, Refused
+from contactsync.foundation.errors import BadDirectory, BadProof, BadReply, OutOfQuota, Refused
 from contactsync.foundation.progress import Progress, silent
 from contactsync.identifiers import PROFILE
 from contactsync.publication.history import Gap
 from contactsync.publication.manifest import DataFile, Manifest
 from contactsync.publication.tuf.follower import Follower
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A contact found to be a member, by one of its identifiers."""
-
-    name: str
-    identifier: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unusable:
-    """A partition of the book that this program cannot use, why ("partition NAME …"), and of how many."""
-
-    partition: str
-    reason: str
-    identifiers: int
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a sync found and what it cost.
-
-    `unusable` are partitions whose contacts could not be looked up: nobody knows whether they are members.
-    `evaluated` counts the points sent, padding included. `joined` and `left` are contacts that the sync
-    before knew too, and found otherwise. `false_positive_rate` is the chance that a contact who is no
-    member is reported as one. `whole` are the partitions that were matched against a whole directory.
-    `leak_odds` is by how much all bucket lists of all syncs multiply the odds of a guess, by partition.
-    `quota` is what the server says of the account's budget.
-    `unchecked` is the part of the server's history that could not be checked since the last report.
-    """
-
-    matches: list[Match]
-    joined: list[Match]
-    left: list[Match]
-    unusable: list[Unusable]
-    identifiers: int
-    new_identifiers: int
-    evaluated: int
-    audience: str
-    epoch: int
-    edition: int
-    privacy: str
-    partitions: str
-    members: int
-    false_positive_rate: float
-    downloaded: int
-    whole: list[str]
-    leak_odds: dict[str, float]
-    quota: Quota | None
-    leak: str
-    unchecked: Gap | None
 
 
 def sync(
@@ -101,11 +51,7 @@ def sync(
     Raises anything of the error tree; the state stays usable.
     """
     with server.lock(), Cache(server.cache, server.url) as cache:
-        try:
-            return Session(server, cache, transport, options, progress).run(book)
-        finally:
-            if transport.quota is not None:
-                remember(server.quota, options.audience, transport.quota)
+        return Session(server, cache, transport, options, progress).run(book)
 
 
 def new_identifiers(server: ServerState, book: AddressBook, audience: str) -> int:
@@ -126,7 +72,6 @@ class _Recalled:
     held: Holdings
     whole: Holdings
     unfinished: Sequence[PendingBatch]
-    asked: Mapping[str, tuple[int, Sequence[int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +95,14 @@ class Session:
         self._progress = progress
         self._modes = load_modes()
         self._ledger = Ledger.open(server.ledger, server.url)
+        if kept := cache.take_asked():
+            self._ledger.adopt(kept)
+            cache.clear_asked()
+        self._account = recall(server.quota).get(options.audience)
         self._evaluated = 0
         self._largest_round = 0
         self._downloaded = 0
+        self._uncovered = False
         self._told: dict[tuple[str, type], object] = {}
 
     def run(self, book: AddressBook) -> Report:
@@ -164,6 +114,7 @@ class Session:
         recalled = self._recall(question, self._cache.newest_epoch(self._options.audience) or 0)
         followed = self._follow()
         self._transport.check_account()
+        self._spend(0)
         try:
             return self._once(followed, question, recalled, book)
         except (Refused, BadProof) as error:
@@ -179,6 +130,8 @@ class Session:
                 if isinstance(error, Refused) and error.kind == "not-found":
                     error.hint = "is the credential one of this --audience? If so, tell the operator"
                 raise
+            recalled = self._recall(question, newer.manifest.epoch)
+            self._transport.pace()
             return self._once(newer, question, recalled, book)
 
     def _follow(self) -> _Followed:
@@ -200,7 +153,7 @@ class Session:
     ) -> Report:
         """The chain of states against one manifest."""
         manifest = followed.manifest
-        if recalled.epoch != manifest.epoch or self._evaluated:
+        if recalled.epoch != manifest.epoch:
             recalled = self._recall(question, manifest.epoch)
         prepared = Prepared.of(
             question,
@@ -208,12 +161,16 @@ class Session:
             recalled.known,
             recalled.whole,
             recalled.unfinished,
-            options=self._affordable_cover(),
+            spent=self._transport.downloaded,
+            options=self._affordable(),
             modes=self._modes,
         )
         self._download(prepared.files)
+        self._inspect(prepared.plan)
         evaluated = self._evaluate(prepared.fetched())
-        matched = self._settle(evaluated, recalled)
+        if not prepared.mode.asks:
+            self._transport.hang_up()  # when that is must not depend on the match
+        matched = self._settle(evaluated)
         before = self._cache.findings(manifest.audience, question.identifiers)
         self._keep(matched, recalled.held)
         gap = followed.follower.unchecked(manifest.audience)
@@ -221,12 +178,21 @@ class Session:
         followed.follower.told(manifest.audience)
         return report
 
-    def _affordable_cover(self) -> Options:
-        """The options, without a cover round where it would eat the last quarter of the budget."""
-        quota = self._transport.quota
-        if quota is None or quota.covers(LEAST):
+    def _affordable(self) -> Options:
+        """The options within the budget: batches that can pass, no cover that eats its last quarter."""
+        if self._account is None:
             return self._options
-        return replace(self._options, cover=False)
+        cover = self._options.cover and self._account.covers(LEAST)
+        return replace(self._options, cover=cover, most=max(self._account.said.burst, LEAST))
+
+    def _spend(self, points: int) -> None:
+        """So many points were sent; keep what the server says of what is left."""
+        said = self._transport.quota
+        if self._account is None and said is not None:
+            self._account = new_account(said)
+        if self._account is not None:
+            self._account = self._account.used(points, said)
+            remember(self._server.quota, self._options.audience, self._account)
 
     def _recall(self, question: Question, epoch: int) -> _Recalled:
         """What is kept of an epoch. `whole` are the holdings whose files are there and undamaged."""
@@ -243,7 +209,7 @@ class Session:
             if all(is_held(self._server.data, file, thorough=key[0] in checked) for file in holding.files())
         }
         unfinished = self._cache.unfinished_round(audience, epoch)
-        return _Recalled(epoch, known, held, whole, unfinished, self._cache.asked(audience, epoch))
+        return _Recalled(epoch, known, held, whole, unfinished)
 
     def _download(self, files: Iterable[DataFile]) -> None:
         """Have these files on the disk."""
@@ -259,17 +225,40 @@ class Session:
             fetch_file(self._transport, self._server.data, file, advance)
         self._downloaded += total
 
+    def _inspect(self, plan: Plan) -> None:
+        """Check what was fetched, before anything is asked; what fails is fetched whole next time."""
+        files = FolderFiles(self._server.data)
+        for part in plan.parts:
+            if not part.fetch:
+                continue
+            try:
+                inspect(files, part)
+            except BadDirectory:
+                self._cache.drop_holdings(self._options.audience, part.partition.name)
+                raise
+
     def _evaluate(self, fetched: Fetched) -> Evaluated:
         """Have new identifiers evaluated, batch by batch; a batch is kept as soon as it is proven."""
         this, manifest = fetched.round(), fetched.prepared.manifest
-        if any(batch.name for batch in this.fresh):
-            self._cache.begin_round(manifest.audience, manifest.epoch, this.fresh)
         self._largest_round = max(self._largest_round, this.points)
         done: list[EvaluatedBatch] = []
-        for batch in this.batches:
-            self._progress("evaluating", sum(one.batch.size for one in done), this.points)
-            done.append(self._send(batch, manifest, fetched.prepared.question.identifiers))
-        self._progress("evaluating", this.points, this.points)
+
+        def send(batches: Iterable[PendingBatch]) -> None:
+            for batch in batches:
+                self._progress("evaluating", sum(one.batch.size for one in done), this.all_points)
+                done.append(self._send(batch, manifest, fetched.prepared.question.identifiers))
+
+        send(this.unfinished)
+        if this.fresh:
+            self._cache.begin_round(manifest.audience, manifest.epoch, this.fresh)
+        try:
+            send(this.fresh)
+        except OutOfQuota:
+            if not this.is_cover:
+                raise
+            self._cache.drop_round(manifest.audience, manifest.epoch)  # nobody waits for it
+            self._uncovered = True
+        self._progress("evaluating", this.all_points, this.all_points)
         return fetched.evaluated(done)
 
     def _send(self, batch: PendingBatch, manifest: Manifest, like: Sequence[bytes]) -> EvaluatedBatch:
@@ -284,38 +273,38 @@ class Session:
                 f"{self._server.url} sent a malformed evaluation: {error}",
                 hint="nothing of it was kept; tell the operator if it happens again",
             ) from error
-        if batch.name:
-            self._cache.add_tokens(
-                manifest.audience, manifest.epoch, evaluated.identifiers, evaluated.tokens, batch=batch.name
-            )
+        self._cache.add_tokens(
+            manifest.audience, manifest.epoch, evaluated.identifiers, evaluated.tokens, batch=batch.name
+        )
         self._evaluated += batch.size
+        self._spend(batch.size)
         return evaluated
 
-    def _settle(self, evaluated: Evaluated, recalled: _Recalled) -> Matched:
+    def _settle(self, evaluated: Evaluated) -> Matched:
         """Answer what the privacy mode asks for, until it knows who is a member."""
         manifest = evaluated.prepared.manifest
-        memory = Memory(self._ledger.decoy_secret, recalled.asked, self._ledger.odds(manifest.audience))
-        settling = evaluated.settle(FolderFiles(self._server.data), memory, self._downloaded)
+        asked = self._ledger.asked(manifest.audience, manifest.epoch)
+        memory = Memory(self._ledger.decoy_secret, manifest.epoch, asked, self._ledger.odds())
+        settling = evaluated.settle(FolderFiles(self._server.data), memory, self._transport.downloaded)
         answer = None
         try:
             while True:
                 answer = self._answer(manifest, settling.send(answer))
         except StopIteration as end:
             matched: Matched = end.value
-            return matched
+        if evaluated.prepared.mode.asks:
+            self._transport.pace()
+            self._transport.hang_up()
+        return matched
 
     def _answer(self, manifest: Manifest, request: Request) -> RangeMatch | None:
         """What a mode asked for."""
         partition = request.partition
         if isinstance(request, LookUpBuckets):
             self._progress("fetching buckets", 0, 0)
-            self._transport.pace()
-            self._cache.ask_buckets(
-                manifest.audience, manifest.epoch, partition.name, partition.slot_bits, request.numbers
-            )
             total = partition.directory.layout.buckets
-            fetched = len(request.numbers)
-            self._ledger.record(manifest.audience, partition.name, fetched=fetched, total=total)
+            self._ledger.record(manifest.audience, partition.name, request.asked, total=total)
+        self._transport.pace()
         self._told[partition.name, type(request.told)] = request.told
         if isinstance(request, FetchFiles):
             self._download(request.files)
@@ -325,7 +314,7 @@ class Session:
             lambda places: fetch_ranges(self._transport, partition.base, places),
             name=f"the directory of +{partition.name}",
         )
-        found = reader.match(request.tokens, request.numbers)
+        found = reader.match(request.tokens, request.asked.numbers)
         self._downloaded += found.octets
         return found
 
@@ -340,7 +329,9 @@ class Session:
             member=matched.member[settled],
             edition=matched.edition[settled],
             holdings=matched.holdings(held),
-            answered={name for name, _ in self._told},
+        )
+        self._ledger.answered(
+            prepared.manifest.audience, prepared.manifest.epoch, {name for name, _ in self._told}
         )
         keep = self._cache.held_files()
         for path in self._server.data.iterdir():
@@ -385,10 +376,11 @@ class Session:
             downloaded=self._downloaded,
             whole=[plan.partition.name for plan in matched.plans if plan.kind == "base"],
             quota=self._transport.quota,
-            leak_odds=self._ledger.odds(manifest.audience),
+            uncovered=self._options.cover and (self._uncovered or not prepared.options.cover),
+            leak_odds=self._ledger.odds(),
             leak=sentence(
-                points=self._largest_round,
-                covered=prepared.options.cover,
+                points=0 if self._uncovered else self._largest_round,
+                covered=prepared.options.cover and not self._uncovered,
                 names=prepared.plan.fetched_names if prepared.options.partitions == "mine" else None,
                 told=prepared.mode.sentence(list(self._told.values())),
             ),

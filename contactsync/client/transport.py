@@ -17,17 +17,17 @@ from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import FetcherInterface
 
 from contactsync import __version__
-from contactsync.client.meter import READ_SECONDS, Meter, Record, meter_pools
+from contactsync.client.meter import CONNECT_SECONDS, READ_SECONDS, Meter, Record, meter_pools
 from contactsync.client.patience import Patience
 from contactsync.client.quota import Quota
 from contactsync.client.replies import error_of, explained, retry_after
 from contactsync.client.route import Route
 from contactsync.foundation.errors import BadReply, ChoiceNeeded, NetworkError, Refused, ServerFailed
 
-CONNECT_SECONDS = 10.0
 CHUNK = 1 << 16
 PACE_SECONDS = 0.25
 METADATA_LIMIT = 8 << 20
+USUAL_METADATA = 256 << 10  # may come whatever the allowed download: without it nothing can be priced
 ACCOUNT_LIMIT = 4096
 # Octets of a reply's head, with all 1xx before it, and what is read ahead. The time that http.client takes
 # grows with the square of a Content-Type: a second for this.
@@ -54,7 +54,7 @@ class Transport:
     ) -> None:
         """`patience` is the time of a whole run; without one, this transport is a run of its own.
 
-        `max_data`, in octets, is what replies with data files may bring in all, whatever the server repeats.
+        `max_data`, in octets, is what metadata and data files may bring in all, whatever the server repeats.
         """
         self.base_url = base_url.rstrip("/")
         self.patience = patience or Patience()
@@ -144,14 +144,21 @@ class Transport:
             except NetworkError as error:
                 attempts.failed(error)
 
-    def data_chunks(self, reply: urllib3.BaseHTTPResponse, limit: int) -> Iterator[bytes]:
-        """`chunks` of a data file. Raises ChoiceNeeded if all of them together are beyond what may come."""
+    @property
+    def downloaded(self) -> int:
+        """Octets of metadata and data files that came, repetitions included: what `max_data` bounds."""
+        return self._data
+
+    def data_chunks(self, reply: urllib3.BaseHTTPResponse, limit: int, *, least: int = 0) -> Iterator[bytes]:
+        """`chunks` of a file. Raises ChoiceNeeded if all files together are beyond what may come.
+
+        At least `least` octets may.
+        """
         for piece in self.chunks(reply, limit):
             self._data += len(piece)
-            if self._max_data is not None and self._data > self._max_data:
+            if self._max_data is not None and self._data > max(self._max_data, least):
                 raise ChoiceNeeded(
-                    f"{self.base_url} sent more of data files than --max-download allows: it broke off and"
-                    " began again",
+                    f"{self.base_url} sent more than --max-download allows",
                     hint="what was verified is kept; try again later, or allow more with --max-download",
                 )
             yield piece
@@ -174,6 +181,10 @@ class Transport:
         """
         since = time.monotonic() - self._meter.last
         time.sleep(math.ceil(since / PACE_SECONDS) * PACE_SECONDS - since)
+
+    def hang_up(self) -> None:
+        """Close the connections now; a later request opens another."""
+        self._pool.clear()
 
     def close(self) -> None:
         """Close the connections."""
@@ -227,7 +238,9 @@ class MetadataFetcher(FetcherInterface):
             try:
                 with self._transport.get(path) as reply:
                     # Metadata is small and tuf bounds it; hold it, so that a cut one can be asked for again.
-                    return iter(list(self._transport.chunks(reply, METADATA_LIMIT)))
+                    return iter(
+                        list(self._transport.data_chunks(reply, METADATA_LIMIT, least=USUAL_METADATA))
+                    )
             except (Refused, ServerFailed) as error:
                 if error.status in {403, 404} or error.kind == "not-published":
                     raise DownloadHTTPError(str(error), error.status) from error

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from contactsync.client.session import Match, Report
+    from contactsync.client.report import Match, Report
     from contactsync.contacts import AddressBook
     from contactsync.foundation.errors import OutOfQuota
     from contactsync.publication.history import Gap
@@ -164,6 +164,9 @@ def say_on_stderr(report: Report, book: AddressBook, *, summarised: bool) -> Non
     for one in report.unusable:
         numbers = counted(one.identifiers, "number was", "numbers were")
         click.echo(f"warning: partition {one.partition} {one.reason}: {numbers} not looked up", err=True)
+    if report.uncovered:
+        text = "warning: no points of nobody were sent, as the budget is nearly used up: the server could see"
+        click.echo(f"{text} that nothing was new", err=True)
     if not summarised:
         click.echo(summary(report, book), err=True)
 

@@ -64,7 +64,7 @@ def _describe(server: ServerState) -> dict[str, Any]:
             {"audience": m.audience, "epoch": m.epoch, "edition": m.edition, "members": m.count}
             for m in seen_manifests(server)
         ],
-        "quota": {who: {**asdict(quota), "at": at} for who, (quota, at) in recall(server.quota).items()},
+        "quota": {who: {**asdict(one.said), "at": one.at} for who, one in recall(server.quota).items()},
         "cached": counts,
         "data_files": len(sizes),
         "data_bytes": sum(sizes),

@@ -32,6 +32,7 @@ from contactsync.directory.format import (
     max_count,
     truncate,
 )
+from contactsync.directory.match import match
 from contactsync.directory.reader import Directory
 from contactsync.directory.value_sets import contains, decode, encode, encoded_bytes, minus, union
 from contactsync.tokens import Tokens
@@ -73,13 +74,12 @@ class Delta:
     def apply_to_mask(self, tokens: Tokens, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Carry a match on: from bool[n], which tokens the old edition has, to which the new one has.
 
-        O(n log c) for c changes. The mask that is given stays as it is.
-
-        Raises BadDirectory if the delta adds what is there or removes what is not: it is for another edition.
+        O(n log c) for c changes. The mask that is given stays as it is. A delta that contradicts the mask is
+        not refused here: whether it does depends on the tokens, and a refusal would tell whose they are.
+        `check_against` refuses such a delta for every client alike.
         """
         values = truncate(tokens, self.slot_bits, self.remainder_bits)
         joined, left = contains(self.added, values), contains(self.removed, values)
-        _refuse(self, adds=bool((joined & mask).any()), removes=bool((left & ~mask).any()))
         return (mask | joined) & ~left
 
 
@@ -92,6 +92,20 @@ def compose(deltas: Sequence[Delta]) -> Delta:
     for later in deltas[1:]:
         whole = _then(whole, later)
     return whole
+
+
+def check_against(deltas: Sequence[Delta], base: Directory) -> None:
+    """Check that a chain leads on from this base, and in it removes what is there and adds what is not.
+
+    It depends on nothing but the files. O(c log N) for c changes in all. Raises BadDirectory.
+    """
+    if not deltas:
+        return
+    whole = compose(deltas)
+    whole.check_follows(base.info)
+    removed = match(_tokens(whole.removed, whole.slot_bits), base)
+    added = match(_tokens(whole.added, whole.slot_bits), base)
+    _refuse(whole, adds=bool(added.any()), removes=not removed.all())
 
 
 def _then(first: Delta, later: Delta) -> Delta:

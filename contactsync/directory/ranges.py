@@ -125,15 +125,18 @@ def buckets_of(info: DirectoryInfo, tokens: Tokens) -> NDArray[np.int64]:
     return truncate(tokens, info.slot_bits, info.remainder_bits).bucket
 
 
-def count_fetched(wanted: int, of: int, total: int = BUCKETS) -> int:
-    """How many buckets are fetched when so many are wanted: a multiple of `total`, or all there are."""
-    return min(of, max(1, -(-wanted // total)) * total)
+def count_fetched(wanted: int, of: int, total: int = BUCKETS, asked: int = 0) -> int:
+    """How many buckets are fetched when so many are wanted beside those asked for: all there are, at most.
+
+    That is a multiple of `total` more than were asked for, and one even if none is wanted.
+    """
+    return min(of, asked + max(1, -(-wanted // total)) * total)
 
 
 def chosen(
     wanted: Iterable[int], of: int, seed: bytes, *, total: int = BUCKETS, asked: Iterable[int] = ()
 ) -> list[int]:
-    """The wanted buckets and their decoys, ascending: a multiple of `total`, or all there are.
+    """The wanted buckets and their decoys, ascending: a multiple of `total` beside `asked`, or all there are.
 
     Decoys come from a sequence that `seed`, 32 secret bytes, decides: the leading bits of BLAKE2b of a
     counter, keyed. If a directory gets more or fewer slot bits, decoys stay where they were, like wanted
@@ -142,8 +145,9 @@ def chosen(
     """
     if len(seed) != SEED_BYTES or total < 1:
         raise ValueError(f"a seed has {SEED_BYTES} bytes, and at least one bucket is fetched")
-    numbers = {*wanted, *asked}
-    many = count_fetched(len(numbers), of, total)
+    before = set(asked)
+    numbers = before.union(wanted)
+    many = count_fetched(len(numbers) - len(before), of, total, len(before))
     counter, shift = 0, 64 - (of.bit_length() - 1)
     while len(numbers) < many:
         digest = hashlib.blake2b(counter.to_bytes(8, "little"), key=seed, digest_size=8).digest()

@@ -183,7 +183,7 @@ def test_a_server_that_cuts_and_ignores_ranges_sends_no_more_than_was_allowed(se
 
     service.tamper = repeat
     transport = person.transport(max_data=allowed)
-    with pytest.raises(ChoiceNeeded, match="began again"):
+    with pytest.raises(ChoiceNeeded, match="more than --max-download"):
         person.sync("+491512345671", transport=transport)
     assert len(sent) > 3
     assert transport.received < allowed + 100_000

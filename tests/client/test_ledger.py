@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from contactsync.client.core.mode import AskedList
 from contactsync.client.core.planner import LEAK_BUDGET
 from contactsync.client.ledger import Ledger
 from contactsync.directory import open_directory, slot_bits_for
 from contactsync.directory.ranges import buckets_of
-from contactsync.foundation.errors import ChoiceNeeded, OurError, Refused
+from contactsync.foundation.errors import ChoiceNeeded, NetworkError, OurError, Refused
 from contactsync.tokens import Tokens
 from contactsync.voprf.server import evaluate
 
@@ -56,8 +57,7 @@ def test_odds_multiply_over_lists_editions_and_epochs_and_stay_after_forget(crow
     assert ledger_of(person).decoy_secret == secret
     (told,) = ledger_of(person).told
     assert (told.audience, told.partition, told.lists, told.odds) == ("people", "49", 3, once**3)
-    # Another partition, another audience: other odds.
-    assert ledger_of(person).odds("business") == {}
+    assert ledger_of(person).odds() == {"49": once**3}
 
 
 def test_past_the_budget_nothing_is_sent_and_each_way_on_leads_on(crowded, person):
@@ -107,7 +107,7 @@ def test_no_server_can_have_a_second_list_in_one_run(crowded, person):
         person.sync(*NUMBERS, **SCREEN)
     assert "sync again" in refused.value.hint
     assert len(lists(crowded)) == 1
-    assert ledger_of(person).odds("people") == {"49": 8.0}
+    assert ledger_of(person).odds() == {"49": 8.0}
     # Asked by the person, a second run counts what the first one told.
     assert person.sync(*NUMBERS, **SCREEN).leak_odds == {"49": 64.0}
 
@@ -157,6 +157,75 @@ def test_a_damaged_ledger_is_not_a_new_one(crowded, person, damage):
     with pytest.raises(OurError) as refused:
         person.sync(*NUMBERS[:10], **SCREEN)
     assert refused.value.hint
+
+
+def test_the_very_list_that_was_not_answered_is_not_counted_again(crowded, person):
+    """One reset of the connection ended screen mode for good."""
+
+    def cut(request, reply):
+        if "range" in request.headers and len(lists(crowded)) > 0:
+            reply.cut = 0
+
+    for _ in range(3):
+        crowded.tamper = cut
+        with pytest.raises(NetworkError):
+            person.sync(*NUMBERS, leak_budget=8, **SCREEN)
+    crowded.tamper = lambda *_: None
+    report = person.sync(*NUMBERS, leak_budget=8, **SCREEN)
+    assert report.leak_odds == {"49": 8.0}
+    asked = {request.headers["range"] for request in crowded.requests if "range" in request.headers}
+    assert len([one for one in asked if one.count(",") > 5]) == 1
+    assert ledger_of(person).asked("people", 1) == {}
+
+
+def test_a_list_that_was_cut_stays_after_forget(crowded, person):
+    """Else the next one, with other decoys, would have just the wanted buckets in common with it."""
+
+    def cut(request, reply):
+        if "range" in request.headers and len(lists(crowded)) > 0:
+            reply.cut = 0
+
+    crowded.tamper = cut
+    with pytest.raises(NetworkError):
+        person.sync(*NUMBERS, **SCREEN)
+    crowded.tamper = lambda *_: None
+    (first,) = ledger_of(person).asked("people", 1).values()
+    person.state.forget(person.server.folder)
+    person.state.pin(crowded.url, crowded.repository.root_bytes())
+    crowded.requests.clear()
+    person.sync(*NUMBERS, STRANGERS[0], **SCREEN)
+    (request,) = lists(crowded)
+    ranges = request.headers["range"].count(",") + 1
+    assert ranges > 16
+    assert len(first.numbers) == 16
+
+
+def test_the_size_of_the_next_list_does_not_tell_whether_a_new_contact_passes(crowded, person, other_person):
+    """After a list of 16 that was cut: 32 buckets with one more member, 16 with one more stranger."""
+    sizes = []
+    for one, number in ((person, NUMBERS[4]), (other_person, STRANGERS[1])):
+
+        def cut(request, reply):
+            if "range" in request.headers and len(lists(crowded)) > 0:
+                reply.cut = 0
+
+        crowded.requests.clear()
+        crowded.tamper = cut
+        with pytest.raises(NetworkError):
+            one.sync(*NUMBERS[:4], *STRANGERS[5:50], **SCREEN)
+        crowded.tamper = lambda *_: None
+        crowded.requests.clear()
+        one.sync(*NUMBERS[:4], *STRANGERS[5:50], number, **SCREEN)
+        sizes.append(ledger_of(one).told[0].log2_odds)
+    assert sizes[0] == sizes[1]
+
+
+def test_two_audiences_are_one_server(tmp_path):
+    ledger = Ledger(tmp_path / "l.json", "http://x", bytes(32))
+    asked = AskedList(1, 20, 1, bytes(32), tuple(range(64)))
+    ledger.record("people", "49", asked, total=64 * 512)
+    ledger.record("business", "49", asked, total=64 * 512)
+    assert ledger.odds() == {"49": 512.0**2}
 
 
 def test_download_mode_writes_no_ledger(crowded, person):

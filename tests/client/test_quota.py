@@ -1,11 +1,15 @@
 """A budget of points: shown, waited for if that is short, and nothing asked for twice when it is used up."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from contactsync.client.quota import Quota, recall, remember
+from contactsync.client.quota import Quota, new_account, recall, remember
 from contactsync.foundation.errors import NetworkError, OutOfQuota, Refused, ServerFailed
 
 ANNA, BODO = "+491512345671", "+491512345672"
+FAR = "Mon, 01 Jan 99999999999999999999 00:00:00 +0000"
 NUMBERS = [f"+49151{i:07}" for i in range(100)]
 
 
@@ -24,9 +28,10 @@ def test_the_budget_is_shown_and_kept(service, person):
     service.quota = {"left": 1000, "burst": 1024, "per_day": 256}
     service.publish(ANNA)
     assert person.sync(ANNA).quota == Quota(992, 1024, 256)
-    ((quota, at),) = recall(person.server.quota).values()
-    assert quota == Quota(992, 1024, 256)
-    assert at.startswith("20")
+    (account,) = recall(person.server.quota).values()
+    assert account.said == Quota(992, 1024, 256)
+    assert account.spent == 8
+    assert account.at.startswith("20")
 
 
 def test_a_sync_that_runs_out_says_when_and_goes_on_from_there(service, person, monkeypatch):
@@ -41,12 +46,12 @@ def test_a_sync_that_runs_out_says_when_and_goes_on_from_there(service, person, 
     assert "6 of 128 points are left, 256 come back a day" in str(out.value)
     assert "UTC" in out.value.hint
     assert points(service) == [32, 32, 32]
-    assert recall(person.server.quota)["people"][0].left == 6
-    # Later there is enough: the two batches that are missing, and nothing else.
+    assert recall(person.server.quota)["people"].said.left == 6
+    # Later there is enough: the two batches that are missing, and a round for what is new since.
     service.quota["left"] = 128
     service.requests.clear()
     assert len(person.sync(*NUMBERS).matches) == 3
-    assert points(service) == [32, 32]
+    assert points(service) == [32, 32, 8]
 
 
 def test_a_short_time_is_waited_for(service, person, slept):
@@ -63,19 +68,34 @@ def test_a_short_time_is_waited_for(service, person, slept):
 
 
 def test_no_cover_eats_the_last_quarter(service, person):
+    """Once this client has used up the budget itself; and then it says so."""
+    service.publish(ANNA)
+    service.quota = {"left": 64, "burst": 64, "per_day": 1}
+    sent = []
+    for _ in range(8):
+        service.requests.clear()
+        report = person.sync(ANNA)
+        sent.append(points(service))
+        assert report.uncovered is (sent[-1] == [])
+        assert ("nothing new to look up" in report.leak) is report.uncovered
+    assert sent == [[8]] * 6 + [[], []]
+    assert service.quota["left"] == 16
+    # What is new is worth the last quarter.
+    service.requests.clear()
+    person.sync(ANNA, BODO)
+    assert points(service) == [8]
+
+
+def test_a_cover_round_that_cannot_be_paid_fails_nothing(service, person):
     service.publish(ANNA)
     service.quota = {"left": 1024, "burst": 1024, "per_day": 256}
     person.sync(ANNA)
-    for left, sent in ((264, [8]), (263, []), (0, [])):
-        service.quota["left"] = left
-        service.requests.clear()
-        report = person.sync(ANNA)
-        assert points(service) == sent
-        assert ("asked for updates" in report.leak) is not sent or sent
-    # What is new is worth the last quarter.
-    service.quota["left"] = 100
+    service.quota["left"] = 0
+    report = person.sync(ANNA)
+    assert (len(report.matches), report.uncovered) == (1, True)
+    service.quota["left"] = 1024
     service.requests.clear()
-    person.sync(ANNA, BODO)
+    assert not person.sync(ANNA).uncovered
     assert points(service) == [8]
 
 
@@ -90,7 +110,8 @@ def test_a_wrong_credential_fails_a_sync_that_would_fetch_nothing(service, perso
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(
-    "header", [{}, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, {"Retry-After": "soon"}]
+    "header",
+    [{}, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, {"Retry-After": "soon"}, {"Retry-After": FAR}],
 )
 def test_a_proxy_that_is_busy_is_waited_for(service, person, slept, status, header):
     """A plain 429 of a proxy in between ended the sync."""
@@ -144,12 +165,20 @@ def test_what_is_no_budget(value):
 def test_a_damaged_record_is_no_budget(tmp_path):
     path = tmp_path / "quota.json"
     assert recall(path) == {}
-    remember(path, "people", Quota(1, 2, 3))
-    remember(path, "business", Quota(4, 5, 6))
-    assert {who: quota for who, (quota, _) in recall(path).items()} == {
-        "people": Quota(1, 2, 3),
-        "business": Quota(4, 5, 6),
-    }
+    first, second = new_account(Quota(1, 2, 3)), new_account(Quota(4, 5, 6)).used(7, None)
+    remember(path, "people", first)
+    remember(path, "business", second)
+    assert recall(path) == {"people": first, "business": second}
     for damage in (b"", b"[]", b'{"audiences": 5}', b'{"audiences": {"people": {}}}'):
         path.write_bytes(damage)
         assert recall(path) == {}
+
+
+def test_what_was_spent_comes_back_by_the_day(monkeypatch):
+    account = new_account(Quota(100, 100, 50)).used(80, Quota(20, 100, 50))
+    assert not account.covers(8)
+    ago = (datetime.now(UTC) - timedelta(days=1)).isoformat(timespec="seconds")
+    later = replace(account, at=ago).used(0, Quota(0, 8, 1))
+    assert later.spent == pytest.approx(30, abs=0.1)
+    assert later.most == Quota(0, 100, 50), "figures that were stated once are not taken back"
+    assert later.covers(8)

@@ -5,8 +5,11 @@ import statistics
 import time
 
 import pytest
+from simulated_service import problem
 
 from contactsync.client.cache import Cache
+from contactsync.client.core import matching
+from contactsync.client.transport import Transport
 from contactsync.foundation.errors import NetworkError
 
 ANNA, BODO = "+491512345671", "+491512345672"
@@ -43,7 +46,9 @@ def test_a_round_that_is_cut_again_and_again_tells_no_more_than_a_whole_one(serv
     service.requests.clear()
     report = person.sync(*NUMBERS)
     asked += points(service)
-    assert asked == [32] * 16, "a round of 512, each batch answered once, whatever was cut"
+    assert asked == [32] * 16 + [8], (
+        "a round of 512, each batch answered once, whatever was cut; then no news"
+    )
     assert len(report.matches) == 3
     with Cache(person.server.cache, service.url) as cache:
         assert cache.unfinished_round("people", 1) == []
@@ -90,8 +95,80 @@ def test_a_sync_without_news_looks_like_one_with_up_to_eight_new(service, person
     (body,) = [request.body for request in service.requests if request.method == "POST"]
     assert len({body[i : i + 32] for i in range(0, len(body), 32)}) == 8
     service.requests.clear()
-    assert "asked for updates" in person.sync(ANNA, cover=False).leak
+    leak = person.sync(ANNA, cover=False).leak
+    assert "has nothing new to look up; nothing else about the address book" in leak
     assert points(service) == []
+
+
+def test_a_cover_round_that_is_cut_is_finished_like_a_real_one(service, person, other_person):
+    """One POST is not answered, later all are: `[8]` against `[8, 8]` showed which it was."""
+    service.publish(ANNA)
+    seen = []
+    for one, numbers in ((person, [ANNA]), (other_person, [ANNA, BODO])):
+        one.sync(ANNA)
+        service.requests.clear()
+        cut_after(service, 0)
+        with pytest.raises(NetworkError):
+            one.sync(*numbers)
+        service.tamper = lambda *_: None
+        service.requests.clear()
+        one.sync(*numbers)
+        seen.append(points(service))
+    assert seen[0] == seen[1] == [8, 8]
+
+
+def test_a_round_whose_first_batch_fails_is_not_padded_anew(service, person, monkeypatch):
+    """A new edition of a known epoch and a 404: four batches of the first round were left over, and paid."""
+    monkeypatch.setattr("contactsync.client.core.round.MAX_BATCH", 32)
+    service.publish(*NUMBERS[:3])
+    person.sync(ANNA)
+    service.requests.clear()
+
+    def once(request, reply):
+        if request.method == "POST" and len(points(service)) == 1:
+            service.publish(*NUMBERS[:4])
+            other = problem(404, "not-found", "no such page")
+            reply.status, reply.headers, reply.body = other.status, other.headers, other.body
+
+    service.tamper = once
+    person.sync(*NUMBERS[:100])
+    assert points(service) == [32] + [32] * 4 + [8]
+    with Cache(person.server.cache, service.url) as cache:
+        assert cache.unfinished_round("people", 1) == []
+
+
+@pytest.mark.parametrize("lie", [{"left": 0}, {"burst": 8, "left": 0}, {"left": 0, "per_day": 1}])
+def test_no_server_can_switch_cover_off_by_lying_about_the_budget(service, person, lie):
+    service.publish(ANNA)
+    service.quota = {"left": 1024, "burst": 1024, "per_day": 256}
+    person.sync(ANNA)
+    service.quota |= lie
+    answer = service.evaluate
+
+    def generous(request):
+        stated, service.quota = service.quota, None
+        reply = answer(request)
+        service.quota = stated
+        return reply
+
+    service.evaluate = generous
+    service.requests.clear()
+    person.sync(ANNA)
+    assert points(service) == [8]
+
+
+def test_the_connection_is_closed_before_anything_is_matched(service, person, monkeypatch):
+    """When it was closed told how long the match took."""
+    order = []
+    hang_up, match = Transport.hang_up, matching.match_partition
+    monkeypatch.setattr(Transport, "hang_up", lambda self: order.append("closed") or hang_up(self))
+    monkeypatch.setattr(
+        "contactsync.client.privacy.download.match_partition",
+        lambda *some: order.append("matched") or match(*some),
+    )
+    service.publish(ANNA)
+    person.sync(ANNA, BODO)
+    assert order == ["closed", "matched"]
 
 
 @pytest.mark.slow

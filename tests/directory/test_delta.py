@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contactsync.directory.build import build
-from contactsync.directory.delta import apply_to_directory, compose, read_delta, write_delta
+from contactsync.directory.delta import apply_to_directory, check_against, compose, read_delta, write_delta
 from contactsync.directory.format import Values, truncate
 from contactsync.directory.match import match
 from contactsync.directory.reader import open_directory
@@ -186,8 +186,11 @@ def test_a_delta_for_another_edition(tmp_path):
             apply_to_directory(tmp_path / "out", base, [second])
         mask = match(TOKENS, base)
         once = first.apply_to_mask(TOKENS, mask)
-        with pytest.raises(BadDirectory, match="delta from edition 1 to 2: it adds a token"):
-            first.apply_to_mask(TOKENS, once)
+        assert np.array_equal(first.apply_to_mask(TOKENS, once), once), "whoever's they are"
+        check_against([first, second], base)
+        with pytest.raises(BadDirectory, match="does not follow the directory that is held"):
+            check_against([second], base)
+        check_against([], base)
     assert not (tmp_path / "out").exists()
 
 
@@ -213,8 +216,9 @@ def test_a_delta_that_does_not_fit_the_values(tmp_path, remainder_bits):
             (adds, "adds a token that is there"),
             (removes, "removes a token that is not there"),
         ):
+            wrong.apply_to_mask(TOKENS, mask)
             with pytest.raises(BadDirectory, match=says):
-                wrong.apply_to_mask(TOKENS, mask)
+                check_against([wrong], base)
             with pytest.raises(BadDirectory, match=says):
                 apply_to_directory(tmp_path / "out", base, [wrong])
         with pytest.raises(BadDirectory, match="does not lead to the directory"):

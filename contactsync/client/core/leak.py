@@ -14,7 +14,10 @@ def sentence(*, points: int, covered: bool, names: Sequence[str] | None, told: S
     files were fetched because of the book (None: all were fetched, or none); `told` is what the privacy mode
     says of itself.
     """
-    parts = [f"looked up {_between(points, covered=covered)}" if points else "asked for updates"]
+    if points:
+        parts = [f"looked up {_between(points, covered=covered)}"]
+    else:
+        parts = ["asked for updates and has nothing new to look up"]
     if names:
         parts.append(f"has contacts in {countries(names)}")
     parts += told
@@ -23,7 +26,7 @@ def sentence(*, points: int, covered: bool, names: Sequence[str] | None, told: S
     elif points:
         hidden = "not which, of which countries, or who matched"
     else:
-        hidden = "nothing about the address book"
+        hidden = "nothing else about the address book"
     return f"the server could learn that this account {' and '.join(parts)}; {hidden}"
 
 

@@ -11,7 +11,7 @@ from contactsync.client.core.holdings import Files
 from contactsync.client.core.mode import Subject
 from contactsync.client.core.plan import PartitionPlan
 from contactsync.directory import match, truncate
-from contactsync.directory.delta import Delta
+from contactsync.directory.delta import Delta, check_against, compose
 from contactsync.directory.value_sets import contains
 from contactsync.foundation.errors import BadDirectory
 
@@ -63,6 +63,23 @@ def match_partition(files: Files, plan: PartitionPlan, subject: Subject) -> Scre
     return Screened(sure, maybe & ~sure, screened)
 
 
+def inspect(files: Files, plan: PartitionPlan) -> None:
+    """Check what was fetched of a partition, all of it, whether or not the book has anybody there.
+
+    Whatever can be wrong with a file that a server signs is found here, for every client alike. Found only by
+    who has a certain contact, it would tell whose that is: by the error, or by what the next sync fetches.
+    Raises BadDirectory.
+    """
+    deltas = _chain(files, plan)
+    if plan.kind == "screen":
+        files.screen(plan.holding.whole, plan.holding.base)
+        if deltas:
+            compose(deltas)
+        return
+    with files.directory(plan.holding.base) as base:
+        check_against(deltas, base)
+
+
 def _chain(files: Files, plan: PartitionPlan) -> list[Delta]:
     """The deltas of a holding, which must lead from its base to the partition's. Raises BadDirectory."""
     holding, deltas = plan.holding, []
@@ -82,5 +99,5 @@ def _chain(files: Files, plan: PartitionPlan) -> list[Delta]:
 def _wrong_chain(plan: PartitionPlan) -> BadDirectory:
     return BadDirectory(
         f"the deltas of +{plan.partition.name} do not lead from what is held to what the manifest names",
-        hint="run `contactsync forget`, trust the server again, and tell the operator if it happens again",
+        hint="sync again: that partition is then fetched whole; tell the operator if it happens again",
     )

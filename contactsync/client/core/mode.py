@@ -32,16 +32,27 @@ class FetchFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedList:
+    """A list of buckets, as it was sent: for which epoch, width and edition, and the seed of its question."""
+
+    epoch: int
+    slot_bits: int
+    edition: int
+    seed: bytes
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LookUpBuckets:
     """Look tokens up in these buckets of a base. The answer is a RangeMatch.
 
-    Before the list is sent, it is entered into the ledger and remembered, durably, until its answer is
+    Before the list is sent, it is entered into the ledger and remembered there, durably, until its answer is
     recorded.
     """
 
     partition: Partition
     tokens: Tokens
-    numbers: tuple[int, ...]
+    asked: AskedList
     told: object
 
 
@@ -65,13 +76,14 @@ class Subject:
 class Memory:
     """What the client remembers of earlier questions.
 
-    `decoy_secret` (32 bytes) stays the same as long as the ledger; `asked` are the lists of buckets that were
-    sent and not answered, by partition: slot bits and numbers; `odds` is what all lists so far have told of a
+    `decoy_secret` (32 bytes) stays the same as long as the ledger; `asked` are the lists of buckets of this
+    epoch that were sent and not answered, by partition; `odds` is what all lists so far have told of a
     partition (1 where there were none).
     """
 
     decoy_secret: bytes
-    asked: Mapping[str, tuple[int, Sequence[int]]]
+    epoch: int
+    asked: Mapping[str, AskedList]
     odds: Mapping[str, float]
 
 
@@ -116,6 +128,10 @@ class Mode(Protocol):
     @property
     def tells_more_than(self) -> Sequence[str]:
         """The modes that tell less than this one, or as much."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether `settle` may have another question."""
 
     def plan(self, partition: Partition, holdings: Holdings, *, wanted: bool, buckets: int) -> PartitionPlan:
         """Which files are fetched of a partition; `wanted`: identifiers of it are not matched up to date.

@@ -11,6 +11,7 @@ from contactsync.client.core.mode import Mode
 from contactsync.client.core.plan import PartitionPlan, size_text
 from contactsync.directory.ranges import BUCKETS
 from contactsync.foundation.errors import ChoiceNeeded
+from contactsync.foundation.limits import MAX_BATCH
 from contactsync.publication.manifest import DataFile, Manifest
 
 Partitions = Literal["all", "mine"]
@@ -25,7 +26,7 @@ class Options:
     """How to sync. `max_download` is in octets; a multiple of `buckets` is fetched in screen mode.
 
     `leak_budget` are the odds that the bucket lists of all syncs may come to, for one partition. With `cover`
-    a sync without news sends a round of points of nobody.
+    a sync without news sends a round of points of nobody. A batch has at most `most` points.
     """
 
     audience: str = "people"
@@ -35,6 +36,7 @@ class Options:
     buckets: int = BUCKETS
     leak_budget: float = LEAK_BUDGET
     cover: bool = True
+    most: int = MAX_BATCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +86,26 @@ class Planner:
                 parts.append(mode.plan(partition, self.holdings, wanted=wanted, buckets=self.buckets))
         return Plan(privacy, partitions, tuple(parts))
 
-    def affordable(self, privacy: str, partitions: Partitions, *, limit: int) -> Plan:
-        """The plan for these choices. Raises ChoiceNeeded, with cheaper ones, if it is above the limit."""
+    def affordable(self, privacy: str, partitions: Partitions, *, limit: int, spent: int = 0) -> Plan:
+        """The plan for these choices. Raises ChoiceNeeded, with cheaper ones, if it is above the limit.
+
+        `spent` octets have come already, of metadata.
+        """
         chosen = self.plan(privacy, partitions)
-        if chosen.cost <= limit:
+        if chosen.cost + spent <= limit:
             return chosen
         others = [self.plan(mode, which) for mode in self.modes for which in PARTITIONS]
         raise ChoiceNeeded(
-            f"the download is {size_text(chosen.cost)}, more than --max-download {size_text(limit)};"
-            " nothing was sent",
-            hint="choose one of\n" + "\n".join(_choices(chosen, others, self.modes)),
+            f"the download is {size_text(chosen.cost + spent)}, more than --max-download {size_text(limit)};"
+            " no file was fetched, and nothing was sent that depends on the address book",
+            hint="choose one of\n" + "\n".join(_choices(chosen, others, self.modes, spent)),
         )
 
 
-def _choices(chosen: Plan, others: list[Plan], modes: Mapping[str, Mode]) -> list[str]:
+def _choices(chosen: Plan, others: list[Plan], modes: Mapping[str, Mode], spent: int) -> list[str]:
     """The chosen plan with a higher limit, and each cheaper one, with what it tells the server."""
     listed = [chosen]
-    lines = [f"  --max-download {size_text(chosen.cost)}: tells the server nothing more"]
+    lines = [f"  --max-download {size_text(chosen.cost + spent)}: tells the server nothing more"]
     for other in others:
         mode = modes[other.privacy]
         told = [mode.tells] if mode.tells else []
@@ -113,6 +118,6 @@ def _choices(chosen: Plan, others: list[Plan], modes: Mapping[str, Mode]) -> lis
             listed.append(other)
             lines.append(
                 f"  --privacy {other.privacy} --partitions {other.partitions}:"
-                f" about {size_text(other.cost)}; tells the server {' and '.join(told)}"
+                f" about {size_text(other.cost + spent)}; tells the server {' and '.join(told)}"
             )
     return lines

@@ -35,7 +35,7 @@ def padded(count: int) -> int:
 class PendingBatch:
     """A batch of a round: its identifiers among `size` points. A round that was cut is finished by these.
 
-    A round of nobody has no `name`: there is nothing to finish.
+    One of nobody has no identifiers, and is kept like any other: else a cut would show which it was.
     """
 
     name: str
@@ -64,33 +64,41 @@ class Round:
     fresh: tuple[PendingBatch, ...]
 
     @property
-    def batches(self) -> tuple[PendingBatch, ...]:
-        """All of them, in the order in which they are sent."""
-        return (*self.unfinished, *self.fresh)
+    def is_cover(self) -> bool:
+        """Whether the new round is one of nobody."""
+        return bool(self.fresh) and not any(batch.identifiers for batch in self.fresh)
 
     @property
     def points(self) -> int:
+        """How many points the new round has: what the server learns of what is new."""
+        return sum(batch.size for batch in self.fresh)
+
+    @property
+    def all_points(self) -> int:
         """How many points are sent."""
-        return sum(batch.size for batch in self.batches)
+        return self.points + sum(batch.size for batch in self.unfinished)
 
 
-def make_round(new: Sequence[bytes], unfinished: Sequence[PendingBatch], *, cover: bool) -> Round:
+def make_round(
+    new: Sequence[bytes], unfinished: Sequence[PendingBatch], *, cover: bool, most: int = MAX_BATCH
+) -> Round:
     """The round for these new identifiers: padded, shuffled, split.
 
     `unfinished` batches are sent as they are, never padded anew: what is left of a round would tell how large
-    it really was. Where nothing else would be sent, `cover` is a round of nobody: so that "nothing new" looks
-    like "up to eight new".
+    it really was. Where nobody is new, `cover` is a round of nobody: so that "nothing new" looks like "up to
+    eight new". A batch has at most `most` points, rounded down to a power of two of at least 8.
     """
+    most = min(MAX_BATCH, max(LEAST, 1 << (most.bit_length() - 1)))
     waiting = {identifier for batch in unfinished for identifier in batch.identifiers}
     fresh = [identifier for identifier in new if identifier not in waiting]
-    size = padded(len(fresh)) or (LEAST if cover and not unfinished else 0)
+    size = padded(len(fresh)) or (LEAST if cover else 0)
     places = [*range(len(fresh)), *[-1] * (size - len(fresh))]
     secrets.SystemRandom().shuffle(places)
     batches = []
-    for start in range(0, size, MAX_BATCH):
-        chosen = places[start : start + MAX_BATCH]
+    for start in range(0, size, most):
+        chosen = places[start : start + most]
         identifiers = tuple(fresh[place] for place in chosen if place >= 0)
-        batches.append(PendingBatch(secrets.token_hex(8) if fresh else "", len(chosen), identifiers))
+        batches.append(PendingBatch(secrets.token_hex(8), len(chosen), identifiers))
     return Round(tuple(unfinished), tuple(batches))
 
 

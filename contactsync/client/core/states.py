@@ -98,16 +98,19 @@ class Prepared:
         holdings: Holdings,
         unfinished: Sequence[PendingBatch] = (),
         *,
+        spent: int = 0,
         options: Options,
         modes: Mapping[str, Mode],
     ) -> Self:
-        """Plan the download. `holdings` are those whose files are whole.
+        """Plan the download. `holdings` are those whose files are whole; `spent` octets came already.
 
         Raises ChoiceNeeded if it is larger than allowed.
         """
         wanted = frozenset(question.outdated(manifest, known))
         planner = Planner(manifest, holdings, wanted, modes, options.buckets)
-        plan = planner.affordable(options.privacy, options.partitions, limit=options.max_download)
+        plan = planner.affordable(
+            options.privacy, options.partitions, limit=options.max_download, spent=spent
+        )
         mode = modes[options.privacy]
         return cls(question, manifest, options, mode, known, tuple(unfinished), planner, plan)
 
@@ -136,7 +139,7 @@ class Fetched:
         """What is sent."""
         prepared = self.prepared
         new = [prepared.question.identifiers[i] for i in self.new.tolist()]
-        return make_round(new, prepared.unfinished, cover=prepared.options.cover)
+        return make_round(new, prepared.unfinished, cover=prepared.options.cover, most=prepared.options.most)
 
     def evaluated(self, batches: Iterable[EvaluatedBatch]) -> Evaluated:
         """All batches of a round came back and were proven."""

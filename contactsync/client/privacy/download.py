@@ -18,6 +18,7 @@ class DownloadMode:
     name = "download"
     tells = ""
     tells_more_than: Sequence[str] = ()
+    asks = False
 
     def plan(
         self,

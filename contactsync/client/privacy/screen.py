@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from contactsync.client.core.holdings import Files, Holdings
@@ -19,6 +19,7 @@ from contactsync.client.core.leak import countries
 from contactsync.client.core.matching import match_partition
 from contactsync.client.core.mode import (
     Allowance,
+    AskedList,
     FetchFiles,
     LookUpBuckets,
     Memory,
@@ -73,6 +74,7 @@ class ScreenMode:
     name = "screen"
     tells = "the buckets of contacts that pass a Bloom filter"
     tells_more_than: Sequence[str] = ("download",)
+    asks = True
 
     def plan(self, partition: Partition, holdings: Holdings, *, wanted: bool, buckets: int) -> PartitionPlan:
         """The screen, where it and buckets cost less than the base; else the base."""
@@ -101,17 +103,20 @@ class ScreenMode:
         partition = plan.partition
         candidates = subject.tokens.take(screened.maybe)
         tested = subject.tokens.take(screened.tested)
-        numbers = _choose(partition, candidates, tested, memory, allowance.buckets)
-        cost = _ranges_cost(partition, len(numbers))
+        asked = _choose(plan, candidates, tested, memory, allowance)
+        cost = _ranges_cost(partition, len(asked.numbers))
         _check(partition, min(cost, partition.base.length), allowance)
         if cost >= partition.base.length:  # which costs no more, and tells less
             plan = whole_base(partition)
             yield FetchFiles(partition, plan.fetch, Crowded(partition.name))
             return Settled(match_partition(files, plan, subject).sure, plan)
         before = memory.odds.get(partition.name, 1.0)
-        told = Buckets(partition.name, len(numbers), partition.directory.layout.buckets, before)
-        _check_leak(told, allowance)
-        looked_up = yield LookUpBuckets(partition, candidates, tuple(numbers), told)
+        told = Buckets(partition.name, len(asked.numbers), partition.directory.layout.buckets, before)
+        if asked == memory.asked.get(partition.name):  # the very same list tells nothing new
+            told = replace(told, before=before / told.odds)
+        else:
+            _check_leak(told, allowance)
+        looked_up = yield LookUpBuckets(partition, candidates, asked, told)
         found = screened.sure.copy()
         found[screened.maybe] = looked_up.found
         return Settled(found, plan)
@@ -139,17 +144,25 @@ MODE: Final = ScreenMode()
 
 
 def _choose(
-    partition: Partition, candidates: Tokens, tested: Tokens, memory: Memory, total: int
-) -> list[int]:
+    plan: PartitionPlan, candidates: Tokens, tested: Tokens, memory: Memory, allowance: Allowance
+) -> AskedList:
     """The buckets to fetch: those of the candidates, who are some of `tested`, among decoys."""
-    info = partition.directory
+    partition, info = plan.partition, plan.partition.directory
     question = b"".join(sorted(row.tobytes() for row in tested.to_bytes()))
     seed = hashlib.blake2b(question, key=memory.decoy_secret, digest_size=SEED_BYTES).digest()
-    of, asked = info.layout.buckets, []
-    if unanswered := memory.asked.get(partition.name):
-        slot_bits, numbers = unanswered
-        asked = [number for number in at_width(numbers, slot_bits, info) if 0 <= number < of]
-    return chosen(buckets_of(info, candidates).tolist(), of, seed, total=total, asked=asked)
+    of, before = info.layout.buckets, memory.asked.get(partition.name)
+    same = (info.slot_bits, partition.edition, seed)
+    if before is not None and (before.slot_bits, before.edition, before.seed) == same:
+        return before
+    asked = [] if before is None else at_width(before.numbers, before.slot_bits, info)
+    numbers = chosen(
+        buckets_of(info, candidates).tolist(),
+        of,
+        seed,
+        total=allowance.buckets,
+        asked=[number for number in asked if 0 <= number < of],
+    )
+    return AskedList(memory.epoch, info.slot_bits, partition.edition, seed, tuple(numbers))
 
 
 def _check(partition: Partition, cost: int, allowance: Allowance) -> None:

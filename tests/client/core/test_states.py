@@ -21,7 +21,7 @@ MEMBERS = [b"tel:+49151%07d" % i for i in range(3)]
 OTHERS = [b"tel:+49171%07d" % i for i in range(40)]
 ABROAD = b"tel:+33612345678"
 CROWD = 400_000
-MEMORY = Memory(bytes(32), {}, {})
+MEMORY = Memory(bytes(32), 1, {}, {})
 
 
 class World:
@@ -60,7 +60,7 @@ class World:
         reader = RangeReader(
             self.partition.directory, lambda places: [data[p.start : p.stop] for p in places]
         )
-        return reader.match(request.tokens, request.numbers)
+        return reader.match(request.tokens, request.asked.numbers)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def reply_to(blinded):
 
 
 def evaluated_of(fetched):
-    blinded = [batch.blind([]) for batch in fetched.round().batches]
+    blinded = [batch.blind([]) for batch in fetched.round().fresh]
     return fetched.evaluated(one.finish(reply_to(one), KEY.public) for one in blinded)
 
 
@@ -106,7 +106,7 @@ def test_screen_mode_asks_for_one_list_of_buckets_and_finds_the_same(world):
     assert prepared.files == [world.partition.screen]
     (request,), matched = settle(world, evaluated_of(prepared.fetched()))
     assert isinstance(request, LookUpBuckets)
-    assert len(request.numbers) == 64
+    assert len(request.asked.numbers) == 64
     assert matched.member.tolist() == [True] * 3 + [False] * 41
     assert matched.spent > 0
 
@@ -130,7 +130,7 @@ def test_an_evaluation_must_be_of_the_whole_round(world):
 
 
 def test_a_proof_by_another_key_leads_nowhere(world):
-    (batch,) = world.prepared().fetched().round().batches
+    (batch,) = world.prepared().fetched().round().fresh
     blinded = batch.blind([])
     other = derive_key_pair(b"x" * 32, b"other")
     with pytest.raises(BadProof):
@@ -146,6 +146,6 @@ def test_what_is_too_large_is_said_before_anything_can_be_sent(world):
 
 def test_nothing_new_is_an_empty_round(world):
     fetched = world.prepared([], cover=False).fetched()
-    assert fetched.round().batches == ()
+    assert fetched.round().fresh == ()
     _, matched = settle(world, fetched.evaluated([]))
     assert matched.member.size == 0

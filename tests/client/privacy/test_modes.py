@@ -39,6 +39,7 @@ class LateMode:
     name = "late"
     tells = "that somebody is new"
     tells_more_than = ("download",)
+    asks = True
 
     def plan(self, partition, holdings, *, wanted, buckets):
         whole = whole_base(partition)
