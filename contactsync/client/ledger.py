@@ -61,7 +61,7 @@ class Ledger:
     ) -> None:
         self.decoy_secret = decoy_secret
         self._path = path
-        self._url = url
+        self.url = url
         self._told = {(one.audience, one.partition): one for one in told}
         self._asked = dict(asked or {})
 
@@ -69,14 +69,24 @@ class Ledger:
     def open(cls, path: Path, url: str) -> Ledger:
         """The ledger at `path`; a new one if there is none. Raises OurError if it is damaged."""
         try:
-            record = migrate_record(json.loads(path.read_bytes()), f"the ledger of {url}", LEDGER_STEPS)
-            told = [_told(value) for value in record["told"]]
-            asked = dict(_asked(value) for value in record.get("asked", []))
-            secret = bytes.fromhex(record["decoy_secret"])
-            if record["url"] != url or len(secret) != DECOY_SECRET_BYTES:
-                raise _damaged(path)
+            ledger = cls.read(path)
         except FileNotFoundError:
             return cls(path, url, secrets.token_bytes(DECOY_SECRET_BYTES))
+        if ledger.url != url:
+            raise _damaged(path)
+        return ledger
+
+    @classmethod
+    def read(cls, path: Path) -> Ledger:
+        """The ledger at `path`, whichever server it is of. Raises OurError if it is damaged, OSError."""
+        data = path.read_bytes()
+        try:
+            record = migrate_record(json.loads(data), f"the ledger {path}", LEDGER_STEPS)
+            told = [_told(value) for value in record["told"]]
+            asked = dict(_asked(value) for value in record.get("asked", []))
+            url, secret = record["url"], bytes.fromhex(record["decoy_secret"])
+            if not isinstance(url, str) or len(secret) != DECOY_SECRET_BYTES:
+                raise _damaged(path)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise _damaged(path) from error
         return cls(path, url, secret, told, asked)
@@ -136,7 +146,7 @@ class Ledger:
         """Write it, durably."""
         record = {
             "version": newest(LEDGER_STEPS),
-            "url": self._url,
+            "url": self.url,
             "decoy_secret": self.decoy_secret.hex(),
             "told": [asdict(one) for one in self.told],
             "asked": [
@@ -145,7 +155,7 @@ class Ledger:
             ],
         }
         durable.private_folder(self._path.parent)
-        durable.write(self._path, json.dumps(record, indent=1).encode())
+        durable.write(self._path, json.dumps(record, indent=1).encode(), erase=True)
 
 
 def _told(value: Any) -> Told:

@@ -10,9 +10,10 @@ STATE/servers/HOST_PORT-HASH8/
   cache.sqlite    tokens of identifiers, and what the last sync found
   quota.json      what the server said last of the account's budget
   lock            held while a sync runs
+STATE/ledger/HOST_PORT-HASH8.json   what bucket lists told the server (`client.ledger`); `forget` leaves it
 ```
 
-A folder without `server.json` is what a pin that was cut short left: it counts as not there.
+A folder without `server.json` is what a pin or a `forget` that was cut short left: it counts as not there.
 """
 
 from __future__ import annotations
@@ -24,26 +25,36 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from contactsync.foundation import durable, migrations
-from contactsync.foundation.errors import BadInput, NotTrusted, OurError
+from contactsync.foundation import durable, erasure, migrations
+from contactsync.foundation.errors import BadInput, BadSignature, NotTrusted, OurError
 
 _AUTHORITIES = "ca.pem"
-OVERWRITE_CHUNK = 1 << 20
 MIGRATION_WAIT: Final = 10.0
 """Seconds that a process waits while another one brings the same folder to a newer version."""
 
 STATE_STEPS: Final[Sequence[migrations.FolderStep]] = ()
 """Lead the folder of a server that an earlier version wrote to the one above; `cache.sqlite` has its own."""
 
+PARTS: Final = {"contacts": ("cache.sqlite", "cache.sqlite-journal"), "files": ("data",)}
+"""What can be forgotten alone of a server that stays trusted: a sync has it again, at its price."""
+
 _RECORD: Final = "server.json"
+_ROOT: Final = "root.json"
+_LOCK: Final = "lock"
+_SCRATCH_OF_TUF: Final = re.compile(r"tmp[a-z0-9_]{8}")
+"""What python-tuf writes first; at one time it worked beside the files that are kept."""
+
+_TRUST_AGAIN: Final = (
+    "run: contactsync trust URL --replace, and compare the fingerprint; contacts are then looked up again"
+)
 
 
 def canonical_url(url: str) -> str:
@@ -111,14 +122,23 @@ class ServerState:
 
     @property
     def root(self) -> bytes:
-        """The pinned root, as it was confirmed. Raises OurError if it is not that any more."""
-        try:
-            data = (self.folder / "root.json").read_bytes()
-        except OSError as error:
-            raise damaged(self.url) from error
-        if hashlib.sha256(data).hexdigest() != self.fingerprint:
-            raise damaged(self.url)
-        return data
+        """The pinned root, as it was confirmed. Raises OurError if it is nowhere any more."""
+        followed = (self.tuf / "metadata" / "root_history").glob("*.root.json")  # it is the first of these
+        for path in (self.folder / _ROOT, *followed):
+            with suppress(OSError):
+                data = path.read_bytes()
+                if hashlib.sha256(data).hexdigest() == self.fingerprint:
+                    return data
+        raise OurError(
+            f"the root kept for {self.url} is damaged",
+            hint=f"run: contactsync trust {self.url}; it fetches the root of the same fingerprint again",
+        )
+
+    def restore_root(self, root: bytes) -> None:
+        """Keep the pinned root again, which is damaged. Raises BadSignature if it is another one."""
+        if hashlib.sha256(root).hexdigest() != self.fingerprint:
+            raise BadSignature(f"this is not the root that {self.url} was trusted with")
+        durable.write(self.folder / _ROOT, root)
 
     @property
     def ca_file(self) -> Path | None:
@@ -130,9 +150,26 @@ class ServerState:
         """Accept certificates of these authorities alone from now on."""
         durable.write(self.folder / _AUTHORITIES, pem)
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the server's state for one process. Raises OurError if another holds it."""
-        return _locked(self.folder, self.url)
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the server's state for one process, without what a killed one left there.
+
+        Raises OurError if another holds it.
+        """
+        with _locked(self.folder, self.url):
+            self._sweep()
+            durable.private_folder(self.data)  # `forget --only files` takes it away
+            yield
+
+    def _sweep(self) -> None:
+        """Remove scratch files. Unfinished data files stay: a sync goes on with them, or removes them."""
+        durable.remove_abandoned(self.ledger.parent, of=self.ledger.name, erase=True)
+        for name, _, files in os.walk(self.folder):
+            folder = Path(name)
+            durable.remove_abandoned(folder, erase=True)
+            if folder.is_relative_to(self.tuf):
+                for file in filter(_SCRATCH_OF_TUF.fullmatch, files):
+                    (folder / file).unlink(missing_ok=True)
 
 
 class State:
@@ -143,7 +180,7 @@ class State:
 
     def servers(self) -> list[ServerState]:
         """Every trusted server, by URL. Raises OurError if one's record is damaged."""
-        pinned = (self._load(folder) for folder in self.folders() if (folder / _RECORD).exists())
+        pinned = (self.load(folder) for folder in self.folders() if is_pinned(folder))
         return sorted(pinned, key=lambda server: server.url)
 
     def server(self, url: str | None) -> ServerState:
@@ -159,9 +196,9 @@ class State:
                 raise BadInput("several servers are trusted", hint="say which one with --server URL")
             return servers[0]
         folder = self._folder(canonical_url(url))
-        if not (folder / _RECORD).exists():
+        if not is_pinned(folder):
             raise NotTrusted(f"{canonical_url(url)} is not trusted yet", hint=f"run: contactsync trust {url}")
-        return self._load(folder)
+        return self.load(folder)
 
     def pin(self, url: str, root: bytes, authorities: bytes | None = None) -> ServerState:
         """Keep a confirmed root, and TLS authorities; whatever was kept of the server before is gone.
@@ -169,46 +206,85 @@ class State:
         A server with another root is another server: its keys signed nothing of what is cached.
         """
         folder = self._folder(url)
-        if folder.exists():
-            self.forget(folder)
         fingerprint = hashlib.sha256(root).hexdigest()
         record = {"version": migrations.newest(STATE_STEPS), "url": url, "fingerprint": fingerprint}
-        try:
-            durable.private_folder(folder / "tuf")
-            durable.private_folder(folder / "data")
-            durable.write(folder / "root.json", root)
-            if authorities is not None:
-                durable.write(folder / _AUTHORITIES, authorities)
-            durable.write(folder / _RECORD, json.dumps(record, indent=1).encode())
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)  # half a record would be a damaged one
-            raise
+        durable.private_folder(folder)
+        with _locked(folder, url):
+            for one in _erase_all(folder).remains:
+                raise OurError(
+                    f"what was kept of {url} before cannot be erased: {one.path}: {one.reason}",
+                    hint=f"mend that, then run: contactsync forget --server {url}",
+                )
+            try:
+                durable.private_folder(folder / "tuf")
+                durable.private_folder(folder / "data")
+                durable.write(folder / _ROOT, root)
+                if authorities is not None:
+                    durable.write(folder / _AUTHORITIES, authorities)
+                durable.write(folder / _RECORD, json.dumps(record, indent=1).encode())
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)  # half a record would be a damaged one
+                raise
         return ServerState(folder, url, fingerprint)
 
     def folders(self) -> list[Path]:
-        """The folder of every server, damaged or not."""
-        return sorted(path for path in (self.folder / "servers").glob("*") if path.is_dir())
+        """The folder of every server, damaged or not. Raises OSError if they cannot be listed."""
+        return self._paths("servers", os.DirEntry.is_dir)
 
-    def forget(self, folder: Path) -> tuple[int, int]:
-        """Wipe one of the folders; return how many files and bytes. Raises OurError if it is in use.
+    def ledgers(self) -> list[Path]:
+        """The ledger of every server, also of those that were forgotten. Raises OSError as `folders` does."""
+        return self._paths("ledger", lambda entry: entry.name.endswith(".json"))
 
-        It does not come back after this has returned.
+    def ledger(self, name: str) -> Path:
+        """Where the ledger of a server of this name is kept."""
+        return self.folder / "ledger" / f"{name}.json"
+
+    def name(self, url: str) -> str:
+        """The name under which all of a server is kept."""
+        return self._folder(canonical_url(url)).name
+
+    def forget(self, folder: Path) -> erasure.Erased:
+        """Wipe one of the folders, as far as that is possible. Raises OurError if it is in use.
+
+        From the first moment it counts as not there. What was erased does not come back after this.
         """
-        with _locked(folder, folder.name):
-            wiped = wipe(folder)
-        durable.sync_folder(folder.parent)
-        return wiped
+        if folder.is_symlink():
+            return erasure.erase(folder)
+        with suppress(OSError):
+            folder.chmod(durable.PRIVATE_FOLDER)
+        with _locked(folder, folder.name, strictly=False):
+            erased = _erase_all(folder)
+            if not erased.remains:
+                erased.add(erasure.erase(folder))  # the lock, and the folder
+        return erased
 
-    def folder_of(self, url: str) -> Path | None:
-        """The folder of this server, damaged or not; None if there is none."""
-        folder = self._folder(canonical_url(url))
-        return folder if folder.exists() else None
+    def forget_part(self, folder: Path, part: str) -> erasure.Erased:
+        """Wipe one of PARTS alone; the server stays trusted. Raises OurError if it is in use."""
+        erased = erasure.Erased()
+        with _locked(folder, folder.name):
+            for name in PARTS[part]:
+                erased.add(erasure.erase(folder / name))
+        return erased
+
+    def forget_ledger(self, name: str) -> erasure.Erased:
+        """Wipe the ledger of a server."""
+        path = self.ledger(name)
+        durable.remove_abandoned(path.parent, of=path.name, erase=True)
+        return erasure.erase(path)
+
+    def _paths(self, below: str, which: Callable[[os.DirEntry[str]], bool]) -> list[Path]:
+        try:
+            with os.scandir(self.folder / below) as entries:
+                return sorted(Path(entry.path) for entry in entries if which(entry))
+        except FileNotFoundError:
+            return []
 
     def _folder(self, url: str) -> Path:
         name = re.sub(r"[^0-9A-Za-z.-]+", "_", url.partition("://")[2])[:80]
         return self.folder / "servers" / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
 
-    def _load(self, folder: Path) -> ServerState:
+    def load(self, folder: Path) -> ServerState:
+        """The server that is pinned in a folder. Raises OurError if its record is damaged, or is newer."""
         try:
             what = f"the state in {folder}"
             record = migrations.migrate_folder(
@@ -216,19 +292,41 @@ class State:
             )
             server = ServerState(folder, str(record["url"]), str(record["fingerprint"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OurError(
-                f"the record of a server in {folder} is damaged",
-                hint="remove that folder and trust the server again",
-            ) from error
+            raise OurError(f"the record of a server in {folder} is damaged", hint=_TRUST_AGAIN) from error
         if self._folder(server.url) != folder:
-            raise OurError(f"{folder} belongs to another server", hint="remove it and trust the server again")
+            raise OurError(f"{folder} belongs to another server", hint=_TRUST_AGAIN)
         return server
 
 
+def is_pinned(folder: Path) -> bool:
+    """Whether there is a record in a server's folder, be it unreadable. Zeros of one are what a wipe left."""
+    record = folder / _RECORD
+    try:
+        return record.exists() and not (record.stat().st_size and erasure.is_blank(record))
+    except OSError:
+        return True
+
+
+def _erase_all(folder: Path) -> erasure.Erased:
+    """Erase everything in a folder but its lock, beginning with what makes it count."""
+    with suppress(OSError):  # if it stays, it is reported
+        durable.rename(folder / _RECORD, folder / "forgotten.json")
+    return erasure.erase(folder, spare=frozenset({folder / _LOCK}))
+
+
 @contextmanager
-def _locked(folder: Path, name: str, *, wait: float = 0) -> Iterator[None]:
+def _locked(folder: Path, name: str, *, wait: float = 0, strictly: bool = True) -> Iterator[None]:
+    """Hold the lock of a folder. One that cannot be opened is not held by anybody, unless `strictly`."""
     end = time.monotonic() + wait
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError as error:
+        raise _gone(name) from error
+    except OSError:
+        if strictly:
+            raise
+        yield
+        return
     try:
         while True:
             try:
@@ -241,31 +339,21 @@ def _locked(folder: Path, name: str, *, wait: float = 0) -> Iterator[None]:
                         hint="wait until it is done, or use another --state",
                     ) from error
             time.sleep(0.05)
+        if os.fstat(handle).st_nlink == 0:  # who held it until now has removed it
+            raise _gone(name)
         yield
     finally:
         os.close(handle)
 
 
+def _gone(name: str) -> NotTrusted:
+    return NotTrusted(f"{name} is not trusted any more", hint="run: contactsync trust URL")
+
+
 def damaged(url: str) -> OurError:
-    """The error for a state that cannot be used any more."""
+    """The error for a cache that cannot be used any more."""
     return OurError(
-        f"the state kept for {url} is damaged",
-        hint=f"run: contactsync forget --server {url}; then trust the server again",
+        f"what is kept of your contacts for {url} is damaged",
+        hint=f"run: contactsync forget --only contacts --server {url}; the next sync then looks every contact"
+        " up again, which tells the server how many there are, and the ledger of bucket lists counts on",
     )
-
-
-def wipe(folder: Path) -> tuple[int, int]:
-    """Overwrite every file below a folder with zeros, then remove all; return how many files and bytes."""
-    files = size = 0
-    for path in folder.rglob("*"):
-        if path.is_symlink() or not path.is_file():
-            continue
-        length = path.stat().st_size
-        with path.open("r+b", buffering=0) as file:
-            for offset in range(0, length, OVERWRITE_CHUNK):
-                file.write(bytes(min(OVERWRITE_CHUNK, length - offset)))
-            os.fsync(file.fileno())
-        files += 1
-        size += length
-    shutil.rmtree(folder)
-    return files, size

@@ -7,9 +7,9 @@ import re
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root
 
-from contactsync.client.state import ServerState, damaged
+from contactsync.client.state import ServerState
 from contactsync.client.transport import Transport
-from contactsync.foundation.errors import BadInput, BadReply, Refused
+from contactsync.foundation.errors import BadInput, BadReply, OurError, Refused
 from contactsync.publication.manifest import Manifest
 from contactsync.publication.tuf.follower import (
     MAX_RENEWALS,
@@ -92,8 +92,13 @@ def grouped(fingerprint: str) -> str:
 
 def seen_manifests(server: ServerState) -> list[Manifest]:
     """The manifests that the last sync of each audience saw. Raises OurError if one is damaged."""
-    try:
-        paths = sorted((server.tuf / "manifests").glob("*.json"))
-        return [Manifest.from_bytes(path.read_bytes()) for path in paths]
-    except (OSError, BadReply) as error:
-        raise damaged(server.url) from error
+    found = []
+    for path in sorted((server.tuf / "manifests").glob("*.json")):
+        try:
+            found.append(Manifest.from_bytes(path.read_bytes()))
+        except (OSError, BadReply) as error:
+            raise OurError(
+                f"the manifest kept in {path} is damaged",
+                hint="sync again: it is fetched, if the server still shows the same history",
+            ) from error
+    return found

@@ -3,32 +3,90 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from contactsync.commands._forgetting import forget_ledger, forget_server, report, say_what_is_kept
 from contactsync.commands._options import open_state, server_option, state_option
-from contactsync.foundation.errors import BadInput
+from contactsync.foundation.errors import BadInput, NotTrusted, OurError
+
+if TYPE_CHECKING:
+    from contactsync.client.state import State
 
 
 @click.command()
-@server_option("Forget this server (may be left out if only one is trusted).")
-@click.option("--all", "everything", is_flag=True, help="Forget every server.")
+@server_option("Forget this server (may be left out if there is only one).")
+@click.option("--all", "every", is_flag=True, help="Forget every server.")
+@click.option(
+    "--only",
+    type=click.Choice(["contacts", "files"]),
+    help="Wipe only the tokens and findings of your contacts, or only downloaded files; the server stays "
+    "trusted. The next sync looks all contacts up again, or fetches the files again.",
+)
+@click.option(
+    "--everything",
+    is_flag=True,
+    help="Wipe also the ledger of what bucket lists have told. The server has not forgotten that: "
+    "--leak-budget then counts from nothing, and new lists have other decoys.",
+)
 @state_option
-def forget(url: str | None, *, everything: bool, state_folder: Path | None) -> None:
+def forget(
+    url: str | None, *, every: bool, only: str | None, everything: bool, state_folder: Path | None
+) -> None:
     """Wipe what is kept of a server: its pinned root, downloaded files, and the tokens of your contacts.
 
+    The ledger stays: what bucket lists of --privacy screen have told the server so far. It holds calling
+    codes and no contact.
+
     Files are overwritten with zeros and removed. That is as much as a program can do: a solid-state drive, a
-    snapshot or a backup may still hold older copies.
+    snapshot or a backup may still hold older copies. What cannot be overwritten is listed, the rest is wiped,
+    and the exit code is 1.
     """
+    if only and everything:
+        raise click.UsageError("--only and --everything exclude each other")
     state = open_state(state_folder)
-    folders = state.folders()
-    if url is not None:
-        folder = state.folder_of(url)
-        folders = [] if folder is None else [folder]
-    elif len(folders) > 1 and not everything:
-        raise BadInput("several servers are trusted", hint="say which one with --server URL, or --all")
-    if not folders:
+    names = _chosen(state, url, every=every, ledgers=everything)
+    if not names:
         click.echo("nothing was kept")
-    for folder in folders:
-        files, size = state.forget(folder)
-        click.echo(f"forgot {folder.name}: {files} files, {size:,} bytes overwritten and removed")
+    done = [_forget(state, name, only, everything=everything) for name in names]
+    if not all(done):
+        raise OurError(
+            "not everything was erased", hint="mend what is said above, and run the same command again"
+        )
+
+
+def _chosen(state: State, url: str | None, *, every: bool, ledgers: bool) -> list[str]:
+    """The names of what is meant."""
+    from contactsync.client.state import is_pinned
+
+    folders = {folder.name: folder for folder in state.folders()}
+    names = {*folders, *(path.stem for path in state.ledgers() if ledgers)}
+    if url is not None:
+        return sorted(names & {state.name(url)})
+    # What a pin or a wipe that was cut short has left is no server, and goes in any case.
+    servers = {name for name in names if name not in folders or is_pinned(folders[name])}
+    if len(servers) > 1 and not every:
+        raise BadInput("several servers are known", hint="say which one with --server URL, or --all")
+    return sorted(names)
+
+
+def _forget(state: State, name: str, only: str | None, *, everything: bool) -> bool:
+    """What is wanted of one server; it is said what stands in the way, and the next one has its turn."""
+    try:
+        if only is not None:
+            erased = state.forget_part(state.folder / "servers" / name, only)
+            return report(f"forgot the {only} of {name}", erased)
+        done = forget_server(state, name)
+        if everything:
+            return forget_ledger(state, name) and done
+        say_what_is_kept(state, name)
+    except NotTrusted:  # another process has forgotten it meanwhile
+        return True
+    except OurError as error:
+        click.echo(f"not erased: {error} ({error.hint})", err=True)
+        return False
+    except OSError as error:
+        click.echo(f"not erased: {error.filename}: {error.strerror}", err=True)
+        return False
+    return done

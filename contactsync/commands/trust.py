@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from contactsync.commands._forgetting import forget_server, say_what_is_kept
 from contactsync.commands._options import open_state, proxy_option, state_option
-from contactsync.foundation.errors import BadInput, BadSignature, NotTrusted
+from contactsync.foundation.errors import BadInput, BadSignature, NotTrusted, OurError
 
 if TYPE_CHECKING:  # an HTTP library hangs on it
     from contactsync.client.state import ServerState, State
+    from contactsync.client.transport import Transport
 
 
 @click.command()
@@ -21,7 +23,7 @@ if TYPE_CHECKING:  # an HTTP library hangs on it
     "--fingerprint", metavar="HEX", help="The fingerprint that the operator told you; no question is asked."
 )
 @click.option("--yes", is_flag=True, help="Trust what is shown without asking, for scripts.")
-@click.option("--replace", is_flag=True, help="Forget what was trusted under this URL before.")
+@click.option("--replace", is_flag=True, help="Forget this server first, as `forget` does.")
 @click.option("--allow-plain-http", is_flag=True, help="Accept http:// to another machine: no TLS.")
 @click.option(
     "--ca-file",
@@ -62,11 +64,13 @@ def trust(
             hint="use https://, or --allow-plain-http if the way is safe otherwise",
         )
     state = open_state(state_folder)
-    known = _known(state, url)
+    known = _known(state, url, replace=replace)
     route = Route.to(url, proxy=proxy, ca_file=ca_file or (known.ca_file if known else None))
     transport = Transport(url, route=route)
     newest = fetch_root(transport)
     root = newest if expected is None else find_root(transport, newest, expected)
+    if known is not None and not replace:
+        _mend_root(known, transport, newest)
     transport.close()
     shown = root_fingerprint(newest)
     if root is None:
@@ -87,23 +91,60 @@ def trust(
         click.echo("already trusted")
         return
     if expected is None and not yes:
-        if not _somebody_is_there():
-            raise BadInput(
-                "nobody is there to compare the fingerprint",
-                hint="give --fingerprint HEX (safe), or --yes to trust what was shown",
-            )
-        if not click.confirm("Is this what the operator told you?", err=True):
-            raise BadInput("not trusted; nothing was stored", hint="ask the operator for the fingerprint")
+        _ask()
+    if replace:
+        _forget_before(state, url)
     state.pin(url, root, authorities)
     click.echo("trusted")
 
 
-def _known(state: State, url: str) -> ServerState | None:
-    """The server, if it is trusted already."""
+def _ask() -> None:
+    """Let somebody compare the fingerprint that was shown. Raises BadInput if it is not confirmed."""
+    if not _somebody_is_there():
+        raise BadInput(
+            "nobody is there to compare the fingerprint",
+            hint="give --fingerprint HEX (safe), or --yes to trust what was shown",
+        )
+    if not click.confirm("Is this what the operator told you?", err=True):
+        raise BadInput("not trusted; nothing was stored", hint="ask the operator for the fingerprint")
+
+
+def _forget_before(state: State, url: str) -> None:
+    name = state.name(url)
+    if not forget_server(state, name):
+        raise OurError(
+            "not everything that was kept before could be erased; nothing is trusted now",
+            hint="mend what is said above, and run the same command again",
+        )
+    say_what_is_kept(state, name)
+
+
+def _known(state: State, url: str, *, replace: bool) -> ServerState | None:
+    """The server, if it is trusted already. What is damaged counts as nothing, if it is to be replaced."""
     try:
         return state.server(url)
     except NotTrusted:
         return None
+    except OurError:
+        if replace:
+            return None
+        raise
+
+
+def _mend_root(known: ServerState, transport: Transport, newest: bytes) -> None:
+    """Fetch the pinned root again, if it is damaged: the fingerprint that was confirmed says which it is."""
+    from contactsync.client.trust import find_root
+
+    try:
+        _ = known.root
+    except OurError as error:
+        root = find_root(transport, newest, known.fingerprint)
+        if root is None:
+            raise BadSignature(
+                f"{known.url} does not have the root that it was trusted with; nothing was changed",
+                hint="ask the operator why; if that is right, run trust again with --replace",
+            ) from error
+        known.restore_root(root)
 
 
 def _somebody_is_there() -> bool:

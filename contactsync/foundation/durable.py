@@ -24,16 +24,25 @@ PRIVATE_FILE: Final = 0o600
 PRIVATE_FOLDER: Final = 0o700
 PUBLIC_FILE: Final = 0o644
 PUBLIC_FOLDER: Final = 0o755
-_TAIL: Final = re.compile(r"[0-9a-f]{16}\.part")  # nothing of anybody else's ends like this
+_SCRATCH: Final = re.compile(r"\.(.+)\.[0-9a-f]{16}\.part", re.DOTALL)  # nobody else's ends like this
+_ZEROS: Final = 1 << 20
 
 
-def write(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:
-    """Replace `path` by `data`; durable when this returns.
+def write(path: Path, data: bytes, *, mode: int = PRIVATE_FILE, erase: bool = False) -> None:
+    """Replace `path` by `data`; durable when this returns. `erase` overwrites what it held before.
 
     Raises OSError: `path` is then what it was or, if nothing but the fsync of its folder failed, may be new.
     """
-    with replacing(path, mode=mode) as file:
-        file.write(data)
+    with contextlib.ExitStack() as stack:
+        old = None
+        if erase:
+            remove_abandoned(path.parent, of=path.name, erase=True)
+            with contextlib.suppress(FileNotFoundError):
+                old = stack.enter_context(path.open("r+b"))
+        with replacing(path, mode=mode) as file:
+            file.write(data)
+        if old is not None and os.fstat(old.fileno()).st_nlink == 0:  # else it has another name elsewhere
+            overwrite(old.fileno())
 
 
 @contextlib.contextmanager
@@ -44,7 +53,7 @@ def replacing(path: Path, *, mode: int = PRIVATE_FILE) -> Iterator[BinaryIO]:
     killed process left of that kind is removed. Several processes may do this for one path: one of them is
     the last. Raises OSError as `write` does.
     """
-    _remove_abandoned(path)
+    remove_abandoned(path.parent, of=path.name)
     scratch, file = _scratch(path, mode)
     try:
         with file:
@@ -77,21 +86,24 @@ def _scratch(path: Path, mode: int) -> tuple[Path, BinaryIO]:
         file.close()  # somebody took it for abandoned before it was locked
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Remove the scratch files of `path` that nobody holds. Best effort: they cost space only."""
-    head = f".{path.name}."
-    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+def remove_abandoned(folder: Path, *, of: str | None = None, erase: bool = False) -> None:
+    """Remove the scratch files in a folder (of one name, if it is given) that nobody holds. Best effort."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(head) and _TAIL.fullmatch(entry.name, len(head)):
+            found = _SCRATCH.fullmatch(entry.name)
+            if found and of in {None, found[1]}:
                 with contextlib.suppress(OSError):
-                    _remove_if_abandoned(Path(entry.path))
+                    _remove_if_abandoned(Path(entry.path), erase=erase)
 
 
-def _remove_if_abandoned(scratch: Path) -> None:
+def _remove_if_abandoned(scratch: Path, *, erase: bool) -> None:
     # Not through a link, and without waiting: in a folder that others write to, it may be a pipe.
-    descriptor = os.open(scratch, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    access = os.O_RDWR if erase else os.O_RDONLY
+    descriptor = os.open(scratch, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if erase:
+            overwrite(descriptor)
         scratch.unlink()
     finally:
         os.close(descriptor)
@@ -101,6 +113,16 @@ def rename(source: Path, target: Path) -> None:
     """Give a file that is on the disk another name on its file system; durable when this returns."""
     source.replace(target)
     sync_folder(target.parent)
+
+
+def overwrite(descriptor: int) -> int:
+    """Fill an open file with zeros where it is; durable when this returns. Returns its length."""
+    length = os.fstat(descriptor).st_size
+    done = 0
+    while done < length:
+        done += os.pwrite(descriptor, bytes(min(_ZEROS, length - done)), done)
+    os.fsync(descriptor)
+    return length
 
 
 def remove(path: Path) -> None:

@@ -1,6 +1,7 @@
 """The state folder: which URL is which server, what is pinned, what is wiped."""
 
 import errno
+import fcntl
 import hashlib
 import json
 
@@ -77,7 +78,7 @@ def test_a_damaged_record_or_root_is_said(tmp_path):
         (server.folder / "server.json").write_text(text)
         with pytest.raises(OurError):
             state.server("https://one.example")
-    assert state.forget(server.folder)[0] == 3
+    assert state.forget(server.folder).files == 3
     assert state.folders() == []
 
 
@@ -85,10 +86,115 @@ def test_forgetting_overwrites_before_it_removes(tmp_path):
     state = State(tmp_path)
     server = state.pin("https://one.example", b"root")
     durable.write(server.data / "x", b"tokens" * 1000)
-    (tmp_path / "kept").hardlink_to(server.data / "x")
-    state.forget(server.folder)
-    assert (tmp_path / "kept").read_bytes() == bytes(6000)
+    with (server.data / "x").open("rb") as file:
+        assert state.forget(server.folder).remains == []
+        assert file.read() == bytes(6000)
     assert not server.folder.exists()
+
+
+def test_what_remains_of_a_server_is_not_trusted_and_not_pinned_over(tmp_path):
+    state = State(tmp_path)
+    server = state.pin("https://one.example", b"root")
+    other = state.pin("https://two.example", b"root")
+    (tmp_path / "elsewhere").hardlink_to(server.folder / "root.json")
+    (remnant,) = state.forget(server.folder).remains
+    assert remnant.path == server.folder / "root.json"
+    assert (state.servers(), state.folders()) == ([other], [server.folder, other.folder])
+    with pytest.raises(OurError, match=r"root\.json: it has another name"):
+        state.pin("https://one.example", b"new")
+    assert (tmp_path / "elsewhere").read_bytes() == b"root"
+    (tmp_path / "elsewhere").unlink()
+    assert state.forget(server.folder).remains == []
+    assert state.folders() == [other.folder]
+
+
+def test_a_lock_that_is_a_link_is_not_opened(tmp_path):
+    state = State(tmp_path / "state")
+    server = state.pin("https://one.example", b"root")
+    (server.folder / "lock").unlink()
+    (server.folder / "lock").symlink_to(tmp_path / "made")
+    with pytest.raises(OSError, match="symbolic"), server.lock():
+        pass
+    assert state.forget(server.folder).remains == []
+    assert (state.folders(), (tmp_path / "made").exists()) == ([], False)
+
+
+def test_who_waits_for_a_server_that_is_being_forgotten_learns_it(tmp_path, monkeypatch):
+    state = State(tmp_path)
+    server = state.pin("https://one.example", b"root")
+    real = fcntl.flock
+
+    def flock(file, how):
+        monkeypatch.setattr("fcntl.flock", real)
+        state.forget(server.folder)  # between the opening of the lock and the locking
+        real(file, how)
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(NotTrusted, match="any more"), server.lock():
+        pass
+    with pytest.raises(NotTrusted, match="any more"), server.lock():
+        pass
+
+
+def test_zeros_of_a_record_that_a_wipe_has_left_hide_nobody(tmp_path):
+    """The first version wiped in any order, and may have been killed."""
+    state = State(tmp_path)
+    one, two = state.pin("https://one.example", b"root"), state.pin("https://two.example", b"root")
+    record = two.folder / "server.json"
+    record.write_bytes(bytes(record.stat().st_size))
+    assert state.servers() == [one]
+    assert state.server(None) == one
+    with pytest.raises(NotTrusted):
+        state.server("https://two.example")
+    assert state.forget(two.folder).remains == []
+    assert state.folders() == [one.folder]
+
+
+def test_a_damaged_root_is_had_from_those_that_were_followed(service, person):
+    service.publish("+491512345671")
+    person.sync("+491512345671")
+    root = person.server.root
+    for damage in (b"other", b""):
+        (person.server.folder / "root.json").write_bytes(damage)
+        assert person.server.root == root
+    person.sync("+491512345671")
+    for path in (person.server.tuf / "metadata" / "root_history").iterdir():
+        path.write_bytes(b"other")
+    with pytest.raises(OurError, match=r"root kept for .* is damaged") as raised:
+        _ = person.server.root
+    assert f"contactsync trust {service.url};" in raised.value.hint
+    with pytest.raises(BadSignature):
+        person.server.restore_root(b"another")
+    person.server.restore_root(root)
+    assert person.server.root == root
+
+
+def test_scratch_of_killed_processes_goes_with_the_next_sync_and_that_of_living_ones_stays(service, person):
+    service.publish("+491512345671")
+    person.sync("+491512345671")
+    folder, tuf = person.server.folder, person.server.tuf
+    before = set(person.state.folder.rglob("*"))
+    person.server.ledger.parent.mkdir()
+    for path in (
+        *(at / ".a.json.0123456789abcdef.part" for at in (folder, tuf, tuf / "manifests", tuf / "metadata")),
+        person.server.ledger.with_name(f".{person.server.ledger.name}.0123456789abcdef.part"),
+        tuf / "tmpab_d1234",
+        tuf / "metadata" / "tmp12345678",
+        tuf / "metadata" / "root_history" / "tmp12345678",
+        person.server.data / f"{'0' * 64}.part",
+        person.server.data / ("1" * 64),
+        tuf / "scratch" / "root_history" / "tmp12345678",
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    other = person.server.ledger.with_name(".other.json.0123456789abcdef.part")
+    other.write_bytes(b"of another server")
+    with durable.replacing(tuf / "alive") as alive:
+        alive.write(b"x")
+        person.sync("+491512345671")
+    after = set(person.state.folder.rglob("*"))
+    assert after - before == {tuf / "alive", other.parent, other}
+    assert before <= after
 
 
 def test_a_root_is_fetched_and_must_sign_itself(service, person):
@@ -248,4 +354,4 @@ def test_what_version_1_wrote(version_1):
         assert cache.held_files() <= {path.name for path in server.data.iterdir()}
     with server.lock():
         pass
-    assert state.forget(server.folder)[0] > 8
+    assert state.forget(server.folder).files > 8

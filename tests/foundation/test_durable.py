@@ -141,7 +141,7 @@ def test_a_scratch_that_is_taken_for_abandoned_before_it_is_locked_is_made_anew(
     def flock(file, how):
         if how == fcntl.LOCK_EX and not made:
             made.extend(scratches(tmp_path))
-            durable._remove_abandoned(path)
+            durable.remove_abandoned(path.parent, of=path.name)
             assert not scratches(tmp_path)
         return real(file, how)
 
@@ -221,7 +221,7 @@ def test_a_removed_file_is_gone(tmp_path):
 KNOWN = {
     "foundation/durable.py": {"replace", "fsync", "O_CREAT"},
     "kernels/policy.py": {"replace", "mkstemp"},  # the kernel cache: by digest
-    "client/state.py": {"fsync", "O_CREAT"},  # overwrites before it removes; a lock
+    "client/state.py": {"O_CREAT"},  # a lock
     "client/cache.py": {"connect", "O_CREAT"},  # SQLite
     "client/download.py": {"fsync", "O_CREAT"},  # a part that grows; durable.py gives it its name
     "client/transcript.py": {"O_CREAT"},  # grows, sealed by durable.py

@@ -33,7 +33,8 @@ Files that are damaged all the same (by the disk, or by the first version, which
   reported to anybody, so there is nothing that it could be rolled back behind.
 - *A manifest.* Its hash stands in the targets metadata, which is kept before it (the first version renamed
   them in that order, too). If that is readable, the server delivers the manifest again, and the walk ends
-  there. Without one of both only forgetting and trusting the server again helps.
+  there. Without one of both, the operator has to say whether the server has gone back; if it has
+  not, that one file is removed.
 - *A gap.* Everything up to the last manifest counts as unchecked.
 """
 
@@ -318,8 +319,9 @@ def _last_seen(path: Path) -> Link | OurError:
         return Link.from_bytes(path.read_bytes())
     except (OSError, BadReply) as error:
         damage = OurError(
-            "the last manifest kept in the state folder is damaged",
-            hint="run `contactsync forget`, then `contactsync trust` and check the fingerprint",
+            f"the last manifest that was seen, kept in {path}, is damaged",
+            hint="if the operator says that the server has not gone back, remove that file and sync again:"
+            " the history of this audience is then followed from there on, and nothing else is lost",
         )
         damage.__cause__ = error
         return damage
@@ -357,7 +359,7 @@ def _bad_signature(error: exceptions.RepositoryError) -> BadSignature:
             return BadSignature(
                 "the server's metadata is not signed by the keys that the pinned root names",
                 hint="if the operator has replaced all keys, compare the new fingerprint with them, "
-                "then run `contactsync forget` and `contactsync trust`",
+                "then run `contactsync trust URL --replace`",
             )
         case exceptions.LengthOrHashMismatchError():
             return BadSignature("a file of the server is not the one that was signed", hint=_CHANGED)

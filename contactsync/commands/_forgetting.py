@@ -1,0 +1,71 @@
+"""What `forget`, `status` and `trust --replace` say of what is wiped, and of what bucket lists have told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from contactsync.foundation.errors import OurError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from contactsync.client.ledger import Told
+    from contactsync.client.state import State
+    from contactsync.foundation.erasure import Erased
+
+
+def forget_server(state: State, name: str) -> bool:
+    """Wipe what is kept of a server but its ledger. Whether nothing else remains. Raises OurError."""
+    folder = state.folder / "servers" / name
+    return report(f"forgot {name}", state.forget(folder)) if folder.is_dir() else True
+
+
+def say_what_is_kept(state: State, name: str) -> None:
+    """The ledger, which is left, and how to be rid of it."""
+    for url, line in _ledger_lines(state.ledger(name)):
+        option = f" --server {url}" if url else ""
+        click.echo(f"kept: {line}; `contactsync forget --everything{option}` removes that too")
+
+
+def forget_ledger(state: State, name: str) -> bool:
+    """Wipe the ledger of a server, and say what that costs. Whether nothing of it remains."""
+    lines = list(_ledger_lines(state.ledger(name)))
+    for _, line in lines:
+        click.echo(f"not counted any more: {line}; and new lists will have other decoys")
+    return report(f"forgot the ledger of {name}", state.forget_ledger(name)) if lines else True
+
+
+def report(what: str, erased: Erased) -> bool:
+    """Say how much was erased, and what was not. Whether nothing remains."""
+    click.echo(f"{what}: {erased.files:,} files, {erased.octets:,} bytes overwritten and removed")
+    for one in erased.remains:
+        click.echo(f"not erased: {one.path}: {one.reason}", err=True)
+    return not erased.remains
+
+
+def told_line(told: Told) -> str:
+    """What all lists for a partition have told."""
+    lists = "1 bucket list" if told.lists == 1 else f"{told.lists:,} bucket lists"
+    since = told.first if told.first == told.last else f"{told.first} to {told.last}"
+    return (
+        f"{lists} for +{told.partition} ({told.audience}, {since}) made the odds of a guess at a contact"
+        f" up to {told.odds:,.0f} times as high"
+    )
+
+
+def _ledger_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """(URL, line) for all that a ledger says; without a URL if it is damaged."""
+    from contactsync.client.ledger import Ledger
+
+    try:
+        ledger = Ledger.read(path)
+    except FileNotFoundError:
+        return
+    except (OurError, OSError):
+        yield "", f"the ledger {path}, which cannot be read"
+        return
+    for one in ledger.told:
+        yield ledger.url, told_line(one)
