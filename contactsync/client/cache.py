@@ -1,10 +1,18 @@
 """What a client remembers between syncs: tokens, what the last sync found, which data files it holds.
 
-One SQLite file per server, 0600, `secure_delete` on. Tokens belong to one epoch of one audience; findings
-outlive an epoch, so that who joined or left is still known after the key has changed.
+One SQLite file per server, 0600. Tokens belong to one epoch of one audience; findings outlive an epoch, so
+that who joined or left is still known after the key has changed. Both stay of a contact that is taken out of
+the book, until the epoch changes: if it came back, looking it up again would tell the server more.
 
-A commit is durable because of `synchronous = EXTRA`: with FULL, SQLite does not wait for the removal of its
-rollback journal, and a power cut may take the last transaction back. What was asked for would be forgotten.
+What is removed from the cache can be read nowhere on the disk once it is closed, as far as a program can do
+that (tests/raw_disk.py):
+
+- The rollback journal holds pages as they were. It is kept (`journal_mode = PERSIST`), not unlinked, and is
+  overwritten when the cache is closed. A commit is durable once the journal's head is zeros; SQLite waits for
+  that with `synchronous = FULL`. EXTRA is the same here; for a journal that is unlinked, FULL would not do.
+- `secure_delete` overwrites rows. But SQLite also moves rows between pages, and leaves copies that no later
+  deletion finds. When identifiers go, all that stays is written anew, and the old pages become zeros.
+- What SQLite would write into temporary files stays in memory (`temp_store`).
 """
 
 from __future__ import annotations
@@ -26,7 +34,7 @@ from contactsync.client.core.mode import AskedList
 from contactsync.client.core.round import PendingBatch
 from contactsync.client.state import damaged
 from contactsync.directory import DirectoryInfo
-from contactsync.foundation import databases
+from contactsync.foundation import databases, erasure
 from contactsync.foundation.errors import OurError
 from contactsync.publication.manifest import DataFile
 from contactsync.tokens import TOKEN_BYTES, Tokens
@@ -73,6 +81,15 @@ CACHE_STEPS: Final[Sequence[databases.SqlStep]] = (_to_2,)
 """Lead a cache of an earlier version to the one above."""
 
 
+_PRAGMAS: Final = (
+    "temp_store = MEMORY",
+    "secure_delete = ON",
+    "locking_mode = EXCLUSIVE",  # or the next line, which reads, would unlink the journal of a killed process
+    "journal_mode = PERSIST",
+    "locking_mode = NORMAL",
+    "synchronous = EXTRA",
+)
+
 _NOT_WRITABLE = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
@@ -89,13 +106,16 @@ class Cache:
 
     def __init__(self, path: Path, url: str) -> None:
         self._url = url
+        self._journal = path.with_name(f"{path.name}-journal")
+        self._wrote = False
         if not path.exists():
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+            erasure.blank(self._journal)  # of a cache that is gone: SQLite would unlink it
         with self._explained():
             self._db = sqlite3.connect(path, isolation_level=None)
             try:
-                self._db.execute("PRAGMA secure_delete = ON")
-                self._db.execute("PRAGMA synchronous = EXTRA")
+                for pragma in _PRAGMAS:
+                    self._db.execute(f"PRAGMA {pragma}")
                 databases.open_sqlite(self._db, f"the cache kept for {url}", _create, CACHE_STEPS)
             except BaseException:
                 self._db.close()
@@ -179,6 +199,7 @@ class Cache:
         """
         flags = member.astype(int).tolist()
         with self._transaction() as db:
+            _remove_older(db, audience, epoch)
             db.executemany(
                 "UPDATE tokens SET member = ?, edition = ? "
                 "WHERE audience = ? AND epoch = ? AND identifier = ?",
@@ -191,8 +212,6 @@ class Cache:
                 "INSERT OR REPLACE INTO findings VALUES (?, ?, ?)",
                 ((audience, identifier, flag) for identifier, flag in zip(identifiers, flags, strict=True)),
             )
-            db.execute("DELETE FROM tokens WHERE audience = ? AND epoch <> ?", (audience, epoch))
-            db.execute("DELETE FROM rounds WHERE audience = ? AND epoch <> ?", (audience, epoch))
             db.execute("DELETE FROM holdings WHERE audience = ?", (audience,))
             db.executemany(
                 "INSERT INTO holdings VALUES (?, ?, ?, ?, ?)",
@@ -265,8 +284,23 @@ class Cache:
         return {"identifiers": identifiers, "matches": members, "tokens": tokens}
 
     def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+        """Close the file, and overwrite the journal. Raises OurError if what was written cannot be wiped."""
+        try:
+            self._wipe_journal()
+        except OurError:  # if nothing was written: who did that is there still, or the next one wipes it
+            if self._wrote:
+                raise
+        finally:
+            self._db.close()
+
+    def _wipe_journal(self) -> None:
+        with self._explained():
+            if not erasure.is_blank(self._journal):
+                self._db.execute("BEGIN EXCLUSIVE")  # nobody's now: one that is needed has been rolled back
+                try:
+                    erasure.blank(self._journal)
+                finally:
+                    self._db.execute("ROLLBACK")
 
     def __enter__(self) -> Self:
         return self
@@ -278,6 +312,7 @@ class Cache:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._explained():
             self._db.execute("BEGIN IMMEDIATE")
+            self._wrote = True
             try:
                 yield self._db
                 self._db.execute("COMMIT")
@@ -293,11 +328,10 @@ class Cache:
         except sqlite3.OperationalError as error:
             # The rest are SQLite's extended codes. An error of Python's own module (no UTF-8) has none.
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_WRITABLE:
-                raise OurError(
-                    f"cannot write the state kept for {self._url}",
-                    hint="make room on the disk, or the files of --state writable, and try again",
-                ) from error
+                raise _not_writable(self._url) from error
             raise damaged(self._url) from error
+        except OSError as error:
+            raise _not_writable(self._url) from error
         except (sqlite3.Error, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise damaged(self._url) from error
 
@@ -305,6 +339,36 @@ class Cache:
 def _listed(identifiers: Sequence[bytes]) -> str:
     """Identifiers as one value, so that one statement serves for a whole book."""
     return json.dumps([identifier.decode() for identifier in identifiers])
+
+
+def _not_writable(url: str) -> OurError:
+    return OurError(
+        f"cannot write the state kept for {url}",
+        hint="make room on the disk, or the files of --state writable, and try again",
+    )
+
+
+def _remove_older(db: sqlite3.Connection, audience: str, epoch: int) -> None:
+    """Remove identifiers that are known of older epochs alone: they were not in the book of this sync."""
+    of = (audience, epoch)
+    removed = db.execute("DELETE FROM tokens WHERE audience = ? AND epoch <> ?", of).rowcount
+    removed += db.execute("DELETE FROM rounds WHERE audience = ? AND epoch <> ?", of).rowcount
+    if removed:
+        db.execute(
+            "DELETE FROM findings WHERE audience = ?1 AND identifier NOT IN"
+            " (SELECT identifier FROM tokens WHERE audience = ?1 AND epoch = ?2)",
+            of,
+        )
+        _write_anew(db)
+
+
+def _write_anew(db: sqlite3.Connection) -> None:
+    """Write every table anew: pages become free and are overwritten, with the copies of rows in them."""
+    for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        db.execute(f"CREATE TEMP TABLE moved AS SELECT * FROM {table}")  # noqa: S608 - our own tables
+        db.execute(f"DELETE FROM {table}")  # noqa: S608
+        db.execute(f"INSERT INTO {table} SELECT * FROM moved")  # noqa: S608
+        db.execute("DROP TABLE moved")
 
 
 def _create(db: sqlite3.Connection) -> None:

@@ -88,7 +88,7 @@ def _describe(server: ServerState, ledger: Ledger | None, reading: _Reading) -> 
             {"audience": m.audience, "epoch": m.epoch, "edition": m.edition, "members": m.count}
             for m in manifests
         ],
-        "quota": {who: {**asdict(quota), "at": at} for who, (quota, at) in recall(server.quota).items()},
+        "quota": {who: {**asdict(one.said), "at": one.at} for who, one in recall(server.quota).items()},
         "cached": reading.of(_counts, server),
         "data_files": len(sizes),
         "data_bytes": sum(sizes),

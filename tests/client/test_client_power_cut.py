@@ -15,7 +15,7 @@ from contactsync.client.session import sync
 from contactsync.client.state import State
 from contactsync.client.transport import Transport
 from contactsync.client.trust import is_known, seen_manifests
-from contactsync.foundation.errors import NotTrusted
+from contactsync.foundation.errors import NotTrusted, OurError
 from contactsync.sources import read_address_books
 
 pytestmark = needs_strace
@@ -173,33 +173,39 @@ import pathlib, sqlite3, sys
 from contactsync.client.cache import Cache
 with Cache(pathlib.Path(sys.argv[1]), "http://server.test") as cache:
     cache._db.execute(f"PRAGMA synchronous = {sys.argv[2]}")
+    cache._db.execute(f"PRAGMA journal_mode = {sys.argv[3]}")
     cache.ask_buckets("people", 1, "49", 4, [3, 5])
     print("asked", flush=True)
     cache.ask_buckets("people", 1, "44", 4, [7])
 """
 
 
-def asked_after_cuts(disk, synchronous):
+def asked_after_cuts(disk, synchronous, journal="PERSIST"):
     """What is remembered of the buckets that were asked for, before and after it was to be remembered."""
     remembered = set()
-    for cut in record(disk, python(ASK, disk / "cache.sqlite", synchronous)).cuts():
+    for cut in record(disk, python(ASK, disk / "cache.sqlite", synchronous, journal)).cuts():
         with cut.at() as found, Cache(found / "cache.sqlite", "http://server.test") as cache:
             assert cache._db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             remembered.add((cache.asked("people", 1).get("49") == (4, [3, 5]), "asked" in cut.said))
     return remembered
 
 
-def test_what_is_about_to_be_asked_for_is_remembered(disk):
-    assert asked_after_cuts(disk, "EXTRA") == {(False, False), (True, False), (True, True)}
+@pytest.mark.parametrize("synchronous", ["FULL", "EXTRA"])
+def test_what_is_about_to_be_asked_for_is_remembered(disk, synchronous):
+    assert asked_after_cuts(disk, synchronous) == {(False, False), (True, False), (True, True)}
 
 
-def test_without_extra_it_would_be_forgotten(disk):
-    """That the pragma of the cache is needed, and that a cut sees what SQLite does."""
-    assert (False, True) in asked_after_cuts(disk, "FULL")
+def test_with_less_it_would_be_forgotten_or_damaged(disk, tmp_path):
+    """That the pragmas of the cache are needed, and that a cut sees what SQLite does."""
+    assert (False, True) in asked_after_cuts(disk, "FULL", "DELETE")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(OurError, match="damaged"):
+        asked_after_cuts(tmp_path / "other", "OFF")
 
 
 def test_the_cache_asks_for_it(disk):
     with Cache(disk / "cache.sqlite", "http://server.test") as cache:
-        assert cache._db.execute("PRAGMA synchronous").fetchone() == (3,)
-        assert cache._db.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+        asked = ("synchronous", "journal_mode", "secure_delete", "temp_store", "locking_mode", "auto_vacuum")
+        found = [cache._db.execute(f"PRAGMA {name}").fetchone()[0] for name in asked]
+        assert found == [3, "persist", 1, 2, "normal", 0]
     assert (disk / "cache.sqlite").stat().st_mode & 0o777 == 0o600
