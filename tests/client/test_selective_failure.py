@@ -89,7 +89,7 @@ def test_a_base_that_only_clients_with_that_calling_code_open(service, person, o
     (service.folder / "data" / "x").rename(service.folder / "data" / file.sha256)
     bad = dataclasses.replace(part, base=file)
     republish(service, {**service.manifest.partitions, "44": bad})
-    first = both(service, people, books)
+    both(service, people, books)
     # The operator mends it: the next edition, with a delta that leads on from the malformed base's hash.
     honest = (service.folder / "data" / part.base.sha256).read_bytes()
     (service.folder / "data" / file.sha256).write_bytes(honest)
