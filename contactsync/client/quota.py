@@ -53,7 +53,7 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class KnownAccount:
     """What is known of an account: what the server said last, and what this client itself has used up.
 
     `most` has the largest figures that the server ever stated; `spent` are the points that this client sent
@@ -65,13 +65,13 @@ class Account:
     spent: float
     at: str
 
-    def used(self, points: int, said: Quota | None) -> Account:
+    def used(self, points: int, said: Quota | None) -> KnownAccount:
         """After so many points were sent, and the server said this."""
         said, now = said or self.said, datetime.now(UTC)
         most = Quota(0, max(self.most.burst, said.burst), max(self.most.per_day, said.per_day))
         days = max(0.0, (now - datetime.fromisoformat(self.at)).total_seconds() / DAY_SECONDS)
         spent = max(0.0, self.spent - days * most.per_day) + points
-        return Account(said, most, spent, now.isoformat(timespec="seconds"))
+        return KnownAccount(said, most, spent, now.isoformat(timespec="seconds"))
 
     def covers(self, points: int) -> bool:
         """Whether so many points of nobody leave at least a quarter of the budget.
@@ -84,18 +84,18 @@ class Account:
         return burst < 4 * points or 4 * (left - points) >= burst
 
 
-def new_account(said: Quota) -> Account:
+def new_account(said: Quota) -> KnownAccount:
     """Seen for the first time: this client has used up nothing yet."""
-    return Account(said, said, 0.0, datetime.now(UTC).isoformat(timespec="seconds"))
+    return KnownAccount(said, said, 0.0, datetime.now(UTC).isoformat(timespec="seconds"))
 
 
-def remember(path: Path, audience: str, account: Account) -> None:
+def remember(path: Path, audience: str, account: KnownAccount) -> None:
     """Keep what is known of the account of an audience."""
     seen = {who: asdict(one) for who, one in recall(path).items()} | {audience: asdict(account)}
     durable.write(path, json.dumps({"version": 1, "audiences": seen}, indent=1).encode())
 
 
-def recall(path: Path) -> dict[str, Account]:
+def recall(path: Path) -> dict[str, KnownAccount]:
     """What is known, by audience. Nothing where the file is damaged: the server says it again."""
     try:
         return {str(who): _account(one) for who, one in json.loads(path.read_bytes())["audiences"].items()}
@@ -103,12 +103,12 @@ def recall(path: Path) -> dict[str, Account]:
         return {}
 
 
-def _account(value: Any) -> Account:
+def _account(value: Any) -> KnownAccount:
     said, most = Quota.from_json(value["said"]), Quota.from_json(value["most"])
     at = datetime.fromisoformat(value["at"])
     if said is None or most is None or at.tzinfo is None:
         raise ValueError("not a record of an account")
-    return Account(said, most, float(value["spent"]), value["at"])
+    return KnownAccount(said, most, float(value["spent"]), value["at"])
 
 
 def _is_figure(value: object) -> TypeGuard[int]:

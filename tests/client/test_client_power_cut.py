@@ -11,6 +11,7 @@ from tuf.api.metadata import Metadata
 
 from contactsync.client.cache import Cache
 from contactsync.client.core.planner import Options
+from contactsync.client.ledger import Ledger
 from contactsync.client.session import sync
 from contactsync.client.state import State
 from contactsync.client.transport import Transport
@@ -168,39 +169,64 @@ def test_transcript(service, disk, files, tmp_path):
             assert {name: content for name, _, content in cut.tree} == {"transcript": whole}
 
 
-ASK = """
+BEGIN = """
 import pathlib, sqlite3, sys
 from contactsync.client.cache import Cache
+from contactsync.client.core.round import PendingBatch
 with Cache(pathlib.Path(sys.argv[1]), "http://server.test") as cache:
     cache._db.execute(f"PRAGMA synchronous = {sys.argv[2]}")
     cache._db.execute(f"PRAGMA journal_mode = {sys.argv[3]}")
-    cache.ask_buckets("people", 1, "49", 4, [3, 5])
-    print("asked", flush=True)
-    cache.ask_buckets("people", 1, "44", 4, [7])
+    cache.begin_round("people", 1, [PendingBatch("one", 8, (b"tel:+4930123456",))])
+    print("begun", flush=True)
+    cache.begin_round("people", 1, [PendingBatch("two", 8, ())])
 """
 
 
-def asked_after_cuts(disk, synchronous, journal="PERSIST"):
-    """What is remembered of the buckets that were asked for, before and after it was to be remembered."""
+def begun_after_cuts(disk, synchronous, journal="PERSIST"):
+    """What is remembered of a round that is about to be sent, before and after it was to be remembered."""
     remembered = set()
-    for cut in record(disk, python(ASK, disk / "cache.sqlite", synchronous, journal)).cuts():
+    for cut in record(disk, python(BEGIN, disk / "cache.sqlite", synchronous, journal)).cuts():
         with cut.at() as found, Cache(found / "cache.sqlite", "http://server.test") as cache:
             assert cache._db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-            remembered.add((cache.asked("people", 1).get("49") == (4, [3, 5]), "asked" in cut.said))
+            names = [batch.name for batch in cache.unfinished_round("people", 1)]
+            remembered.add(("one" in names, "begun" in cut.said))
     return remembered
 
 
 @pytest.mark.parametrize("synchronous", ["FULL", "EXTRA"])
-def test_what_is_about_to_be_asked_for_is_remembered(disk, synchronous):
-    assert asked_after_cuts(disk, synchronous) == {(False, False), (True, False), (True, True)}
+def test_a_round_that_is_about_to_be_sent_is_remembered(disk, synchronous):
+    assert begun_after_cuts(disk, synchronous) == {(False, False), (True, False), (True, True)}
 
 
 def test_with_less_it_would_be_forgotten_or_damaged(disk, tmp_path):
     """That the pragmas of the cache are needed, and that a cut sees what SQLite does."""
-    assert (False, True) in asked_after_cuts(disk, "FULL", "DELETE")
+    assert (False, True) in begun_after_cuts(disk, "FULL", "DELETE")
     (tmp_path / "other").mkdir()
     with pytest.raises(OurError, match="damaged"):
-        asked_after_cuts(tmp_path / "other", "OFF")
+        begun_after_cuts(tmp_path / "other", "OFF")
+
+
+ASK = """
+import pathlib, sys
+from contactsync.client.core.mode import AskedList
+from contactsync.client.ledger import Ledger
+ledger = Ledger.open(pathlib.Path(sys.argv[1]), "http://server.test")
+ledger.record("people", "49", AskedList(1, 20, 1, bytes(32), (3, 5)), total=256)
+print("asked", flush=True)
+ledger.record("people", "44", AskedList(1, 20, 1, bytes(32), (7,)), total=256)
+"""
+
+
+def test_a_list_that_is_about_to_be_sent_is_remembered_and_counted(disk):
+    path = disk / "ledger" / "one.json"
+    remembered = set()
+    for cut in record(disk, python(ASK, path)).cuts():
+        with cut.at() as found:
+            ledger = Ledger.open(found / "ledger" / "one.json", "http://server.test")
+            here = "49" in ledger.asked("people", 1)
+            assert here == ("49" in ledger.odds())
+            remembered.add((here, "asked" in cut.said))
+    assert remembered == {(False, False), (True, False), (True, True)}
 
 
 def test_the_cache_asks_for_it(disk):

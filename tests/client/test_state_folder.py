@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from contactsync.client.cache import CACHE_STEPS, Cache
+from contactsync.client.core.mode import AskedList
+from contactsync.client.core.round import PendingBatch
 from contactsync.client.state import State, canonical_url, is_in_clear
 from contactsync.client.trust import fetch_root, grouped, is_known, read_fingerprint, seen_manifests
 from contactsync.foundation import durable
@@ -292,7 +294,7 @@ def test_a_state_and_a_cache_of_an_earlier_version_are_brought_up(tmp_path, monk
     state = State(tmp_path)
     server = state.pin("https://one.example", b"root")
     with Cache(server.cache, server.url) as cache:
-        cache.ask_buckets("people", 1, "49", 4, [3])
+        cache.begin_round("people", 1, [PendingBatch("one", 8, (b"tel:+1",))])
 
     def move(folder, record):
         assert (folder / "lock").exists()
@@ -310,7 +312,7 @@ def test_a_state_and_a_cache_of_an_earlier_version_are_brought_up(tmp_path, monk
     assert (record["version"], record["note"]) == (2, "brought up")
     for _ in range(2):
         with Cache(server.cache, server.url) as cache:
-            assert cache.asked("people", 1) == {"49": (4, [3])}
+            assert [batch.name for batch in cache.unfinished_round("people", 1)] == ["one"]
             assert cache._db.execute("PRAGMA user_version").fetchone() == (3,)
     assert state.pin("https://two.example", b"root").folder.joinpath("server.json").read_bytes().count(b"2,")
 
@@ -344,7 +346,7 @@ def test_what_version_1_wrote(version_1):
         assert known.known.all()
         assert known.member.sum() == 3
         assert sorted(cache.findings("people", identifiers).tolist()) == [0, 1, 1, 1]
-        assert cache.asked("people", 1)["49"][1] == [0]
+        assert cache.take_asked() == {("people", "49"): AskedList(1, 12, 0, b"", (0,))}
         assert cache.unfinished_round("people", 1) == []
         held = cache.holdings("people", 1)
         assert held

@@ -1,6 +1,7 @@
 """`forget` and `status` as somebody meets them: what is wiped, what is kept, what remains, what it costs."""
 
 import errno
+import itertools
 import json
 import os
 
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 from power_cut import needs_strace, record
 from simulated_service import CREDENTIAL
 
+from contactsync.client.core.mode import AskedList
 from contactsync.client.ledger import Ledger
 from contactsync.client.state import State
 from contactsync.commands import main
@@ -16,6 +18,8 @@ from contactsync.foundation import durable
 
 ANNA, BODO = "+491512345671", "+491512345672"
 OTHER = "https://other.example"
+
+EDITIONS = itertools.count(1)
 
 
 @pytest.fixture
@@ -55,7 +59,9 @@ def desk(tmp_path, service):
         def tell(self, url, lists=2):
             ledger = Ledger.open(self.state.ledger(self.state.name(url)), url)
             for _ in range(lists):
-                ledger.record("people", "49", fetched=64, total=1024)
+                ledger.record(
+                    "people", "49", AskedList(1, 20, next(EDITIONS), bytes(32), tuple(range(64))), total=1024
+                )
 
     desk = Desk()
     service.publish(ANNA)
