@@ -18,6 +18,7 @@ from contactsync.client.session import sync
 from contactsync.client.state import State
 from contactsync.client.transport import Transport
 from contactsync.directory import build, open_directory
+from contactsync.directory.bounds import has_screen
 from contactsync.directory.delta import write_delta
 from contactsync.directory.screen import build_screen
 from contactsync.publication.manifest import DeltaFile, Manifest, Partition
@@ -102,7 +103,7 @@ class Service:
         self.repository.publish([self.manifest], self.signers, when or datetime.now(UTC))
 
     def partition(self, code, edition, tokens, old):
-        """The next state of a partition: a fresh base, the delta that leads there, and a screen if wanted."""
+        """The next state of a partition: a fresh base, the delta that leads there, perhaps a screen."""
         data = self.folder / "data"
         chance = np.random.default_rng(int(code))
         rows = chance.integers(0, 256, (self.crowd.get(code, 0), 10), np.uint8)
@@ -120,8 +121,9 @@ class Service:
                 if change is not None:
                     (data / "delta").rename(data / change.sha256)
                     files = [*old.deltas, DeltaFile(old.edition, edition, change)]
-            screen = build_screen(data / "screen", new)
-        (data / "screen").rename(data / screen.sha256)
+            screen = build_screen(data / "screen", new) if has_screen(info.count) else None
+        if screen is not None:
+            (data / "screen").rename(data / screen.sha256)
         (data / "new").rename(data / info.file.sha256)
         return Partition(
             name=code,

@@ -29,7 +29,7 @@ COMPARED = {
     "MAX_DIGITS": ("kernels.phones", "identifiers.tel.plans"),
     "SHORT_DIGITS": ("kernels.phones", "identifiers.tel.countries"),
     "MAX_RECORD": ("kernels.phones", "phones.layout"),
-    "SLICES": ("kernels.bloom", "directory.screen"),
+    "SLICES": ("kernels.bloom", "directory.bounds"),
 }
 
 # The same name and figure, and not the same fact.

@@ -24,7 +24,7 @@ from contactsync.directory.delta import Delta, apply_to_directory, read_delta, w
 from contactsync.directory.ranges import buckets_of
 from contactsync.directory.screen import build_screen, key_texts, open_screen
 from contactsync.publication.manifest import Manifest
-from contactsync.tokens import Tokens
+from contactsync.tokens import TOKEN_BYTES, Tokens
 
 Case = dict[str, Any]
 
@@ -117,14 +117,12 @@ def follow_deltas(given: Case) -> Case:
 
 
 def make_screen(given: Case) -> Case:
-    """The screen of a directory."""
-    with (
-        _folder() as folder,
-        open_directory(_written(folder / "directory", given["directory"]), expect=None) as directory,
-    ):
-        file = build_screen(folder / "screen", directory)
-        octets = (folder / "screen").read_bytes().hex()
-    return {"octets": octets, "length": file.length, "sha256": file.sha256, "xxh3_64": file.xxh3_64}
+    """The screen of a set of tokens."""
+    with _folder() as folder:
+        info = build(folder / "file", [_tokens(given)], remainder_bits=given["remainder_bits"])
+        with open_directory(folder / "file", expect=info) as directory:
+            file = build_screen(folder / "screen", directory)
+    return {"length": file.length, "sha256": file.sha256, "xxh3_64": file.xxh3_64}
 
 
 def read_screen(given: Case) -> Case:
@@ -183,8 +181,9 @@ def _written(path: Path, data: bytes) -> Path:
 
 
 def _tokens(given: Case) -> Tokens:
-    octets = bytes.fromhex("".join(given["tokens"]))
-    return Tokens.from_bytes(np.frombuffer(octets, np.uint8).reshape(len(given["tokens"]), 10))
+    tokens = given["tokens"]
+    octets = tokens if isinstance(tokens, bytes) else bytes.fromhex("".join(tokens))
+    return Tokens.from_bytes(np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES))
 
 
 def _file(info: Case) -> DataFile:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import zlib
 from collections.abc import Mapping
 from typing import Any
 
-_FORMS = ("hex", "text", "zlib", "of")
+_FORMS = ("hex", "text", "zlib", "sha512", "of")
 
 
 def resolved(value: Any, files: Mapping[str, bytes]) -> Any:
@@ -27,7 +28,20 @@ def _octets(spec: dict[str, Any], files: Mapping[str, bytes]) -> bytes:
         return _spliced(files[spec["of"]], spec.get("splice", []))
     if "zlib" in spec:
         return zlib.decompress(base64.b64decode(spec["zlib"], validate=True))
+    if "sha512" in spec:
+        return _numbered(spec["sha512"], int(spec["count"]), int(spec["octets"]))
     return _plain(spec) * int(spec.get("times", 1))
+
+
+def _numbered(text: str, count: int, octets: int) -> bytes:
+    """The first octets of the SHA-512 of `text` and a number, for each number from 0 on."""
+    begun = hashlib.sha512(text.encode("ascii"))
+    parts = []
+    for number in range(count):
+        whole = begun.copy()
+        whole.update(b"%d" % number)
+        parts.append(whole.digest()[:octets])
+    return b"".join(parts)
 
 
 def _plain(spec: dict[str, Any]) -> bytes:
@@ -41,6 +55,6 @@ def _spliced(data: bytes, splices: list[dict[str, Any]]) -> bytes:
         at = int(splice["at"])
         if not done <= at <= len(data):
             raise ValueError("splices ascend")
-        parts += [data[done:at], _plain(splice)]
+        parts += [data[done:at], _plain(splice) * int(splice.get("times", 1))]
         done = at + int(splice["remove"])
     return b"".join([*parts, data[done:]])

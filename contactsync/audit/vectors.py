@@ -32,10 +32,10 @@ _SHIPPED = {
     "edges.json": 51,
     "normalisation-1.json": 139,
     "refusals.json": 55,
-    "directory.json": 100,
+    "directory.json": 105,
     "delta.json": 56,
-    "screen.json": 34,
-    "manifest.json": 92,
+    "screen.json": 28,
+    "manifest.json": 114,
 }
 """How many vectors each file holds. A copy that lacks some proves less than it says."""
 

@@ -95,7 +95,7 @@ def seen_manifests(server: ServerState) -> list[Manifest]:
     found = []
     for path in sorted((server.tuf / "manifests").glob("*.json")):
         try:
-            found.append(Manifest.from_bytes(path.read_bytes()))
+            found.append(Manifest.from_bytes(path.read_bytes(), earlier=True))
         except (OSError, BadReply) as error:
             raise OurError(
                 f"the manifest kept in {path} is damaged",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import glob
 import hashlib
 import itertools
@@ -77,11 +78,8 @@ def build(
                 sorter.add(chunk)
             progress("sorting", 0, sorter.taken)
             count = sorter.finish(lambda n: progress("sorting", n, sorter.taken))
-            progress("writing", 0, count)
             with durable.replacing(path, mode=durable.PUBLIC_FILE) as file:
-                info = _Writer(file, count, remainder_bits).write(
-                    sorter.groups(slot_bits_for(count)), lambda n: progress("writing", n, count)
-                )
+                info = _written(file, sorter, count, remainder_bits, progress)
     except OSError as error:
         raise OurError(
             f"{path}: the directory cannot be built: {error.strerror or error}",
@@ -90,12 +88,36 @@ def build(
     return info
 
 
+def _written(
+    file: BinaryIO, sorter: Sorter, count: int, remainder_bits: int, progress: Progress
+) -> DirectoryInfo:
+    """Write the directory of what was sorted, `count` tokens.
+
+    Its slot bits are those of its values. Tokens that agree in all bits of a value are one: with fewer values
+    than tokens, fewer slot bits may be due. Each round has at most as many values as the one before, so this
+    ends; the first one is nearly always the last.
+    """
+    while True:
+        progress("writing", 0, count)
+        file.seek(0)
+        file.truncate()
+        slot_bits, done = slot_bits_for(count), functools.partial(_report_writing, progress, count)
+        info = _Writer(file, count, slot_bits, remainder_bits).write(sorter.groups(slot_bits), done)
+        if slot_bits_for(info.count) == slot_bits:
+            return info
+        count = info.count
+
+
+def _report_writing(progress: Progress, total: int, done: int) -> None:
+    progress("writing", done, total)
+
+
 class _Writer:
     """Encodes sorted tokens into a file, bucket by bucket; header and index come last."""
 
-    def __init__(self, file: BinaryIO, count: int, remainder_bits: int) -> None:
+    def __init__(self, file: BinaryIO, count: int, slot_bits: int, remainder_bits: int) -> None:
         self._file = file
-        self._layout = Layout(0, slot_bits_for(count), remainder_bits, 0)
+        self._layout = Layout(0, slot_bits, remainder_bits, 0)
         self._kernels = kernels_pay(count * buckets.ENCODE_SECONDS)
         self._sizes: list[NDArray[np.int64]] = []
         self._fast: list[int] = []

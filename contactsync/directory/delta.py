@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from contactsync.directory.bounds import DELTA_BYTES
 from contactsync.directory.build import build
 from contactsync.directory.files import read_file, write_file
 from contactsync.directory.format import (
@@ -40,7 +41,7 @@ from contactsync.tokens import Tokens
 MAGIC = b"CSDLT\r\n\x1a"
 VERSION = 1
 HEADER = struct.Struct("<8sHBBI7Q32s32s")
-TRAILER_BYTES = 32
+TRAILER_BYTES = DELTA_BYTES - HEADER.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +245,7 @@ def _header(data: bytes, name: str) -> _Header:
 
 def _length(removals: int, additions: int, slot_bits: int, remainder_bits: int) -> int:
     sets = (encoded_bytes(count, slot_bits, remainder_bits) for count in (removals, additions))
-    return HEADER.size + sum(sets) + TRAILER_BYTES
+    return DELTA_BYTES + sum(sets)
 
 
 # ---- whole directories ------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ first slot_bits name a slot, 4096 slots make a bucket, and a bucket stores per s
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from contactsync.foundation.errors import BadDirectory
 from contactsync.tokens import Tokens
 
 MAGIC = b"CSDIR\r\n\x1a"
-VERSION = 1
+VERSION = 2
 BUCKET_SLOT_BITS = 12
 BUCKET_SLOTS = 1 << BUCKET_SLOT_BITS
 RANK_BYTES = 32  # u16[16]: the count, then the ranks of blocks 1 to 15 of 256 slots
@@ -28,7 +29,7 @@ MAX_SLOT_BITS = 32  # so that the slot and 32 remainder bits fit one uint64
 REMAINDER_BITS = (32, 40)
 PAGE_ENTRIES = 256
 PAGE_HASH_BYTES = 32
-BUCKET_HASH_BYTES = 16
+BUCKET_HASH_BYTES = 32
 HEADER = struct.Struct("<8sHBBIQQQQQQ")
 HEADER_BYTES = HEADER.size  # 64
 
@@ -160,26 +161,36 @@ class Layout:
         _, _, slot_bits, remainder_bits, _, count, _, _, _, _, length = HEADER.unpack_from(header)
         layout = cls(count, slot_bits, remainder_bits, length)
         if problem := layout.problem():
-            raise bad(name, problem, "too-full" if layout.overfull else "out-of-range")
+            raise bad(name, *problem)
         # Everything else in the header is determined; one comparison checks that the counts add up.
         if layout.pack() != header[:HEADER_BYTES]:
             raise bad(name, "the sections that the header states do not add up", "malformed")
         return layout
 
     @property
-    def overfull(self) -> bool:
-        """Whether so many values would be too many: a directory of (nearly) all values matches everybody."""
-        return MIN_SLOT_BITS <= self.slot_bits <= MAX_SLOT_BITS and self.count > max_count(self.slot_bits)
+    def lengths(self) -> range:
+        """Every length that a file with these counts and bits can have; multiples of 8.
 
-    def problem(self) -> str | None:
-        """Why no file can have these figures; None if one can."""
+        Bitmap and remainders of each bucket are filled up to 8 octets, and how much that is depends on how
+        the values spread. The least is always possible, the most where values and buckets suit each other;
+        with one bucket they are one.
+        """
+        width = self.remainder_bits // 8
+        fixed = self.data_offset + self.buckets * bucket_bytes(0, self.remainder_bits)
+        least = -(-self.count // 64) + -(-self.count * width // 8)
+        lost = 8 - math.gcd(8, width)  # octets at most, of the remainders of one bucket
+        most = (self.count + 63 * self.buckets) // 64 + (self.count * width + lost * self.buckets) // 8
+        return range(fixed + 8 * least, fixed + 8 * most + 1, 8)
+
+    def problem(self) -> tuple[str, str] | None:
+        """Why no file can have these figures, and the refusal's word; None if one can."""
         q, r = self.slot_bits, self.remainder_bits
         if not MIN_SLOT_BITS <= q <= MAX_SLOT_BITS or r not in REMAINDER_BITS:
-            return f"{q} slot and {r} remainder bits are out of range"
-        if self.overfull:
-            return f"{self.count} tokens are too many for {q} slot bits"
-        if self.length < self.data_offset + self.buckets * bucket_bytes(0, r):
-            return f"{self.length} bytes are too few for {self.buckets} buckets"
+            return f"{q} slot and {r} remainder bits are out of range", "out-of-range"
+        if self.count > max_count(q):  # a directory of (nearly) all values matches everybody
+            return f"{self.count} tokens are too many for {q} slot bits", "too-full"
+        if self.length not in self.lengths:
+            return f"{self.count} tokens do not make {self.length} bytes", "out-of-range"
         return None
 
 
@@ -205,15 +216,17 @@ def check_version(data: bytes | memoryview, magic: bytes, version: int, name: st
         raise bad(name, f"not a contactsync {kind} (wrong magic)", "wrong-kind")
     (found,) = struct.unpack_from("<H", data, len(magic))
     if found != version:
+        newer = "Update contactsync: the publisher uses a newer one."
+        older = "The publisher has to update contactsync, and to publish again."
         raise BadDirectory(
             f"{name}: {kind} format {found}; this program knows format {version} only",
-            hint="Update contactsync: the publisher uses a newer one.",
+            hint=newer if found > version else older,
             refusal="unknown-version",
         )
 
 
 def slot_bits_for(count: int) -> int:
-    """The slot bits of a directory of `count` tokens: log2(count) rounded, at least 12.
+    """The slot bits of a directory of `count` values: log2(count) rounded, at least 12.
 
     In integers: the least q >= 12 with count^2 <= 2^(2q+1).
     """
@@ -251,5 +264,5 @@ def truncate(tokens: Tokens, slot_bits: int, remainder_bits: int) -> Values:
 
 
 def bucket_hash(bucket: bytes | memoryview) -> bytes:
-    """What an index page keeps of a bucket to verify it: SHA-256 truncated to 16 bytes."""
-    return hashlib.sha256(bucket).digest()[:BUCKET_HASH_BYTES]
+    """What an index page keeps of a bucket to verify it: its SHA-256."""
+    return hashlib.sha256(bucket).digest()

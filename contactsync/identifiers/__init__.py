@@ -6,6 +6,7 @@ from contactsync.identifiers.kinds import (
     is_partition_name,
     kind_of,
     kind_of_partition,
+    known_partition,
     partition_of,
 )
 from contactsync.identifiers.tel import (
@@ -47,6 +48,7 @@ __all__ = [
     "is_partition_name",
     "kind_of",
     "kind_of_partition",
+    "known_partition",
     "normalise",
     "numbering_plan",
     "partition_of",

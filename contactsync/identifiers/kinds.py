@@ -51,6 +51,12 @@ class Kind(Protocol):
     def partitions(self) -> Collection[str]:
         """The names of all partitions that this program can put a member in."""
 
+    def excludes_partition(self, name: str) -> bool:
+        """Whether no partition can ever have this name, here or elsewhere: others hold what it would hold."""
+
+    def capacity(self, partition: str) -> int:
+        """How many identifiers there can be in one of `partitions()`."""
+
     def keys_of(self, identifiers: Sequence[bytes]) -> Any:
         """The keys of identifiers, in order."""
 
@@ -82,6 +88,19 @@ def kind_of_partition(name: str) -> Kind:
         if kind.owns_partition(name):
             return kind
     raise BadInput(f"{name!r} is the name of no partition", hint="a newer contactsync may know it")
+
+
+def known_partition(name: str) -> Kind | None:
+    """The kind of a partition that this program can put a member in; None if it knows no such partition.
+
+    Raises BadInput if no program ever will: the name would stand for what other partitions hold.
+    """
+    for kind in KINDS.values():
+        if name in kind.partitions():
+            return kind
+        if kind.excludes_partition(name):
+            raise BadInput(f"{name!r} is the name of no partition")
+    return None
 
 
 def partition_of(identifier: bytes) -> str:

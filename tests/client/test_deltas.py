@@ -17,7 +17,7 @@ def found(report):
 def kinds(service, manifest):
     """What was downloaded, by kind."""
     (partition,) = manifest.partitions.values()
-    names = {partition.base.sha256: "base", partition.screen.sha256: "screen"}
+    names = {partition.base.sha256: "base"}
     names |= {delta.file.sha256: f"{delta.from_edition}-{delta.to_edition}" for delta in partition.deltas}
     return [names.get(path.rpartition("/")[2], "old") for path in service.asked("/data/")]
 

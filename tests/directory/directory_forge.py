@@ -21,7 +21,7 @@ def sealed(octets: bytearray, *, index: bool = True) -> tuple[bytes, DirectoryIn
                 start, end = record["offset"][0, i : i + 2].tolist()
                 bucket = bytes(octets[start:end])
                 record["xxh3"][0, i] = xxhash.xxh3_64_intdigest(bucket)
-                record["sha256"][0, i] = list(hashlib.sha256(bucket).digest()[:16])
+                record["sha256"][0, i] = list(hashlib.sha256(bucket).digest())
         octets[64 + 32 * page : 96 + 32 * page] = hashlib.sha256(record.tobytes()).digest()
         del record
     content = bytes(octets)

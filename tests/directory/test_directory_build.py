@@ -9,7 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from contactsync.directory import build, open_directory
+from contactsync.directory import build, match, open_directory
+from contactsync.directory.bounds import base_problem
+from contactsync.directory.format import Layout, bucket_bytes, slot_bits_for
 from contactsync.foundation.errors import BadInput, OurError
 from contactsync.tokens import Tokens
 
@@ -33,6 +35,62 @@ def test_same_bytes_on_disk_and_in_memory(tmp_path, remainder_bits: int) -> None
     assert build(tmp_path / "two", chunks, remainder_bits=remainder_bits, memory=1 << 20) == one
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["one", "two"]
+
+
+def coinciding(count: int, slot_bits: int, pairs: int, remainder_bits: int) -> Tokens:
+    """That many tokens, of which so many pairs agree in slot and remainder bits, and differ behind them."""
+    rows = random_tokens(count - pairs).to_bytes()
+    behind = 79 - slot_bits - remainder_bits  # the bits after the first that is not of the value
+    others = [((int.from_bytes(row.tobytes()) >> behind ^ 1) << behind).to_bytes(10) for row in rows[:pairs]]
+    extra = np.frombuffer(b"".join(others), np.uint8).reshape(-1, 10)
+    return Tokens.from_bytes(np.concatenate([rows, extra]))
+
+
+@pytest.mark.parametrize("remainder_bits", [32, 40])
+@pytest.mark.parametrize(
+    ("count", "pairs", "found"),
+    [
+        (5793, 0, (13, 5793)),
+        (5793, 1, (12, 5792)),  # 13 slot bits for the tokens, 12 for the values that they make
+        (5794, 1, (13, 5793)),
+        (11_586, 20, (13, 11_566)),
+    ],
+)
+def test_slot_bits_are_those_of_the_values(tmp_path, count, pairs, found, remainder_bits) -> None:
+    """Two tokens that are one value are counted once, and the manifest's rule holds for what was counted."""
+    tokens = coinciding(count, slot_bits_for(count), pairs, remainder_bits)
+    info = build(tmp_path / "d", [tokens], remainder_bits=remainder_bits)
+    assert (info.slot_bits, info.count) == found
+    assert base_problem(info) is None
+    with open_directory(tmp_path / "d", expect=info) as directory:
+        assert match(tokens, directory).all()
+        assert sum(map(len, directory.values())) == info.count
+    assert [p.name for p in tmp_path.iterdir()] == ["d"]
+
+
+@pytest.mark.parametrize("remainder_bits", [32, 40])
+@pytest.mark.parametrize("count", [0, 1, 5, 63, 64, 65, 1000, 5792, 5793, 40_000, 200_000])
+def test_lengths_are_within_their_bounds(tmp_path, count: int, remainder_bits: int) -> None:
+    info = build(tmp_path / "d", [random_tokens(count)], remainder_bits=remainder_bits)
+    lengths = info.layout.lengths
+    assert info.file.length in lengths
+    if info.layout.buckets == 1:
+        assert len(lengths) == 1
+    if info.layout.buckets >= 8:
+        # Near the middle, as each bucket is filled up by chance; and the bounds differ by little.
+        assert 0.2 < (info.file.length - lengths[0]) / (lengths[-1] - lengths[0]) < 0.8
+        assert lengths[-1] - lengths[0] < 0.0011 * info.file.length
+
+
+@pytest.mark.parametrize("width", [32, 40])
+def test_the_least_and_the_most_are_lengths_of_real_files(tmp_path, width: int) -> None:
+    """Two buckets: both filled up as little as may be, and as much."""
+    for counts, place in (((64, 128), 0), ((65, 129), -1)):
+        sizes = [bucket_bytes(count, width) for count in counts]
+        layout = Layout(sum(counts), 13, width, 0)
+        if width == 32 or place == 0:
+            assert layout.data_offset + sum(sizes) == layout.lengths[place]
+        assert layout.data_offset + sum(sizes) in layout.lengths
 
 
 def test_without_kernels_the_same(tmp_path) -> None:

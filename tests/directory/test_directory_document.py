@@ -29,8 +29,8 @@ class PlainReader:
         magic, version, self.q, self.r, slots, self.n, b, p, index, data, self.length = struct.unpack(
             "<8sHBBIQQQQQQ", self.top[:64]
         )
-        page_bytes = 32 * self.entries + 8
-        assert (magic, version, slots) == (b"CSDIR\r\n\x1a", 1, 4096)
+        page_bytes = 48 * self.entries + 8
+        assert (magic, version, slots) == (b"CSDIR\r\n\x1a", 2, 4096)
         assert (self.q, b, p) == (q, self.buckets, self.pages)
         assert self.r in (32, 40)
         assert index == 64 + 32 * p
@@ -40,14 +40,14 @@ class PlainReader:
     def bucket(self, number: int) -> tuple[tuple[int, ...], list[int], tuple[int, ...], bytes]:
         """Ranks, bits, u32 and u8 remainders of one bucket."""
         page, entry = divmod(number, self.entries)
-        size = 32 * self.entries + 8
+        size = 48 * self.entries + 8
         octets = self.fetch(64 + 32 * self.pages + page * size, size)
         assert hashlib.sha256(octets).digest() == self.top[64 + 32 * page : 96 + 32 * page]
         start, end = struct.unpack_from("<2Q", octets, 8 * entry)
         (fast,) = struct.unpack_from("<Q", octets, 8 * (self.entries + 1 + entry))
-        at = 8 * (2 * self.entries + 1) + 16 * entry
+        at = 8 * (2 * self.entries + 1) + 32 * entry
         data = self.fetch(start, end - start)
-        assert hashlib.sha256(data).digest()[:16] == octets[at : at + 16]
+        assert hashlib.sha256(data).digest() == octets[at : at + 32]
         assert xxhash.xxh3_64_intdigest(data) == fast
         ranks = struct.unpack_from("<16H", data)
         n, w = ranks[0], -(-(ranks[0] + 4096) // 64)

@@ -65,7 +65,7 @@ def written(path, members: Tokens, slot_bits: int, remainder_bits: int):
     """A directory with more slot bits than its count asks for, as a large one has."""
     order = np.lexsort((members.tail, members.head))
     with path.open("w+b") as file:
-        writer = _Writer(file, 1 << slot_bits, remainder_bits)
+        writer = _Writer(file, 1 << slot_bits, slot_bits, remainder_bits)
         groups = np.split(order, np.searchsorted(members.head[order] >> np.uint64(56), np.arange(1, 256)))
         values = (truncate(members.take(group), slot_bits, remainder_bits) for group in groups)
         return writer.write(values, lambda _: None)

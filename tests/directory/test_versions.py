@@ -1,4 +1,4 @@
-"""Files of a later version: each kind is refused with what it is, what is known, and the way out."""
+"""Files of another version: each kind is refused with what it is, what is known, and the way out."""
 
 import hashlib
 import struct
@@ -8,23 +8,26 @@ import pytest
 from directory_forge import fetcher, sealed
 
 from contactsync.directory import RangeReader, build, open_directory
+from contactsync.directory.bounds import LEAST_SCREENED
 from contactsync.directory.delta import read_delta, write_delta
 from contactsync.directory.screen import MAGIC, build_screen, open_screen
 from contactsync.foundation.errors import BadDirectory
 from contactsync.tokens import Tokens
 
-LATER = (0, 2, 3, 255, 256, 65_535)
+KNOWN = {"directory": 2, "delta": 1, "screen": 1}
+OTHERS = (0, 1, 2, 3, 255, 256, 65_535)
 
 
 def tokens(count: int) -> Tokens:
     return Tokens.from_bytes(np.random.default_rng(5).integers(0, 256, (count, 10), dtype=np.uint8))
 
 
-@pytest.fixture
-def files(tmp_path):
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
     """A directory, the delta that leads to it and its screen, as octets, and what the manifest says of it."""
-    info = build(tmp_path / "directory", [tokens(900)])
-    build(tmp_path / "before", [tokens(890)])
+    tmp_path = tmp_path_factory.mktemp("versions")
+    info = build(tmp_path / "directory", [tokens(LEAST_SCREENED)])
+    build(tmp_path / "before", [tokens(LEAST_SCREENED - 10)])
     with (
         open_directory(tmp_path / "before", expect=None) as old,
         open_directory(tmp_path / "directory", expect=info) as new,
@@ -50,20 +53,22 @@ def with_version(kind: str, octets: bytes, version: int) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["directory", "delta", "screen"])
-def test_a_later_version_is_named_with_the_way_out(tmp_path, files, kind):
+def test_another_version_is_named_with_the_way_out(tmp_path, files, kind):
     octets, info = files
     path = tmp_path / "f00d"
     path.write_bytes(octets[kind])
     reader(kind, path, info)()
-    for version in LATER:
+    for version in set(OTHERS) - {KNOWN[kind]}:
         later = with_version(kind, octets[kind], version)
         # Whatever else is new: its header may be shorter, and its content is nothing to judge it by.
         for content in (later, later[:10], later[:10] + b"\xff" * 500):
             path.write_bytes(content)
             with pytest.raises(BadDirectory) as raised:
                 reader(kind, path, info)()
-            assert str(raised.value) == f"f00d: {kind} format {version}; this program knows format 1 only"
-            assert "Update contactsync" in raised.value.hint
+            known = f"this program knows format {KNOWN[kind]} only"
+            assert str(raised.value) == f"f00d: {kind} format {version}; {known}"
+            newer = version > KNOWN[kind]
+            assert raised.value.hint.startswith("Update contactsync" if newer else "The publisher has to")
             assert raised.value.refusal == "unknown-version"
 
 
@@ -72,7 +77,7 @@ def test_too_few_bytes_to_tell(tmp_path, files, kind):
     octets, info = files
     path = tmp_path / "f"
     for length in (0, 1, 8, 9):
-        path.write_bytes(with_version(kind, octets[kind], 2)[:length])
+        path.write_bytes(with_version(kind, octets[kind], 7)[:length])
         with pytest.raises(BadDirectory, match=f"{length} bytes are too few for a {kind}") as raised:
             reader(kind, path, info)()
         assert raised.value.refusal == "wrong-length"
@@ -80,6 +85,6 @@ def test_too_few_bytes_to_tell(tmp_path, files, kind):
 
 def test_single_buckets_of_a_later_version(tmp_path, files):
     octets, _ = files
-    content, info = sealed(bytearray(with_version("directory", octets["directory"], 2)))
-    with pytest.raises(BadDirectory, match="directory format 2; this program knows format 1 only"):
+    content, info = sealed(bytearray(with_version("directory", octets["directory"], 3)))
+    with pytest.raises(BadDirectory, match="directory format 3; this program knows format 2 only"):
         RangeReader(info, fetcher(content)).match(tokens(3), [0])

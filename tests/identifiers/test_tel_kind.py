@@ -11,6 +11,7 @@ from contactsync.identifiers import (
     is_partition_name,
     kind_of,
     kind_of_partition,
+    known_partition,
     normalise,
     partition_of,
 )
@@ -89,3 +90,31 @@ def test_the_kind_of_an_identifier():
     for bad in (b"", b"tel", b"mailto:a@example.org", b"TEL:+49"):
         with pytest.raises(BadInput):
             kind_of(bad)
+
+
+@pytest.mark.parametrize("name", ["491", "4", "12", "20000", "049", "0", "1234", "21", "9999"])
+def test_digits_that_can_never_be_a_calling_code(name):
+    """Calling codes are prefix-free, and have one to three digits."""
+    assert TEL.excludes_partition(name)
+    with pytest.raises(BadInput, match="no partition"):
+        known_partition(name)
+
+
+@pytest.mark.parametrize("name", ["999", "83", "210", "mailto", "x49", "", "४९"])
+def test_names_that_may_be_partitions_of_a_later_day(name):
+    assert not TEL.excludes_partition(name)
+    assert known_partition(name) is None
+
+
+def test_every_calling_code_is_known_and_excludes_no_other():
+    for code in TEL.partitions():
+        assert known_partition(code) is TEL
+        assert not TEL.excludes_partition(code)
+
+
+def test_capacities():
+    assert TEL.capacity("1") == 10**10
+    assert TEL.capacity("500") == 10**5, "five digits"
+    assert TEL.capacity("290") == 10**4 + 10**5, "four or five"
+    for code in TEL.partitions():
+        assert 10**5 <= TEL.capacity(code) < 1.2 * 10 ** (15 - len(code))

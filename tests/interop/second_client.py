@@ -105,7 +105,7 @@ class Service:
         data = Path(updater.download_target(target)).read_bytes()
         manifest, last = json.loads(data), state / f"{audience}.seen"
         check(json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode() == data, "canonical form")
-        check(manifest["format"] == "contactsync-manifest-1", "the format")
+        check(manifest["format"] == "contactsync-manifest-2", "the format")
         check(manifest["suite"] == "ristretto255-SHA512", "the suite")
         check(manifest["normalisation"] == 1, "the normalisation profile")
         check(manifest["audience"] == audience, "the audience")
@@ -315,7 +315,15 @@ class Shape:
 
     @property
     def page_size(self) -> int:
-        return 32 * self.entries + 8
+        return 48 * self.entries + 8
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """The least and the most that N values take."""
+        b, w, fill = self.buckets, self.r // 8, {32: 4, 40: 7}[self.r]
+        least = -(-self.n // 64) + -(-self.n * w // 8)
+        most = (self.n + 63 * b) // 64 + (self.n * w + fill * b) // 8
+        return self.data + 544 * b + 8 * least, self.data + 544 * b + 8 * most
 
     def value(self, token: int) -> int:
         return token >> (80 - self.q - self.r)
@@ -332,12 +340,14 @@ class Directory:
         check(sha256(top).hex() == partition["top_sha256"], "top_sha256")
         magic, rest = top[:8], struct.unpack_from("<HBBIQQQQQQ", top, 8)
         check(magic == bytes.fromhex("43534449520d0a1a"), "the magic")
+        least, most = shape.lengths
+        check(least <= self.length <= most and self.length % 8 == 0, "the length")
         pages = shape.buckets // shape.entries
-        expected = (1, shape.q, shape.r, 4096, shape.n, shape.buckets, pages)
+        expected = (2, shape.q, shape.r, 4096, shape.n, shape.buckets, pages)
         check(rest == (*expected, shape.top_end, shape.data, self.length), "the header")
 
     def page(self, number: int) -> tuple[tuple[int, ...], tuple[int, ...], bytes]:
-        """Offsets, xxh3_64 and halves of SHA-256 of the buckets of one index page."""
+        """Offsets, xxh3_64 and SHA-256 of the buckets of one index page."""
         if number not in self.pages:
             e, size = self.shape.entries, self.shape.page_size
             start = self.shape.top_end + number * size
@@ -355,7 +365,7 @@ class Directory:
         page, entry = divmod(number, self.shape.entries)
         offsets, fast, slow = self.page(page)
         data = self.part(offsets[entry], offsets[entry + 1])
-        check(sha256(data)[:16] == slow[16 * entry : 16 * entry + 16], "SHA-256 of a bucket")
+        check(sha256(data) == slow[32 * entry : 32 * entry + 32], "SHA-256 of a bucket")
         check(xxhash.xxh3_64_intdigest(data) == fast[entry], "xxh3_64 of a bucket")
         n, *ranks = words(data, 0, 16, 2)
         r, w = self.shape.r, -(-(n + 4096) // 64)
@@ -391,13 +401,20 @@ def open_screen(data: bytes, partition: Json) -> Callable[[int], bool]:
     check(len(data) > 40, "the length of the screen")
     rate, k, m, capacity, new = struct.unpack_from("<dQQQQ", data)
     n = partition["count"]
-    check(capacity == max(1, n) and rate == 0.01 and k == 7, "the head of the screen")
-    check(new <= n and (new == 0) == (n == 0), "how many keys were new")
+    check(1 << 17 <= n <= 1_568_314_447, "a screen of few members, or of very many")
+    check(capacity == n and rate == 0.01 and k == 7, "the head of the screen")
+    check(0 < new <= n, "how many keys were new")
     check(m == math.ceil((capacity * abs(math.log(0.01))) / (7 * math.log(2) ** 2)), "m")
     bitmap = bits(data[40:])
     check(len(data) == 40 + -(-7 * m // 8) and "1" not in bitmap[7 * m :], "the size of the screen")
-    expected = 7 * m * (1 - (1 - 1 / m) ** n)
-    check(abs(bitmap.count("1") - expected) <= 8 * math.sqrt(7 * m), "how full the screen is")
+    a, b = 2**32 // m, 2**32 % m
+    loads = {n * (a + 1) / 2**32: b, n * a / 2**32: m - b}
+    zeros = sum(places * math.exp(-load) for load, places in loads.items())
+    variance = sum(places * math.exp(-load) * (1 - math.exp(-load)) for load, places in loads.items())
+    variance -= sum(places * load * math.exp(-load) for load, places in loads.items()) ** 2 / n
+    for start in range(0, 7 * m, m):
+        ones = bitmap.count("1", start, start + m)
+        check(abs(ones - (m - zeros)) <= 8 * math.sqrt(variance), "how full a slice of the screen is")
     bloom = pybloom_live.BloomFilter.fromfile(io.BytesIO(data))
     digits = -(-(partition["slot_bits"] + partition["remainder_bits"]) // 4)
     return lambda value: f"{value:0{digits}x}" in bloom

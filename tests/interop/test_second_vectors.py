@@ -4,6 +4,7 @@ Its own reader, and octets taken from the vector files as their README says: not
 """
 
 import base64
+import hashlib
 import json
 import zlib
 from pathlib import Path
@@ -29,8 +30,12 @@ def octets(spec, files=None) -> bytes:
         data = files[spec["of"]]
         for splice in reversed(spec.get("splice", [])):
             at = splice["at"]
-            data = data[:at] + bytes.fromhex(splice["hex"]) + data[at + splice["remove"] :]
+            put = bytes.fromhex(splice["hex"]) * splice.get("times", 1)
+            data = data[:at] + put + data[at + splice["remove"] :]
         return data
+    if "sha512" in spec:
+        parts = (hashlib.sha512(f"{spec['sha512']}{i}".encode()).digest() for i in range(spec["count"]))
+        return b"".join(part[: spec["octets"]] for part in parts)
     if "zlib" in spec:
         return zlib.decompress(base64.b64decode(spec["zlib"]))
     return bytes.fromhex(spec["hex"]) * spec.get("times", 1)

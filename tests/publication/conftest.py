@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from manifest_twin import base_lengths
 from securesystemslib.signer import CryptoSigner
 from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import FetcherInterface
@@ -16,6 +17,7 @@ from contactsync.publication.tuf.follower import Follower
 from contactsync.publication.tuf.repository import ROLES, Repository
 
 BASE = "http://server.test"
+BASE_LENGTH = base_lengths(1000, 12, 32)[0]  # one bucket
 
 
 class FolderFetcher(FetcherInterface):
@@ -58,14 +60,14 @@ class Operator:
         return Follower(state, BASE, self.fetcher, self.root).manifest("people")
 
 
-def a_file(name: str) -> DataFile:
+def a_file(name: str, length: int = BASE_LENGTH) -> DataFile:
     digest = hashlib.sha256(name.encode()).hexdigest()
-    return DataFile(digest, 5000 + len(name), digest[:16])
+    return DataFile(digest, length, digest[:16])
 
 
 def a_manifest(edition: int = 1, epoch: int = 1, previous: Manifest | None = None) -> Manifest:
-    partition = Partition("49", 1, 1000, 12, 32, "ab" * 32, a_file("base"), screen=a_file("screen"))
-    chain = tuple(DeltaFile(e, e + 1, a_file(f"delta {e}")) for e in range(1, edition))
+    partition = Partition("49", 1, 1000, 12, 32, "ab" * 32, a_file("base"))
+    chain = tuple(DeltaFile(e, e + 1, a_file(f"delta {e}", 400)) for e in range(1, edition))
     changed = replace(partition, name="1", edition=edition, deltas=chain[-32:])
     return Manifest(
         audience="people",

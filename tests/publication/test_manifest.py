@@ -6,9 +6,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from manifest_twin import base_lengths
 
 from contactsync.foundation.errors import BadReply
+from contactsync.identifiers import KINDS
 from contactsync.publication import manifest as module
+from contactsync.publication import partition
 from contactsync.publication.manifest import MAX_BYTES, MAX_DELTAS, DataFile, DeltaFile, Manifest, Partition
 
 
@@ -18,7 +21,7 @@ def test_round_trip_and_canonical_form(make_manifest):
     assert Manifest.from_bytes(data) == manifest
     assert data == json.dumps(json.loads(data), sort_keys=True, separators=(",", ":")).encode()
     assert manifest.count == 2000
-    assert len(manifest.files()) == 1 + 4 + 1  # base and screen are shared by both partitions
+    assert len(manifest.files()) == 1 + 4  # the base is shared by both partitions
 
 
 def test_order_of_partitions_does_not_change_the_bytes(make_manifest):
@@ -44,7 +47,9 @@ P49 = ("partitions", "49")
 BAD = {
     "unknown member of a file": (("partitions", "49", "base", "surplus"), 1),
     "missing member": (("epoch",), KeyError),
-    "other format": (("format",), "contactsync-manifest-2"),
+    "other format": (("format",), "contactsync-manifest-3"),
+    "earlier format": (("format",), "contactsync-manifest-1"),
+    "format a list": (("format",), ["contactsync-manifest-2"]),
     "other suite": (("suite",), "P256-SHA256"),
     "other audience": (("audience",), "everybody"),
     "epoch zero": (("epoch",), 0),
@@ -148,10 +153,10 @@ def test_refused_unless_canonical(make_manifest):
 
 
 def _with_deltas(manifest, *spans):
-    file = DataFile("ab" * 32, 1, "cd" * 8)
+    file = DataFile("ab" * 32, 400, "cd" * 8)
     deltas = tuple(DeltaFile(start, end, file) for start, end in spans)
-    partition = replace(manifest.partitions["1"], deltas=deltas)
-    return replace(manifest, partitions={"1": partition}).to_bytes()
+    other = replace(manifest.partitions["1"], deltas=deltas)
+    return replace(manifest, partitions={"1": other}).to_bytes()
 
 
 def test_deltas_are_one_chain_that_ends_at_the_edition(make_manifest):
@@ -191,9 +196,10 @@ def changed(manifest, **members):
 
 
 def two_partitions() -> Manifest:
-    file = DataFile("ab" * 32, 5000, "cd" * 8)
-    one = Partition("49", 1, 1000, 12, 32, "ab" * 32, file)
-    other = replace(one, name="1", deltas=(DeltaFile(1, 3, file),), edition=3, screen=file)
+    base = DataFile("ab" * 32, base_lengths(1000, 12, 32)[0], "cd" * 8)
+    one = Partition("49", 1, 1000, 12, 32, "ab" * 32, base)
+    delta = DeltaFile(1, 3, DataFile("ba" * 32, 400, "dc" * 8))
+    other = replace(one, name="1", deltas=(delta,), edition=3)
     return Manifest("people", 1, 3, bytes(32), 1, {"49": one, "1": other}, None)
 
 
@@ -327,20 +333,24 @@ def test_who_understands_what_is_critical_goes_on(make_manifest, monkeypatch):
     data = canonical(tree)
     monkeypatch.setattr(module, "UNDERSTOOD", frozenset({"rows"}))
     assert set(Manifest.from_bytes(data).unknown) == {"49"}
-    monkeypatch.setattr(module, "UNDERSTOOD_IN_PARTITION", frozenset({"labels"}))
+    monkeypatch.setattr(partition, "UNDERSTOOD_IN_PARTITION", frozenset({"labels"}))
     read = Manifest.from_bytes(data)
     assert (set(read.partitions), read.unknown) == ({"1", "49"}, {})
     assert read.to_bytes() == data
 
 
 @pytest.mark.parametrize(
-    ("name", "family"), [("49", "calling-code"), ("1", "calling-code"), ("mailto", None), ("0x", None)]
+    ("name", "family"),
+    [("49", "tel"), ("1", "tel"), ("999", None), ("83", None), ("mailto", None), ("0x", None)],
 )
 def test_families(name, family):
-    assert module.family_of(name) == family
+    assert module.family_of(name) is (None if family is None else KINDS[family])
 
 
-@pytest.mark.parametrize("name", ["", "049", "0", "1234", "४९", "-a", "a b", "a" * 33, "49\n"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "049", "0", "1234", "४९", "-a", "a b", "a" * 33, "49\n", "491", "4", "12", "21", "80", "9"],
+)
 def test_names_of_no_family(name):
     with pytest.raises(BadReply):
         module.family_of(name)

@@ -23,6 +23,11 @@ def file_info(data: bytes) -> Json:
     return {"length": len(data), "sha256": sha256(data), "xxh3_64": xxhash.xxh3_64_hexdigest(data)}
 
 
+def numbered(text: str, count: int) -> list[bytes]:
+    """The tokens that a vector file names by a text and a count."""
+    return [hashlib.sha512(f"{text}{i}".encode()).digest()[:10] for i in range(count)]
+
+
 def slot_bits_for(count: int) -> int:
     q = 12
     while count * count > 1 << (2 * q + 1):
@@ -67,7 +72,7 @@ def directory_of(buckets: Sequence[bytes], count: int, q: int, r: int) -> bytes:
     b = 1 << (q - 12)
     e = min(b, 256)
     p = -(-b // 256)
-    index, data = 64 + 32 * p, 64 + 32 * p + p * (32 * e + 8)
+    index, data = 64 + 32 * p, 64 + 32 * p + p * (48 * e + 8)
     offsets = [data]
     for octets in buckets:
         offsets.append(offsets[-1] + len(octets))
@@ -76,9 +81,9 @@ def directory_of(buckets: Sequence[bytes], count: int, q: int, r: int) -> bytes:
         of_page = buckets[first : first + e]
         page = struct.pack(f"<{e + 1}Q", *offsets[first : first + e + 1])
         page += struct.pack(f"<{e}Q", *map(xxhash.xxh3_64_intdigest, of_page))
-        pages.append(page + b"".join(hashlib.sha256(octets).digest()[:16] for octets in of_page))
+        pages.append(page + b"".join(hashlib.sha256(octets).digest() for octets in of_page))
     header = struct.pack(
-        "<8sHBBIQQQQQQ", b"CSDIR\r\n\x1a", 1, q, r, 4096, count, b, p, index, data, offsets[-1]
+        "<8sHBBIQQQQQQ", b"CSDIR\r\n\x1a", 2, q, r, 4096, count, b, p, index, data, offsets[-1]
     )
     top = b"".join(hashlib.sha256(page).digest() for page in pages)
     return header + top + b"".join(pages) + b"".join(buckets)
@@ -96,7 +101,7 @@ def resealed(data: bytes, *, buckets: bool = True, pages: bool = True) -> bytes:
     octets = bytearray(data)
     b, p, index = struct.unpack_from("<3Q", octets, 24)
     e = min(b, 256)
-    size = 32 * e + 8
+    size = 48 * e + 8
     for page in range(p):
         at = index + page * size
         if buckets:
@@ -104,8 +109,8 @@ def resealed(data: bytes, *, buckets: bool = True, pages: bool = True) -> bytes:
             for i in range(e):
                 part = bytes(octets[offsets[i] : offsets[i + 1]])
                 struct.pack_into("<Q", octets, at + 8 * (e + 1 + i), xxhash.xxh3_64_intdigest(part))
-                half = at + 8 * (2 * e + 1) + 16 * i
-                octets[half : half + 16] = hashlib.sha256(part).digest()[:16]
+                digest = at + 8 * (2 * e + 1) + 32 * i
+                octets[digest : digest + 32] = hashlib.sha256(part).digest()
         if pages:
             octets[64 + 32 * page : 96 + 32 * page] = hashlib.sha256(octets[at : at + size]).digest()
     return bytes(octets)
@@ -159,17 +164,13 @@ def delta(
 
 
 def slice_bits(count: int) -> int:
-    return math.ceil((max(1, count) * abs(math.log(0.01))) / (7 * math.log(2) ** 2))
+    return math.ceil((count * abs(math.log(0.01))) / (7 * math.log(2) ** 2))
 
 
 def places(key: str, m: int) -> list[int]:
     """The seven bits of a key."""
-    if m < 1 << 15:
-        salt = xxhash.xxh128_digest(bytes(4))
-        found = struct.unpack_from("<7H", xxhash.xxh128_digest(salt + key.encode()))
-    else:
-        salt = hashlib.sha256(bytes(4)).digest()
-        found = struct.unpack_from("<7I", hashlib.sha256(salt + key.encode()).digest())
+    salt = hashlib.sha256(bytes(4)).digest()
+    found = struct.unpack_from("<7I", hashlib.sha256(salt + key.encode()).digest())
     return [j * m + number % m for j, number in enumerate(found)]
 
 
@@ -179,7 +180,18 @@ def screen_of(bits: set[int], count: int, fresh: int) -> bytes:
     bitmap = bytearray(-(-7 * m // 8))
     for bit in bits:
         bitmap[bit // 8] |= 1 << bit % 8
-    return struct.pack("<dQQQQ", 0.01, 7, m, max(1, count), fresh) + bytes(bitmap)
+    return struct.pack("<dQQQQ", 0.01, 7, m, count, fresh) + bytes(bitmap)
+
+
+def slice_ones(count: int) -> tuple[float, float]:
+    """The fewest and the most ones of an honest slice."""
+    m = slice_bits(count)
+    a, b = divmod(1 << 32, m)
+    loads = [(b, count * (a + 1) / 2**32), (m - b, count * a / 2**32)]
+    zero = sum(places * math.exp(-load) for places, load in loads)
+    variance = sum(places * math.exp(-load) * (1 - math.exp(-load)) for places, load in loads)
+    variance -= sum(places * load * math.exp(-load) for places, load in loads) ** 2 / count
+    return m - zero - 8 * math.sqrt(variance), m - zero + 8 * math.sqrt(variance)
 
 
 def screen(values: Sequence[int], q: int, r: int) -> bytes:

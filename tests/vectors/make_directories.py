@@ -58,11 +58,15 @@ def info(name: str) -> Json:
     return twin.directory_info(FILES[name])
 
 
-def build(reason: str, tokens: list[bytes], r: int, *, octets: bool = False) -> Json:
+def build(
+    reason: str, tokens: list[bytes], r: int, *, octets: bool = False, rule: Json | None = None
+) -> Json:
     q = twin.slot_bits_for(len({bytes(t) for t in tokens}))
+    while (fewer := twin.slot_bits_for(len(twin.values_of(tokens, q, r)))) != q:
+        q = fewer
     data = twin.directory(twin.values_of(tokens, q, r), q, r)
     expected = twin.directory_info(data) | ({"octets": data.hex()} if octets else {})
-    return case(reason, {"tokens": [t.hex() for t in tokens], "remainder_bits": r}, expected)
+    return case(reason, {"tokens": rule or [t.hex() for t in tokens], "remainder_bits": r}, expected)
 
 
 def builds() -> list[Json]:
@@ -74,7 +78,16 @@ def builds() -> list[Json]:
         build("two tokens that agree in the first 52 bits are one value", twins, 40, octets=True),
         build("several hundred", MEMBERS, 32),
         build("several hundred with 40 remainder bits", MEMBERS, 40),
+        numbers("the most tokens of 12 slot bits: one bucket", 5792, 32),
+        numbers("the fewest tokens of 13 slot bits: two buckets", 5793, 40),
     ]
+
+
+def numbers(reason: str, count: int, r: int) -> Json:
+    text = "token "
+    return build(
+        reason, twin.numbered(text, count), r, rule={"sha512": text, "count": count, "octets": 10}
+    )
 
 
 def reads() -> list[Json]:
@@ -179,9 +192,9 @@ def refusals() -> list[Json]:
     own = info("three tokens")
     three_bits = (
         32 + 8 * -(-(3 + 4096) // 64),
-        0x88 + 32,
+        0x98 + 32,
     )  # where remainders begin in the bucket; its bitmap
-    n_first = struct.unpack_from("<H", four, 232)[0]
+    n_first = struct.unpack_from("<H", four, 296)[0]
     index = 64 + 32 * 2  # of "two pages"
 
     def ranked(part: bytearray) -> None:
@@ -228,10 +241,12 @@ def refusals() -> list[Json]:
         refuse("a delta's magic", "wrong-kind", WRONG, plain, b"CSDLT" + three[5:]),
         refuse("sent as text: the carriage return has become a line feed", "wrong-kind", WRONG, plain,
                three[:5] + b"\n" + three[6:]),
-        refuse("version 2", "unknown-version", WRONG, plain, packed_into(plain, 8, "H", 2)),
+        refuse("version 3", "unknown-version", WRONG, plain, packed_into(plain, 8, "H", 3)),
+        refuse("version 1, in which hashes of buckets have 16 octets", "unknown-version", FORKED, plain,
+               packed_into(plain, 8, "H", 1)),
         refuse("version 0", "unknown-version", WRONG, plain, packed_into(plain, 8, "H", 0)),
-        refuse("version 257: the version has two octets", "unknown-version", WRONG, plain,
-               packed_into(plain, 8, "H", 257)),
+        refuse("version 258: the version has two octets", "unknown-version", WRONG, plain,
+               packed_into(plain, 8, "H", 258)),
         refuse("11 slot bits: less than one bucket", "out-of-range", UNSAFE, plain, packed_into(plain, 10,
                "B", 11)),
         refuse("33 slot bits", "out-of-range", UNSAFE, plain, packed_into(plain, 10, "B", 33)),
@@ -245,10 +260,14 @@ def refusals() -> list[Json]:
         refuse("two pages with 12 slot bits", "malformed", UNSAFE, plain, packed_into(plain, 32, "Q", 2)),
         refuse("an index that begins 8 octets later", "malformed", UNSAFE, plain, packed_into(plain, 40, "Q",
                0x68)),
+        refuse("a length in the header that three values do not make", "out-of-range", UNSAFE, plain,
+               packed_into(plain, 56, "Q", len(three) + 8)),
         refuse("a data section that begins 8 octets later", "malformed", UNSAFE, plain,
-               packed_into(plain, 48, "Q", 0x90)),
-        refuse("a header that counts one value more than the buckets hold", "malformed", WRONG, plain,
-               one_more),
+               packed_into(plain, 48, "Q", 0xA0)),
+        refuse("a header that counts one value more than its length has room for", "out-of-range", WRONG,
+               plain, one_more),
+        refuse("a header that counts one value more than the buckets hold", "malformed", WRONG,
+               "four buckets", packed_into("four buckets", 16, "Q", len(VALUES["four buckets"][0]) + 1)),
         refuse("another count than the manifest's", "not-as-described", FORKED, plain, three, count=4),
         refuse("other slot bits than the manifest's", "not-as-described", FORKED, "four buckets", four,
                slot_bits=13),
@@ -258,16 +277,16 @@ def refusals() -> list[Json]:
                top_sha256="00" * 32),
         refuse("another file than the manifest's", "bad-hash", FORKED, plain, three, sha256="00" * 32),
         refuse("one bit of a remainder differs from what the manifest names", "bad-hash", FORKED, plain,
-               three[:0x2B0] + bytes([three[0x2B0] ^ 1]) + three[0x2B1:], **own),
+               three[:0x2C0] + bytes([three[0x2C0] ^ 1]) + three[0x2C1:], **own),
         refuse("a page that is not the one in the top table", "bad-hash",
                "single buckets and the whole file can be made to differ", plain,
-               packed_into(plain, 0x68, "Q", 0x2C8)),
+               packed_into(plain, 0x68, "Q", 0x2D8)),
         refuse("the first bucket begins before the data section", "malformed", UNSAFE, plain,
-               twin.resealed(packed_into(plain, 0x60, "Q", 0x80), buckets=False)),
+               twin.resealed(packed_into(plain, 0x60, "Q", 0x90), buckets=False)),
         refuse("the last bucket ends behind the file", "malformed", UNSAFE, plain,
-               twin.resealed(packed_into(plain, 0x68, "Q", 0x2C8), buckets=False)),
+               twin.resealed(packed_into(plain, 0x68, "Q", 0x2D8), buckets=False)),
         refuse("offsets that fall", "malformed", UNSAFE, "four buckets",
-               twin.resealed(packed_into("four buckets", 104, "Q", 232), buckets=False)),
+               twin.resealed(packed_into("four buckets", 104, "Q", 296), buckets=False)),
         refuse("an offset that is no multiple of 8", "malformed", UNSAFE, "four buckets",
                twin.resealed(packed_into("four buckets", 104, "Q", struct.unpack_from("<Q", four,
                104)[0] + 4),
@@ -321,8 +340,8 @@ def ranges() -> list[Json]:
         attempt("the top table is another", bit(70), "bad-hash", FORKED),
         attempt("the header counts other values than the manifest", bit(16), "not-as-described", FORKED),
         attempt(
-            "a later version", packed_into(name, 8, "H", 2), "unknown-version", WRONG,
-            **twin.directory_info(packed_into(name, 8, "H", 2)),
+            "a later version", packed_into(name, 8, "H", 3), "unknown-version", WRONG,
+            **twin.directory_info(packed_into(name, 8, "H", 3)),
         ),
         attempt(
             "a signed bucket whose ranks are wrong", rebuilt(name, change=_rank_15, number=wanted),

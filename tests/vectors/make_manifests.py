@@ -9,7 +9,7 @@ import format_twin as twin
 from make_deltas import DELTAS
 from make_directories import FILES as DIRECTORIES
 from make_directories import SOURCE
-from make_screens import SCREENS
+from make_screens import CROWD, SCREENS
 from vector_text import case, changed, document, group
 
 Json = dict[str, Any]
@@ -23,6 +23,12 @@ HOSTILE = "memory, time or the stack is the sender's to spend"
 GUESS = "what the publisher did not say is made up, and differs from client to client"
 UNAWARE = "what the publisher says must be understood is passed over in silence"
 RANGE = "figures that no file can have are taken for sizes and places in it"
+MADE_UP = "downloads are priced, and the user is advised, by figures that somebody made up"
+ALONE = "screen mode tells the server each contact: with so many slots, every bucket is of one"
+PASSING = "in screen mode more strangers pass than need to, and the server sees their buckets"
+
+
+ALL = DIRECTORIES | {"a crowd": twin.directory(twin.values_of(CROWD, 17, 32), 17, 32)}
 
 
 def canonical(tree: Any) -> bytes:
@@ -33,17 +39,17 @@ def rate(count: int, bits: int) -> str:
     return f"{count / 2.0**bits:.2e}"
 
 
-def partition(name: str, edition: int, deltas: list[Json], *, screen: bool = True) -> Json:
-    figures = twin.directory_info(DIRECTORIES[name])
+def partition(name: str, edition: int, deltas: list[Json]) -> Json:
+    figures = twin.directory_info(ALL[name])
     bits = figures["slot_bits"] + figures["remainder_bits"]
     return {
-        "base": twin.file_info(DIRECTORIES[name]),
+        "base": twin.file_info(ALL[name]),
         "count": figures["count"],
         "deltas": deltas,
         "edition": edition,
         "false_positive_rate": rate(figures["count"], bits),
         "remainder_bits": figures["remainder_bits"],
-        "screen": twin.file_info(SCREENS[name]) if screen else None,
+        "screen": twin.file_info(SCREENS[name]) if name in SCREENS else None,
         "slot_bits": figures["slot_bits"],
         "top_sha256": figures["top_sha256"],
     }
@@ -53,7 +59,7 @@ MINIMAL: Json = {
     "audience": "people",
     "edition": 1,
     "epoch": 1,
-    "format": "contactsync-manifest-1",
+    "format": "contactsync-manifest-2",
     "normalisation": 1,
     "partitions": {},
     "previous": None,
@@ -70,7 +76,8 @@ FULL: Json = MINIMAL | {
     "previous": hashlib.sha256(canonical(MINIMAL)).hexdigest(),
     "partitions": {
         "1": partition("several hundred", 7, []),
-        "353": partition("two pages", 1, [], screen=False),
+        "353": partition("several hundred, 40 bits", 1, []),
+        "44": partition("a crowd", 2, []),
         "49": partition("three tokens", 5, CHAIN),
     },
 }
@@ -101,7 +108,7 @@ def octets(data: bytes) -> Json:
     return changed("full", FILES["full"], data, text=True)
 
 
-P49 = ("partitions", "49")
+P44, P49 = ("partitions", "44"), ("partitions", "49")
 
 
 def reads() -> list[Json]:
@@ -129,7 +136,7 @@ def reads() -> list[Json]:
     other_kind = {"anything": [{"it": None}, True, -5]}
     return [
         read("the least that there is: nobody is a member", MINIMAL),
-        read("three partitions; one with a chain of two deltas, one without a screen", FULL),
+        read("four partitions; one with a chain of two deltas, one with a screen", FULL),
         read("the other audience", put(FULL, "audience", "business")),
         read("the largest number", put(FULL, "epoch", 2**53)),
         read(
@@ -153,6 +160,11 @@ def reads() -> list[Json]:
             {"mailto.example": "unknown-family", "x": "unknown-family"},
         ),
         read(
+            "a calling code that nobody has yet: unusable, and its figures are not looked at",
+            put(FULL, "partitions", "999", {"base": {"length": 2**53}, "count": 2**53}),
+            {"999": "unknown-family"},
+        ),
+        read(
             "a partition of an unknown kind that has something critical",
             put(FULL, "partitions", "mailto", {"critical": ["rows"], "rows": 1}),
             {"mailto": "unknown-family"},
@@ -172,6 +184,26 @@ def refusals() -> list[Json]:
 
     def critical(reason: str, refusal: str, effect: str, names: Any, **members: Any) -> Json:
         return refuse(reason, refusal, effect, canonical(FULL | members | {"critical": names}))
+
+    def bounds(reason: str, effect: str, name: str, refusal: str = "out-of-range", **members: Any) -> Json:
+        """A partition with other figures, and the rate that belongs to them."""
+        changed = FULL["partitions"].get(name, FULL["partitions"]["1"]) | members
+        bits = changed["slot_bits"] + changed["remainder_bits"]
+        changed["false_positive_rate"] = rate(changed["count"], bits)
+        return refuse(reason, refusal, effect, canonical(put(FULL, "partitions", name, changed)))
+
+    def length(octets: int) -> Json:
+        return twin.file_info(b"") | {"length": octets}
+
+    def longer(delta: Json, octets: int) -> Json:
+        return delta | {"file": delta["file"] | {"length": octets}}
+
+    def huge() -> Json:
+        """The most members that a partition can have."""
+        count, base = 6_074_000_999, length(25_680_000_000)
+        return FULL["partitions"]["1"] | {
+            "base": base, "count": count, "slot_bits": 32, "false_positive_rate": rate(count, 64),
+        }  # fmt: skip
 
     many = {f"m{i}": i for i in range(65)}
     file = twin.file_info(DIRECTORIES["three tokens"])
@@ -202,9 +234,11 @@ def refusals() -> list[Json]:
         refuse("an unknown member twice", "not-canonical", "one reader takes the first, another one the last",
                good[:-1] + b',"z":1,"z":2}'),
         # What tells whether the rest can be judged.
-        wrong("a later format", "unknown-version", UNAWARE, "format", "contactsync-manifest-2"),
+        wrong("a later format", "unknown-version", UNAWARE, "format", "contactsync-manifest-3"),
         refuse("a later format with nothing else that is known", "unknown-version", UNAWARE,
-               canonical({"format": "contactsync-manifest-2"})),
+               canonical({"format": "contactsync-manifest-3"})),
+        wrong("the earlier format, which had no bounds", "unknown-version", MADE_UP, "format",
+              "contactsync-manifest-1"),
         wrong("no format", "wrong-members", GUESS, "format", KeyError),
         wrong("another suite", "unknown-suite", "what comes back of the server is misread", "suite",
               "P256-SHA256"),
@@ -233,7 +267,7 @@ def refusals() -> list[Json]:
         wrong("a number beyond 2^53", "bad-value", STALE, "surplus", 2**53 + 1),
         wrong("half a surrogate pair", "bad-value", STALE, "surplus", "\ud83d"),
         wrong("a name with a capital letter", "bad-value", STALE, "Surplus", 1),
-        # Members of format 1.
+        # Members of format 2.
         wrong("no epoch", "wrong-members", GUESS, "epoch", KeyError),
         wrong("another audience", "bad-value", GUESS, "audience", "everybody"),
         wrong("epoch 0", "bad-value", GUESS, "epoch", 0),
@@ -246,6 +280,10 @@ def refusals() -> list[Json]:
         wrong("partitions in a list", "bad-value", GUESS, "partitions", []),
         wrong("a calling code with a leading zero", "bad-value", GUESS, "partitions", "049", {}),
         wrong("a calling code of four digits", "bad-value", GUESS, "partitions", "4915", {}),
+        wrong("a name that begins with a calling code: it would hold what 49 holds", "bad-value", GUESS,
+              "partitions", "491", FULL["partitions"]["49"]),
+        wrong("a name that calling codes begin with", "bad-value", GUESS, "partitions", "4",
+              FULL["partitions"]["49"]),
         wrong("the name of a partition in capitals", "bad-value", GUESS, "partitions", "Mail", {}),
         wrong("the name of a partition that is a path", "bad-value", "a file elsewhere is written or read",
               "partitions", "../49", {}),
@@ -256,13 +294,43 @@ def refusals() -> list[Json]:
         wrong("an unknown member of a file", "wrong-members", STALE, *P49, "base", file | {"surplus": 1}),
         wrong("a partition of a later edition than the manifest's", "bad-value", GUESS, *P49, "edition", 8),
         wrong("a partition without members, which has to be left out", "bad-value", STALE, *P49, "count", 0),
-        wrong("a count beyond 2^40", "bad-value", RANGE, *P49, "count", 2**40 + 1),
+        wrong("a count beyond 2^53", "bad-value", RANGE, *P49, "count", 2**53 + 1),
         wrong("more tokens than 12 slot bits may have", "too-full",
               "a directory of all values matches everybody",
               *P49, "count", 8193),
         wrong("33 remainder bits", "out-of-range", RANGE, *P49, "remainder_bits", 33),
         wrong("11 slot bits", "out-of-range", RANGE, *P49, "slot_bits", 11),
         wrong("more slots than the base has octets for", "out-of-range", RANGE, *P49, "slot_bits", 20),
+        # What no builder can have made of so many members.
+        bounds("one slot bit more than 131,072 members take, and a base to match", ALONE, "44", slot_bits=18,
+               base=length(579_000)),
+        bounds("one slot bit less than 131,072 members take, and a base to match", MADE_UP, "44",
+               slot_bits=16, base=length(550_344)),
+        bounds("26 members with 32 slot bits, and a base to match", ALONE, "44", count=26, slot_bits=32,
+               base=length(620_921_008)),
+        bounds("a base of 1.1 TB", MADE_UP, "49", base=length(1_100_000_000_000)),
+        bounds("a base of 8 octets more than three tokens make", MADE_UP, "49", base=length(728)),
+        bounds("a base of 8 octets less than the shortest of 131,072 tokens", MADE_UP, "44",
+               base=length(559_712)),
+        bounds("a base of 8 octets more than the longest of 131,072 tokens", MADE_UP, "44",
+               base=length(560_104)),
+        bounds("a base of no multiple of 8 octets", MADE_UP, "44", base=length(559_724)),
+        bounds("a screen of three tokens", PASSING, "49", screen=length(42)),
+        bounds("no screen of 131,072 tokens", MADE_UP, "44", screen=None),
+        bounds("a screen of one octet more than 131,072 tokens make", MADE_UP, "44", screen=length(157_084)),
+        bounds("a last delta as long as the base", MADE_UP, "49", deltas=[CHAIN[0], longer(CHAIN[1], 720)]),
+        bounds("a first delta longer than any base of 12 slot bits", MADE_UP, "49",
+               deltas=[longer(CHAIN[0], 30_608), CHAIN[1]]),
+        bounds("a delta in which nobody joined or left", MADE_UP, "49",
+               deltas=[CHAIN[0], longer(CHAIN[1], 168)]),
+        bounds("a delta of no multiple of 8 octets", MADE_UP, "49", deltas=[CHAIN[0], longer(CHAIN[1], 196)]),
+        bounds("more members than the calling code has numbers", MADE_UP, "290", "too-full", count=110_001,
+               slot_bits=17, base=length(473_152), screen=None),
+        refuse("more members in all than there are numbers", "too-full", MADE_UP, canonical(put_all(FULL,
+               *(("partitions", name, huge()) for name in ("1", "44", "86"))))),
+        wrong("one file with two lengths", "malformed", "which one is taken for true depends on the order",
+              "partitions", "353", "base", FULL["partitions"]["353"]["base"] | {
+                  "sha256": FULL["partitions"]["1"]["base"]["sha256"]}),
         wrong("a rate of another count", "malformed",
               "the user is told another chance of a false match than there is",
               *P49, "false_positive_rate", rate(4, 52)),
@@ -274,8 +342,8 @@ def refusals() -> list[Json]:
         wrong("an xxh3_64 without its leading zeros", "bad-value", STALE, *P49, "base",
               file | {"xxh3_64": "1"}),
         wrong("a file of no octets", "bad-value", RANGE, *P49, "base", file | {"length": 0}),
-        wrong("a file of more than 2^44 octets", "bad-value", HOSTILE, *P49, "base",
-              file | {"length": 2**44 + 1}),
+        wrong("a file of more than 2^53 octets", "bad-value", HOSTILE, *P49, "base",
+              file | {"length": 2**53 + 1}),
         wrong("deltas that are null", "bad-value", GUESS, *P49, "deltas", None),
         wrong("33 deltas", "bad-value", HOSTILE, "partitions", "1",
               FULL["partitions"]["1"] | {"deltas": [{"file": file, "from": 6, "to": 7}] * 33}),

@@ -5,8 +5,7 @@ import struct
 from typing import Any
 
 import format_twin as twin
-from make_directories import EXAMPLE, FORKED, MEMBERS, SHAPES, SOURCE, UNSAFE, VALUES, WRONG, token
-from make_directories import FILES as DIRECTORIES
+from make_directories import FORKED, SOURCE, UNSAFE, WRONG, token
 from vector_text import case, changed, document, group, packed
 
 Json = dict[str, Any]
@@ -16,37 +15,27 @@ ABOUT = (
     "Screens (docs/directory-format.md): what a publisher builds, who passes, and what must be refused. `of` "
     "is what the manifest says of the directory beside it, `info` what it says of the screen."
 )
-# The least number of values that takes the second hash function: m is 2^15.
-MANY = next(n for n in range(23_000, 25_000) if twin.slice_bits(n) >= 1 << 15)
-CROWD = [token(f"crowd {i}") for i in range(MANY)]
+NAME = "a crowd"
+RULE = {"sha512": "crowd ", "count": 1 << 17, "octets": 10}
+CROWD = twin.numbered("crowd ", 1 << 17)
 
 
 def of(count: int, q: int, r: int) -> Json:
     return {"count": count, "slot_bits": q, "remainder_bits": r}
 
 
-CROWD_SHAPE = twin.slot_bits_for(MANY), 32
-SCREENS = {name: twin.screen(*VALUES[name]) for name in SHAPES}
-SCREENS["a crowd"] = twin.screen(twin.values_of(CROWD, *CROWD_SHAPE), *CROWD_SHAPE)
-OF = {name: of(len(values), q, r) for name, (values, q, r) in VALUES.items()}
-OF["a crowd"] = of(MANY, *CROWD_SHAPE)
+SCREENS = {NAME: twin.screen(twin.values_of(CROWD, 17, 32), 17, 32)}
+OF = {NAME: of(1 << 17, 17, 32)}
 
 
 def builds() -> list[Json]:
-    reasons = {
-        "no tokens": "no value: a capacity of 1",
-        "three tokens": "the example of the document",
-        "several hundred": "several hundred",
-        "several hundred, 40 bits": "40 remainder bits: keys of 13 digits",
-        "two pages": "61 bits: keys of 16 digits, the first one 0 or 1",
-    }
+    wide = twin.screen(twin.values_of(CROWD, 17, 40), 17, 40)
     return [
-        case(
-            why,
-            {"directory": {"of": f"directory of {name}"}},
-            {"octets": SCREENS[name].hex(), **twin.file_info(SCREENS[name])},
+        case(why, {"tokens": RULE, "remainder_bits": r}, twin.file_info(octets))
+        for why, r, octets in (
+            ("the fewest tokens that have a screen; keys of 13 digits", 32, SCREENS[NAME]),
+            ("40 remainder bits: keys of 15 digits", 40, wide),
         )
-        for name, why in reasons.items()
     ]
 
 
@@ -61,7 +50,7 @@ def ask(reason: str, name: str, tokens: list[bytes]) -> Json:
 
 
 def asks() -> list[Json]:
-    strangers = [token(f"stranger {i}") for i in range(300)]
+    strangers = [token(f"stranger {i}") for i in range(600)]
 
     def passing(name: str) -> list[bytes]:
         """Strangers of whom one in some passes: those, and as many who do not."""
@@ -74,45 +63,62 @@ def asks() -> list[Json]:
         return yes + [t for t, ok in zip(strangers, which, strict=True) if not ok][:20]
 
     return [
-        ask("no value: nobody passes", "no tokens", [bytes(10), b"\xff" * 10, *strangers[:5]]),
-        ask("the example of the document: members", "three tokens", EXAMPLE),
-        ask("several hundred: every member passes", "several hundred", MEMBERS[::10]),
-        ask("several hundred: strangers who pass, and others", "several hundred", passing("several hundred")),
-        ask("40 remainder bits: every member passes", "several hundred, 40 bits", MEMBERS[::10]),
-        ask("40 remainder bits: strangers", "several hundred, 40 bits", passing("several hundred, 40 bits")),
-        ask("keys of 16 digits", "two pages", MEMBERS[:300:10]),
-        ask("SHA-256 instead of xxh128: members", "a crowd", CROWD[::500]),
-        ask("SHA-256 instead of xxh128: strangers", "a crowd", passing("a crowd")),
+        ask("members", NAME, CROWD[::500]),
+        ask("strangers who pass, and others", NAME, passing(NAME)),
     ]
 
 
+FEW = struct.pack("<dQQQQ", 0.01, 7, 36, 26, 26) + b"\xff" * 31 + b"\x0f"
+
+
 def refusals() -> list[Json]:
-    name = "several hundred"
+    name = NAME
     good, figures = SCREENS[name], OF[name]
     (m,) = struct.unpack_from("<Q", good, 16)
     n = figures["count"]
-    ones = {i for i in range(7 * m) if good[40 + i // 8] >> i % 8 & 1}
-    spread = sorted(set(range(7 * m)) - ones)
-    slack = math.floor(8 * math.sqrt(7 * m))
+    least, most = twin.slice_ones(n)
 
-    def refuse(reason: str, refusal: str, effect: str, data: bytes, **told: Any) -> Json:
-        far = sum(a != b for a, b in zip(good, data, strict=False)) > 300
-        file = packed(data) if far else changed(name, good, data)
-        info = twin.file_info(data) | told
-        return case(
-            reason, {"file": file, "info": info, "of": figures, "tokens": []}, {"refusal": refusal}, effect
-        )
+    def with_ones(wanted: int, number: int = 3) -> bytes:
+        """The screen with so many ones in one slice, by bits beside each other."""
+        octets, first = bytearray(good), number * m
+        ones = sum(octets[40 + i // 8] >> i % 8 & 1 for i in range(first, first + m))
+        step = 1 if wanted > ones else -1
+        for i in range(first, first + m):
+            place, bit = 40 + i // 8, 1 << i % 8
+            if ones != wanted and bool(octets[place] & bit) is (step < 0):
+                octets[place] ^= bit
+                ones += step
+        return bytes(octets)
+
+    def filled(octet: int) -> Json:
+        """The screen with this octet in place of all but the last one of the bitmap."""
+        splice = {"at": 40, "remove": len(good) - 41}
+        many = {"hex": f"{octet:02x}", "times": len(good) - 41}
+        return {"of": name, "splice": [splice | many]}
+
+    def refuse(
+        reason: str, refusal: str, effect: str, data: bytes, *, file: Json | None = None, **told: Any
+    ) -> Json:
+        given = {"file": file or changed(name, good, data), "of": figures | told.pop("of", {}), "tokens": []}
+        return case(reason, given | {"info": twin.file_info(data) | told}, {"refusal": refusal}, effect)
+
+    def accept(reason: str, data: bytes) -> Json:
+        given = {"file": changed(name, good, data), "info": twin.file_info(data), "of": figures, "tokens": []}
+        return case(reason, given, {"refusal": None, "passes": []})
+
+    def all_of(octet: int) -> bytes:
+        return good[:40] + bytes([octet]) * (len(good) - 41) + good[-1:]
 
     def head(at: int, form: str, number: float) -> bytes:
         octets = bytearray(good)
         struct.pack_into(f"<{form}", octets, at, number)
         return bytes(octets)
 
-    fresh = struct.unpack_from("<Q", good, 32)[0]
     own = twin.file_info(good)
     return [
-        case("a good screen: accepted", {"file": {"of": name}, "info": own, "of": figures, "tokens": []},
-             {"refusal": None, "passes": []}),
+        accept("a good screen: accepted", good),
+        accept("one slice as full as chance may make it: accepted", with_ones(math.floor(most - 0.5))),
+        accept("one slice as empty as chance may leave it: accepted", with_ones(math.ceil(least + 0.5))),
         refuse("an empty file", "wrong-length", UNSAFE, b""),
         refuse("the last octet is missing", "wrong-length", UNSAFE, good[:-1]),
         refuse("one octet too many", "wrong-length", UNSAFE, good + b"\0"),
@@ -129,22 +135,24 @@ def refusals() -> list[Json]:
         refuse("a capacity of one more than the directory holds", "not-as-described", FORKED, head(24, "Q",
                n + 1)),
         refuse("more keys that were new than members", "out-of-range", WRONG, head(32, "Q", n + 1)),
-        refuse("no key that was new, of several hundred", "out-of-range", WRONG, head(32, "Q", 0)),
+        refuse("no key that was new", "out-of-range", WRONG, head(32, "Q", 0)),
         refuse("a bit behind the last slice", "not-canonical", "one screen has many spellings",
                good[:-1] + bytes([good[-1] | 0x80])),
-        refuse("every bit set: everybody passes", "too-full", PRIVACY,
-               twin.screen_of(set(range(7 * m)), n, fresh)),
-        refuse("more bits set than so many members can have done", "too-full", PRIVACY,
-               twin.screen_of(ones | set(spread[: 2 * slack]), n, fresh)),
-        refuse("no bit set: nobody passes", "malformed", MISSED, twin.screen_of(set(), n, fresh)),
-        refuse("fewer bits set than so many members can have done", "malformed", MISSED,
-               twin.screen_of(set(sorted(ones)[2 * slack :]), n, fresh)),
+        refuse("every bit set: everybody passes", "too-full", PRIVACY, all_of(0xFF), file=filled(0xFF)),
+        refuse("one slice fuller than so many members can make it", "too-full", PRIVACY,
+               with_ones(math.ceil(most + 0.5))),
+        refuse("no bit set: nobody passes", "malformed", MISSED, all_of(0), file=filled(0)),
+        refuse("one slice emptier than so many members can leave it", "malformed", MISSED,
+               with_ones(math.floor(least - 0.5))),
+        refuse("a screen of a directory of one member less, which has none", "out-of-range", PRIVACY,
+               head(24, "Q", n - 1), of={"count": n - 1}),
+        refuse("26 members, and a screen of ones", "out-of-range", PRIVACY, FEW, file={"hex": FEW.hex()},
+               of=of(26, 12, 32)),
     ]  # fmt: skip
 
 
 def screens() -> Json:
-    assert 7 * twin.slice_bits(len(MEMBERS)) % 8, "there is a bit behind the last slice"
-    directories = {f"directory of {name}": packed(data) for name, data in DIRECTORIES.items()}
+    assert 7 * twin.slice_bits(1 << 17) % 8, "there is a bit behind the last slice"
     return document(
         ABOUT,
         [
@@ -152,5 +160,5 @@ def screens() -> Json:
             group("who passes", "directory.screen", "read_screen", asks(), SOURCE),
             group("screens that must be refused", "directory.screen", "read_screen", refusals(), SOURCE),
         ],
-        directories | {name: packed(data) for name, data in SCREENS.items()},
+        {name: packed(data) for name, data in SCREENS.items()},
     )

@@ -38,6 +38,22 @@ class Tel:
         """Every calling code that has a numbering plan."""
         return tel.calling_codes()
 
+    def excludes_partition(self, name: str) -> bool:
+        """Digits that can be no calling code, or that overlap one: codes are prefix-free (E.164 §6.2.1)."""
+        if not (name.isascii() and name.isdecimal()):
+            return False
+        others = tel.calling_codes() - {name}
+        return not self.owns_partition(name) or any(
+            name.startswith(code) or code.startswith(name) for code in others
+        )
+
+    def capacity(self, partition: str) -> int:
+        """All national numbers of the lengths that its numbering plan has."""
+        plan = tel.numbering_plan(partition)
+        assert plan is not None, "calling_codes() are those that have a plan"
+        most = tel.MAX_DIGITS - len(partition)
+        return sum(10**length for length in plan.lengths if length <= most)
+
     def keys_of(self, identifiers: Sequence[bytes]) -> Numbers:
         """See `numbers.numbers_of`."""
         from contactsync.identifiers.tel import numbers

@@ -109,7 +109,7 @@ class Repository:
         Raises OurError if the current one is damaged or missing.
         """
         for data, _ in self._chain(audience, limit):
-            yield Manifest.from_bytes(data)
+            yield Manifest.from_bytes(data, earlier=True)
 
     def links(self, audience: str, limit: int) -> Iterator[Link]:
         """Like `history`, also where a manifest is of a version that this program does not write any more."""

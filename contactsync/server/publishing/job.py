@@ -23,6 +23,7 @@ from typing import Final
 import numpy as np
 
 from contactsync.directory import Directory, build, open_directory
+from contactsync.directory.bounds import has_screen
 from contactsync.directory.delta import write_delta
 from contactsync.directory.format import DataFile
 from contactsync.directory.screen import build_screen
@@ -140,7 +141,7 @@ def _build(job: BuildJob, scratch: Path) -> Partition:
             top_sha256=info.top_sha256,
             base=info.file,
             deltas=() if old is None else _deltas(old, directory, edition, unnamed, data),
-            screen=_named(build_screen(unnamed, directory), unnamed, data),
+            screen=_screen(directory, unnamed, data),
         )
 
 
@@ -155,6 +156,13 @@ def _deltas(old: Partition, new: Directory, edition: int, unnamed: Path, data: P
         return ()
     last = DeltaFile(old.edition, edition, _named(written, unnamed, data))
     return (*old.deltas, last)[-MAX_DELTAS:]
+
+
+def _screen(directory: Directory, unnamed: Path, data: Path) -> DataFile | None:
+    """The screen of a directory, if one of its size has one."""
+    if not has_screen(directory.count):
+        return None
+    return _named(build_screen(unnamed, directory), unnamed, data)
 
 
 def _named(file: DataFile, unnamed: Path, data: Path) -> DataFile:

@@ -55,7 +55,7 @@ def merge(
             del partitions[name]
         else:
             partitions[name] = content
-    stays = plan.old is not None and not changed and plan.old.normalisation == PROFILE
+    stays = plan.old is not None and not changed and plan.old.normalisation == PROFILE and plan.old.is_current
     manifest = (
         plan.old
         if plan.old is not None and stays

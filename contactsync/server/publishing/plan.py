@@ -75,6 +75,8 @@ def _suspects(folder: DataFolder, old: Manifest, touched: Iterable[str], remaind
     damaged = {
         name
         for name, partition in old.partitions.items()
-        if partition.remainder_bits != remainder_bits or not is_whole(folder.data, partition)
+        if not old.is_current
+        or partition.remainder_bits != remainder_bits
+        or not is_whole(folder.data, partition)
     }
     return sorted(damaged.union(touched))

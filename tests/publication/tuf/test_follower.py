@@ -386,7 +386,7 @@ def test_a_follower_refreshes_once(operator, make_manifest, tmp_path):
     assert [path.split("/")[0] for path in operator.fetcher.asked[asked:]] == ["targets"]
 
 
-def test_goes_on_from_what_version_1_wrote(operator, version_1, tmp_path, monkeypatch):
+def test_goes_on_from_what_version_1_wrote(operator, version_1, tmp_path, monkeypatch, make_manifest):
     """The metadata and the manifest that it kept count: the server goes on, and cannot go back."""
     operator.public = operator.fetcher.folder = version_1 / "server" / "public"
     operator.repository = Repository(operator.public)
@@ -401,12 +401,21 @@ def test_goes_on_from_what_version_1_wrote(operator, version_1, tmp_path, monkey
             return now
 
     monkeypatch.setattr(trusted_metadata_set.datetime, "datetime", Clock)
-    seen = operator.follow(state)
-    assert (seen.epoch, seen.edition) == (1, 2)
+    with pytest.raises(BadReply, match="published by an earlier version") as raised:
+        operator.follow(state)
+    assert "ask the operator" in raised.value.hint
     assert newest_root(state) == operator.root
-    new = replace(seen, edition=3, previous=seen.sha256())
+    seen = operator.repository.current("people")
+    assert (seen.epoch, seen.edition, seen.is_current) == (1, 2, False)
+    new = make_manifest(edition=3, previous=seen)
+    new = replace(new, public_key=seen.public_key)
     others = [operator.repository.current("business")]
     shutil.copytree(operator.public, tmp_path / "before")
+    operator.publish(new, *others, now=now)
+    for forged in (replace(new, previous="ab" * 32), replace(new, public_key=bytes(32))):
+        operator.publish(forged, *others, now=now)
+        with pytest.raises(BadSignature):
+            operator.follow(state)
     operator.publish(new, *others, now=now)
     assert operator.follow(state) == new
     shutil.rmtree(operator.public)

@@ -252,7 +252,7 @@ def test_what_was_seen_in_another_version_of_the_format_counts(operator, make_ma
     first = publish(1)
     operator.follow(state)
     kept = state / "manifests" / "people.json"
-    kept.write_bytes(kept.read_bytes().replace(b"manifest-1", b"manifest-98765"))
+    kept.write_bytes(kept.read_bytes().replace(b"manifest-2", b"manifest-98765"))
     with pytest.raises(BadSignature, match="published twice"):
         operator.follow(state)
     publish(2, after=first)

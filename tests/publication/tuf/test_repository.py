@@ -36,7 +36,7 @@ def test_history_goes_back_as_far_as_it_is_kept(operator, make_manifest):
 
 def test_manifests_of_another_version_are_links_all_the_same(operator, make_manifest):
     """A client that saw one of them walks back to it, whatever this program writes today."""
-    old = make_manifest().to_bytes().replace(b"contactsync-manifest-1", b"contactsync-manifest-98765")
+    old = make_manifest().to_bytes().replace(b"contactsync-manifest-2", b"contactsync-manifest-98765")
     sha256 = hashlib.sha256(old).hexdigest()
     (operator.public / "targets" / f"{sha256}.people.json").write_bytes(old)
     new = replace(make_manifest(2), previous=sha256)

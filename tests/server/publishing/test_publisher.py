@@ -8,7 +8,7 @@ import pytest
 from publishing_tools import InLine
 from server_tools import AMERICAN, GERMAN, FolderFetcher, Operator
 
-from contactsync.directory import DirectoryInfo, match, open_directory
+from contactsync.directory import DirectoryInfo, bounds, match, open_directory
 from contactsync.directory.delta import read_delta
 from contactsync.directory.screen import open_screen
 from contactsync.foundation.errors import OurError
@@ -119,7 +119,6 @@ def test_new_epoch(operator, numbers):
     assert (second.epoch, second.edition, second.previous) == (2, 1, first.sha256())
     assert second.public_key != first.public_key
     assert outcome.evaluated == 2
-    # Bases only: the screen of a single token has so few bits that two may well be alike.
     bases = [{p.base.sha256 for p in manifest.partitions.values()} for manifest in (first, second)]
     assert not bases[0] & bases[1]
     assert found(operator, second.partitions["49"], numbers(GERMAN)) == [True]
@@ -275,12 +274,22 @@ def test_the_chain_of_deltas_is_bounded(operator, monkeypatch):
     assert [delta.to_edition for delta in deltas] == [4, 5, 6]
 
 
-def test_the_screen_passes_every_member(operator, numbers):
-    operator.add(*range(GERMAN, GERMAN + 300))
+FEWEST = 24_000
+
+
+@pytest.fixture
+def screened(monkeypatch):
+    """Screens from fewer members on than in earnest: 131,072 take a while to be evaluated."""
+    monkeypatch.setattr(bounds, "LEAST_SCREENED", FEWEST)
+
+
+def test_the_screen_passes_every_member(operator, numbers, screened):
+    operator.add(*range(GERMAN, GERMAN + FEWEST), AMERICAN)
     operator.publish()
+    assert operator.manifest().partitions["1"].screen is None, "it has too few members"
     partition = operator.manifest().partitions["49"]
     key = operator.keyring.key_pair("people", 1)
-    values = numbers(*range(GERMAN - 1000, GERMAN + 300))
+    values = numbers(*range(GERMAN - 1000, GERMAN + FEWEST))
     tokens = Tokens.from_outputs(evaluate(key, values.identifiers()))
     screen = open_screen(operator.folder.data / partition.screen.sha256, info_of(partition))
     passed = screen.test(tokens)
@@ -288,11 +297,22 @@ def test_the_screen_passes_every_member(operator, numbers):
     assert passed[:1000].mean() < 0.05
 
 
-@pytest.mark.parametrize("kind", ["base", "screen", "delta"])
-def test_a_lost_or_cut_data_file_is_made_again(operator, kind):
-    operator.add(*range(GERMAN, GERMAN + 500))
+def test_a_partition_with_too_many_members_for_a_screen_is_published_without(operator, screened, monkeypatch):
+    monkeypatch.setattr(bounds, "_SLICE_BELOW", bounds.slice_bits(FEWEST + 2))
+    operator.add(*range(GERMAN, GERMAN + FEWEST))
     operator.publish()
-    operator.add(GERMAN + 1000)
+    assert operator.manifest().partitions["49"].screen is not None
+    operator.add(GERMAN + FEWEST, GERMAN + FEWEST + 1)
+    operator.publish()
+    partition = operator.manifest().partitions["49"]
+    assert (partition.count, partition.screen) == (FEWEST + 2, None)
+
+
+@pytest.mark.parametrize("kind", ["base", "screen", "delta"])
+def test_a_lost_or_cut_data_file_is_made_again(operator, kind, screened):
+    operator.add(*range(GERMAN, GERMAN + (FEWEST if kind == "screen" else 500)))
+    operator.publish()
+    operator.add(GERMAN + FEWEST)
     operator.publish()
     before = operator.manifest()
     partition = before.partitions["49"]

@@ -4,11 +4,14 @@ import json
 import os
 import shutil
 import sqlite3
+import struct
 import subprocess
 import sys
 import tarfile
 import time
 from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,12 +19,20 @@ import urllib3
 from click.testing import CliRunner
 from server_tools import Process
 
+from contactsync.client.core.planner import Options
+from contactsync.client.session import sync
+from contactsync.client.state import State
+from contactsync.client.transport import Transport
 from contactsync.commands import main
-from contactsync.foundation.errors import BadInput, OurError
+from contactsync.foundation.audiences import AUDIENCES
+from contactsync.foundation.errors import BadInput, BadReply, OurError
+from contactsync.publication.manifest import Manifest
+from contactsync.publication.tuf.repository import Repository
 from contactsync.server.keyring import Keyring
 from contactsync.server.publishing.publisher import Publisher
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.opening import open_accounts, open_members
+from contactsync.sources import read_address_books
 from contactsync.voprf.client import blind
 
 ARCHIVE = Path(__file__).parents[2] / "fixtures" / "version-1.tar.xz"
@@ -102,8 +113,76 @@ def test_what_was_pending_is_published_and_the_rest_not_evaluated_again(folder):
         outcomes = {o.audience: o for o in Publisher(folder, members, keyring).publish()}
     people, business = outcomes["people"], outcomes["business"]
     assert (people.epoch, people.edition, people.members, people.evaluated) == (1, 3, 8, 1)
-    assert (business.epoch, business.edition, business.members, business.evaluated) == (1, 1, 2, 0)
-    assert business.changed is None
+    # Nobody joined, but its files are of the first format.
+    assert (business.epoch, business.edition, business.members, business.evaluated) == (1, 2, 2, 0)
+
+
+def publish(folder):
+    with closing(open_members(folder)) as members:
+        return Publisher(folder, members, Keyring.open(folder.keys, None)).publish()
+
+
+def test_the_first_publish_makes_every_file_anew_in_the_same_history(folder):
+    repository = Repository(folder.public)
+    old = {audience: repository.current(audience) for audience in AUDIENCES}
+    files = {path.name: path.read_bytes() for path in folder.data.iterdir()}
+    assert {manifest.format for manifest in old.values()} == {"contactsync-manifest-1"}
+    publish(folder)
+    for audience, before in old.items():
+        now = repository.current(audience)
+        assert (now.format, now.epoch, now.edition) == ("contactsync-manifest-2", 1, before.edition + 1)
+        assert (now.previous, now.public_key) == (before.sha256(), before.public_key)
+        assert set(now.partitions) >= set(before.partitions)
+        for partition in now.partitions.values():
+            assert (partition.edition, partition.deltas, partition.screen) == (now.edition, (), None)
+            data = (folder.data / partition.base.sha256).read_bytes()
+            assert struct.unpack_from("<H", data, 8) == (2,)
+        assert Manifest.from_bytes(now.to_bytes()) == now
+        assert [one.edition for one in repository.history(audience, 9)][:2] == [now.edition, before.edition]
+    assert {path.name for path in folder.data.iterdir()} >= set(files), "who downloads them goes on"
+    again = {o.audience: o for o in publish(folder)}
+    assert [again[audience].changed for audience in AUDIENCES] == [None, None]
+
+
+def test_who_published_nobody_publishes_nobody_in_the_new_format(folder):
+    with closing(open_members(folder)) as members:
+        for code in members.partitions("people"):
+            members.remove(members.unevaluated("people", 9, code, None, 99))
+    signers, repository = Keyring.open(folder.keys, None).signers(), Repository(folder.public)
+    nobody = replace(repository.current("people"), partitions={})
+    repository.publish([nobody, repository.current("business")], signers, datetime.now(UTC))
+    publish(folder)
+    manifest = repository.current("people")
+    assert (manifest.is_current, manifest.partitions, manifest.previous) == (True, {}, nobody.sha256())
+
+
+def test_a_client_of_version_1_goes_on_with_nothing_forgotten(v1, folder):
+    """It refuses what version 1 published, says whose turn it is, and fetches all anew after that."""
+    (pinned,) = State(v1 / "state").servers()
+    book = read_address_books([v1 / "book.csv"], region="DE")
+    held = {path.name for path in pinned.data.iterdir()}
+    with Process(folder.path) as process:
+        transport = Transport(process.url, credential=credential(v1, "people"))
+        publish_dates(folder)
+        with pytest.raises(BadReply, match="published by an earlier version") as raised:
+            sync(pinned, book, transport, Options())
+        assert "update it and to publish again" in raised.value.hint
+        assert {path.name for path in pinned.data.iterdir()} == held
+        publish(folder)
+        report = sync(pinned, book, transport, Options())
+        assert (report.edition, len(report.matches)) == (3, 3)
+        assert report.new_identifiers == 0, "tokens of the epoch are still good"
+        assert report.downloaded > 0
+        assert held.isdisjoint(path.name for path in pinned.data.iterdir())
+        assert sync(pinned, book, transport, Options()).downloaded == 0
+        transport.close()
+        assert process.stop() == 0
+
+
+def publish_dates(folder):
+    """Sign the metadata of what version 1 published anew: it may have expired since."""
+    repository = Repository(folder.public)
+    repository.refresh(Keyring.open(folder.keys, None).signers(), datetime.now(UTC), force=True)
 
 
 def test_the_first_command_may_be_any(v1):

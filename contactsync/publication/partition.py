@@ -1,0 +1,219 @@
+"""The partitions of a manifest: their members as JSON and back, and what they may say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from contactsync.directory import DataFile, DirectoryInfo
+from contactsync.directory.bounds import base_problem, delta_lengths, has_screen, screen_length
+from contactsync.foundation.errors import BadInput
+from contactsync.identifiers import Kind, known_partition
+from contactsync.publication import canonical
+from contactsync.publication.forms import (
+    HEX16,
+    HEX64,
+    check_kept,
+    closed_object,
+    critical,
+    hexadecimal,
+    integer,
+    listed,
+    open_object,
+    refuse,
+)
+
+MAX_DELTAS: Final = 32
+
+UNDERSTOOD_IN_PARTITION: Final[frozenset[str]] = frozenset()
+"""Names that may be critical in a partition."""
+
+_MEMBERS: Final = (
+    *("base", "count", "deltas", "edition", "false_positive_rate"),
+    *("remainder_bits", "screen", "slot_bits", "top_sha256"),
+)
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
+_MAX_BITS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaFile:
+    """What changed in a partition between two editions of it."""
+
+    from_edition: int
+    to_edition: int
+    file: DataFile
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """The tokens of one partition. `edition` is the one in which its content last changed.
+
+    `slot_bits`, `remainder_bits` and `top_sha256` are figures of the base, as in docs/directory-format.md.
+    `extra` has the members that a newer program added, as JSON values.
+    """
+
+    name: str
+    edition: int
+    count: int
+    slot_bits: int
+    remainder_bits: int
+    top_sha256: str
+    base: DataFile
+    deltas: tuple[DeltaFile, ...] = ()
+    screen: DataFile | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def directory(self) -> DirectoryInfo:
+        """What the base has to be."""
+        return DirectoryInfo(
+            count=self.count,
+            slot_bits=self.slot_bits,
+            remainder_bits=self.remainder_bits,
+            top_sha256=self.top_sha256,
+            file=self.base,
+        )
+
+    @property
+    def false_positive_rate(self) -> str:
+        """The chance that a stranger matches, to three digits. As text: canonical JSON has no fractions."""
+        return f"{self.directory.false_positive_rate:.2e}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Its members, those of newer programs included."""
+        return {
+            **self.extra,
+            "edition": self.edition,
+            "count": self.count,
+            "false_positive_rate": self.false_positive_rate,
+            "slot_bits": self.slot_bits,
+            "remainder_bits": self.remainder_bits,
+            "top_sha256": self.top_sha256,
+            "base": _file_to_json(self.base),
+            "deltas": [
+                {"from": delta.from_edition, "to": delta.to_edition, "file": _file_to_json(delta.file)}
+                for delta in self.deltas
+            ],
+            "screen": None if self.screen is None else _file_to_json(self.screen),
+        }
+
+    def files(self) -> list[DataFile]:
+        """Every data file that the partition names."""
+        screen = [self.screen] if self.screen is not None else []
+        return [self.base, *(delta.file for delta in self.deltas), *screen]
+
+
+@dataclass(frozen=True, slots=True)
+class UnusablePartition:
+    """A partition that this program cannot use. Who is a member there is not known: not "nobody".
+
+    `reason` continues "partition NAME …"; `refusal` is its word, unknown-family or unknown-critical.
+    `members` is the partition as JSON, for `Manifest.to_bytes`.
+    """
+
+    name: str
+    reason: str
+    refusal: str
+    members: Mapping[str, Any] = field(hash=False)
+
+
+def family_of(name: str) -> Kind | None:
+    """The kind of identifiers in the partition of this name; None if this program does not know it.
+
+    Raises BadReply for what is no name of a partition, and for digits that are no calling code and can become
+    none. A code that may be assigned one day is unknown here: nobody can have a contact there on this client.
+    """
+    if not _NAME.fullmatch(name):
+        refuse("has a partition with an impossible name", "bad-value")
+    try:
+        return known_partition(name)
+    except BadInput:
+        refuse("has a partition that is no calling code", "bad-value")
+
+
+def partition_from_json(
+    name: str, value: object, newest: int, *, judged: bool
+) -> Partition | UnusablePartition:
+    """The inverse of `to_json`, in a manifest of edition `newest`.
+
+    `judged`: its figures have to be such as a builder makes. Raises BadReply.
+    """
+    family, where = family_of(name), f"partition {name}"
+    if not isinstance(value, dict):
+        refuse(f"has no proper {where}", "bad-value")
+    alien = critical(value, _MEMBERS, where) - UNDERSTOOD_IN_PARTITION
+    if family is None or alien:
+        check_kept(value, where)
+        if family is None:
+            reason = "is of a kind or a country that this program does not know"
+            return UnusablePartition(name, reason, "unknown-family", value)
+        reason = f"needs {listed(alien)} to be understood, which this program does not know"
+        return UnusablePartition(name, reason, "unknown-critical", value)
+    members, extra = open_object(value, _MEMBERS, where)
+    edition = integer(members["edition"], 1, newest, f"edition of {where}")
+    deltas = members["deltas"]
+    if not isinstance(deltas, list) or len(deltas) > MAX_DELTAS:
+        refuse(f"has no proper list of deltas in {where}", "bad-value")
+    chain = tuple(_delta_from_json(delta, newest, where) for delta in deltas)
+    ends = [delta.to_edition for delta in chain]
+    if ends and ([delta.from_edition for delta in chain[1:]] != ends[:-1] or ends[-1] != edition):
+        refuse(f"has a broken chain of deltas in {where}", "malformed")
+    screen = members["screen"]
+    partition = Partition(
+        name=name,
+        edition=edition,
+        count=integer(members["count"], 1, canonical.MAX_NUMBER, f"count of {where}"),
+        slot_bits=integer(members["slot_bits"], 0, _MAX_BITS, f"slot_bits of {where}"),
+        remainder_bits=integer(members["remainder_bits"], 0, _MAX_BITS, f"remainder_bits of {where}"),
+        top_sha256=hexadecimal(members["top_sha256"], HEX64, f"top_sha256 of {where}"),
+        base=_file_from_json(members["base"], where),
+        deltas=chain,
+        screen=None if screen is None else _file_from_json(screen, where),
+        extra=extra,
+    )
+    if judged:
+        _check_figures(partition, where)
+    if members["false_positive_rate"] != partition.false_positive_rate:
+        refuse(f"has a wrong false_positive_rate in {where}", "malformed")
+    return partition
+
+
+def _delta_from_json(value: object, newest: int, where: str) -> DeltaFile:
+    members = closed_object(value, ("file", "from", "to"), f"delta of {where}")
+    end = integer(members["to"], 2, newest, f"delta of {where}")
+    start = integer(members["from"], 1, end - 1, f"delta of {where}")
+    return DeltaFile(start, end, _file_from_json(members["file"], where))
+
+
+def _file_from_json(value: object, where: str) -> DataFile:
+    members = closed_object(value, ("length", "sha256", "xxh3_64"), f"file of {where}")
+    return DataFile(
+        sha256=hexadecimal(members["sha256"], HEX64, f"hash in {where}"),
+        length=integer(members["length"], 1, canonical.MAX_NUMBER, f"length in {where}"),
+        xxh3_64=hexadecimal(members["xxh3_64"], HEX16, f"xxh3_64 in {where}"),
+    )
+
+
+def _check_figures(partition: Partition, where: str) -> None:
+    """Refuse what no builder can have made of any members: bits, lengths, screens and counts."""
+    info, count = partition.directory, partition.count
+    if problem := base_problem(info):
+        refuse(f"has impossible figures in {where} ({problem[0]})", problem[1])
+    for place, delta in enumerate(partition.deltas, 1):
+        if delta.file.length not in delta_lengths(info, last=place == len(partition.deltas)):
+            refuse(f"has a delta of an impossible length in {where}", "out-of-range")
+    if (partition.screen is not None) != has_screen(count):
+        has = "no screen" if partition.screen is None else "a screen"
+        refuse(f"has {has} for {count} tokens in {where}", "out-of-range")
+    if partition.screen is not None and partition.screen.length != screen_length(count):
+        refuse(f"has a screen of an impossible length in {where}", "out-of-range")
+    kind = family_of(partition.name)
+    if kind is not None and count > kind.capacity(partition.name):
+        refuse(f"counts more members in {where} than there can be", "too-full")
+
+
+def _file_to_json(file: DataFile) -> dict[str, Any]:
+    return {"sha256": file.sha256, "length": file.length, "xxh3_64": file.xxh3_64}

@@ -1,0 +1,249 @@
+"""Manifests judged by docs/http-api.md and docs/directory-format.md alone; nothing of the package is used.
+
+`honest` makes what a builder would state, `acceptable` says what a client takes. Hashes are made up.
+"""
+
+import hashlib
+import json
+import math
+import re
+from typing import Any
+
+import phonenumbers
+from phonenumbers import PhoneMetadata
+
+Json = dict[str, Any]
+LARGEST = 2**53
+MANIFEST = ["audience", "edition", "epoch", "format", "normalisation"]
+MANIFEST += ["partitions", "previous", "public_key", "suite"]
+PARTITION = ["base", "count", "deltas", "edition", "false_positive_rate"]
+PARTITION += ["remainder_bits", "screen", "slot_bits", "top_sha256"]
+
+
+def canonical(tree: Any) -> bytes:
+    return json.dumps(tree, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+# --- directory-format.md, "What can have been built" ---
+
+
+def slot_bits(n: int) -> int:
+    return next(q for q in range(12, 99) if n * n <= 1 << (2 * q + 1))
+
+
+def base_lengths(n: int, q: int, r: int) -> tuple[int, int]:
+    """The least and the most."""
+    b = 1 << (q - 12)
+    p, e = -(-b // 256), min(b, 256)
+    fixed = 64 + 32 * p + p * (48 * e + 8) + 544 * b
+    lost = {32: 4, 40: 7}[r]
+    least = -(-n // 64) + -(-n * r // 64)
+    most = (n + 63 * b) // 64 + (n * r // 8 + lost * b) // 8
+    return fixed + 8 * least, fixed + 8 * most
+
+
+def set_length(c: int, q: int, r: int) -> int:
+    if not c:
+        return 0
+    h = c.bit_length()
+    words = -(-(c + 2**h) // 64) + -(-c * (q + 32 - h) // 64)
+    return 8 * words + (-(-c // 8) * 8 if r == 40 else 0)
+
+
+def slice_bits(n: int) -> int:
+    return math.ceil((n * abs(math.log(0.01))) / (7 * math.log(2) ** 2))
+
+
+def screen_length(n: int) -> int | None:
+    m = slice_bits(n)
+    return 40 + -(-7 * m // 8) if n >= 1 << 17 and m < 1 << 31 else None
+
+
+def delta_is_possible(length: int, q: int, r: int, base: int | None) -> bool:
+    """Of a delta that leads to a base of so many octets, or to some base of this width."""
+    most = base_lengths(math.isqrt(1 << (2 * q + 1)), q, r)[1] if base is None else base
+    return length % 8 == 0 and 168 + set_length(1, q, r) <= length < most
+
+
+def numbers_of(code: str) -> int:
+    """How many numbers a calling code has."""
+    region = phonenumbers.COUNTRY_CODE_TO_REGION_CODE[int(code)][0]
+    plan = PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
+    return sum(10**d for d in plan.general_desc.possible_length if d + len(code) <= 15)
+
+
+CODES = frozenset(map(str, phonenumbers.COUNTRY_CODE_TO_REGION_CODE))
+CAPACITY = {code: numbers_of(code) for code in sorted(CODES)}
+
+
+# --- what a builder states ---
+
+
+def a_file(name: str, length: int) -> Json:
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return {"sha256": digest, "length": length, "xxh3_64": digest[:16]}
+
+
+def honest_partition(name: str, n: int, r: int = 32, *, spread: float = 0.5, editions: int = 1) -> Json:
+    """What is stated of `n` members; their base is `spread` of the way from the least length to the most."""
+    q = slot_bits(n)
+    least, most = base_lengths(n, q, r)
+    length = least + int((most - least) * spread) // 8 * 8
+    chain = []
+    for edition in range(1, editions):
+        delta = 168 + set_length(1 + edition % 3, q, r) + set_length(edition % 2, q, r)
+        if delta >= length:
+            chain.clear()
+            continue
+        file = a_file(f"delta {name} {edition}", delta)
+        chain.append({"from": edition, "to": edition + 1, "file": file})
+    screen = screen_length(n)
+    return {
+        "base": a_file(f"base {name} {n} {editions}", length),
+        "count": n,
+        "deltas": chain[-32:],
+        "edition": editions,
+        "false_positive_rate": f"{n / 2.0 ** (q + r):.2e}",
+        "remainder_bits": r,
+        "screen": None if screen is None else a_file(f"screen {name} {n} {editions}", screen),
+        "slot_bits": q,
+        "top_sha256": hashlib.sha256(f"top {name}".encode()).hexdigest(),
+    }
+
+
+def honest(partitions: dict[str, Json], **members: Any) -> Json:
+    return {
+        "audience": "people",
+        "edition": max([1, *(p["edition"] for p in partitions.values())]),
+        "epoch": 1,
+        "format": "contactsync-manifest-2",
+        "normalisation": 1,
+        "partitions": partitions,
+        "previous": None,
+        "public_key": "ab" * 32,
+        "suite": "ristretto255-SHA512",
+    } | members
+
+
+# --- what a client takes ---
+
+
+def acceptable(data: bytes) -> bool:
+    try:
+        tree = json.loads(data)
+        return canonical(tree) == data and _manifest(tree)
+    except (ValueError, KeyError, TypeError, AttributeError, UnicodeEncodeError, RecursionError):
+        return False
+
+
+def _whole(value: Any, low: int, high: int) -> bool:
+    return type(value) is int and low <= value <= high
+
+
+def _hex(value: Any, digits: int) -> bool:
+    return isinstance(value, str) and re.fullmatch(f"[0-9a-f]{{{digits}}}", value) is not None
+
+
+def _unknown(value: Any, levels: int = 8) -> bool:
+    """The limits of members that are not known."""
+    if isinstance(value, dict):
+        names = all(re.fullmatch(r"[a-z0-9_.-]{1,64}", name) for name in value)
+        inner = all(_unknown(part, levels - 1) for part in value.values())
+        return levels > 0 and len(value) <= 64 and names and inner
+    if isinstance(value, list):
+        return levels > 0 and all(_unknown(part, levels - 1) for part in value)
+    if isinstance(value, str):
+        return not re.search("[\ud800-\udfff]", value)
+    return not isinstance(value, float) and (not isinstance(value, int) or abs(value) <= LARGEST)
+
+
+def _critical(members: Json, own: list[str]) -> bool | None:
+    """None if the list is no proper one, else whether something must be understood (nothing is known)."""
+    if "critical" not in members:
+        return False
+    names = members["critical"]
+    good = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
+    if not good or names != sorted(set(names)):
+        return None
+    return True if set(names) <= set(members) - {"critical", *own} else None
+
+
+def _manifest(tree: Json) -> bool:
+    members = [tree[name] for name in MANIFEST]
+    extra = {name: value for name, value in tree.items() if name not in MANIFEST}
+    audience, edition, epoch, form, profile, partitions, previous, key, suite = members
+    figures = all(_whole(number, 1, LARGEST) for number in (edition, epoch, profile))
+    words = (form, suite) == ("contactsync-manifest-2", "ristretto255-SHA512")
+    words = words and audience in ("people", "business") and _hex(key, 64)
+    if not (figures and words and (previous is None or _hex(previous, 64))):
+        return False
+    if _critical(tree, MANIFEST) is not False or not _unknown(extra) or len(partitions) > 999:
+        return False
+    verdicts = [_partition(name, partition, edition) for name, partition in partitions.items()]
+    if None in verdicts:
+        return False
+    usable = [p for p, verdict in zip(partitions.values(), verdicts, strict=True) if verdict]
+    files = [f for p in usable for f in (p["base"], p["screen"], *(d["file"] for d in p["deltas"])) if f]
+    ways = {tuple(sorted(file.items())) for file in files}
+    return sum(p["count"] for p in usable) <= 2**34 and len(ways) == len({f["sha256"] for f in files})
+
+
+def _partition(name: str, members: Any, newest: int) -> bool | None:
+    """None if it must be refused, else whether it can be used."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,31}", name) or not isinstance(members, dict):
+        return None
+    if name.isdecimal() and name not in CODES:
+        clash = any(code.startswith(name) or name.startswith(code) for code in CODES)
+        if clash or len(name) > 3 or name[0] == "0":
+            return None
+    alien = _critical(members, PARTITION)
+    if alien is None:
+        return None
+    if alien or name not in CODES:
+        return False if _unknown(members) else None
+    extra = {key: value for key, value in members.items() if key not in PARTITION}
+    return True if _unknown(extra) and _figures(name, members, newest) else None
+
+
+def _file(file: Any) -> bool:
+    return (
+        set(file) == {"sha256", "length", "xxh3_64"}
+        and _hex(file["sha256"], 64)
+        and _hex(file["xxh3_64"], 16)
+        and _whole(file["length"], 1, LARGEST)
+    )
+
+
+def _figures(name: str, p: Json, newest: int) -> bool:
+    n, q, r, base, screen = (p[key] for key in ("count", "slot_bits", "remainder_bits", "base", "screen"))
+    if not (_whole(n, 1, CAPACITY[name]) and _whole(q, 12, 32) and r in (32, 40) and type(r) is int):
+        return False
+    if q != slot_bits(n) or not (_file(base) and (screen is None or _file(screen))):
+        return False
+    least, most = base_lengths(n, q, r)
+    return (
+        least <= base["length"] <= most
+        and base["length"] % 8 == 0
+        and (None if screen is None else screen["length"]) == screen_length(n)
+        and _hex(p["top_sha256"], 64)
+        and _whole(p["edition"], 1, newest)
+        and _chain(p, newest)
+        and p["false_positive_rate"] == f"{n / 2.0 ** (q + r):.2e}"
+    )
+
+
+def _chain(p: Json, newest: int) -> bool:
+    deltas = p["deltas"]
+    if not isinstance(deltas, list) or len(deltas) > 32:
+        return False
+    for place, delta in enumerate(deltas):
+        is_last = place == len(deltas) - 1
+        follows = p["edition"] if is_last else deltas[place + 1]["from"]
+        if set(delta) != {"file", "from", "to"} or not _file(delta["file"]) or delta["to"] != follows:
+            return False
+        if not (_whole(delta["to"], 2, newest) and _whole(delta["from"], 1, delta["to"] - 1)):
+            return False
+        below = p["base"]["length"] if is_last else None
+        if not delta_is_possible(delta["file"]["length"], p["slot_bits"], p["remainder_bits"], below):
+            return False
+    return True
