@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from contactsync.foundation.audiences import AUDIENCES
+from contactsync.foundation.errors import OurError
 from contactsync.publication.manifest import Manifest
 from contactsync.server.publishing.job import is_whole
 from contactsync.server.settings import DataFolder
@@ -37,8 +38,10 @@ def plan_editions(
     """A plan for each audience that is published or has members, and the serial that they are up to.
 
     They are made from one moment of the registry. What changes after it is for the next publish, whether or
-    not this one happens to see it.
+    not this one happens to see it. Raises OurError if a newer program has published last.
     """
+    for manifest in published.values():
+        _check_understood(manifest)
     remainder_bits = folder.settings().remainder_bits
     plans = []
     with registry.snapshot():
@@ -68,6 +71,15 @@ def plan_editions(
                 )
             )
     return serial, plans
+
+
+def _check_understood(manifest: Manifest | None) -> None:
+    """Refuse to follow a newer program: what this one does not know would be missing from then on."""
+    if manifest is not None and not manifest.is_understood:
+        raise OurError(
+            f"the published manifest of {manifest.audience} says more than this program understands",
+            hint="a newer one has published last: update this one; nothing was changed",
+        )
 
 
 def _suspects(folder: DataFolder, old: Manifest, touched: Iterable[str], remainder_bits: int) -> list[str]:

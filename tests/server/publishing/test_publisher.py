@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from contactsync.directory.delta import read_delta
 from contactsync.directory.screen import open_screen
 from contactsync.foundation.errors import OurError
 from contactsync.publication.history import MANIFESTS_KEPT, Position
+from contactsync.publication.manifest import UnusablePartition
 from contactsync.publication.tuf.follower import Follower
 from contactsync.server.publishing import job, publisher, reading
 from contactsync.server.settings import EDITIONS_SERVED, Busy, DataFolder
@@ -306,6 +308,34 @@ def test_a_partition_with_too_many_members_for_a_screen_is_published_without(ope
     operator.publish()
     partition = operator.manifest().partitions["49"]
     assert (partition.count, partition.screen) == (FEWEST + 2, None)
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [
+        lambda old: replace(old, extra={"labels": 1}),
+        lambda old: replace(old, partitions={"49": replace(old.partitions["49"], extra={"rows": [1]})}),
+        lambda old: replace(
+            old, unknown={"999": UnusablePartition("999", "is unknown", "unknown-family", {})}
+        ),
+    ],
+    ids=["members", "members of a partition", "a partition"],
+)
+def test_an_older_program_does_not_publish_after_a_newer_one(operator, newer):
+    operator.add(GERMAN)
+    operator.publish()
+    old = operator.manifest()
+    published = replace(newer(old), edition=2, previous=old.sha256())
+    operator.repository.publish([published], operator.keyring.signers(), datetime.now(UTC))
+    operator.add(GERMAN + 1)
+    files = operator.public_files()
+    for options in ({}, {"new_epoch": True}):
+        with pytest.raises(OurError, match="says more than this program understands") as raised:
+            operator.publish(**options)
+        assert "update this one" in raised.value.hint
+    assert operator.public_files() == files
+    assert operator.manifest().sha256() == published.sha256()
+    assert not operator.keyring.has_seed("people", 2)
 
 
 @pytest.mark.parametrize("kind", ["base", "screen", "delta"])
