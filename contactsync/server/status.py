@@ -45,7 +45,7 @@ class Status:
 def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, now: datetime) -> Status:
     """The state of a data folder. Raises OurError if it is damaged."""
     repository = Repository(folder.public)
-    audiences = []
+    audiences, earlier = [], []
     for audience in AUDIENCES:
         manifest, members = repository.current(audience), registry.count(audience)
         if manifest is None and not members:
@@ -61,6 +61,8 @@ def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, no
                 bytes=0 if manifest is None else sum(file.length for file in manifest.files().values()),
             )
         )
+        if manifest is not None and not manifest.is_current:
+            earlier.append(audience)
     expires = repository.expiries()
     offline = tuple(role for role in ROLES if not (folder.keys / f"tuf-{role}.json").exists())
     pending = bool(registry.touched(registry.serial()))
@@ -69,6 +71,10 @@ def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, no
         + (", with the root key in keys/" if role in offline else "")
         for role, end in expires.items()
         if end < now
+    ]
+    warnings += [
+        f"what is published for {audience} is of an earlier format, which newer clients refuse: publish"
+        for audience in earlier
     ]
     if now <= expires["root"] < now + _ROOT_NOTICE:
         warnings.append("the root metadata expires soon: publish with the root key in keys/ to renew it")

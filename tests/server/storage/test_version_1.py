@@ -31,6 +31,7 @@ from contactsync.publication.tuf.repository import Repository
 from contactsync.server.keyring import Keyring
 from contactsync.server.publishing.publisher import Publisher
 from contactsync.server.settings import DataFolder
+from contactsync.server.status import status
 from contactsync.server.storage.opening import open_accounts, open_members
 from contactsync.sources import read_address_books
 from contactsync.voprf.client import blind
@@ -142,6 +143,18 @@ def test_the_first_publish_makes_every_file_anew_in_the_same_history(folder):
     assert {path.name for path in folder.data.iterdir()} >= set(files), "who downloads them goes on"
     again = {o.audience: o for o in publish(folder)}
     assert [again[audience].changed for audience in AUDIENCES] == [None, None]
+
+
+def test_the_status_says_that_a_publish_is_due(folder):
+    def warnings():
+        with closing(open_members(folder)) as members, closing(open_accounts(folder)) as accounts:
+            found = status(folder, members, accounts, datetime.now(UTC)).warnings
+        return [warning for warning in found if "earlier" in warning]
+
+    assert len(warnings()) == len(AUDIENCES)
+    assert "of an earlier format, which newer clients refuse: publish" in warnings()[0]
+    publish(folder)
+    assert warnings() == []
 
 
 def test_who_published_nobody_publishes_nobody_in_the_new_format(folder):
