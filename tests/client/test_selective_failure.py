@@ -93,6 +93,6 @@ def test_a_base_that_only_clients_with_that_calling_code_open(service, person, o
     # The operator mends it: the next edition, with a delta that leads on from the malformed base's hash.
     honest = (service.folder / "data" / part.base.sha256).read_bytes()
     (service.folder / "data" / file.sha256).write_bytes(honest)
-    service.publish(*MEMBERS[:-1], "+447911123456", "+447911123457")
+    service.publish(*MEMBERS[:-1], "+447911123456", "+447911123457", "+447911123458")
     second = both(service, people, books)
     assert second[0][0] == second[1][0], "whole bases for one, a delta for the other"
