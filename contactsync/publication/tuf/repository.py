@@ -9,48 +9,59 @@ Consistent snapshots: every file but timestamp.json has its version or hash in i
 once timestamp.json leads to it. So replacing timestamp.json is the one switch: before it clients see the old
 state whole, after it the new one. Files that a killed publish left behind are led to by nothing; the next one
 overwrites them.
+
+A root counts from the moment it has its name. So none is written under which what is published would not
+hold: a key leaves only when others have signed in its place (ceremony.py).
+
+Who signs is handed in as a mapping of names to signers. The names (those of key files, which begin with a
+role) are for messages alone: what a signer may sign is the root's to say.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from securesystemslib.signer import Key, Signer
 from tuf.api import exceptions
-from tuf.api.metadata import Metadata, MetaFile, Root, Signed, Snapshot, TargetFile, Targets, Timestamp
+from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
 
 from contactsync.foundation import durable
-from contactsync.foundation.errors import OurError
+from contactsync.foundation.errors import BadInput, OurError
+from contactsync.foundation.roles import ONLINE, PUBLISHING, ROLES
 from contactsync.publication.history import Link
 from contactsync.publication.manifest import Manifest
+from contactsync.publication.tuf.signed import LIFETIMES, expiry, is_due, is_signed, renewed_root, targets_of
 
-ROLES: Final = ("root", "targets", "snapshot", "timestamp")
-PUBLISHING: Final = ("targets", "snapshot", "timestamp")  # the roles that every publish signs
+__all__ = ["LIFETIMES", "ONLINE", "PUBLISHING", "ROLES", "Published", "Repository"]
 
-# The timestamp's lifetime bounds how long an attacker on the network can hold a client on an old edition. The
-# others need not be short: `refresh` signs them anew at half of it, for whoever holds their keys.
-LIFETIMES: Final = {
-    "root": timedelta(days=365),
-    "targets": timedelta(days=90),
-    "snapshot": timedelta(days=30),
-    "timestamp": timedelta(days=7),
-}
 _KEPT_VERSIONS: Final = 10  # of snapshot and targets, for clients in the middle of a refresh
 _BACKUP: Final = "restore the public folder from a backup"
+_ELSEWHERE: Final = {  # what to do where the keys of a role stay elsewhere
+    "targets": "; or prepare what is to be signed elsewhere: `publish --offline-targets FILE`",
+    "root": "; or prepare what is to be signed elsewhere: --request FILE",
+}
 
 
 @dataclass(slots=True)
-class _Published:
+class Published:
     """What timestamp.json leads to."""
 
-    targets: Targets
-    snapshot: Snapshot
-    timestamp: Timestamp
+    targets: Metadata[Targets]
+    snapshot: Metadata[Snapshot]
+    timestamp: Metadata[Timestamp]
+
+    def by_role(self) -> dict[str, Metadata[Any]]:
+        """The metadata of each role of PUBLISHING, from the targets up."""
+        return {"targets": self.targets, "snapshot": self.snapshot, "timestamp": self.timestamp}
+
+    def unheld(self, root: Root) -> list[str]:
+        """The roles whose signatures do not count under `root`."""
+        return [role for role, metadata in self.by_role().items() if not is_signed(metadata, role, root)]
 
 
 class Repository:
@@ -65,7 +76,7 @@ class Repository:
         self._metadata.parent.mkdir(parents=True, exist_ok=True)  # a server has made it already, durably
         for folder in (self._metadata, self._targets):
             durable.make_folder(folder, mode=durable.PUBLIC_FOLDER)
-        root = Root(expires=_expiry("root", now), consistent_snapshot=True)
+        root = Root(expires=expiry("root", now), consistent_snapshot=True)
         for role in ROLES:
             root.add_key(keys[role], role)
         self._write_root(root, root_signer)
@@ -74,17 +85,30 @@ class Repository:
 
     def root_bytes(self) -> bytes:
         """The newest root metadata file. Raises OurError if there is none."""
-        versions = [int(path.name.split(".")[0]) for path in self._metadata.glob("*.root.json")]
-        if not versions:
-            raise OurError("the TUF repository has no root metadata", hint=_BACKUP)
-        return (self._metadata / f"{max(versions)}.root.json").read_bytes()
+        return self._root_path(self._root_versions()[-1]).read_bytes()
 
     def root(self) -> Root:
         """The newest root, parsed."""
+        return self.roots(1)[0].signed
+
+    def roots(self, limit: int) -> list[Metadata[Root]]:
+        """The newest root and those before it, oldest first; at most `limit`, as far as kept."""
         try:
-            return Metadata[Root].from_bytes(self.root_bytes()).signed
+            return [
+                Metadata[Root].from_bytes(self._root_path(version).read_bytes())
+                for version in self._root_versions()[-limit:]
+            ]
         except exceptions.RepositoryError as error:
             raise OurError("the TUF root metadata is damaged", hint=_BACKUP) from error
+
+    def _root_versions(self) -> list[int]:
+        versions = sorted(int(path.name.split(".")[0]) for path in self._metadata.glob("*.root.json"))
+        if not versions:
+            raise OurError("the TUF repository has no root metadata", hint=_BACKUP)
+        return versions
+
+    def _root_path(self, version: int) -> Path:
+        return self._metadata / f"{version}.root.json"
 
     def stamp(self) -> tuple[int, int, int] | None:
         """Something cheap that changes with every switch; None before the first publish."""
@@ -97,10 +121,10 @@ class Repository:
     def expiries(self) -> dict[str, datetime]:
         """When the current metadata of each role expires (UTC); before the first publish the root's alone."""
         found = {"root": self.root().expires}
-        published = self._published()
+        published = self.published()
         if published is not None:
-            for signed in (published.targets, published.snapshot, published.timestamp):
-                found[signed.type] = signed.expires
+            for role, metadata in published.by_role().items():
+                found[role] = metadata.signed.expires
         return found
 
     def history(self, audience: str, limit: int) -> Iterator[Manifest]:
@@ -117,8 +141,8 @@ class Repository:
             yield link
 
     def _chain(self, audience: str, limit: int) -> Iterator[tuple[bytes, Link]]:
-        published = self._published()
-        info = None if published is None else published.targets.targets.get(f"{audience}.json")
+        published = self.published()
+        info = None if published is None else published.targets.signed.targets.get(f"{audience}.json")
         sha256 = None if info is None else info.hashes["sha256"]
         for place in range(limit):
             if sha256 is None:
@@ -139,41 +163,81 @@ class Repository:
         """The current manifest of an audience; None if nothing is published for it."""
         return next(self.history(audience, 1), None)
 
-    def check_signers(self, signers: Mapping[str, Signer], roles: Collection[str]) -> None:
-        """Raise OurError unless the signer of each role is here and is the one that the root names."""
-        root = self.root()
+    def check_signers(
+        self, signers: Mapping[str, Signer], roles: Collection[str], root: Root | None = None
+    ) -> None:
+        """Raise OurError unless as many signers of each role are here as the root (else `root`) asks for."""
+        root = root or self.root()
         for role in roles:
-            if role not in signers:
+            wanted, here = root.roles[role].threshold, len(_of(signers, role, root))
+            if here >= wanted:
+                continue
+            hint = f"put it back: `contactsync server keys import`{_ELSEWHERE.get(role, '')}"
+            if here:
                 raise OurError(
-                    f"the signing key of the role {role} is not here", hint="put it back into keys/"
+                    f"{wanted} keys of the role {role} have to sign, and {here} of them is here"
+                    if here == 1
+                    else f"{wanted} keys of the role {role} have to sign, and {here} of them are here",
+                    hint=hint,
                 )
-            if signers[role].public_key.keyid not in root.roles[role].keyids:
+            if any(name.split("-")[0] == role for name in signers):
                 raise OurError(
                     f"the signing key of the role {role} is not the one that the root names",
                     hint="restore keys/ and public/ from the same backup",
                 )
+            raise OurError(f"the signing key of the role {role} is not here", hint=hint)
 
     # What changes it
 
     def publish(self, manifests: Collection[Manifest], signers: Mapping[str, Signer], now: datetime) -> None:
         """Publish the manifests of all audiences in one switch.
 
-        `signers` (by role) needs targets, snapshot and timestamp. Raises OurError if one is missing or is not
-        the key that the root names. Nothing is visible to anybody before the last step.
+        `signers` needs those of targets, snapshot and timestamp. Raises OurError if there are too few that
+        the root names. Nothing is visible to anybody before the last step.
         """
-        targets: dict[str, TargetFile] = {}
-        for manifest in manifests:
-            data, name = manifest.to_bytes(), f"{manifest.audience}.json"
-            sha256 = hashlib.sha256(data).hexdigest()
-            durable.write(self._targets / f"{sha256}.{name}", data, mode=durable.PUBLIC_FILE)
-            targets[name] = TargetFile(len(data), {"sha256": sha256}, name)
-        published = self._published()
-        if published is None:
-            # Versions are counted up before each signing, so these begin at 1.
-            published = _Published(Targets(), Snapshot(), Timestamp())
-            published.targets.version = published.snapshot.version = published.timestamp.version = 0
-        published.targets.targets = targets
+        published = self._next_published()
+        published.targets.signed.targets = targets_of(manifests)
+        self._keep_manifests({manifest.audience: manifest.to_bytes() for manifest in manifests})
         self._sign(published, PUBLISHING, signers, now)
+
+    def switch_to(
+        self,
+        targets: Metadata[Targets],
+        manifests: Mapping[str, bytes],
+        signers: Mapping[str, Signer],
+        now: datetime,
+    ) -> None:
+        """Publish targets metadata that is signed already, with its manifests by audience, in one switch.
+
+        `signers` needs those of ONLINE. The caller has verified the rest.
+        """
+        published = self._next_published()
+        assert targets.signed.version == published.targets.signed.version + 1
+        self.check_signers(signers, ONLINE)
+        self._keep_manifests(manifests)
+        published.targets = targets
+        self._write(published, targets)
+        self._sign(published, ONLINE, signers, now)
+
+    def sign_online(self, roles: Collection[str], signers: Mapping[str, Signer], now: datetime) -> None:
+        """Sign roles of ONLINE anew, the timestamp with them; something is published."""
+        published = self.published()
+        assert published is not None
+        self._sign(published, {*roles, "timestamp"}, signers, now)
+
+    def add_root(self, root: Metadata[Root]) -> None:
+        """Write the next root. Raises BadInput unless it is signed as clients want it, and leaves all valid.
+
+        A threshold of the keys of the root before it must have signed, and one of its own (TUF specification
+        §5.3.4); and what is published must be signed as it asks.
+        """
+        before, published = self.root(), self.published()
+        assert root.signed.version == before.version + 1
+        if not all(is_signed(root, "root", by) for by in (before, root.signed)):
+            raise BadInput("the new root is not signed by enough keys", hint="nothing was changed")
+        if published is not None and published.unheld(root.signed):
+            raise BadInput("the new root would make what is published invalid", hint="nothing was changed")
+        self._write_new_root(root)
 
     def refresh(self, signers: Mapping[str, Signer], now: datetime, *, force: bool = False) -> list[str]:
         """Sign anew what is past half of its lifetime, as far as the keys are here; returns the roles.
@@ -181,16 +245,15 @@ class Repository:
         With `force` everything is but the root, whose renewal is always by its age.
         """
         done = ["root"] if self._renew_root(signers, now) else []
-        published = self._published()
+        published = self.published()
         if published is None:
             return done
         due: set[str] = set()
         # A role can be signed anew only with those that point to it: its version and hash are in them.
-        above = ("timestamp", "snapshot", "targets")
-        for signed in (published.timestamp, published.snapshot, published.targets):
-            chain = above[: above.index(signed.type) + 1]
-            late = signed.expires - now < LIFETIMES[signed.type] / 2
-            if (late or force) and all(role in signers for role in chain):
+        root, above = self.root(), ("timestamp", "snapshot", "targets")
+        for role, metadata in published.by_role().items():
+            chain = above[: above.index(role) + 1]
+            if (force or is_due(metadata.signed, now)) and all(_suffice(signers, one, root) for one in chain):
                 due.update(chain)
         if due:
             self._sign(published, due, signers, now)
@@ -198,12 +261,13 @@ class Repository:
 
     def prune(self, kept: Collection[Link]) -> None:
         """Delete metadata that nobody can be reading any more, and manifests that are not in `kept`."""
-        published = self._published()
+        published = self.published()
         if published is None:
             return
-        for signed in (published.targets, published.snapshot):
-            for path in self._metadata.glob(f"*.{signed.type}.json"):
-                if int(path.name.split(".")[0]) <= signed.version - _KEPT_VERSIONS:
+        for role in ("targets", "snapshot"):
+            newest = published.by_role()[role].signed.version
+            for path in self._metadata.glob(f"*.{role}.json"):
+                if int(path.name.split(".")[0]) <= newest - _KEPT_VERSIONS:
                     path.unlink()
         names = {f"{link.sha256}.{link.audience}.json" for link in kept}
         for path in self._targets.iterdir():
@@ -212,65 +276,91 @@ class Repository:
 
     # How
 
-    def _published(self) -> _Published | None:
+    def published(self) -> Published | None:
+        """What is published; None before the first publish. Raises OurError if it is damaged."""
         try:
             data = (self._metadata / "timestamp.json").read_bytes()
         except FileNotFoundError:
             return None
         try:
-            timestamp = Metadata[Timestamp].from_bytes(data).signed
-            data = (self._metadata / f"{timestamp.snapshot_meta.version}.snapshot.json").read_bytes()
-            timestamp.snapshot_meta.verify_length_and_hashes(data)
-            snapshot = Metadata[Snapshot].from_bytes(data).signed
-            meta = snapshot.meta["targets.json"]
+            timestamp = Metadata[Timestamp].from_bytes(data)
+            data = (self._metadata / f"{timestamp.signed.snapshot_meta.version}.snapshot.json").read_bytes()
+            timestamp.signed.snapshot_meta.verify_length_and_hashes(data)
+            snapshot = Metadata[Snapshot].from_bytes(data)
+            meta = snapshot.signed.meta["targets.json"]
             data = (self._metadata / f"{meta.version}.targets.json").read_bytes()
             meta.verify_length_and_hashes(data)
-            targets = Metadata[Targets].from_bytes(data).signed
+            targets = Metadata[Targets].from_bytes(data)
         except (OSError, KeyError, exceptions.RepositoryError) as error:
             raise OurError("the published TUF metadata is damaged", hint=_BACKUP) from error
-        return _Published(targets, snapshot, timestamp)
+        return Published(targets, snapshot, timestamp)
+
+    def _next_published(self) -> Published:
+        """What is published, to be changed and signed; versions are counted up before each signing."""
+        published = self.published()
+        if published is None:
+            published = Published(Metadata(Targets()), Metadata(Snapshot()), Metadata(Timestamp()))
+            for metadata in published.by_role().values():
+                metadata.signed.version = 0
+        return published
+
+    def _keep_manifests(self, manifests: Mapping[str, bytes]) -> None:
+        for audience, data in manifests.items():
+            path = self._targets / f"{hashlib.sha256(data).hexdigest()}.{audience}.json"
+            durable.write(path, data, mode=durable.PUBLIC_FILE)
 
     def _sign(
-        self, published: _Published, roles: Collection[str], signers: Mapping[str, Signer], now: datetime
+        self, published: Published, roles: Collection[str], signers: Mapping[str, Signer], now: datetime
     ) -> None:
         """Write new versions of `roles`, from the targets up; timestamp.json last."""
-        self.check_signers(signers, roles)
-        for signed in (published.targets, published.snapshot, published.timestamp):
-            role = signed.type
-            if role not in roles:
-                continue
-            signed.version += 1
-            signed.expires = _expiry(role, now)
-            data = _signed_bytes(signed, signers[role])
-            if signed is published.timestamp:
-                durable.write(self._metadata / "timestamp.json", data, mode=durable.PUBLIC_FILE)
-                return
-            durable.write(self._metadata / f"{signed.version}.{role}.json", data, mode=durable.PUBLIC_FILE)
-            meta = MetaFile.from_data(signed.version, data, ["sha256"])
-            if signed is published.targets:
-                published.snapshot.meta = {"targets.json": meta}
-            else:
-                published.timestamp.snapshot_meta = meta
+        root = self.root()
+        self.check_signers(signers, roles, root)
+        for role, metadata in published.by_role().items():
+            if role in roles:
+                metadata.signed.version += 1
+                metadata.signed.expires = expiry(role, now)
+                _sign_by(metadata, _of(signers, role, root))
+                self._write(published, metadata)
+
+    def _write(self, published: Published, metadata: Metadata[Any]) -> None:
+        """Write one role's metadata, and what the role above it says of it."""
+        signed, data = metadata.signed, metadata.to_bytes()
+        name = "timestamp.json" if metadata is published.timestamp else f"{signed.version}.{signed.type}.json"
+        durable.write(self._metadata / name, data, mode=durable.PUBLIC_FILE)
+        meta = MetaFile.from_data(signed.version, data, ["sha256"])
+        if metadata is published.targets:
+            published.snapshot.signed.meta = {"targets.json": meta}
+        elif metadata is published.snapshot:
+            published.timestamp.signed.snapshot_meta = meta
 
     def _renew_root(self, signers: Mapping[str, Signer], now: datetime) -> bool:
         root = self.root()
-        if "root" not in signers or root.expires - now >= LIFETIMES["root"] / 2:
+        if not is_due(root, now) or not _suffice(signers, "root", root):
             return False
-        root.version += 1
-        root.expires = _expiry("root", now)
-        self._write_root(root, signers["root"])
+        renewed = renewed_root(root, now)
+        self._write_root(renewed, *_of(signers, "root", root))
         return True
 
-    def _write_root(self, root: Root, signer: Signer) -> None:
-        path = self._metadata / f"{root.version}.root.json"
-        durable.write(path, _signed_bytes(root, signer), mode=durable.PUBLIC_FILE)
+    def _write_root(self, root: Root, *signers: Signer) -> None:
+        metadata = Metadata(root)
+        _sign_by(metadata, signers)
+        self._write_new_root(metadata)
+
+    def _write_new_root(self, root: Metadata[Root]) -> None:
+        durable.write(self._root_path(root.signed.version), root.to_bytes(), mode=durable.PUBLIC_FILE)
 
 
-def _expiry(role: str, now: datetime) -> datetime:
-    return now.astimezone(UTC) + LIFETIMES[role]
+def _of(signers: Mapping[str, Signer], role: str, root: Root) -> list[Signer]:
+    """The signers that the root names for a role, each key once."""
+    named = {signer.public_key.keyid: signer for signer in signers.values()}
+    return [named[keyid] for keyid in root.roles[role].keyids if keyid in named]
 
 
-def _signed_bytes(signed: Signed, signer: Signer) -> bytes:
-    metadata: Metadata[Any] = Metadata(signed)
-    metadata.sign(signer)
-    return metadata.to_bytes()
+def _suffice(signers: Mapping[str, Signer], role: str, root: Root) -> bool:
+    return len(_of(signers, role, root)) >= root.roles[role].threshold
+
+
+def _sign_by(metadata: Metadata[Any], signers: Iterable[Signer]) -> None:
+    metadata.signatures.clear()
+    for signer in signers:
+        metadata.sign(signer, append=True)

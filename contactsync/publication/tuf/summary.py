@@ -1,0 +1,113 @@
+"""A signing request in words, for whoever is to sign it. All of it follows from what is to be signed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from tuf.api.metadata import Root, VerificationResult
+
+from contactsync.foundation.roles import ROLES
+from contactsync.publication.manifest import Manifest
+from contactsync.publication.tuf.follower import root_fingerprint
+from contactsync.publication.tuf.request import SigningRequest
+
+SHOWN_KEY: Final = 16
+"""Hex digits of a key's id that are shown, and enough to tell keys apart."""
+_SHOWN_PARTITIONS: Final = 10
+
+
+def describe(request: SigningRequest) -> list[str]:
+    """Lines, without signatures: they are the same whoever has signed."""
+    newest = request.roots[-1]
+    lines = [
+        f"request of {request.created:%Y-%m-%d %H:%M} UTC",
+        f"fingerprint of the request {grouped_hex(request.fingerprint())}",
+        f"fingerprint of the server {grouped_hex(root_fingerprint(newest.to_bytes()))}",
+    ]
+    before = newest.signed
+    last = [item for item in request.items if item.role == "root"][-1:]
+    for item in request.items:
+        until = f"valid until {item.metadata.signed.expires:%Y-%m-%d %H:%M} UTC"
+        if item.role == "root" and item not in last:
+            until = "in force only until the next one"
+        elif not item.required:
+            until += ", left out if too few sign it"
+        lines += ["", f"{item.role} version {item.metadata.signed.version}, {until}"]
+        if item.role == "root":
+            lines += [f"  {line}" for line in _about_root(before, item.metadata.signed)]
+            before = item.metadata.signed
+        else:
+            lines += [f"  {line}" for line in _about_targets(request)]
+    return lines
+
+
+def about_signatures(request: SigningRequest) -> list[str]:
+    """Lines: of each item how many have signed, and who may."""
+    lines = []
+    for item, asked in zip(request.items, request.signatures(), strict=True):
+        name = f"{item.role} version {item.metadata.signed.version}"
+        lines += [f"{name}: {line}" for line in dict.fromkeys(map(_about, asked))]
+    return lines
+
+
+def grouped_hex(digits: str) -> str:
+    """Hex digits in groups of four."""
+    return " ".join(digits[i : i + 4] for i in range(0, len(digits), 4))
+
+
+def shown_keys(keyids: Iterable[str]) -> str:
+    """Keys by their shown ids."""
+    return ", ".join(sorted(keyid[:SHOWN_KEY] for keyid in keyids))
+
+
+def _about(asked: VerificationResult) -> str:
+    signed, others = (shown_keys(keys) for keys in (asked.signed, asked.unsigned))
+    text = f"{min(len(asked.signed), asked.threshold)} of {asked.threshold} signatures"
+    text += f" ({signed})" if signed else ""
+    return f"{text}; {asked.missing} more of {others}" if asked.missing else text
+
+
+def _about_root(old: Root, new: Root) -> Iterator[str]:
+    for name in ROLES:
+        before, after = old.roles[name], new.roles[name]
+        keys = ", ".join(f"{'+' * (keyid not in before.keyids)}{keyid[:SHOWN_KEY]}" for keyid in after.keyids)
+        gone = "".join(f", -{keyid[:SHOWN_KEY]}" for keyid in before.keyids if keyid not in after.keyids)
+        was = "" if before.threshold == after.threshold else f" (was {before.threshold})"
+        stays = "" if gone or was or "+" in keys else " (as before)"
+        yield f"{name}: {after.threshold}{was} of {len(after.keyids)}: {keys}{gone}{stays}"
+
+
+def _about_targets(request: SigningRequest) -> Iterator[str]:
+    new, old = request.of(request.targets), request.of(request.published)
+    for audience in sorted({*new, *old}):
+        if audience not in new:
+            yield f"{audience}: is no longer published"
+        elif new[audience] == old.get(audience):
+            one = new[audience]
+            yield f"{audience}: epoch {one.epoch}, edition {one.edition} stays; {one.count:,} members"
+        else:
+            yield from _about_manifest(new[audience], old.get(audience))
+
+
+def _about_manifest(new: Manifest, old: Manifest | None) -> Iterator[str]:
+    since = "the first" if old is None else f"last signed: epoch {old.epoch}, edition {old.edition}"
+    yield f"{new.audience}: epoch {new.epoch}, edition {new.edition} ({since})"
+    if new.previous != (None if old is None else old.sha256()):
+        yield "  CAUTION: it does not continue what was signed last"
+    before = 0 if old is None else old.count
+    yield f"  members: {new.count:,} ({new.count - before:+,})"
+    if old is None or new.public_key != old.public_key:
+        yield f"  {'' if old is None else 'new '}VOPRF key: {grouped_hex(new.public_key.hex())}"
+    if old is not None and new.normalisation != old.normalisation:
+        yield f"  normalisation profile {new.normalisation} (was {old.normalisation})"
+    now, was = new.partitions, {} if old is None else old.partitions
+    changed = [name for name in sorted({*now, *was}) if now.get(name) != was.get(name)]
+    counts = {name: tuple(side[name].count if name in side else 0 for side in (now, was)) for name in changed}
+    yield f"  partitions: {len(now)}, {len(changed)} changed"
+    changed.sort(key=lambda name: -abs(counts[name][0] - counts[name][1]))
+    for name in changed[:_SHOWN_PARTITIONS]:
+        count, last = counts[name]
+        yield f"    {name}: {count:,} ({count - last:+,})"
+    if len(changed) > _SHOWN_PARTITIONS:
+        yield f"    and {len(changed) - _SHOWN_PARTITIONS} others that changed by no more"
