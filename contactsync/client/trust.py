@@ -67,6 +67,25 @@ def is_known(server: ServerState, root: bytes) -> bool:
     return False
 
 
+def leads_to(transport: Transport, server: ServerState, newest: bytes) -> bool:
+    """Whether a known root leads to `newest`: each root between is signed by the one before it."""
+    if is_known(server, newest):
+        return True
+    old = Metadata[Root].from_bytes(newest_root(server.tuf) or server.root).signed
+    last = Metadata[Root].from_bytes(newest).signed.version
+    for version in range(old.version + 1, min(last, old.version + MAX_RENEWALS) + 1):
+        try:
+            data = _fetch(transport, f"{version}.root.json")
+            new = Metadata[Root].from_bytes(data)
+            old.verify_delegate(Root.type, new.signed_bytes, new.signatures)
+        except (Refused, RepositoryError):
+            return False
+        old = new.signed
+        if data == newest:
+            return True
+    return False
+
+
 def _fetch(transport: Transport, name: str) -> bytes:
     with transport.get(f"{METADATA_PATH}{name}") as reply:
         data = b"".join(transport.chunks(reply, MAX_ROOT_BYTES + 1))

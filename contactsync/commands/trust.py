@@ -53,7 +53,7 @@ def trust(
     from contactsync.client.route import Route
     from contactsync.client.state import canonical_url, is_in_clear
     from contactsync.client.transport import Transport
-    from contactsync.client.trust import fetch_root, find_root, grouped, is_known, read_fingerprint
+    from contactsync.client.trust import fetch_root, find_root, grouped, leads_to, read_fingerprint
     from contactsync.publication.tuf.follower import root_fingerprint
 
     expected = None if fingerprint is None else read_fingerprint(fingerprint)
@@ -69,8 +69,10 @@ def trust(
     transport = Transport(url, route=route)
     newest = fetch_root(transport)
     root = newest if expected is None else find_root(transport, newest, expected)
+    is_same = False
     if known is not None and not replace:
         _mend_root(known, transport, newest)
+        is_same = leads_to(transport, known, newest)
     transport.close()
     shown = root_fingerprint(newest)
     if root is None:
@@ -81,7 +83,7 @@ def trust(
     click.echo(f"{url}\nfingerprint {grouped(root_fingerprint(root))}")
     authorities = None if ca_file is None else ca_file.read_bytes()
     if known is not None and not replace:
-        if not is_known(known, newest):
+        if not is_same:
             raise BadSignature(
                 f"{url} was trusted with another root: {grouped(known.fingerprint)}; nothing was changed",
                 hint="ask the operator why; if the change is right, run trust again with --replace",

@@ -4,18 +4,22 @@ import errno
 import fcntl
 import hashlib
 import json
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from securesystemslib.signer import CryptoSigner
+from tuf.api.metadata import Metadata
 
 from contactsync.client.cache import CACHE_STEPS, Cache
 from contactsync.client.core.mode import AskedList
 from contactsync.client.core.round import PendingBatch
 from contactsync.client.state import State, canonical_url, is_in_clear
-from contactsync.client.trust import fetch_root, grouped, is_known, read_fingerprint, seen_manifests
+from contactsync.client.trust import fetch_root, grouped, is_known, leads_to, read_fingerprint, seen_manifests
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput, BadSignature, NotTrusted, OurError
 from contactsync.publication.tuf.follower import root_fingerprint
+from contactsync.publication.tuf.signed import renewed_root
 from contactsync.tokens import Tokens
 
 
@@ -218,6 +222,30 @@ def test_a_root_that_the_pinned_one_signed_is_known_another_is_not(service, pers
     (tmp_path / "b").mkdir()
     stranger = type(service)(tmp_path / "b")
     assert not is_known(person.server, stranger.repository.root_bytes())
+
+
+def test_a_root_is_known_by_the_roots_between(service, person):
+    """Two changes of the root's key, and no sync between: the pinned root has not signed the newest."""
+    roots = [service.repository.root()]
+    signers = [service.signers["root"]]
+    for _ in range(2):
+        root, signer = renewed_root(roots[-1], datetime.now(UTC)), CryptoSigner.generate_ed25519()
+        root.revoke_key(signers[-1].public_key.keyid, "root")
+        root.add_key(signer.public_key, "root")
+        metadata = Metadata(root)
+        for one in (signers[-1], signer):
+            metadata.sign(one, append=True)
+        service.repository.add_root(metadata)
+        roots.append(root)
+        signers.append(signer)
+    transport = person.transport()
+    newest = fetch_root(transport)
+    assert not is_known(person.server, newest)
+    assert leads_to(transport, person.server, newest)
+    service.tamper = lambda request, reply: (
+        setattr(reply, "status", 404) if request.path.endswith("2.root.json") else None
+    )
+    assert not leads_to(transport, person.server, newest)
 
 
 def test_fingerprints_as_people_write_them():
