@@ -74,7 +74,8 @@ def init(data: Path, passphrase_file: Path | None) -> None:
     from contactsync.client.trust import grouped
     from contactsync.publication.tuf.follower import root_fingerprint
     from contactsync.publication.tuf.repository import Repository
-    from contactsync.server.keyring import Keyring, read_passphrase
+    from contactsync.server.keyring import Keyring
+    from contactsync.server.sealing import read_passphrase
     from contactsync.server.settings import DataFolder
     from contactsync.server.storage.opening import create_stores
 
@@ -338,7 +339,8 @@ def _accounts(data: Path) -> Iterator[AccountStore]:
 
 
 def _keyring(folder: DataFolder, passphrase_file: Path | None) -> Keyring:
-    from contactsync.server.keyring import Keyring, read_passphrase
+    from contactsync.server.keyring import Keyring
+    from contactsync.server.sealing import read_passphrase
 
     passphrase = read_passphrase(passphrase_file)
     if passphrase is None and Keyring.is_locked(folder.keys) and sys.stdin.isatty():

@@ -1,42 +1,41 @@
-"""The operator's secrets: the TUF role keys, and the VOPRF seed of each epoch.
+"""The operator's secrets on the server: keys of TUF roles, and the VOPRF seed of each epoch.
 
 ```
 keys/                        0700
-  keyring.json               0600   how the others are sealed
-  tuf-ROLE.json              0600   Ed25519 private key
+  keyring.json               0600   how the others are sealed (sealing.py)
+  tuf-ROLE.json              0600   Ed25519 private key, as `init` drew it
+  tuf-ROLE-KEYID.json        0600   another key of the role; the first 16 hex digits of its id
   voprf-AUDIENCE-EPOCH.json  0600   32-byte seed of DeriveKeyPair
 ```
 
-Under a passphrase each secret is sealed by ChaCha20-Poly1305 with a key from Argon2id (RFC 9106 §4, second
-recommended option: 3 passes, 4 lanes, 64 MiB); the file's name is the associated data, so that files cannot
-be swapped. Any role key may be moved offline; what needs it then says so.
+The file's name is part of what is sealed, so that files cannot be swapped. Any role key may live elsewhere;
+what needs it then says so. The serving process opens those of the online roles, and no others: which files
+are opened follows from the roles that `signers` is asked for.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import secrets
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final, Self
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from securesystemslib.signer import CryptoSigner, Signer
 
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput, OurError
-from contactsync.publication.tuf.repository import ROLES
+from contactsync.foundation.roles import ROLES
+from contactsync.server import sealing
+from contactsync.server.sealing import SECRET_BYTES
 from contactsync.voprf.server import KeyPair, derive_key_pair
 
 _FORMATS: Final = "contactsync-key-"
 FORMAT: Final = f"{_FORMATS}1"
-SECRET_BYTES: Final = 32
-_ARGON2: Final = {"name": "argon2id", "iterations": 3, "lanes": 4, "memory_kib": 65536}
-_MAX_MEMORY_KIB: Final = 4 << 20
 _KEYRING: Final = "keyring.json"
+_ID_DIGITS: Final = 16  # of a key's id in the name of its file
 
 
 class Keyring:
@@ -58,7 +57,10 @@ class Keyring:
                 "the keys are under a passphrase",
                 hint="give --passphrase-file, or set CONTACTSYNC_PASSPHRASE",
             )
-        keyring = cls(folder, _derive(kdf, passphrase))
+        try:
+            keyring = cls(folder, sealing.derive(kdf, passphrase))
+        except ValueError:
+            raise keyring._damaged(_KEYRING) from None
         keyring._open(_KEYRING)
         return keyring
 
@@ -66,8 +68,8 @@ class Keyring:
     def create(cls, folder: Path, passphrase: bytes | None) -> Self:
         """A new keyring with a key for each TUF role, in a new folder."""
         durable.make_folder(folder, exist_ok=False)
-        kdf = None if passphrase is None else {**_ARGON2, "salt": secrets.token_hex(16)}
-        keyring = cls(folder, None if kdf is None or passphrase is None else _derive(kdf, passphrase))
+        kdf = None if passphrase is None else sealing.new_kdf()
+        keyring = cls(folder, None if passphrase is None else sealing.derive(kdf, passphrase))
         # Its own secret is random and serves nothing but to tell a wrong passphrase from a damaged key file.
         keyring._seal(_KEYRING, secrets.token_bytes(SECRET_BYTES), kdf=kdf)
         for role in ROLES:
@@ -82,15 +84,41 @@ class Keyring:
         except (OSError, ValueError, AttributeError):
             return False  # opening it says what is wrong
 
-    def signers(self) -> dict[str, Signer]:
-        """The signers of those TUF roles whose keys are here."""
-        found: dict[str, Signer] = {}
-        for role in ROLES:
-            if (self._folder / f"tuf-{role}.json").exists():
-                found[role] = CryptoSigner(
-                    Ed25519PrivateKey.from_private_bytes(self._open(f"tuf-{role}.json"))
-                )
-        return found
+    # Keys of roles
+
+    def signers(self, roles: Collection[str] = ROLES) -> dict[str, Signer]:
+        """The signers of roles whose keys are here, by the name that their files have after `tuf-`."""
+        return {
+            name: signer_of(self._open(f"tuf-{name}.json"))
+            for role in roles
+            for name in key_names(self._folder, role)
+        }
+
+    def secret_of(self, role: str, keyid: str) -> bytes:
+        """The private key with this id. Raises BadInput if it is not here."""
+        for name, signer in self.signers([role]).items():
+            if signer.public_key.keyid == keyid:
+                return self._open(f"tuf-{name}.json")
+        raise BadInput(
+            f"the key {keyid[:_ID_DIGITS]} of the role {role} is not here", hint="`server keys list`"
+        )
+
+    def add_key(self, role: str, secret: bytes) -> str:
+        """Store a private key of a role; its name. Raises BadInput if it is here already."""
+        keyid = signer_of(secret).public_key.keyid
+        if any(signer.public_key.keyid == keyid for signer in self.signers([role]).values()):
+            raise BadInput(f"the key {keyid[:_ID_DIGITS]} is here already", hint="nothing was changed")
+        name = f"{role}-{keyid[:_ID_DIGITS]}"
+        self._seal(f"tuf-{name}.json", secret)
+        return name
+
+    def remove_keys(self, role: str, keyids: Collection[str]) -> None:
+        """Delete the keys of a role that have these ids, as far as they are here."""
+        for name, signer in self.signers([role]).items():
+            if signer.public_key.keyid in keyids:
+                durable.remove(self._folder / f"tuf-{name}.json")
+
+    # Seeds
 
     def has_seed(self, audience: str, epoch: int) -> bool:
         """Whether there is a VOPRF seed for an epoch."""
@@ -113,44 +141,28 @@ class Keyring:
             if epoch.isdecimal() and int(epoch) < before_epoch:
                 durable.remove(path)
 
+    # Files
+
     def _seal(self, name: str, secret: bytes, **more: object) -> None:
-        if self._aead is None:
-            body: dict[str, object] = {"secret": secret.hex()}
-        else:
-            nonce = secrets.token_bytes(12)
-            body = {"nonce": nonce.hex(), "sealed": self._aead.encrypt(nonce, secret, _label(name)).hex()}
-        text = json.dumps({"format": FORMAT, **more, **body}, indent=1)
-        durable.write(self._folder / name, text.encode() + b"\n")
+        body = {"format": FORMAT, **more, **sealing.seal(self._aead, _label(name), secret)}
+        durable.write(self._folder / name, json.dumps(body, indent=1).encode() + b"\n")
 
     def _open(self, name: str) -> bytes:
         body = self._read(name)
         try:
-            if self._aead is None:
-                secret = bytes.fromhex(body["secret"])
-            else:
-                nonce, sealed = bytes.fromhex(body["nonce"]), bytes.fromhex(body["sealed"])
-                secret = self._aead.decrypt(nonce, sealed, _label(name))
-        except InvalidTag:
+            return sealing.unseal(self._aead, _label(name), body)
+        except sealing.NotOpened:
             if name == _KEYRING:
                 raise BadInput("the passphrase of the keys is wrong", hint="nothing was changed") from None
             raise self._damaged(name) from None
-        except (KeyError, TypeError, ValueError):
+        except ValueError:
             raise self._damaged(name) from None
-        if len(secret) != SECRET_BYTES:
-            raise self._damaged(name)
-        return secret
 
     def _read(self, name: str) -> dict[str, Any]:
         """A key file's JSON, if nobody but its owner can read it."""
         path = self._folder / name
         try:
-            for place in (self._folder, path):
-                if place.stat().st_mode & 0o077:
-                    wanted = "700" if place.is_dir() else "600"
-                    raise OurError(
-                        f"{place} can be read by others than its owner",
-                        hint=f"run `chmod {wanted} {place}`, and ask who could have read it until now",
-                    )
+            check_private(self._folder, path)
             body = json.loads(path.read_bytes())
         except FileNotFoundError:
             raise OurError(f"there is no key {path}", hint="restore keys/ from a backup") from None
@@ -158,7 +170,7 @@ class Keyring:
             raise OurError(
                 f"{path} may not be read", hint="run as the user who owns the data folder"
             ) from None
-        except ValueError:
+        except (ValueError, IsADirectoryError):
             raise self._damaged(name) from None
         if not isinstance(body, dict) or not str(body.get("format")).startswith(_FORMATS):
             raise self._damaged(name)
@@ -170,6 +182,28 @@ class Keyring:
         return OurError(f"the key file {self._folder / name} is damaged", hint="restore it from a backup")
 
 
+def key_names(folder: Path, role: str) -> list[str]:
+    """The names of a role's key files, without `tuf-`: that of `init` first. Nothing is opened."""
+    own = [role] if (folder / f"tuf-{role}.json").exists() else []
+    return own + sorted(path.stem.removeprefix("tuf-") for path in folder.glob(f"tuf-{role}-*.json"))
+
+
+def signer_of(secret: bytes) -> Signer:
+    """What signs with a private key."""
+    return CryptoSigner(Ed25519PrivateKey.from_private_bytes(secret))
+
+
+def check_private(*places: Path) -> None:
+    """Raise OurError if others than the owner can read one of these files or folders; FileNotFoundError."""
+    for place in places:
+        if place.stat().st_mode & 0o077:
+            wanted = "700" if place.is_dir() else "600"
+            raise OurError(
+                f"{place} can be read by others than its owner",
+                hint=f"run `chmod {wanted} {place}`, and ask who could have read it until now",
+            )
+
+
 def seed_name(audience: str, epoch: int) -> str:
     """The file of an epoch's seed."""
     return f"voprf-{audience}-{epoch}.json"
@@ -177,37 +211,3 @@ def seed_name(audience: str, epoch: int) -> str:
 
 def _label(name: str) -> bytes:
     return f"{FORMAT}\0{name}".encode()
-
-
-def _derive(kdf: dict[str, Any], passphrase: bytes) -> ChaCha20Poly1305:
-    try:
-        known = kdf["name"] == _ARGON2["name"] and kdf["memory_kib"] <= _MAX_MEMORY_KIB
-        argon2 = known and Argon2id(
-            salt=bytes.fromhex(kdf["salt"]),
-            length=32,
-            iterations=kdf["iterations"],
-            lanes=kdf["lanes"],
-            memory_cost=kdf["memory_kib"],
-        )
-    except (KeyError, TypeError, ValueError, OverflowError):
-        argon2 = False
-    if not argon2:
-        raise OurError("keyring.json is damaged", hint="restore it from a backup")
-    return ChaCha20Poly1305(argon2.derive(passphrase))
-
-
-def read_passphrase(file: Path | None) -> bytes | None:
-    """The passphrase from a file (its first line), else from CONTACTSYNC_PASSPHRASE, else None."""
-    if file is not None:
-        try:
-            lines = file.read_bytes().splitlines()
-        except OSError as error:
-            raise BadInput(f"the passphrase file {file} cannot be read: {error.strerror}") from error
-        passphrase = lines[0] if lines else b""
-    elif "CONTACTSYNC_PASSPHRASE" in os.environ:
-        passphrase = os.environb[b"CONTACTSYNC_PASSPHRASE"]
-    else:
-        return None
-    if not passphrase:
-        raise BadInput("the passphrase is empty", hint="write it into the file, or unset the variable")
-    return passphrase

@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from click.testing import CliRunner
 from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import FetcherInterface
 
+from contactsync.commands import main
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.keyring import Keyring
 from contactsync.server.publishing.merge import Outcome
@@ -28,6 +30,18 @@ AMERICAN = 12125550100
 
 def numbers(*values: int) -> Members:
     return Members("tel", np.array(sorted(values), np.uint64))
+
+
+def command(*words: str, data: Path) -> list[str]:
+    """`contactsync server …` as a process."""
+    return [sys.executable, "-m", "contactsync", "server", *words, "--data", str(data)]
+
+
+def run(*words: str, data: Path) -> str:
+    """`contactsync server …` in this process; what it printed."""
+    done = CliRunner().invoke(main, ["server", *words, "--data", str(data)])
+    assert done.exit_code == 0, done.stderr
+    return done.stdout
 
 
 class FolderFetcher(FetcherInterface):
@@ -46,7 +60,7 @@ class FolderFetcher(FetcherInterface):
 class Operator:
     """What an operator does, without the command line."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, now: datetime | None = None) -> None:
         self.folder = DataFolder(path)
         self.folder.create()
         self.keyring = Keyring.create(self.folder.keys, None)
@@ -55,7 +69,7 @@ class Operator:
         self.repository = Repository(self.folder.public)
         signers = self.keyring.signers()
         keys = {role: signer.public_key for role, signer in signers.items()}
-        self.repository.create(keys, signers["root"], datetime.now(UTC))
+        self.repository.create(keys, signers["root"], now or datetime.now(UTC))
         self.folder.finish()
 
     def add(self, *values: int, audience: str = "people") -> int:

@@ -6,7 +6,8 @@ import pytest
 
 from contactsync.foundation.errors import BadInput, OurError
 from contactsync.publication.tuf.repository import ROLES, Repository
-from contactsync.server.keyring import Keyring, read_passphrase
+from contactsync.server.keyring import Keyring, key_names
+from contactsync.server.sealing import read_passphrase
 from contactsync.voprf.server import derive_key_pair
 
 PASSPHRASE = b"correct horse"
@@ -107,6 +108,35 @@ def test_a_key_that_others_can_read_is_refused(tmp_path, mode):
     with pytest.raises(OurError, match="can be read by others") as raised:
         keyring.signers()
     assert "chmod 700" in raised.value.hint
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_only_the_files_of_the_roles_that_are_asked_for_are_opened(tmp_path, role):
+    keyring = Keyring.create(tmp_path / "keys", None)
+    keyring.add_key(role, b"\7" * 32)
+    for other in set(ROLES) - {role}:
+        (tmp_path / "keys" / f"tuf-{other}.json").unlink()
+        (tmp_path / "keys" / f"tuf-{other}.json").mkdir(mode=0o755)  # to open it or to look at it is an error
+    assert len(keyring.signers([role])) == 2
+    with pytest.raises(OurError):
+        keyring.signers()
+
+
+def test_a_role_may_have_several_keys(tmp_path, passphrase):
+    keyring = Keyring.create(tmp_path / "keys", passphrase)
+    name = keyring.add_key("targets", b"\7" * 32)
+    first, second = keyring.signers(["targets"]).values()
+    assert name == f"targets-{second.public_key.keyid[:16]}"
+    assert key_names(tmp_path / "keys", "targets") == ["targets", name]
+    assert (tmp_path / "keys" / f"tuf-{name}.json").stat().st_mode & 0o777 == 0o600
+    opened = Keyring.open(tmp_path / "keys", passphrase)
+    assert opened.secret_of("targets", second.public_key.keyid) == b"\7" * 32
+    with pytest.raises(BadInput, match="here already"):
+        opened.add_key("targets", b"\7" * 32)
+    opened.remove_keys("targets", [first.public_key.keyid, "no such"])
+    assert [signer.public_key for signer in opened.signers(["targets"]).values()] == [second.public_key]
+    with pytest.raises(BadInput, match="is not here"):
+        opened.secret_of("targets", first.public_key.keyid)
 
 
 def test_a_missing_seed_is_not_drawn_anew(tmp_path):

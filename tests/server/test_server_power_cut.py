@@ -2,15 +2,12 @@
 
 import hashlib
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from power_cut import needs_strace, record
-from server_tools import FolderFetcher
+from server_tools import FolderFetcher, command, run
 
-from contactsync.commands import main
 from contactsync.foundation.errors import BadInput, NetworkError
 from contactsync.publication.tuf.follower import Follower, root_fingerprint
 from contactsync.publication.tuf.repository import ROLES, Repository
@@ -20,16 +17,6 @@ from contactsync.server.settings import DataFolder, Settings
 pytestmark = needs_strace
 
 DONE = "epoch "
-
-
-def command(*words, data):
-    return [sys.executable, "-m", "contactsync", "server", *words, "--data", str(data)]
-
-
-def run(*words, data):
-    done = CliRunner().invoke(main, ["server", *words, "--data", str(data)])
-    assert done.exit_code == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture

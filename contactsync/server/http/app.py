@@ -12,7 +12,7 @@ import logging
 import re
 import traceback
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -24,8 +24,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import ContactSyncError, InvalidElement
-from contactsync.publication.tuf.follower import root_fingerprint
+from contactsync.foundation.roles import ONLINE
 from contactsync.publication.tuf.repository import Repository
+from contactsync.publication.tuf.signed import NOTICE
 from contactsync.server.evaluation import Evaluator, Overloaded
 from contactsync.server.http.callers import Callers
 from contactsync.server.http.data import MEDIA_TYPE, data_response
@@ -67,6 +68,7 @@ class App:
         self._evaluator = evaluator
         self._callers = Callers(accounts)
         self._threads = Threads("publications", _PUBLICATION_THREADS)
+        self._reminded: date | None = None
         self._served = Served(publications, keyring, self._threads)
         routes = [
             Route("/v1/health", self._health),
@@ -190,7 +192,7 @@ class App:
         self._evaluator.close()
 
     async def _keep_fresh(self) -> None:
-        """Sign metadata anew before it expires, with the keys that are here."""
+        """Sign the online roles anew before they expire. The root and the targets are a publish's affair."""
         while True:
             try:
                 await asyncio.to_thread(self._refresh)
@@ -203,11 +205,15 @@ class App:
     def _refresh(self) -> None:
         with self._folder.lock():
             repository = Repository(self._folder.public)
-            done = repository.refresh(self._keyring.signers(), datetime.now(UTC))
+            done = repository.refresh(self._keyring.signers(ONLINE), datetime.now(UTC))
         if done:
             log.info("signed anew: %s", ", ".join(done))
-        if "root" in done:
-            log.info("the fingerprint is now %s", root_fingerprint(self._publications.root()))
+        now = datetime.now(UTC)
+        if now.date() != self._reminded:  # once a day is enough
+            self._reminded = now.date()
+            for role, end in repository.expiries().items():
+                if role in NOTICE and end < now + NOTICE[role]:
+                    log.warning("the %s metadata expires on %s unless somebody publishes", role, end.date())
 
 
 class _Guard:

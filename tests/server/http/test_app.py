@@ -139,6 +139,18 @@ def test_signatures_are_renewed_before_they_end(app, operator):
         app._refresh()
 
 
+def test_it_is_said_once_a_day_what_runs_out_without_a_publish(app, operator, caplog):
+    signers = operator.keyring.signers()
+    app._refresh()
+    assert "expires on" not in caplog.text
+    operator.repository.publish([operator.manifest()], signers, datetime.now(UTC) - timedelta(days=65))
+    app._reminded = None
+    for _ in range(2):
+        app._refresh()
+    assert caplog.text.count("the targets metadata expires on") == 1
+    assert "the root metadata" not in caplog.text
+
+
 def test_a_key_that_is_put_back_is_found_without_a_restart(app, operator, monkeypatch):
     monkeypatch.setattr(served, "RETRY_SECONDS", 0.0)
     key = operator.folder.keys / "voprf-people-1.json"
