@@ -39,6 +39,7 @@ prints `error: …` and usually `hint: …`, writes no output file, and leaves t
 | `CONTACTSYNC_STATE` | `--state` |
 | `CONTACTSYNC_DATA` | `server … --data` |
 | `CONTACTSYNC_PASSPHRASE` | `server … --passphrase-file` |
+| `CONTACTSYNC_KEY_PASSPHRASE` | `server … --key-passphrase-file` |
 | `CONTACTSYNC_CACHE_DIR` | the user's cache folder for kernels (the fallback is one in the temp folder) |
 | `SSL_CERT_FILE` | the certificate authorities of the system, for a server with one of its own |
 | `CONTACTSYNC_DEBUG=1` | shows the traceback of an internal error; it may hold numbers |

@@ -20,6 +20,9 @@ from contactsync.foundation.errors import BadInput, OurError
 EDITIONS_SERVED: Final = 3
 """Data files of so many editions, the current one included, are kept and served."""
 
+LOCK_WAIT: Final = 3.0
+"""Seconds to wait for the lock: longer than a server takes to renew signatures, shorter than a publish."""
+
 SETTINGS_STEPS: Final[Sequence[migrations.RecordStep]] = ()
 """Lead what a server.toml of an earlier `layout` says to that of the newest.
 
@@ -127,6 +130,7 @@ class DataFolder:
         self.keys = path / "keys"
         self.public = path / "public"
         self.data = path / "public" / "data"
+        self.prepared = path / "prepared.json"
         self._lock = path / "publish.lock"
 
     @classmethod

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from contactsync.foundation.audiences import AUDIENCES
+from contactsync.foundation.roles import OFFLINE, ONLINE, ROLES
 from contactsync.publication.tuf.follower import root_fingerprint
-from contactsync.publication.tuf.repository import PUBLISHING, ROLES, Repository
-from contactsync.server.keyring import Keyring, seed_name
+from contactsync.publication.tuf.repository import Repository
+from contactsync.publication.tuf.signed import NOTICE
+from contactsync.server.keyring import Keyring, key_names, seed_name
+from contactsync.server.prepared import Preparation, is_out_of_date
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.ports import AccountStore, MemberStore
-
-_ROOT_NOTICE = timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,10 @@ class AudienceStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """`expires` is by TUF role; `warnings` are sentences for people."""
+    """`expires` is by TUF role, and so is `keys`: how many must sign, how many there are, how many are here.
+
+    `prepared` is the fingerprint of a request that waits for signatures. `warnings` are sentences for people.
+    """
 
     audiences: tuple[AudienceStatus, ...]
     accounts: int
@@ -39,6 +43,8 @@ class Status:
     expires: dict[str, datetime]
     keys_under_passphrase: bool
     keys_offline: tuple[str, ...]
+    keys: dict[str, tuple[int, int, int]]
+    prepared: str | None
     warnings: tuple[str, ...]
 
 
@@ -64,31 +70,38 @@ def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, no
         if manifest is not None and not manifest.is_current:
             earlier.append(audience)
     expires = repository.expiries()
-    offline = tuple(role for role in ROLES if not (folder.keys / f"tuf-{role}.json").exists())
+    root = repository.root()
+    files = {role: len(key_names(folder.keys, role)) for role in ROLES}
+    keys = {role: (root.roles[role].threshold, len(root.roles[role].keyids), files[role]) for role in ROLES}
+    offline = tuple(role for role in ROLES if files[role] < root.roles[role].threshold)
+    prepared = Preparation.read(folder)
     pending = bool(registry.touched(registry.serial()))
-    warnings = [
-        f"the {role} metadata has expired: publish"
-        + (", with the root key in keys/" if role in offline else "")
-        for role, end in expires.items()
-        if end < now
-    ]
+    warnings = _about_expiry(expires, offline, now)
     warnings += [
         f"what is published for {audience} is of an earlier format, which newer clients refuse: publish"
         for audience in earlier
     ]
-    if now <= expires["root"] < now + _ROOT_NOTICE:
-        warnings.append("the root metadata expires soon: publish with the root key in keys/ to renew it")
     warnings += [
-        f"the {role} key is not here: nothing can be published" for role in offline if role in PUBLISHING
+        f"too few keys of the role {role} are here: `serve` cannot renew its signature"
+        for role in offline
+        if role in ONLINE
     ]
+    if prepared is not None:
+        day = f"{prepared.request.created:%Y-%m-%d}"
+        warnings.append(
+            f"what was prepared on {day} is out of date: prepare it again"
+            if is_out_of_date(folder, prepared)
+            else f"what was prepared on {day} is not in force: have it signed, then `server finish`"
+        )
     warnings += _about_keys(folder, audiences)
-    for one in audiences:
-        warnings += about_rotation(folder, one.audience, one.epoch)
+    if prepared is None:
+        for one in audiences:
+            warnings += about_rotation(folder, one.audience, one.epoch)
     locked = Keyring.is_locked(folder.keys)
     if not locked:
         warnings.append("the keys are not under a passphrase")
     if "root" not in offline:
-        warnings.append("the root key is on this machine: move keys/tuf-root.json offline")
+        warnings.append("the root key is on this machine: `server keys export root FILE --remove`")
     return Status(
         audiences=tuple(audiences),
         accounts=len(accounts.list()),
@@ -97,8 +110,26 @@ def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, no
         expires=expires,
         keys_under_passphrase=locked,
         keys_offline=offline,
+        keys=keys,
+        prepared=None if prepared is None else prepared.request.fingerprint(),
         warnings=tuple(warnings),
     )
+
+
+def _about_expiry(expires: dict[str, datetime], offline: tuple[str, ...], now: datetime) -> list[str]:
+    """What has expired, and what soon will unless somebody publishes."""
+    warnings = []
+    for role, end in expires.items():
+        how = "publish"
+        if role in ONLINE:
+            how = "start `serve`, or publish"
+        elif role in offline:
+            how = "`server publish --offline-targets REQUEST`, and have it signed"
+        if end < now:
+            warnings.append(f"the {role} metadata has expired: {how}")
+        elif role in OFFLINE and end < now + NOTICE[role]:
+            warnings.append(f"the {role} metadata expires on {end:%Y-%m-%d}: {how}")
+    return warnings
 
 
 def about_rotation(folder: DataFolder, audience: str, epoch: int) -> list[str]:

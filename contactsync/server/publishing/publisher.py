@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,11 +27,14 @@ from contactsync.foundation.errors import OurError
 from contactsync.foundation.progress import Progress, silent
 from contactsync.publication.history import MANIFESTS_KEPT, Link
 from contactsync.publication.manifest import Manifest
-from contactsync.publication.tuf.repository import PUBLISHING, Repository
+from contactsync.publication.tuf.ceremony import apply, remaining
+from contactsync.publication.tuf.repository import ONLINE, PUBLISHING, Repository
+from contactsync.publication.tuf.request import SigningRequest
 from contactsync.server.keyring import Keyring
 from contactsync.server.publishing.job import (
     STILL_SERVED,
     BuiltPartition,
+    is_whole,
     reason_of,
     run_build,
     run_evaluate,
@@ -40,12 +43,9 @@ from contactsync.server.publishing.merge import Outcome, merge
 from contactsync.server.publishing.plan import AudiencePlan, plan_editions
 from contactsync.server.publishing.reading import EVALUATED_AT_ONCE, READ_AT_ONCE, Evaluation, build_tasks
 from contactsync.server.publishing.running import run_all
-from contactsync.server.settings import EDITIONS_SERVED, DataFolder
+from contactsync.server.settings import EDITIONS_SERVED, LOCK_WAIT, DataFolder
 from contactsync.server.storage.ports import MemberStore
 from contactsync.voprf.server import KeyPair
-
-LOCK_WAIT: Final = 3.0
-"""Seconds: longer than the server's own renewal of the metadata, shorter than another publish."""
 
 WORK: Final = ".work"
 """The folder beside the data files for what is not one yet. It goes with the publish that made it."""
@@ -78,15 +78,23 @@ class Publisher:
         self._at_once = folder.settings().evaluator_threads or os.cpu_count() or 1
         self._repository = Repository(folder.public)
 
-    def publish(self, *, new_epoch: bool = False) -> list[Outcome]:
+    def publish(
+        self,
+        *,
+        new_epoch: bool = False,
+        elsewhere: Callable[[Collection[Manifest], int], None] | None = None,
+    ) -> list[Outcome]:
         """Publish what the registry holds now; `new_epoch` draws new keys and evaluates everybody again.
+
+        With `elsewhere` nothing is published: it takes the manifests, whose files are in place, and the
+        serial of the registry; `finish` goes on when they have been signed.
 
         Raises Busy (another publish is running), BadInput (too little memory), OurError (keys, damaged files,
         a full disk).
         """
         with self._folder.lock(wait=LOCK_WAIT), _errors_of_disk():
             signers = self._keyring.signers()
-            self._repository.check_signers(signers, PUBLISHING)
+            self._repository.check_signers(signers, PUBLISHING if elsewhere is None else ONLINE)
             before = {audience: self._repository.current(audience) for audience in AUDIENCES}
             serial, plans = plan_editions(self._registry, self._folder, before, new_epoch=new_epoch)
             keys = {plan.audience: self._key(plan) for plan in plans}
@@ -103,6 +111,9 @@ class Publisher:
             now = datetime.now(UTC)
             # A publish that was killed may have named files, and this one found no more to be done for them.
             durable.sync_folder(self._folder.data)
+            if elsewhere is not None:
+                elsewhere(after, serial)
+                return outcomes
             if all(manifest == before[manifest.audience] for manifest in after):
                 self._repository.refresh(signers, now, force=True)
             else:
@@ -110,6 +121,25 @@ class Publisher:
                 self._repository.refresh(signers, now)  # the root, if it is getting old
             self._clean_up(after, serial)
         return outcomes
+
+    def finish(self, request: SigningRequest, serial: int) -> bool:
+        """Publish what was signed elsewhere; whether the root is another one then.
+
+        `serial` is of the registry when it was prepared. Killed in the middle it may be called again. Raises
+        as `publish`, and BadInput, with nothing changed, if the request is stale or signed by too few.
+        """
+        with self._folder.lock(wait=LOCK_WAIT), _errors_of_disk():
+            manifests = request.of(request.targets).values()
+            if remaining(self._repository, request) and not all(
+                is_whole(self._folder.data, partition)
+                for one in manifests
+                for partition in one.partitions.values()
+            ):
+                raise OurError("files of the prepared edition are missing", hint="prepare it again")
+            signers = self._keyring.signers(ONLINE)
+            renewed = apply(self._repository, request, signers, datetime.now(UTC))
+            self._clean_up(manifests, serial)
+        return renewed
 
     def _key(self, plan: AudiencePlan) -> KeyPair:
         """The key of a plan's epoch; drawn now if the epoch has never been published."""

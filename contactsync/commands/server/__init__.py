@@ -1,0 +1,127 @@
+"""`contactsync server`: the operator's commands."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from contactsync.commands._output import counted
+from contactsync.commands.server._shared import (
+    accounts_of_folder,
+    data_option,
+    folder_of,
+    json_option,
+    keyring_of,
+    members_of_folder,
+    passphrase_option,
+)
+from contactsync.commands.server.publishing import finish, publish, sign
+from contactsync.commands.server.registry import accounts, members
+from contactsync.commands.server.role_keys import keys
+
+
+@click.group()
+def server() -> None:
+    """Run a server: members, accounts, publishing, serving, keys."""
+
+
+@server.command()
+@data_option
+@passphrase_option
+def init(data: Path, passphrase_file: Path | None) -> None:
+    """Set up a data folder with new keys.
+
+    With a passphrase (--passphrase-file or CONTACTSYNC_PASSPHRASE) the keys are stored under it. Prints the
+    fingerprint that clients compare in `contactsync trust`.
+    """
+    from contactsync.client.trust import grouped
+    from contactsync.publication.tuf.follower import root_fingerprint
+    from contactsync.publication.tuf.repository import Repository
+    from contactsync.server.keyring import Keyring
+    from contactsync.server.sealing import read_passphrase
+    from contactsync.server.settings import DataFolder
+    from contactsync.server.storage.opening import create_stores
+
+    passphrase = read_passphrase(passphrase_file)
+    folder = DataFolder(data)
+    folder.create()
+    try:
+        signers = Keyring.create(folder.keys, passphrase).signers()
+        create_stores(folder)
+        repository = Repository(folder.public)
+        keys = {role: signer.public_key for role, signer in signers.items()}
+        repository.create(keys, signers["root"], datetime.now(UTC))
+        folder.finish()
+    except BaseException:  # so that the same command can be run again
+        folder.discard()
+        raise
+    click.echo(f"fingerprint {grouped(root_fingerprint(repository.root_bytes()))}")
+    click.echo(f"{data} is ready; next: members import, accounts add, publish, serve", err=True)
+
+
+@server.command()
+@data_option
+@passphrase_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8440, show_default=True, help="0: any free one."
+)
+def serve(data: Path, passphrase_file: Path | None, host: str, port: int) -> None:
+    """Answer clients until stopped (Ctrl-C or SIGTERM).
+
+    Prints `listening on URL` when it is ready. It speaks plain HTTP: on a network, put a reverse proxy with
+    TLS before it.
+    """
+    from contactsync.server.http.serve import serve as run
+
+    folder = folder_of(data)
+    keyring = keyring_of(folder, passphrase_file)
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("contactsync").setLevel(logging.INFO)
+    with accounts_of_folder(data) as store:
+        run(folder, store, keyring, (host, port), lambda url: click.echo(f"listening on {url}"))
+
+
+@server.command("status")
+@data_option
+@json_option
+def show_status(data: Path, *, as_json: bool) -> None:
+    """What is published, until when its signatures hold, and what deserves attention."""
+    from contactsync.client.trust import grouped
+    from contactsync.server.status import status
+
+    with members_of_folder(data) as everybody, accounts_of_folder(data) as store:
+        found = status(folder_of(data), everybody, store, datetime.now(UTC))
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(found), default=lambda value: value.isoformat()))
+        return
+    for one in found.audiences:
+        click.echo(
+            f"{one.audience}: epoch {one.epoch}, edition {one.edition}, "
+            f"{counted(one.published, 'token', 'tokens')} in "
+            f"{counted(one.partitions, 'partition', 'partitions')} ({one.bytes:,} bytes), "
+            f"{counted(one.members, 'member', 'members')}"
+            if one.edition
+            else f"{one.audience}: {counted(one.members, 'member', 'members')}, not published"
+        )
+    if not found.audiences:
+        click.echo("no members")
+    click.echo(f"unpublished changes: {'yes' if found.pending else 'no'}")
+    click.echo(f"accounts: {found.accounts}")
+    click.echo(f"fingerprint {grouped(found.root_fingerprint)}")
+    for role, end in found.expires.items():
+        click.echo(f"{role} is signed until {end:%Y-%m-%d %H:%M} UTC")
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+for command in (members, accounts, publish, sign, finish, keys):
+    server.add_command(command)

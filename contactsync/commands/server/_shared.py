@@ -1,0 +1,122 @@
+"""What the operator's commands share: options, and how they open a data folder."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from contactsync.foundation.audiences import AUDIENCES
+from contactsync.foundation.errors import BadInput
+
+if TYPE_CHECKING:  # numpy hangs on these
+    from contactsync.server.keyring import Keyring
+    from contactsync.server.settings import DataFolder
+    from contactsync.server.storage.ports import AccountStore, MemberStore
+
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="CONTACTSYNC_DATA",
+    required=True,
+    metavar="DIR",
+    help="The server's data folder (CONTACTSYNC_DATA).",
+)
+passphrase_option = click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The first line of FILE is the passphrase of the keys (else CONTACTSYNC_PASSPHRASE; a terminal is "
+    "asked if the keys have one).",
+)
+key_passphrase_option = click.option(
+    "--key-passphrase-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The first line of FILE is the passphrase of the key that is elsewhere (else "
+    "CONTACTSYNC_KEY_PASSPHRASE; a terminal is asked).",
+)
+audience_option = click.option(
+    "--audience",
+    type=click.Choice(AUDIENCES),
+    default="people",
+    show_default=True,
+    help="Who may discover them, or whom the account may discover.",
+)
+region_option = click.option(
+    "--region", metavar="DE", help="Country of numbers without a country code (default: from the locale)."
+)
+KEY_VARIABLE = "CONTACTSYNC_KEY_PASSPHRASE"
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def folder_of(data: Path) -> DataFolder:
+    from contactsync.server.settings import DataFolder
+
+    return DataFolder.existing(data)
+
+
+@contextlib.contextmanager
+def members_of_folder(data: Path) -> Iterator[MemberStore]:
+    from contactsync.server.storage.opening import open_members
+
+    with contextlib.closing(open_members(folder_of(data))) as store:
+        yield store
+
+
+@contextlib.contextmanager
+def accounts_of_folder(data: Path) -> Iterator[AccountStore]:
+    from contactsync.server.storage.opening import open_accounts
+
+    with contextlib.closing(open_accounts(folder_of(data))) as store:
+        yield store
+
+
+def keyring_of(folder: DataFolder, passphrase_file: Path | None) -> Keyring:
+    from contactsync.server.keyring import Keyring
+    from contactsync.server.sealing import read_passphrase
+
+    passphrase = read_passphrase(passphrase_file)
+    if passphrase is None and Keyring.is_locked(folder.keys) and sys.stdin.isatty():
+        passphrase = click.prompt("Passphrase of the keys", hide_input=True, err=True).encode()
+    return Keyring.open(folder.keys, passphrase)
+
+
+def passphrase_of_key(name: str, file: Path | None, *, is_locked: bool) -> bytes | None:
+    """The passphrase of a key that is not in the keyring; None if it has none. A terminal is asked."""
+    from contactsync.server.sealing import read_passphrase
+
+    if not is_locked:
+        return None
+    passphrase = read_passphrase(file, KEY_VARIABLE)
+    if passphrase is None and sys.stdin.isatty():
+        passphrase = click.prompt(f"Passphrase of {name}", hide_input=True, err=True).encode()
+    return passphrase
+
+
+def new_passphrase(file: Path | None, *, none: bool) -> bytes | None:
+    """The passphrase that a key is to leave under; None if the user says that there shall be none.
+
+    Raises BadInput if neither is said.
+    """
+    from contactsync.server.sealing import read_passphrase
+
+    passphrase = read_passphrase(file, KEY_VARIABLE)
+    if none:
+        if file is not None:
+            raise click.UsageError("Give either --key-passphrase-file or --no-passphrase.")
+        return None
+    if passphrase is None and sys.stdin.isatty():
+        passphrase = click.prompt(
+            "New passphrase of the key", hide_input=True, confirmation_prompt=True, err=True
+        ).encode()
+    if passphrase is None:
+        raise BadInput(
+            "a key does not leave without a passphrase",
+            hint="give --key-passphrase-file, or --no-passphrase if whoever has the file may sign",
+        )
+    return passphrase

@@ -1,0 +1,261 @@
+"""`contactsync server publish`, `sign` and `finish`: what is signed here, and what elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from contactsync.commands import _output
+from contactsync.commands._options import Size
+from contactsync.commands._output import counted
+from contactsync.commands.server._shared import (
+    data_option,
+    folder_of,
+    key_passphrase_option,
+    keyring_of,
+    members_of_folder,
+    passphrase_of_key,
+    passphrase_option,
+)
+from contactsync.foundation.errors import BadInput
+from contactsync.foundation.roles import OFFLINE
+
+if TYPE_CHECKING:  # numpy hangs on these
+    from securesystemslib.signer import Signer
+
+    from contactsync.publication.tuf.request import SigningRequest
+    from contactsync.server.publishing.merge import Outcome
+    from contactsync.server.settings import DataFolder
+
+request_path = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@data_option
+@passphrase_option
+@click.option(
+    "--new-epoch", is_flag=True, help="Draw new VOPRF keys and evaluate every member again (rotation)."
+)
+@click.option(
+    "--memory",
+    type=Size(at_least=16_000_000),
+    default="512M",
+    show_default=True,
+    metavar="SIZE",
+    help="About what the builds that run at once may use; beyond it the disk is used, 26 bytes a member.",
+)
+@click.option(
+    "--offline-targets",
+    "request_file",
+    type=request_path,
+    metavar="REQUEST",
+    help="Publish nothing yet: write to REQUEST what has to be signed elsewhere. `sign` it, then `finish`.",
+)
+def publish(
+    data: Path, passphrase_file: Path | None, *, new_epoch: bool, memory: int, request_file: Path | None
+) -> None:
+    """Publish what the registry holds, in one atomic step. A running server serves it at once.
+
+    Stopped at any moment, it leaves what was published before; run it again.
+    """
+    from contactsync.publication.tuf.repository import Repository
+    from contactsync.server.prepared import prepare_to_publish, write_request
+    from contactsync.server.publishing.publisher import Publisher
+
+    folder = folder_of(data)
+    keyring = keyring_of(folder, passphrase_file)
+    before = Repository(folder.public).root_bytes()
+    requests = []
+    with members_of_folder(data) as store, _output.ProgressLine() as progress:
+        publisher = Publisher(folder, store, keyring, progress, memory=memory)
+        if request_file is None:
+            outcomes = publisher.publish(new_epoch=new_epoch)
+        else:
+            outcomes = publisher.publish(
+                new_epoch=new_epoch,
+                elsewhere=lambda manifests, serial: requests.append(
+                    prepare_to_publish(folder, keyring, manifests, serial)
+                ),
+            )
+    say_outcomes(folder, outcomes, "signed anew" if request_file is None else "to be signed anew")
+    if request_file is not None:
+        write_request(request_file, requests[0])
+        say_prepared(request_file, requests[0])
+    else:
+        say_root(folder, before)
+
+
+@click.command()
+@click.argument("request_file", metavar="REQUEST", type=request_path)
+@click.option(
+    "--keys",
+    "places",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    metavar="PATH",
+    help="A key that was exported or made by `keys new`, a folder of such, or a server's keys/. Repeatable.",
+)
+@key_passphrase_option
+@click.option("--yes", is_flag=True, help="Sign without asking, for scripts.")
+def sign(
+    request_file: Path, places: tuple[Path, ...], key_passphrase_file: Path | None, *, yes: bool
+) -> None:
+    """Sign what a server has prepared in REQUEST; run it where the keys are, away from the server.
+
+    Shows what is to be signed, asks, and adds to REQUEST one signature for each key that may give one. Carry
+    REQUEST to the next person, or back to the server, which goes on with `finish`. Nothing in it is secret.
+    """
+    from contactsync.publication.tuf.summary import SHOWN_KEY, about_signatures, describe, shown_keys
+    from contactsync.server.prepared import read_request, write_request
+
+    request = read_request(request_file)
+    signers = _signers(request, places, key_passphrase_file)
+    keyids = [signer.public_key.keyid for signer in signers.values()]
+    for line in (*describe(request), "", *about_signatures(request), f"your keys: {shown_keys(keyids)}"):
+        click.echo(line)
+    unsigned = {keyid for asked in request.signatures() for one in asked for keyid in one.unsigned}
+    if not unsigned.intersection(keyids):
+        raise BadInput("these keys have signed it already", hint="carry it to the next person, or finish it")
+    if not yes:
+        if not somebody_is_there():
+            raise BadInput("nobody is there to look at it", hint="give --yes to sign what was shown")
+        if not click.confirm("Sign it?", err=True):
+            raise BadInput("not signed", hint="ask whoever prepared the request")
+    new = request.sign(signers)
+    write_request(request_file, request)
+    for role, keyid in new:
+        click.echo(f"signed {role} with {keyid[:SHOWN_KEY]}")
+    for line in about_signatures(request):
+        click.echo(line, err=True)
+
+
+@click.command()
+@click.argument("files", metavar="REQUEST...", nargs=-1, required=True, type=request_path)
+@data_option
+@passphrase_option
+def finish(files: tuple[Path, ...], data: Path, passphrase_file: Path | None) -> None:
+    """Bring into force what was prepared here last and has been signed in REQUEST.
+
+    Copies that were signed apart may be given together. The switch is one atomic step. Refused, with nothing
+    changed: too few signatures, another request than that which was prepared last, or one that something
+    else has come before.
+    """
+    from contactsync.publication.tuf.repository import Repository
+    from contactsync.server.prepared import Preparation, finish_change
+    from contactsync.server.publishing.publisher import Publisher
+
+    folder = folder_of(data)
+    prepared = Preparation.read(folder)
+    if prepared is None:
+        raise BadInput(
+            "nothing is prepared here, or it has been finished",
+            hint="prepare it with `publish --offline-targets` or `keys … --request`",
+        )
+    prepared.take(files)
+    keyring = keyring_of(folder, passphrase_file)
+    before = Repository(folder.public).root_bytes()
+    if prepared.serial is None:
+        finish_change(folder, keyring, prepared)
+    else:
+        with members_of_folder(data) as store:
+            Publisher(folder, store, keyring).finish(prepared.request, prepared.serial)
+    prepared.remove(folder)
+    for audience, manifest in sorted(prepared.request.of(prepared.request.targets).items()):
+        click.echo(
+            f"{audience}: epoch {manifest.epoch}, edition {manifest.edition}: "
+            f"{counted(manifest.count, 'member', 'members')} in "
+            f"{counted(len(manifest.partitions), 'partition', 'partitions')}"
+        )
+    if prepared.role is not None:
+        click.echo(f"the keys of the role {prepared.role} are changed")
+    say_root(folder, before)
+
+
+def somebody_is_there() -> bool:
+    """Whether somebody can answer."""
+    return sys.stdin.isatty()
+
+
+def say_outcomes(folder: DataFolder, outcomes: list[Outcome], without_change: str) -> None:
+    """What a publish did for each audience."""
+    from contactsync.server.status import about_rotation
+
+    for outcome in outcomes:
+        for warning in about_rotation(folder, outcome.audience, outcome.epoch):
+            click.echo(f"warning: {warning}", err=True)
+        state = f"{outcome.audience}: epoch {outcome.epoch}, edition {outcome.edition}"
+        if outcome.changed is None:
+            click.echo(f"{state} stays, nothing changed ({without_change})")
+        else:
+            click.echo(
+                f"{state}: {counted(outcome.members, 'member', 'members')} in "
+                f"{counted(outcome.partitions, 'partition', 'partitions')}, "
+                f"{len(outcome.changed)} changed, {outcome.evaluated:,} evaluated"
+            )
+
+
+def say_prepared(path: Path, request: SigningRequest) -> None:
+    """What has to be done with a request."""
+    from contactsync.publication.tuf.summary import about_signatures, grouped_hex
+
+    click.echo(f"prepared in {path}, not in force yet; next: sign, finish")
+    click.echo(f"fingerprint of the request {grouped_hex(request.fingerprint())}")
+    for line in about_signatures(request):
+        click.echo(line, err=True)
+
+
+def say_root(folder: DataFolder, before: bytes) -> None:
+    """That the root is another one than `before`, and that it has expired."""
+    from contactsync.client.trust import grouped
+    from contactsync.publication.tuf.follower import root_fingerprint
+    from contactsync.publication.tuf.repository import Repository
+
+    repository = Repository(folder.public)
+    if repository.root_bytes() != before:
+        shown = grouped(root_fingerprint(repository.root_bytes()))
+        click.echo(f"the root was renewed; from now on its fingerprint is {shown}", err=True)
+    if repository.expiries()["root"] < datetime.now(UTC):
+        click.echo(
+            "warning: the root metadata has expired, clients refuse it: publish where its keys are, or with"
+            " --offline-targets",
+            err=True,
+        )
+
+
+def _signers(
+    request: SigningRequest, places: tuple[Path, ...], passphrase_file: Path | None
+) -> dict[str, Signer]:
+    """The keys at these places that the request asks for. Raises BadInput if there is none."""
+    from contactsync.publication.tuf.follower import root_fingerprint
+    from contactsync.publication.tuf.summary import shown_keys
+    from contactsync.server.exported import keys_in
+    from contactsync.server.keyring import Keyring
+
+    asked = {key for one in request.signatures() for each in one for key in (*each.signed, *each.unsigned)}
+    known = {root_fingerprint(root.to_bytes()) for root in request.roots}
+    found: dict[str, Signer] = {}
+    keyrings = [place for place in places if (place / "keyring.json").exists()]
+    for place in keyrings:
+        secret = passphrase_of_key(f"{place}", passphrase_file, is_locked=Keyring.is_locked(place))
+        signers = Keyring.open(place, secret).signers(OFFLINE)
+        found |= {f"{place}/{name}": one for name, one in signers.items() if one.public_key.keyid in asked}
+    for key in keys_in([place for place in places if place not in keyrings]):
+        if key.keyid not in asked:
+            continue
+        if key.root is not None and key.root not in known:
+            raise BadInput(
+                f"the key in {key.path} was exported under a root that does not lead to this request's",
+                hint="do not sign: this may be an attempt to show you another server",
+            )
+        secret = passphrase_of_key(f"{key.path}", passphrase_file, is_locked=key.is_locked)
+        found[str(key.path)] = key.signer(secret)
+    if not found:
+        raise BadInput(
+            "no key there may sign this request", hint=f"it can be signed by {shown_keys(sorted(asked))}"
+        )
+    return found
