@@ -97,7 +97,8 @@ class SigningRequest:
                     for one in body["to_sign"]
                 ],
                 manifests={
-                    sha256: Manifest.from_bytes(text.encode()) for sha256, text in body["manifests"].items()
+                    sha256: Manifest.from_bytes(text.encode(), earlier=True)
+                    for sha256, text in body["manifests"].items()
                 },
             )
             fault = next(request._faults(), None)

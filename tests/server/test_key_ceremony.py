@@ -1,0 +1,189 @@
+"""The ceremony of docs/operations.md, command by command, on machines that are folders; a client follows."""
+
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from server_tools import Process
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
+BLOCK = re.compile(r"<!-- ceremony: ([a-z -]+) -->\n```console\n(.*?)```", re.DOTALL)
+STAGES = dict(BLOCK.findall(DOCUMENT.read_text("utf-8")))
+LINE = re.compile(r"(server|anna|ben)\$ (.+)")
+
+TAKE_THE_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv("/bin/sh", sys.argv[1:])
+"""
+
+ANSWERS = (
+    (b"New passphrase of the key: ", "{machine}'s passphrase"),
+    (b"Repeat for confirmation: ", "{machine}'s passphrase"),
+    (re.compile(rb"Passphrase of \S+: "), "{machine}'s passphrase"),
+    (b"Sign it? [y/N]: ", "y"),
+)
+
+
+@pytest.fixture
+def machines(tmp_path, monkeypatch):
+    """Folders with a stick that goes round; `contactsync` is on the path, and asks at a terminal."""
+    for name in ("CONTACTSYNC_PASSPHRASE", "CONTACTSYNC_KEY_PASSPHRASE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CONTACTSYNC_DATA", str(tmp_path / "data"))
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "contactsync"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m contactsync "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    (tmp_path / "stick").mkdir()
+    for name in ("server", "anna", "ben"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "stick").symlink_to(tmp_path / "stick")
+    (tmp_path / "anna" / "safe").mkdir()
+    return tmp_path
+
+
+def at_a_terminal(command, folder, machine):
+    """Run a line as somebody at a terminal would, who answers what is asked; what the terminal showed."""
+    master, slave = os.openpty()
+
+    popen = subprocess.Popen(
+        [sys.executable, "-c", TAKE_THE_TERMINAL, "sh", "-c", command],
+        cwd=folder,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
+    shown, answered, end = b"", 0, time.monotonic() + 120
+    while True:
+        assert time.monotonic() < end, shown.decode()
+        if not select.select([master], [], [], 1)[0]:
+            continue
+        try:
+            chunk = os.read(master, 1 << 16)
+        except OSError:  # the last process has closed its end
+            break
+        shown += chunk
+        for prompt, answer in ANSWERS:
+            asked = re.search(
+                (prompt.pattern if isinstance(prompt, re.Pattern) else re.escape(prompt)) + b"$",
+                shown[answered:],
+            )
+            if asked:
+                answered = len(shown)
+                os.write(master, answer.format(machine=machine).encode() + b"\n")
+    os.close(master)
+    text = shown.decode().replace("\r", "")
+    assert popen.wait(10) == 0, f"{command}\n{text}"
+    assert "passphrase\n" not in text, "a passphrase is never shown"
+    return text
+
+
+@pytest.fixture
+def stage(machines):
+    """Run the commands of a stage of the document; what each showed."""
+
+    def stage(name):
+        lines = STAGES[name].splitlines()
+        found = [LINE.fullmatch(line) for line in lines]
+        assert all(found), lines
+        return [at_a_terminal(one[2], machines / one[1], one[1]) for one in found]
+
+    return stage
+
+
+@pytest.fixture
+def client(machines):
+    """A client that trusts the server once, and what its syncs find."""
+
+    def client(*words, code=0):
+        command = [sys.executable, "-m", "contactsync", *words, "--state", str(machines / "state")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        return done.stdout
+
+    return client
+
+
+@pytest.mark.slow
+def test_the_ceremony(machines, stage, client):
+    assert list(STAGES) == ["keys", "set-up", "publish", "lost keys", "online keys"]
+    stage("keys")
+    stage("set-up")
+    # From the set-up on there is no key on the server that could sign a root or a publication.
+    keys = machines / "data" / "keys"
+    online = {"keyring.json", "tuf-snapshot.json", "tuf-timestamp.json"}
+    assert {path.name for path in keys.iterdir()} == online
+
+    members = machines / "server" / "members.csv"
+    members.write_text("phone\n0151 1234567\n+12125550100\n")
+    shown = stage("publish")
+    assert "members: 2 (+2)" in shown[2]
+    credential = machines / "credential"
+    credential.write_text(at_a_terminal("contactsync server accounts add me", machines / "server", "server"))
+    credential.chmod(0o600)
+    book = machines / "book.txt"
+    book.write_text("+491511234567\n+4915199999\n+12125550100\n+12125550177\n")
+
+    with Process(machines / "data") as process:
+        client("trust", process.url, "--yes")
+
+        def sync():
+            words = (
+                "sync",
+                str(book),
+                "--credential-file",
+                str(credential),
+                "--json",
+                "--server",
+                process.url,
+            )
+            report = json.loads(client(*words))
+            return report["edition"], {one["identifier"] for one in report["matches"]}
+
+        both = {"tel:+491511234567", "tel:+12125550100"}
+        assert sync() == (1, both)
+        members.write_text("phone\n+12125550177\n")
+        assert "members: 3 (+1)" in stage("publish")[3]
+        assert sync() == (2, {*both, "tel:+12125550177"})
+
+        stage("lost keys")
+        assert sync() == (2, {*both, "tel:+12125550177"})
+        client("trust", process.url, "--yes")  # the server is the one that it was
+        assert {path.name for path in keys.iterdir()} == online | {"voprf-people-1.json"}
+
+        stage("online keys")
+        assert sync() == (2, {*both, "tel:+12125550177"})
+        listed = json.loads(
+            at_a_terminal("contactsync server keys list --json", machines / "server", "server")
+        )
+        assert [(one["role"], one["threshold"], len(one["keys"])) for one in listed["roles"]] == [
+            ("root", 2, 3),
+            ("targets", 2, 2),
+            ("snapshot", 1, 1),
+            ("timestamp", 1, 1),
+        ]
+        lost = json.loads((machines / "stick" / "ben-targets.json.pub").read_text())["keyid"]
+        assert lost not in json.dumps(listed)
+        # Ben's old keys turn up again, in somebody else's hands.
+        request = "stick/again.json"
+        at_a_terminal(
+            f"contactsync server publish --offline-targets {request}", machines / "server", "server"
+        )
+        with pytest.raises(AssertionError, match="no key there may sign this request"):
+            at_a_terminal(
+                f"contactsync server sign {request} --keys ben-targets.json", machines / "ben", "ben"
+            )
+        assert process.stop() == 0
+    for path in (machines / "stick").iterdir():
+        assert "sealed" not in path.read_text()
+        assert "secret" not in path.read_text()
