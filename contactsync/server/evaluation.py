@@ -16,6 +16,7 @@ import secrets
 import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -23,7 +24,7 @@ import numpy as np
 
 from contactsync.ristretto255 import Elements, add, encode, multiply_base, scalars
 from contactsync.voprf.proof import composite_sum, prove
-from contactsync.voprf.server import KeyPair, derive_key_pair, evaluate, multiply_batch
+from contactsync.voprf.server import KeyPair, decode_batch, derive_key_pair, evaluate, multiply_batch
 from contactsync.voprf.suite import NH, SEED_BYTES, Rows, check_batch
 
 SLICE = 512
@@ -40,6 +41,14 @@ Stages = Generator[list[Slice], None, T]
 
 class Overloaded(Exception):
     """Too many jobs are waiting already."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedBatch:
+    """A batch, uint8[n, 32], and its elements, slice by slice: each is usable."""
+
+    blinded: Rows
+    elements: Sequence[Elements]
 
 
 class Evaluator:
@@ -69,6 +78,14 @@ class Evaluator:
         in InvalidElement for an element of the batch.
         """
         return self._submit(_Job(_ONLINE, _blind_evaluate(key, check_batch(blinded, "blinded elements"))))
+
+    def decode(self, blinded: Rows) -> Future[DecodedBatch]:
+        """The first half of `blind_evaluate`, which raises all that it does: no key is used yet."""
+        return self._submit(_Job(_ONLINE, _decode(check_batch(blinded, "blinded elements"))))
+
+    def evaluate_decoded(self, key: KeyPair, batch: DecodedBatch) -> Future[tuple[Rows, bytes]]:
+        """The second half of `blind_evaluate`. Raises Overloaded at once instead of waiting."""
+        return self._submit(_Job(_ONLINE, _evaluate_decoded(key, batch)))
 
     def evaluate(self, key: KeyPair, inputs: Sequence[bytes]) -> Future[Rows]:
         """voprf.server.evaluate in bulk: the outputs of any number of inputs, uint8[n, 64].
@@ -196,19 +213,34 @@ def _parts(n: int) -> list[slice]:
 
 
 def _blind_evaluate(key: KeyPair, blinded: Rows) -> Stages[tuple[Rows, bytes]]:
-    """BlindEvaluate: multiply slice by slice, then weigh slice by slice, then prove."""
+    """BlindEvaluate: nothing is multiplied before every element has been decoded."""
+    return (yield from _evaluate_decoded(key, (yield from _decode(blinded))))
+
+
+def _decode(blinded: Rows) -> Stages[DecodedBatch]:
+    """Decode, slice by slice."""
     parts = _parts(len(blinded))
-    elements: list[Elements | None] = [None] * len(parts)
+    elements: dict[int, Elements] = {}
+
+    def decode(part: slice) -> None:
+        elements[part.start] = decode_batch(blinded[part], first=part.start)
+
+    yield [partial(decode, part) for part in parts]
+    return DecodedBatch(blinded, [elements[part.start] for part in parts])
+
+
+def _evaluate_decoded(key: KeyPair, batch: DecodedBatch) -> Stages[tuple[Rows, bytes]]:
+    """Multiply slice by slice, then weigh slice by slice, then prove."""
+    blinded, elements = batch.blinded, batch.elements
+    parts = _parts(len(blinded))
     sums: list[Elements | None] = [None] * len(parts)
     evaluated = np.empty_like(blinded)
 
     def multiply(i: int, part: slice) -> None:
-        elements[i], evaluated[part] = multiply_batch(key, blinded[part], first=part.start)
+        evaluated[part] = multiply_batch(key, elements[i])
 
     def weigh(i: int, part: slice) -> None:
-        decoded = elements[i]
-        assert decoded is not None
-        sums[i] = composite_sum(key.public, decoded, blinded[part], evaluated[part], first=part.start)
+        sums[i] = composite_sum(key.public, elements[i], blinded[part], evaluated[part], first=part.start)
 
     yield [partial(multiply, i, part) for i, part in enumerate(parts)]
     yield [partial(weigh, i, part) for i, part in enumerate(parts)]

@@ -102,11 +102,10 @@ def _evaluate_chunk(key: KeyPair, inputs: Sequence[bytes]) -> Rows:
     return finalize_hash(inputs, issued)
 
 
-def multiply_batch(key: KeyPair, blinded: Rows, first: int = 0) -> tuple[Elements, Rows]:
-    """BlindEvaluate without its proof: the decoded elements, and the evaluated ones, uint8[n, 32].
+def decode_batch(blinded: Rows, first: int = 0) -> Elements:
+    """The elements of a batch, or of a part of one from the index `first` on.
 
-    `blinded` may be a part of a batch, from the index `first` on. Raises InvalidElement as blind_evaluate
-    does.
+    Raises InvalidElement as blind_evaluate does.
     """
     elements, bad = deserialize_elements(blinded)
     if bad is not None:
@@ -116,8 +115,13 @@ def multiply_batch(key: KeyPair, blinded: Rows, first: int = 0) -> tuple[Element
             index=bad,
             hint="Nothing was evaluated. Send elements that Blind of RFC 9497 made.",
         )
+    return elements
+
+
+def multiply_batch(key: KeyPair, elements: Elements) -> Rows:
+    """BlindEvaluate without its proof: the evaluated elements, uint8[n, 32]."""
     # evaluatedElement = skS * blindedElement
-    return elements, multiply_encode(elements, np.frombuffer(key.secret, np.uint8))
+    return multiply_encode(elements, np.frombuffer(key.secret, np.uint8))
 
 
 def blind_evaluate(key: KeyPair, blinded: Rows) -> tuple[Rows, bytes]:
@@ -127,7 +131,8 @@ def blind_evaluate(key: KeyPair, blinded: Rows) -> tuple[Rows, bytes]:
     the first row that is the identity or no canonical encoding; then nothing was evaluated.
     """
     blinded = check_batch(blinded, "blinded elements")
-    elements, evaluated = multiply_batch(key, blinded)
+    elements = decode_batch(blinded)
+    evaluated = multiply_batch(key, elements)
     # proof = GenerateProof(skS, G.Generator(), pkS, blindedElements, evaluatedElements)
     proof = generate_proof(key.secret, key.public, elements, blinded, evaluated)
     # return evaluatedElement, proof
@@ -139,7 +144,8 @@ def blind_evaluate_with_fixed_nonce_for_test_vectors(
 ) -> tuple[Rows, bytes]:
     """As blind_evaluate, with the proof's nonce given. Two proofs with one nonce give the key away."""
     blinded = check_batch(blinded, "blinded elements")
-    elements, evaluated = multiply_batch(key, blinded)
+    elements = decode_batch(blinded)
+    evaluated = multiply_batch(key, elements)
     M = composite_sum(key.public, elements, blinded, evaluated)
     r = np.frombuffer(nonce, np.uint8)
     return evaluated, prove_with_fixed_nonce_for_test_vectors(key.secret, key.public, M, r)
