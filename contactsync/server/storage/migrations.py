@@ -15,10 +15,11 @@ An accounts.sqlite that is there always counts, so that no backup of a registry 
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from typing import Final
 
-from contactsync.foundation.databases import SqlStep
+from contactsync.foundation.databases import SqlStep, run_script
 
 MOVING: Final = "accounts_moving"
 
@@ -39,4 +40,78 @@ def _kinds(connection: sqlite3.Connection) -> None:
 
 
 REGISTRY_STEPS: Final[tuple[SqlStep, ...]] = (_kinds,)
-ACCOUNTS_STEPS: Final[tuple[SqlStep, ...]] = ()
+
+ACCOUNTS_SCHEMA: Final = """
+-- `level` and `at`: the bucket, as server/quota.py says; `last_used` is a day since 1970. `outcome` is what
+-- the last charge met with, `batches` how many were charged. The identity of who is revoked is never given
+-- to another.
+CREATE TABLE accounts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    audience INTEGER NOT NULL,
+    added INTEGER NOT NULL,
+    class TEXT NOT NULL,
+    burst INTEGER,
+    per_day INTEGER,
+    last_used INTEGER,
+    level INTEGER NOT NULL DEFAULT 0,
+    at INTEGER NOT NULL DEFAULT 0,
+    outcome INTEGER NOT NULL DEFAULT 0,
+    batches INTEGER NOT NULL DEFAULT 0,
+    points_today INTEGER NOT NULL DEFAULT 0,
+    points_total INTEGER NOT NULL DEFAULT 0,
+    refused INTEGER NOT NULL DEFAULT 0
+);
+-- `until`: when it ends, in milliseconds since 1970.
+CREATE TABLE credentials (
+    hash BLOB PRIMARY KEY,
+    account INTEGER NOT NULL,
+    until INTEGER
+) WITHOUT ROWID;
+CREATE INDEX credentials_of ON credentials (account);
+-- What was charged, by a keyed hash: `slot` after `slot`, and then over the oldest.
+CREATE TABLE batches (
+    account INTEGER NOT NULL,
+    slot INTEGER NOT NULL,
+    batch BLOB NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (account, slot)
+) WITHOUT ROWID;
+CREATE INDEX batches_at ON batches (at);
+-- One row. `revision` counts what changes the answer to a look-up, and no charge.
+CREATE TABLE state (revision INTEGER NOT NULL, secret BLOB NOT NULL);
+CREATE TRIGGER account_removed AFTER DELETE ON accounts BEGIN
+    DELETE FROM credentials WHERE account = old.id;
+    DELETE FROM batches WHERE account = old.id;
+END;
+CREATE TRIGGER account_changed AFTER UPDATE OF name, audience, class, burst, per_day ON accounts BEGIN
+    UPDATE state SET revision = revision + 1;
+END;
+CREATE TRIGGER credential_added AFTER INSERT ON credentials BEGIN
+    UPDATE state SET revision = revision + 1;
+END;
+CREATE TRIGGER credential_changed AFTER UPDATE ON credentials BEGIN
+    UPDATE state SET revision = revision + 1;
+END;
+CREATE TRIGGER credential_removed AFTER DELETE ON credentials BEGIN
+    UPDATE state SET revision = revision + 1;
+END;
+"""
+
+
+def _quotas(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE accounts RENAME TO accounts_1")
+    run_script(connection, ACCOUNTS_SCHEMA)
+    connection.execute("INSERT INTO state VALUES (0, ?)", (os.urandom(32),))
+    connection.execute(
+        "INSERT INTO accounts (name, audience, added, class)"
+        " SELECT name, audience, added, '' FROM accounts_1 ORDER BY name"
+    )
+    connection.execute(
+        "INSERT INTO credentials (hash, account)"
+        " SELECT credential_hash, id FROM accounts_1 JOIN accounts USING (name)"
+    )
+    connection.execute("DROP TABLE accounts_1")
+
+
+ACCOUNTS_STEPS: Final[tuple[SqlStep, ...]] = (_quotas,)

@@ -8,7 +8,7 @@ from contactsync.server.settings import DataFolder
 from contactsync.server.storage.migrations import MOVING, REGISTRY_STEPS
 from contactsync.server.storage.ports import AccountStore, MemberStore
 from contactsync.server.storage.sqlite.accounts import SqliteAccounts
-from contactsync.server.storage.sqlite.database import Database
+from contactsync.server.storage.sqlite.database import WAIT, Database
 from contactsync.server.storage.sqlite.members import SqliteMembers
 
 
@@ -29,14 +29,15 @@ def open_members(folder: DataFolder) -> MemberStore:
     return members
 
 
-def open_accounts(folder: DataFolder) -> AccountStore:
+def open_accounts(folder: DataFolder, *, wait: float = WAIT) -> AccountStore:
     """The accounts. Their file alone is touched, unless an earlier version has left none.
 
+    `wait` is for how many seconds another process may hold it before that is an error.
     Raises OurError: missing, damaged, written by a newer program.
     """
     if not folder.accounts.exists() and folder.registry.exists():
         _move_accounts(folder)
-    return SqliteAccounts(folder.accounts)
+    return SqliteAccounts(folder.accounts, wait=wait)
 
 
 def _move_accounts(folder: DataFolder) -> None:

@@ -9,10 +9,10 @@ method may block unless it says otherwise.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,14 @@ from numpy.typing import NDArray
 from contactsync.foundation.errors import BadInput
 from contactsync.identifiers.kinds import KINDS, kind_of
 from contactsync.publication.manifest import Manifest
+from contactsync.server.quota import PointQuota, Standing, Terms
 from contactsync.tokens import Tokens
 
 if TYPE_CHECKING:
     from contactsync.identifiers.kinds import Keys
+
+BATCHES: Final = 64
+"""Batches of an account that may be repeated: a store remembers no more of them, and the newest."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,11 +131,54 @@ class MemberStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A caller. `added` is seconds since 1970."""
+    """A caller. `added` is seconds since 1970.
+
+    `until`, if there is one, is when the credential that it was found by ends, in milliseconds since 1970.
+    """
 
     name: str
     audience: str
     added: int
+    id: int
+    terms: Terms
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """What an account begins with."""
+
+    name: str
+    audience: str
+    credential: str = field(repr=False)
+    terms: Terms = field(default_factory=Terms)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountUse:
+    """What an account has had evaluated, as of `standing.at`.
+
+    `last_used` is a day (UTC), in seconds since 1970; None: never. `level` and `at` are what `quota.leaked`
+    takes. `refused` counts requests that were beyond the quota.
+    """
+
+    account: Account
+    last_used: int | None
+    points_today: int
+    points_total: int
+    refused: int
+    level: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Points to charge to an account, under the allowance it has now. `batch` names what they are for."""
+
+    account: int
+    points: int
+    batch: bytes
+    allowance: PointQuota
 
 
 def credential_hash(credential: str) -> bytes:
@@ -144,28 +191,64 @@ def credential_hash(credential: str) -> bytes:
 
 
 class AccountStore(Protocol):
-    """Who may ask. Every method is one transaction; one object serves any number of threads.
+    """Who may ask, and how much. Every method is one transaction; one object serves any number of threads.
 
-    A change is seen by every look-up that begins after it, in whatever process. Raises OurError if the
-    storage fails, never with a credential in it.
+    A change is seen by every look-up that begins after it, in whatever process. What a method has done is on
+    the disk when it returns. The store has a clock of its own (`quota.Clock`). Raises OurError if the storage
+    fails, never with a credential in it; BadInput for names that cannot be used, and then nothing is changed.
     """
 
     def add(self, name: str, audience: str, credential: str) -> None:
         """Store an account, its credential hashed. Raises BadInput if there is one of this name."""
 
-    def revoke(self, name: str) -> None:
-        """Delete an account; its credential opens nothing any more. Raises BadInput if there is none."""
+    def add_all(self, accounts: Sequence[NewAccount]) -> None:
+        """Store accounts, all or none. Raises BadInput if there is one of a name, or one is given twice."""
+
+    def revoke(self, *names: str) -> None:
+        """Delete accounts, all or none; their credentials open nothing any more. BadInput: one is missing."""
+
+    def expire(self, before: int, *, dry_run: bool = False) -> list[str]:
+        """Revoke who was neither added nor used since `before` (seconds since 1970); the names.
+
+        Use is known by the day: who was used on the day of `before` stays. Nobody is revoked if `dry_run`.
+        """
+
+    def rotate(self, name: str, credential: str, overlap: int) -> None:
+        """Give an account another credential; those before it end in `overlap` milliseconds, or earlier."""
+
+    def change(self, names: Sequence[str], edit: Callable[[Terms], Terms], *, refill: bool = False) -> None:
+        """Replace the terms of accounts by what `edit` makes of them; `refill` empties their buckets."""
 
     def list(self) -> list[Account]:
         """All accounts by name."""
 
+    def uses(self, name: str | None = None) -> Sequence[AccountUse]:
+        """What all accounts, by name, or the one of this name have used. Raises BadInput if there is none."""
+
     def find(self, credential: str) -> Account | None:
-        """The account that a credential belongs to."""
+        """The account that a credential belongs to; `Account.until` says until when, and may be over."""
+
+    def charge(self, charges: Sequence[Charge]) -> Sequence[Standing | None]:
+        """Charge all of these, in their order, each if it fits: the standings after it, with the outcome.
+
+        A batch that was charged to the same account within `quota.REPEATABLE_MS` is `REPEATED`, and costs
+        nothing; the last `BATCHES` of an account are remembered. None: there is no such account any more.
+        """
+
+    def standing(self, account: int, allowance: PointQuota) -> Standing | None:
+        """Where an account stands now. This is a use of it, too: it may set the day of `last_used`."""
+
+    def sweep(self) -> None:
+        """Forget batches that are no longer free to repeat, and credentials that have ended."""
+
+    def secret(self) -> bytes:
+        """32 octets that all processes on this store share, to name batches with; never told to anybody."""
 
     def revision(self) -> object:
-        """Something that is another after every change, whoever made it; None: this cannot be told now.
+        """Something that is another after every change of accounts, whoever made it; None: not known now.
 
-        Told without waiting for the storage: the caller asks on its event loop, for every request.
+        A charge is no such change. Told without waiting for the storage: the caller asks on its event loop,
+        for every request.
         """
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 from contextlib import closing
 
 import pytest
-from store_tools import ACCOUNTS, MEMBERS, Handles, handles_of_people, telephones
+from store_tools import ACCOUNTS, MEMBERS, HandClock, Handles, handles_of_people, telephones
 
 from contactsync.identifiers.kinds import KINDS
 
@@ -21,9 +21,14 @@ def store(request, tmp_path, handles):
         yield store
 
 
+@pytest.fixture
+def clock():
+    return HandClock()
+
+
 @pytest.fixture(params=ACCOUNTS)
-def accounts(request, tmp_path):
-    with closing(ACCOUNTS[request.param](tmp_path)) as accounts:
+def accounts(request, tmp_path, clock):
+    with closing(ACCOUNTS[request.param](tmp_path, clock)) as accounts:
         yield accounts
 
 

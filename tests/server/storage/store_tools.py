@@ -6,6 +6,7 @@ is one span of keys.
 """
 
 import hashlib
+from datetime import timedelta
 
 import numpy as np
 
@@ -18,10 +19,25 @@ from contactsync.server.storage.sqlite.members import SqliteMembers
 
 # Another storage joins by one more line.
 MEMBERS = {"sqlite": lambda folder: SqliteMembers.create(folder / "registry.sqlite")}
-ACCOUNTS = {"sqlite": lambda folder: SqliteAccounts.create(folder / "accounts.sqlite")}
+ACCOUNTS = {
+    "sqlite": lambda folder, clock: SqliteAccounts.create(folder / "accounts.sqlite", clock=clock),
+}
 PUBLICATIONS = {"folder": PublicFolder}
 
 PREFIX = b"acct:"
+
+
+class HandClock:
+    """A clock that goes when it is told to; it begins at noon of some day."""
+
+    def __init__(self):
+        self.now = 20_000 * 86_400_000 + 43_200_000
+
+    def __call__(self):
+        return self.now
+
+    def go(self, **time):
+        self.now += int(timedelta(**time).total_seconds() * 1000)
 
 
 class Handles:

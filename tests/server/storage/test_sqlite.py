@@ -1,5 +1,6 @@
 """What is SQLite's own: snapshots, traces in the files, damage, versions, a full disk."""
 
+import re
 import sqlite3
 from contextlib import closing
 
@@ -9,7 +10,7 @@ import pytest
 from contactsync.foundation.errors import OurError
 from contactsync.identifiers.kinds import KINDS
 from contactsync.server.storage.ports import Members
-from contactsync.server.storage.sqlite.accounts import SqliteAccounts
+from contactsync.server.storage.sqlite.accounts import CHARGE, SqliteAccounts
 from contactsync.server.storage.sqlite.members import SqliteMembers
 
 A, B = 4915100000001, 4915100000002
@@ -115,3 +116,18 @@ def test_an_accounts_database_is_not_mixed_with_what_one_that_was_lost_has_left(
     path.with_name(path.name + "-wal").write_bytes(log)
     with closing(SqliteAccounts.create(path)) as accounts:
         assert accounts.list() == []
+
+
+def test_a_charge_is_on_the_disk_when_it_is_reported(tmp_path):
+    with closing(SqliteAccounts.create(tmp_path / "accounts.sqlite")) as accounts:
+        assert accounts._database().one("PRAGMA synchronous") == 2, "FULL: an fsync before COMMIT returns"
+        assert accounts._database().one("PRAGMA journal_mode") == "wal"
+
+
+def test_a_charge_is_one_statement_that_walks_no_table(tmp_path):
+    with closing(SqliteAccounts.create(tmp_path / "accounts.sqlite")) as accounts:
+        plan = accounts._database().connection.execute(
+            "EXPLAIN QUERY PLAN " + CHARGE, dict.fromkeys(re.findall(r":(\w+)", CHARGE), 1)
+        )
+        steps = [row[-1] for row in plan]
+    assert not any("SCAN" in step for step in steps), steps

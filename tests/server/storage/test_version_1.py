@@ -40,6 +40,8 @@ ARCHIVE = Path(__file__).parents[2] / "fixtures" / "version-1.tar.xz"
 DRIVER = Path(__file__).with_name("migration_driver.py")
 PATHS = os.pathsep.join([str(DRIVER.parents[1]), os.environ["PYTHONPATH"]])
 
+ACCOUNTS = "SELECT name, audience, hash, added FROM accounts JOIN credentials ON id = account ORDER BY name"
+
 
 @pytest.fixture
 def v1(tmp_path):
@@ -73,7 +75,7 @@ def version_2(folder):
         closing(sqlite3.connect(folder.accounts)) as accounts,
     ):
         assert registry.execute("PRAGMA user_version").fetchone() == (2,)
-        assert accounts.execute("PRAGMA user_version").fetchone() == (1,)
+        assert accounts.execute("PRAGMA user_version").fetchone() == (2,)
         tables = {name for (name,) in registry.execute("SELECT name FROM sqlite_master")}
         assert tables == {"members_tel", "tokens_tel", "touched", "changes"}
         return {
@@ -81,7 +83,7 @@ def version_2(folder):
             "tokens": registry.execute("SELECT * FROM tokens_tel ORDER BY audience, epoch, key").fetchall(),
             "touched": registry.execute("SELECT * FROM touched").fetchall(),
             "serial": registry.execute("SELECT serial FROM changes").fetchone(),
-            "accounts": accounts.execute("SELECT * FROM accounts ORDER BY name").fetchall(),
+            "accounts": accounts.execute(ACCOUNTS).fetchall(),
         }
 
 

@@ -1,55 +1,118 @@
-"""Accounts in one SQLite file of their own: `accounts.sqlite`. All that the serving process opens."""
+"""Accounts, their quotas and what was charged, in one SQLite file: `accounts.sqlite`. `serve` opens no other.
+
+A charge is one statement (`CHARGE`). It runs in a transaction that also notes the batch, so that the two are
+on the disk together or not at all; charges that are given together share the transaction, and its fsync.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
-import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from contactsync.foundation import durable
-from contactsync.foundation.errors import BadInput
+from contactsync.foundation.errors import BadInput, OurError
 from contactsync.foundation.migrations import newest
-from contactsync.server.storage.migrations import ACCOUNTS_STEPS
-from contactsync.server.storage.ports import Account, credential_hash
-from contactsync.server.storage.sqlite.database import Database, audience_of, bit_of
+from contactsync.server.quota import (
+    DAY_MS,
+    REPEATABLE_MS,
+    Clock,
+    PointQuota,
+    Standing,
+    Terms,
+    Verdict,
+    leaked,
+    system_clock,
+)
+from contactsync.server.storage.migrations import ACCOUNTS_SCHEMA, ACCOUNTS_STEPS
+from contactsync.server.storage.ports import (
+    BATCHES,
+    Account,
+    AccountUse,
+    Charge,
+    NewAccount,
+    credential_hash,
+)
+from contactsync.server.storage.sqlite.database import WAIT, Database, audience_of, bit_of
 
-_SCHEMA: Final = f"""
-BEGIN;
-CREATE TABLE accounts (
-    name TEXT PRIMARY KEY,
-    audience INTEGER NOT NULL,
-    credential_hash BLOB NOT NULL UNIQUE,
-    added INTEGER NOT NULL
-) WITHOUT ROWID;
-PRAGMA user_version = {newest(ACCOUNTS_STEPS)};
-COMMIT;
-"""
+_Row = tuple[str, int, bytes, int]
+_WHAT: Final = "accounts database"
+_NEEDED: Final = (3, 35)  # of SQLite: UPDATE … FROM … RETURNING
+_DAY: Final = DAY_MS // 1000
+_ACCOUNT: Final = "SELECT name, audience, added, id, class, burst, per_day"
+_UNUSED: Final = " FROM accounts WHERE added < :before AND coalesce(last_used, 0) < :day"
+
+CHARGE: Final = f"""
+UPDATE accounts SET
+    level = found.level + CASE found.outcome WHEN {Verdict.CHARGED:d} THEN :cost ELSE 0 END,
+    at = max(accounts.at, :now),
+    outcome = found.outcome,
+    batches = batches + (found.outcome = {Verdict.CHARGED:d}),
+    points_today = CASE WHEN last_used >= :day THEN points_today ELSE 0 END
+        + CASE found.outcome WHEN {Verdict.CHARGED:d} THEN :points ELSE 0 END,
+    points_total = points_total + CASE found.outcome WHEN {Verdict.CHARGED:d} THEN :points ELSE 0 END,
+    refused = refused + (found.outcome = {Verdict.REFUSED:d}),
+    last_used = max(coalesce(last_used, 0), :day)
+FROM (
+    SELECT leaked.id, leaked.level, CASE
+        WHEN leaked.again THEN {Verdict.REPEATED:d}
+        WHEN leaked.level + :cost <= :capacity THEN {Verdict.CHARGED:d}
+        ELSE {Verdict.REFUSED:d}
+    END AS outcome
+    FROM (
+        SELECT id,
+            CASE
+                WHEN :now <= at THEN level
+                WHEN :now - at > level / :per_day THEN 0
+                ELSE level - (:now - at) * :per_day
+            END AS level,
+            EXISTS (
+                SELECT 1 FROM batches WHERE account = :account AND batch = :batch AND batches.at > :since
+            ) AS again
+        FROM accounts WHERE id = :account
+    ) AS leaked
+) AS found
+WHERE accounts.id = found.id
+RETURNING level, at, outcome, batches
+"""  # noqa: S608 - figures of an enumeration
+"""Let the bucket leak, charge it if there is room, count: `quota` in SQL. No product can overflow."""
 
 
 class SqliteAccounts:
     """An `AccountStore`. Each thread that asks gets a connection of its own."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Clock = system_clock, *, wait: float = WAIT) -> None:
+        """`wait` is for how many seconds another process may hold the file before that is an error."""
+        if sqlite3.sqlite_version_info < _NEEDED:
+            found, needed = sqlite3.sqlite_version, ".".join(map(str, _NEEDED))
+            raise OurError(f"SQLite {found} is too old", hint=f"install SQLite {needed} or newer")
         self._path = path
+        self._clock = clock
+        self._wait = wait
         self._mine = threading.local()
         self._opened: list[Database] = []
         self._database()  # so that what is wrong with the file is said at once
-        # PRAGMA data_version tells of the changes that other connections made, so this one makes none.
+        # Waits for nobody: it is asked on an event loop.
         self._watch = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
 
     @classmethod
-    def create(cls, path: Path, rows: Iterable[tuple[str, int, bytes, int]] = ()) -> SqliteAccounts:
+    def create(cls, path: Path, rows: Iterable[_Row] = (), clock: Clock = system_clock) -> SqliteAccounts:
         """A new file, readable by its owner alone, there whole or not at all.
 
         `rows` are accounts as (name, bit of the audience, hash of the credential, seconds since 1970).
         """
         with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-            connection.executescript(_SCHEMA)
-            connection.executemany("INSERT INTO accounts VALUES (?, ?, ?, ?)", rows)
+            connection.executescript(f"BEGIN; {ACCOUNTS_SCHEMA}")
+            connection.execute("INSERT INTO state VALUES (0, ?)", (os.urandom(32),))
+            for row in rows:
+                _insert(connection, row, Terms())
+            connection.execute(f"PRAGMA user_version = {newest(ACCOUNTS_STEPS)}")
+            connection.execute("COMMIT")
             data = bytearray(connection.serialize())
         # "WAL" in the file's header (sqlite.org/fileformat2.html §1.3.3): of those who open it at the same
         # moment, one would turn that on and the others find it locked.
@@ -57,41 +120,167 @@ class SqliteAccounts:
         for suffix in ("-wal", "-shm"):  # of a file that was lost: they must not be taken for this one's
             path.with_name(path.name + suffix).unlink(missing_ok=True)
         durable.write(path, bytes(data))
-        return cls(path)
+        return cls(path, clock)
 
     def add(self, name: str, audience: str, credential: str) -> None:
         """See `AccountStore.add`."""
-        row = (name, bit_of(audience), credential_hash(credential), int(time.time()))
-        if not self._database().change("INSERT OR IGNORE INTO accounts VALUES (?, ?, ?, ?)", *row):
-            raise BadInput(
-                f"there is an account of the name {name!r} already",
-                hint="choose another name, or revoke that one first",
-            )
+        self.add_all([NewAccount(name, audience, credential)])
 
-    def revoke(self, name: str) -> None:
+    def add_all(self, accounts: Sequence[NewAccount]) -> None:
+        """See `AccountStore.add_all`."""
+        twice = [name for name, count in Counter(one.name for one in accounts).items() if count > 1]
+        if twice:
+            raise BadInput(f"the name {twice[0]!r} is given twice", hint="give each name once")
+        added, database = self._clock() // 1000, self._database()
+        with database.transaction():
+            for one in accounts:
+                if database.all("SELECT 1 FROM accounts WHERE name = ?", one.name):
+                    raise BadInput(
+                        f"there is an account of the name {one.name!r} already",
+                        hint="choose another name, or revoke that one first",
+                    )
+                hashed = credential_hash(one.credential)
+                row = (one.name, bit_of(one.audience), hashed, added)
+                _insert(database.connection, row, one.terms)
+
+    def revoke(self, *names: str) -> None:
         """See `AccountStore.revoke`."""
-        if not self._database().change("DELETE FROM accounts WHERE name = ?", name):
-            raise BadInput(
-                f"there is no account of the name {name!r}", hint="see `contactsync server accounts list`"
+        with self._database().transaction():
+            for name in names:
+                if not self._database().change("DELETE FROM accounts WHERE name = ?", name):
+                    raise _missing(name)
+
+    def expire(self, before: int, *, dry_run: bool = False) -> list[str]:
+        """See `AccountStore.expire`."""
+        values = {"before": before, "day": before // _DAY}
+        with self._database().transaction():
+            run = self._database().connection.execute
+            names = [name for (name,) in run("SELECT name" + _UNUSED + " ORDER BY name", values)]
+            if not dry_run:
+                run("DELETE" + _UNUSED, values)
+        return names
+
+    def rotate(self, name: str, credential: str, overlap: int) -> None:
+        """See `AccountStore.rotate`."""
+        until, database = self._clock() + overlap, self._database()
+        with database.transaction():
+            found = self._one(name)
+            database.change(
+                "UPDATE credentials SET until = min(coalesce(until, ?1), ?1) WHERE account = ?2",
+                until,
+                found.id,
             )
+            new = "INSERT INTO credentials (hash, account) VALUES (?, ?)"
+            database.change(new, credential_hash(credential), found.id)
+            database.change("DELETE FROM credentials WHERE until <= ?", self._clock())
+
+    def change(self, names: Sequence[str], edit: Callable[[Terms], Terms], *, refill: bool = False) -> None:
+        """See `AccountStore.change`."""
+        database = self._database()
+        with database.transaction():
+            for name in names:
+                found = self._one(name)
+                terms = edit(found.terms)
+                database.change(
+                    "UPDATE accounts SET class = ?, burst = ?, per_day = ? WHERE id = ?",
+                    *(terms.quota_class, terms.burst, terms.per_day, found.id),
+                )
+                if refill:
+                    empty = "UPDATE accounts SET level = 0, at = ? WHERE id = ?"
+                    database.change(empty, self._clock(), found.id)
 
     def list(self) -> list[Account]:
         """See `AccountStore.list`."""
-        rows = self._database().all("SELECT name, audience, added FROM accounts ORDER BY name")
-        return [Account(name, audience_of(bit), added) for name, bit, added in rows]
+        rows = self._database().all(_ACCOUNT + " FROM accounts ORDER BY name")
+        return [_account(row) for row in rows]
+
+    def uses(self, name: str | None = None) -> Sequence[AccountUse]:
+        """See `AccountStore.uses`."""
+        rows = self._database().all(
+            _ACCOUNT + ", last_used, points_today, points_total, refused, level, at FROM accounts"
+            " WHERE ?1 IS NULL OR name = ?1 ORDER BY name",
+            name,
+        )
+        if name is not None and not rows:
+            raise _missing(name)
+        today = self._clock() // DAY_MS
+        return [
+            AccountUse(
+                _account(row),
+                None if day is None else day * _DAY,
+                points_today if day == today else 0,
+                *counters,
+            )
+            for *row, day, points_today, points_total, refused, level, at in rows
+            for counters in [(points_total, refused, level, at)]
+        ]
 
     def find(self, credential: str) -> Account | None:
         """See `AccountStore.find`."""
         rows = self._database().all(
-            "SELECT name, audience, added FROM accounts WHERE credential_hash = ?",
+            _ACCOUNT + ", until FROM credentials JOIN accounts ON id = account WHERE hash = ?",
             credential_hash(credential),
         )
-        return Account(rows[0][0], audience_of(rows[0][1]), rows[0][2]) if rows else None
+        return _account(rows[0]) if rows else None
+
+    def charge(self, charges: Sequence[Charge]) -> Sequence[Standing | None]:
+        """See `AccountStore.charge`."""
+        database = self._database()
+        with database.transaction():
+            return [self._charge(database.connection, charge) for charge in charges]
+
+    def _charge(self, connection: sqlite3.Connection, charge: Charge) -> Standing | None:
+        now = self._clock()
+        values = {
+            "account": charge.account,
+            "points": charge.points,
+            "cost": charge.points * DAY_MS,
+            "batch": charge.batch,
+            "capacity": charge.allowance.burst * DAY_MS,
+            "per_day": charge.allowance.per_day,
+            "now": now,
+            "day": now // DAY_MS,
+            "since": now - REPEATABLE_MS,
+        }
+        rows = connection.execute(CHARGE, values).fetchall()
+        if not rows:
+            return None
+        level, at, outcome, batches = rows[0]
+        if outcome == Verdict.CHARGED:  # in the place of the oldest that is remembered
+            row = (charge.account, batches % BATCHES, charge.batch, now)
+            connection.execute("INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?)", row)
+        return Standing(level, at, now, Verdict(outcome))
+
+    def standing(self, account: int, allowance: PointQuota) -> Standing | None:
+        """See `AccountStore.standing`. It writes at most once a day."""
+        now, database = self._clock(), self._database()
+        rows = database.all("SELECT level, at, last_used FROM accounts WHERE id = ?", account)
+        if not rows:
+            return None
+        level, at, last_used = rows[0]
+        day = now // DAY_MS
+        if last_used is None or last_used < day:
+            database.change(
+                "UPDATE accounts SET last_used = ?1, points_today = 0"
+                " WHERE id = ?2 AND coalesce(last_used, 0) < ?1",
+                *(day, account),
+            )
+        return leaked(level, at, now, allowance.per_day)
+
+    def sweep(self) -> None:
+        """See `AccountStore.sweep`."""
+        now, database = self._clock(), self._database()
+        database.change("DELETE FROM batches WHERE at <= ?", now - REPEATABLE_MS)
+        database.change("DELETE FROM credentials WHERE until <= ?", now)
+
+    def secret(self) -> bytes:
+        """See `AccountStore.secret`."""
+        return bytes(self._database().one("SELECT secret FROM state"))
 
     def revision(self) -> object:
-        """See `AccountStore.revision`. Reads shared memory (the index of the WAL), about 3 µs."""
+        """See `AccountStore.revision`. Reads one page, which no writer holds up: some µs."""
         try:
-            return self._watch.execute("PRAGMA data_version").fetchone()[0]
+            return self._watch.execute("SELECT revision FROM state").fetchone()[0]
         except sqlite3.Error:  # such as busy: a process died, and another one puts its WAL right
             return None
 
@@ -101,10 +290,36 @@ class SqliteAccounts:
         while self._opened:
             self._opened.pop().close()
 
+    def _one(self, name: str) -> Account:
+        rows = self._database().all(_ACCOUNT + " FROM accounts WHERE name = ?", name)
+        if not rows:
+            raise _missing(name)
+        return _account(rows[0])
+
     def _database(self) -> Database:
         database: Database | None = getattr(self._mine, "database", None)
         if database is None:
-            database = Database(self._path, "accounts database", ACCOUNTS_STEPS)
+            database = Database(self._path, _WHAT, ACCOUNTS_STEPS, wait=self._wait)
             self._mine.database = database
             self._opened.append(database)
         return database
+
+
+def _insert(connection: sqlite3.Connection, row: _Row, terms: Terms) -> None:
+    name, audience, hashed, added = row
+    account = connection.execute(
+        "INSERT INTO accounts (name, audience, added, class, burst, per_day) VALUES (?, ?, ?, ?, ?, ?)",
+        (name, audience, added, terms.quota_class, terms.burst, terms.per_day),
+    ).lastrowid
+    connection.execute("INSERT INTO credentials (hash, account) VALUES (?, ?)", (hashed, account))
+
+
+def _account(row: Sequence[Any]) -> Account:
+    name, audience, added, number, quota_class, burst, per_day, *until = row
+    return Account(name, audience_of(audience), added, number, Terms(quota_class, burst, per_day), *until)
+
+
+def _missing(name: str) -> BadInput:
+    return BadInput(
+        f"there is no account of the name {name!r}", hint="see `contactsync server accounts list`"
+    )

@@ -12,11 +12,14 @@ import functools
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.databases import SqlStep, migrate_sqlite
 from contactsync.foundation.errors import OurError
+
+WAIT: Final = 30.0
+"""Seconds to wait for a process that writes; less where somebody waits for an answer."""
 
 
 class Database:
@@ -26,13 +29,15 @@ class Database:
     may share the file. Raises OurError: missing, damaged, of a version that is not known.
     """
 
-    def __init__(self, path: Path, what: str, steps: Sequence[SqlStep]) -> None:
+    def __init__(self, path: Path, what: str, steps: Sequence[SqlStep], *, wait: float = WAIT) -> None:
         if not path.exists():
             raise OurError(f"there is no {what} at {path}", hint="restore it from a backup")
         self.errors = functools.partial(sqlite_errors, path, what)
         with self.errors():
             # Threads close what others have opened; each uses its own meanwhile.
-            self.connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+            self.connection = sqlite3.connect(
+                path, timeout=wait, isolation_level=None, check_same_thread=False
+            )
             try:
                 self.connection.execute("PRAGMA journal_mode = WAL")
                 self.connection.execute("PRAGMA synchronous = FULL")
