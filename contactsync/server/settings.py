@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import textwrap
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from contactsync.foundation import durable, migrations
 from contactsync.foundation.errors import BadInput, OurError
+from contactsync.server.quota import DEFAULT_CLASS, MOST, PointQuota
 
 EDITIONS_SERVED: Final = 3
 """Data files of so many editions, the current one included, are kept and served."""
@@ -29,8 +31,17 @@ SETTINGS_STEPS: Final[Sequence[migrations.RecordStep]] = ()
 They run in memory at each reading: the file, comments included, is the operator's and is never rewritten.
 """
 
+QUOTA_CLASS: Final = re.compile(r"(?!none$)[a-z][a-z0-9-]{0,31}")
+"""What a class of quotas may be called. `none` is what a command calls having none."""
+
 _LAYOUT: Final = "layout"
+_QUOTA: Final = "quota"
 _COMMENT_WIDTH: Final = 100
+_ABOUT_QUOTAS: Final = (
+    "How many points an account may have evaluated: burst at once, per_day a day in the long run. An account"
+    " has a class (`accounts add --class NAME`), which is a table [quota.NAME] here; without one, the table"
+    " named like its audience counts; if there is none, this one."
+)
 
 
 def _setting(default: int, allowed: Sequence[int], meaning: str) -> int:
@@ -56,6 +67,8 @@ class Settings:
     evaluator_queue: int = _setting(
         64, range(1, 65537), "Batches that may wait for a thread; further ones are answered with 503."
     )
+    quotas: Mapping[str, PointQuota] = field(default_factory=lambda: {DEFAULT_CLASS: PointQuota()})
+    """By class, as the tables [quota.CLASS] say; there is always one of the name `default`."""
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -72,14 +85,41 @@ class Settings:
             raise _not_allowed(path, _LAYOUT, range(1, migrations.newest(SETTINGS_STEPS) + 1))
         values = migrations.migrate_record(values, str(path), SETTINGS_STEPS, key=_LAYOUT)
         del values[_LAYOUT]
-        allowed = {setting.name: setting.metadata["allowed"] for setting in fields(cls)}
+        quotas = _read_quotas(path, values.pop(_QUOTA, {}))
+        allowed = {setting.name: setting.metadata["allowed"] for setting in _whole_numbers()}
         for name, value in values.items():
             if name not in allowed:
                 known = ", ".join(allowed)
                 raise BadInput(f"{path} has an unknown setting, {name!r}", hint=f"known are {known}")
             if type(value) is not int or value not in allowed[name]:
                 raise _not_allowed(path, name, allowed[name])
-        return cls(**values)
+        return cls(**values, quotas=quotas)
+
+
+def _whole_numbers() -> list[Field[Any]]:
+    return [setting for setting in fields(Settings) if setting.metadata]
+
+
+def _read_quotas(path: Path, tables: object) -> dict[str, PointQuota]:
+    """The classes of quotas. A figure that a class does not state is that of `default`."""
+    names = [figure.name for figure in fields(PointQuota)]
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise BadInput(
+            f"{path}: {_QUOTA} is not a table for each class", hint=f"write [{_QUOTA}.{DEFAULT_CLASS}]"
+        )
+    for name, table in tables.items():
+        if not QUOTA_CLASS.fullmatch(name):
+            hint = "a class is named by 1 to 32 of a-z, 0-9 and -, a letter first, and not none"
+            raise BadInput(f"{path} has a class of quotas of the name {name!r}", hint=hint)
+        for figure, value in table.items():
+            setting = f"{_QUOTA}.{name}.{figure}"
+            if figure not in names:
+                known = ", ".join(names)
+                raise BadInput(f"{path} has an unknown setting, {setting!r}", hint=f"known are {known}")
+            if type(value) is not int or not 1 <= value <= MOST:
+                raise _not_allowed(path, setting, range(1, MOST + 1))
+    default = PointQuota(**tables.get(DEFAULT_CLASS, {}))
+    return {DEFAULT_CLASS: default} | {name: replace(default, **table) for name, table in tables.items()}
 
 
 def _not_allowed(path: Path, name: str, allowed: Sequence[int]) -> BadInput:
@@ -99,17 +139,19 @@ def template() -> str:
     """The server.toml of a new server: every setting with its meaning and its default."""
     lines = ["# Settings of this contactsync server. See docs/operations.md."]
     lines += [f"{_LAYOUT} = {migrations.newest(SETTINGS_STEPS)}"]
-    for setting in fields(Settings):
+    for setting in _whole_numbers():
         meaning = f"{setting.metadata['meaning']} Allowed: {_text_of(setting.metadata['allowed'])}."
         lines += ["", *(f"# {line}" for line in textwrap.wrap(meaning, _COMMENT_WIDTH))]
         lines += [f"{setting.name} = {setting.default}"]
+    lines += ["", *(f"# {line}" for line in textwrap.wrap(_ABOUT_QUOTAS, _COMMENT_WIDTH))]
+    lines += [f"[{_QUOTA}.{DEFAULT_CLASS}]", *(f"{name} = {n}" for name, n in asdict(PointQuota()).items())]
     return "\n".join(lines) + "\n"
 
 
 def table() -> str:
     """The settings as docs/operations.md shows them, in Markdown."""
     rows = ["| setting | default | allowed | meaning |", "|---|---|---|---|"]
-    for setting in fields(Settings):
+    for setting in _whole_numbers():
         allowed, meaning = _text_of(setting.metadata["allowed"]), setting.metadata["meaning"]
         rows += [f"| `{setting.name}` | {setting.default} | {allowed} | {meaning} |"]
     return "\n".join(rows) + "\n"

@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -98,14 +98,20 @@ class Operator:
 
 
 class Process:
-    """`contactsync server serve` on a free port."""
+    """`contactsync server serve` on a free port. `program` is what Python runs; `log` names its log."""
 
-    def __init__(self, data: Path, *options: str) -> None:
-        command = [sys.executable, "-m", "contactsync", "server", "serve", "--data", str(data), "--port", "0"]
-        self.log = data.parent / "serve.log"
-        with self.log.open("wb") as log:
+    def __init__(
+        self,
+        data: Path,
+        *options: str,
+        program: Sequence[str] = ("-m", "contactsync"),
+        log: str = "serve.log",
+    ) -> None:
+        command = [sys.executable, *program, "server", "serve", "--data", str(data), "--port", "0"]
+        self.log = data.parent / log
+        with self.log.open("wb") as stderr:
             self.popen = subprocess.Popen(
-                [*command, *options], stdout=subprocess.PIPE, stderr=log, text=True, env=dict(os.environ)
+                [*command, *options], stdout=subprocess.PIPE, stderr=stderr, text=True, env=dict(os.environ)
             )
         line = self.popen.stdout.readline()
         found = re.fullmatch(r"listening on (http://127\.0\.0\.1:(\d+))\n", line)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from contactsync.foundation.errors import BadInput, OurError
+from contactsync.server.quota import PointQuota
 from contactsync.server.settings import Busy, DataFolder, Settings, table, template
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +56,13 @@ def test_existing_says_how_to_begin(tmp_path):
         ("evaluator_threads = true", "must be 0 to 1024"),
         ("evaluator_threads = -1", "must be 0 to 1024"),
         ("[evaluator_threads]", "must be 0 to 1024"),
+        ("quota = 1", "quota is not a table"),
+        ("[quota]\nburst = 1", "quota is not a table"),
+        ("[quota.default]\nburst = 0", "quota.default.burst .* must be 1 to 1000000000"),
+        ("[quota.default]\nper_day = 1.5", "quota.default.per_day .* must be 1 to 1000000000"),
+        ("[quota.x]\nper_week = 1", "quota.x.per_week"),
+        ("[quota.X]", "class of quotas of the name 'X'"),
+        ("[quota.none]", "class of quotas of the name 'none'"),
         ("\x00", "not TOML"),
     ],
 )
@@ -65,10 +73,22 @@ def test_bad_settings(tmp_path, text, said):
 
 
 def test_every_allowed_end_is_allowed(tmp_path):
-    for setting in fields(Settings):
+    for setting in (one for one in fields(Settings) if one.metadata):
         for value in (setting.metadata["allowed"][0], setting.metadata["allowed"][-1]):
             (tmp_path / "server.toml").write_text(f"{setting.name} = {value}")
             assert getattr(Settings.read(tmp_path / "server.toml"), setting.name) == value
+
+
+def test_a_class_of_quotas_takes_what_it_does_not_state_from_the_default(tmp_path):
+    path = tmp_path / "server.toml"
+    path.write_text("[quota.partner]\nburst = 5\n[quota.business]\nper_day = 6\n")
+    assert Settings.read(path).quotas == {
+        "default": PointQuota(),
+        "partner": PointQuota(5, PointQuota().per_day),
+        "business": PointQuota(PointQuota().burst, 6),
+    }
+    path.write_text("[quota.default]\nburst = 7\n[quota.partner]\nper_day = 8\n")
+    assert Settings.read(path).quotas == {"default": PointQuota(7), "partner": PointQuota(7, 8)}
 
 
 def test_the_document_states_what_the_program_does():

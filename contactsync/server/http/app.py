@@ -23,17 +23,19 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contactsync.foundation.audiences import AUDIENCES
-from contactsync.foundation.errors import ContactSyncError, InvalidElement
+from contactsync.foundation.errors import ContactSyncError, InvalidElement, OurError
 from contactsync.foundation.roles import ONLINE
 from contactsync.publication.tuf.repository import Repository
 from contactsync.publication.tuf.signed import NOTICE
 from contactsync.server.evaluation import Evaluator, Overloaded
 from contactsync.server.http.callers import Callers
+from contactsync.server.http.charging import Charging, StoreGuard, fields
 from contactsync.server.http.data import MEDIA_TYPE, data_response
 from contactsync.server.http.problems import Problem, on_fault, on_http_exception, on_overload, on_problem
 from contactsync.server.http.served import Served
 from contactsync.server.http.threads import Threads
 from contactsync.server.keyring import Keyring
+from contactsync.server.quota import Clock, system_clock
 from contactsync.server.settings import Busy, DataFolder
 from contactsync.server.storage.ports import Account, AccountStore, PublicationStore
 from contactsync.voprf import wire
@@ -41,6 +43,7 @@ from contactsync.voprf.suite import MAX_BATCH, NE
 
 BODY_TIMEOUT: Final = 30.0  # seconds for a whole batch to arrive
 REFRESH_INTERVAL: Final = 600.0  # seconds between looks at the age of the signed metadata
+SWEEP_INTERVAL: Final = 600.0  # seconds after which what has expired is forgotten
 
 _METADATA = re.compile(r"timestamp\.json|root\.json|[1-9][0-9]{0,9}\.(root|snapshot|targets)\.json")
 _TARGET = re.compile(rf"[0-9a-f]{{64}}\.({'|'.join(AUDIENCES)})\.json")
@@ -61,12 +64,16 @@ class App:
         publications: PublicationStore,
         keyring: Keyring,
         evaluator: Evaluator,
+        *,
+        clock: Clock = system_clock,
     ) -> None:
         self._folder = folder
         self._publications = publications
         self._keyring = keyring
         self._evaluator = evaluator
-        self._callers = Callers(accounts)
+        self._guard = StoreGuard()
+        self._callers = Callers(accounts, clock)
+        self._charging = Charging(accounts, folder.settings().quotas, self._guard)
         self._threads = Threads("publications", _PUBLICATION_THREADS)
         self._reminded: date | None = None
         self._served = Served(publications, keyring, self._threads)
@@ -74,6 +81,7 @@ class App:
             Route("/v1/health", self._health),
             Route("/v1/tuf/metadata/{file}", self._metadata),
             Route("/v1/tuf/targets/{file}", self._target),
+            Route("/v1/account", self._account),
             Route("/v1/data/{sha256}", self._data),
             Route("/v1/evaluate/{audience}/{epoch}", self._evaluate, methods=["POST"]),
         ]
@@ -120,6 +128,20 @@ class App:
         headers = {"cache-control": f"public, {_IMMUTABLE}", "etag": f'"{name[:64]}"'}
         return Response(data, media_type="application/json", headers=headers)
 
+    async def _account(self, request: Request) -> Response:
+        account = await self._authenticate(request)
+        standing = await self._charging.standing(account)
+        if standing is None:
+            raise _bad_credential()
+        allowance = self._charging.allowance(account)
+        quota = {
+            "left": standing.left(allowance),
+            "burst": allowance.burst,
+            "per_day": allowance.per_day,
+        }
+        headers = {"cache-control": "no-store", **fields(standing, allowance)}
+        return JSONResponse({"audience": account.audience, "quota": quota}, headers=headers)
+
     async def _data(self, request: Request) -> Response:
         sha256 = request.path_params["sha256"]
         account = await self._authenticate(request)
@@ -159,35 +181,43 @@ class App:
                 epoch=manifest.epoch,
             )
         key = served.key(audience)
-        body = await _read_batch(request)
+        allowance = self._charging.allowance(account)
+        body = await _read_batch(request, min(MAX_BATCH, allowance.burst))
         try:
-            job = self._evaluator.blind_evaluate(key, wire.parse_request(body))
-            reply = wire.make_reply(*await asyncio.wrap_future(job))
+            batch = await asyncio.wrap_future(self._evaluator.decode(wire.parse_request(body)))
         except InvalidElement as error:
             raise Problem("invalid-element", str(error), error.hint, index=error.index) from None
-        return Response(reply, media_type=MEDIA_TYPE, headers={"cache-control": "no-store"})
+        # From here on nothing can be wrong with the request. If no answer is given after the charge, the
+        # caller gets it for nothing by sending the same batch again.
+        standing = await self._charging.charge(account, len(body) // NE, int(epoch), body)
+        if standing is None:
+            raise _bad_credential()
+        job = self._evaluator.evaluate_decoded(key, batch)
+        reply = wire.make_reply(*await asyncio.wrap_future(job))
+        headers = {"cache-control": "no-store", **fields(standing, allowance)}
+        return Response(reply, media_type=MEDIA_TYPE, headers=headers)
 
     # What they share
 
     async def _authenticate(self, request: Request) -> Account:
         scheme, _, credential = request.headers.get("authorization", "").partition(" ")
-        account = await self._callers.find(credential.strip()) if scheme.lower() == "bearer" else None
+        try:
+            account = await self._callers.find(credential.strip()) if scheme.lower() == "bearer" else None
+        except OurError as error:
+            raise self._guard.problem(error) from None
         if account is None:
-            raise Problem(
-                "bad-credential",
-                "there is no valid credential with this request",
-                "ask the operator for a new one",
-                headers={"www-authenticate": "Bearer"},
-            )
+            raise _bad_credential()
         return account
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         await self._served.current()  # so that what is wrong with it is said at the start
-        task = asyncio.create_task(self._keep_fresh())
+        tasks = [asyncio.create_task(self._keep_fresh()), asyncio.create_task(self._sweep())]
         yield
-        task.cancel()
+        for task in tasks:
+            task.cancel()
         self._callers.close()
+        self._charging.close()
         self._threads.close()
         self._evaluator.close()
 
@@ -201,6 +231,15 @@ class App:
             except (ContactSyncError, OSError) as error:
                 log.warning("the signed metadata could not be renewed: %s", error)
             await asyncio.sleep(REFRESH_INTERVAL)
+
+    async def _sweep(self) -> None:
+        """Forget what was charged longer ago than a repeat is free, and credentials that have ended."""
+        while True:
+            try:
+                await self._charging.sweep()
+            except (OurError, Overloaded) as error:
+                log.warning("old charges could not be forgotten: %s", error)
+            await asyncio.sleep(SWEEP_INTERVAL)
 
     def _refresh(self) -> None:
         with self._folder.lock():
@@ -242,19 +281,28 @@ def _not_published(audience: str = "") -> Problem:
     return Problem("not-published", f"the operator has not published yet{what}", "try again later")
 
 
-async def _read_batch(request: Request) -> bytes:
-    """The body, if it can be a batch; it is never held beyond the limit."""
+def _bad_credential() -> Problem:
+    return Problem(
+        "bad-credential",
+        "there is no valid credential with this request",
+        "ask the operator for a new one",
+        headers={"www-authenticate": "Bearer"},
+    )
+
+
+async def _read_batch(request: Request, most: int) -> bytes:
+    """The body, if it can be a batch of at most `most` elements; it is never held beyond the limit."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:
         raise Problem("wrong-media-type", f"the body has to be {MEDIA_TYPE}", "set Content-Type")
-    limit = MAX_BATCH * NE
+    limit = most * NE
     close = {"connection": "close"}  # the rest of the body is not worth reading
     if int(request.headers.get("content-length", "0")) > limit:
         raise Problem(
             "batch-too-large",
-            f"a batch has at most {MAX_BATCH} elements",
+            f"a batch of this account has at most {most} elements",
             "split it",
             headers=close,
-            limit=MAX_BATCH,
+            limit=most,
         )
     body = bytearray()
     try:
@@ -262,7 +310,7 @@ async def _read_batch(request: Request) -> bytes:
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > limit:
-                    hint = f"send at most {MAX_BATCH} elements"
+                    hint = f"send at most {most} elements"
                     detail = f"the body has more than {limit} octets"
                     raise Problem("body-too-large", detail, hint, headers=close, limit=limit)
     except TimeoutError:
@@ -272,6 +320,6 @@ async def _read_batch(request: Request) -> bytes:
         raise Problem(
             "bad-batch",
             f"the body is empty or not a multiple of {NE} octets",
-            f"send 1 to {MAX_BATCH} elements of {NE} octets each",
+            f"send 1 to {most} elements of {NE} octets each",
         )
     return bytes(body)

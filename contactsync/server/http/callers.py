@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from contactsync.server.http.threads import Threads
+from contactsync.server.quota import Clock
 from contactsync.server.storage.ports import Account, AccountStore, credential_hash
 
 REMEMBERED: Final = 1 << 16
@@ -18,17 +19,24 @@ class Callers:
 
     What was found is remembered as long as the store's revision stays the same, which is asked for every
     request: so a revoked credential is refused from the next request on. What was not found is not
-    remembered: nobody fills the memory with guesses.
+    remembered: nobody fills the memory with guesses. The end of a credential is looked at for every request.
     """
 
-    def __init__(self, accounts: AccountStore) -> None:
+    def __init__(self, accounts: AccountStore, clock: Clock) -> None:
         self._accounts = accounts
+        self._clock = clock
         self._threads = Threads("accounts", _THREADS)
         self._known: dict[bytes, Account] = {}
         self._revision: object = None
 
     async def find(self, credential: str) -> Account | None:
-        """The account that a credential belongs to. Raises OurError, Overloaded."""
+        """The account that a credential belongs to and still opens. Raises OurError, Overloaded."""
+        account = await self._find(credential)
+        if account is not None and account.until is not None and self._clock() >= account.until:
+            return None
+        return account
+
+    async def _find(self, credential: str) -> Account | None:
         revision, key = self._accounts.revision(), credential_hash(credential)
         if revision is None or revision != self._revision:
             self._known.clear()

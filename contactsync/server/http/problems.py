@@ -25,9 +25,11 @@ _KINDS: Final = {
     "body-too-large": (413, "The body is too large"),
     "wrong-media-type": (415, "The media type is not supported"),
     "range-not-satisfiable": (416, "The range is beyond the end"),
+    "out-of-quota": (429, "The quota is used up"),
     "internal": (500, "The server failed"),
     "not-published": (503, "Nothing is published yet"),
     "key-unavailable": (503, "The key cannot be used"),
+    "store-unavailable": (503, "The accounts cannot be used"),
     "overloaded": (503, "The server is busy"),
 }
 _SLUG_BY_STATUS: Final = {400: "bad-request", 404: "not-found", 405: "method-not-allowed"}

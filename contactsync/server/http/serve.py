@@ -17,6 +17,7 @@ from contactsync.server.settings import DataFolder
 from contactsync.server.storage.files import PublicFolder
 from contactsync.server.storage.ports import AccountStore
 
+STORE_WAIT = 5.0  # seconds that another process may hold the accounts before requests are answered with 503
 KEEP_ALIVE = 30  # seconds that a connection may wait for its next request
 SHUTDOWN = 10  # seconds that requests may take to finish after SIGTERM
 HEADER_LIMIT = 16 << 10  # bytes

@@ -10,10 +10,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from server_tools import GERMAN
 
-from contactsync.server.evaluation import Evaluator
+from contactsync.foundation.errors import OurError
+from contactsync.server.evaluation import Evaluator, Overloaded
 from contactsync.server.http import app as module
-from contactsync.server.http import callers, data, served, threads
+from contactsync.server.http import callers, charging, data, served, threads
 from contactsync.server.http.app import App
+from contactsync.server.quota import Terms
 from contactsync.server.settings import Busy, DataFolder
 from contactsync.server.storage.files import PublicFolder
 from contactsync.server.storage.sqlite.accounts import SqliteAccounts
@@ -176,6 +178,15 @@ class SlowAccounts(SqliteAccounts):
         return account
 
 
+class ReadOnlyAccounts(SqliteAccounts):
+    """As on a file system that was mounted read-only meanwhile."""
+
+    def _database(self):
+        database = super()._database()
+        database.connection.execute("PRAGMA query_only = ON")
+        return database
+
+
 class SlowFolder(PublicFolder):
     """Takes two seconds to find a data file."""
 
@@ -265,7 +276,7 @@ def test_a_look_up_that_a_change_overtakes_is_not_remembered(slow, operator):
         await asyncio.sleep(0.3)  # found, and held back
         operator.accounts.revoke("slow")
         assert await within(1, evaluate(slow, "cs_shop")) == [200]  # the new revision was seen
-        assert await within(5, waiting) == [200], "who asked before is answered as of then"
+        assert await within(5, waiting) == [401], "there is nobody to be charged any more"
         assert await within(5, evaluate(slow, "cs_slow")) == [401]
 
     asyncio.run(run())
@@ -290,3 +301,115 @@ def test_callers_in_memory_are_bounded(slow, operator, monkeypatch):
             assert len(slow._callers._known) <= 2
 
     asyncio.run(run())
+
+
+# Quotas
+
+
+def evaluating(app, name, monkeypatch):
+    """The sizes of the batches that are evaluated from here on."""
+    sizes, real = [], getattr(app._evaluator, name)
+
+    def counted(key, batch):
+        sizes.append(len(batch.blinded))
+        return real(key, batch)
+
+    monkeypatch.setattr(app._evaluator, name, counted)
+    return sizes
+
+
+def test_a_store_that_cannot_be_written_gives_nothing_away(operator, app, monkeypatch, caplog):
+    with closing(Evaluator(1, 1)) as evaluator, closing(ReadOnlyAccounts(operator.folder.accounts)) as store:
+        app = App(operator.folder, store, PublicFolder(operator.folder.public), operator.keyring, evaluator)
+        sizes = evaluating(app, "evaluate_decoded", monkeypatch)
+        for _ in range(3):
+            sent = ask(app, "POST", "/v1/evaluate/people/1", receive=body_of(BLINDED))
+            assert problem(sent) == (503, "store-unavailable")
+            assert (b"retry-after", b"5") in sent[0]["headers"]
+    assert sizes == []
+    assert caplog.text.count("readonly") == 1, "one line stands for those that follow"
+    assert operator.accounts.uses("shop")[0].points_total == 0
+
+
+def test_a_store_that_cannot_be_read_is_no_fault_of_ours(app, operator, monkeypatch):
+    def fail(_credential):
+        raise OurError("the accounts database cannot be used: disk I/O error")
+
+    monkeypatch.setattr(operator.accounts, "find", fail)
+    assert problem(ask(app, "GET", "/v1/account")) == (503, "store-unavailable")
+
+
+def test_nothing_is_evaluated_that_is_not_charged(app, operator, monkeypatch):
+    sizes = evaluating(app, "evaluate_decoded", monkeypatch)
+    operator.accounts.change(["shop"], lambda _: Terms("", 1, 1))
+    body = body_of(BLINDED)
+    assert ask(app, "POST", "/v1/evaluate/people/1", receive=body)[0]["status"] == 200
+    other = body_of(blind([b"another"]).blinded.tobytes())
+    for _ in range(3):
+        sent = ask(app, "POST", "/v1/evaluate/people/1", receive=other)
+        assert problem(sent) == (429, "out-of-quota")
+    assert sizes == [1]
+
+
+def test_who_was_charged_and_not_answered_is_answered_for_nothing(app, operator, monkeypatch):
+    def busy(_key, _batch):
+        raise Overloaded
+
+    with monkeypatch.context() as patch:
+        patch.setattr(app._evaluator, "evaluate_decoded", busy)
+        sent = ask(app, "POST", "/v1/evaluate/people/1", receive=body_of(BLINDED))
+        assert problem(sent) == (503, "overloaded")
+    assert operator.accounts.uses("shop")[0].points_total == 1
+    assert ask(app, "POST", "/v1/evaluate/people/1", receive=body_of(BLINDED))[0]["status"] == 200
+    assert operator.accounts.uses("shop")[0].points_total == 1
+
+
+def test_charges_that_come_together_share_a_transaction(app, operator, monkeypatch):
+    groups, real = [], operator.accounts.charge
+
+    def slow(charges):
+        groups.append(len(charges))
+        time.sleep(0.1)
+        return real(charges)
+
+    monkeypatch.setattr(operator.accounts, "charge", slow)
+    monkeypatch.setattr(app._evaluator, "_room", 100)
+
+    async def run():
+        return await within(10, *(evaluate(app, "cs_shop") for _ in range(20)))
+
+    assert asyncio.run(run()) == [200] * 20
+    assert sum(groups) == 20
+    assert len(groups) <= 4
+
+
+def test_charges_that_would_fill_the_memory_are_refused(app, operator, monkeypatch):
+    monkeypatch.setattr(charging, "WAITING", 2)
+    monkeypatch.setattr(app._evaluator, "_room", 100)
+    real = operator.accounts.charge
+
+    def slow(charges):
+        time.sleep(0.3)
+        return real(charges)
+
+    monkeypatch.setattr(operator.accounts, "charge", slow)
+
+    async def run():
+        return await within(10, *(evaluate(app, "cs_shop") for _ in range(10)))
+
+    statuses = asyncio.run(run())
+    assert set(statuses) == {200, 503}
+    assert operator.accounts.uses("shop")[0].points_total == 1, "they were all the same batch"
+
+
+def test_what_is_over_is_forgotten_while_it_runs(app, operator, monkeypatch):
+    swept = []
+    monkeypatch.setattr(module, "SWEEP_INTERVAL", 0.05)
+    monkeypatch.setattr(operator.accounts, "sweep", lambda: swept.append(1))
+
+    async def run():
+        async with app._lifespan(None):
+            await asyncio.sleep(0.4)
+
+    asyncio.run(run())
+    assert len(swept) > 2

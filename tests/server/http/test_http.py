@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import closing
@@ -533,6 +536,37 @@ def test_the_members_are_out_of_reach_of_the_serving_process(tmp_path):
     with Process(operator.folder.path) as site.process:
         assert site.evaluate(GOOD).status == 200
         site.http.clear()
+
+
+# Root reads everything; but not what is another's, after it has given up these two capabilities.
+WITHOUT_PRIVILEGE = """
+import ctypes, os, sys
+for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+def test_it_serves_as_a_user_who_may_not_read_the_members(tmp_path):
+    site = Site(tmp_path, GERMAN)
+    with site.process:
+        assert site.process.stop() == 0
+    with closing(site.operator):
+        for path in site.operator.folder.path.glob("registry.sqlite*"):
+            path.chmod(0)
+            if os.geteuid() == 0:
+                os.chown(path, 65534, 65534)
+        reads = f"open({str(site.operator.folder.registry)!r})"
+        command = [sys.executable, "-c", WITHOUT_PRIVILEGE, "-c", reads]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "PermissionError" in done.stderr
+        program = ("-c", WITHOUT_PRIVILEGE, "-m", "contactsync")
+        with Process(site.operator.folder.path, program=program) as site.process:
+            assert site("GET", "/v1/account").status == 200
+            assert site.evaluate(GOOD).status == 200
+            assert site("GET", f"/v1/data/{base(site)[0].sha256}").status == 200
+            site.http.clear()
+            assert site.process.stop() == 0
 
 
 @pytest.mark.slow

@@ -1,0 +1,154 @@
+"""Charges points before they are evaluated. Requests that come together share a transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from contactsync.foundation.errors import OurError
+from contactsync.server.evaluation import Overloaded
+from contactsync.server.http.problems import Problem
+from contactsync.server.http.threads import WAITING, Threads
+from contactsync.server.quota import PointQuota, Standing, Verdict
+from contactsync.server.storage.ports import Account, AccountStore, Charge
+
+AT_ONCE: Final = 256
+"""Charges of one transaction, so that none of them waits long for the others."""
+
+SAID_SECONDS: Final = 10.0
+"""Between two lines of the log about a store that cannot be used."""
+
+_NAME_BYTES: Final = 16
+_POLICY: Final = '"points"'
+
+log = logging.getLogger("contactsync.server")
+
+
+class StoreGuard:
+    """Around what asks a store: if the store fails, the request ends in a 503, and the log says why."""
+
+    def __init__(self) -> None:
+        self._said = float("-inf")
+
+    def problem(self, error: OurError) -> Problem:
+        """What a request meets with. The log is not filled with it: one line stands for those that follow."""
+        now = time.monotonic()
+        if now >= self._said + SAID_SECONDS:
+            self._said = now
+            log.error("%s", error)
+        return Problem(
+            "store-unavailable",
+            "the accounts cannot be used at the moment; nothing was charged or evaluated",
+            "try again later",
+            headers={"retry-after": "5"},
+        )
+
+
+class Charging:
+    """The quotas, as the application sees them."""
+
+    def __init__(self, accounts: AccountStore, classes: Mapping[str, PointQuota], guard: StoreGuard) -> None:
+        """`classes` are those of server.toml. Raises OurError."""
+        self._accounts = accounts
+        self._classes = classes
+        self._guard = guard
+        self._secret = accounts.secret()
+        self._threads = Threads("charges", 1)
+        self._waiting: list[tuple[Charge, asyncio.Future[Standing | None]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def allowance(self, account: Account) -> PointQuota:
+        """What an account may have evaluated."""
+        return account.terms.allowance(account.audience, self._classes)
+
+    async def charge(self, account: Account, points: int, epoch: int, body: bytes) -> Standing | None:
+        """Charge a batch that can be evaluated; when this returns, the charge is on the disk.
+
+        None: the account is gone. Raises Problem (the quota, the store), Overloaded.
+        """
+        if len(self._waiting) >= WAITING:
+            raise Overloaded
+        allowance = self.allowance(account)
+        charge = Charge(account.id, points, self._name(epoch, body), allowance)
+        future: asyncio.Future[Standing | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((charge, future))
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+        try:
+            standing = await future
+        except OurError as error:
+            raise self._guard.problem(error) from None
+        if standing is not None and standing.outcome is Verdict.REFUSED:
+            raise _out_of_quota(standing, allowance, points)
+        return standing
+
+    async def standing(self, account: Account) -> Standing | None:
+        """Where an account stands; None: it is gone. Raises Problem, Overloaded."""
+        try:
+            return await self._threads.run(self._accounts.standing, account.id, self.allowance(account))
+        except OurError as error:
+            raise self._guard.problem(error) from None
+
+    async def sweep(self) -> None:
+        """Have the store forget what is over. Raises OurError, Overloaded."""
+        await self._threads.run(self._accounts.sweep)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._threads.close()
+
+    def _name(self, epoch: int, body: bytes) -> bytes:
+        """What a batch is known by: the store keeps no part of it. The account stands beside it there."""
+        return hashlib.blake2b(
+            epoch.to_bytes(8, "big") + body, digest_size=_NAME_BYTES, key=self._secret
+        ).digest()
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                group, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+                try:
+                    charges = [charge for charge, _ in group]
+                    standings = await self._threads.run(self._accounts.charge, charges)
+                except Exception as error:  # noqa: BLE001 - it belongs to whoever waits
+                    _settle(group, error)
+                else:
+                    for (_, future), standing in zip(group, standings, strict=True):
+                        if not future.done():
+                            future.set_result(standing)
+        finally:
+            self._task = None
+
+
+def _settle(group: list[tuple[Charge, asyncio.Future[Standing | None]]], error: Exception) -> None:
+    for _, future in group:
+        if not future.done():
+            future.set_exception(error)
+
+
+def fields(standing: Standing, allowance: PointQuota, seconds: int | None = None) -> dict[str, str]:
+    """The RateLimit fields (draft-ietf-httpapi-ratelimit-headers); `seconds` is `t`, if not the usual one."""
+    wait = standing.next_step(allowance) if seconds is None else seconds
+    return {
+        "ratelimit-policy": f"{_POLICY};q={allowance.burst};w={allowance.window}",
+        "ratelimit": f"{_POLICY};r={standing.left(allowance)};t={wait}",
+    }
+
+
+def _out_of_quota(standing: Standing, allowance: PointQuota, points: int) -> Problem:
+    left, wait = standing.left(allowance), standing.wait(points, allowance)
+    return Problem(
+        "out-of-quota",
+        f"{points} points are asked for and {left} are left; {allowance.per_day} come back a day",
+        "send the same batch again when the time of Retry-After is over",
+        headers={"retry-after": str(wait), **fields(standing, allowance, wait)},
+        left=left,
+        burst=allowance.burst,
+        per_day=allowance.per_day,
+        needed=points,
+        retry_after=wait,
+    )
