@@ -70,16 +70,19 @@ def read_credential(path: Path) -> str:
 
 
 class Duration(click.ParamType[float]):
-    """A time in seconds: 90, 30s, 5m, 1h, 7d."""
+    """A time in seconds: 90, 30s, 5m, 1h, 7d. It may be 0 only if `zero`."""
 
     name = "time"
+
+    def __init__(self, *, zero: bool = False) -> None:
+        self._zero = zero
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Parse it, or fail as click does."""
         if isinstance(value, float):
             return value
         match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)\s*([smhd]?)", str(value).strip().lower())
-        if match is None or float(match[1]) == 0:
+        if match is None or (float(match[1]) == 0 and not self._zero):
             self.fail(f"{value!r} is not a time such as 90s, 5m or 1h", param, ctx)
         return float(match[1]) * SECONDS[match[2]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -21,8 +22,9 @@ from contactsync.commands.server._shared import (
     members_of_folder,
     passphrase_option,
 )
+from contactsync.commands.server.accounts import accounts
+from contactsync.commands.server.members import members
 from contactsync.commands.server.publishing import finish, publish, sign
-from contactsync.commands.server.registry import accounts, members
 from contactsync.commands.server.role_keys import keys
 
 
@@ -78,7 +80,9 @@ def serve(data: Path, passphrase_file: Path | None, host: str, port: int) -> Non
     Prints `listening on URL` when it is ready. It speaks plain HTTP: on a network, put a reverse proxy with
     TLS before it.
     """
+    from contactsync.server.http.serve import STORE_WAIT
     from contactsync.server.http.serve import serve as run
+    from contactsync.server.storage.opening import open_accounts
 
     folder = folder_of(data)
     keyring = keyring_of(folder, passphrase_file)
@@ -86,7 +90,7 @@ def serve(data: Path, passphrase_file: Path | None, host: str, port: int) -> Non
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
     logging.getLogger("contactsync").setLevel(logging.INFO)
-    with accounts_of_folder(data) as store:
+    with contextlib.closing(open_accounts(folder, wait=STORE_WAIT)) as store:
         run(folder, store, keyring, (host, port), lambda url: click.echo(f"listening on {url}"))
 
 

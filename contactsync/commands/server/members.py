@@ -1,29 +1,19 @@
-"""`contactsync server members …` and `contactsync server accounts …`."""
+"""`contactsync server members`: who can be found."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import secrets
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from contactsync.commands._numbers import for_each_chunk, members_of
 from contactsync.commands.server._shared import (
-    accounts_of_folder,
     audience_option,
     data_option,
-    json_option,
     members_of_folder,
     region_option,
 )
 from contactsync.foundation.audiences import AUDIENCES
-from contactsync.foundation.errors import BadInput
-
-_CREDENTIAL_BYTES = 32
 
 
 @click.group()
@@ -85,51 +75,3 @@ def count_members(data: Path, audience: str) -> None:
     """How many members there are."""
     with members_of_folder(data) as store:
         click.echo(store.count(audience))
-
-
-@click.group()
-def accounts() -> None:
-    """Who may ask."""
-
-
-@accounts.command("add")
-@click.argument("name")
-@data_option
-@audience_option
-def add_account(name: str, data: Path, audience: str) -> None:
-    """Add an account and print its credential, alone and for the only time: its hash is what is stored."""
-    if not 0 < len(name) <= 100 or not name.isprintable():
-        raise BadInput("the name of an account is 1 to 100 printable characters", hint="choose another")
-    credential = f"cs_{secrets.token_urlsafe(_CREDENTIAL_BYTES)}"
-    with accounts_of_folder(data) as store:
-        store.add(name, audience, credential)
-        try:
-            click.echo(credential)
-            sys.stdout.flush()
-        except OSError:  # nobody has seen it, and nobody ever can
-            store.revoke(name)
-            raise
-
-
-@accounts.command("list")
-@data_option
-@json_option
-def list_accounts(data: Path, *, as_json: bool) -> None:
-    """All accounts."""
-    with accounts_of_folder(data) as store:
-        rows = [dataclasses.asdict(account) for account in store.list()]
-    if as_json:
-        click.echo(json.dumps(rows))
-        return
-    for row in rows:
-        day = datetime.fromtimestamp(row["added"], UTC).date()
-        click.echo(f"{row['name']}\t{row['audience']}\t{day}")
-
-
-@accounts.command("revoke")
-@click.argument("name")
-@data_option
-def revoke_account(name: str, data: Path) -> None:
-    """Delete an account. A running server refuses its credential at once."""
-    with accounts_of_folder(data) as store:
-        store.revoke(name)

@@ -1,0 +1,342 @@
+"""`contactsync server accounts`: who may ask a server, and how much."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import re
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from contactsync.commands._options import SECONDS, Duration
+from contactsync.commands._output import counted
+from contactsync.commands.server._shared import audience_option, data_option, json_option
+from contactsync.foundation.errors import BadInput
+
+if TYPE_CHECKING:  # numpy hangs on these
+    from contactsync.server.quota import PointQuota
+    from contactsync.server.settings import DataFolder
+    from contactsync.server.storage.ports import AccountStore, AccountUse
+
+_CREDENTIAL_BYTES = 32
+_MOST_NAMES = 1_000_000
+_COUNTED = "account-"
+_RESET = "default"
+NO_CLASS = "none"
+
+
+class _Points(click.ParamType[Any]):
+    """A number of points, or `default`, which is given as 0."""
+
+    name = "points"
+
+    def __init__(self, *, reset: bool) -> None:
+        self._reset = reset
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Parse it, or fail as click does."""
+        from contactsync.server.quota import MOST
+
+        if self._reset and value == _RESET:
+            return 0
+        if not re.fullmatch(r"\d{1,10}", str(value)) or not 1 <= int(value) <= MOST:
+            self.fail(f"{value!r} is not a number of points from 1 to {MOST:,}", param, ctx)
+        return int(value)
+
+
+class _Since(click.ParamType[int]):
+    """A day (2026-01-31, UTC) or a time that has passed (90d), as seconds since 1970."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Parse it, or fail as click does."""
+        now = int(time.time())
+        if match := re.fullmatch(r"(\d{1,6})([smhd])", str(value).strip()):
+            return max(0, now - int(match[1]) * SECONDS[match[2]])
+        try:
+            day = datetime.combine(date.fromisoformat(str(value)), datetime.min.time(), UTC)
+        except ValueError:
+            self.fail(f"{value!r} is neither a day such as 2026-01-31 nor a time such as 90d", param, ctx)
+        if not 0 <= day.timestamp() <= now:
+            self.fail(f"{value!r} is not in the past", param, ctx)
+        return int(day.timestamp())
+
+
+def _terms_options(*, reset: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """`--burst`, `--per-day` and `--class`."""
+    back = f"; `{_RESET}` follows the class" if reset else " (default: that of the class)"
+    none = f"; `{NO_CLASS}`: none of its own" if reset else ""
+    options = (
+        click.option("--burst", type=_Points(reset=reset), metavar="N", help=f"Points at once{back}."),
+        click.option("--per-day", type=_Points(reset=reset), metavar="N", help=f"Points a day{back}."),
+        click.option(
+            "--class",
+            "quota_class",
+            metavar="NAME",
+            help=f"Class of quotas in server.toml: [quota.NAME]{none}.",
+        ),
+    )
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+@click.group()
+def accounts() -> None:
+    """Who may ask, and how much."""
+
+
+@accounts.command("add")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option(
+    "--from",
+    "file",
+    type=click.File("r", encoding="utf-8-sig"),
+    metavar="FILE",
+    help="The names are the lines of FILE.",
+)
+@click.option(
+    "--count", type=click.IntRange(1, _MOST_NAMES), metavar="N", help="N accounts with names of their own."
+)
+@data_option
+@audience_option
+@_terms_options(reset=False)
+def add_accounts(
+    names: tuple[str, ...],
+    file: Any,
+    count: int | None,
+    data: Path,
+    audience: str,
+    **terms: Any,
+) -> None:
+    """Add accounts, all or none, and print their credentials for the only time: what is stored is a hash.
+
+    The credential of a single NAME is printed alone. Else there is a line for each: the name, a tab, the
+    credential.
+    """
+    from contactsync.server.quota import Terms
+    from contactsync.server.storage.ports import NewAccount
+
+    if (bool(names), file is not None, count is not None).count(True) != 1:
+        raise click.UsageError("Give one of NAME..., --from FILE and --count N.")
+    with _opened(data) as (folder, store):
+        _check_class(folder, terms["quota_class"])
+        if count is not None:
+            wanted = _new_names(store, count)
+        else:
+            wanted = list(names) if file is None else _names_in(file)
+        _check_names(wanted)
+        new = [NewAccount(name, audience, _credential(), Terms(**_given(terms))) for name in wanted]
+        store.add_all(new)
+        alone = len(names) == 1
+        try:
+            for one in new:
+                click.echo(one.credential if alone else f"{one.name}\t{one.credential}")
+            sys.stdout.flush()
+        except OSError:  # nobody has seen all of them, and nobody ever can
+            store.revoke(*wanted)
+            raise
+
+
+@accounts.command("show")
+@click.argument("name")
+@data_option
+@json_option
+def show_account(name: str, data: Path, *, as_json: bool) -> None:
+    """What an account may have evaluated, and what it has had."""
+    with _opened(data) as (folder, store):
+        (row,) = _rows(folder, store.uses(name))
+    if as_json:
+        click.echo(json.dumps(row, ensure_ascii=False))
+        return
+    for key, value in row.items():
+        shown = (
+            _day(value) if key in {"added", "last_used"} else f"{value:,}" if type(value) is int else value
+        )
+        click.echo(f"{key.replace('_', ' ')}: {shown or '-'}")
+
+
+@accounts.command("list")
+@data_option
+@json_option
+def list_accounts(data: Path, *, as_json: bool) -> None:
+    """All accounts: name, audience, added, last used, points today, points in all, refused, points left."""
+    with _opened(data) as (folder, store):
+        rows = _rows(folder, store.uses())
+    if as_json:
+        click.echo(json.dumps(rows, ensure_ascii=False))
+        return
+    for row in rows:
+        figures = (row[key] for key in ("points_today", "points_total", "refused", "left"))
+        days = _day(row["added"]), _day(row["last_used"])
+        click.echo("\t".join(map(str, (row["name"], row["audience"], *days, *figures))))
+
+
+@accounts.command("set")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--refill", is_flag=True, help="The whole burst may be used again at once.")
+@data_option
+@_terms_options(reset=True)
+def set_accounts(names: tuple[str, ...], data: Path, *, refill: bool, **terms: Any) -> None:
+    """Change what accounts may have evaluated, all or none. It counts from their next request on."""
+    given = _given(terms)
+    if not given and not refill:
+        raise click.UsageError("Give at least one of --burst, --per-day, --class and --refill.")
+    given = {key: value or None for key, value in given.items()}  # 0 stands for `default`
+    if given.get("quota_class") == NO_CLASS:
+        given["quota_class"] = ""
+
+    with _opened(data) as (folder, store):
+        _check_class(folder, given.get("quota_class"))
+        store.change(names, lambda terms: dataclasses.replace(terms, **given), refill=refill)
+
+
+@accounts.command("revoke")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@data_option
+def revoke_accounts(names: tuple[str, ...], data: Path) -> None:
+    """Delete accounts, all or none. A running server refuses their credentials at once."""
+    with _opened(data) as (_, store):
+        store.revoke(*dict.fromkeys(names))
+
+
+@accounts.command("expire")
+@click.option(
+    "--unused-since",
+    "before",
+    type=_Since(),
+    required=True,
+    metavar="TIME",
+    help="90d, or a day: 2026-01-31.",
+)
+@click.option("--dry-run", is_flag=True, help="Revoke nobody; print who would be.")
+@data_option
+def expire_accounts(before: int, data: Path, *, dry_run: bool) -> None:
+    """Revoke the accounts that were neither added nor used since; print their names."""
+    with _opened(data) as (_, store):
+        gone = store.expire(before, dry_run=dry_run)
+    for name in gone:
+        click.echo(name)
+    click.echo(
+        f"{counted(len(gone), 'account', 'accounts')} {'would be ' if dry_run else ''}revoked", err=True
+    )
+
+
+@accounts.command("rotate")
+@click.argument("name")
+@click.option(
+    "--overlap",
+    type=Duration(zero=True),
+    default="7d",
+    show_default=True,
+    metavar="TIME",
+    help="For how long the old credential opens the same; 0 if it was stolen.",
+)
+@data_option
+def rotate_account(name: str, overlap: float, data: Path) -> None:
+    """Give an account a new credential and print it, alone and for the only time.
+
+    Its quota stays as it is.
+    """
+    credential = _credential()
+    with _opened(data) as (_, store):
+        store.rotate(name, credential, int(overlap * 1000))
+    click.echo(credential)
+
+
+@contextlib.contextmanager
+def _opened(data: Path) -> Iterator[tuple[DataFolder, AccountStore]]:
+    from contactsync.server.settings import DataFolder
+    from contactsync.server.storage.opening import open_accounts
+
+    folder = DataFolder.existing(data)
+    with contextlib.closing(open_accounts(folder)) as store:
+        yield folder, store
+
+
+def _credential() -> str:
+    return f"cs_{secrets.token_urlsafe(_CREDENTIAL_BYTES)}"
+
+
+def _given(terms: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in terms.items() if value is not None}
+
+
+def _check_class(folder: DataFolder, name: str | None) -> None:
+    classes = folder.settings().quotas
+    if name and name not in classes:
+        known = ", ".join(sorted(classes))
+        raise BadInput(
+            f"there is no class of quotas of the name {name!r}",
+            hint=f"known are {known}; another one is a table [quota.NAME] in server.toml",
+        )
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if not 0 < len(name) <= 100 or not name.isprintable():
+            raise BadInput("the name of an account is 1 to 100 printable characters", hint="choose another")
+
+
+def _names_in(file: Any) -> list[str]:
+    try:
+        names = [name for line in file if (name := line.strip())]
+    except UnicodeDecodeError:
+        raise BadInput(f"{file.name} is not UTF-8 text", hint="save it as UTF-8") from None
+    if not names:
+        raise BadInput(f"there is no name in {file.name}", hint="write one on each line")
+    if len(names) > _MOST_NAMES:
+        raise BadInput(f"{file.name} has more than {_MOST_NAMES:,} names", hint="split it")
+    return names
+
+
+def _new_names(store: AccountStore, count: int) -> list[str]:
+    """`account-1`, `account-2` and so on, from behind the last one there is."""
+    numbers = (one.name.removeprefix(_COUNTED) for one in store.list() if one.name.startswith(_COUNTED))
+    last = max((int(number) for number in numbers if re.fullmatch(r"[0-9]{1,15}", number)), default=0)
+    return [f"{_COUNTED}{number}" for number in itertools.islice(itertools.count(last + 1), count)]
+
+
+def _rows(folder: DataFolder, uses: Sequence[AccountUse]) -> list[dict[str, Any]]:
+    """Rows of the table, and of the JSON, which docs/cli.md describes."""
+    from contactsync.server.quota import leaked, system_clock
+
+    classes, now = folder.settings().quotas, system_clock()
+    rows = []
+    for use in uses:
+        account = use.account
+        allowance: PointQuota = account.terms.allowance(account.audience, classes)
+        rows.append(
+            {
+                "name": account.name,
+                "audience": account.audience,
+                "added": account.added,
+                "last_used": use.last_used,
+                "points_today": use.points_today,
+                "points_total": use.points_total,
+                "refused": use.refused,
+                "left": leaked(use.level, use.at, now, allowance.per_day).left(allowance),
+                "burst": allowance.burst,
+                "per_day": allowance.per_day,
+                "class": account.terms.quota_class,
+            }
+        )
+    return rows
+
+
+def _day(seconds: int | None) -> str:
+    return "-" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC).date()}"
