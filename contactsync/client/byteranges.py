@@ -58,7 +58,7 @@ def fetch_ranges(transport: Transport, file: DataFile, wanted: Sequence[range]) 
         if not found:
             if len(asked) == 1:
                 raise BadReply(
-                    f"{transport.base_url} does not answer a range request with the range",
+                    f"{transport.base_url} did not send the range that was requested",
                     hint="use --privacy download with this server, and tell the operator",
                 )
             at_once = 1  # it may know single ranges
@@ -152,6 +152,6 @@ def _boundary(content_type: str) -> bytes:
 
 def _wrong() -> BadReply:
     return BadReply(
-        "the server answered a range request wrongly",
+        "the server sent an invalid reply to a range request",
         hint="use --privacy download with this server, and tell the operator",
     )

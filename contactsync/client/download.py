@@ -48,8 +48,8 @@ def fetch_file(transport: Transport, folder: Path, file: DataFile, advance: Adva
             advance(-file.length)
             return fetch_file(transport, folder, file, advance)
         raise BadDirectory(
-            f"{transport.base_url} sent a data file that is not the one of the signed manifest",
-            hint="nothing of it was used; tell the operator if it happens again",
+            f"{transport.base_url} sent a data file that does not match the signed manifest",
+            hint="the file was not used; if this happens again, tell the operator",
         )
     durable.rename(part, target)
     return target
@@ -129,7 +129,7 @@ def _request(transport: Transport, handle: int, taken: _Taken, file: DataFile, a
             advance(-have)
         elif start != have:
             raise BadReply(
-                f"{transport.base_url} answered a range request with another range", hint="tell the operator"
+                f"{transport.base_url} sent another range than the one requested", hint="tell the operator"
             )
         for piece in transport.data_chunks(reply, file.length - taken.length):
             written = 0
@@ -139,7 +139,8 @@ def _request(transport: Transport, handle: int, taken: _Taken, file: DataFile, a
             advance(len(piece))
     if taken.length < file.length:
         raise NetworkError(
-            f"{transport.base_url} stopped in the middle of a file", hint="try again; what arrived is kept"
+            f"{transport.base_url} stopped in the middle of a file",
+            hint="try again; what was received so far is kept",
         )
 
 
@@ -151,12 +152,12 @@ def _start(reply: urllib3.BaseHTTPResponse, file: DataFile) -> int:
     else:
         answered = place_of(reply.headers.get("Content-Range", ""))
         if reply.status != 206 or answered is None:
-            raise BadReply("the server answered a range request wrongly", hint="tell the operator")
+            raise BadReply("the server sent an invalid reply to a range request", hint="tell the operator")
         start, total = answered[0].start, str(answered[1])
     if total is not None and total != str(file.length):
         raise BadDirectory(
-            "the server's data file is not as long as the signed manifest says",
-            hint="nothing of it was used; tell the operator if it happens again",
+            "the length of the server's data file is not the one in the signed manifest",
+            hint="the file was not used; if this happens again, tell the operator",
         )
     return start
 

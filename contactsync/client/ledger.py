@@ -163,7 +163,7 @@ def _told(value: Any) -> Told:
     one = Told(**value)
     kinds = (str, str, int, float, str, str)
     if tuple(map(type, asdict(one).values())) != kinds or one.lists < 1 or not 0 <= one.log2_odds < math.inf:
-        raise ValueError("not an entry of a ledger")
+        raise ValueError("not a ledger entry")
     return one
 
 
@@ -183,7 +183,7 @@ def _today() -> date:
 
 def _damaged(path: Path) -> OurError:
     return OurError(
-        f"the ledger of what was told, {path}, is damaged",
-        hint="restore it from a backup; without one, `contactsync forget --everything` begins a new one,"
-        " and what lists have told so far is then not counted any more",
+        f"the ledger {path} is damaged",
+        hint="restore it from a backup; without one, `contactsync forget --everything` starts a new ledger,"
+        " which no longer counts what earlier bucket lists told the server",
     )

@@ -82,7 +82,7 @@ class Meter:
             self._record(connection, False, data)
         if self.received > self._allowed:
             raise NetworkError(
-                f"{self._base_url} sent more than a reply may have", hint="tell the operator of the server"
+                f"{self._base_url} sent a reply that is too large", hint="tell the operator of the server"
             )
         self._waited += seconds
         self._came += len(data)
@@ -92,7 +92,7 @@ class Meter:
             self._patience.spend(self._waited)
             raise NetworkError(
                 f"{self._base_url} sends too slowly: less than {LEAST_RATE:,} bytes a second",
-                hint="try again on a better line; what arrived is kept",
+                hint="try again on a faster connection; what was received so far is kept",
             )
         self._waited, self._came = 0.0, 0
 

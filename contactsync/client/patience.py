@@ -58,8 +58,8 @@ class Patience:
         left = self._end - time.monotonic()
         if left <= 0:
             raise NetworkError(
-                "the sync takes longer than --timeout",
-                hint="run it again, or allow more with --timeout; what arrived is kept",
+                "the sync took longer than --timeout allows",
+                hint="run it again, or raise --timeout; what was received so far is kept",
             )
         return left
 

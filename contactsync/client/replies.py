@@ -49,22 +49,22 @@ MAX_PAUSE = 10 * 365 * 86_400
 
 _NOT_OURS = "check the address: this does not look like a contactsync server"
 _HINTS = {
-    "wrong-audience": "use --audience with the audience of your credential, or ask the operator for another",
+    "wrong-audience": "set --audience to that of your credential, or ask the operator for another credential",
     "bad-credential": "check the credential file, or ask the operator for a new credential",
     "overloaded": "try again later",
     "not-published": "try again later, or ask the operator",
 }
-_TLS_HINT = "check the certificate, your clock, and that the server speaks TLS there (http:// has none)"
+_TLS_HINT = "check the certificate, your clock, and that this port speaks TLS (an http:// port does not)"
 _TLS_FAULTS = {  # X509_V_ERR_… of OpenSSL
     10: ("its certificate has expired", "check this machine's clock; if it is right, tell the operator"),
     9: ("its certificate is not valid yet", "check this machine's clock; if it is right, tell the operator"),
-    62: ("its certificate is for another name", "check the address; if it is right, tell the operator"),
-    64: ("its certificate is for another address", "use the server's name instead of its address"),
+    62: ("its certificate is for another host name", "check the address; if it is right, tell the operator"),
+    64: ("its certificate is for another address", "use the server's host name instead of its IP address"),
     **dict.fromkeys(
         (18, 19, 20, 21),
         (
-            "its certificate was not signed by an authority that this machine knows",
-            "if the operator has an authority of their own, run `contactsync trust URL --ca-file FILE`",
+            "its certificate was not signed by an authority that this machine trusts",
+            "if the operator runs their own authority, run `contactsync trust URL --ca-file FILE`",
         ),
     ),
 }
@@ -94,20 +94,20 @@ def error_of(reply: urllib3.BaseHTTPResponse) -> ContactSyncError:
     """The error that a reply of an unexpected status stands for (RFC 9457)."""
     if 300 <= reply.status < 400:
         return BadReply(
-            "the server answered with a redirect, which is never followed",
-            hint="trust the server under its final URL",
+            "the server sent a redirect, and contactsync never follows one",
+            hint="run `contactsync trust` with the final URL",
         )
     if reply.status == 407:
         return NetworkError(
-            "the proxy refused: it wants a user name and a password, or others",
-            hint="write them into the proxy's URL: http://USER:PASSWORD@HOST:PORT",
+            "the proxy refused: it requires a user name and a password, or did not accept yours",
+            hint="put them into the proxy's URL: http://USER:PASSWORD@HOST:PORT",
         )
     value = _problem(reply)
     kind, said = _kind(value), _said(value)
     if kind == "out-of-quota":
         return _out_of_quota(reply, value)
     if reply.status >= 500:
-        who = "the server" if kind else "the server (or a proxy before it)"
+        who = "the server" if kind else "the server (or a proxy in front of it)"
         return ServerFailed(
             f"{who} failed: status {reply.status}{said}",
             hint=_HINTS.get(kind, "try again later"),
@@ -173,22 +173,25 @@ def explained(base_url: str) -> Iterator[None]:
         raise NetworkError(f"no such host: {base_url}", hint="check the address and the network") from error
     except ProxyError as error:
         raise NetworkError(
-            f"the proxy on the way to {base_url} does not work",
-            hint="check --proxy, or HTTPS_PROXY and ALL_PROXY; nothing went past the proxy",
+            f"cannot reach {base_url} through the proxy",
+            hint="check --proxy, or HTTPS_PROXY and ALL_PROXY; the proxy was not bypassed",
         ) from error
     except NewConnectionError as error:
         raise NetworkError(
-            f"cannot connect to {base_url}", hint="check that the server is running, and the proxy if any"
+            f"cannot connect to {base_url}", hint="check that the server is running; check any proxy too"
         ) from error
     except ConnectTimeoutError as error:
         raise NetworkError(f"{base_url} does not answer", hint="check the address and the network") from error
     except SSLError as error:
         raise _tls(base_url, error) from error
     except ReadTimeoutError as error:
-        raise NetworkError(f"{base_url} stopped answering", hint="try again; what arrived is kept") from error
+        raise NetworkError(
+            f"{base_url} stopped answering", hint="try again; what was received so far is kept"
+        ) from error
     except (IncompleteRead, HTTPError, MaxRetryError, OSError) as error:
         raise NetworkError(
-            f"{base_url} closed the connection in the middle", hint="try again; what arrived is kept"
+            f"the connection to {base_url} broke in the middle of a request",
+            hint="try again; what was received so far is kept",
         ) from error
     # What http.client raises for sizes and parameters that are none.
     except (ValueError, TypeError, OverflowError, RecursionError) as error:

@@ -113,19 +113,20 @@ def _is_excepted(host: str, port: int | None, no_proxy: str) -> bool:
 
 def _check_proxy(proxy: str, source: str) -> None:
     """Raise BadInput, without showing the URL, if no connection can be made by it."""
-    hint = "such as http://proxy.example:3128 or socks5h://127.0.0.1:9050 (Tor); --proxy none goes without"
+    hint = "give http://HOST:PORT, or socks5h://127.0.0.1:9050 for Tor, or --proxy none to use no proxy"
     try:
         parts = urllib3.util.parse_url(proxy)
     except LocationParseError:
         raise BadInput(f"the proxy in {source} is not a URL", hint=hint) from None
     if parts.scheme not in _HTTP | _SOCKS or not parts.host:
-        raise BadInput(f"the proxy in {source} is not of a kind that can be used", hint=hint)
+        raise BadInput(f"the proxy in {source} is of an unsupported kind", hint=hint)
     if parts.scheme in _SOCKS:
         try:
             import socks  # type: ignore[import-untyped]  # noqa: F401, PLC0415
         except ImportError as error:
             raise BadInput(
-                f"the proxy in {source} needs PySocks, which is not installed", hint="pip install PySocks"
+                f"the proxy in {source} needs PySocks, which is not installed",
+                hint="run `pip install PySocks`",
             ) from error
 
 

@@ -122,13 +122,13 @@ class Session:
                 raise
             if self._told:
                 # A server that could have a list repeated by saying no would see two lists for one question.
-                error.hint = "part of what you look for was asked already: nothing is repeated; sync again"
+                error.hint = "some questions were already sent and are not repeated in this run; sync again"
                 raise
             # A publish in between explains this. If it was none, the error stands.
             newer = self._follow()
             if newer.manifest == followed.manifest:
                 if isinstance(error, Refused) and error.kind == "not-found":
-                    error.hint = "is the credential one of this --audience? If so, tell the operator"
+                    error.hint = "check that the credential is for this --audience; if so, tell the operator"
                 raise
             recalled = self._recall(question, newer.manifest.epoch)
             self._transport.pace()
@@ -137,13 +137,13 @@ class Session:
     def _follow(self) -> _Followed:
         """The current manifest, verified from the pinned root downwards."""
         fetcher = MetadataFetcher(self._transport)
-        self._progress("metadata", 0, 0)
+        self._progress("fetching metadata", 0, 0)
         follower = Follower(self._server.tuf, self._transport.base_url, fetcher, self._server.root)
         manifest = follower.manifest(self._options.audience)
         if manifest.normalisation != PROFILE:
             raise BadReply(
-                f"the server publishes under normalisation profile {manifest.normalisation}, "
-                f"this program knows profile {PROFILE}",
+                f"the server uses normalisation profile {manifest.normalisation}, "
+                f"but this program only knows profile {PROFILE}",
                 hint="update contactsync (or ask the operator to update the server)",
             )
         return _Followed(follower, manifest)
@@ -271,7 +271,7 @@ class Session:
         except BadReply as error:
             raise BadReply(
                 f"{self._server.url} sent a malformed evaluation: {error}",
-                hint="nothing of it was kept; tell the operator if it happens again",
+                hint="it was not used; if this happens again, tell the operator",
             ) from error
         self._cache.add_tokens(
             manifest.audience, manifest.epoch, evaluated.identifiers, evaluated.tokens, batch=batch.name

@@ -45,7 +45,7 @@ class TranscriptWriter:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError as error:
             raise BadInput(
-                f"{path} exists already", hint="name a new file: a transcript is never overwritten"
+                f"{path} already exists", hint="give a new file: a transcript is never overwritten"
             ) from error
         except OSError as error:
             raise BadInput(f"cannot create {path}: {error.strerror}", hint="choose another place") from error
@@ -108,5 +108,5 @@ def _piece(value: dict[str, Any]) -> Piece:
 
 def _unreadable(path: Path, number: int) -> BadInput:
     return BadInput(
-        f"{path}, line {number}: not a line of a transcript", hint="use a file of sync --transcript"
+        f"{path}, line {number}: not a line of a transcript", hint="give a file that sync --transcript wrote"
     )

@@ -136,7 +136,7 @@ class Transport:
                     if len(data) != reply_length:
                         raise BadReply(
                             f"{self.base_url} answered {path} with a reply of the wrong length",
-                            hint="nothing was stored; tell the operator if it happens again",
+                            hint="nothing was stored; if this happens again, tell the operator",
                         )
                     return data
                 finally:
@@ -198,7 +198,7 @@ class Transport:
         if authorised:
             if self._credential is None:
                 raise Refused(
-                    f"{self.base_url} needs a credential for this",
+                    f"{self.base_url} requires a credential for this",
                     hint="give --credential-file, or set CONTACTSYNC_CREDENTIAL_FILE",
                 )
             head["Authorization"] = f"Bearer {self._credential}"

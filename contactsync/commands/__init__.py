@@ -118,14 +118,14 @@ def _internal(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
         where = f"{error.filename}: " if isinstance(error.filename, str) else ""
         click.echo(f"error: {where}{os.strerror(error.errno)}", err=True)
-        click.echo("hint: make room, or the place accessible, and run the same command again", err=True)
+        click.echo("hint: free some space, or fix the permissions, then run the command again", err=True)
     elif isinstance(error, MemoryError):
         click.echo("error: not enough memory", err=True)
-        click.echo("hint: close other programs, or run on a smaller input", err=True)
+        click.echo("hint: close other programs, or use a smaller input", err=True)
     else:
         kind = type(error).__name__
-        click.echo(f"error: internal error ({kind}) in contactsync {__version__}, please report", err=True)
-        click.echo("hint: CONTACTSYNC_DEBUG=1 shows where; look for numbers before you share it", err=True)
+        click.echo(f"error: internal error ({kind}) in contactsync {__version__}; please report it", err=True)
+        click.echo("hint: CONTACTSYNC_DEBUG=1 shows where; remove numbers before you share it", err=True)
     return 1
 
 
@@ -137,7 +137,7 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 def main() -> None:
     """Find out which contacts are members of a service; the service learns nothing about the others.
 
-    Exit codes: 0 done; 1 a fault of this installation; 2 a wrong command line; 3 an input that cannot be
+    Exit codes: 0 done; 1 a fault in this installation; 2 a wrong command line; 3 an input that cannot be
     used, or a server that is not trusted yet; 4 a network error; 5 the server sent something that failed
     verification; 6 the server refused; 7 it would cost or leak more than allowed; 8 the account is out
     of quota; 130 interrupted; 141 stdout was closed.

@@ -46,8 +46,8 @@ def for_each_chunk(file: str, region: str | None, change: Callable[[Members], in
     refusals.sum_up()
     if not total:
         raise BadInput(
-            f"there is no phone number in {name} that can be used",
-            hint="a list, or CSV with a column `phone`; --region is for numbers without a country code",
+            f"{name} contains no usable phone number",
+            hint="give a list, or CSV with a column `phone`; numbers without a country code need --region",
         )
     return changed, total - changed, refusals.count
 
@@ -74,7 +74,7 @@ class _Refusals:
 
     def sum_up(self) -> None:
         if self.count > self.LISTED:
-            click.echo(f"{self._name}: and {self.count - self.LISTED:,} more. In all:", err=True)
+            click.echo(f"{self._name}: and {self.count - self.LISTED:,} more. In total:", err=True)
             for (reason, hint), count in self._reasons.most_common():
                 click.echo(f"{count:12,}  {reason}" + (f" ({hint})" if hint else ""), err=True)
 
@@ -85,7 +85,7 @@ def _open(file: str) -> Iterator[BinaryIO]:
         stream = cast(BinaryIO, click.open_file(file, "rb"))
     except OSError as error:
         raise BadInput(
-            f"{file} cannot be read: {error.strerror}", hint="check the name and permissions"
+            f"cannot read {file}: {error.strerror}", hint="check its name and permissions"
         ) from None
     with stream:
         yield stream

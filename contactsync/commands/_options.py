@@ -25,7 +25,7 @@ state_option = click.option(
     type=click.Path(path_type=Path, file_okay=False, readable=False),
     envvar="CONTACTSYNC_STATE",
     metavar="DIR",
-    help="Where trusted servers and tokens are kept (default: the user's state folder; CONTACTSYNC_STATE).",
+    help="Folder of trusted servers and tokens (default: in the user's state folder; CONTACTSYNC_STATE).",
 )
 
 
@@ -37,8 +37,8 @@ def server_option(purpose: str) -> Callable[..., Any]:
 proxy_option = click.option(
     "--proxy",
     metavar="URL",
-    help="Connect through this proxy: http://, socks5:// or socks5h:// (Tor). Default: HTTPS_PROXY, "
-    "ALL_PROXY and NO_PROXY; `none` goes without.",
+    help="Connect through this proxy: http://, socks5:// or socks5h:// (Tor). `none` uses no proxy. "
+    "Default: HTTPS_PROXY, ALL_PROXY and NO_PROXY.",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -57,7 +57,7 @@ def open_state(folder: Path | None) -> State:
 
 def read_credential(path: Path) -> str:
     """The credential in a file. Raises BadInput; never shows anything of what it read."""
-    hint = "the file holds what `contactsync server accounts add` printed, and nothing else"
+    hint = "the file must contain what `contactsync server accounts add` printed, and nothing else"
     try:
         with path.open("rb") as file:
             data = file.read(CREDENTIAL_LIMIT + 1)
@@ -65,7 +65,7 @@ def read_credential(path: Path) -> str:
         raise BadInput(f"cannot read the credential file {path}: {error.strerror}", hint=hint) from error
     text = data.removeprefix(codecs.BOM_UTF8).decode("ascii", "replace").strip()
     if not re.fullmatch(r"[!-~]{1,4096}", text):
-        raise BadInput(f"the credential file {path} does not hold one credential", hint=hint)
+        raise BadInput(f"the credential file {path} does not contain exactly one credential", hint=hint)
     return text
 
 

@@ -179,7 +179,7 @@ def say_unreadable(book: AddressBook) -> None:
             f"skipped: {printable(entry.file)}, {printable(entry.place)}: {entry.reason}{hint}", err=True
         )
     if len(book.unreadable) > SHOWN_UNREADABLE:
-        click.echo(f"skipped: and {len(book.unreadable) - SHOWN_UNREADABLE} more (see --json)", err=True)
+        click.echo(f"skipped: {len(book.unreadable) - SHOWN_UNREADABLE} more (--json lists all)", err=True)
 
 
 def say_unchecked(gap: Gap | None) -> None:
@@ -201,16 +201,16 @@ def say_details(report: Report, *, sent: int, received: int) -> None:
         f"sent {sent:,} bytes, received {received:,} bytes ({report.downloaded:,} of data files)",
         f"evaluated {points} for {counted(report.new_identifiers, 'new number', 'new numbers')}",
         *(
-            [f"budget: {quota.left:,} of {quota.burst:,} points left, {quota.per_day:,} come back a day"]
+            [f"budget: {quota.left:,} of {quota.burst:,} points left, {quota.per_day:,} are restored per day"]
             if (quota := report.quota)
             else []
         ),
-        f"false positives: {rate:.2g} a number, {wrong:.2g} expected in this book",
+        f"false positives: {rate:.2g} per number, {wrong:.2g} expected in this address book",
     ):
         click.echo(line, err=True)
     if report.privacy == "screen" and report.whole:
         codes = ", ".join(f"+{code}" for code in report.whole)
-        click.echo(f"whole directory used for {codes}: screen and buckets would cost no less", err=True)
+        click.echo(f"used the whole directory for {codes}: screen and buckets would cost no less", err=True)
 
 
 def check_writable(path: Path | None, inputs: Sequence[Path]) -> None:
@@ -223,7 +223,7 @@ def check_writable(path: Path | None, inputs: Sequence[Path]) -> None:
     if path is None:
         return
     if path.is_file() and any(file.exists() and path.samefile(file) for file in inputs):
-        raise BadInput(f"{path} is an input too and would be overwritten", hint="choose another --output")
+        raise BadInput(f"{path} is also an input and would be overwritten", hint="choose another --output")
     place = path.resolve()
     if not place.exists():
         place = place.parent

@@ -17,10 +17,10 @@ def audit() -> None:
 def vectors(as_json: bool) -> None:
     """Run the shipped test vectors on this copy.
 
-    They are the figures of RFC 9380, RFC 9496 and RFC 9497, edge cases, messages that must be refused, phone
-    numbers with their identifiers, and directories, deltas, screens and manifests. Each group is listed with
-    its count. The first difference ends the run with exit code 1 and a message that names group, number and
-    field.
+    They come from RFC 9380, RFC 9496 and RFC 9497. Others are edge cases, messages that must be refused,
+    phone numbers with their identifiers, and directories, deltas, screens and manifests. Each group is
+    listed with its count. The first difference ends the run with exit code 1 and a message that names the
+    group, the number and the field.
     """
     from contactsync.audit import vectors as shipped
 
@@ -34,4 +34,4 @@ def vectors(as_json: bool) -> None:
         groups = [{"name": r.name, "source": r.source, "count": r.count} for r in results]
         click.echo(json.dumps({"groups": groups, "total": total}))
     else:
-        click.echo(f"{total:4} in all: this copy computes what the specifications say")
+        click.echo(f"{total:4} in total: this copy computes what the specifications say")

@@ -40,13 +40,13 @@ RANGES = (("+447", 9, "British"), ("+4917", 9, "German"), ("+336", 8, "French"),
 @click.option("--members", default=10_000, show_default=True, type=click.IntRange(100, 10_000_000),
               help="How many members the server has.")  # fmt: skip
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-              help="Work in DIR, which must not exist yet, and leave everything there.")  # fmt: skip
+              help="Work in DIR, which must not exist yet, and keep everything in it.")  # fmt: skip
 def demo(*, members: int, keep: Path | None) -> None:
     """Run a server with members in many countries on this machine, and sync an example address book with it.
 
-    Shows the commands as you would type them, the matches, and what a plain upload, a hashed upload and this
-    protocol would each hand to the server. Takes a few seconds, and a minute the first time, while code for
-    this processor is compiled. Nothing leaves the machine.
+    Shows the commands as you would type them, the matches, and what the server would receive by a plain
+    upload, by a hashed upload and by this protocol. Takes a few seconds; the first run takes a minute,
+    because it compiles code for this processor. Nothing leaves the machine.
     """
     with contextlib.ExitStack() as stack:
         for number in (signal.SIGTERM, signal.SIGHUP):  # else the server and the folder would be left behind
@@ -87,7 +87,7 @@ class _Desk:
             cwd=self._folder, env=self._environment, stdout=subprocess.PIPE, check=False,
         )  # fmt: skip
         if done.returncode != 0:
-            raise OurError("a step of the demo failed; it said why", hint="try it again with --keep DIR")
+            raise OurError("a step of the demo failed; its error is above", hint="try again with --keep DIR")
         if into is None:
             click.echo(done.stdout, nl=False)
         else:
@@ -109,7 +109,7 @@ class _Desk:
                 ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
                 said = process.stdout.readline() if ready else ""
                 if not said.startswith("listening on "):
-                    raise OurError("the demo's server does not start", hint="try it again with --keep DIR")
+                    raise OurError("the demo's server did not start", hint="try again with --keep DIR")
                 click.echo(said, nl=False)
                 yield said.split()[-1]
             finally:
@@ -122,7 +122,7 @@ def _folder(keep: Path | None, stack: contextlib.ExitStack) -> Path:
     try:
         keep.mkdir(mode=0o700, parents=True)
     except OSError as error:
-        raise BadInput(f"cannot create {keep}: {error.strerror}", hint="name a new folder") from error
+        raise BadInput(f"cannot create {keep}: {error.strerror}", hint="give a new folder") from error
     return keep.resolve()
 
 
@@ -177,20 +177,20 @@ def _compare(book: AddressBook, transcript: Path) -> None:
             click.echo(f"{name if at == 0 else '':<17}{line}")
 
     click.echo()
-    click.secho(f"What the server is handed for this book of {len(numbers)} numbers", bold=True)
-    row("a plain upload", f"{example} and {len(numbers) - 1} more: everybody's number, members or not")
+    click.secho(f"What the server receives for this address book of {len(numbers)} numbers", bold=True)
+    row("a plain upload", f"{example} and {len(numbers) - 1} more: everyone's number, member or not")
     row(
         "a hashed upload",
         f"{hashed} and {len(numbers) - 1} more",
         f"There are at most {10**digits:,} {whose} mobile numbers ({prefix} and {digits} digits).",
-        f"To hash them all takes {_duration(10**digits / rate)} on one core of this machine, in plain Python",
-        f"({rate:,.0f} a second, measured); then every such hash has a name.",
+        f"Hashing them all takes {_duration(10**digits / rate)} on one core of this machine, in plain Python",
+        f"({rate:,.0f} a second, measured). After that, every such hash can be turned back into its number.",
     )
     row(
         "this protocol",
-        f"{points[:32].hex()} and {others} more, {nobody} of them of nobody",
-        "Each point is uniformly random, whatever number is behind it; the next sync sends others.",
-        f"Of {len(traces)} numbers and hashes, {found} occur in the {len(sent):,} bytes sent.",
+        f"{points[:32].hex()} and {others} more, {nobody} of them padding",
+        "Each point is uniformly random, whatever number is behind it. The next sync sends other points.",
+        f"Of these {len(traces)} numbers and hashes, {found} occur in the {len(sent):,} bytes sent.",
     )
 
 

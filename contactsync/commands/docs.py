@@ -12,7 +12,7 @@ import click
 def docs(page: str | None) -> None:
     """List the documents of this version, or print PAGE, such as address-books.
 
-    Pages are Markdown. A link in one to `protocol.md` is the page protocol.
+    Pages are Markdown. A link to `protocol.md` is a link to the page protocol.
     """
     folder = files("contactsync") / "docs"  # in a checkout a link to docs/, in a wheel a copy of it
     pages = sorted(one.name.removesuffix(".md") for one in folder.iterdir() if one.name.endswith(".md"))

@@ -14,12 +14,12 @@ from contactsync.foundation.errors import BadInput
 @click.option(
     "--region",
     metavar="CC",
-    help="Where a number without country code belongs, like DE (default: the region of the locale).",
+    help="Country of a number without a country code, e.g. DE (default: the locale's).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def explain(context: click.Context, number: str, region: str | None, as_json: bool) -> None:
-    """Show how NUMBER becomes the identifier that is looked up, or why it cannot be.
+    """Show how NUMBER becomes the identifier that is looked up, or why it is rejected.
 
     Each line is a step: its name, its result, and why. Nothing is sent anywhere. The exit code is 3 if the
     number is rejected. For the rules, see `contactsync docs identifiers`.

@@ -22,7 +22,7 @@ prints `error: …` and usually `hint: …`, writes no output file, and leaves t
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | a fault of this installation: damaged state, a full disk, another contactsync at work, a bug |
+| 1 | a fault in this installation: damaged state, a full disk, another contactsync at work, a bug |
 | 2 | a wrong command line |
 | 3 | an input cannot be used, or the server is not trusted yet |
 | 4 | a network error: no answer, or one that was cut off. Try again: the command resumes where it stopped |
@@ -41,8 +41,8 @@ prints `error: …` and usually `hint: …`, writes no output file, and leaves t
 | `CONTACTSYNC_PASSPHRASE` | `server … --passphrase-file` |
 | `CONTACTSYNC_KEY_PASSPHRASE` | `server … --key-passphrase-file` |
 | `CONTACTSYNC_CACHE_DIR` | the user's cache folder for kernels (the fallback is one in the temp folder) |
-| `SSL_CERT_FILE` | the certificate authorities of the system, for a server with one of its own |
-| `CONTACTSYNC_DEBUG=1` | shows the traceback of an internal error; it may hold numbers |
+| `SSL_CERT_FILE` | the system's certificate authorities, for a server that has its own |
+| `CONTACTSYNC_DEBUG=1` | shows the traceback of an internal error; it may contain numbers |
 """
 
 

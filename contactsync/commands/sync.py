@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="FILE…")
-@server_option("The server to ask (may be left out if only one is trusted).")
+@server_option("The server to ask (optional if you trust only one).")
 @click.option(
     "--credential-file",
     type=click.Path(path_type=Path, readable=False),
     envvar="CONTACTSYNC_CREDENTIAL_FILE",
     metavar="FILE",
-    help="File with the credential of your account (CONTACTSYNC_CREDENTIAL_FILE).",
+    help="File that contains your account's credential (CONTACTSYNC_CREDENTIAL_FILE).",
 )
 @click.option("--region", metavar="XX", help="Country of numbers without +, e.g. DE (default: the locale's).")
 @click.option(
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     type=click.Choice(["people", "business"]),
     default="people",
     show_default=True,
-    help="Whom to look for.",
+    help="Which members to look for.",
 )
 @click.option(
     "--privacy",
@@ -67,21 +67,21 @@ if TYPE_CHECKING:
     default="1G",
     show_default=True,
     metavar="SIZE",
-    help="Stop, before anything is sent, if the download is larger; the choices are shown. With --privacy "
-    "screen it may stop later too: how many contacts pass the filter is known only then.",
+    help="If the download would be larger, stop before anything is sent and show the choices. With --privacy "
+    "screen it may also stop later, once it is known how many contacts pass the filter.",
 )
 @click.option(
     "--buckets",
     type=click.IntRange(1, 4096),
     default=64,
     show_default=True,
-    help="With --privacy screen: fetch so many buckets of a partition, decoys included, or a multiple.",
+    help="With --privacy screen: fetch this many buckets of a partition, or a multiple, decoys included.",
 )
 @click.option(
     "--cover/--no-cover",
     default=True,
-    help="Send eight points of nobody when nothing is new, so that it looks like up to eight new contacts "
-    "(default). --no-cover saves their price.",
+    help="If nothing is new, send eight random points, so that it looks like up to eight new contacts "
+    "(default). --no-cover saves their cost.",
 )
 @click.option(
     "--leak-budget",
@@ -89,8 +89,8 @@ if TYPE_CHECKING:
     default=1000,
     show_default=True,
     metavar="ODDS",
-    help="With --privacy screen: send no list of buckets if this one and all lists so far would multiply "
-    "the odds of a guess by more.",
+    help="With --privacy screen: do not send a bucket list if it and all lists before it would multiply the "
+    "odds of a guess by more than this.",
 )
 @click.option(
     "--timeout",
@@ -98,7 +98,7 @@ if TYPE_CHECKING:
     default="1h",
     show_default=True,
     metavar="TIME",
-    help="Stop after this time (90s, 5m, 1h). What arrived is kept, and the next sync goes on from there.",
+    help="Stop after this time (90s, 5m, 1h). What was received is kept, and the next sync continues there.",
 )
 @proxy_option
 @click.option(
@@ -114,15 +114,15 @@ if TYPE_CHECKING:
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write the matches here (0600) instead of stdout; nothing is written if the sync fails.",
+    help="Write the matches to FILE (0600) instead of stdout. If the sync fails, nothing is written.",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would be sent, in counts; nothing is.")
-@click.option("--verbose", "-v", is_flag=True, help="Say more about how it went, on stderr.")
+@click.option("--dry-run", is_flag=True, help="Show how much would be sent, and send nothing.")
+@click.option("--verbose", "-v", is_flag=True, help="Print more details on stderr.")
 @click.option(
     "--transcript",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Record every byte sent and received (0600; it holds the credential).",
+    help="Record every byte sent or received in FILE (0600; it contains the credential).",
 )
 @state_option
 def sync(
@@ -148,24 +148,24 @@ def sync(
     transcript: Path | None,
     state_folder: Path | None,
 ) -> None:
-    """Find out who of the address books in FILE… is a member.
+    """Find out which contacts in the address books FILE… are members.
 
     FILE is a vCard file, a folder of them, a Google, Outlook or plain CSV, or a list of numbers; - is stdin.
-    Numbers are blinded before they leave this machine, among random ones; the match is made here. The last
-    line says what the server could learn.
+    Before numbers leave this machine, they are blinded and mixed with random ones. Matching happens on this
+    machine. The last line says what the server could learn.
 
     With --json, one object is printed: matches, joined, left (lists of {name, identifier}), contacts,
     identifiers, unreadable (list of {file, place, reason}), unusable (list of {partition, reason,
     identifiers}: not looked up), evaluated (points sent, padding included),
     new_identifiers, bytes_sent, bytes_received, audience, epoch, edition, members, privacy, partitions,
     false_positive_rate, quota ({left, burst, per_day} in points, or null), leak_odds (of all lists so far, by
-    calling code), leak, unchecked_history. joined and left compare with the last sync, for contacts that it
-    knew. unchecked_history is null, or {since, until} (each {epoch, edition}): between these, too much was
+    calling code), leak, unchecked_history. joined and left are changes since the last sync, among contacts that
+    it knew. unchecked_history is null, or {since, until} (each {epoch, edition}): between these, too much was
     published to check that the server still shows the same history. A sync that ran out of its quota prints
     {error: {kind: "quota", retry_after (seconds), left, burst, per_day, ...}}.
     """
     if as_json and form != "table":
-        raise click.UsageError("--json and --format exclude each other")
+        raise click.UsageError("--json and --format cannot be combined")
     book = _read(sources, region)
     state = open_state(state_folder)
     if dry_run:
@@ -188,7 +188,7 @@ def sync(
         )
     credential = read_credential(credential_file)
     if credential_file.is_file() and credential_file.stat().st_mode & 0o077:
-        click.echo(f"warning: {credential_file} can be read by other users: chmod 600", err=True)
+        click.echo(f"warning: other users can read {credential_file}; run chmod 600 on it", err=True)
     with contextlib.ExitStack() as stack:
         record = None
         if transcript is not None:
@@ -232,7 +232,7 @@ def _read(sources: tuple[str, ...], region: str | None) -> AddressBook:
     _output.say_unreadable(book)
     if not book.contacts:
         hint = "give another FILE; see `contactsync docs address-books`"
-        raise BadInput("there is no contact to look up", hint=hint)
+        raise BadInput("there are no contacts to look up", hint=hint)
     return book
 
 
@@ -261,7 +261,7 @@ def _dry_run(
         return
     click.echo(f"files        {book.files:,}")
     click.echo(f"contacts     {len(book.contacts):,}")
-    click.echo(f"numbers      {len(book.identifiers):,}, of them {new:,} new")
+    click.echo(f"numbers      {len(book.identifiers):,}, {new:,} of them new")
     click.echo(f"unreadable   {len(book.unreadable):,}")
     click.echo(
         f"would send   {points:,} blinded points ({points * 32:,} bytes), {points - new:,} of them random"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # an HTTP library hangs on it
 @click.command()
 @click.argument("url")
 @click.option(
-    "--fingerprint", metavar="HEX", help="The fingerprint that the operator told you; no question is asked."
+    "--fingerprint", metavar="HEX", help="The fingerprint the operator gave you. Nothing is asked then."
 )
 @click.option("--yes", is_flag=True, help="Trust what is shown without asking, for scripts.")
 @click.option("--replace", is_flag=True, help="Forget this server first, as `forget` does.")
@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # an HTTP library hangs on it
     "--ca-file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Accept TLS certificates of the authorities in this PEM file alone; remembered for this server.",
+    help="Accept TLS certificates only from the authorities in this PEM file. Remembered for this server.",
 )
 @proxy_option
 @state_option
@@ -44,11 +44,11 @@ def trust(
     proxy: str | None,
     state_folder: Path | None,
 ) -> None:
-    """Pin the server at URL, so that a sync believes what its keys sign and nothing else.
+    """Pin the server at URL: from then on, a sync accepts only what the server's keys signed.
 
-    Shows the fingerprint of the server's TUF root (its SHA-256). Compare it with what the operator tells you
-    over another channel; everything after that is verified from this root. The operator renews the root about
-    once a year: --fingerprint takes that of an earlier one as well.
+    Shows the fingerprint of the server's TUF root (its SHA-256). Compare it with the one that the operator
+    gives you over another channel; everything else is verified from this root. The operator renews the root
+    about once a year: --fingerprint also accepts the fingerprint of an earlier root.
     """
     from contactsync.client.route import Route
     from contactsync.client.state import canonical_url, is_in_clear
@@ -61,7 +61,7 @@ def trust(
     if is_in_clear(url) and not allow_plain_http:
         raise BadInput(
             f"{url} is not encrypted: the credential would cross the network in the clear",
-            hint="use https://, or --allow-plain-http if the way is safe otherwise",
+            hint="use https://, or --allow-plain-http if the connection is protected in another way",
         )
     state = open_state(state_folder)
     known = _known(state, url, replace=replace)
@@ -77,15 +77,16 @@ def trust(
     shown = root_fingerprint(newest)
     if root is None:
         raise BadSignature(
-            f"{url} has another fingerprint than the one given; nothing was stored",
-            hint=f"it shows {grouped(shown)}: ask the operator which is right",
+            f"the fingerprint of {url} is not the one you gave; nothing was stored",
+            hint=f"the server's is {grouped(shown)}: ask the operator which one is right",
         )
     click.echo(f"{url}\nfingerprint {grouped(root_fingerprint(root))}")
     authorities = None if ca_file is None else ca_file.read_bytes()
     if known is not None and not replace:
         if not is_same:
             raise BadSignature(
-                f"{url} was trusted with another root: {grouped(known.fingerprint)}; nothing was changed",
+                f"{url} is already trusted with another root, {grouped(known.fingerprint)};"
+                " nothing was changed",
                 hint="ask the operator why; if the change is right, run trust again with --replace",
             )
         if authorities is not None:

@@ -18,8 +18,8 @@ ENOUGH = 200_000
 def warmup(as_json: bool) -> None:
     """Compile the kernels for this machine, and test the engine.
 
-    This happens by itself at first use, once on each machine and after each update; run it ahead of time for
-    a container image or a service. The compiled code is kept in the user's cache folder, or in
+    This also happens at first use, once on each machine and after each update. Run it ahead of time for a
+    container image or a service. The compiled code is kept in the user's cache folder, or in
     CONTACTSYNC_CACHE_DIR. Prints how many numbers are computed at a time, and where the code is kept.
     """
     from contactsync import ristretto255
@@ -36,7 +36,7 @@ def warmup(as_json: bool) -> None:
         click.echo(json.dumps({"lanes": lanes, "seconds": round(seconds, 3), "cache": kept}))
         return
     click.echo(f"ready in {seconds:.1f} s: {lanes} {'lanes' if lanes > 1 else 'lane'}, self-test passed")
-    click.echo(f"compiled code: {folder}" if folder else "compiled code is not kept: no folder is writable")
+    click.echo(f"compiled code: {folder}" if folder else "the compiled code was not kept: no writable folder")
 
 
 def _use_directories() -> None:

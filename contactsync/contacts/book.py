@@ -103,7 +103,8 @@ class Collector:
                 self.report(file, entry)
                 continue
             if len(self.book.contacts) >= MAX_ENTRIES:
-                self.report(file, Fault(entry.place, "too many contacts", f"a run takes {MAX_ENTRIES:,}"))
+                hint = f"a run reads at most {MAX_ENTRIES:,}"
+                self.report(file, Fault(entry.place, "too many contacts", hint))
                 raise TooMany
             name, identifiers = clean_name(entry.name), self._identifiers(file, entry)
             if entry.numbers and not identifiers and name == NO_NAME:  # nothing is left: it was reported
@@ -126,9 +127,11 @@ class Collector:
                 self.report(file, Fault(number.place, rejected.reason, rejected.hint))
             else:
                 if holds_another(number.text):
-                    self.report(file, Fault(number.place, "two numbers in one field", "the first was read"))
+                    hint = "only the first was read"
+                    self.report(file, Fault(number.place, "two numbers in one field", hint))
         if len(entry.numbers) > MAX_NUMBERS:
-            self.report(file, Fault(entry.place, "too many numbers", f"a contact may have {MAX_NUMBERS:,}"))
+            hint = f"a contact may have at most {MAX_NUMBERS:,}"
+            self.report(file, Fault(entry.place, "too many numbers", hint))
         return tuple(found)
 
 

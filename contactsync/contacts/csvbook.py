@@ -96,11 +96,11 @@ def read_table(lines: Iterable[str], table: Table) -> Iterator[Entry | Fault]:
     lines = list(lines)
     if table.headed and any(map(holds_number, _split(lines[table.skip - 1], table.separator))):
         place = f"line {table.skip}"
-        yield Fault(place, "a number among the names of columns", "give it a line of its own")
+        yield Fault(place, "a number in the header line", "move it to a line of its own")
     for line, row in _rows(lines, table):
         place = f"line {line}"
         if row is None:
-            yield Fault(place, "a quotation mark is never closed, or a field too long", "export it again")
+            yield Fault(place, "a quotation mark is never closed, or a field is too long", "export it again")
         elif any(cell.strip() for cell in row):
             cells = [row[i] for i in table.phones if i < len(row)]
             numbers = tuple(Number(text, place) for cell in cells for text in _numbers(cell))

@@ -128,7 +128,7 @@ FORMATS: tuple[Format, ...] = (
         read=_read_table,
     ),
     Format(
-        wanted="one number a line",
+        wanted="one number per line",
         words=("list",),
         begins=_never,
         resembles=lambda content: content.numeric > 0,
@@ -155,7 +155,7 @@ def entries_of(data: bytes) -> Iterator[Entry | Fault]:
 def _other(content: Content) -> Fault | None:
     """What a file is that is none of ours."""
     if not content.data.strip():
-        return Fault("file", "there is nothing in it")
+        return Fault("file", "the file is empty")
     for mark, what, hint in _OTHERS:
         if content.data.startswith(mark):
             return Fault("file", f"{what} is not an address book", hint)
@@ -165,6 +165,6 @@ def _other(content: Content) -> Fault | None:
 def _nothing(content: Content) -> Fault:
     """What is said of a file without a number."""
     if content.table is not None:
-        return Fault("line 1", "no column with phone numbers", "call that column phone")
+        return Fault("line 1", "no column with phone numbers", "name that column phone")
     *wanted, last = dict.fromkeys(one.wanted for one in FORMATS)
     return Fault("file", "not an address book", f"give {', '.join(wanted)} or {last}")

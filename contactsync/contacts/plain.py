@@ -89,7 +89,7 @@ def read_list(lines: Iterable[str]) -> Iterator[Entry | Fault]:
     for number, line in enumerate(lines, 1):
         place = f"line {number}"
         if len(line) > MAX_LINE:
-            yield Fault(place, f"a line of more than {MAX_LINE >> 10} KiB", "write one number a line")
+            yield Fault(place, f"a line longer than {MAX_LINE >> 10} KiB", "write one number per line")
             continue
         text = without_comment(line)
         if text:

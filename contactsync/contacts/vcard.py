@@ -86,7 +86,7 @@ def read_vcards(data: bytes) -> Iterator[Entry | Fault]:
         elif marker and open_cards:
             yield from _card(open_cards.pop())
         elif marker:
-            yield Fault(f"line {line.number}", "an end of a card without its beginning", "export it again")
+            yield Fault(f"line {line.number}", "an END:VCARD without a BEGIN:VCARD", "export it again")
         elif open_cards:
             card = open_cards[-1]
             if len(card.lines) < _MAX_KEPT:
@@ -152,7 +152,7 @@ def _card(card: _Card) -> Iterator[Entry | Fault]:
     for line in card.lines:
         place = f"card {card.number}, line {line.number}"
         if line.size > MAX_LINE:
-            yield Fault(place, f"a {line.name} line of more than {MAX_LINE >> 10} KiB", "shorten it")
+            yield Fault(place, f"a {line.name} line longer than {MAX_LINE >> 10} KiB", "shorten it")
             continue
         text = _value(line, old_folding=old_folding)
         if line.name == "TEL":
@@ -162,7 +162,7 @@ def _card(card: _Card) -> Iterator[Entry | Fault]:
         elif text.strip():
             values.setdefault(line.name, []).append(text)
     if card.dropped:
-        yield Fault(card.place, "too many properties in one card", f"a card may have {_MAX_KEPT:,}")
+        yield Fault(card.place, "too many properties in one card", f"a card may have at most {_MAX_KEPT:,}")
     kinds = values.get("KIND", []) + values.get("X-ADDRESSBOOKSERVER-KIND", [])
     if any(kind.strip().lower() == "group" for kind in kinds):
         return

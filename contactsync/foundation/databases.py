@@ -23,7 +23,7 @@ def open_sqlite(
 
         def step(connection: sqlite3.Connection) -> None:
             if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                raise OurError(f"{what} states no version that exists", hint="restore it from a backup")
+                raise OurError(f"{what} has no valid version", hint="restore it from a backup")
             create(connection)
 
         _transact(connection, 0, newest(steps), step)

@@ -38,7 +38,7 @@ def newest(steps: Sequence[object]) -> int:
 def check_version(what: str, version: object, steps: Sequence[object]) -> int:
     """The version, if this program can bring it up or knows it. Raises OurError."""
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise OurError(f"{what} states no version that exists", hint="restore it from a backup")
+        raise OurError(f"{what} has no valid version", hint="restore it from a backup")
     if version > newest(steps):
         raise OurError(
             f"{what} has version {version}; this contactsync knows versions up to {newest(steps)}",

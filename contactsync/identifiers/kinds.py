@@ -87,7 +87,7 @@ def kind_of_partition(name: str) -> Kind:
     for kind in KINDS.values():
         if kind.owns_partition(name):
             return kind
-    raise BadInput(f"{name!r} is the name of no partition", hint="a newer contactsync may know it")
+    raise BadInput(f"there is no partition named {name!r}", hint="a newer contactsync may know it")
 
 
 def known_partition(name: str) -> Kind | None:

@@ -24,10 +24,10 @@ SMALL = 1 << 18
 CHUNK = 1 << 23
 """Octets that are read at once; at most that many numbers are in one batch."""
 
-_EMPTY = f"there is nothing in the column {COLUMN}"
+_EMPTY = f"the column {COLUMN} is empty"
 _REASONS = {
     records.NO_FIELD: _EMPTY,
-    records.OPEN_QUOTE: "a quote is opened and never closed",
+    records.OPEN_QUOTE: "a quotation mark is never closed",
     records.TOO_LONG: "the line is too long",
 }
 
@@ -117,5 +117,5 @@ def _finish(data: bytes, layout: RecordLayout, region: str | None, scanned: reco
         else:
             numbers[entry] = int(identifier[len(SCHEME) :])
             if holds_another(text):
-                refused.append(Refusal(line, "two numbers in one field", "the first was read"))
+                refused.append(Refusal(line, "two numbers in one field", "only the first was read"))
     return NumberBatch(numbers, lines, refused)

@@ -13,7 +13,7 @@ NONE = -1
 MAX_RECORD = 1 << 16
 """Octets of a record; a longer one is refused."""
 _DELIMITERS = ",;\t|"
-_HINT = "A list has one number a line; a CSV has a first line with its column names, one of them `phone`."
+_HINT = "give a list with one number per line, or CSV whose first line names the columns, one of them `phone`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,12 @@ def recognise(head: bytes, name: str) -> RecordLayout:
     Raises BadInput: not text, not UTF-8, or a CSV without the column.
     """
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise BadInput(f"{name} is UTF-16, not UTF-8", hint="Save it as UTF-8.")
+        raise BadInput(f"{name} is UTF-16, not UTF-8", hint="save it as UTF-8")
     if b"\0" in head:
         raise BadInput(f"{name} is not a text file", hint=_HINT)
     start = 3 if head.startswith(b"\xef\xbb\xbf") else 0
     if head[start : start + 11].upper() == b"BEGIN:VCARD":
-        raise BadInput(f"{name} is a file of vCards, and not a list or CSV", hint=_HINT)
+        raise BadInput(f"{name} contains vCards, and is not a list or CSV", hint=_HINT)
     line = 1
     for first in head[start:].split(b"\n"):
         if first.strip():
@@ -66,7 +66,7 @@ def recognise(head: bytes, name: str) -> RecordLayout:
             after = min(start + len(first) + 1, len(head))
             return RecordLayout(ord(delimiter), ord('"'), columns.index(COLUMN), after, line + 1)
     if any(sign in text for sign in _DELIMITERS) and not any(sign.isdigit() for sign in text):
-        raise BadInput(f"{name}, line {line}: no column is named {COLUMN}", hint=_HINT)
+        raise BadInput(f"{name}, line {line}: there is no column named {COLUMN}", hint=_HINT)
     return RecordLayout(NONE, NONE, 0, start, line)
 
 

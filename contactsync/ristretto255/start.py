@@ -38,7 +38,7 @@ def self_test(engine: Engine) -> None:
     if hashlib.sha256(answers(engine)).hexdigest() != KNOWN_ANSWER:
         raise OurError(
             f"the group engine computes wrong results with {engine.lanes} lanes on this machine",
-            hint=f"Nothing was computed with it. Try {policy.LANES}=1, and report the CPU's name.",
+            hint=f"nothing was computed with it; set {policy.LANES}=1, and report the name of the CPU",
         )
 
 

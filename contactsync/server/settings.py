@@ -62,10 +62,10 @@ class Settings:
         " trillion. A change takes effect for each partition at its next publish.",
     )
     evaluator_threads: int = _setting(
-        0, range(1025), "Threads that evaluate batches; 0 is one for each processor."
+        0, range(1025), "Threads that evaluate batches; 0 means one for each processor."
     )
     evaluator_queue: int = _setting(
-        64, range(1, 65537), "Batches that may wait for a thread; further ones are answered with 503."
+        64, range(1, 65537), "Batches that may wait for a thread; others are answered with status 503."
     )
     quotas: Mapping[str, PointQuota] = field(default_factory=lambda: {DEFAULT_CLASS: PointQuota()})
     """By class, as the tables [quota.CLASS] say; there is always one of the name `default`."""
@@ -90,7 +90,7 @@ class Settings:
         for name, value in values.items():
             if name not in allowed:
                 known = ", ".join(allowed)
-                raise BadInput(f"{path} has an unknown setting, {name!r}", hint=f"known are {known}")
+                raise BadInput(f"{path} has an unknown setting, {name!r}", hint=f"the settings are {known}")
             if type(value) is not int or value not in allowed[name]:
                 raise _not_allowed(path, name, allowed[name])
         return cls(**values, quotas=quotas)
@@ -124,8 +124,8 @@ def _read_quotas(path: Path, tables: object) -> dict[str, PointQuota]:
 
 def _not_allowed(path: Path, name: str, allowed: Sequence[int]) -> BadInput:
     return BadInput(
-        f"{path}: {name} has a value that cannot be used: it must be {_text_of(allowed)}",
-        hint="correct the file; docs/operations.md says what each setting does",
+        f"{path}: the value of {name} must be {_text_of(allowed)}",
+        hint="correct the file; `contactsync docs operations` describes each setting",
     )
 
 
@@ -137,7 +137,7 @@ def _text_of(allowed: Sequence[int]) -> str:
 
 def template() -> str:
     """The server.toml of a new server: every setting with its meaning and its default."""
-    lines = ["# Settings of this contactsync server. See docs/operations.md."]
+    lines = ["# Settings of this contactsync server. See `contactsync docs operations`."]
     lines += [f"{_LAYOUT} = {migrations.newest(SETTINGS_STEPS)}"]
     for setting in _whole_numbers():
         meaning = f"{setting.metadata['meaning']} Allowed: {_text_of(setting.metadata['allowed'])}."
@@ -182,7 +182,7 @@ class DataFolder:
         try:
             there = folder.settings_file.is_file()
         except PermissionError:
-            raise BadInput(f"{path} may not be read", hint="run as the user who owns it") from None
+            raise BadInput(f"{path}: permission denied", hint="run as the user who owns it") from None
         if not there:
             raise BadInput(
                 f"{path} is not the data folder of a server",
@@ -193,11 +193,11 @@ class DataFolder:
     def create(self) -> None:
         """Make the folder, 0700; `finish` writes its settings, last. Raises BadInput if it is in use."""
         if self.settings_file.exists():
-            raise BadInput(f"{self.path} has been initialised already", hint="nothing was changed")
+            raise BadInput(f"{self.path} is already initialised", hint="nothing was changed")
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise BadInput(
                 f"{self.path} is not an empty folder",
-                hint="name a new one, or remove what an init that was cut short left there",
+                hint="give a new folder, or remove what an interrupted `server init` left there",
             )
         try:
             for folder in reversed(self.path.absolute().parents):
@@ -209,7 +209,7 @@ class DataFolder:
             durable.make_folder(self.data, mode=durable.PUBLIC_FOLDER)
         except PermissionError as error:
             raise BadInput(
-                f"{self.path} cannot be created: {error.strerror}", hint="check permissions"
+                f"cannot create {self.path}: {error.strerror}", hint="check the permissions"
             ) from error
 
     def discard(self) -> None:

@@ -99,7 +99,7 @@ def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, no
             warnings += about_rotation(folder, one.audience, one.epoch)
     locked = Keyring.is_locked(folder.keys)
     if not locked:
-        warnings.append("the keys are not under a passphrase")
+        warnings.append("the keys are not protected by a passphrase")
     if "root" not in offline:
         warnings.append("the root key is on this machine: `server keys export root FILE --remove`")
     return Status(
@@ -137,7 +137,7 @@ def about_rotation(folder: DataFolder, audience: str, epoch: int) -> list[str]:
     if epoch == 0 or not (folder.keys / seed_name(audience, epoch + 1)).exists():
         return []
     return [
-        f"a new epoch of {audience} was begun and not published: `server publish --new-epoch` finishes it"
+        f"a new epoch of {audience} was started but not published: `server publish --new-epoch` finishes it"
     ]
 
 
@@ -151,5 +151,5 @@ def _about_keys(folder: DataFolder, audiences: list[AudienceStatus]) -> list[str
     ]
     places = [folder.path, folder.keys, *folder.keys.iterdir()] if folder.keys.is_dir() else [folder.path]
     if any(place.stat().st_mode & 0o077 for place in places):
-        warnings.append("the data folder or its keys can be read by other users")
+        warnings.append("other users can read the data folder or its keys")
     return warnings

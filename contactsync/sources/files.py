@@ -38,7 +38,7 @@ def read_address_books(
     try:
         for source in sources:
             if not str(source):  # Path would take it for the folder one is in
-                raise BadInput("an address book without a name", hint="give a file, a folder, or - for stdin")
+                raise BadInput("the name of a file is empty", hint="give a file, a folder, or - for stdin")
             if source == _STDIN:
                 _read_file("standard input", stdin or sys.stdin.buffer, collector)
             elif Path(source).is_dir():
@@ -73,14 +73,14 @@ def _read_folder(folder: Path, collector: Collector) -> None:
             return
         try:
             if not path.is_file():  # a pipe would never end
-                collector.report(_display(path), Fault("file", "not a file, or a link to nothing"))
+                collector.report(_display(path), Fault("file", "not a file, or a broken link"))
                 continue
             with path.open("rb") as file:
                 _read_file(_display(path), file, collector)
         except OSError as error:
             collector.report(_display(path), Fault("file", _why(error), "check its permissions"))
     if not files:
-        collector.report(_display(folder), Fault("folder", "no .vcf file in it", "name the file itself"))
+        collector.report(_display(folder), Fault("folder", "no .vcf file in it", "give the file itself"))
 
 
 def _card_files(folder: Path, collector: Collector) -> Iterator[Path]:
@@ -102,7 +102,7 @@ def _card_files(folder: Path, collector: Collector) -> Iterator[Path]:
 
 
 def _cannot_read(source: str | Path, error: OSError | ValueError) -> BadInput:
-    return BadInput(f"cannot read {_display(source)}: {_why(error)}", hint="check name and permissions")
+    return BadInput(f"cannot read {_display(source)}: {_why(error)}", hint="check its name and permissions")
 
 
 def _why(error: OSError | ValueError) -> str:

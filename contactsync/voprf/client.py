@@ -101,8 +101,8 @@ def _verify(blinding: Blinding, evaluated: Rows, proof: bytes, public_key: bytes
     elements_C, _ = decode(blinding.blinded)
     if not verify_proof(public_key, elements_C, elements_D, blinding.blinded, evaluated, proof):
         raise BadProof(
-            "the server's proof does not hold: the batch was not evaluated with the published key",
-            hint="Nothing was unblinded. Try again later; if it stays so, do not trust this server.",
+            "the server's proof is not valid: the batch was not evaluated with the published key",
+            hint="nothing was unblinded; try again later; if it happens again, do not trust this server",
         )
     return elements_D
 

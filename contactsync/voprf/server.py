@@ -69,7 +69,7 @@ def derive_key_pair(seed: bytes, info: bytes) -> KeyPair:
         if secret.any():
             break
     else:  # one in 2^64,000
-        raise BadInput("DeriveKeyPair found no key", hint="Draw a new seed.")
+        raise BadInput("DeriveKeyPair found no key", hint="draw a new seed")
     # pkS = G.ScalarMultGen(skS)
     # return skS, pkS
     return KeyPair(secret.tobytes(), encode(multiply_base(secret)).tobytes())
@@ -113,7 +113,7 @@ def decode_batch(blinded: Rows, first: int = 0) -> Elements:
         raise InvalidElement(
             f"blinded element {bad} is the identity or not a canonical encoding",
             index=bad,
-            hint="Nothing was evaluated. Send elements that Blind of RFC 9497 made.",
+            hint="nothing was evaluated; send elements made by Blind of RFC 9497",
         )
     return elements
 

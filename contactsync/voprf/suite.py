@@ -61,13 +61,13 @@ def check_batch_size(n: int, what: str) -> None:
     if n == 0:
         raise BadInput(
             f"{what}: the batch is empty",
-            hint=f"A batch has 1 to {MAX_BATCH} elements.",
+            hint=f"send 1 to {MAX_BATCH} elements",
             refusal="bad-batch",
         )
     if n > MAX_BATCH:
         raise BadInput(
             f"{what}: the batch has {n} elements",
-            hint=f"A batch has 1 to {MAX_BATCH} elements: split it.",
+            hint=f"split the batch: send 1 to {MAX_BATCH} elements at a time",
             refusal="batch-too-large",
         )
 

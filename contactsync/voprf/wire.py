@@ -15,7 +15,7 @@ def parse_request(body: bytes) -> Rows:
     """
     if len(body) % NE:
         raise BadInput(
-            f"the request has {len(body)} bytes, which is no multiple of {NE}", refusal="bad-batch"
+            f"the request has {len(body)} bytes, which is not a multiple of {NE}", refusal="bad-batch"
         )
     check_batch_size(len(body) // NE, "request")
     return np.frombuffer(body, np.uint8).reshape(-1, NE)

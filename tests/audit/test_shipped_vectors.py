@@ -33,7 +33,7 @@ def test_command_names_each_group_with_its_count() -> None:
     as_json = CliRunner().invoke(main, ["audit", "vectors", "--json"])
     report = json.loads(as_json.stdout)
     assert report["total"] == sum(group["count"] for group in report["groups"]) >= 150
-    assert result.output.splitlines()[-1].startswith(f"{report['total']:4} in all")
+    assert result.output.splitlines()[-1].startswith(f"{report['total']:4} in total")
 
 
 @pytest.mark.parametrize(

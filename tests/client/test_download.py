@@ -129,7 +129,7 @@ def test_another_file_of_the_same_length(service, fetch, person):
         reply.body = bytes(len(CONTENT))
 
     service.tamper = change
-    with pytest.raises(BadDirectory, match="not the one"):
+    with pytest.raises(BadDirectory, match="does not match the signed manifest"):
         fetch()
     assert list(person.server.data.iterdir()) == []
 

@@ -48,11 +48,11 @@ def test_odds_multiply_over_lists_editions_and_epochs_and_stay_after_forget(crow
     crowded.rotate(*NUMBERS[:5])
     report = person.sync(*NUMBERS[:11], **SCREEN)
     assert report.leak_odds == {"49": once**3}
-    assert f"up to {once**3:.0f} times as high" in report.leak
+    assert f"multiply the odds of a guess by up to {once**3:.0f})" in report.leak
     secret = ledger_of(person).decoy_secret
     person.state.forget(person.server.folder)
     person.state.pin(crowded.url, crowded.repository.root_bytes())
-    with pytest.raises(ChoiceNeeded, match="4,096 times as high, more than --leak-budget 1,000"):
+    with pytest.raises(ChoiceNeeded, match="by 4,096 in all, more than --leak-budget 1,000"):
         person.sync(*NUMBERS[:11], **SCREEN)
     assert ledger_of(person).decoy_secret == secret
     (told,) = ledger_of(person).told

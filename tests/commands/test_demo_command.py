@@ -42,7 +42,7 @@ def test_the_demo_runs_the_main_job_and_shows_what_was_really_sent(tmp_path):
     matches, numbers = map(int, re.search(r"(\d+) matches among (\d+) numbers", said).groups())
     assert 5 < matches < numbers / 2
     assert "the server could learn" in said
-    assert re.search(r"Of \d+ numbers and hashes, 0 occur", said)
+    assert re.search(r"Of these \d+ numbers and hashes, 0 occur", said)
     sent = b"".join(piece.data for piece in read_transcript(keep / "transcript") if piece.sent)
     point = bytes.fromhex(re.search(r"this protocol +([0-9a-f]{64})", said)[1])
     assert sent.count(point) == 1
@@ -53,7 +53,7 @@ def test_the_demo_runs_the_main_job_and_shows_what_was_really_sent(tmp_path):
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert again.returncode == 3
-    assert "name a new folder" in again.stderr
+    assert "give a new folder" in again.stderr
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ def test_from_init_to_status(ready, data, tmp_path):
     members.write_text("name,phone\nA,0151 1234567\nB,junk\nC,+12125550100\n")
     done = ready("members", "import", str(members), "--region", "DE")
     assert done.stdout == "2 added, 0 already there, 1 rejected\n"
-    assert done.stderr == f"{members}:3: not a phone number (there is no digit in it)\n"
+    assert done.stderr == f"{members}:3: not a phone number (it contains no digit)\n"
     assert ready("members", "import", str(members), "--region", "DE").stdout.startswith("0 added, 2 already")
     assert ready("members", "count").stdout == "2\n"
     done = ready("publish")
@@ -87,12 +87,12 @@ def test_an_init_that_fails_can_be_run_again(run, data, monkeypatch):
 def test_a_rotation_that_was_cut_short_is_not_forgotten(ready, data):
     ready("members", "add", "+12125550101")
     ready("publish")
-    assert "begun" not in ready("status").stderr
+    assert "not published" not in ready("status").stderr
     Keyring.open(data / "keys", None).new_seed("people", 2)
     for words in (("publish",), ("status",)):
-        assert "warning: a new epoch of people was begun and not published" in ready(*words).stderr
+        assert "warning: a new epoch of people was started but not published" in ready(*words).stderr
     assert ready("publish", "--new-epoch").stdout.startswith("people: epoch 2, edition 1")
-    assert "begun" not in ready("status").stderr
+    assert "not published" not in ready("status").stderr
 
 
 def test_a_second_number_on_a_line_is_not_dropped_in_silence(ready, tmp_path):
@@ -100,7 +100,7 @@ def test_a_second_number_on_a_line_is_not_dropped_in_silence(ready, tmp_path):
     members.write_text("+491761234693;+491761234694\n+4917612346\n+491761234695,,12\n")
     done = ready("members", "import", str(members))
     assert done.stdout == "3 added, 0 already there, 1 rejected\n"
-    assert done.stderr == f"{members}:1: two numbers in one field (the first was read)\n"
+    assert done.stderr == f"{members}:1: two numbers in one field (only the first was read)\n"
 
 
 def test_an_account_whose_credential_nobody_saw_does_not_exist(ready, data):
@@ -152,8 +152,8 @@ def test_business_is_opted_into(ready):
 def test_import_from_stdin(ready):
     assert ready("members", "import", "-", given="+12125550100\n").stdout.startswith("1 added")
     done = ready("members", "import", "-", given="phone\nnobody\n", code=3)
-    assert done.stderr.splitlines()[0] == "stdin:2: not a phone number (there is no digit in it)"
-    assert "no phone number in stdin" in done.stderr
+    assert done.stderr.splitlines()[0] == "stdin:2: not a phone number (it contains no digit)"
+    assert "stdin contains no usable phone number" in done.stderr
     hint(ready("members", "import", "-", given="", code=3))
 
 
@@ -242,10 +242,10 @@ def test_many_lines_that_cannot_be_used_are_summed_up(ready):
     done = ready("members", "import", "-", given="\n".join(lines))
     said = done.stderr.splitlines()
     assert said[:2] == [
-        "stdin:1: not a phone number (there is no digit in it)",
+        "stdin:1: not a phone number (it contains no digit)",
         "stdin:2: not a phone number",
     ], "what to do is said once for each reason"
-    assert said[19:21] == ["stdin:20: no country code", "stdin: and 10 more. In all:"]
+    assert said[19:21] == ["stdin:20: no country code", "stdin: and 10 more. In total:"]
     assert min(said[21:]).startswith("          15  no country code (give --region")
     assert len(said) == 23
     assert done.stdout == "1 added, 0 already there, 30 rejected\n"
@@ -286,4 +286,4 @@ def test_status_sees_keys_that_are_missing_or_open(ready, data):
     (data / "keys" / "tuf-targets.json").chmod(0o640)
     said = ready("status").stderr
     assert "keys/voprf-people-1.json is missing" in said
-    assert "can be read by other users" in said
+    assert "other users can read the data folder or its keys" in said

@@ -210,7 +210,7 @@ def test_an_input_is_never_overwritten(desk, tmp_path):
 def test_a_credential_that_others_can_read_is_said(desk):
     desk.trust("--yes")
     desk.credential.chmod(0o644)
-    assert "can be read by other users: chmod 600" in desk.sync().stderr
+    assert f"other users can read {desk.credential}; run chmod 600 on it" in desk.sync().stderr
 
 
 def test_a_dry_run_asks_nobody(desk, service):
@@ -221,7 +221,7 @@ def test_a_dry_run_asks_nobody(desk, service):
     desk.sync()
     service.requests.clear()
     text = desk.sync("--dry-run").stdout
-    assert "3, of them 0 new" in text
+    assert "3, 0 of them new" in text
     assert "if the server has changed its key since the last sync, 3 numbers would be new" in text
     assert "nothing was sent" in text
     assert ANNA not in text
@@ -336,8 +336,8 @@ def forged(request, reply):
 @pytest.mark.parametrize(
     ("tamper", "code", "word"),
     [
-        (flipped, 5, "not the one of the signed manifest"),
-        (truncated, 5, "not as long"),
+        (flipped, 5, "does not match the signed manifest"),
+        (truncated, 5, "the length of the server's data file is not the one"),
         (gone, 4, "in the middle"),
         (wrong_proof, 5, "proof"),
         (forged, 5, "signed"),
@@ -405,7 +405,7 @@ def test_what_nothing_can_be_read_of_is_an_error_before_anything_is_sent(desk, t
     kept.write_text("of the last sync")
     result = desk.sync("--json", "--output", kept, book=empty)
     assert (result.exit_code, result.stdout) == (3, "")
-    assert "there is nothing in it" in result.stderr
+    assert "the file is empty" in result.stderr
     assert "no contact" in result.stderr
     assert kept.read_text() == "of the last sync"
     assert desk.run("sync", "", "--state", desk.state).exit_code == 3, "not the folder one is in"

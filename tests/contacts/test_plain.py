@@ -153,7 +153,7 @@ def test_a_header_that_holds_a_number_is_a_header_and_said():
     book = read("name,phone 0151 12345678\nAda,0151 23456789\n")
     assert [(c.name, c.identifiers) for c in book.contacts] == [("Ada", (b"tel:+4915123456789",))]
     (unreadable,) = book.unreadable
-    assert (unreadable.place, unreadable.reason) == ("line 1", "a number among the names of columns")
+    assert (unreadable.place, unreadable.reason) == ("line 1", "a number in the header line")
 
 
 def test_a_long_first_line_is_looked_through_in_time():

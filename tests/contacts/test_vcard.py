@@ -114,7 +114,7 @@ def test_nesting_has_an_end():
     assert len(cards(deep)) == 1
     assert {p.reason for p in problems(deep)} == {
         "the card is cut off: it has no END:VCARD",
-        "an end of a card without its beginning",
+        "an END:VCARD without a BEGIN:VCARD",
     }
 
 

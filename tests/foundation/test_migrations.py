@@ -120,7 +120,7 @@ def test_another_version_is_refused_with_a_way_out(path, version):
 def test_a_database_of_something_else_is_not_taken_for_a_new_one(tmp_path):
     with connect(tmp_path / "db") as db:
         db.execute("CREATE TABLE theirs (x)")
-        with pytest.raises(OurError, match="no version"):
+        with pytest.raises(OurError, match="no valid version"):
             databases.open_sqlite(db, WHAT, create, STEPS)
         assert not db.in_transaction
 

@@ -325,14 +325,14 @@ def test_a_csv_with_quotes():
     numbers, lines, refused = both_ways(data.encode())
     assert numbers == [4915123456789, 14155552671, 0, 0, 0]
     assert lines == [2, 4, 5, 7, 8]
-    assert refused[0] == (5, "there is nothing in the column phone")
+    assert refused[0] == (5, "the column phone is empty")
     assert [line for line, _ in refused] == [5, 7, 8]
 
 
 def test_a_quote_that_is_never_closed_costs_its_line():
     data = b'phone,name\n+4915123456789,a\n"+14155552671,b\n+14155552672,c\n' + b"+14155552673,d\n" * 9000
     numbers, lines, refused = both_ways(data)
-    assert refused == [(3, "a quote is opened and never closed")]
+    assert refused == [(3, "a quotation mark is never closed")]
     assert numbers.count(0) == 1
     assert len(numbers) == len(lines) == 9003
     assert lines == list(range(2, 9005))
@@ -360,7 +360,7 @@ def test_nothing_in_it(data):
     [
         (b"\xff\xfe+\x004\x00", "UTF-16"),
         (b"PK\x03\x04\0\0", "not a text file"),
-        (b"name,mobile\nAnn,+4915123456789\n", "no column is named phone"),
+        (b"name,mobile\nAnn,+4915123456789\n", "no column named phone"),
         (b"phone,phone\n", "more than one column"),
     ],
 )

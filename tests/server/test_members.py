@@ -28,7 +28,7 @@ def test_csv():
     )
     found, bad, _ = read(text)
     assert found == [12125550100, 491511234567]
-    assert bad == [(line, "there is nothing in the column phone") for line in (5, 6)]
+    assert bad == [(line, "the column phone is empty") for line in (5, 6)]
 
 
 def test_csv_with_other_separators():

@@ -46,9 +46,9 @@ def test_existing_says_how_to_begin(tmp_path):
     ("text", "said"),
     [
         ("layout", "not TOML"),
-        ("layout = 0", "layout .* must be 1"),
-        ("layout = true", "layout .* must be 1"),
-        ("layout = '1'", "layout .* must be 1"),
+        ("layout = 0", "the value of layout must be 1"),
+        ("layout = true", "the value of layout must be 1"),
+        ("layout = '1'", "the value of layout must be 1"),
         ("surprise = 1", "surprise"),
         ("remainder_bits = 33", "must be 32 or 40"),
         ("remainder_bits = '32'", "must be 32 or 40"),

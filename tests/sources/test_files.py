@@ -93,8 +93,8 @@ def test_what_does_not_exist_is_the_callers_fault(tmp_path):
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "there is nothing in it"),
-        (b" \r\n\r\n", "there is nothing in it"),
+        (b"", "the file is empty"),
+        (b" \r\n\r\n", "the file is empty"),
         (b"PK\x03\x04xxxxxxxx", "a workbook or an archive is not an address book"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "not an address book"),
         (b"Dear Ada,\nall is well.\n", "not an address book"),
@@ -145,7 +145,7 @@ def test_what_is_no_file_in_a_folder_costs_itself(tmp_path):
     (tmp_path / "again").symlink_to(tmp_path)
     book = read(tmp_path)
     assert len(book.contacts) == 1
-    assert [u.reason for u in book.unreadable] == ["not a file, or a link to nothing"] * 2
+    assert [u.reason for u in book.unreadable] == ["not a file, or a broken link"] * 2
 
 
 def test_names_are_fit_for_a_terminal():

@@ -24,7 +24,7 @@ def sentence(*, points: int, covered: bool, names: Sequence[str] | None, told: S
     if len(parts) > 1:
         hidden = "not which, or who matched"
     elif points:
-        hidden = "not which, of which countries, or who matched"
+        hidden = "not which, from which countries, or who matched"
     else:
         hidden = "nothing else about the address book"
     return f"the server could learn that this account {' and '.join(parts)}; {hidden}"

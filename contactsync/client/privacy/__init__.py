@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 DEFAULT: Final = "download"
 MODES: Final = {
-    "download": "match on this machine alone",
-    "screen": "download far less, but the server also sees which buckets are fetched of contacts that pass a "
-    "filter",
+    "download": "match on this machine only",
+    "screen": "download far less, but the server also sees which buckets are fetched for contacts that pass "
+    "a filter",
 }
 """What `--privacy` takes, and what its help says of it. The mode is `MODE` in the module of that name."""
 

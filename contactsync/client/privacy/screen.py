@@ -130,12 +130,13 @@ class ScreenMode:
             odds = max(b.running for b in buckets)
             parts.append(
                 f"fetched {fetched:,} of {total:,} buckets of {countries([b.name for b in buckets])}, decoys"
-                f" included (with all lists so far, the odds of a guess are up to {odds:,.4g} times as high)"
+                f" included (all lists so far multiply the odds of a guess by up to {odds:,.4g})"
             )
         crowded = [one.name for one in told if isinstance(one, Crowded)]
         if crowded:
             parts.append(
-                f"has so many contacts who are members in {countries(crowded)} that all of it was fetched"
+                f"has so many members among its contacts in {countries(crowded)} that the whole directory was"
+                " fetched"
             )
         return parts
 
@@ -171,12 +172,12 @@ def _check(partition: Partition, cost: int, allowance: Allowance) -> None:
     if needed <= limit:
         return
     raise ChoiceNeeded(
-        f"so many contacts pass the screen of +{partition.name} that the download is {size_text(needed)},"
-        f" more than --max-download {size_text(limit)}; no bucket of it was fetched",
+        f"so many contacts pass the screen of +{partition.name} that the download would be"
+        f" {size_text(needed)}, more than --max-download {size_text(limit)}; none of its buckets was fetched",
         hint="what was downloaded is kept; choose one of\n"
         f"  --max-download {size_text(needed)}: tells the server the buckets, among decoys\n"
         f"  --privacy download --partitions {allowance.partitions}:"
-        f" about {size_text(allowance.whole)}; tells the server no bucket",
+        f" about {size_text(allowance.whole)}; tells the server nothing about buckets",
     )
 
 
@@ -190,14 +191,13 @@ def _check_leak(told: Buckets, allowance: Allowance) -> None:
             choices.append(f"  --buckets {many}: a larger list tells less, and costs more to download")
             break
     raise ChoiceNeeded(
-        f"with one more list of buckets of +{told.name} the odds of a guess would be"
-        f" {told.running:,.4g} times as high, more than --leak-budget {allowance.leak_budget:,.4g};"
-        " no list was sent",
+        f"one more bucket list for +{told.name} would multiply the odds of a guess by {told.running:,.4g}"
+        f" in all, more than --leak-budget {allowance.leak_budget:,.4g}; the list was not sent",
         hint="what was evaluated and downloaded is kept; choose one of\n"
         f"  --privacy download --partitions {allowance.partitions}: about {size_text(allowance.whole)};"
-        " tells the server no bucket\n"
+        " tells the server nothing about buckets\n"
         + "".join(f"{choice}\n" for choice in choices)
-        + f"  --leak-budget {math.ceil(told.running)}: `contactsync docs threat-model` says what that means",
+        + f"  --leak-budget {math.ceil(told.running)}: see `contactsync docs threat-model`",
     )
 
 

@@ -91,13 +91,13 @@ def _by_library(text: str, region: str | None, record: Record) -> tuple[str, str
         raise Rejected("too short for its country", "add the area code, and check the region") from None
     code = str(number.country_code)
     national = str(phonenumbers.national_significant_number(number))
-    record("country", f"+{code} {national}", "prefixes that are only dialled inside a country dropped")
+    record("country", f"+{code} {national}", "removed prefixes that are only dialled inside a country")
     plan = numbering_plan(code)
     assert plan is not None, "the library parses to codes that it has a plan for"
     for rule in plan.rules:
         if rule.pattern.fullmatch(national):
             if rule.replacement is None:
-                raise Rejected(rule.why, "write it with country code and area code")
+                raise Rejected(rule.why, "write it with its country code and area code")
             national = rule.pattern.sub(rule.replacement, national)
             record("renumbered", f"+{code} {national}", rule.why)
             break

@@ -31,7 +31,7 @@ def read_written(text: str, record: Record) -> Dialled:
     text = _dialled_part(text, record)
     text, keypad = _without_letters(text, record)
     if not _LAYOUT.fullmatch(text):
-        raise Rejected("not a phone number", "digits, with + ( ) - . / and spaces between, make one")
+        raise Rejected("not a phone number", "write digits; + ( ) - . / and spaces may stand between them")
     international = text.lstrip(" ([").startswith("+")
     digits = _NOT_DIGITS.sub("", text)
     record("digits", ("+" if international else "") + digits, "what is dialled")
@@ -48,7 +48,7 @@ def _plain_characters(text: str, record: Record) -> str:
     if text.isascii() and text.isprintable():
         return text.strip()
     plain = "".join(map(_plain_character, text)).strip()
-    record("characters", plain, "digits and signs of other scripts as ASCII; invisible marks removed")
+    record("characters", plain, "digits and signs of other scripts to ASCII; removed invisible marks")
     return plain
 
 
@@ -87,7 +87,7 @@ def _without_parameters(text: str, record: Record) -> str:
         if not place.startswith("+"):
             raise Rejected("a number inside one organisation", "write it with its country code")
         number = place + " " + number
-    record("parameters", number, "the number alone; what follows ; is an extension, a pause or its context")
+    record("parameters", number, "only the number; what follows ; is an extension, a pause or its context")
     return number
 
 
@@ -109,26 +109,26 @@ _EXTENSION = re.compile(
 def _dialled_part(text: str, record: Record) -> str:
     """The part that reaches the line: no label before it, no pause and no extension after it."""
     if "*" in text:
-        raise Rejected("a service code", "write the phone number alone")
+        raise Rejected("a service code", "write only the phone number")
     first = _DIGIT.search(text)
     if first is None:
-        raise Rejected("not a phone number", "there is no digit in it")
+        raise Rejected("not a phone number", "it contains no digit")
     start = first.start()
     while start and text[start - 1] in "+([ ":
         start -= 1
     if "#" in text[:start]:
-        raise Rejected("a service code", "write the phone number alone")
+        raise Rejected("a service code", "write only the phone number")
     if text[:start].strip(" -./:"):
-        record("label", text[start:].strip(), "the words before the number dropped")
+        record("label", text[start:].strip(), "removed the words before the number")
     text = text[start:]
     pause = _PAUSE.search(text, first.start() - start)
     if pause is not None:
         text = text[: pause.start()].strip()
-        record("pause", text, "what is dialled after a pause dropped")
+        record("pause", text, "removed what is dialled after a pause")
     for extension in _EXTENSION.finditer(text):
         if extension.end() == len(text) and extension.start():
             text = text[: extension.start()].strip()
-            record("extension", text, "the extension dropped: the line is looked up, not the desk")
+            record("extension", text, "removed the extension: the main number is looked up")
     return text.strip()
 
 
@@ -147,7 +147,7 @@ def _without_letters(text: str, record: Record) -> tuple[str, bool]:
     if letters < _VANITY_LETTERS or not text.isascii():
         raise letters_rejected()
     text = text.upper().translate(_KEYPAD)
-    record("letters", text, "letters by the keypad (North America)")
+    record("letters", text, "letters as digits on the keypad (North America)")
     return text, True
 
 

@@ -108,7 +108,7 @@ class App:
     async def _metadata(self, request: Request) -> Response:
         name = request.path_params["file"]
         if not _METADATA.fullmatch(name):
-            raise Problem("not-found", "there is no metadata of this name")
+            raise Problem("not-found", "there is no metadata with this name")
         if name == "root.json":
             data = await self._threads.run(self._publications.root)
             return Response(data, media_type="application/json", headers={"cache-control": "no-cache"})
@@ -116,7 +116,7 @@ class App:
         if found is None:
             if name == "timestamp.json":
                 raise _not_published()
-            raise Problem("not-found", "there is no metadata of this name")
+            raise Problem("not-found", "there is no metadata with this name")
         caching = "no-cache" if name == "timestamp.json" else f"public, {_IMMUTABLE}"
         return Response(found, media_type="application/json", headers={"cache-control": caching})
 
@@ -124,7 +124,7 @@ class App:
         name = request.path_params["file"]
         data = await self._threads.run(self._publications.manifest, name) if _TARGET.fullmatch(name) else None
         if data is None:
-            raise Problem("not-found", "there is no manifest of this name")
+            raise Problem("not-found", "there is no manifest with this name")
         headers = {"cache-control": f"public, {_IMMUTABLE}", "etag": f'"{name[:64]}"'}
         return Response(data, media_type="application/json", headers=headers)
 
@@ -150,7 +150,7 @@ class App:
         file = await self._threads.run(self._publications.data, sha256) if known else None
         if file is None:
             raise Problem(
-                "not-found", "there is no such file in the last editions", "fetch the manifest again"
+                "not-found", "the editions served contain no such file", "fetch the manifest again"
             )
         try:
             return data_response(request, sha256, file, self._threads)
@@ -167,7 +167,7 @@ class App:
             raise Problem(
                 "wrong-audience",
                 f"this credential is for the audience {account.audience}",
-                "ask the operator for a credential of the other audience",
+                "ask the operator for a credential for the other audience",
             )
         served = await self._served.current()
         manifest = served.manifests.get(audience)
@@ -176,7 +176,7 @@ class App:
         if int(epoch) != manifest.epoch:
             raise Problem(
                 "epoch-changed",
-                f"epoch {epoch} of {audience} is not the current one, which is {manifest.epoch}",
+                f"epoch {epoch} of {audience} is not current; the current epoch is {manifest.epoch}",
                 "fetch the manifest again",
                 epoch=manifest.epoch,
             )

@@ -80,7 +80,7 @@ def _spans(value: str, size: int) -> list[Span]:
         match = _RANGE.fullmatch(part)
         first, last = match.groups() if match else (None, None)
         if first is None and last is None:
-            raise Problem("bad-range", "a range is bytes=FIRST-LAST", "correct the Range header")
+            raise Problem("bad-range", "a range has the form bytes=FIRST-LAST", "correct the Range header")
         if first is not None and last is not None and int(first) > int(last):
             raise Problem("bad-range", "a range ends before it begins", "correct the Range header")
         if (int(first) >= size) if first is not None else (int(last or 0) == 0):
@@ -146,9 +146,9 @@ class _Body:
         try:
             chunk = self._file.read(start, length)
         except OSError as error:  # which Starlette would take for the client's going away
-            raise OurError(f"a data file cannot be read: {error.strerror}") from error
+            raise OurError(f"cannot read a data file: {error.strerror}") from error
         if not chunk:
-            raise OurError("a data file is shorter than it was")
+            raise OurError("a data file has become shorter")
         return chunk
 
     def close(self) -> None:

@@ -90,4 +90,4 @@ async def on_http_exception(_request: Request, error: Exception) -> Response:
 
 async def on_fault(_request: Request, _error: Exception) -> Response:
     """Exception handler for what nobody foresaw."""
-    return Problem("internal", "the server failed", "try again later; tell the operator").response()
+    return Problem("internal", "the server failed", "try again later, or tell the operator").response()

@@ -78,12 +78,13 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=1024)
     except socket.gaierror as error:
-        raise CallerError(f"{host} is no address of this machine", hint="see --host") from error
+        reason = f"{host} is not an address of this machine"
+        raise CallerError(reason, hint="choose another --host") from error
     except OSError as error:
         reason = {
             errno.EADDRINUSE: f"{where} is in use",
-            errno.EACCES: f"{where} may not be used by this user",
-            errno.EADDRNOTAVAIL: f"{host} is no address of this machine",
+            errno.EACCES: f"this user may not use {where}",
+            errno.EADDRNOTAVAIL: f"{host} is not an address of this machine",
         }.get(error.errno or 0, f"{where} cannot be used")
         raise CallerError(reason, hint="choose another with --host and --port") from error
 

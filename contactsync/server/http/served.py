@@ -63,7 +63,7 @@ class Served:
                         whole = self._editions.keys.keys() == self._editions.manifests.keys()
                     except (ContactSyncError, OSError) as error:
                         whole = False
-                        log.error("what was published cannot be read: %s", error)  # noqa: TRY400
+                        log.error("cannot read what is published: %s", error)  # noqa: TRY400
                     self._retry = math.inf if whole else time.monotonic() + RETRY_SECONDS
                     # Taken before the load: had it changed meanwhile, the next request would load again.
                     self._stamp = stamp

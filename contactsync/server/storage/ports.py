@@ -48,7 +48,7 @@ class Members:
         """The members of these identifiers, at least one. Raises BadInput unless all are of one kind."""
         kind = kind_of(identifiers[0])
         if not all(identifier.startswith(kind.prefix) for identifier in identifiers):
-            raise BadInput("the identifiers are of several kinds", hint="give those of each kind alone")
+            raise BadInput("the identifiers are of several kinds", hint="give one kind at a time")
         return cls(kind.name, np.unique(kind.keys_of(identifiers)))
 
     @classmethod

@@ -135,7 +135,7 @@ def test_the_odds_of_a_bucket():
     text = sentence(points=512, covered=True, names=None, told=told)
     assert "up to 48.8" in text
     assert "+1, +49" in text
-    assert "members in +44 that all of it" in text
+    assert "members among its contacts in +44 that the whole directory" in text
     assert Buckets("1", 64, 64).odds < 2
 
 

@@ -92,7 +92,7 @@ def sqlite_errors(path: Path, what: str) -> Iterator[None]:
             f"the {what} {path} cannot be used: {error}",
             hint="restore it from a backup"
             if damaged
-            else "check free space, permissions and whether another process holds it",
+            else "check the free space, the permissions, and whether another process holds it",
         ) from error
 
 
