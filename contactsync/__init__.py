@@ -1,3 +1,3 @@
-"""contactsync: contact discovery that does not hand your address book to anybody."""
+"""contactsync: contact discovery that does not give your address book to anyone."""
 
 __version__ = "0.1.0"

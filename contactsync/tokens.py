@@ -1,8 +1,8 @@
-"""Output to token: the leading bits of an RFC 9497 output, as a directory and a match need them.
+"""Output to token: the leading bits of an RFC 9497 output, which directories store and matching compares.
 
-A directory of N tokens keeps q + r bits (docs/directory-format.md), at most 30 + 40. So 80 bits of an output
-are kept in memory: a 64-bit head and a 16-bit tail, both in the order of the output's bytes, so that sorting
-by (head, tail) sorts by output.
+A directory of N tokens keeps q + r bits of each (docs/directory-format.md), at most 30 + 40. So 80 bits of an
+output are kept in memory: a 64-bit head and a 16-bit tail, both big-endian. Sorting by (head, tail) sorts by
+output.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Tokens:
 
     @classmethod
     def from_outputs(cls, outputs: NDArray[np.uint8]) -> Tokens:
-        """The tokens of outputs, uint8[n, 64] (any width of at least 10 serves)."""
+        """The tokens of outputs, uint8[n, 64] (any width of at least 10 is accepted)."""
         return cls.from_bytes(np.ascontiguousarray(outputs[:, :TOKEN_BYTES]))
 
     @classmethod
@@ -38,7 +38,7 @@ class Tokens:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Tokens]) -> Tokens:
-        """All parts, one after the other."""
+        """All parts in one, in order."""
         if not parts:
             return cls(np.empty(0, np.uint64), np.empty(0, np.uint16))
         return cls(np.concatenate([p.head for p in parts]), np.concatenate([p.tail for p in parts]))
@@ -50,7 +50,7 @@ class Tokens:
         return records.view(np.uint8).reshape(-1, TOKEN_BYTES)
 
     def take(self, which: NDArray[np.bool_] | NDArray[np.integer]) -> Tokens:
-        """Those that a mask or an index array names."""
+        """The tokens that a mask or an index array selects."""
         return Tokens(self.head[which], self.tail[which])
 
     def __len__(self) -> int:

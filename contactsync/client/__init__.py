@@ -1,1 +1,1 @@
-"""The client: sync pipeline, cache, transport."""
+"""The client: sync, cache, transport."""

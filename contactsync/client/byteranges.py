@@ -1,8 +1,8 @@
 """Parts of a data file by HTTP ranges (RFC 9110 §14), many with one request.
 
-Single buckets lie scattered over a file; asked for one after the other they would cost a round trip each. A
-server may answer with fewer ranges than it was asked for, join neighbours, or know no lists at all: what is
-missing is asked for again, at last range by range.
+Buckets are scattered over a file; one request for each would cost a round trip each. A server may send fewer
+ranges than requested, join neighbours, or not support lists of ranges: what is missing is requested again, in
+the end range by range.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from contactsync.foundation.errors import BadReply, NetworkError
 from contactsync.publication.manifest import DataFile
 
 MAX_RANGES = 64
-"""With one request: servers stop at 100 or 200."""
+"""In one request: servers refuse more than 100 or 200."""
 
-_OVERHEAD = 1024  # octets around a part, or between two that a server joins
+_OVERHEAD = 1024  # octets around a part, or between two parts that a server joins
 _HEAD_LIMIT = 512
 _MULTIPART = re.compile(
     r'multipart/byteranges\s*;\s*(?:[\w-]+=[^;"]*;\s*)*'
@@ -34,15 +34,15 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 def get_data(
     transport: Transport, file: DataFile, ranges: str = ""
 ) -> AbstractContextManager[urllib3.BaseHTTPResponse]:
-    """Ask for a data file, or for ranges of it (`0-99,200-`) as long as it is that very file."""
+    """Request a data file, or ranges of it (`0-99,200-`) on condition that it is this file."""
     headers = {"Range": f"bytes={ranges}", "If-Range": f'"{file.sha256}"'} if ranges else None
     return transport.get(f"/v1/data/{file.sha256}", headers=headers, authorised=True)
 
 
 def fetch_ranges(transport: Transport, file: DataFile, wanted: Sequence[range]) -> list[bytes]:
-    """The octets of a data file at each of these places, in their order, unverified.
+    """The octets of a data file at each of these places, in the same order, unverified.
 
-    Raises NetworkError, Refused, and BadReply for a server that sends anything else than it was asked for.
+    Raises NetworkError, Refused, and BadReply if the server sends anything but what was requested.
     """
     whole = _joined(wanted)
     held: dict[range, bytes] = {}
@@ -61,7 +61,7 @@ def fetch_ranges(transport: Transport, file: DataFile, wanted: Sequence[range]) 
                     f"{transport.base_url} did not send the range that was requested",
                     hint="use --privacy download with this server, and tell the operator",
                 )
-            at_once = 1  # it may know single ranges
+            at_once = 1  # it may support single ranges
         held |= found
     starts = [span.start for span in whole]
     around = [whole[bisect.bisect(starts, span.start) - 1] for span in wanted]
@@ -69,7 +69,7 @@ def fetch_ranges(transport: Transport, file: DataFile, wanted: Sequence[range]) 
 
 
 def _joined(spans: Iterable[range]) -> list[range]:
-    """The same octets in ascending order, neighbours as one."""
+    """The same octets in ascending order, adjacent ranges joined."""
     joined: list[range] = []
     for span in sorted(spans, key=lambda span: (span.start, span.stop)):
         if joined and span.start <= joined[-1].stop:
@@ -80,12 +80,12 @@ def _joined(spans: Iterable[range]) -> list[range]:
 
 
 def _cut(octets: bytes, place: range, span: range) -> bytes:
-    """The octets of a place that lies within one that is held."""
+    """The octets of `span`, which lies within `place`."""
     return octets[span.start - place.start : span.stop - place.start]
 
 
 def _request(transport: Transport, file: DataFile, asked: list[range]) -> dict[range, bytes]:
-    """One request, and what came of the places asked for: nothing if the server ignores ranges."""
+    """Send one request; the requested ranges that came back, none if the server ignores ranges."""
     listed = ",".join(f"{span.start}-{span.stop - 1}" for span in asked)
     with get_data(transport, file, listed) as reply:
         if reply.status != 206:
@@ -101,7 +101,7 @@ def _request(transport: Transport, file: DataFile, asked: list[range]) -> dict[r
 
 
 def _parts(reply: urllib3.BaseHTTPResponse, body: bytes, length: int) -> Iterator[tuple[range, bytes]]:
-    """Where each part of a reply of status 206 lies in the file, and its octets."""
+    """The parts of a reply with status 206: where each lies in the file, and its octets."""
     if "Content-Range" in reply.headers:
         place = _place(reply.headers["Content-Range"], length)
         if len(body) != len(place):
@@ -130,7 +130,7 @@ def _parts(reply: urllib3.BaseHTTPResponse, body: bytes, length: int) -> Iterato
 
 
 def place_of(content_range: str) -> tuple[range, int] | None:
-    """The place that a Content-Range names, and the length of the whole; None if it is not one."""
+    """The range in a Content-Range header, and the length of the whole file; None if it is malformed."""
     match = _CONTENT_RANGE.fullmatch(content_range)
     return (range(int(match[1]), int(match[2]) + 1), int(match[3])) if match else None
 
@@ -143,7 +143,7 @@ def _place(content_range: str, length: int) -> range:
 
 
 def _boundary(content_type: str) -> bytes:
-    """What separates the parts of multipart/byteranges (RFC 2046 §5.1.1)."""
+    """The boundary between the parts of multipart/byteranges (RFC 2046 §5.1.1)."""
     match = _MULTIPART.fullmatch(content_type[:_HEAD_LIMIT])
     if match is None:
         raise _wrong()

@@ -1,7 +1,8 @@
-"""Data files onto the disk: resumed after a cut, verified before they get their name.
+"""Downloads data files: resumed after an interruption, verified before they get their names.
 
-A file is written as `NAME.part` and renamed when its length, xxh3 and SHA-256 are those of the manifest: both
-are computed as it streams. The SHA-256 is what trust rests on; the xxh3 finds damage of what is held.
+A file is written as `NAME.part`, and renamed once its length, xxh3 and SHA-256 are those of the manifest.
+Both hashes are computed while it is received. Trust rests on the SHA-256; the xxh3 detects later damage on
+the disk.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from contactsync.foundation.errors import BadDirectory, BadReply, NetworkError
 from contactsync.publication.manifest import DataFile
 
 Advance = Callable[[int], None]
-"""Called with a number of bytes that were written (negative when a beginning had to be thrown away)."""
+"""Called with the number of bytes that were written (negative if a beginning had to be discarded)."""
 
 
 def fetch_file(transport: Transport, folder: Path, file: DataFile, advance: Advance = lambda _: None) -> Path:
-    """Have the file in `folder` under its SHA-256, and return its path.
+    """Fetch the file into `folder` under its SHA-256, unless it is there, and return its path.
 
-    What an earlier, cut call left behind is continued. Raises NetworkError (what arrived is kept), Refused,
-    BadReply, and BadDirectory when the server's file is not the one of the manifest.
+    It resumes what an interrupted call left behind. Raises NetworkError (what was received is kept), Refused,
+    BadReply, and BadDirectory if the server's file is not the one in the manifest.
     """
     target = folder / file.sha256
     if is_held(folder, file, thorough=True):
@@ -39,12 +40,12 @@ def fetch_file(transport: Transport, folder: Path, file: DataFile, advance: Adva
     try:
         taken = _fill(transport, part, file, advance)
     except BaseException:
-        if part.stat().st_size == 0:  # nothing came that could be continued
+        if part.stat().st_size == 0:  # nothing was received that could be resumed
             part.unlink()
         raise
     if not taken.is_all_of(file):
         part.unlink()
-        if resumed:  # perhaps only what an earlier run left was damaged
+        if resumed:  # perhaps only the part from an earlier run was damaged
             advance(-file.length)
             return fetch_file(transport, folder, file, advance)
         raise BadDirectory(
@@ -56,7 +57,7 @@ def fetch_file(transport: Transport, folder: Path, file: DataFile, advance: Adva
 
 
 def is_held(folder: Path, file: DataFile, *, thorough: bool) -> bool:
-    """Whether a file that was verified before is still there: by its length; thorough, by its xxh3 too."""
+    """Whether a file that was verified before is still there, by its length; `thorough`: by its xxh3 too."""
     path = folder / file.sha256
     try:
         return path.stat().st_size == file.length and (not thorough or _xxh3(path) == file.xxh3_64)
@@ -65,29 +66,29 @@ def is_held(folder: Path, file: DataFile, *, thorough: bool) -> bool:
 
 
 class _Taken:
-    """What a part has so far: how many octets, and both hashes of them."""
+    """What a part contains so far: the number of octets, and both hashes of them."""
 
     def __init__(self) -> None:
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """Nothing: the part was thrown away."""
+        """Start from zero: the part was discarded."""
         self.length = 0
         self._xxh3, self._sha256 = xxhash.xxh3_64(), hashlib.sha256()
 
     def add(self, piece: bytes) -> None:
-        """The next octets."""
+        """Add the next octets."""
         self.length += len(piece)
         self._xxh3.update(piece)
         self._sha256.update(piece)
 
     def is_all_of(self, file: DataFile) -> bool:
-        """Whether that is the file of the manifest."""
+        """Whether this is the file in the manifest."""
         return (self._xxh3.hexdigest(), self._sha256.hexdigest()) == (file.xxh3_64, file.sha256)
 
 
 def _fill(transport: Transport, part: Path, file: DataFile, advance: Advance) -> _Taken:
-    """Bring the part to its full length, by as many requests as it takes while each brings something."""
+    """Bring the part to its full length, with as many requests as it takes while they make progress."""
     taken = _Taken()
     handle = os.open(part, os.O_RDWR | os.O_CREAT, 0o600)
     with os.fdopen(handle, "r+b") as stream:
@@ -104,12 +105,12 @@ def _fill(transport: Transport, part: Path, file: DataFile, advance: Advance) ->
             except BadReply:
                 if taken.length == 0 or whole_asked:
                     raise
-                whole_asked = True  # ranges cannot be had from this server: once, ask for the whole
+                whole_asked = True  # this server does not support ranges: request the whole file, once
                 stream.truncate(0)
                 advance(-taken.length)
                 taken.begin_anew()
             except NetworkError as error:
-                # A few octets more are no progress: else a server could keep us asking for ever.
+                # A few more octets are no progress: else a server could keep us asking forever.
                 if taken.length >= before + CHUNK:
                     attempts.succeeded()
                 else:
@@ -119,11 +120,11 @@ def _fill(transport: Transport, part: Path, file: DataFile, advance: Advance) ->
 
 
 def _request(transport: Transport, handle: int, taken: _Taken, file: DataFile, advance: Advance) -> None:
-    """Ask for what is missing after what was taken, and write it."""
+    """Request the missing rest, and write it."""
     have = taken.length
     with get_data(transport, file, f"{have}-" if have else "") as reply:
         start = _start(reply, file)
-        if start == 0 < have:  # the server ignores Range: begin again rather than fail
+        if start == 0 < have:  # the server ignores Range: start over rather than fail
             os.ftruncate(handle, 0)
             taken.begin_anew()
             advance(-have)
@@ -145,7 +146,7 @@ def _request(transport: Transport, handle: int, taken: _Taken, file: DataFile, a
 
 
 def _start(reply: urllib3.BaseHTTPResponse, file: DataFile) -> int:
-    """The offset at which the reply's body begins. Raises BadDirectory if it is of another length."""
+    """The offset at which the reply's body begins. Raises BadDirectory if the file has another length."""
     length = reply.headers.get("Content-Length")
     if reply.status == 200:
         start, total = 0, length

@@ -11,9 +11,9 @@ from contactsync.directory.screen import Screen, open_screen
 
 
 class FolderFiles:
-    """`core.holdings.Files`: each lies under its SHA-256.
+    """`core.holdings.Files`: each file is named by its SHA-256.
 
-    They were verified against the manifest when they were stored; only damage is looked for now.
+    They were verified against the manifest when they were stored. From then on only damage is checked for.
     """
 
     def __init__(self, folder: Path) -> None:

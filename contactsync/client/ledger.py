@@ -7,8 +7,8 @@ STATE/ledger/NAME.json   0600, NAME as of the server's folder
   asked: [{audience, partition, epoch, slot_bits, edition, seed (hex), numbers}]   not answered yet
 ```
 
-It outlives epochs, editions and `forget`: what a server has seen it does not forget either. It holds nothing
-of the address book but the calling codes of which lists were sent.
+It outlives epochs, editions and `forget`: the server does not forget what it has seen either. Of the address
+book it contains only the calling codes that lists were sent for.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LEDGER_STEPS: tuple[RecordStep, ...] = ()
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What all lists for one partition have told: each multiplied the odds of a guess by 2^(its bits)."""
+    """What all lists for one partition have told: a list of b bits multiplied the odds of a guess by 2^b."""
 
     audience: str
     partition: str
@@ -44,7 +44,7 @@ class Told:
 
     @property
     def odds(self) -> float:
-        """By how much the odds of a right guess of a contact are multiplied, over all lists."""
+        """By how much all lists together multiply the odds of guessing a contact."""
         return float(2.0 ** min(self.log2_odds, 1000.0))
 
 
@@ -159,7 +159,7 @@ class Ledger:
 
 
 def _told(value: Any) -> Told:
-    """One entry. Raises ValueError, TypeError if it is none."""
+    """One entry. Raises ValueError, TypeError if it is malformed."""
     one = Told(**value)
     kinds = (str, str, int, float, str, str)
     if tuple(map(type, asdict(one).values())) != kinds or one.lists < 1 or not 0 <= one.log2_odds < math.inf:

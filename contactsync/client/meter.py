@@ -1,7 +1,7 @@
-"""What goes over the wire: counted, recorded, bounded and timed at the socket, above TLS if there is any.
+"""Counts, records, bounds and times traffic at the socket, above TLS if there is any.
 
-http.client believes any number that a server writes, and waits as long as something comes. So the bounds are
-kept below it: octets of a reply's head and of each piece of a body, a least rate, and the end of the run.
+http.client accepts any length that a server states, and waits as long as anything comes. So the limits are
+enforced below it: octets of a reply's head and of each piece of a body, a least rate, and the end of the run.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from contactsync.foundation.errors import NetworkError
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0
-"""How long nothing at all may come."""
+"""How long to wait if nothing comes at all."""
 
 LEAST_RATE = 1000
-"""Octets a second, on the average of RATE_SECONDS of waiting, below which a reply is given up."""
+"""Octets a second, averaged over RATE_SECONDS of waiting. A slower reply is given up."""
 
 RATE_SECONDS = 30.0
 READ_AHEAD = 8 << 10
@@ -36,7 +36,7 @@ Record = Callable[[int, bool, memoryview], None]
 class Meter:
     """Counts the bytes of whole HTTP messages, heads included; `sent` and `received` are the sums.
 
-    `last` is when bytes came last, by the monotonic clock.
+    `last` is the time of the last bytes received, by the monotonic clock.
     """
 
     def __init__(self, base_url: str, patience: Patience, record: Record | None, read_seconds: float) -> None:
@@ -52,16 +52,16 @@ class Meter:
         self._came = 0
 
     def expect(self, octets: int) -> None:
-        """Something new is read: so many octets may come, and the rate is measured from here."""
+        """Start reading something new: at most `octets` may come, and the rate is measured from here."""
         self._allowed = self.received + octets
         self._waited, self._came = 0.0, 0
 
     def expect_more(self, octets: int) -> None:
-        """The next piece of what is being read."""
+        """Go on reading: at most `octets` more may come."""
         self._allowed = self.received + octets
 
     def patient_timeout(self) -> float:
-        """Seconds that the next read may wait. Raises NetworkError if the run is over."""
+        """Seconds that the next read may wait. Raises NetworkError if the run's time is over."""
         return min(self._read_seconds, self._patience.left_of_run())
 
     def connect_timeout(self) -> float:
@@ -75,7 +75,7 @@ class Meter:
             self._record(connection, True, data)
 
     def saw_received(self, connection: int, data: memoryview, seconds: float) -> None:
-        """Bytes came, after so many seconds of waiting. Raises NetworkError: too much, too slow."""
+        """Bytes were received, after `seconds` of waiting. Raises NetworkError: too many, too slow."""
         self.received += len(data)
         self.last = time.monotonic()
         if self._record is not None:
@@ -98,7 +98,7 @@ class Meter:
 
 
 class _MeteredSocket:
-    """A socket whose traffic a meter sees; everything else is the socket's own."""
+    """A socket whose traffic goes through a meter; everything else is passed on to the socket."""
 
     def __init__(self, sock: socket.socket, number: int, meter: Meter) -> None:
         self._sock = sock
@@ -154,7 +154,7 @@ def _addresses(host: str, port: int) -> list[str]:
 
 
 def meter_pools(manager: urllib3.PoolManager, meter: Meter) -> None:
-    """Have every connection of a manager metered, through whatever proxy; they are numbered from 1."""
+    """Meter every connection of a manager, with or without a proxy. Connections are numbered from 1."""
     numbers = itertools.count(1)
 
     def metered(pool: Any) -> Any:

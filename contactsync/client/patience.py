@@ -1,7 +1,7 @@
 """How long a whole sync may take, and how long it waits for a server that is busy or breaks off.
 
-Both are shared by all requests of a run. Without that each request would wait for its own time, and a run of
-a thousand requests for a thousand times as long.
+All requests of a run share both. Otherwise each request would have its own time, and a run of a thousand
+requests could wait a thousand times as long.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from contactsync.foundation.errors import NetworkError
 from contactsync.foundation.progress import Progress, silent
 
 PATIENCE_SECONDS = 120.0
-"""The time that a run waits in all, between requests, for one server."""
+"""How long a run waits for one server between requests, in total."""
 
 ATTEMPTS = 3
-"""Failures in a row after which a request is given up."""
+"""A request is given up after so many failures in a row."""
 
 BACKOFF_SECONDS = 0.25
-"""The pause after the first failure; after the second one it is twice as long."""
+"""The pause after the first failure. After the second it is twice as long."""
 
 
 class Patience:
-    """The time of one run. `waited` is what was spent on waiting, in seconds.
+    """The time of one run. `waited` is how long it has waited, in seconds.
 
-    `seconds` may be spent on waiting; the whole run ends after `timeout` (None: never).
+    It may wait for `seconds`; the whole run ends after `timeout` (None: never).
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Patience:
         self._progress = progress
 
     def wait(self, seconds: float, why: str) -> bool:
-        """Wait, and say so; False, at once, if that is longer than what is left."""
+        """Wait, and say so. Return False at once if there is not that much time left."""
         if self.waited + seconds > self._seconds or time.monotonic() + seconds > self._end:
             return False
         self.spend(seconds)
@@ -50,11 +50,11 @@ class Patience:
         return True
 
     def spend(self, seconds: float) -> None:
-        """So much time was lost to a server that is too slow."""
+        """Count time that was lost to a server that is too slow."""
         self.waited += seconds
 
     def left_of_run(self) -> float:
-        """Seconds that the run still has. Raises NetworkError if there are none."""
+        """Seconds left of the run. Raises NetworkError if there are none."""
         left = self._end - time.monotonic()
         if left <= 0:
             raise NetworkError(
@@ -64,23 +64,23 @@ class Patience:
         return left
 
     def attempts(self) -> Attempts:
-        """A count of failures for one thing that is to be fetched."""
+        """A count of failures, for one thing to fetch."""
         return Attempts(self)
 
 
 class Attempts:
-    """Failures in a row of one thing that is tried again and again."""
+    """Counts failures in a row of one thing that is retried."""
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
         self._failures = 0
 
     def succeeded(self) -> None:
-        """There was progress: what failed before does not count any more."""
+        """There was progress: earlier failures no longer count."""
         self._failures = 0
 
     def failed(self, error: NetworkError) -> None:
-        """Pause before the next attempt. Raises the error if there were enough, or patience is at its end."""
+        """Pause before the next attempt. Raises the error after the last attempt, or if no time is left."""
         self._failures += 1
         pause = BACKOFF_SECONDS * self._failures
         if self._failures == ATTEMPTS or not self._patience.wait(pause, "the connection failed"):

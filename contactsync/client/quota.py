@@ -1,7 +1,7 @@
-"""The budget of an account, as the server states it: points that may be evaluated now, and a day.
+"""The budget of an account, as the server states it: how many points may be evaluated now, and each day.
 
-It comes with every evaluation (draft-ietf-httpapi-ratelimit-headers) and from `/v1/account`. What was seen
-last is kept, so that `status` shows it without asking.
+It comes with every evaluation (draft-ietf-httpapi-ratelimit-headers) and from `/v1/account`. The last one
+seen is stored, so that `status` can show it without asking the server.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contactsync.foundation import durable
 
 DAY_SECONDS = 86_400
 MOST = 1 << 53
-"""A figure beyond that is none."""
+"""Larger figures are ignored."""
 
 _ITEM = re.compile(r'"points"((?:\s*;\s*[a-z]+=\d{1,16})+)')
 _PARAMETER = re.compile(r"([a-z]+)=(\d+)")
@@ -26,7 +26,7 @@ _PARAMETER = re.compile(r"([a-z]+)=(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """`left` of `burst` points may be evaluated now; `per_day` come back each day."""
+    """`left` of `burst` points may be evaluated now; `per_day` are restored each day."""
 
     left: int
     burst: int
@@ -34,7 +34,7 @@ class Quota:
 
     @classmethod
     def from_fields(cls, headers: Mapping[str, str]) -> Self | None:
-        """From RateLimit-Policy and RateLimit; None if they do not say it."""
+        """The quota in RateLimit-Policy and RateLimit; None if they do not contain one."""
         policy, now = (_parameters(headers.get(name, "")) for name in ("RateLimit-Policy", "RateLimit"))
         if not policy.get("w") or "q" not in policy or "r" not in now:
             return None
@@ -43,7 +43,7 @@ class Quota:
 
     @classmethod
     def from_json(cls, value: Any) -> Self | None:
-        """From an object with these three members; None if it is none."""
+        """The quota in an object with these three members; None if it is malformed."""
         if not isinstance(value, dict):
             return None
         left, burst, per_day = (value.get(name) for name in ("left", "burst", "per_day"))
@@ -116,6 +116,6 @@ def _is_figure(value: object) -> TypeGuard[int]:
 
 
 def _parameters(field: str) -> dict[str, int]:
-    """The parameters of the item "points" of a structured field (RFC 9651); none if it is not there."""
+    """The parameters of the item "points" in a structured field (RFC 9651); empty if it is missing."""
     item = _ITEM.search(field[:1000])
     return {name: int(value) for name, value in _PARAMETER.findall(item[1])} if item else {}

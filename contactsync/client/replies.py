@@ -1,6 +1,6 @@
-"""What a reply, or its absence, stands for: every fault of HTTP as an error of the one tree.
+"""Turns every HTTP failure into an error of the error tree.
 
-What a server says is shown as its words, never as our advice: it may be the one who is not to be trusted.
+What a server says is quoted, and never shown as our advice: the server may be the attacker.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from contactsync.foundation.errors import (
 PROBLEM_LIMIT = 16 << 10
 PROBLEM = "urn:contactsync:problem:"
 MIN_PAUSE = 0.25
-"""Seconds before the same request is repeated, whatever the server says."""
+"""Least time in seconds before a request is repeated, whatever the server says."""
 
 PROXY_PAUSE = 5.0
-"""Seconds before it is repeated where nobody says when."""
+"""Seconds before a request is repeated if the reply does not say when."""
 
 MAX_PAUSE = 10 * 365 * 86_400
 
@@ -71,9 +71,9 @@ _TLS_FAULTS = {  # X509_V_ERR_… of OpenSSL
 
 
 def retry_after(reply: urllib3.BaseHTTPResponse) -> float | None:
-    """Seconds to wait before the same request may be repeated; None if it should not be.
+    """Seconds to wait before the request may be repeated; None if it should not be repeated.
 
-    A proxy on the way may answer 429 or 503 without saying when: that is waited for as well.
+    A proxy on the way may answer 429 or 503 without saying when. The client waits for that too.
     """
     if reply.status not in {429, 503}:
         return None
@@ -91,7 +91,7 @@ def retry_after(reply: urllib3.BaseHTTPResponse) -> float | None:
 
 
 def error_of(reply: urllib3.BaseHTTPResponse) -> ContactSyncError:
-    """The error that a reply of an unexpected status stands for (RFC 9457)."""
+    """The error for a reply with an unexpected status (RFC 9457)."""
     if 300 <= reply.status < 400:
         return BadReply(
             "the server sent a redirect, and contactsync never follows one",
@@ -121,17 +121,17 @@ def error_of(reply: urllib3.BaseHTTPResponse) -> ContactSyncError:
 
 
 def _out_of_quota(reply: urllib3.BaseHTTPResponse, value: dict[str, Any]) -> OutOfQuota:
-    """What is left, and when there is enough."""
+    """The error for a used-up budget: what is left, and when there is enough again."""
     quota = Quota.from_json(value) or Quota.from_fields(reply.headers) or Quota(0, 0, 0)
     seconds = math.ceil(retry_after(reply) or 0)
     when = "later"
     if seconds:
         at = datetime.now(UTC) + timedelta(seconds=min(seconds, MAX_PAUSE))
         when = f"after {at:%Y-%m-%d %H:%M} UTC"
-    budget = f"{quota.left:,} of {quota.burst:,} points are left, {quota.per_day:,} come back a day"
+    budget = f"{quota.left:,} of {quota.burst:,} points are left, {quota.per_day:,} are restored each day"
     return OutOfQuota(
         f"the account has used up its budget of points: {budget}",
-        hint=f"run it again {when}; what was evaluated is kept, and the sync goes on from there",
+        hint=f"run it again {when}; what was evaluated is kept, and the sync continues there",
         retry_after=seconds,
         left=quota.left,
         burst=quota.burst,
@@ -140,7 +140,7 @@ def _out_of_quota(reply: urllib3.BaseHTTPResponse, value: dict[str, Any]) -> Out
 
 
 def _problem(reply: urllib3.BaseHTTPResponse) -> dict[str, Any]:
-    """The problem document of a reply; an empty one if it has none."""
+    """The problem document of a reply; empty if it has none."""
     try:
         value = json.loads(reply.read(PROBLEM_LIMIT))
     except (ValueError, RecursionError, HTTPError):
@@ -153,20 +153,20 @@ def _kind(value: dict[str, Any]) -> str:
 
 
 def _said(value: dict[str, Any]) -> str:
-    """What the server says in a problem document, as its words."""
+    """A quotation of what the server says in a problem document."""
     words = [str(value.get("detail") or value.get("title") or ""), str(value.get("hint") or "")]
     said = "; ".join(filter(None, map(_plain, words)))
     return f'. It says: "{said}"' if said else ""
 
 
 def _plain(text: str) -> str:
-    """A peer's text, made harmless for a terminal and short."""
+    """A peer's text, shortened and safe to print on a terminal."""
     return "".join(c if c.isprintable() else " " for c in text)[:300].strip()
 
 
 @contextmanager
 def explained(base_url: str) -> Iterator[None]:
-    """Turn what urllib3 raises into an error of ours, with what to do about it."""
+    """Turn what urllib3 raises into one of our errors, with a hint."""
     try:
         yield
     except NameResolutionError as error:
@@ -193,7 +193,7 @@ def explained(base_url: str) -> Iterator[None]:
             f"the connection to {base_url} broke in the middle of a request",
             hint="try again; what was received so far is kept",
         ) from error
-    # What http.client raises for sizes and parameters that are none.
+    # http.client raises these for malformed sizes and parameters.
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise BadReply(
             f"{base_url} sent a malformed reply", hint="check the address; if it is right, tell the operator"

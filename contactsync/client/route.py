@@ -1,8 +1,8 @@
-"""The way to a server: through which proxy, and by which certificate authorities.
+"""How to reach a server: through which proxy, and with which certificate authorities.
 
-The proxy is the one that was asked for, or that of the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and
-NO_PROXY, in upper or lower case). One that cannot be used is an error and is never bypassed: someone who
-believes that they are behind Tor has to be.
+The proxy is the one given on the command line, or the one in the environment (HTTPS_PROXY, HTTP_PROXY,
+ALL_PROXY and NO_PROXY, in upper or lower case). A proxy that cannot be used is an error and is never
+bypassed: someone who believes that they are behind Tor must be.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from urllib3.exceptions import LocationParseError
 from contactsync.foundation.errors import BadInput
 
 DIRECT = "none"
-"""As `--proxy`: no proxy, whatever the environment says."""
+"""The value of `--proxy` for no proxy, whatever the environment says."""
 
 _HTTP = {"http", "https"}
 _PORTS = {"http": 80, "https": 443}
@@ -46,7 +46,7 @@ class Route:
         ca_file: Path | None = None,
         environment: Mapping[str, str] = os.environ,
     ) -> Route:
-        """The route that `proxy` asks for, or the environment. Raises BadInput if it cannot be used."""
+        """The route given by `proxy`, or by the environment. Raises BadInput if it cannot be used."""
         if ca_file is not None:
             _check_ca(ca_file)
         if proxy == DIRECT:
@@ -57,7 +57,7 @@ class Route:
         return cls(chosen, ca_file)
 
     def manager(self, timeout: urllib3.Timeout) -> urllib3.PoolManager:
-        """Connections by this route; TLS is verified by the system's authorities, or those of `ca_file`."""
+        """Connections by this route. TLS is verified with the system's authorities, or those in `ca_file`."""
         more: dict[str, Any] = {"timeout": timeout, "retries": False}
         if self.ca_file is not None:
             more["ca_certs"] = str(self.ca_file)
@@ -77,11 +77,11 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE
 
 
 def _of_environment(url: str, environment: Mapping[str, str]) -> tuple[str | None, str]:
-    """The proxy for a URL, and the variable that names it."""
+    """The proxy for a URL, and the variable that it comes from."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     values = {name.lower(): (value, name) for name, value in environment.items() if value}
-    # Lower case wins. HTTP_PROXY in upper case is a request's header where a web server runs programs.
+    # Lower case wins. In a program that a web server runs (CGI), HTTP_PROXY is a header of the request.
     values |= {name: (environment[name], name) for name in values if environment.get(name)}
     if "REQUEST_METHOD" in environment and not environment.get("http_proxy"):
         values.pop("http_proxy", None)
@@ -92,7 +92,7 @@ def _of_environment(url: str, environment: Mapping[str, str]) -> tuple[str | Non
 
 
 def _is_loopback(host: str) -> bool:
-    """This machine itself, which no proxy can reach."""
+    """Whether the host is this machine, which no proxy can reach."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -112,7 +112,7 @@ def _is_excepted(host: str, port: int | None, no_proxy: str) -> bool:
 
 
 def _check_proxy(proxy: str, source: str) -> None:
-    """Raise BadInput, without showing the URL, if no connection can be made by it."""
+    """Raise BadInput, without showing the URL, if this proxy cannot be used."""
     hint = "give http://HOST:PORT, or socks5h://127.0.0.1:9050 for Tor, or --proxy none to use no proxy"
     try:
         parts = urllib3.util.parse_url(proxy)

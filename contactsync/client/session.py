@@ -1,7 +1,7 @@
 """A sync: the I/O around the chain of states in `core.states`.
 
-It follows the manifest, has files and evaluations brought, answers what a privacy mode asks for, and keeps
-what was learnt. What stays true (tokens, whole files, halves of files) is kept when a sync fails.
+It follows the manifest, fetches files and evaluations, answers the requests of a privacy mode, and stores the
+results. If a sync fails, it keeps what remains valid: tokens, whole files, parts of files.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def sync(
 
 
 def new_identifiers(server: ServerState, book: AddressBook, audience: str) -> int:
-    """How many identifiers of the book are not in the newest epoch of the cache. No network."""
+    """How many identifiers of the book are not in the newest epoch of the cache. Does not use the network."""
     identifiers = book.identifiers
     with Cache(server.cache, server.url) as cache:
         epoch = cache.newest_epoch(audience)
@@ -65,7 +65,7 @@ def new_identifiers(server: ServerState, book: AddressBook, audience: str) -> in
 
 @dataclass(frozen=True, slots=True)
 class _Recalled:
-    """What was kept of an epoch, read before it is needed."""
+    """What is stored of an epoch, read before it is needed."""
 
     epoch: int
     known: Known
@@ -83,7 +83,7 @@ class _Followed:
 
 
 class Session:
-    """One run of the client against one server, whose state is locked. The counts are of the whole run."""
+    """One run of the client against one server, whose state is locked. Counts are for the whole run."""
 
     def __init__(
         self, server: ServerState, cache: Cache, transport: Transport, options: Options, progress: Progress
@@ -106,9 +106,9 @@ class Session:
         self._told: dict[tuple[str, type], object] = {}
 
     def run(self, book: AddressBook) -> Report:
-        """The sync. It starts again, once, if something was published in between.
+        """Run the sync. It starts again, once, if something was published in between.
 
-        What takes as long as the book is large is done before the first request, or after the last one.
+        Work whose time depends on the size of the book is done before the first request or after the last.
         """
         question = Question.about(book.identifiers)
         recalled = self._recall(question, self._cache.newest_epoch(self._options.audience) or 0)
@@ -121,10 +121,11 @@ class Session:
             if isinstance(error, Refused) and error.kind not in {"epoch-changed", "not-found"}:
                 raise
             if self._told:
-                # A server that could have a list repeated by saying no would see two lists for one question.
+                # If a server could get a list repeated by refusing it, it would see two lists for one
+                # question.
                 error.hint = "some questions were already sent and are not repeated in this run; sync again"
                 raise
-            # A publish in between explains this. If it was none, the error stands.
+            # A publish in between would explain the error. If there was none, raise it.
             newer = self._follow()
             if newer.manifest == followed.manifest:
                 if isinstance(error, Refused) and error.kind == "not-found":
@@ -135,7 +136,7 @@ class Session:
             return self._once(newer, question, recalled, book)
 
     def _follow(self) -> _Followed:
-        """The current manifest, verified from the pinned root downwards."""
+        """The current manifest, verified from the pinned root down."""
         fetcher = MetadataFetcher(self._transport)
         self._progress("fetching metadata", 0, 0)
         follower = Follower(self._server.tuf, self._transport.base_url, fetcher, self._server.root)
@@ -151,7 +152,7 @@ class Session:
     def _once(
         self, followed: _Followed, question: Question, recalled: _Recalled, book: AddressBook
     ) -> Report:
-        """The chain of states against one manifest."""
+        """Run the chain of states against one manifest."""
         manifest = followed.manifest
         if recalled.epoch != manifest.epoch:
             recalled = self._recall(question, manifest.epoch)
@@ -195,7 +196,7 @@ class Session:
             remember(self._server.quota, self._options.audience, self._account)
 
     def _recall(self, question: Question, epoch: int) -> _Recalled:
-        """What is kept of an epoch. `whole` are the holdings whose files are there and undamaged."""
+        """What is stored of an epoch. `whole` are the holdings whose files are there and undamaged."""
         audience, count = self._options.audience, len(question.identifiers)
         if not self._cache.has_tokens(audience, epoch):
             known = Known.nothing(count)
@@ -212,7 +213,7 @@ class Session:
         return _Recalled(epoch, known, held, whole, unfinished)
 
     def _download(self, files: Iterable[DataFile]) -> None:
-        """Have these files on the disk."""
+        """Fetch these files, unless they are on the disk."""
         files = list(files)
         total, done = sum(file.length for file in files), 0
 
@@ -238,7 +239,7 @@ class Session:
                 raise
 
     def _evaluate(self, fetched: Fetched) -> Evaluated:
-        """Have new identifiers evaluated, batch by batch; a batch is kept as soon as it is proven."""
+        """Have new identifiers evaluated, batch by batch. A batch is stored as soon as its proof holds."""
         this, manifest = fetched.round(), fetched.prepared.manifest
         self._largest_round = max(self._largest_round, this.points)
         done: list[EvaluatedBatch] = []
@@ -262,7 +263,7 @@ class Session:
         return fetched.evaluated(done)
 
     def _send(self, batch: PendingBatch, manifest: Manifest, like: Sequence[bytes]) -> EvaluatedBatch:
-        """Have one batch evaluated, and keep what came of it. Points of nobody are `like` these."""
+        """Have one batch evaluated, and store the result. Padding has the lengths of inputs in `like`."""
         blinded = batch.blind(like)
         path = f"/v1/evaluate/{manifest.audience}/{manifest.epoch}"
         reply = self._transport.post(path, blinded.body, reply_length=blinded.reply_length)
@@ -298,7 +299,7 @@ class Session:
         return matched
 
     def _answer(self, manifest: Manifest, request: Request) -> RangeMatch | None:
-        """What a mode asked for."""
+        """The answer to one request of a mode."""
         partition = request.partition
         if isinstance(request, LookUpBuckets):
             self._progress("fetching buckets", 0, 0)
@@ -319,7 +320,7 @@ class Session:
         return found
 
     def _keep(self, matched: Matched, held: Holdings) -> None:
-        """Keep the result, then remove data files that nothing names any more, or nothing leads on from."""
+        """Store the result, then remove data files that are no longer needed."""
         prepared, settled = matched.evaluated.prepared, matched.settled
         identifiers = prepared.question.identifiers
         self._cache.finish(

@@ -1,7 +1,7 @@
 """The record of every byte that a sync sent and received.
 
-A transcript is a file of JSON lines. The first says what it is; each other line is one piece of one
-connection's traffic, in the order in which it went over the wire, above TLS if there is any:
+A transcript is a file of JSON lines. The first states the format. Each other line is one piece of one
+connection's traffic, in the order of the wire, above TLS if there is any:
 
 ```
 {"format": "contactsync-transcript-1", "server": "https://example.org"}
@@ -9,7 +9,7 @@ connection's traffic, in the order in which it went over the wire, above TLS if 
 {"connection": 1, "received": "SFRUUC8xLjEg…"}
 ```
 
-Nothing is left out: it holds the credential as it was sent, and is therefore 0600.
+Nothing is left out: it contains the credential, and is therefore 0600.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FORMAT = "contactsync-transcript-1"
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some bytes of one connection; `sent` is the direction, seen from the client."""
+    """Some bytes of one connection. `sent` is the direction: True from client to server."""
 
     connection: int
     sent: bool
@@ -61,7 +61,7 @@ class TranscriptWriter:
         self._line({"connection": connection, "sent" if sent else "received": text})
 
     def close(self) -> None:
-        """Bring it to the disk. A transcript of nothing is removed: one may try again."""
+        """Write it to the disk. An empty transcript is removed, so that the command can be repeated."""
         try:
             with self._file:
                 if not self._empty:

@@ -1,7 +1,7 @@
-"""HTTP: the one way in which the client talks to a server.
+"""HTTP: the only way in which the client talks to a server.
 
-A transport belongs to one server. It never follows a redirect, sends the credential to that server only,
-accepts no compressed body, and bounds every reply before it is read.
+A transport belongs to one server. It never follows a redirect, sends the credential only to that server,
+accepts no compressed body, and limits every reply before it is read.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ PACE_SECONDS = 0.25
 METADATA_LIMIT = 8 << 20
 USUAL_METADATA = 256 << 10  # may come whatever the allowed download: without it nothing can be priced
 ACCOUNT_LIMIT = 4096
-# Octets of a reply's head, with all 1xx before it, and what is read ahead. The time that http.client takes
-# grows with the square of a Content-Type: a second for this.
+# Octets of a reply's head, including all 1xx replies before it, and what is read ahead. http.client takes
+# time in the square of a Content-Type's length: a second for this.
 HEAD_LIMIT = 32 << 10
 PIECE_LIMIT = 4 * CHUNK  # octets on the wire for CHUNK of a body, the framing of chunks included
 
@@ -52,7 +52,7 @@ class Transport:
         route: Route | None = None,
         max_data: int | None = None,
     ) -> None:
-        """`patience` is the time of a whole run; without one, this transport is a run of its own.
+        """`patience` is the time of a whole run. Without it, this transport is a run by itself.
 
         `max_data`, in octets, is what metadata and data files may bring in all, whatever the server repeats.
         """
@@ -78,13 +78,13 @@ class Transport:
 
     @property
     def quota(self) -> Quota | None:
-        """The budget of the account, as the server said last; None before it has, or if it has none."""
+        """The account's budget, as the server last stated it; None if it has not, or there is none."""
         return self._quota
 
     def check_account(self) -> None:
-        """Ask whether the credential is good, and what is left of its budget. Raises Refused if it is not.
+        """Ask what is left of the account's budget. Raises Refused if the credential is not valid.
 
-        A server without budgets has no such page; its answer to the first evaluation serves as well.
+        A server without budgets has no such page. Its reply to the first evaluation tells as much.
         """
         try:
             with self.get("/v1/account", authorised=True) as reply:
@@ -102,7 +102,7 @@ class Transport:
     def get(
         self, path: str, *, headers: Mapping[str, str] | None = None, authorised: bool = False
     ) -> Iterator[urllib3.BaseHTTPResponse]:
-        """An unread reply of status 200, 206 or 416, to be read by `chunks`; every other one is raised.
+        """An unread reply of status 200, 206 or 416, to be read by `chunks`. Other replies are raised.
 
         Raises Refused (with the server's own hint), BadReply for a redirect, NetworkError.
         """
@@ -112,7 +112,7 @@ class Transport:
                 raise error_of(reply)
             yield reply
         finally:
-            # What is left unread would be taken for the next reply: give the connection up.
+            # Unread octets would be taken for the next reply: close the connection.
             if reply.length_remaining == 0:
                 reply.release_conn()
             else:
@@ -121,7 +121,7 @@ class Transport:
     def post(self, path: str, body: bytes, *, reply_length: int) -> bytes:
         """POST octets and return the reply, which must have exactly `reply_length` octets.
 
-        Only for requests that may be repeated with the same body, which is done when nothing comes back.
+        The request is repeated with the same body if nothing comes back. Use it only where this is allowed.
         Raises Refused, BadReply, NetworkError.
         """
         headers = {"Content-Type": "application/octet-stream"}
@@ -177,7 +177,7 @@ class Transport:
     def pace(self) -> None:
         """Wait until the time since the last reply is a multiple of a quarter of a second.
 
-        For what is done between a reply and a request that follows: how long it took is not to be seen.
+        It hides how long the work between a reply and the next request took.
         """
         since = time.monotonic() - self._meter.last
         time.sleep(math.ceil(since / PACE_SECONDS) * PACE_SECONDS - since)
@@ -193,7 +193,7 @@ class Transport:
     def _open(
         self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None, authorised: bool
     ) -> urllib3.BaseHTTPResponse:
-        """Send a request and read the head of its reply; wait and repeat while the server is overloaded."""
+        """Send a request and read the head of its reply. Wait and repeat while the server is overloaded."""
         head = {"User-Agent": f"contactsync/{__version__}", "Accept-Encoding": "identity", **headers}
         if authorised:
             if self._credential is None:

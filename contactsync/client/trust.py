@@ -1,4 +1,4 @@
-"""Pinning a server: its TUF root, checked against itself and, by the caller, against a fingerprint."""
+"""Pins a server: checks that its TUF root signs itself. The caller checks the root's fingerprint."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def fetch_root(transport: Transport) -> bytes:
 
 
 def find_root(transport: Transport, newest: bytes, fingerprint: str) -> bytes | None:
-    """The root with this fingerprint: the newest, or one that came before it; None if there is none.
+    """The root with this fingerprint: the newest or an earlier one; None if there is none.
 
-    Operators renew the root from time to time, and what they told somebody before stays good: a sync follows
-    from that root to the newest, each signed by the one before it (TUF specification §5.3).
+    Operators renew the root from time to time, and earlier fingerprints remain valid: a sync follows the
+    roots from that one to the newest, each signed by the one before (TUF specification §5.3).
     """
     if root_fingerprint(newest) == fingerprint:
         return newest
@@ -46,7 +46,7 @@ def find_root(transport: Transport, newest: bytes, fingerprint: str) -> bytes | 
 
 
 def is_known(server: ServerState, root: bytes) -> bool:
-    """Whether a root is the pinned one, one that was followed since, or one that either of these signed."""
+    """Whether a root is the pinned one, the last one followed since, or signed by either of them."""
     if root_fingerprint(root) == server.fingerprint:
         return True
     known = [server.root]
@@ -94,7 +94,7 @@ def _fetch(transport: Transport, name: str) -> bytes:
 
 
 def read_fingerprint(text: str) -> str:
-    """The 64 hex digits of a fingerprint as people write it. Raises BadInput."""
+    """The 64 hex digits of a fingerprint, without the separators that people write. Raises BadInput."""
     digits = re.sub(r"[\s:-]", "", text).lower()
     if not re.fullmatch("[0-9a-f]{64}", digits):
         raise BadInput(

@@ -1,7 +1,7 @@
-"""The command line. This module is its root, and the one place where an error becomes words and an exit code.
+"""The command line. This module is its root. Only here does an error become a message and an exit code.
 
-Sub-commands are loaded when they are named: `--help` of any of them imports neither numba nor numpy nor an
-HTTP library, because command modules import such parts inside the functions that use them.
+Sub-commands are loaded when they are used. No `--help` imports numba, numpy or an HTTP library, because
+command modules import these inside the functions that use them.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ COMMANDS = {
 
 
 class RootGroup(click.Group):
-    """Loads sub-commands by name; turns every error that reaches the top into a line and an exit code."""
+    """Loads sub-commands by name. Turns every error that reaches the top into a message and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """The names, in the order of the table above."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import the command of this name; None if there is none."""
+        """Import the command with this name; None if there is none."""
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name].partition(":")
@@ -66,7 +66,7 @@ class RootGroup(click.Group):
         return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run; on an error say what and what to do on stderr, and leave with the code of errors.py."""
+        """Run. On an error, print it and its hint on stderr, and exit with its code from errors.py."""
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
@@ -79,7 +79,7 @@ class RootGroup(click.Group):
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
-            # Nobody reads any more. Point stdout at nothing, or the interpreter complains when it flushes.
+            # stdout was closed. Point it at /dev/null, or the interpreter complains when it flushes.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(BROKEN_PIPE)
         except Exception as error:  # the last line of defence against a traceback
@@ -90,11 +90,11 @@ class RootGroup(click.Group):
 
 
 def _mend_streams() -> None:
-    """Make the standard streams fit to be used.
+    """Make the standard streams usable.
 
-    One that was closed (`2>&-`) is pointed at nothing; else the next file that is opened would take its
-    place, and what we say would go into it. What a terminal's encoding lacks is shown as a question mark: a
-    name in another script is no reason to stop.
+    A stream that was closed (`2>&-`) is pointed at /dev/null. Otherwise the next file that is opened would
+    take its place, and our messages would go into it. Characters that the terminal's encoding lacks are shown
+    as question marks: a name in another script is no reason to stop.
     """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is None:
@@ -114,7 +114,7 @@ def _say(error: ContactSyncError) -> None:
 
 
 def _internal(error: Exception) -> int:
-    """Report what no code above foresaw. Only the kind of it: its text could quote somebody's data."""
+    """Report an unexpected error. Only its type: its text could quote personal data."""
     if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
         where = f"{error.filename}: " if isinstance(error.filename, str) else ""
         click.echo(f"error: {where}{os.strerror(error.errno)}", err=True)

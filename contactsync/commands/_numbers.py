@@ -1,4 +1,4 @@
-"""The numbers that an operator's command is given: on its command line, or in a file."""
+"""Reads the numbers for an operator's command: from its command line, or from a file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import click
 from contactsync.commands._output import ProgressLine
 from contactsync.foundation.errors import BadInput
 
-if TYPE_CHECKING:  # numpy hangs on these
+if TYPE_CHECKING:  # these import numpy
     from contactsync.phones import Refusal
     from contactsync.server.storage.ports import Members
 
 
 def members_of(texts: tuple[str, ...], region: str | None) -> Members:
-    """The members that the numbers of a command line are, all or none."""
+    """The members with these numbers. Raises BadInput if one number cannot be used."""
     from contactsync.identifiers import Rejected, default_region, normalise
     from contactsync.server.storage.ports import Members
 
@@ -32,7 +32,7 @@ def members_of(texts: tuple[str, ...], region: str | None) -> Members:
 
 
 def for_each_chunk(file: str, region: str | None, change: Callable[[Members], int]) -> tuple[int, int, int]:
-    """Apply `change` to the members in a file; how many it changed, how many not, and how many were bad."""
+    """Apply `change` to the members in a file. Returns how many were changed, unchanged and unusable."""
     from contactsync.identifiers import default_region
     from contactsync.server.members import read_members
 
@@ -53,7 +53,7 @@ def for_each_chunk(file: str, region: str | None, change: Callable[[Members], in
 
 
 class _Refusals:
-    """Says which lines of a file could not be used: the first ones each, the rest by reason."""
+    """Lists the lines of a file that could not be used: the first ones each, then all by reason."""
 
     LISTED = 20
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they mean."""
+"""Options that several commands share, and how their values are read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 
 from contactsync.foundation.errors import BadInput
 
-if TYPE_CHECKING:  # numpy and an HTTP library hang on it
+if TYPE_CHECKING:  # it imports numpy and an HTTP library
     from contactsync.client.state import State
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -56,7 +56,7 @@ def open_state(folder: Path | None) -> State:
 
 
 def read_credential(path: Path) -> str:
-    """The credential in a file. Raises BadInput; never shows anything of what it read."""
+    """The credential in a file. Raises BadInput, which never quotes the content."""
     hint = "the file must contain what `contactsync server accounts add` printed, and nothing else"
     try:
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""What a sync prints: data as a table, JSON, CSV or vCards on stdout; what is for people on stderr."""
+"""What a sync prints: data on stdout, as a table, JSON, CSV or vCards; everything else on stderr."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 SHOWN_UNREADABLE = 20
 NAME_WIDTH = 40
 REDRAWN_SECONDS = 0.1
-RATED_SECONDS = 1.0  # before that a rate says little
+RATED_SECONDS = 1.0  # before that, a rate is not meaningful
 
 
 def as_json(report: Report, book: AddressBook, *, sent: int, received: int) -> str:
-    """The one JSON object of `sync --json`; docs/cli.md has its keys."""
+    """The JSON object of `sync --json`. docs/cli.md lists its keys."""
     return (
         json.dumps(
             {
@@ -67,7 +67,7 @@ def as_json(report: Report, book: AddressBook, *, sent: int, received: int) -> s
 
 @contextlib.contextmanager
 def quota_error_on_stdout() -> Iterator[None]:
-    """The one JSON object of a `sync --json` that ran out of its budget; the error goes on."""
+    """Print the JSON object of a `sync --json` that ran out of its budget, and raise the error again."""
     from contactsync.foundation.errors import OutOfQuota
 
     try:
@@ -91,7 +91,7 @@ def _quota_error(error: OutOfQuota) -> str:
 
 
 def unreadable(book: AddressBook) -> list[dict[str, str]]:
-    """What could not be read, as JSON."""
+    """The entries that could not be read, as JSON."""
     return [
         {"file": printable(e.file), "place": printable(e.place), "reason": e.reason} for e in book.unreadable
     ]
@@ -105,7 +105,7 @@ def _ends(gap: Gap | None) -> dict[str, dict[str, int]] | None:
 
 
 def as_csv(report: Report, _: AddressBook) -> str:
-    """A header and one row for each match."""
+    """A header, then one row for each match."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["name", "identifier"])
@@ -127,7 +127,7 @@ def as_vcards(report: Report, _: AddressBook) -> str:
 
 
 def as_table(report: Report, book: AddressBook) -> str:
-    """The matches, and what `summary` says."""
+    """The matches, then the summary."""
     lines = []
     if report.matches:
         width = max(_width(match.name) for match in report.matches)
@@ -141,7 +141,7 @@ def as_table(report: Report, book: AddressBook) -> str:
 
 
 def summary(report: Report, book: AddressBook) -> str:
-    """What the matches are out of, who joined or left, and what the server could learn."""
+    """How many of how many matched, who joined or left, and what the server could learn."""
     matched = len({(m.name, m.identifier) for m in report.matches})
     asked = counted(report.identifiers, "number", "numbers")
     people = counted(len(book.contacts), "contact", "contacts")
@@ -157,9 +157,9 @@ FORMATS = {"table": as_table, "csv": as_csv, "vcf": as_vcards}
 
 
 def say_on_stderr(report: Report, book: AddressBook, *, summarised: bool) -> None:
-    """Say whose contacts could not be looked up, and the summary if stdout does not have it.
+    """Say which contacts could not be looked up, and print the summary unless it is on stdout.
 
-    Not to be looked up is not the same as not to be a member.
+    Contacts that could not be looked up may or may not be members.
     """
     for one in report.unusable:
         numbers = counted(one.identifiers, "number was", "numbers were")
@@ -172,7 +172,7 @@ def say_on_stderr(report: Report, book: AddressBook, *, summarised: bool) -> Non
 
 
 def say_unreadable(book: AddressBook) -> None:
-    """Name on stderr what could not be read; it cost itself only."""
+    """List on stderr what could not be read and was skipped."""
     for entry in book.unreadable[:SHOWN_UNREADABLE]:
         hint = f" ({entry.hint})" if entry.hint else ""
         click.echo(
@@ -183,17 +183,17 @@ def say_unreadable(book: AddressBook) -> None:
 
 
 def say_unchecked(gap: Gap | None) -> None:
-    """Warn of a history that could not be checked: for all that is known, it may be another one."""
+    """Warn that part of the history could not be checked: the server may show another one."""
     if gap is not None:
         click.echo(
-            f"warning: too much was published since the last sync ({gap.since} to {gap.until}): whether the "
-            "server shows the same history as then could not be checked; sync more often",
+            f"warning: too much was published since the last sync ({gap.since} to {gap.until}) to check that "
+            "the server still shows the same history; sync more often",
             err=True,
         )
 
 
 def say_details(report: Report, *, sent: int, received: int) -> None:
-    """What `--verbose` adds, on stderr."""
+    """Print on stderr what `--verbose` adds."""
     rate = report.false_positive_rate
     wrong = rate * report.identifiers
     points = counted(report.evaluated, "point", "points")
@@ -201,7 +201,7 @@ def say_details(report: Report, *, sent: int, received: int) -> None:
         f"sent {sent:,} bytes, received {received:,} bytes ({report.downloaded:,} of data files)",
         f"evaluated {points} for {counted(report.new_identifiers, 'new number', 'new numbers')}",
         *(
-            [f"budget: {quota.left:,} of {quota.burst:,} points left, {quota.per_day:,} are restored per day"]
+            [f"budget: {quota.left:,} of {quota.burst:,} points left, {quota.per_day:,} restored each day"]
             if (quota := report.quota)
             else []
         ),
@@ -214,7 +214,7 @@ def say_details(report: Report, *, sent: int, received: int) -> None:
 
 
 def check_writable(path: Path | None, inputs: Sequence[Path]) -> None:
-    """Find out before a sync, and not after it, that its result cannot be written or would replace an input.
+    """Check before a sync that its result can be written and does not replace an input.
 
     Raises BadInput.
     """
@@ -233,9 +233,10 @@ def check_writable(path: Path | None, inputs: Sequence[Path]) -> None:
 
 
 def write(text: str, path: Path | None, *, utf8: bool) -> None:
-    """Data to stdout, or to a file of mode 0600 that is there whole or not at all.
+    """Write data to stdout, or to a file of mode 0600, which appears whole or not at all.
 
-    `utf8`: to stdout, too, whatever the terminal's encoding: JSON, CSV and vCards are read by programs.
+    `utf8`: write UTF-8 to stdout too, whatever the terminal's encoding. JSON, CSV and vCards are for
+    programs.
     """
     if path is None:
         click.echo(text.encode() if utf8 else text, nl=False)
@@ -247,15 +248,15 @@ def write(text: str, path: Path | None, *, utf8: bool) -> None:
         if path.exists() and not path.is_file():  # a pipe or a device must not be replaced by a file
             path.write_text(text, encoding="utf-8")
         else:
-            durable.write(path.resolve(), text.encode())  # a link stays, and leads to the new file
+            durable.write(path.resolve(), text.encode())  # a link is kept, and points to the new file
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:  # it is not the choice of the place
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:  # the choice of the file is not at fault
             raise
         raise BadInput(f"cannot write {path}: {error.strerror}", hint="choose another --output") from error
 
 
 class ProgressLine(contextlib.AbstractContextManager["ProgressLine"]):
-    """One line on stderr that says what is going on; nothing at all unless stderr is a terminal."""
+    """One line on stderr that shows the progress. Prints nothing unless stderr is a terminal."""
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
@@ -264,7 +265,7 @@ class ProgressLine(contextlib.AbstractContextManager["ProgressLine"]):
         self._first = 0
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Show the stage, how far it is (`total` 0: nobody knows), how fast it goes and what is left."""
+        """Show the stage, its progress (`total` 0: unknown), the rate and the time left."""
         if not self._live:
             return
         now = time.monotonic()
@@ -300,7 +301,7 @@ def _duration(seconds: float) -> str:
 
 @contextlib.contextmanager
 def log_on_stderr() -> Iterator[None]:
-    """Let `--verbose` show what the parts below say of their work (how a match is made)."""
+    """For `--verbose`: show the log messages of the packages below (such as how a match is made)."""
     logger = logging.getLogger("contactsync")
     handler = logging.StreamHandler(sys.stderr)
     before = logger.level
@@ -314,7 +315,7 @@ def log_on_stderr() -> Iterator[None]:
 
 
 def printable(text: str) -> str:
-    """Text that cannot move a terminal's cursor."""
+    """The text without characters that could move a terminal's cursor."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 

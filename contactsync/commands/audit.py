@@ -1,4 +1,4 @@
-"""`contactsync audit …`: what somebody checks who does not want to take our word."""
+"""`contactsync audit …`: checks for someone who does not want to take our word."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`contactsync demo`: the main job in real processes, and what each way of doing it gives away."""
+"""`contactsync demo`: a sync with real processes, and what each kind of upload reveals."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 BOOK = Path(__file__).parent / "example" / "contacts.vcf"
 REGION = "DE"
 MEMBER_SHARE = 5
-"""Every fifth number of the example book is a member's."""
+"""Every fifth number of the example book belongs to a member."""
 
 START_SECONDS = 60
 RATE_SECONDS = 0.3
 
-# Mobile numbers of one country each: what they begin with, how many digits follow, whose they are.
+# Mobile numbers of one country each: how they begin, how many digits follow, and whose they are.
 RANGES = (("+447", 9, "British"), ("+4917", 9, "German"), ("+336", 8, "French"), ("+5511", 9, "São Paulo"))
 
 
@@ -49,7 +49,7 @@ def demo(*, members: int, keep: Path | None) -> None:
     because it compiles code for this processor. Nothing leaves the machine.
     """
     with contextlib.ExitStack() as stack:
-        for number in (signal.SIGTERM, signal.SIGHUP):  # else the server and the folder would be left behind
+        for number in (signal.SIGTERM, signal.SIGHUP):  # else server and folder would be left behind
             signal.signal(number, lambda number, _: sys.exit(128 + number))
         folder = _folder(keep, stack)
         desk = _Desk(folder)
@@ -70,17 +70,17 @@ def demo(*, members: int, keep: Path | None) -> None:
 
 
 class _Desk:
-    """Runs commands in a folder as somebody at a terminal would, and shows them."""
+    """Runs commands in a folder, as a user at a terminal would, and shows them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        # A checkout that is not installed must be found by the processes too.
+        # So that the processes also find a checkout that is not installed.
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
         self._environment = {**os.environ, "PYTHONPATH": path}
 
     def run(self, line: str, *, into: str | None = None) -> None:
-        """Run a command; show it and what it prints, or write that to a file."""
+        """Run a command and show it. Show its output too, or write it to a file."""
         click.secho(f"$ contactsync {line}" + (f" > {into}" if into else ""), bold=True)
         done = subprocess.run(  # noqa: S603 - our own commands
             [sys.executable, "-m", "contactsync", *line.split()],
@@ -97,7 +97,7 @@ class _Desk:
 
     @contextlib.contextmanager
     def serving(self, line: str) -> Iterator[str]:
-        """Run a server; give its URL, and stop it at the end."""
+        """Run a server, yield its URL, and stop it at the end."""
         click.secho(f"$ contactsync {line} &", bold=True)
         with subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, "-m", "contactsync", *line.split()],
@@ -127,7 +127,7 @@ def _folder(keep: Path | None, stack: contextlib.ExitStack) -> Path:
 
 
 def _prepare(folder: Path, members: int) -> AddressBook:
-    """The example book, and a list of members: some people of the book, and others of many countries."""
+    """Write the example book and a list of members: some from the book, others from many countries."""
     from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneNumberType, example_number_for_type
 
     from contactsync.sources import read_address_books
@@ -135,7 +135,7 @@ def _prepare(folder: Path, members: int) -> AddressBook:
     shutil.copyfile(BOOK, folder / "contacts.vcf")
     book = read_address_books([BOOK], region=REGION)
     numbers = {i.decode().removeprefix("tel:") for i in book.identifiers[::MEMBER_SHARE]}
-    # Not for secrets: only so that every demo has the same members.
+    # Not for secrets. It gives every demo the same members.
     chance = random.Random(0)  # noqa: S311
     examples = [
         example_number_for_type(regions[0], PhoneNumberType.MOBILE)
@@ -152,7 +152,7 @@ def _prepare(folder: Path, members: int) -> AddressBook:
 
 
 def _compare(book: AddressBook, transcript: Path) -> None:
-    """What three ways of asking hand to the server, the third from the bytes that were really sent."""
+    """Show what the server receives in three ways of asking, the third from the bytes that were sent."""
     from contactsync.client.transcript import read_transcript
 
     sent = b"".join(piece.data for piece in read_transcript(transcript) if piece.sent)
@@ -195,7 +195,7 @@ def _compare(book: AddressBook, transcript: Path) -> None:
 
 
 def _hashes_a_second(prefix: str, digits: int) -> float:
-    """How many candidates plain Python hashes in a second on this machine, one core."""
+    """How many candidates plain Python hashes in a second on one core of this machine."""
     sha256 = hashlib.sha256
     begun = time.perf_counter()
     count = 0

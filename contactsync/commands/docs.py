@@ -1,4 +1,4 @@
-"""`contactsync docs`: the documents of this version, also where there is no checkout."""
+"""`contactsync docs`: prints the documents of this version, with or without a checkout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def docs(page: str | None) -> None:
 
     Pages are Markdown. A link to `protocol.md` is a link to the page protocol.
     """
-    folder = files("contactsync") / "docs"  # in a checkout a link to docs/, in a wheel a copy of it
+    folder = files("contactsync") / "docs"  # in a checkout a link to docs/, in a wheel a copy
     pages = sorted(one.name.removesuffix(".md") for one in folder.iterdir() if one.name.endswith(".md"))
     if page is None:
         width = max(map(len, pages))

@@ -1,4 +1,4 @@
-"""`contactsync explain`: the way of one number from text to identifier, step by step."""
+"""`contactsync explain`: how one number becomes an identifier, step by step."""
 
 from __future__ import annotations
 
@@ -55,5 +55,5 @@ def explain(context: click.Context, number: str, region: str | None, as_json: bo
 
 
 def _printable(text: str) -> str:
-    """Text that cannot move a terminal's cursor or turn its line around."""
+    """The text without characters that could move a terminal's cursor or reverse its line."""
     return "".join(character if character.isprintable() else "?" for character in text)

@@ -29,7 +29,7 @@ prints `error: …` and usually `hint: …`, writes no output file, and leaves t
 | 5 | the server sent something that failed verification: signature, proof, hash, protocol |
 | 6 | the server refused: credential, limit, audience |
 | 7 | it would cost or leak more than allowed: the message names the choices |
-| 8 | the account is out of quota: standard error says when there is enough again |
+| 8 | the account is out of quota: stderr says when to try again |
 | 130 | interrupted |
 | 141 | stdout was closed |
 

@@ -1,4 +1,4 @@
-"""`contactsync sync`: the main job."""
+"""`contactsync sync`: find out which contacts are members."""
 
 from __future__ import annotations
 
@@ -156,11 +156,11 @@ def sync(
 
     With --json, one object is printed: matches, joined, left (lists of {name, identifier}), contacts,
     identifiers, unreadable (list of {file, place, reason}), unusable (list of {partition, reason,
-    identifiers}: not looked up), evaluated (points sent, padding included),
-    new_identifiers, bytes_sent, bytes_received, audience, epoch, edition, members, privacy, partitions,
-    false_positive_rate, quota ({left, burst, per_day} in points, or null), leak_odds (of all lists so far, by
-    calling code), leak, unchecked_history. joined and left are changes since the last sync, among contacts that
-    it knew. unchecked_history is null, or {since, until} (each {epoch, edition}): between these, too much was
+    identifiers}: not looked up), evaluated (points sent, padding included), new_identifiers, bytes_sent,
+    bytes_received, audience, epoch, edition, members, privacy, partitions, false_positive_rate, quota ({left,
+    burst, per_day} in points, or null), leak_odds (of all lists so far, by calling code), leak,
+    unchecked_history. joined and left are changes since the last sync, among contacts that it knew.
+    unchecked_history is null, or {since, until} (each {epoch, edition}): between these, too much was
     published to check that the server still shows the same history. A sync that ran out of its quota prints
     {error: {kind: "quota", retry_after (seconds), left, burst, per_day, ...}}.
     """
@@ -224,7 +224,7 @@ def sync(
 
 
 def _read(sources: tuple[str, ...], region: str | None) -> AddressBook:
-    """The address books. Raises BadInput if there is nobody in them: most likely it is the wrong file."""
+    """Read the address books. Raises BadInput if they contain no contact: it is probably the wrong file."""
     from contactsync.identifiers import default_region
     from contactsync.sources import read_address_books
 
@@ -239,7 +239,7 @@ def _read(sources: tuple[str, ...], region: str | None) -> AddressBook:
 def _dry_run(
     state: State, url: str | None, book: AddressBook, audience: str, *, cover: bool, as_json: bool
 ) -> None:
-    """Count what a sync would send. Only the cache is asked; without a trusted server everything is new."""
+    """Count what a sync would send. It reads only the cache. Without a trusted server everything is new."""
     from contactsync.client.core.round import LEAST, padded
     from contactsync.client.session import new_identifiers
 

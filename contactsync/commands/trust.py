@@ -12,7 +12,7 @@ from contactsync.commands._forgetting import forget_server, say_what_is_kept
 from contactsync.commands._options import open_state, proxy_option, state_option
 from contactsync.foundation.errors import BadInput, BadSignature, NotTrusted, OurError
 
-if TYPE_CHECKING:  # an HTTP library hangs on it
+if TYPE_CHECKING:  # it imports an HTTP library
     from contactsync.client.state import ServerState, State
     from contactsync.client.transport import Transport
 

@@ -1,4 +1,4 @@
-"""`contactsync warmup`: compile the kernels before somebody waits for them."""
+"""`contactsync warmup`: compile the kernels before someone has to wait for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 ENOUGH = 200_000
-"""Tokens that make every operation on a directory choose its kernel."""
+"""So many tokens that every operation on a directory uses its kernel."""
 
 
 @click.command()
@@ -40,13 +40,13 @@ def warmup(as_json: bool) -> None:
 
 
 def _use_directories() -> None:
-    """Run every kernel that building, reading and following a directory takes."""
+    """Run every kernel that builds, reads or updates a directory."""
     import numpy as np
 
     from contactsync.directory import build, match, open_directory
     from contactsync.directory.delta import read_delta, write_delta
     from contactsync.directory.screen import build_screen, open_screen
-    from contactsync.kernels import elias_fano  # noqa: F401 - a process that has it uses it
+    from contactsync.kernels import elias_fano  # noqa: F401 - operations use it if it is loaded
     from contactsync.tokens import Tokens
 
     rows = np.random.default_rng(1).integers(0, 256, (ENOUGH, 10), np.uint8)

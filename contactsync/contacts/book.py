@@ -1,4 +1,4 @@
-"""What an address book holds once it is read, and the limits that every format keeps."""
+"""The content of an address book after reading, and the limits of all formats."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 from contactsync.identifiers import Rejected, holds_another, normalise
 
-# Stated in docs/address-books.md. A file beyond a limit is reported, never read half in silence.
+# docs/address-books.md lists them. A file that exceeds a limit is reported, never silently cut.
 MAX_FILE = 256 << 20  # bytes of one file
 MAX_FILES = 200_000  # .vcf files in one folder
 MAX_DEPTH = 32  # folders within folders
 MAX_ENTRIES = 1_000_000  # contacts in one run
 MAX_NUMBERS = 1_000  # numbers of one contact
-MAX_LINE = 64 << 10  # bytes of one unfolded vCard line that matters (a photo does not), of a line of a list
-MAX_ROW_LINES = 500  # lines of one CSV row; beyond, a quote was never closed
+MAX_LINE = 64 << 10  # bytes of one unfolded vCard line that is used (not a photo), or of a line of a list
+MAX_ROW_LINES = 500  # lines of one CSV row; with more, a quotation mark was never closed
 MAX_NESTED = 8  # cards within cards
 MAX_NAME = 200  # characters of a name; the rest is cut
 
@@ -24,7 +24,7 @@ NO_NAME = "(no name)"
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """An entry: a name fit for a terminal, its identifiers without repeats, and where it stands."""
+    """An entry: a name that is safe for a terminal, its identifiers without duplicates, and its place."""
 
     name: str
     identifiers: tuple[bytes, ...]
@@ -33,7 +33,7 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An entry, or one number of it, that could not be read: where, why, what to do. Holds no number."""
+    """An entry, or one of its numbers, that could not be read: where, why, what to do. Contains no number."""
 
     file: str
     place: str
@@ -43,7 +43,7 @@ class Unreadable:
 
 @dataclass(slots=True)
 class AddressBook:
-    """What was read: contacts in order, what could not be read, and how many files there were.
+    """What was read: the contacts in order, what could not be read, and the number of files.
 
     Entries with the same name and the same identifiers are one contact.
     """
@@ -60,7 +60,7 @@ class AddressBook:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number as it stands in the file."""
+    """A number as it is written in the file."""
 
     text: str
     place: str
@@ -68,7 +68,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a format's reader makes of one entry."""
+    """One entry, as the reader of a format returns it."""
 
     name: str
     numbers: tuple[Number, ...]
@@ -77,7 +77,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What a format's reader says of something it cannot read. It holds nothing of the content."""
+    """Something that the reader of a format cannot read. It quotes nothing of the content."""
 
     place: str
     reason: str
@@ -85,11 +85,11 @@ class Fault:
 
 
 class TooMany(Exception):
-    """The run has as many contacts as it may."""
+    """The run has reached the limit of contacts."""
 
 
 class Collector:
-    """Turns entries into contacts: normalises their numbers and drops repeats."""
+    """Turns entries into contacts: normalises their numbers and drops duplicates."""
 
     def __init__(self, region: str | None) -> None:
         self.book = AddressBook()
@@ -97,7 +97,7 @@ class Collector:
         self._seen: set[tuple[str, tuple[bytes, ...]]] = set()
 
     def add(self, file: str, entries: Iterable[Entry | Fault]) -> None:
-        """Take all entries of one file. Raises TooMany at the limit."""
+        """Add all entries of one file. Raises TooMany at the limit."""
         for entry in entries:
             if isinstance(entry, Fault):
                 self.report(file, entry)
@@ -107,7 +107,7 @@ class Collector:
                 self.report(file, Fault(entry.place, "too many contacts", hint))
                 raise TooMany
             name, identifiers = clean_name(entry.name), self._identifiers(file, entry)
-            if entry.numbers and not identifiers and name == NO_NAME:  # nothing is left: it was reported
+            if entry.numbers and not identifiers and name == NO_NAME:  # nothing is left, and it was reported
                 continue
             if identifiers and (name, identifiers) in self._seen:
                 continue
@@ -115,7 +115,7 @@ class Collector:
             self.book.contacts.append(Contact(name, identifiers, f"{file}: {entry.place}"))
 
     def report(self, file: str, fault: Fault) -> None:
-        """Note what could not be read."""
+        """Record something that could not be read."""
         self.book.unreadable.append(Unreadable(file, fault.place, fault.reason, fault.hint))
 
     def _identifiers(self, file: str, entry: Entry) -> tuple[bytes, ...]:
@@ -136,13 +136,13 @@ class Collector:
 
 
 _SPACES = re.compile(r"\s+")
-# They join letters, which some scripts need. No other sign that cannot be printed belongs to a name: controls
-# move a terminal's cursor, bidi marks turn the rest of its line around.
+# They join letters, as some scripts need. No other unprintable character belongs in a name: control
+# characters move a terminal's cursor, and bidi marks reverse the rest of its line.
 _JOINERS = "\u200c\u200d"
 
 
 def clean_name(text: str) -> str:
-    """A name in one line, without signs that cannot be printed; NO_NAME if nothing is left."""
+    """The name in one line, without unprintable characters; NO_NAME if nothing is left."""
     text = _SPACES.sub(" ", text).strip()
     if not text.isprintable():
         text = "".join(c for c in text if c.isprintable() or c in _JOINERS).strip()

@@ -1,7 +1,7 @@
-"""Tables: Google's and Outlook's CSV exports, any CSV with a column of numbers, with or without a header.
+"""Reads tables: CSV exports of Google and Outlook, and any CSV with a column of numbers, headed or not.
 
-Columns are known by their header, in English, German, French and Spanish. RFC 4180 quoting; the separator
-is a comma, semicolon, tab or bar.
+Headers are recognised in English, German, French and Spanish. Quoting follows RFC 4180. The separator is a
+comma, semicolon, tab or bar.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FAMILY_NAME = {
     *("last name", "lastname", "family name", "surname", "nachname", "familienname"),
     *("nom", "apellidos", "apellido"),
 }
-_IN_PLACE_OF_NAME = (  # the first column with something in it serves
+_IN_PLACE_OF_NAME = (  # the first column that is not empty is used
     {"file as", "speichern unter"},
     {"nickname", "spitzname", "surnom", "apodo"},
     {"company", "organization", "organisation", "organization name", "organization 1 - name"},
@@ -37,13 +37,13 @@ _IN_PLACE_OF_NAME = (  # the first column with something in it serves
     {"e-mail", "email", "e-mail address", "email address", "e-mail 1 - value"},
     {"e-mail-adresse", "adresse de messagerie"},
 )
-# About a number, or somebody else's.
+# Columns that describe a number, or contain someone else's.
 _NOT_A_PHONE = re.compile(r"label|type|typ\b|phonetic|country|extension|carrier|assistant|assistent|provider")
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """How a table is laid out: its separator, the columns that matter, and the lines before the first row."""
+    """The layout of a table: its separator, the columns that are used, and the lines before the first row."""
 
     separator: str
     phones: tuple[int, ...]
@@ -60,9 +60,9 @@ class Table:
 
 
 def table_of(sample: Sequence[str]) -> Table | None:
-    """The layout of a table that begins with these lines; None if they are no table with numbers.
+    """The layout of a table that begins with these lines; None if they are not a table.
 
-    A table without a column of numbers but with names has no `phones`.
+    A table that has names but no column of numbers has no `phones`.
     """
     lines = list(sample)
     skip = 0
@@ -79,10 +79,10 @@ def table_of(sample: Sequence[str]) -> Table | None:
         if by_header.named or not any(map(holds_number, header)):
             found.append(by_header)
         if len(header) > 1:
-            # What a URI has behind its number (`;ext=1`) is no column.
+            # What follows the number in a URI (`;ext=1`) is not a column.
             rows = [[line] if _URI.match(line) else _split(line, separator) for line in lines if line.strip()]
             found.append(_by_content(rows, separator, skip))
-    # A header is worth more than a guess, and the separator that finds more columns is the right one.
+    # A header is better than a guess, and the separator that finds more columns is the right one.
     with_phones = [table for table in found if table.phones]
     headed = [table for table in with_phones if table.headed]
     if headed or with_phones:
@@ -92,7 +92,7 @@ def table_of(sample: Sequence[str]) -> Table | None:
 
 
 def read_table(lines: Iterable[str], table: Table) -> Iterator[Entry | Fault]:
-    """The rows of a table after its header, which is reported if it holds a number that nobody could read."""
+    """The rows of a table after its header. A header that contains a number is reported."""
     lines = list(lines)
     if table.headed and any(map(holds_number, _split(lines[table.skip - 1], table.separator))):
         place = f"line {table.skip}"
@@ -131,7 +131,7 @@ def _by_header(header: Sequence[str], separator: str, skip: int) -> Table:
 
 
 def _by_content(rows: Sequence[Sequence[str]], separator: str, skip: int) -> Table:
-    """A table without header: columns in which most cells look like numbers; the first other one names."""
+    """The layout of a table without a header: columns of mostly numbers are phones, the first other names."""
     phones: list[int] = []
     names: list[int] = []
     for i in range(max(map(len, rows))):
@@ -143,14 +143,14 @@ def _by_content(rows: Sequence[Sequence[str]], separator: str, skip: int) -> Tab
     return Table(separator, tuple(phones), tuple(names[:1]), (), (), skip, headed=False)
 
 
-_END = "\x1e"  # fed after the last line: a row that has it and more is one whose quote is still open
+_END = "\x1e"  # fed after the last line: if a row contains it and more, a quotation mark is still open
 
 
 def _rows(lines: Sequence[str], table: Table) -> Iterator[tuple[int, list[str] | None]]:
-    """Rows with the number of the line on which each begins; None is a row that cannot be read.
+    """Rows, each with the number of its first line; None is a row that cannot be read.
 
-    A quote that is never closed would take the rest of the file into one field: such a row is given up after
-    MAX_ROW_LINES, and reading goes on with the line after its first.
+    A quotation mark that is never closed would pull the rest of the file into one field. Such a row is given
+    up after MAX_ROW_LINES, and reading continues with its second line.
     """
     start = table.skip
     while start < len(lines):
@@ -158,7 +158,7 @@ def _rows(lines: Sequence[str], table: Table) -> Iterator[tuple[int, list[str] |
 
         def feed(first: int) -> Iterator[str]:
             for i in range(first, len(lines)):
-                if i - row_start > MAX_ROW_LINES:  # noqa: B023 - it is to see how far the reader is
+                if i - row_start > MAX_ROW_LINES:  # noqa: B023 - it must see how far the reader is
                     raise csv.Error
                 yield lines[i] + "\n"
             yield _END
@@ -176,11 +176,11 @@ def _rows(lines: Sequence[str], table: Table) -> Iterator[tuple[int, list[str] |
         start = row_start + 1
 
 
-_PROTECTED = re.compile(r"=\"(.*)\"|'(.*)")  # how spreadsheets keep a number from being computed with
+_PROTECTED = re.compile(r"=\"(.*)\"|'(.*)")  # how spreadsheets mark a number as text
 
 
 def _numbers(cell: str) -> list[str]:
-    """The numbers of one cell: Google joins several by ` ::: `."""
+    """The numbers in one cell. Google joins several with ` ::: `."""
     parts = (part.strip() for part in re.split(r":::|[\r\n]+", cell))
     bare = (match[1] or match[2] or "" if (match := _PROTECTED.fullmatch(part)) else part for part in parts)
     return [part for part in bare if part.strip()]

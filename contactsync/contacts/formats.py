@@ -1,6 +1,6 @@
-"""Every format of address books, once: what tells it, who reads it, what documents call it. No I/O.
+"""The list of all address-book formats: how each is recognised, read, and named in documents. No I/O.
 
-A new format is a module with its reader and one entry in `FORMATS`; a test compares documents with it.
+A new format is a module with its reader and one entry in `FORMATS`. A test compares the documents with it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _OTHERS = (
 
 
 class Content:
-    """The bytes of one file in an ASCII superset, and what several formats ask about them, found out once."""
+    """The bytes of one file in an ASCII superset, and facts about them that several formats need."""
 
     def __init__(self, data: bytes) -> None:
         self.data = to_ascii_superset(data)
@@ -44,7 +44,7 @@ class Content:
 
     @cached_property
     def first_card(self) -> int | None:
-        """Where the first vCard begins; None if there is none."""
+        """The offset of the first vCard; None if there is none."""
         return first_card(self.data)
 
     @cached_property
@@ -54,7 +54,7 @@ class Content:
 
     @cached_property
     def filled(self) -> list[str]:
-        """The first lines without comments and empty ones."""
+        """The first lines, without comments and empty lines."""
         return [line for line in map(without_comment, self.sample) if line]
 
     @cached_property
@@ -67,9 +67,9 @@ class Content:
 class Format:
     """One format.
 
-    `wanted` is how a hint asks for such a file; each of `words` is in every text that lists the formats.
-    `begins`: the first bytes are those of this format and of no other. `resembles` is asked if no format
-    says that, in the order of `FORMATS`: it may be one. `read` never raises.
+    `wanted` is its name in a hint. Every text that lists the formats contains each of `words`. `begins`: the
+    first bytes belong to this format and no other. `resembles`: the file may be of this format; it is called,
+    in the order of `FORMATS`, if `begins` is False for all. `read` never raises.
     """
 
     wanted: str
@@ -80,7 +80,7 @@ class Format:
 
 
 def _is_cards(content: Content) -> bool:
-    """Nothing but white space stands before the first card."""
+    """Whether only white space precedes the first card."""
     return content.first_card is not None and not content.data[: content.first_card].strip()
 
 
@@ -93,7 +93,7 @@ def _is_named_table(content: Content) -> bool:
 
 
 def _is_bare_table(content: Content) -> bool:
-    """Without a header: names stand beside numbers, or most lines are more than a number."""
+    """Whether it is a table without a header: it has names, or most lines are more than a number."""
     table = content.table
     if table is None or not table.phones:
         return False
@@ -138,7 +138,7 @@ FORMATS: tuple[Format, ...] = (
 
 
 def entries_of(data: bytes) -> Iterator[Entry | Fault]:
-    """The entries of one file's bytes, whatever its format. Never raises."""
+    """The entries in the bytes of one file, whatever its format. Never raises."""
     content = Content(data)
     for one in FORMATS:
         if one.begins(content):
@@ -153,7 +153,7 @@ def entries_of(data: bytes) -> Iterator[Entry | Fault]:
 
 
 def _other(content: Content) -> Fault | None:
-    """What a file is that is none of ours."""
+    """The fault to report for a file of another kind."""
     if not content.data.strip():
         return Fault("file", "the file is empty")
     for mark, what, hint in _OTHERS:
@@ -163,7 +163,7 @@ def _other(content: Content) -> Fault | None:
 
 
 def _nothing(content: Content) -> Fault:
-    """What is said of a file without a number."""
+    """The fault to report for a file without a number."""
     if content.table is not None:
         return Fault("line 1", "no column with phone numbers", "name that column phone")
     *wanted, last = dict.fromkeys(one.wanted for one in FORMATS)

@@ -1,6 +1,6 @@
-"""A plain list: one number a line; `#` at the start of a line, or after a space, begins a comment.
+"""Reads a plain list: one number per line. `#` begins a comment, at the start of a line or after a space.
 
-What looks like a number is decided here for every format without markup.
+This module also decides what looks like a number in every format without markup.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ NUMBER_WORDS = {
     *("number", "numbers", "nummer", "nummern", "numéro", "numero", "número"),
     *("msisdn", "msisdns", "gsm"),
 }
-"""Lower-case words that say phone number only if nothing else stands beside them."""
+"""Lower-case words that mean a phone number only if they stand alone."""
 
-# Digits and what people write between them. A phone word may have figures behind it ("Phone 2", "tel +49",
-# "Fax 2024"): without a colon before them, fewer digits than any number that can be looked up are such.
+# Digits and what people write between them. Digits may also be part of a label ("Phone 2", "tel +49",
+# "Fax 2024"): they are, if no colon precedes them and they are too few for a number that can be looked up.
 _RUN = re.compile(rf"(?<!\w)[+(]?\d(?:[\d\s()/.{_INVISIBLE}\u2010-\u2015-]*\d)?(?!\w)")
 _LEAST_IN_TEXT = 5
 _LABELLED = 256  # characters; in longer text nothing is a label and a number
@@ -44,19 +44,19 @@ _LABEL_WORDS = 3
 
 
 def looks_like_number(text: str) -> bool:
-    """Whether a person would take it for a phone number, possible or not."""
+    """Whether a person would take the text for a phone number, valid or not."""
     digits = sum(map(str.isdigit, text))
     return digits >= _LEAST_DIGITS and bool(_NUMBER.fullmatch(text)) and not _DATE.fullmatch(text)
 
 
 def holds_number(text: str) -> bool:
-    """Whether there is a phone number in it: at its beginning, or behind a word for one."""
+    """Whether the text contains a phone number: at its beginning, or after a word such as "phone"."""
     label = _label(text)
     return label is not None and _says_phone(label)
 
 
 def is_number_line(text: str) -> bool:
-    """Whether it looks like a number, or is one behind a label: `phone 030 1234567`."""
+    """Whether the text looks like a number, or is a number after a label: `phone 030 1234567`."""
     if looks_like_number(text):
         return True
     label = _label(text)
@@ -64,7 +64,7 @@ def is_number_line(text: str) -> bool:
 
 
 def _label(text: str) -> str | None:
-    """What stands before the first digits that may be a phone number; None if there are no such."""
+    """The text before the first digits that may be a phone number; None if there are none."""
     text = text[:_LABELLED]
     for run in _RUN.finditer(text):
         label = text[: run.start()].strip()

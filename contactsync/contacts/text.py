@@ -1,4 +1,4 @@
-"""Bytes to text, for files that do not say how they are written."""
+"""Bytes to text, for files that do not state their encoding."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16: its mark begins with theirs
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark is the beginning of this one
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
@@ -17,9 +17,9 @@ _SAMPLE = 4096
 
 
 def to_ascii_superset(data: bytes) -> bytes:
-    """The file without byte order mark, UTF-16 and UTF-32 turned into UTF-8, all else as it is.
+    """The data without a byte order mark, UTF-16 and UTF-32 converted to UTF-8, anything else unchanged.
 
-    UTF-16 without a mark shows by its zero bytes: ASCII signs have one in every pair, at the same side.
+    UTF-16 without a mark is recognised by its zero bytes: each ASCII character has one, on the same side.
     """
     for mark, encoding in _MARKS:
         if data.startswith(mark):
@@ -35,7 +35,7 @@ def to_ascii_superset(data: bytes) -> bytes:
 
 
 def decode(data: bytes) -> str:
-    """UTF-8 if it is that, else Windows-1252, which old exports of Western Europe are in. Never fails."""
+    """Decode UTF-8, or else Windows-1252, the encoding of old Western European exports. Never fails."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -43,7 +43,7 @@ def decode(data: bytes) -> str:
 
 
 def byte_lines(data: bytes) -> Iterator[bytes]:
-    """Lines without their ends, which may be LF, CRLF or CR, mixed."""
+    """The lines without their line ends. These may be LF, CRLF or CR, also mixed."""
     for line in io.BytesIO(data):
         if b"\r" in line:
             yield from line.removesuffix(b"\n").removesuffix(b"\r").split(b"\r")
@@ -52,5 +52,5 @@ def byte_lines(data: bytes) -> Iterator[bytes]:
 
 
 def text_lines(data: bytes) -> Iterator[str]:
-    """The same as text. Each line is decoded for itself: one broken line does not change the others."""
+    """The same as text. Each line is decoded by itself, so that a broken line does not affect the others."""
     return map(decode, byte_lines(data))

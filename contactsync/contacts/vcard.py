@@ -1,7 +1,7 @@
 """vCard 2.1, 3.0 (RFC 2426) and 4.0 (RFC 6350), as programs really write them.
 
-A tolerant reader of what a sync needs: a name and numbers. Everything else of a card, photos above all, is
-passed over without being kept. What cannot be read costs the number or the card in which it stands.
+A tolerant reader of what a sync needs: names and numbers. Everything else in a card, such as photos, is
+skipped and not kept in memory. If something cannot be read, only that number or card is lost.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from contactsync.contacts.book import MAX_LINE, MAX_NESTED, MAX_NUMBERS, Entry, Fault, Number
 from contactsync.contacts.text import byte_lines, decode
 
-# The properties that matter; a group (`item1.`) may stand before each.
+# The properties that are used. A group (`item1.`) may precede each.
 _NEEDED = re.compile(
     rb"(?:[A-Za-z0-9_-]+\.)?"
     rb"(BEGIN|END|VERSION|FN|N|NICKNAME|ORG|EMAIL|TEL|AGENT|KIND|X-ADDRESSBOOKSERVER-KIND)[ \t]*(?=[;:])",
@@ -30,7 +30,7 @@ _MARKER = re.compile(rb"(?:BEGIN|END)[ \t]*:[ \t]*VCARD[ \t]*", re.IGNORECASE)
 _OCTET = re.compile(rb"=[0-9A-Fa-f]{2}")
 _MAX_KEPT = 4 * MAX_NUMBERS  # properties kept of one card
 
-# Python's codecs know more than text (rot13, idna); these are charsets that address books were written in.
+# Python's codecs include more than charsets (rot13, idna). These are charsets that address books use.
 _CHARSETS = re.compile(
     r"ascii|utf-(?:8|16|16-[bl]e)|iso8859-\d+|cp\d+|koi8-[ru]|shift_jis\w*|euc_\w+|iso2022_jp\w*|gb\w+|big5\w*|hz|"
     r"mac-\w+|tis-620"
@@ -39,7 +39,7 @@ _CHARSETS = re.compile(
 
 @dataclass(slots=True)
 class _Line:
-    """One unfolded line that matters: `content` has a newline where it was folded."""
+    """One unfolded line of a property that is used. `content` has a newline where it was folded."""
 
     number: int
     name: str
@@ -65,7 +65,7 @@ class _Card:
 
 
 def first_card(data: bytes) -> int | None:
-    """Where the first card begins, or the line end before it; None if there is no card."""
+    """The offset of the first card, or of the line end before it; None if there is no card."""
     begin = _BEGIN.search(data)
     return None if begin is None else begin.start()
 
@@ -108,11 +108,11 @@ def _cut_off(card: _Card) -> Fault:
 
 
 def _needed_lines(data: bytes) -> Iterator[_Line]:
-    """Unfolded lines of the properties that matter.
+    """The unfolded lines of the properties that are used.
 
-    A line that begins with white space continues the one before; so does the line after a soft break (`=` at
-    the end) in quoted-printable. Both hold for lines that are passed over as well, so that nothing inside a
-    note or a photo is taken for a property.
+    A line that begins with white space continues the line before. So does a line after a soft break (`=` at
+    the end) in quoted-printable. This applies to skipped lines too, so that nothing inside a note or a photo
+    is taken for a property.
     """
     current: _Line | None = None
     quoted = soft = False
@@ -120,7 +120,7 @@ def _needed_lines(data: bytes) -> Iterator[_Line]:
         if not physical and not soft:  # some writers end each line twice
             continue
         folded = physical[:1] in {b" ", b"\t"}
-        broken = soft or (quoted and _OCTET.match(physical))  # some writers leave the = at the end out
+        broken = soft or (quoted and _OCTET.match(physical))  # some writers omit the = at the end
         if not folded and (not broken or _MARKER.fullmatch(physical)):
             if current is not None:
                 yield current
@@ -138,14 +138,14 @@ def _needed_lines(data: bytes) -> Iterator[_Line]:
 
 
 def _extend(line: _Line | None, chunk: bytes) -> None:
-    """Add to a line that matters, up to one byte more than it may have (so that the excess shows)."""
+    """Add to a line, up to one byte more than it may have (so that the excess is noticed)."""
     if line is not None and line.size <= MAX_LINE:
         line.chunks.append(chunk[: MAX_LINE + 1 - line.size])
         line.size += len(line.chunks[-1])
 
 
 def _card(card: _Card) -> Iterator[Entry | Fault]:
-    """One whole card: an entry, and what could not be read of it. Groups are no contacts."""
+    """One whole card: an entry, and what could not be read. Groups are not contacts."""
     values: dict[str, list[str]] = {}
     numbers: list[Number] = []
     old_folding = any(x.name == "VERSION" and x.content.rstrip().endswith(b"2.1") for x in card.lines)
@@ -174,7 +174,7 @@ def _card(card: _Card) -> Iterator[Entry | Fault]:
 
 
 def _name(values: dict[str, list[str]]) -> str:
-    """FN, else what the card has in its place."""
+    """FN, or else the first other name in the card."""
     for text in values.get("FN", []):
         if _unescape(text).strip():
             return _unescape(text)
@@ -192,9 +192,9 @@ def _name(values: dict[str, list[str]]) -> str:
 
 
 def _value(line: _Line, *, old_folding: bool) -> str:
-    """The decoded value of a line, its escapes still in it."""
+    """The decoded value of a line, with its escapes."""
     content = line.content
-    # vCard 2.1 folds before white space that belongs to the text; later ones put one sign of it in between.
+    # vCard 2.1 folds before white space that belongs to the text. Later versions insert one such character.
     content = content.replace(b"\n", b"") if old_folding else re.sub(rb"\n[ \t]", b"", content)
     match = _PROPERTY.match(content)
     if match is not None:
@@ -209,7 +209,7 @@ def _value(line: _Line, *, old_folding: bool) -> str:
             codec = codecs.lookup(charset.group(1).decode("ascii")).name
             if _CHARSETS.fullmatch(codec):
                 return value.decode(codec)
-        except (LookupError, ValueError):  # none of that name, or the text is not in it: as if unnamed
+        except (LookupError, ValueError):  # unknown charset, or the text is not in it: ignore the parameter
             pass
     return decode(value)
 
@@ -219,7 +219,7 @@ _COMPONENT = re.compile(r"(?:[^\\;]|\\.|\\\Z)*", re.DOTALL)
 
 
 def _unescape(text: str) -> str:
-    r"""`\n` is a line break; a backslash before anything else only protects it."""
+    r"""Remove escapes: `\n` is a line break; before any other character, the backslash is dropped."""
     if "\\" not in text:
         return text
     return _ESCAPED.sub(lambda m: "\n" if m.group(1) in "nN" else m.group(1), text)

@@ -1,1 +1,1 @@
-"""What every other part stands on: errors, durable writes, migrations, progress. Imports nothing above it."""
+"""The basis of all other packages: errors, durable writes, migrations, progress. Imports none of them."""

@@ -1,4 +1,4 @@
-"""Numbered migrations of SQLite databases: each step in a transaction, counted in `PRAGMA user_version`."""
+"""Numbered migrations of SQLite databases: one transaction per step, counted in `PRAGMA user_version`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from contactsync.foundation.errors import OurError
 from contactsync.foundation.migrations import check_version, newest
 
 SqlStep = Callable[[sqlite3.Connection], None]
-"""Runs inside a transaction that the caller opened, and never ends it (no `executescript`: `run_script`)."""
+"""Runs in a transaction of its caller, and never ends it (use `run_script`, not `executescript`)."""
 
 
 def open_sqlite(
     connection: sqlite3.Connection, what: str, create: SqlStep, steps: Sequence[SqlStep] = ()
 ) -> None:
-    """Give a new database the tables of the newest version, which `create` makes; bring any other up to it.
+    """Let `create` make the tables of the newest version in a new database; migrate any other database.
 
-    Takes and raises what `migrate_sqlite` does, and may be done by several processes at once as well.
+    Takes and raises the same as `migrate_sqlite`. Several processes may do this at once, too.
     """
     if _version(connection) == 0:
 
@@ -31,15 +31,15 @@ def open_sqlite(
 
 
 def migrate_sqlite(connection: sqlite3.Connection, what: str, steps: Sequence[SqlStep]) -> int:
-    """Bring a database to the newest version, counted in `PRAGMA user_version`; returns what it was.
+    """Bring a database to the newest version, counted in `PRAGMA user_version`. Returns its old version.
 
     The connection must be in autocommit mode. Two processes may do this at once: the second finds it done.
-    Raises OurError (newer, or none of ours), sqlite3.Error.
+    Raises OurError (newer, or not one of ours), sqlite3.Error.
     """
     found = check_version(what, _version(connection), steps)
     for at in range(found, newest(steps)):
         _transact(connection, at, at + 1, steps[at - 1])
-    check_version(what, _version(connection), steps)  # another program may have been faster, and newer
+    check_version(what, _version(connection), steps)  # a newer program may have been faster
     return found
 
 
@@ -48,7 +48,7 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _transact(connection: sqlite3.Connection, before: int, after: int, step: SqlStep) -> None:
-    """Lead a database from one version to another in one transaction, unless somebody else has."""
+    """Bring a database from one version to another in one transaction, unless another process has."""
     connection.execute("BEGIN EXCLUSIVE")
     try:
         if _version(connection) == before:  # else another process was faster
@@ -57,13 +57,13 @@ def _transact(connection: sqlite3.Connection, before: int, after: int, step: Sql
             connection.execute(f"PRAGMA user_version = {after:d}")
         connection.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:  # a full disk has ended it
+        if connection.in_transaction:  # a full disk may have ended it
             connection.execute("ROLLBACK")
         raise
 
 
 def run_script(connection: sqlite3.Connection, script: str) -> None:
-    """Execute statements inside the transaction that is open; `executescript` would commit it first."""
+    """Execute statements inside the open transaction, which `executescript` would commit first."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

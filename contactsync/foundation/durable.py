@@ -1,12 +1,12 @@
-"""Writes that a power cut cannot tear: the one place where files that must survive are created and replaced.
+"""Writes that survive a power cut. Only this module creates and replaces files that must survive.
 
-A file appears under its name whole or not at all. The data reaches the disk before the name does (fsync of
-the file, then rename), and the name before the call returns (fsync of the folder). A folder is on the disk
-only when its own name is, so folders are made here too. The order is that of T. Pillai et al., "All File
-Systems Are Not Created Equal", OSDI 2014.
+A file appears under its name whole or not at all. Its data reaches the disk before its name (fsync of the
+file, then rename), and its name before the call returns (fsync of the folder). A folder is on the disk only
+once its own name is, so this module makes folders too. The order follows T. Pillai et al., "All File Systems
+Are Not Created Equal", OSDI 2014.
 
-Two writers are held otherwise: SQLite keeps its own promises (each store asks for them by its pragmas), and
-the kernel cache need not survive (every file of it carries its digest). tests/power_cut.py cuts the power.
+There are two exceptions: SQLite has its own guarantees (each store sets them by pragmas), and the kernel
+cache need not survive (each of its files contains its digest). tests/power_cut.py cuts the power.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ZEROS: Final = 1 << 20
 def write(path: Path, data: bytes, *, mode: int = PRIVATE_FILE, erase: bool = False) -> None:
     """Replace `path` by `data`; durable when this returns. `erase` overwrites what it held before.
 
-    Raises OSError: `path` is then what it was or, if nothing but the fsync of its folder failed, may be new.
+    Raises OSError. Then `path` is unchanged, or, if only the fsync of its folder failed, may be new.
     """
     with contextlib.ExitStack() as stack:
         old = None
@@ -47,11 +47,11 @@ def write(path: Path, data: bytes, *, mode: int = PRIVATE_FILE, erase: bool = Fa
 
 @contextlib.contextmanager
 def replacing(path: Path, *, mode: int = PRIVATE_FILE) -> Iterator[BinaryIO]:
-    """A new file to write (and read), which takes the place of `path` when the block ends without an error.
+    """A new file to write (and read), which replaces `path` when the block ends without an error.
 
-    `mode` is bounded by the umask. Meanwhile a hidden file `.NAME.RANDOM.part` stands beside it; what a
-    killed process left of that kind is removed. Several processes may do this for one path: one of them is
-    the last. Raises OSError as `write` does.
+    The umask limits `mode`. Meanwhile there is a hidden file `.NAME.RANDOM.part` beside it. Such files left
+    by killed processes are removed. Several processes may replace one path: the last one wins. Raises OSError
+    like `write`.
     """
     remove_abandoned(path.parent, of=path.name)
     scratch, file = _scratch(path, mode)
@@ -60,17 +60,17 @@ def replacing(path: Path, *, mode: int = PRIVATE_FILE) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            rename(scratch, path)  # still locked: nobody takes it for abandoned
+            rename(scratch, path)  # still locked, so that no one takes it for abandoned
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise
 
 
 def _scratch(path: Path, mode: int) -> tuple[Path, BinaryIO]:
-    """A new scratch file beside `path`, locked as long as it is open: that is how the living hold theirs.
+    """A new scratch file beside `path`, locked while it is open. The lock shows that its process is alive.
 
-    Between its creation and the lock another process may lock it first; then it also unlinks it, before it
-    lets go. So whoever holds the lock of a file that still has a name holds it until the file is closed.
+    Between creation and lock, another process may lock it first. That process then unlinks it before it
+    releases the lock. So if this process gets the lock and the file still has a name, it keeps both.
     """
     while True:
         scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
@@ -83,7 +83,7 @@ def _scratch(path: Path, mode: int) -> tuple[Path, BinaryIO]:
             scratch.unlink(missing_ok=True)
             file.close()
             raise
-        file.close()  # somebody took it for abandoned before it was locked
+        file.close()  # another process took it for abandoned before it was locked
 
 
 def remove_abandoned(folder: Path, *, of: str | None = None, erase: bool = False) -> None:
@@ -110,7 +110,7 @@ def _remove_if_abandoned(scratch: Path, *, erase: bool) -> None:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Give a file that is on the disk another name on its file system; durable when this returns."""
+    """Rename a file that is on the disk, within its file system; durable when this returns."""
     source.replace(target)
     sync_folder(target.parent)
 
@@ -126,23 +126,23 @@ def overwrite(descriptor: int) -> int:
 
 
 def remove(path: Path) -> None:
-    """Delete a file; it does not come back after this has returned. Raises OSError."""
+    """Delete a file; durable when this returns. Raises OSError."""
     path.unlink()
     sync_folder(path.parent)
 
 
 def seal(file: IO[str] | IO[bytes], path: Path) -> None:
-    """Bring a file that was written in place, and its name, to the disk. Raises OSError."""
+    """Flush a file that was written in place, and its name, to the disk. Raises OSError."""
     file.flush()
     os.fsync(file.fileno())
     sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk."""
+    """Flush the names in a folder to the disk."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except PermissionError:  # one may write to it but not read it, and so not open it
+    except PermissionError:  # it may be written to but not read, so it cannot be opened
         os.sync()
         return
     try:
@@ -152,9 +152,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def private_folder(path: Path) -> None:
-    """Have a folder of mode 0700, and make those above it that are missing of the same mode; durable.
+    """Make a folder with mode 0700, and the missing ones above it with the same mode; durable.
 
-    A folder that is there already costs nothing: it is taken to be durable.
+    If a folder exists already, nothing is done: it is assumed to be durable.
     """
     for folder in reversed([path, *path.parents]):
         if not folder.exists():
@@ -162,9 +162,9 @@ def private_folder(path: Path) -> None:
 
 
 def make_folder(path: Path, *, mode: int = PRIVATE_FOLDER, exist_ok: bool = True) -> None:
-    """Have a folder; durable when this returns. `mode`, bounded by the umask, is for a new one.
+    """Make a folder; durable when this returns. A new folder gets `mode`, limited by the umask.
 
     Raises FileExistsError (it is a file; or anything, unless `exist_ok`), FileNotFoundError (no parent).
     """
     path.mkdir(mode=mode, exist_ok=exist_ok)
-    sync_folder(path.parent)  # also of one that is there: who made it may have been killed before this
+    sync_folder(path.parent)  # even if it exists: the process that made it may have been killed before this

@@ -1,4 +1,4 @@
-r"""The one error tree. Every error that a user may meet is one of these.
+r"""The error tree. Every error that a user may see is one of these.
 
 ```
 ContactSyncError
@@ -7,23 +7,23 @@ ContactSyncError
 │   │   └── InvalidElement 3  one row of a batch is not the encoding of a usable group element
 │   ├── NotTrusted         3  no pinned root for this server yet
 │   └── ChoiceNeeded       7  it would cost or leak more than allowed: choose
-├── NetworkError           4  nothing came, or it stopped in the middle: try again
-│   └── ServerFailed       4  the server, or a proxy before it, says that it failed
-├── PeerError              5  the other side sent something that must not be believed
+├── NetworkError           4  no answer, or one that was cut off: try again
+│   └── ServerFailed       4  the server, or a proxy in front of it, says that it failed
+├── PeerError              5  the other side sent something that must not be trusted
 │   ├── BadSignature       5  metadata or manifest: wrongly signed, expired, rolled back
 │   ├── BadProof           5  the evaluation was not made with the published key
 │   ├── BadDirectory       5  a data file is not what the manifest says, or is malformed
 │   └── BadReply           5  a reply that does not follow docs/http-api.md
-├── Refused                6  the server understood and said no (credential, limit, epoch)
-│   └── OutOfQuota         8  the account has used up its points: come back later
+├── Refused                6  the server understood and refused (credential, limit, epoch)
+│   └── OutOfQuota         8  the account has used up its points: try again later
 └── OurError               1  this installation: damaged state, a failing self-test, a full disk
 ```
 
-An error carries one sentence of what went wrong and where, and a hint: what to do about it. Neither may
-hold an identifier, a blinded element, an output or a credential. Exit code 0 is success, 2 is click's own
-for a wrong command line, 130 an interrupt.
+An error has one sentence that says what went wrong and where, and a hint that says what to do. Neither may
+contain an identifier, a blinded element, an output or a credential. Exit code 0 is success, 2 is click's code
+for a wrong command line, 130 is an interrupt.
 
-An error that refuses bytes from elsewhere also has a `refusal`: one word of contactsync/vectors/README.md,
+An error that refuses bytes from elsewhere also has a `refusal`: a word from contactsync/vectors/README.md,
 the same in every implementation of the protocol.
 """
 
@@ -70,19 +70,19 @@ class NotTrusted(CallerError):
 
 
 class ChoiceNeeded(CallerError):
-    """Going on would cost or leak more than the caller allowed."""
+    """To go on would cost or leak more than the caller allowed."""
 
     exit_code = 7
 
 
 class NetworkError(ContactSyncError):
-    """Nothing came back, or it stopped in the middle."""
+    """There was no answer, or it was cut off."""
 
     exit_code = 4
 
 
 class ServerFailed(NetworkError):
-    """The server, or a proxy before it, failed: a status of 500 or more."""
+    """The server, or a proxy in front of it, failed: status 500 or above."""
 
     def __init__(self, message: str, *, hint: str = "", status: int = 0, kind: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -91,7 +91,7 @@ class ServerFailed(NetworkError):
 
 
 class PeerError(ContactSyncError):
-    """The other side sent something that must not be believed."""
+    """The other side sent something that must not be trusted."""
 
     exit_code = 5
 
@@ -115,7 +115,7 @@ class BadReply(PeerError):
 
 
 class Refused(ContactSyncError):
-    """The server understood the request and declined it."""
+    """The server understood the request and refused it."""
 
     exit_code = 6
 
@@ -126,7 +126,7 @@ class Refused(ContactSyncError):
 
 
 class OutOfQuota(Refused):
-    """The account may have no more points evaluated now; `retry_after` is when it may, in seconds.
+    """The account may not evaluate more points now, but may after `retry_after` seconds.
 
     `left`, `burst` and `per_day` are points: see client.quota.
     """
@@ -151,4 +151,4 @@ class OutOfQuota(Refused):
 
 
 class OurError(ContactSyncError):
-    """This installation: damaged state, a failing self-test, a full disk."""
+    """A fault in this installation: damaged state, a failed self-test, a full disk."""

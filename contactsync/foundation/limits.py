@@ -1,7 +1,7 @@
-"""Limits that parts have to share without importing each other.
+"""Limits that packages share without importing each other.
 
-It imports nothing: a command that shows its help, and the client before it blinds, need the figures and not
-the kernels. A limit that one package alone keeps stands in that package.
+This module imports nothing: the help of a command, and the client before it blinds, need the figures but not
+the kernels. A limit of only one package is in that package.
 """
 
 from __future__ import annotations
@@ -9,4 +9,4 @@ from __future__ import annotations
 from typing import Final
 
 MAX_BATCH: Final = 4096
-"""Elements of one request, stated in docs/protocol.md; RFC 9497's own limit is 65535."""
+"""Elements in one request, as stated in docs/protocol.md. The limit of RFC 9497 is 65535."""

@@ -1,10 +1,10 @@
-"""Numbered migrations: what an earlier version wrote is brought to the version that this program knows.
+"""Numbered migrations: bring what an earlier version wrote to the version of this program.
 
-Each kind of storage has a list of steps. Step i (from 0) leads from version i + 1 to version i + 2; the
-number of steps + 1 is the version that this program writes. A storage of a later version is refused with a
-way out; one of an earlier version is brought up step by step, each step whole or not at all.
+Each kind of storage has a list of steps. Step i (from 0) leads from version i + 1 to version i + 2. The
+number of steps + 1 is the version that this program writes. Storage of a later version is refused with
+advice. Storage of an earlier version is migrated step by step; each step is done completely or not at all.
 
-| storage | its version stands in | steps run |
+| storage | its version is in | steps run |
 |---|---|---|
 | a database | `PRAGMA user_version` | in a transaction each (`foundation.databases`) |
 | a folder | a JSON record in it | under its lock, repeatable; the record comes last (`migrate_folder`) |
@@ -23,11 +23,11 @@ from contactsync.foundation import durable
 from contactsync.foundation.errors import OurError
 
 RecordStep = Callable[[dict[str, Any]], dict[str, Any]]
-"""A record (of JSON or TOML) of one version in, the same of the next version out."""
+"""Takes a record (from JSON or TOML) of one version, and returns that of the next version."""
 
 FolderStep = Callable[[Path, dict[str, Any]], dict[str, Any]]
-"""Changes a folder and returns its record for the next version. Killed in the middle, it runs again: it must
-find its own traces in order. What it writes must be durable when it returns."""
+"""Changes a folder and returns its record for the next version. If it is killed in the middle, it runs again,
+so it must accept what it left behind. What it writes must be durable when it returns."""
 
 
 def newest(steps: Sequence[object]) -> int:
@@ -36,7 +36,7 @@ def newest(steps: Sequence[object]) -> int:
 
 
 def check_version(what: str, version: object, steps: Sequence[object]) -> int:
-    """The version, if this program can bring it up or knows it. Raises OurError."""
+    """The version, if this program knows it or can migrate it. Raises OurError."""
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise OurError(f"{what} has no valid version", hint="restore it from a backup")
     if version > newest(steps):
@@ -54,11 +54,11 @@ def migrate_folder(
     steps: Sequence[FolderStep],
     lock: Callable[[], AbstractContextManager[None]],
 ) -> dict[str, Any]:
-    """The JSON record `name` of a folder, after the folder was brought to the newest version.
+    """Bring a folder to the newest version, and return its JSON record `name`.
 
-    Nothing is locked or written if it has that already. Else each step is followed by a durable replacement
-    of the record: a folder has a version as soon as its record says so. Raises OurError (newer, or no version
-    at all), ValueError (no JSON object), OSError, and what `lock` raises.
+    If it has that version already, nothing is locked or written. Otherwise the record is replaced durably
+    after each step: a folder has a version as soon as its record says so. Raises OurError (newer, or no
+    version), ValueError (not a JSON object), OSError, and what `lock` raises.
     """
 
     def read() -> tuple[dict[str, Any], int]:
@@ -81,7 +81,7 @@ def migrate_folder(
 def migrate_record(
     record: dict[str, Any], what: str, steps: Sequence[RecordStep], *, key: str = "version"
 ) -> dict[str, Any]:
-    """A record brought to the newest version, which stands under `key`. Raises OurError."""
+    """The record, migrated to the newest version, which is stored under `key`. Raises OurError."""
     found = check_version(what, record.get(key), steps)
     for at in range(found, newest(steps)):
         record = {**steps[at - 1](record), key: at + 1}

@@ -1,11 +1,11 @@
-"""How long work tells whoever waits for it how far it is."""
+"""How long tasks report their progress."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is (0: nobody knows)."""
+"""Called with the name of the task, how much is done, and how much there is in total (0: unknown)."""
 
 
 def silent(_what: str, _done: int, _total: int) -> None:

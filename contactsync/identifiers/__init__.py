@@ -1,4 +1,4 @@
-"""Text to identifier: the same person gives the same bytes. One room for each kind of identifier."""
+"""Text to identifier: the same person gives the same bytes. One package for each kind of identifier."""
 
 from contactsync.identifiers.kinds import (
     KINDS,

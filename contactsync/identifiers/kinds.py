@@ -1,8 +1,8 @@
-"""What is different from one kind of identifier to another, behind one interface.
+"""One interface for all kinds of identifiers.
 
-A kind has a room of its own beside this file and one line in KINDS. Whoever handles identifiers of any kind
-(the store of members, the publisher, the client) asks here, by an identifier's prefix, by a partition's name
-or by the kind's own name, and holds no knowledge of `tel` or another kind itself.
+A kind has its own package beside this file, and one line in KINDS. Code that handles identifiers of any kind
+(the store of members, the publisher, the client) looks the kind up here: by an identifier's prefix, a
+partition's name, or the kind's own name. It contains no knowledge of `tel` or any other kind.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from contactsync.foundation.errors import BadInput
 from contactsync.identifiers.tel.kind import Tel
 
-if TYPE_CHECKING:  # a command that normalises one number gets on without numpy
+if TYPE_CHECKING:  # a command that normalises one number does not need numpy
     import numpy as np
     from numpy.typing import NDArray
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:  # a command that normalises one number gets on without numpy
 class Kind(Protocol):
     """One kind of identifier.
 
-    A *key* is an identifier as a store keeps it: an `int` below 2^63, or `bytes`, as `key_type` says. Keys of
-    many are arrays: uint64[n] of integers, object[n] of bytes. The order of keys is that of their values.
+    A *key* is an identifier in the form that a store keeps: an `int` below 2^63, or `bytes`, as `key_type`
+    says. Many keys are an array: uint64[n] of integers, object[n] of bytes. Keys are ordered by value.
     """
 
     @property
@@ -33,20 +33,20 @@ class Kind(Protocol):
 
     @property
     def prefix(self) -> bytes:
-        """What all of its identifiers begin with, and no other kind's: `tel:`."""
+        """The beginning of all its identifiers, and of no other kind's: `tel:`."""
 
     @property
     def key_type(self) -> type[int | bytes]:
-        """What a key is."""
+        """The type of a key."""
 
     def normalise(self, text: str, region: str | None) -> bytes:
-        """The identifier of a text as people write it. Raises Rejected; BadInput for an unknown region."""
+        """The identifier for text that people write. Raises Rejected, or BadInput for an unknown region."""
 
     def partition_of(self, identifier: bytes) -> str:
         """The name of the partition that an identifier is in. Raises BadInput if it is not of this kind."""
 
     def owns_partition(self, name: str) -> bool:
-        """Whether a name belongs to the family of this kind's partitions, known here or not."""
+        """Whether a name belongs to the family of this kind's partitions, even if it is not known here."""
 
     def partitions(self) -> Collection[str]:
         """The names of all partitions that this program can put a member in."""
@@ -64,10 +64,10 @@ class Kind(Protocol):
         """The inverse of `keys_of`."""
 
     def by_partition(self, keys: Any) -> Iterator[tuple[str, Any]]:
-        """Each partition that occurs, with its keys in order. Raises BadInput if a key is in none."""
+        """Each partition that occurs, with its keys in order. Raises BadInput if a key has no partition."""
 
     def spans(self, partition: str) -> Sequence[tuple[Any, Any]]:
-        """The keys of a partition and of no other, as half-open ranges, ascending."""
+        """The keys of a partition, and only those, as ascending half-open ranges."""
 
 
 KINDS: Final[dict[str, Kind]] = {kind.name: kind for kind in (Tel(),)}
@@ -75,7 +75,7 @@ KINDS: Final[dict[str, Kind]] = {kind.name: kind for kind in (Tel(),)}
 
 
 def kind_of(identifier: bytes) -> Kind:
-    """The kind of an identifier. Raises BadInput if it is of none."""
+    """The kind of an identifier. Raises BadInput if no kind has its prefix."""
     for kind in KINDS.values():
         if identifier.startswith(kind.prefix):
             return kind
@@ -83,7 +83,7 @@ def kind_of(identifier: bytes) -> Kind:
 
 
 def kind_of_partition(name: str) -> Kind:
-    """The kind whose identifiers a partition holds. Raises BadInput if it is of none."""
+    """The kind whose identifiers a partition contains. Raises BadInput if there is none."""
     for kind in KINDS.values():
         if kind.owns_partition(name):
             return kind
@@ -104,10 +104,10 @@ def known_partition(name: str) -> Kind | None:
 
 
 def partition_of(identifier: bytes) -> str:
-    """The name of the partition that an identifier is in. Raises BadInput if it is no identifier."""
+    """The name of the partition that an identifier is in. Raises BadInput if it is not an identifier."""
     return kind_of(identifier).partition_of(identifier)
 
 
 def is_partition_name(name: str) -> bool:
-    """Whether a partition of this name can hold identifiers of a kind that this program knows."""
+    """Whether a partition with this name can contain identifiers of a kind that this program knows."""
     return any(kind.owns_partition(name) for kind in KINDS.values())

@@ -1,4 +1,4 @@
-"""Phone numbers in bulk: a list or a CSV in, E.164 numbers as integers out."""
+"""Reads phone numbers in bulk: from a list or a CSV to E.164 numbers as integers."""
 
 from contactsync.phones.bulk import NumberBatch, Refusal, read_numbers
 

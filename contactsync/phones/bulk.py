@@ -1,8 +1,8 @@
-"""A list or CSV of phone numbers, of any size: the kernel takes what it can prove, the library the rest.
+"""Reads a list or CSV of phone numbers of any size. The kernel takes what it can prove, the library the rest.
 
-What comes out for a text is what `identifiers.normalise` makes of it, as the integer of its digits: about
-10 million a second where the kernel suffices, 50 to 200 thousand where it does not. Data of less than `SMALL`
-octets never touches the kernels: loading them takes longer than reading that much.
+The result for a text is that of `identifiers.normalise`, as the integer of its digits. The kernel reads about
+10 million a second, the library 50 to 200 thousand. Data of less than `SMALL` octets never uses the kernels:
+loading them would take longer than reading the data.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from contactsync.phones import records
 from contactsync.phones.layout import COLUMN, RecordLayout, recognise
 
 SMALL = 1 << 18
-"""Octets up to which a file is read without the kernels."""
+"""A file of fewer octets is read without the kernels."""
 
 CHUNK = 1 << 23
-"""Octets that are read at once; at most that many numbers are in one batch."""
+"""Octets that are read at once. A batch has at most as many numbers."""
 
 _EMPTY = f"the column {COLUMN} is empty"
 _REASONS = {
@@ -34,7 +34,7 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A line that gave no number, and why. No part of the line is in it."""
+    """A line that gave no number, and why. It contains no part of the line."""
 
     line: int
     reason: str
@@ -45,8 +45,9 @@ class Refusal:
 class NumberBatch:
     """Some consecutive lines of a file.
 
-    `numbers` uint64[n]: the E.164 digits of each line that is not blank as an integer, 0 where the line was
-    refused; `lines` int64[n]: its line number, from 1. `refused` has one entry for each 0, in order.
+    `numbers` uint64[n]: for each line that is not blank, its E.164 digits as an integer, or 0 if it was
+    refused. `lines` int64[n]: its line number, from 1. `refused` has an entry for each 0, and one for each
+    line with a second number, in order.
     """
 
     numbers: NDArray[np.uint64]
@@ -55,7 +56,7 @@ class NumberBatch:
 
     @property
     def accepted(self) -> NDArray[np.uint64]:
-        """The numbers without the zeros; in the order of the file, duplicates included."""
+        """The numbers without the zeros, in the order of the file, with duplicates."""
         found: NDArray[np.uint64] = self.numbers[self.numbers != 0]
         return found
 
@@ -63,11 +64,11 @@ class NumberBatch:
 def read_numbers(
     stream: BinaryIO, region: str | None, name: str, *, chunk: int = CHUNK
 ) -> Iterator[NumberBatch]:
-    """Read a list, or a CSV with a column `phone`, batch by batch. Memory is bounded by `chunk`.
+    """Read a list, or a CSV with a column `phone`, batch by batch. `chunk` limits the memory used.
 
-    `region` is where numbers without a country code belong; None: they are refused. `name` is what errors
-    call the file. The delimiter is one of `, ; tab |`; fields may be quoted (RFC 4180). A line that cannot be
-    used costs that line: it is a Refusal.
+    `region` is the country of numbers without a country code; None: they are refused. `name` is the file's
+    name in errors. The delimiter is one of `, ; tab |`; fields may be quoted (RFC 4180). A line that cannot
+    be used becomes a Refusal; the others are read.
 
     Raises BadInput: no such region, not UTF-8 text, no column `phone`.
     """
@@ -92,7 +93,7 @@ def read_numbers(
 
 
 def _fill(stream: BinaryIO, data: bytes, size: int) -> bytes:
-    """`data` and what follows it in the stream, up to `size` octets; fewer at the end only."""
+    """`data` and what follows it in the stream, up to `size` octets; fewer only at the end."""
     parts, missing = [data], size - len(data)
     while missing and (part := stream.read(missing)):
         parts.append(part)
@@ -101,7 +102,7 @@ def _fill(stream: BinaryIO, data: bytes, size: int) -> bytes:
 
 
 def _finish(data: bytes, layout: RecordLayout, region: str | None, scanned: records.Scanned) -> NumberBatch:
-    """Ask the library about the records that the kernel left, and put them in their places."""
+    """Let the library read the records that the kernel left, and put the results in their places."""
     numbers, lines = scanned.numbers, scanned.lines
     refused = []
     for entry, why, begin, end in scanned.late.tolist():

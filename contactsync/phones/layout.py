@@ -1,4 +1,4 @@
-"""How a file of phone numbers is laid out: a plain list, or a CSV with a column named `phone`."""
+"""The layout of a file of phone numbers: a plain list, or a CSV with a column named `phone`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from contactsync.foundation.errors import BadInput
 COLUMN = "phone"
 NONE = -1
 MAX_RECORD = 1 << 16
-"""Octets of a record; a longer one is refused."""
+"""Octets of a record. A longer record is refused."""
 _DELIMITERS = ",;\t|"
 _HINT = "give a list with one number per line, or CSV whose first line names the columns, one of them `phone`"
 
 
 @dataclass(frozen=True, slots=True)
 class RecordLayout:
-    """Field `column` (from 0) of each record counts. `delimiter` and `quote` are octets, or NONE in a list.
+    """The number is field `column` (from 0) of a record. `delimiter`, `quote` are octets, NONE in a list.
 
-    The records begin at octet `start`, which is in line `line`.
+    The records begin at octet `start`, in line `line`.
     """
 
     delimiter: int
@@ -30,7 +30,7 @@ class RecordLayout:
     line: int
 
     def field(self, raw: bytes) -> str:
-        """The text of a field as it stands in the file, without its quotes."""
+        """The text of a field, without its quotes."""
         text = raw.decode("utf-8", "replace").strip()
         if self.quote != NONE and text.startswith(chr(self.quote)):
             return _first_row(text, chr(self.delimiter))[0].strip()
@@ -38,7 +38,7 @@ class RecordLayout:
 
 
 def recognise(head: bytes, name: str) -> RecordLayout:
-    """The layout of a file that begins with `head` (at least its first line, if it is not overlong).
+    """The layout of a file that begins with `head`: at least its first line, unless it is too long.
 
     Raises BadInput: not text, not UTF-8, or a CSV without the column.
     """

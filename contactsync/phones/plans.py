@@ -1,21 +1,23 @@
 """The numbering plans as tables for the kernel.
 
-`contactsync.kernels.phones` accepts a number only where these tables prove what `identifiers.normalise` would
-make of it. The proof, by the steps of the profile and of libphonenumber's `parse`:
+`contactsync.kernels.phones` accepts a number only if these tables prove the result of
+`identifiers.normalise`. The proof follows the steps of the profile and of libphonenumber's `parse`:
 
-- `+` and digits: the calling code is the first of the 1, 2 or 3 leading digits that is a known one. The
-  number stays as it is if its length is possible, no rule of the profile applies to that length, the
-  national prefix cannot take anything off its start, and it does not begin with a 0 that the profile refuses
-  (`NumberingPlan.is_plain`, but for Argentina). The default region has no say.
-- digits alone, with a default region: an international prefix goes if the region's is a plain string of
+- `+` and digits: the calling code is the first of the 1, 2 or 3 leading digits that is a known code. The
+  number stays unchanged if its length is possible, no rule of the profile applies to that length, the
+  national prefix cannot remove anything from its start, and it does not begin with a 0 that the profile
+  refuses (`NumberingPlan.is_plain`, except for Argentina). The default region has no effect.
+- digits alone, with a default region: an international prefix is removed if the region's is a plain string of
   digits, the number starts with it, and no 0 follows (`_parse_prefix_as_idd`); then as above. If no
-  international prefix can match, nor the calling code stand at the start, it is a national number. A national
-  prefix that is a plain string of digits goes if the number starts with it and `general_desc` cannot match
-  the number as it stands (`_maybe_strip_national_prefix_carrier_code`); if none can match, all digits stay.
-  Then the length has to be possible in the plan of the region. What comes out is taken only if it would be
-  taken as it stands, with a plus, too. Digits as few as a short code's are left to the library.
+  international prefix can match, and the number cannot start with the calling code, it is a national number.
+  A national prefix that is a plain string of digits is removed if the number starts with it and
+  `general_desc` cannot match the whole number (`_maybe_strip_national_prefix_carrier_code`). If no prefix can
+  match, all digits stay. Then the length must be possible in the plan of the region. The result is accepted
+  only if it would also be accepted unchanged after a plus. Numbers as short as a short code are left to the
+  library.
 
-All of it is read off the installed library when it is first needed (about 0.3 s): no copy can go stale.
+The tables are computed from the installed library when they are first needed (about 0.3 s), so that no copy
+can become outdated.
 """
 
 from __future__ import annotations
@@ -36,12 +38,12 @@ _BEGINNINGS = 10**DEPTH
 
 @dataclass(frozen=True, slots=True)
 class International:
-    """The plans of all calling codes; each is a row.
+    """The plans of all calling codes, one row each.
 
     `row` int16[1000] and `code_digits` uint8[1000], by the first three digits after the plus: the row (-1: no
     such code) and the length of the calling code. `lengths` int64[rows]: bit n is set if n national digits
-    are possible. `ask` bool[rows, 1000], by the first three digits of the national number: whether something
-    might change it.
+    are possible. `ask` bool[rows, 1000], by the first three digits of the national number: whether the
+    library might change it.
     """
 
     row: NDArray[np.int16]
@@ -85,7 +87,7 @@ def international() -> International:
 
 @cache
 def national(region: str | None) -> National:
-    """The table of a region (in capitals); without one, the library gets all digits that no plus precedes."""
+    """The table of a region (in capitals). Without one, the library gets all digits without a plus."""
     if region is None:
         return National(np.full(_BEGINNINGS, ASK, np.uint8), np.zeros(5, np.int64))
     here = PhoneMetadata.metadata_for_region(region)
@@ -116,12 +118,12 @@ def _rewritten(plan: NumberingPlan) -> frozenset[int]:
 
 
 def _mask(lengths: frozenset[int]) -> int:
-    """Bit n for each length n, but for those that are too short for a look at three digits."""
+    """Bit n for each length n, except lengths of fewer than three digits."""
     return sum(1 << n for n in lengths if DEPTH <= n <= MAX_DIGITS)
 
 
 def _is_plain(prefix: str) -> bool:
-    """Whether a prefix is so simple that three digits show it and the digit after it."""
+    """Whether a prefix is so simple that three digits contain it and the digit after it."""
     return prefix.isascii() and prefix.isdigit() and len(prefix) < DEPTH
 
 

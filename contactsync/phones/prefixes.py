@@ -1,12 +1,12 @@
-r"""Which numbers a numbering plan's regular expression can possibly match.
+r"""Which numbers the regular expressions of a numbering plan can possibly match.
 
-The metadata of phonenumbers describes national prefixes and number shapes as regular expressions over
-digits. A kernel cannot run those, but it can look the first three digits up in a table. `may_match` computes
-that table on the safe side: where it says False, `re.match` fails for every number that begins with these
-digits; where it says True, the library has to be asked. `may_take` leaves out matches that change nothing.
+The metadata of phonenumbers describes national prefixes and number shapes as regular expressions over digits.
+A kernel cannot run those, but it can look up the first three digits in a table. `may_match` computes a
+conservative table: where it is False, `re.match` fails for every number that begins with these digits; where
+it is True, the library must be asked. `may_take` leaves out matches that change nothing.
 
-The subset that the metadata uses is parsed here: digits, `\d`, classes, groups, alternation, `? * + {n,m}`
-and `$`. An expression with anything else counts as one that may match everything.
+This module parses the subset that the metadata uses: digits, `\d`, classes, groups, alternation, `? * +
+{n,m}` and `$`. An expression with anything else is assumed to match everything.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 DEPTH = 3
-"""How many leading digits decide."""
+"""How many leading digits the tables look at."""
 
 _MANY = 40
-"""Stands for an open-ended repetition; no number is that long."""
+"""Stands for unlimited repetition: no number is that long."""
 
 
 class _Unknown(Exception):
@@ -73,8 +73,8 @@ class _Automaton:
             low, high = self._quantifier()
             behind = self._at
             if (low, high) != (1, 1):
-                # The atom is laid out again, `high` times; each copy after the `low`-th may be left out.
-                # `current` was made for this atom alone, so that nothing else is forgotten here.
+                # Lay out the atom again, `high` times. Each copy after the `low`-th is optional. `current`
+                # was made for this atom only, so nothing else is lost here.
                 self.moves[current] = []
                 step = current
                 for copy in range(high):
@@ -109,7 +109,7 @@ class _Automaton:
             self._take("\\d")
             self.moves[start].append((0b11_1111_1111, end))
         elif sign == "$":
-            # Taken as no condition at all: it can only make fewer texts match.
+            # Ignored: it can only make fewer texts match.
             self._take("$")
             self.moves[start].append((0, end))
         elif sign.isascii() and sign.isdigit():
@@ -160,7 +160,7 @@ class _Automaton:
         return found
 
     def closure(self, states: set[int]) -> set[int]:
-        """The states that empty transitions reach."""
+        """The states that can be reached by empty transitions."""
         found, waiting = set(states), list(states)
         while waiting:
             for mask, target in self.moves[waiting.pop()]:
@@ -180,7 +180,8 @@ class _Automaton:
 def may_match(pattern: str | None) -> NDArray[np.bool_]:
     """bool[1000]: whether `re.match(pattern)` can succeed on a number that begins with these three digits.
 
-    None and the empty pattern stand for "no such prefix" in the metadata: nowhere. The array is read-only.
+    None and the empty pattern mean "no such prefix" in the metadata: False everywhere. The array is
+    read-only.
     """
     return _table(pattern, empty=True)
 
@@ -189,7 +190,7 @@ def may_match(pattern: str | None) -> NDArray[np.bool_]:
 def may_take(pattern: str | None) -> NDArray[np.bool_]:
     """The same, but only where the match may take a digit or capture something.
 
-    Argentina's national prefix matches the empty text before every number, and so changes none of them.
+    Argentina's national prefix matches the empty text before every number, and so changes no number.
     """
     return _table(pattern, empty=False)
 
@@ -202,7 +203,7 @@ def _table(pattern: str | None, *, empty: bool) -> NDArray[np.bool_]:
         except _Unknown:
             table[:] = True
         else:
-            # A group that captures the empty text has taken part, and a transformation would use it.
+            # A group that captures the empty text counts as matched, and a transformation would use it.
             empty = empty or any(end in automaton.closure({start}) for start, end in automaton.groups)
             _mark(table, automaton, automaton.closure({automaton.start}), "", 0 if empty else 1)
     table.flags.writeable = False
@@ -210,9 +211,9 @@ def _table(pattern: str | None, *, empty: bool) -> NDArray[np.bool_]:
 
 
 def whole_lengths(pattern: str, longest: int) -> frozenset[int]:
-    """How many digits a number may have that `re.fullmatch(pattern)` can match; at most `longest`.
+    """The lengths, up to `longest`, of numbers that `re.fullmatch(pattern)` can match.
 
-    On the safe side like `may_match`: what is not in it cannot match.
+    Conservative like `may_match`: other lengths cannot match.
     """
     try:
         automaton = _Automaton(pattern)
@@ -230,7 +231,7 @@ def whole_lengths(pattern: str, longest: int) -> frozenset[int]:
 def _mark(
     table: NDArray[np.bool_], automaton: _Automaton, states: set[int], digits: str, shortest: int
 ) -> None:
-    """Set the beginnings that continue `digits` and are not ruled out; a match takes at least `shortest`."""
+    """Set the beginnings that continue `digits` and may match; a match takes at least `shortest` digits."""
     depth = len(digits)
     if not states:
         return

@@ -1,7 +1,7 @@
-"""Records of a list or a CSV: where the field that counts stands, and the number in it where that is plain.
+"""Finds the records of a list or a CSV: where the field with the number is, and the number if it is plain.
 
-Twice: `Scanner` runs the kernel over data of any size, `scan_small` reads a small whole file in Python.
-They find the same records; `scan_small` leaves every number to the library.
+`Scanner` runs the kernel over data of any size; `scan_small` reads a small file in Python. They find the same
+records, but `scan_small` leaves every number to the library.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from contactsync.phones.layout import MAX_RECORD, NONE, RecordLayout
 
-# Why a record gave no number. ASK_LIBRARY: it has a field, and the library has to say.
+# Why a record gave no number. ASK_LIBRARY: it has a field, and the library decides.
 ASK_LIBRARY, NO_FIELD, OPEN_QUOTE, TOO_LONG = 0, 1, 2, 3
 
 _MOST_RECORDS = 1 << 20
@@ -22,10 +22,10 @@ _LF = 0x0A
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """Records that were found in some data.
+    """The records found in some data.
 
-    `numbers` uint64[n] with 0 for those in `late` int64[m, 4]: (entry, why, where its field begins, where it
-    ends); `lines` int64[n]. `stop` is where the first unread record begins.
+    `numbers` uint64[n] is 0 for records in `late` int64[m, 4]: (entry, why, start of its field, end of it).
+    `lines` is int64[n]. `stop` is the offset of the first record that was not read.
     """
 
     numbers: NDArray[np.uint64]
@@ -35,7 +35,7 @@ class Scanned:
 
 
 class Scanner:
-    """Goes through one file with the kernel, chunk by chunk."""
+    """Reads one file with the kernel, chunk by chunk."""
 
     def __init__(self, layout: RecordLayout, region: str | None) -> None:
         from contactsync.kernels import phones  # noqa: PLC0415 - loads Numba, which a small file does not need
@@ -59,7 +59,7 @@ class Scanner:
             layout.delimiter, layout.quote, layout.column, *self._tables,
             self._numbers, self._lines, self._late,
         )  # fmt: skip
-        # Copies: the arrays are used again while the caller still looks at these.
+        # Copies, because the arrays are reused while the caller still uses these.
         numbers, lines = self._numbers[:found].copy(), self._lines[:found].copy()
         return Scanned(numbers, lines, self._late[:late].copy(), stop)
 
@@ -87,7 +87,7 @@ def scan_small(data: bytes, layout: RecordLayout) -> Scanned:
 
 
 def _is_nothing(record: bytes, layout: RecordLayout) -> bool:
-    """Whether a record says nothing: blank, a comment in a list, or only empty fields."""
+    """Whether a record is empty: blank, a comment in a list, or only empty fields."""
     if layout.delimiter == NONE:
         return record.startswith(b"#") or not record.strip(b" \t\r")
     return not record.strip(b" \t\r\n" + bytes([layout.delimiter, layout.quote]))
@@ -99,7 +99,7 @@ def _find(data: bytes, octet: int, start: int, otherwise: int) -> int:
 
 
 def _record(data: bytes, at: int, layout: RecordLayout) -> tuple[int, tuple[int, int] | None, int, bool]:
-    """Where the record's line feed stands, its field, line feeds within, and whether a quote is open."""
+    """The offset of the record's line feed, its field, the line feeds within, whether a quote is open."""
     size = len(data)
     if layout.delimiter == NONE:
         end = _find(data, _LF, at, size)

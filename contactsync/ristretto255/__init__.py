@@ -1,11 +1,11 @@
 """ristretto255 (RFC 9496) over batches of elements.
 
-Encodings are uint8[n, 32]; scalars uint8[n, 32], little-endian, below the order; any n, 0 included, and any
-memory layout. `Elements` is opaque. Arrays of another type or shape raise ValueError: they are a caller's
-mistake, not a user's. All is constant time in the values (docs/engine.md) but what is called _vartime, and
-releases the GIL while it computes.
+Encodings are uint8[n, 32]. Scalars are uint8[n, 32], little-endian, below the order. n may be any number,
+including 0; any memory layout is accepted. `Elements` is opaque. Arrays of another type or shape raise
+ValueError: they are a caller's mistake, not a user's. Everything is constant time in the values
+(docs/engine.md), except functions named _vartime, and releases the GIL while it computes.
 
-The first call loads the engine (or compiles it, once on a machine) and tests it: OurError if it fails.
+The first call loads the engine (or compiles it, once on a machine) and tests it. Raises OurError if it fails.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ IDENTITY.flags.writeable = False
 
 
 def decode(encodings: Rows) -> tuple[Elements, NDArray[np.bool_]]:
-    """uint8[n, 32] → elements and bool[n], whether each encoding is valid (RFC 9496 §4.3.1).
+    """Decode uint8[n, 32]: the elements, and bool[n], whether each encoding is valid (RFC 9496 §4.3.1).
 
-    Where it is not, the element is the identity. The identity's own encoding is valid here.
+    For an encoding that is not valid, the element is the identity. The identity's own encoding is valid here.
     """
     return default_engine().decode(encodings)
 
 
 def encode(elements: Elements) -> Rows:
-    """uint8[n, 32] (RFC 9496 §4.3.2)."""
+    """The encodings, uint8[n, 32] (RFC 9496 §4.3.2)."""
     return elements.engine.encode(elements)
 
 
 def from_uniform_bytes(uniform: Rows) -> Elements:
-    """uint8[n, 64] → elements by the one-way map (RFC 9496 §4.3.4)."""
+    """Map uint8[n, 64] to elements by the one-way map (RFC 9496 §4.3.4)."""
     return default_engine().from_uniform_bytes(uniform)
 
 
@@ -58,7 +58,7 @@ def hash_to_group(messages: Sequence[bytes], dst: bytes) -> Elements:
 
 
 def hash_to_scalar(messages: Rows, dst: bytes) -> Rows:
-    """uint8[n, m] → scalars uint8[n, 32]: expand_message_xmd, then wide reduction (RFC 9497 §4.1)."""
+    """Hash uint8[n, m] to scalars uint8[n, 32]: expand_message_xmd, then wide reduction (RFC 9497 §4.1)."""
     engine = default_engine()
     return engine.scalar_reduce_wide(hashing.expand_rows(engine, messages, dst))
 
@@ -78,17 +78,17 @@ def multiply(elements: Elements, factors: Rows) -> Elements:
 
 
 def multiply_encode(elements: Elements, factors: Rows) -> Rows:
-    """encode(multiply(elements, factors)), uint8[n, 32], for much less than the two."""
+    """encode(multiply(elements, factors)), uint8[n, 32], but much faster."""
     return elements.engine.multiply_encode(elements, factors)
 
 
 def multiply_base(factors: Rows) -> Elements:
-    """factors[i] * generator, uint8[n, 32] in."""
+    """factors[i] * generator; factors are uint8[n, 32]."""
     return default_engine().multiply_base(factors)
 
 
 def multiscalar_vartime(factors: Rows, elements: Elements) -> Elements:
-    """One element, the sum of factors[i] * elements[i]. Public data only: the time may depend on it."""
+    """The sum of factors[i] * elements[i], one element. For public data only: the time depends on it."""
     return elements.engine.multiscalar_vartime(factors, elements)
 
 

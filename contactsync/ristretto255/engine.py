@@ -1,7 +1,7 @@
-"""The batch group and its scalars on one lane width. Above this package nobody knows the width.
+"""The group and its scalars in batches, for one lane width. Nothing outside this package knows the width.
 
-An `Engine` turns what callers hold (rows of bytes, in any memory) into what kernels take (flat, aligned,
-whole groups of lanes) and back. It keeps no state between calls, so that threads may share it.
+An `Engine` converts between callers' data (rows of bytes, in any memory layout) and what kernels take (flat,
+aligned, whole groups of lanes). It keeps no state between calls, so threads may share it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _UPPER_HALF = encode_scalar(2**256 % ORDER)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Elements:
-    """An opaque batch of n group elements: n points in the layout of the engine that made them."""
+    """An opaque batch of n group elements: n points, in the layout of the engine that made them."""
 
     engine: Engine = field(repr=False)
     points: Words = field(repr=False)
@@ -52,7 +52,7 @@ class Elements:
 
 
 class Engine:
-    """The operations of ristretto255/__init__.py and scalars.py, which say what each does."""
+    """The operations of ristretto255/__init__.py and scalars.py, which document them."""
 
     def __init__(self, lanes: int) -> None:
         self.lanes = lanes
@@ -75,13 +75,13 @@ class Engine:
         return rows_of(encodings, elements.n, ENCODING_BYTES)
 
     def from_uniform_bytes(self, uniform: Rows) -> Elements:
-        """Elements by the one-way map of uint8[n, 64]."""
+        """Elements, by the one-way map from uint8[n, 64]."""
         elements = self._elements(len(uniform))
         batch.derive(self.width, self.words(uniform, UNIFORM_BYTES), elements.points)
         return elements
 
     def multiply(self, elements: Elements, factors: Rows) -> Elements:
-        """Products with a scalar each, uint8[n, 32], or one for all, uint8[32]."""
+        """Products with one scalar each, uint8[n, 32], or one for all, uint8[32]."""
         products = self._elements(elements.n)
         scalars, stride = self._one_or_each(factors, elements.n)
         table, digits = empty((TABLE + 1) * POINT_LIMBS * self.lanes), empty(DIGITS * self.lanes)
@@ -90,7 +90,7 @@ class Engine:
 
     def multiply_encode(self, elements: Elements, factors: Rows) -> Rows:
         """Encodings of the products, uint8[n, 32]."""
-        # Half the scalar, for the encoding of a double is cheaper.
+        # Half the scalar, because a double is cheaper to encode.
         halves = self.scalar_multiply_add(np.atleast_2d(factors), _HALF, _ZERO)
         products = self.multiply(elements, halves if factors.ndim == 2 else halves[0])
         encodings = self.empty_rows(elements.n, ENCODING_BYTES)
@@ -114,7 +114,7 @@ class Engine:
         return total
 
     def multiscalar_vartime(self, factors: Rows, elements: Elements) -> Elements:
-        """One element: the sum of all products. Public data only."""
+        """The sum of all products, one element. For public data only."""
         scalars, _ = self._one_or_each(np.atleast_2d(factors), elements.n)
         total = self._from_rows(np.repeat(self._identity, self.lanes, axis=0))
         tables = empty((batch.SUMMED_GROUPS * TABLE + 1) * POINT_LIMBS * self.lanes)
@@ -162,24 +162,24 @@ class Engine:
     # ---- layout ----------------------------------------------------------------------------------------
 
     def _padded(self, n: int) -> int:
-        """How many rows fill whole groups of lanes."""
+        """The number of rows, rounded up to whole groups of lanes."""
         return -(-n // self.lanes) * self.lanes
 
     def empty_rows(self, n: int, row_bytes: int) -> Words:
-        """Storage for n rows and what fills up the last group, which is zero."""
+        """Storage for n rows. The rest of the last group is zero."""
         words = empty(self._padded(n) * row_bytes // WORD_BYTES)
         words[n * row_bytes // WORD_BYTES :] = 0
         return words
 
     def words(self, rows: Rows, row_bytes: int) -> Words:
-        """uint8[n, row_bytes] of any memory layout as kernels take it. Raises ValueError for other shapes."""
+        """uint8[n, row_bytes], in any memory layout, as words for kernels. Raises ValueError otherwise."""
         check_rows(rows, row_bytes)
         words = self.empty_rows(len(rows), row_bytes)
         rows_of(words, len(rows), row_bytes)[:] = rows
         return words
 
     def _one_or_each(self, rows: Rows, n: int) -> tuple[Words, int]:
-        """Words and stride of n scalars, or of one for all."""
+        """The words and stride of n scalars, or of one for all."""
         if rows.ndim == 1:
             return self.words(rows.reshape(1, -1), ENCODING_BYTES), 0
         if len(rows) != n:
@@ -190,12 +190,12 @@ class Engine:
         return Elements(self, empty(self._padded(n) * POINT_LIMBS), n)
 
     def _rows(self, elements: Elements) -> Words:
-        """uint64[n, 20]: a point a row."""
+        """uint64[n, 20]: one point in each row."""
         groups = elements.points.reshape(-1, POINT_LIMBS, self.lanes)
         return groups.transpose(0, 2, 1).reshape(-1, POINT_LIMBS)[: elements.n]
 
     def _from_rows(self, rows: Words) -> Elements:
-        """The inverse of `_rows`; what fills up the last group is the identity."""
+        """The inverse of `_rows`. The rest of the last group is the identity."""
         elements = self._elements(len(rows))
         padded = np.repeat(self._identity, self._padded(len(rows)), axis=0)
         padded[: len(rows)] = rows
@@ -218,11 +218,11 @@ class Engine:
 
 
 def check_rows(rows: Rows, row_bytes: int) -> None:
-    """Raise ValueError unless `rows` is uint8[n, row_bytes]: kernels check no bounds."""
+    """Raise ValueError unless `rows` is uint8[n, row_bytes]: kernels do not check bounds."""
     if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != row_bytes:
         raise ValueError(f"expected uint8[n, {row_bytes}], got {rows.dtype}{list(rows.shape)}")
 
 
 def rows_of(words: Words, n: int, row_bytes: int) -> Rows:
-    """The first n rows of a kernel's storage, uint8[n, row_bytes], without a copy."""
+    """The first n rows of a kernel's storage, uint8[n, row_bytes], without copying."""
     return words.view(np.uint8)[: n * row_bytes].reshape(n, row_bytes)

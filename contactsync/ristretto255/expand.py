@@ -1,4 +1,4 @@
-"""expand_message_xmd(SHA-512) of any length by hashlib (RFC 9380 §5.3.1): for what no kernel takes."""
+"""expand_message_xmd(SHA-512) of any length, by hashlib (RFC 9380 §5.3.1), for what kernels cannot take."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _S_IN_BYTES = 128
 def expand_message_xmd(message: bytes, dst: bytes, length: int) -> bytes:
     """`length` uniform bytes; `dst` has 1 to 255 bytes, `length` is at most 255 · 64.
 
-    Raises ValueError otherwise: both are constants of a suite, never input.
+    Raises ValueError otherwise. Both are constants of a suite, never input.
     """
     # 1. ell = ceil(len_in_bytes / b_in_bytes)
     ell = -(-length // _B_IN_BYTES)

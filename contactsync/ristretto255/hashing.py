@@ -1,7 +1,7 @@
-"""Hashing over lanes: expand_message_xmd (RFC 9380 §5.3.1) with SHA-512, and the hash that ends RFC 9497.
+"""Hashing in lanes: expand_message_xmd (RFC 9380 §5.3.1) with SHA-512, and the final hash of RFC 9497.
 
-A message that fits the last block together with what is hashed after it (a telephone number does) is hashed
-beside its neighbours, a longer one by hashlib. Its length alone decides.
+A message that fits into the last block, together with what is hashed after it (a telephone number does), is
+hashed in a lane. A longer message is hashed by hashlib. Only the length decides.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NO_ELEMENTS = np.empty(0, np.uint8)
 
 @dataclass(frozen=True, slots=True)
 class _Messages:
-    """Messages one after the other, as `frame` takes them; those in `long` are left empty."""
+    """Concatenated messages, as `frame` takes them. Those in `long` are left empty."""
 
     joined: NDArray[np.uint8]
     offsets: NDArray[np.int64]
@@ -71,7 +71,7 @@ def expand_rows(engine: Engine, messages: Rows, dst: bytes) -> Rows:
 def hash_with_elements(engine: Engine, inputs: Sequence[bytes], elements: Rows, suffix: bytes) -> Rows:
     """SHA-512 of I2OSP(len(input), 2) || input || I2OSP(32, 2) || element || suffix, uint8[n, 64].
 
-    elements: uint8[n, 32]. With the suffix "Finalize" this is the end of RFC 9497 §3.3.1 Finalize.
+    elements: uint8[n, 32]. With the suffix "Finalize" this is the last step of RFC 9497 §3.3.1 Finalize.
     """
     n = len(inputs)
     check_rows(elements, ENCODING_BYTES)
@@ -103,7 +103,7 @@ def _expand(engine: Engine, messages: _Messages, dst: bytes, row_bytes: int) -> 
     sha512.frame(messages.joined, messages.offsets, 0, _NO_ELEMENTS, suffix, BLOCK_BYTES, rows)
     # b_0 = H(msg_prime)
     b_0 = _digest(engine, _state_after_z_pad(engine), blocks, n, row_bytes)
-    # b_1 = H(b_0 || I2OSP(1, 1) || DST_prime), which is all of 64 bytes
+    # b_1 = H(b_0 || I2OSP(1, 1) || DST_prime): it gives all 64 bytes
     tail = b"\x01" + _dst_prime(dst)
     second_bytes = _whole_blocks(DIGEST_BYTES + len(tail) + PADDING_BYTES)
     bits = 8 * (DIGEST_BYTES + len(tail))
@@ -128,7 +128,7 @@ def _digest(engine: Engine, state: Words, blocks: Words, n: int, row_bytes: int)
 
 @functools.cache
 def _state_after_z_pad(engine: Engine) -> Words:
-    """The hash value after one block of zeros, eight words: a digest of a message without padding."""
+    """The hash value after one block of zeros, eight words: a digest without padding."""
     z_pad = np.zeros((1, BLOCK_BYTES), np.uint8)
     digest = _digest(engine, INITIAL_STATE, engine.words(z_pad, BLOCK_BYTES), 1, BLOCK_BYTES)
     return digest.reshape(-1).view(">u8").astype(np.uint64)
@@ -151,5 +151,5 @@ def _with_long(rows: Rows, long: NDArray[np.intp], digest: Callable[[int], bytes
 
 
 def _writable(data: bytes) -> NDArray[np.uint8]:
-    """Bytes as the one type of array that kernels are compiled for: writable, for numpy's own are not."""
+    """Bytes as a writable array, the only type that kernels are compiled for (np.frombuffer is read-only)."""
     return np.frombuffer(bytearray(data), np.uint8)

@@ -1,6 +1,6 @@
 """Scalars modulo the group's order in batches: uint8[n, 32], little-endian, canonical (RFC 9496 §4.4).
 
-Constant time in the values; `is_canonical`, too, compares all of every row whatever it holds.
+Constant time in the values. `is_canonical` too compares every word of every row.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def subtract(a: Rows, b: Rows) -> Rows:
 
 
 def invert(a: Rows) -> Rows:
-    """1 / a[i]; of zero it is zero, so that no secret decides about an error."""
+    """1 / a[i], and 0 for 0, so that no error depends on a secret."""
     return default_engine().scalar_invert(a)
 
 
 def is_canonical(rows: Rows) -> NDArray[np.bool_]:
-    """Whether each uint8[n, 32] row is an integer below the order (RFC 9497 §4.1 DeserializeScalar)."""
+    """Whether each row of uint8[n, 32] is an integer below the order (RFC 9497 §4.1 DeserializeScalar)."""
     check_rows(rows, ENCODING_BYTES)
     words = np.ascontiguousarray(rows).view("<u8")
     below = np.zeros(len(rows), np.bool_)

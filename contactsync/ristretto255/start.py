@@ -1,7 +1,7 @@
-"""How the engine starts: the width of this machine, and a known-answer test before anything uses it.
+"""Starts the engine: chooses the lane width for this machine, and runs a known-answer test before any use.
 
-A wrong group operation would not crash: it would publish tokens that nobody matches, or leak a key. So an
-engine that does not give the known answers is not handed out at all.
+A wrong group operation would not crash. It would publish tokens that match no one, or leak a key. So an
+engine that does not give the known answers is never returned.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from contactsync.ristretto255.engine import Engine
 DST = b"contactsync/v1/self-test"
 MESSAGES = [b"known answer %d" % i for i in range(9)]
 KNOWN_ANSWER = "14ec883ea1ddfdf45b7cbd06af2ae738ff219038ec3a4be9791dfe42bef8c751"
-"""SHA-256 of what `answers` gives; tests/ristretto255/test_start.py makes it from the slow twin."""
+"""SHA-256 of the result of `answers`. tests/ristretto255/test_start.py computes it with the slow twin."""
 
 
 @functools.cache
 def default_engine() -> Engine:
-    """The engine of this process: as many lanes as the CPU has, or CONTACTSYNC_LANES says.
+    """The engine of this process, with as many lanes as the CPU supports, or as CONTACTSYNC_LANES says.
 
-    Raises OurError if it fails its self-test, BadInput if the variable asks for what the CPU has not.
+    Raises OurError if it fails its self-test, BadInput if the CPU does not support CONTACTSYNC_LANES.
     """
     engine = Engine(policy.lanes())
     self_test(engine)
@@ -43,7 +43,7 @@ def self_test(engine: Engine) -> None:
 
 
 def answers(engine: Engine) -> bytes:
-    """What every operation makes of fixed input, one result after the other."""
+    """The results of every operation for fixed input, concatenated."""
     rows = np.frombuffer(b"".join(MESSAGES), np.uint8).reshape(len(MESSAGES), -1)
     elements = engine.from_uniform_bytes(hashing.expand(engine, MESSAGES, DST))
     scalars = engine.scalar_reduce_wide(hashing.expand_rows(engine, rows, DST + b"/scalar"))

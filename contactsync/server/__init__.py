@@ -1,1 +1,1 @@
-"""The operator's side: registry, keyring, publisher, evaluator, HTTP app."""
+"""The server: registry, keyring, publisher, evaluator, HTTP application."""

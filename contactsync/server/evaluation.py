@@ -1,9 +1,9 @@
-"""The threads that evaluate. Cannot reach identifiers or contacts (held by import-linter).
+"""The threads that evaluate. They cannot reach identifiers or contacts (import-linter checks this).
 
-Kernels release the GIL, so a few threads use all cores. Work is cut into slices of some milliseconds, and a
-thread that is free takes the slice with the earliest turn (start-time fair queueing: P. Goyal, H. Vin and H.
-Cheng, SIGCOMM 1996): slice k of a job that arrives at turn t has turn t + k. So a small batch overtakes the
-rest of a large one, small ones never starve a large one, and online batches go before bulk work altogether.
+Kernels release the GIL, so a few threads use all cores. Work is cut into slices of a few milliseconds. A free
+thread takes the slice with the earliest turn (start-time fair queueing: P. Goyal, H. Vin and H. Cheng,
+SIGCOMM 1996): slice k of a job that arrives at turn t has turn t + k. So a small batch overtakes the rest of
+a large one, small batches never starve a large one, and online batches always go before bulk work.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from contactsync.voprf.server import KeyPair, decode_batch, derive_key_pair, eva
 from contactsync.voprf.suite import NH, SEED_BYTES, Rows, check_batch
 
 SLICE = 512
-"""Elements of a slice: about 3 ms on a core with eight lanes, 20 ms with one."""
+"""Elements in a slice: about 3 ms on a core with eight lanes, 20 ms with one."""
 
 _ONLINE, _BULK = 0, 1
 _WARM_UP = 2 * SLICE + 1
@@ -36,7 +36,7 @@ _WARM_UP = 2 * SLICE + 1
 Slice = Callable[[], None]
 T = TypeVar("T")
 Stages = Generator[list[Slice], None, T]
-"""A job: what it yields may run side by side, and all of it before the next."""
+"""A job. The slices it yields together may run in parallel; all must end before it continues."""
 
 
 class Overloaded(Exception):
@@ -52,10 +52,10 @@ class DecodedBatch:
 
 
 class Evaluator:
-    """A bounded queue before a few threads. Every job is a future: `.result()` waits, asyncio can wrap it."""
+    """A bounded queue for a few threads. Every job is a future: `.result()` waits, asyncio can wrap it."""
 
     def __init__(self, threads: int = 0, queue: int = 64) -> None:
-        """`threads` 0 is one for each processor; `queue` is how many jobs may wait beside those."""
+        """`threads` 0 means one for each processor. `queue` is how many more jobs may wait."""
         count = threads or os.cpu_count() or 1
         self._room = count + queue
         self._changed = threading.Condition()
@@ -72,10 +72,10 @@ class Evaluator:
             thread.start()
 
     def blind_evaluate(self, key: KeyPair, blinded: Rows) -> Future[tuple[Rows, bytes]]:
-        """voprf.server.blind_evaluate of an online batch: evaluated elements uint8[n, 32], and the proof.
+        """Run voprf.server.blind_evaluate on an online batch: evaluated elements uint8[n, 32], and the proof.
 
-        Raises Overloaded at once instead of waiting, BadInput for a batch of a wrong shape; the future ends
-        in InvalidElement for an element of the batch.
+        Raises Overloaded at once instead of waiting, and BadInput for a batch of the wrong shape. The future
+        raises InvalidElement if an element of the batch is not valid.
         """
         return self._submit(_Job(_ONLINE, _blind_evaluate(key, check_batch(blinded, "blinded elements"))))
 
@@ -88,19 +88,19 @@ class Evaluator:
         return self._submit(_Job(_ONLINE, _evaluate_decoded(key, batch)))
 
     def evaluate(self, key: KeyPair, inputs: Sequence[bytes]) -> Future[Rows]:
-        """voprf.server.evaluate in bulk: the outputs of any number of inputs, uint8[n, 64].
+        """Run voprf.server.evaluate in bulk: the outputs of any number of inputs, uint8[n, 64].
 
         Raises Overloaded at once instead of waiting.
         """
         return self._submit(_Job(_BULK, _evaluate(key, inputs)))
 
     def warm_up(self) -> None:
-        """Have every kernel compiled and loaded, with a key that is thrown away."""
+        """Compile and load every kernel, using a key that is then discarded."""
         key = derive_key_pair(secrets.token_bytes(SEED_BYTES), b"warm-up")
         self.blind_evaluate(key, encode(multiply_base(scalars.random(_WARM_UP)))).result()
 
     def close(self) -> None:
-        """Finish the slices that run, cancel everything else, end the threads."""
+        """Finish the running slices, cancel everything else, and end the threads."""
         with self._changed:
             self._closed = True
             self._waiting.clear()
@@ -121,7 +121,7 @@ class Evaluator:
         return job.future
 
     def _forget(self, job: _Job[Any]) -> None:
-        """Make room: a job is over, or its caller went away before it began."""
+        """Make room: a job has ended, or was cancelled before it began."""
         with self._changed:
             self._unfinished.discard(job)
             if job.future.cancelled():
@@ -163,9 +163,9 @@ class _Job(Generic[T]):
         self._errors: dict[int, BaseException] = {}
 
     def next_stage(self) -> list[Callable[[], bool]]:
-        """The slices of the next stage: each returns whether it was the last to end.
+        """The slices of the next stage. Each returns whether it was the last to end.
 
-        There are none when the job is over, and then its future is.
+        There are none when the job is over; its future is then done.
         """
         slices: list[Slice] = []
         if self._errors:
@@ -182,7 +182,7 @@ class _Job(Generic[T]):
         return [partial(self._run, i, run) for i, run in enumerate(slices)]
 
     def abandon(self) -> None:
-        """End the future, if it has not ended, as cancelled. No slice of this job may be running."""
+        """Cancel the future, unless it is done. No slice of this job may be running."""
         if not self.future.cancel() and not self.future.done():
             self.future.set_exception(CancelledError())
 
@@ -190,7 +190,7 @@ class _Job(Generic[T]):
         with self._lock:
             if self._wanted is None:
                 self._wanted = self.future.set_running_or_notify_cancel()
-            # The error of the first slice counts, whichever thread meets one first.
+            # The error of the first slice counts, whichever thread fails first.
             skip = not self._wanted or any(failed < i for failed in self._errors)
         error = None if skip else _error_of(run)
         with self._lock:
@@ -249,7 +249,7 @@ def _evaluate_decoded(key: KeyPair, batch: DecodedBatch) -> Stages[tuple[Rows, b
 
 
 def _evaluate(key: KeyPair, inputs: Sequence[bytes]) -> Stages[Rows]:
-    """Evaluate, slice by slice."""
+    """Evaluate, by slices."""
     outputs = np.empty((len(inputs), NH), np.uint8)
 
     def fill(part: slice) -> None:

@@ -1,4 +1,4 @@
-"""Files of members in: telephone numbers in the order in which the registry takes them fast."""
+"""Reads files of members. Sorts telephone numbers so that the registry can store them fast."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def read_members(
 ) -> Iterator[Members]:
     """The members of a list of numbers, or of a CSV with a column `phone`, in batches of bounded size.
 
-    Up to 16 million numbers are sorted before the first is given: then each page of the registry is written
-    once, and not once for each array. `on_refusal` is called for each line that cannot be used; it costs that
-    line only.
+    Up to 16 million numbers are sorted before the first batch is returned, so that each page of the registry
+    is written once, and not once for each array. `on_refusal` is called for each line that cannot be used;
+    such lines are skipped.
 
     Raises BadInput: no such region, not UTF-8 text, no column `phone`.
     """
@@ -50,7 +50,7 @@ def _in_pieces(parts: list[NDArray[np.uint64]], progress: Progress) -> Iterator[
     numbers = np.concatenate([np.empty(0, np.uint64), *parts])
     parts.clear()
     numbers.sort()
-    # By hand: np.unique hashes, which takes ten times as long as this.
+    # Not np.unique: it hashes, which takes ten times as long.
     numbers = numbers[np.append(True, numbers[1:] != numbers[:-1])] if numbers.size else numbers
     for first in range(0, numbers.size, _PIECE):
         yield Members("tel", numbers[first : first + _PIECE])

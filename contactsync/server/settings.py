@@ -1,4 +1,4 @@
-"""The data folder of a server: where things are, its settings, and the lock for changing what is served."""
+"""The data folder of a server: its files, its settings, and the lock for publishing."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from contactsync.foundation.errors import BadInput, OurError
 from contactsync.server.quota import DEFAULT_CLASS, MOST, PointQuota
 
 EDITIONS_SERVED: Final = 3
-"""Data files of so many editions, the current one included, are kept and served."""
+"""How many editions, including the current one, have their data files kept and served."""
 
 LOCK_WAIT: Final = 3.0
 """Seconds to wait for the lock: longer than a server takes to renew signatures, shorter than a publish."""
 
 SETTINGS_STEPS: Final[Sequence[migrations.RecordStep]] = ()
-"""Lead what a server.toml of an earlier `layout` says to that of the newest.
+"""Convert the settings of a server.toml with an earlier `layout` to the newest.
 
-They run in memory at each reading: the file, comments included, is the operator's and is never rewritten.
+They run in memory each time the file is read. The file and its comments belong to the operator: it is never
+rewritten.
 """
 
 QUOTA_CLASS: Final = re.compile(r"(?!none$)[a-z][a-z0-9-]{0,31}")
@@ -45,7 +46,7 @@ _ABOUT_QUOTAS: Final = (
 
 
 def _setting(default: int, allowed: Sequence[int], meaning: str) -> int:
-    """A setting, stated once: the template, the checks and the table of docs/operations.md are made of it."""
+    """A setting, defined once. The template, the checks and the table in docs/operations.md come from it."""
     assert default in allowed
     found: int = field(default=default, metadata={"allowed": allowed, "meaning": meaning})
     return found
@@ -53,7 +54,7 @@ def _setting(default: int, allowed: Sequence[int], meaning: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What server.toml says."""
+    """The settings in server.toml."""
 
     remainder_bits: int = _setting(
         32,
@@ -72,12 +73,12 @@ class Settings:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Raises BadInput for anything that is not a known setting with an allowed value, OSError.
+        """Raises BadInput for an unknown setting or a value that is not allowed, and OSError.
 
-        OurError: a newer contactsync is needed for it.
+        Raises OurError if the file needs a newer contactsync.
         """
         try:
-            # Without a layout it is of the first one: operators were never told to keep that line.
+            # A missing layout means the first one: operators were never told to keep that line.
             values = {_LAYOUT: 1, **tomllib.loads(path.read_text("utf-8"))}
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise BadInput(f"{path} is not TOML: {error}", hint="correct the file") from error
@@ -136,7 +137,7 @@ def _text_of(allowed: Sequence[int]) -> str:
 
 
 def template() -> str:
-    """The server.toml of a new server: every setting with its meaning and its default."""
+    """The server.toml of a new server: every setting with its meaning and default."""
     lines = ["# Settings of this contactsync server. See `contactsync docs operations`."]
     lines += [f"{_LAYOUT} = {migrations.newest(SETTINGS_STEPS)}"]
     for setting in _whole_numbers():
@@ -162,7 +163,7 @@ class Busy(OurError):
 
 
 class DataFolder:
-    """The places in a data folder. Nothing is touched until it is asked for."""
+    """The paths in a data folder. Nothing is read or written until a method is called."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -177,7 +178,7 @@ class DataFolder:
 
     @classmethod
     def existing(cls, path: Path) -> Self:
-        """Raises BadInput unless `server init` was run there."""
+        """The data folder at `path`. Raises BadInput unless `server init` was run there."""
         folder = cls(path)
         try:
             there = folder.settings_file.is_file()
@@ -191,7 +192,7 @@ class DataFolder:
         return folder
 
     def create(self) -> None:
-        """Make the folder, 0700; `finish` writes its settings, last. Raises BadInput if it is in use."""
+        """Make the folder, 0700. `finish` writes its settings later. Raises BadInput if it is in use."""
         if self.settings_file.exists():
             raise BadInput(f"{self.path} is already initialised", hint="nothing was changed")
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
@@ -213,7 +214,7 @@ class DataFolder:
             ) from error
 
     def discard(self) -> None:
-        """Empty the folder again, as far as that goes: an init failed after `create`."""
+        """Empty the folder, as far as possible, because an init failed after `create`."""
         for path in self.path.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -221,8 +222,8 @@ class DataFolder:
                 path.unlink(missing_ok=True)
 
     def finish(self) -> None:
-        """Write the settings file: from now on the folder counts as initialised, whatever happens."""
-        durable.sync_folder(self.path)  # the registry is of SQLite's making
+        """Write the settings file: from now on, the folder counts as initialised."""
+        durable.sync_folder(self.path)  # because SQLite created the registry
         durable.write(self.settings_file, template().encode())
 
     def settings(self) -> Settings:
@@ -231,9 +232,9 @@ class DataFolder:
 
     @contextlib.contextmanager
     def lock(self, *, wait: float = 0) -> Iterator[None]:
-        """Hold the right to change what is published. Raises Busy if another process keeps it.
+        """Hold the lock for publishing. Raises Busy if another process keeps it for more than `wait` seconds.
 
-        `wait` is for how many seconds it may. The kernel releases it when a process dies, however it dies.
+        The kernel releases the lock when a process ends, however it ends.
         """
         end = time.monotonic() + wait
         descriptor = os.open(self._lock, os.O_CREAT | os.O_RDWR, 0o600)

@@ -1,4 +1,4 @@
-"""What an operator wants to know about a data folder, without unlocking anything."""
+"""The status of a data folder, as far as it can be told without unlocking keys."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _about_expiry(expires: dict[str, datetime], offline: tuple[str, ...], now: d
 
 
 def about_rotation(folder: DataFolder, audience: str, epoch: int) -> list[str]:
-    """What to say if a publish with a new epoch was cut short: its key is there, but `epoch` is published."""
+    """A warning if a publish with a new epoch was interrupted: its key exists, but `epoch` is published."""
     if epoch == 0 or not (folder.keys / seed_name(audience, epoch + 1)).exists():
         return []
     return [
@@ -142,7 +142,7 @@ def about_rotation(folder: DataFolder, audience: str, epoch: int) -> list[str]:
 
 
 def _about_keys(folder: DataFolder, audiences: list[AudienceStatus]) -> list[str]:
-    """What is wrong with the key files, as far as that shows without opening them."""
+    """Warnings about the key files, as far as possible without opening them."""
     names = ["keyring.json", *(seed_name(one.audience, one.epoch) for one in audiences if one.edition)]
     warnings = [
         f"keys/{name} is missing: restore it from a backup"

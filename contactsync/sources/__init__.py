@@ -1,4 +1,4 @@
-"""Where address books are: files, folders, standard input. The one part that reads them off the machine."""
+"""Reads address books from where they are: files, folders, standard input."""
 
 from contactsync.sources.files import read_address_books
 

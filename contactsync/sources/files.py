@@ -1,4 +1,4 @@
-"""Where address books come from: files, folders of .vcf, standard input. Content tells the format."""
+"""Reads address books from files, folders of .vcf files, and standard input. The content tells the format."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def read_address_books(
 ) -> AddressBook:
     """Read files, folders and `-` (standard input) into one address book.
 
-    A folder stands for the .vcf files in it and below, hidden ones left out. `region` is where numbers
-    without country code belong (`"DE"`). What cannot be read is in `unreadable` and costs that entry only;
-    BadInput is raised only if a source does not exist, or may not be read, or if there is no such region.
+    A folder stands for the .vcf files in it and below, except hidden ones. `region` (`"DE"`) is the country
+    of numbers without a country code. Entries that cannot be read are skipped and listed in `unreadable`.
+    BadInput is raised only if a source does not exist or may not be read, or if there is no such region.
     """
     collector = Collector(check_region(region) if region is not None else None)
     try:
         for source in sources:
-            if not str(source):  # Path would take it for the folder one is in
+            if not str(source):  # Path would take it for the current folder
                 raise BadInput("the name of a file is empty", hint="give a file, a folder, or - for stdin")
             if source == _STDIN:
                 _read_file("standard input", stdin or sys.stdin.buffer, collector)
@@ -84,7 +84,7 @@ def _read_folder(folder: Path, collector: Collector) -> None:
 
 
 def _card_files(folder: Path, collector: Collector) -> Iterator[Path]:
-    """The .vcf files in a folder and below, sorted, hidden ones and what lies in hidden folders left out."""
+    """The .vcf files in a folder and below, sorted, without hidden files and folders."""
 
     def unreadable(error: OSError) -> None:
         if Path(error.filename) == folder:
@@ -110,6 +110,6 @@ def _why(error: OSError | ValueError) -> str:
 
 
 def _display(path: str | Path) -> str:
-    """A path that any terminal can print."""
+    """The path as text that any terminal can print."""
     text = os.fsencode(path).decode("utf-8", "replace")
     return "".join(character if character.isprintable() else "?" for character in text)

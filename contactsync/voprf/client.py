@@ -26,7 +26,7 @@ from contactsync.voprf.suite import (
 
 @dataclass(frozen=True, slots=True)
 class Blinding:
-    """What the client keeps of a batch until the reply comes: `blinded`, uint8[n, 32], is what it sends."""
+    """What the client keeps of a batch until the reply comes. It sends `blinded`, uint8[n, 32]."""
 
     inputs: tuple[bytes, ...] = field(repr=False)
     blinds: Rows = field(repr=False)
@@ -45,7 +45,7 @@ def blind(inputs: Sequence[bytes]) -> Blinding:
 
 
 def blind_with_fixed_scalars_for_test_vectors(inputs: Sequence[bytes], blinds: Rows) -> Blinding:
-    """Blind with the given scalars, uint8[n, 32]. A blind that is known or used twice hides nothing."""
+    """Blind with the given scalars, uint8[n, 32]. A blind that is known, or used twice, hides nothing."""
     if blinds.shape != (len(inputs), NS) or not (scalars.is_canonical(blinds) & blinds.any(axis=1)).all():
         raise BadInput(
             "a blind is a nonzero scalar below the group's order, one for each input",
@@ -62,7 +62,7 @@ def _blind(inputs: Sequence[bytes], blinds: Rows) -> Blinding:
     # blindedElement = blind * inputElement
     blinded = multiply_encode(hash_to_group(inputs, HASH_TO_GROUP_DST), blinds)
     # if inputElement == G.Identity(): raise InvalidInputError
-    # (No blind is 0, so that the product is the identity, all zeros, just when the input element is.)
+    # (No blind is 0, so the product is the identity, all zeros, only if the input element is.)
     if not blinded.any(axis=1).all():
         raise BadInput("an input hashes to the identity element")
     # return blind, blindedElement
@@ -72,16 +72,16 @@ def _blind(inputs: Sequence[bytes], blinds: Rows) -> Blinding:
 def finalize(blinding: Blinding, evaluated: Rows, proof: bytes, public_key: bytes) -> Rows:
     """Verify the proof of a batch, then unblind it: the outputs, uint8[n, 64] (RFC 9497 §3.3.2).
 
-    `evaluated` is uint8[n, 32] in the order of `blinding.blinded`, `proof` 64 bytes, `public_key` the 32
-    bytes that the manifest names. Checked in this order: shapes and lengths, the public key, the evaluated
-    elements, the proof's scalars (BadReply: not well formed), the proof (BadProof). Nothing is unblinded
-    before all have passed, and one bad element fails the whole batch.
+    `evaluated` is uint8[n, 32] in the order of `blinding.blinded`, `proof` is 64 bytes, `public_key` is the
+    32 bytes in the manifest. Checks, in this order: shapes and lengths, the public key, the evaluated
+    elements, the proof's scalars (all BadReply), the proof (BadProof). Nothing is unblinded before all checks
+    have passed, and one bad element fails the whole batch.
     """
     return _unblind(blinding, _verify(blinding, evaluated, proof, public_key))
 
 
 def _verify(blinding: Blinding, evaluated: Rows, proof: bytes, public_key: bytes) -> Elements:
-    """The decoded evaluated elements, once all checks of `finalize` have passed."""
+    """The decoded evaluated elements, after all checks of `finalize`."""
     if evaluated.dtype != np.uint8 or evaluated.shape != (len(blinding), NE):
         raise BadReply(f"the reply does not hold {len(blinding)} evaluated elements", refusal="wrong-length")
     if len(proof) != PROOF_BYTES:

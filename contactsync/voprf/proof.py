@@ -1,8 +1,9 @@
-"""The proof that one key made a whole batch: discrete logarithm equivalence (RFC 9497 §2.2).
+"""The proof that a whole batch was evaluated with one key: discrete logarithm equivalence (RFC 9497 §2.2).
 
-Points are named as in the RFC: A is the generator and B the public key; C are the blinded and D the evaluated
-elements. Weights, composites and challenge are public, so sums over them take variable time; the two secrets,
-the key k and the nonce r, only enter `multiply_encode` and scalar arithmetic, which are constant time.
+Points have the names of the RFC: A is the generator, B the public key, C are the blinded elements, D the
+evaluated ones. Weights, composites and challenge are public, so sums over them take variable time. The two
+secrets, the key k and the nonce r, are used only in `multiply_encode` and scalar arithmetic, which are
+constant time.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _ONE_ELEMENT = NE.to_bytes(2, "big")
 
 
 def _weights(public_key: bytes, C: Rows, D: Rows, first: int = 0) -> Rows:
-    """The scalars d_i of the composites for i from `first` on, uint8[m, 32] (RFC 9497 §2.2.1)."""
+    """The scalars d_i of the composites, for i from `first`, uint8[m, 32] (RFC 9497 §2.2.1)."""
     m = len(C)
     # seedTranscript = I2OSP(len(Bm), 2) || Bm || I2OSP(len(seedDST), 2) || seedDST
     seed_transcript = _ONE_ELEMENT + public_key + len(SEED_DST).to_bytes(2, "big") + SEED_DST
@@ -56,8 +57,8 @@ def _weights(public_key: bytes, C: Rows, D: Rows, first: int = 0) -> Rows:
 def composite_sum(public_key: bytes, elements_C: Elements, C: Rows, D: Rows, first: int = 0) -> Elements:
     """M of ComputeCompositesFast, one element (RFC 9497 §2.2.1).
 
-    `C`, `D` uint8[m, 32] are the encodings, `elements_C` the decoded C. They may be a part of a batch, from
-    the index `first` on: M is the sum over the parts.
+    `C`, `D` uint8[m, 32] are the encodings, `elements_C` the decoded C. They may be a part of a batch that
+    begins at index `first`: M is the sum over the parts.
     """
     # M = G.Identity(); for i in range(m): M = di * C[i] + M
     return multiscalar_vartime(_weights(public_key, C, D, first), elements_C)
@@ -88,8 +89,8 @@ def _challenge(*elements: bytes) -> Rows:
 def _hedged_nonce(secret_key: bytes, public_key: bytes, C: Rows, D: Rows) -> Rows:
     """A fresh nonzero nonce, uint8[32].
 
-    Fresh randomness is mixed with the key and the whole batch: a nonce that two challenges share gives the
-    key away, and so even a broken random generator must not repeat one across batches.
+    Fresh randomness is mixed with the key and the whole batch. A nonce that is used in two challenges reveals
+    the key, so even a broken random generator must not repeat one across batches.
     """
     while True:
         mix = hashlib.sha512(b"contactsync/v1/proof-nonce")
@@ -109,7 +110,7 @@ def generate_proof(secret_key: bytes, public_key: bytes, elements_C: Elements, C
 
 
 def prove(secret_key: bytes, public_key: bytes, composite_M: Elements, C: Rows, D: Rows) -> bytes:
-    """GenerateProof from the composite M of the whole batch on; C and D feed the nonce only."""
+    """GenerateProof, given the composite M of the whole batch. C and D are used only for the nonce."""
     nonce = _hedged_nonce(secret_key, public_key, C, D)
     return prove_with_fixed_nonce_for_test_vectors(secret_key, public_key, composite_M, nonce)
 
@@ -117,7 +118,7 @@ def prove(secret_key: bytes, public_key: bytes, composite_M: Elements, C: Rows, 
 def prove_with_fixed_nonce_for_test_vectors(
     secret_key: bytes, public_key: bytes, composite_M: Elements, nonce: Rows
 ) -> bytes:
-    """GenerateProof with the nonce r, uint8[32], given. Two proofs with one nonce give the key away."""
+    """GenerateProof with the given nonce r, uint8[32]. Two proofs with the same nonce reveal the key."""
     # Z = k * M;  r = G.RandomScalar();  t2 = r * A;  t3 = r * M: all multiplications by secrets, as one batch
     M = encode(composite_M)
     bases, _ = decode(np.concatenate([M, GENERATOR.reshape(1, NE), M]))

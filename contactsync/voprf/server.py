@@ -34,12 +34,12 @@ from contactsync.voprf.suite import (
 )
 
 _CHUNK = 4096
-"""Inputs that bulk Evaluate handles at once: their points stay in the processor's cache."""
+"""How many inputs bulk Evaluate handles at once, so that their points stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """skS and pkS, serialised to 32 bytes each. Raises BadInput for a secret of 0 or not below the order."""
+    """skS and pkS, 32 bytes each. Raises BadInput unless the secret is nonzero and below the order."""
 
     secret: bytes = field(repr=False)
     public: bytes
@@ -54,7 +54,7 @@ class KeyPair:
 
 
 def derive_key_pair(seed: bytes, info: bytes) -> KeyPair:
-    """DeriveKeyPair, RFC 9497 §3.2.1. `seed` is 32 bytes, `info` at most 65535; else BadInput."""
+    """DeriveKeyPair, RFC 9497 §3.2.1. `seed` has 32 bytes, `info` at most 65535; else BadInput."""
     if len(seed) != SEED_BYTES:
         raise BadInput(f"the seed of a key has {SEED_BYTES} bytes, not {len(seed)}")
     if len(info) > 2**16 - 1:
@@ -78,8 +78,8 @@ def derive_key_pair(seed: bytes, info: bytes) -> KeyPair:
 def evaluate(key: KeyPair, inputs: Sequence[bytes]) -> Rows:
     """Evaluate in bulk: the outputs of `inputs`, uint8[n, 64], without a client (RFC 9497 §3.3.2).
 
-    Any n, 0 included. Raises BadInput for an input of more than 65535 bytes, or (once in 2^252) one that
-    hashes to the identity.
+    n may be any number, including 0. Raises BadInput for an input of more than 65535 bytes, or one that
+    hashes to the identity (one in 2^252).
     """
     check_inputs(inputs)
     outputs = np.empty((len(inputs), NH), np.uint8)
@@ -95,7 +95,7 @@ def _evaluate_chunk(key: KeyPair, inputs: Sequence[bytes]) -> Rows:
     # issuedElement = G.SerializeElement(evaluatedElement)
     issued = multiply_encode(hash_to_group(inputs, HASH_TO_GROUP_DST), np.frombuffer(key.secret, np.uint8))
     # if inputElement == G.Identity(): raise InvalidInputError
-    # (skS is not 0, so that the product is the identity, all zeros, just when the input element is.)
+    # (skS is not 0, so the product is the identity, all zeros, only if the input element is.)
     if not issued.any(axis=1).all():
         raise BadInput("an input hashes to the identity element")
     # return Hash(hashInput)
@@ -128,7 +128,7 @@ def blind_evaluate(key: KeyPair, blinded: Rows) -> tuple[Rows, bytes]:
     """BlindEvaluate of a batch: the evaluated elements uint8[n, 32] and one 64-byte proof (RFC 9497 §3.3.2).
 
     `blinded` is uint8[n, 32], 1 ≤ n ≤ MAX_BATCH, else BadInput. Raises InvalidElement, with the index, for
-    the first row that is the identity or no canonical encoding; then nothing was evaluated.
+    the first row that is the identity or not a canonical encoding. Then nothing was evaluated.
     """
     blinded = check_batch(blinded, "blinded elements")
     elements = decode_batch(blinded)
@@ -142,7 +142,7 @@ def blind_evaluate(key: KeyPair, blinded: Rows) -> tuple[Rows, bytes]:
 def blind_evaluate_with_fixed_nonce_for_test_vectors(
     key: KeyPair, blinded: Rows, nonce: bytes
 ) -> tuple[Rows, bytes]:
-    """As blind_evaluate, with the proof's nonce given. Two proofs with one nonce give the key away."""
+    """blind_evaluate with a given nonce for the proof. Two proofs with the same nonce reveal the key."""
     blinded = check_batch(blinded, "blinded elements")
     elements = decode_batch(blinded)
     evaluated = multiply_batch(key, elements)

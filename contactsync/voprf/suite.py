@@ -49,7 +49,7 @@ def check_inputs(inputs: Sequence[bytes]) -> None:
 
 
 def check_batch(rows: Rows, what: str) -> Rows:
-    """`rows` as a C-contiguous uint8[n, 32] with 1 ≤ n ≤ MAX_BATCH; anything else raises BadInput."""
+    """`rows` as C-contiguous uint8[n, 32], 1 ≤ n ≤ MAX_BATCH. Raises BadInput for anything else."""
     if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != NE:
         raise BadInput(f"{what}: a batch is rows of {NE} bytes")
     check_batch_size(len(rows), what)
@@ -75,7 +75,7 @@ def check_batch_size(n: int, what: str) -> None:
 def deserialize_elements(rows: Rows) -> tuple[ristretto255.Elements, int | None]:
     """DeserializeElement of each row of uint8[n, 32], and the index of the first that is not valid.
 
-    Not valid are encodings that RFC 9496 Decode rejects and the identity (RFC 9497 §4.1).
+    Encodings that RFC 9496 Decode rejects are not valid, nor is the identity (RFC 9497 §4.1).
     """
     elements, valid = ristretto255.decode(rows)
     bad = np.flatnonzero(~(valid & rows.any(axis=1)))
@@ -88,7 +88,7 @@ def row(data: bytes) -> Rows:
 
 
 def finalize_hash(inputs: Sequence[bytes], elements: Rows) -> Rows:
-    """The hash that ends Finalize and Evaluate, uint8[n, 64] (RFC 9497 §3.3.1); elements are uint8[n, 32]."""
+    """The final hash of Finalize and Evaluate, uint8[n, 64] (RFC 9497 §3.3.1). Elements are uint8[n, 32]."""
     # hashInput = I2OSP(len(input), 2) || input ||
     #   I2OSP(len(unblindedElement), 2) || unblindedElement || "Finalize"
     # return Hash(hashInput)

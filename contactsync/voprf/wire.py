@@ -9,7 +9,7 @@ from contactsync.voprf.suite import NE, PROOF_BYTES, Rows, check_batch_size
 
 
 def parse_request(body: bytes) -> Rows:
-    """The blinded elements of a request, uint8[n, 32], not decoded yet.
+    """The blinded elements of a request, uint8[n, 32], not decoded.
 
     Raises BadInput unless the body is 1 to MAX_BATCH times 32 bytes.
     """
@@ -27,9 +27,9 @@ def make_reply(evaluated: Rows, proof: bytes) -> bytes:
 
 
 def parse_reply(reply: bytes, n: int) -> tuple[Rows, bytes]:
-    """The evaluated elements, uint8[n, 32], and the proof of a reply to n elements; none is decoded yet.
+    """The evaluated elements, uint8[n, 32], and the proof in a reply to n elements; not decoded.
 
-    Raises BadReply unless the reply is n times 32 bytes and 64 more.
+    Raises BadReply unless the reply has n times 32 bytes and 64 more.
     """
     if len(reply) != n * NE + PROOF_BYTES:
         raise BadReply(

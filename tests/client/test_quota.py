@@ -43,7 +43,7 @@ def test_a_sync_that_runs_out_says_when_and_goes_on_from_there(service, person, 
     assert out.value.exit_code == 8
     assert (out.value.left, out.value.burst, out.value.per_day) == (6, 128, 256)
     assert out.value.retry_after == 26 * 86_400 // 256
-    assert "6 of 128 points are left, 256 come back a day" in str(out.value)
+    assert "6 of 128 points are left, 256 are restored each day" in str(out.value)
     assert "UTC" in out.value.hint
     assert points(service) == [32, 32, 32]
     assert recall(person.server.quota)["people"].said.left == 6

@@ -1,5 +1,5 @@
-"""A sync without I/O: what follows from what is known, what has to be fetched or asked, and what came of it.
+"""A sync without I/O: it decides what to fetch and what to ask, and works out the result.
 
-Nothing here opens a file, a socket or a database (held by import-linter). The session does that, and hands in
-what it read: see `states` for the chain, `mode` for what a privacy mode has to offer.
+Nothing here opens a file, a socket or a database (import-linter checks this). The session does that, and
+passes in what it read. `states` has the chain of states; `mode` has the interface of a privacy mode.
 """

@@ -1,4 +1,4 @@
-"""What a client has of a server: tokens of identifiers, and data files on its disk."""
+"""What a client has stored from a server: tokens of identifiers, and data files on its disk."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from contactsync.publication.manifest import DataFile
 from contactsync.tokens import Tokens
 
 WholeKind = Literal["base", "screen"]
-"""The two kinds of file from which a partition can be matched."""
+"""The two kinds of file that contacts can be matched against."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A whole file (base or screen) on the disk, and the deltas held that lead on from its edition."""
+    """A whole file (base or screen) on the disk, and the stored deltas that continue from its edition."""
 
     edition: int
     whole: DataFile
     base: DirectoryInfo
-    """The base of that edition, which a screen and a delta refer to."""
+    """The base of that edition; a screen and a delta refer to it."""
     deltas: tuple[tuple[int, int, DataFile], ...] = ()
-    """(from edition, to edition, file), each beginning where the one before ended."""
+    """(from edition, to edition, file), each starting where the one before ended."""
 
     @property
     def reached(self) -> int:
-        """The edition that whole file and deltas together give."""
+        """The edition that the whole file and the deltas lead to."""
         return self.deltas[-1][1] if self.deltas else self.edition
 
     def files(self) -> list[DataFile]:
-        """Every file of it."""
+        """All of its files."""
         return [self.whole, *(file for _, _, file in self.deltas)]
 
 
 Holdings = Mapping[tuple[str, str], Holding]
-"""What is held, by name of the partition and kind of the whole file."""
+"""What is stored, by the name of the partition and the kind of the whole file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +53,17 @@ class Known:
     tokens: Tokens
     member: NDArray[np.bool_]
     edition: NDArray[np.int64]
-    """The edition of the partition for which `member` holds; -1 where it was never matched."""
+    """The edition of the partition that `member` refers to; -1 where it was never matched."""
 
     @classmethod
     def nothing(cls, count: int) -> Self:
-        """What is known of so many identifiers that were never seen."""
+        """What is known of `count` identifiers that were never seen."""
         none = np.zeros(count, np.bool_)
         tokens = Tokens(np.zeros(count, np.uint64), np.zeros(count, np.uint16))
         return cls(none, tokens, none, np.full(count, -1, np.int64))
 
     def with_tokens(self, which: NDArray[np.integer], tokens: Tokens) -> Known:
-        """The same with tokens for the identifiers at these indices, which were never matched."""
+        """A copy with tokens for the identifiers at these indices, which were never matched."""
         head, tail, known = self.tokens.head.copy(), self.tokens.tail.copy(), self.known.copy()
         head[which], tail[which], known[which] = tokens.head, tokens.tail, True
         return replace(self, known=known, tokens=Tokens(head, tail))

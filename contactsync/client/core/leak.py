@@ -1,4 +1,4 @@
-"""What the server could learn from a sync, in one sentence. The whole table is in docs/threat-model.md."""
+"""What the server could learn from a sync, in one sentence. docs/threat-model.md has the whole table."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from contactsync.client.core.round import LEAST
 def sentence(*, points: int, covered: bool, names: Sequence[str] | None, told: Sequence[str] = ()) -> str:
     """The line that ends every sync.
 
-    `points` were sent for evaluation, perhaps all of nobody (`covered`); `names` are the partitions whose
-    files were fetched because of the book (None: all were fetched, or none); `told` is what the privacy mode
-    says of itself.
+    `points` were sent for evaluation; with `covered`, all of them may be padding. `names` are the partitions
+    whose files were fetched because of the book (None: all were fetched, or none). `told` is what the
+    privacy mode adds.
     """
     if points:
         parts = [f"looked up {_between(points, covered=covered)}"]

@@ -1,4 +1,4 @@
-"""Tokens against what is held of a partition: a base or a screen, and the deltas that lead on from it."""
+"""Matches tokens against the stored files of a partition: a base or a screen, and the deltas after it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Screened:
-    """What is on the disk says of m tokens: `sure` are members, `maybe` have to be looked up; bool[m].
+    """What the stored files say of m tokens: `sure` are members, `maybe` must be looked up; bool[m].
 
-    `tested` were put to the screen now, `maybe` are some of them.
+    `tested` were tested against the screen now; `maybe` are some of them.
     """
 
     sure: Mask
@@ -31,10 +31,10 @@ class Screened:
 
 
 def match_partition(files: Files, plan: PartitionPlan, subject: Subject) -> Screened:
-    """Which of m tokens are in the partition now. With a base nothing is left to look up.
+    """Which of m tokens are in the partition now. With a base, nothing is left to look up.
 
-    Who was matched before is carried on by the deltas alone. O(m log c) for c changes, and one lookup in base
-    or screen for each of the others. Raises BadDirectory.
+    Tokens that were matched before are updated by the deltas alone: O(m log c) for c changes. Each other
+    token takes one lookup in base or screen. Raises BadDirectory.
     """
     holding, tokens = plan.holding, subject.tokens
     deltas = _chain(files, plan)
@@ -81,7 +81,7 @@ def inspect(files: Files, plan: PartitionPlan) -> None:
 
 
 def _chain(files: Files, plan: PartitionPlan) -> list[Delta]:
-    """The deltas of a holding, which must lead from its base to the partition's. Raises BadDirectory."""
+    """The deltas of a holding. Raises BadDirectory unless they lead from its base to the partition's."""
     holding, deltas = plan.holding, []
     sha256, count = holding.base.file.sha256, holding.base.count
     for start, end, file in holding.deltas:

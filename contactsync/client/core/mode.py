@@ -1,8 +1,8 @@
-"""What a privacy mode has to offer: the one interface behind which each of them is a file in client/privacy.
+"""The interface of a privacy mode. Each mode is one file in client/privacy.
 
-A mode decides for each partition which files are fetched, and settles who is a member. Where that takes
-another question to the server, `settle` yields it and goes on with the answer: so a mode does no I/O, and
-each of its questions is a value that a test can look at.
+A mode decides for each partition which files are fetched, and settles who is a member. If that takes another
+request to the server, `settle` yields the request and continues with the answer. So a mode does no I/O, and a
+test can look at each of its requests.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from contactsync.tokens import Tokens
 
 @dataclass(frozen=True, slots=True)
 class FetchFiles:
-    """Have these files of a partition on the disk. The answer is None."""
+    """Fetch these files of a partition, unless they are on the disk. The answer is None."""
 
     partition: Partition
     files: tuple[DataFile, ...]
     told: object
-    """What the server learns from it, in a type of the mode's own."""
+    """What the server learns from it, in a type that the mode defines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,14 @@ class LookUpBuckets:
 
 
 Request = FetchFiles | LookUpBuckets
-"""What a mode may ask the session for."""
+"""What a mode may request from the session."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """m identifiers of one partition: their tokens, and what was found before for which edition.
+    """m identifiers of one partition: their tokens, and the last result with its edition.
 
-    `member` is bool[m]; `edition` int64[m], -1 where there was no match in this epoch yet.
+    `member` is bool[m]; `edition` is int64[m], -1 where nothing was matched in this epoch yet.
     """
 
     tokens: Tokens
@@ -74,7 +74,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What the client remembers of earlier questions.
+    """What the client remembers of earlier requests.
 
     `decoy_secret` (32 bytes) stays the same as long as the ledger; `asked` are the lists of buckets of this
     epoch that were sent and not answered, by partition; `odds` is what all lists so far have told of a
@@ -89,10 +89,10 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What may still be fetched: `spent` octets of `limit` are gone, a list has a multiple of `buckets`.
+    """What may still be fetched: `spent` octets of `limit` are used, a list has a multiple of `buckets`.
 
-    `whole` is what download mode would have fetched with this choice of `partitions`; `leak_budget` are the
-    odds that all lists of a partition may come to.
+    `whole` is what download mode would have fetched with this choice of `partitions`. `leak_budget` is the
+    most that all lists of a partition may multiply the odds by.
     """
 
     spent: int
@@ -105,7 +105,7 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Who of a partition's identifiers is a member, bool[m], and the plan that was followed in the end."""
+    """Which of a partition's identifiers are members, bool[m], and the plan that was used in the end."""
 
     member: NDArray[np.bool_]
     plan: PartitionPlan
@@ -119,25 +119,25 @@ class Mode(Protocol):
 
     @property
     def name(self) -> str:
-        """What `--privacy` calls it."""
+        """Its name in `--privacy`."""
 
     @property
     def tells(self) -> str:
-        """What the server learns beyond padded counts ("the buckets of …"); empty if that is nothing."""
+        """What the server learns beyond padded counts ("the buckets of …"); empty if it learns no more."""
 
     @property
     def tells_more_than(self) -> Sequence[str]:
-        """The modes that tell less than this one, or as much."""
+        """The modes that tell no more than this one."""
 
     @property
     def asks(self) -> bool:
         """Whether `settle` may have another question."""
 
     def plan(self, partition: Partition, holdings: Holdings, *, wanted: bool, buckets: int) -> PartitionPlan:
-        """Which files are fetched of a partition; `wanted`: identifiers of it are not matched up to date.
+        """Which files of a partition are fetched; `wanted`: some of its identifiers have no current result.
 
-        With all partitions, which files are fetched must not depend on `wanted`: it would tell where there
-        are contacts.
+        With all partitions, the files fetched must not depend on `wanted`: that would tell where there are
+        contacts.
         """
 
     def settle(
@@ -146,4 +146,4 @@ class Mode(Protocol):
         """Settle who is a member. Raises BadDirectory, ChoiceNeeded."""
 
     def sentence(self, told: Sequence[object]) -> list[str]:
-        """What the server could learn from the `told` of all requests, as parts of one sentence."""
+        """What the server could learn from the `told` of all requests, as parts of a sentence."""

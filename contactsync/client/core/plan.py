@@ -1,4 +1,4 @@
-"""What one partition needs: which files are fetched, and what is held after that."""
+"""What one partition needs: which files are fetched, and what is stored after that."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from contactsync.client.core.holdings import Holding, WholeKind
 from contactsync.publication.manifest import DataFile, Partition
 
 MAX_HELD_DELTAS = 64
-"""A chain longer than this is replaced by a whole file: applying deltas costs time at each sync."""
+"""A longer chain is replaced by a whole file: applying deltas takes time in each sync."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionPlan:
-    """What one partition needs: the files to fetch, and what is held after that."""
+    """What one partition needs: the files to fetch, and what is stored after that."""
 
     partition: Partition
     kind: WholeKind
     fetch: tuple[DataFile, ...]
     holding: Holding
     later: int = 0
-    """Octets that looking contacts up will cost at least, about, once the files are there."""
+    """About the least number of octets that looking up contacts will cost, once the files are there."""
 
     @property
     def cost(self) -> int:
@@ -29,24 +29,24 @@ class PartitionPlan:
 
 
 def size_text(count: int) -> str:
-    """A size as --max-download takes it, rounded up."""
+    """A size in the form that --max-download takes, rounded up."""
     if count < 10_000:
         return str(count)
     return f"{-(-count // 1000)}K" if count < 10_000_000 else f"{-(-count // 1_000_000)}M"
 
 
 def whole_base(partition: Partition) -> PartitionPlan:
-    """The base, whatever is held."""
+    """The base, whatever is stored."""
     return anew(partition, "base", partition.base)
 
 
 def anew(partition: Partition, kind: WholeKind, whole: DataFile) -> PartitionPlan:
-    """The whole file, whatever is held."""
+    """The whole file, whatever is stored."""
     return PartitionPlan(partition, kind, (whole,), Holding(partition.edition, whole, partition.directory))
 
 
 def carry_on(partition: Partition, kind: WholeKind, whole: DataFile, held: Holding | None) -> PartitionPlan:
-    """Continue by deltas what is held, or fetch the whole file: whichever is less."""
+    """Continue the stored file by deltas, or fetch the whole file, whichever is smaller."""
     deltas = None if held is None else _missing(partition, held)
     if held is None or deltas is None or sum(file.length for _, _, file in deltas) >= whole.length:
         return anew(partition, kind, whole)
@@ -55,12 +55,12 @@ def carry_on(partition: Partition, kind: WholeKind, whole: DataFile, held: Holdi
 
 
 def leads_on(partition: Partition, held: Holding) -> bool:
-    """Whether what is held can be continued to the partition's edition."""
+    """Whether deltas lead from the stored file to the partition's edition."""
     return _missing(partition, held) is not None
 
 
 def _missing(partition: Partition, held: Holding) -> list[tuple[int, int, DataFile]] | None:
-    """The deltas from what is held to the partition's edition; None if they do not lead there."""
+    """The deltas from the stored file to the partition's edition; None if they do not lead there."""
     if held.reached == partition.edition:
         return []
     chain = [(d.from_edition, d.to_edition, d.file) for d in partition.deltas]

@@ -1,4 +1,4 @@
-"""Which data files a sync fetches, what that costs, and what it tells: decided before anything is sent."""
+"""Decides which data files a sync fetches, what that costs and tells, before anything is sent."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from contactsync.publication.manifest import DataFile, Manifest
 
 Partitions = Literal["all", "mine"]
 LEAK_BUDGET: Final = 1000.0
-"""Odds: argued in docs/threat-model.md."""
+"""Odds. docs/threat-model.md gives the reasons."""
 
 PARTITIONS: Final[tuple[Partitions, ...]] = ("all", "mine")
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to sync. `max_download` is in octets; a multiple of `buckets` is fetched in screen mode.
+    """How to sync. `max_download` is in octets; screen mode fetches a multiple of `buckets`.
 
     `leak_budget` are the odds that the bucket lists of all syncs may come to, for one partition. With `cover`
     a sync without news sends a round of points of nobody. A batch has at most `most` points.
@@ -49,7 +49,7 @@ class Plan:
 
     @property
     def cost(self) -> int:
-        """Octets to download, about."""
+        """About how many octets to download."""
         return sum(part.cost for part in self.parts)
 
     @property
@@ -59,15 +59,15 @@ class Plan:
 
     @property
     def fetched_names(self) -> list[str]:
-        """The partitions of which something is fetched."""
+        """The partitions that something is fetched from."""
         return sorted(part.partition.name for part in self.parts if part.cost)
 
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """All that a plan follows from, whatever the choices.
+    """Everything that a plan depends on, apart from the choices.
 
-    `wanted` are the partitions with identifiers that are not matched up to date.
+    `wanted` are the partitions with identifiers that have no current result.
     """
 
     manifest: Manifest
@@ -111,7 +111,7 @@ def _choices(chosen: Plan, others: list[Plan], modes: Mapping[str, Mode], spent:
         told = [mode.tells] if mode.tells else []
         if other.partitions == "mine":
             told.append("which calling codes are in your address book")
-        # Not one that tells more than another which costs no more.
+        # Leave out a plan if another one costs no more and tells less.
         below = [p for p in listed if p.privacy in (other.privacy, *mode.tells_more_than)]
         below = [p for p in below if p.partitions in (other.partitions, "all")]
         if told and other.cost < min(p.cost for p in [chosen, *below]):

@@ -1,7 +1,7 @@
-"""A round of evaluation: new identifiers, hidden among points of nobody, in batches.
+"""A round of evaluation: new identifiers, hidden among padding, in batches.
 
-Padding is random bytes, which blind like anything else (RFC 9497 §3.3.2): nobody can tell them apart. They
-have the lengths of real identifiers, so that hashing them takes as long.
+Padding inputs are random bytes. They are blinded like any input (RFC 9497 §3.3.2), so that no one can tell
+them from real ones. They have the lengths of real identifiers, so that hashing them takes as long.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ if TYPE_CHECKING:  # the kernels take a third of a second to load, which not eve
     from contactsync.voprf.client import Blinding
 
 LEAST = 8
-"""Points of the smallest round."""
+"""Points in the smallest round."""
 
 USUAL_LENGTH = 17
-"""Octets of an input of nobody where there is no real one to go by."""
+"""Octets of a padding input if there is no real input to copy the length of."""
 
 
 def padded(count: int) -> int:
-    """How many points are sent for so many new identifiers: none, or the next power of two, at least 8."""
+    """How many points are sent for `count` new identifiers: none, or the next power of two, at least 8."""
     return 0 if count == 0 else max(LEAST, 1 << (count - 1).bit_length())
 
 
 @dataclass(frozen=True, slots=True)
 class PendingBatch:
-    """A batch of a round: its identifiers among `size` points. A round that was cut is finished by these.
+    """A batch of a round: its identifiers among `size` points. An interrupted round is finished with these.
 
     One of nobody has no identifiers, and is kept like any other: else a cut would show which it was.
     """
@@ -43,9 +43,9 @@ class PendingBatch:
     identifiers: tuple[bytes, ...] = field(repr=False)
 
     def blind(self, like: Sequence[bytes]) -> BlindedBatch:
-        """Fill up with points of nobody, shuffle, and blind every input with a fresh scalar.
+        """Add padding, shuffle, and blind every input with a fresh scalar.
 
-        Inputs of nobody have lengths of some of `like`.
+        Padding inputs have lengths that occur in `like`.
         """
         from contactsync.voprf.client import blind  # noqa: PLC0415
 
@@ -58,7 +58,7 @@ class PendingBatch:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What is sent: the missing batches of a round that was cut, then a new round. Either may be empty."""
+    """What is sent: the missing batches of an interrupted round, then a new round. Either may be empty."""
 
     unfinished: tuple[PendingBatch, ...]
     fresh: tuple[PendingBatch, ...]
@@ -104,9 +104,9 @@ def make_round(
 
 @dataclass(frozen=True, slots=True)
 class BlindedBatch:
-    """A batch as it is sent, and what is kept of it until the reply comes.
+    """A batch as it is sent, and what is kept until the reply comes.
 
-    `places[i]` is the index of input i among the batch's identifiers, -1 for nobody.
+    `places[i]` is the index of input i among the batch's identifiers, -1 for padding.
     """
 
     batch: PendingBatch
@@ -140,7 +140,7 @@ class BlindedBatch:
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedBatch:
-    """The identifiers of a batch with their tokens, points of nobody left out."""
+    """The identifiers of a batch with their tokens, without the padding."""
 
     batch: PendingBatch
     identifiers: list[bytes] = field(repr=False)

@@ -1,9 +1,9 @@
 """A sync as a chain of states: Prepared → Fetched → Evaluated → Matched.
 
-Each state offers only what may follow, so that the wrong order cannot be written. None does any I/O: the
-session fetches what `Prepared` names, sends what `Fetched` has to ask, and answers what `Evaluated.settle`
-yields. Files come before points: from the first point on, nothing that the server sees depends on how long
-this machine works on a book.
+Each state offers only the next step, so that the wrong order cannot be written. None does any I/O: the
+session fetches the files that `Prepared` names, sends the points of `Fetched`, and answers what
+`Evaluated.settle` yields. Files are fetched before points are sent: from the first point on, nothing that the
+server sees depends on how long this machine works on a book.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from contactsync.tokens import Tokens
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Whom a sync is about: n identifiers. `names` are their partitions, each once; `of` int64[n] says whose.
+    """The n identifiers of a sync. `names` are their partitions, each once; `of` int64[n] indexes them.
 
-    It is made before the first request: sorting a book by partition takes as long as the book is.
+    It is made before the first request: the time to sort a book by partition depends on its size.
     """
 
     identifiers: Sequence[bytes] = field(repr=False)
@@ -40,7 +40,7 @@ class Question:
 
     @classmethod
     def about(cls, identifiers: Sequence[bytes]) -> Self:
-        """The question for these identifiers. Raises BadInput for what is none."""
+        """The question for these identifiers. Raises BadInput if one is not an identifier."""
         partitions = [partition_of(one) for one in identifiers]
         names = tuple(sorted(set(partitions)))
         place = {name: i for i, name in enumerate(names)}
@@ -49,20 +49,20 @@ class Question:
         return cls(identifiers, names, of, groups)
 
     def _names_of(self, which: NDArray[np.bool_]) -> set[str]:
-        """The partitions of the identifiers that a mask names."""
+        """The partitions of the identifiers that a mask selects."""
         return {self.names[i] for i in np.flatnonzero(np.bincount(self.of[which])).tolist()}
 
     def outdated(self, manifest: Manifest, known: Known) -> set[str]:
-        """The partitions of the manifest with identifiers that are not matched up to date."""
+        """The partitions of the manifest with identifiers that have no current result."""
         named = [manifest.partitions.get(name) for name in self.names]
         editions = np.array([-2 if one is None else one.edition for one in named], np.int64)[self.of]
         return self._names_of((editions != -2) & (editions != known.edition))
 
     def to_check(self, known: Known, held: Iterable[str], options: Options) -> set[str]:
-        """Those of the partitions held whose files are read through before they are used: for damage.
+        """Which of the stored partitions have their files checked for damage before they are used.
 
-        They are read for identifiers that were never matched. With all partitions, what is fetched may not
-        depend on the book: damage is looked for everywhere.
+        Files are needed for identifiers that were never matched. With all partitions, what is fetched must
+        not depend on the book, so all files are checked.
         """
         held, fresh = set(held), self._names_of(known.edition < 0).intersection(held)
         news = bool(fresh) or not known.known.all()
@@ -75,9 +75,9 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """It is decided what is fetched and asked; nothing of either has been sent.
+    """What to fetch and ask is decided; nothing has been sent.
 
-    `unfinished` are the missing batches of a round that was cut.
+    `unfinished` are the missing batches of an interrupted round.
     """
 
     question: Question
@@ -104,7 +104,7 @@ class Prepared:
     ) -> Self:
         """Plan the download. `holdings` are those whose files are whole; `spent` octets came already.
 
-        Raises ChoiceNeeded if it is larger than allowed.
+        Raises ChoiceNeeded if the download is larger than allowed.
         """
         wanted = frozenset(question.outdated(manifest, known))
         planner = Planner(manifest, holdings, wanted, modes, options.buckets)
@@ -116,11 +116,11 @@ class Prepared:
 
     @property
     def files(self) -> list[DataFile]:
-        """What has to be on the disk."""
+        """The files that must be on the disk."""
         return self.plan.files
 
     def fetched(self) -> Fetched:
-        """Every one of `files` is on the disk."""
+        """The next state, once all of `files` are on the disk."""
         return Fetched(self)
 
 
@@ -132,7 +132,7 @@ class Fetched:
 
     @property
     def new(self) -> NDArray[np.int64]:
-        """Indices of the identifiers that have to be evaluated."""
+        """Indices of the identifiers that must be evaluated."""
         return np.flatnonzero(~self.prepared.known.known)
 
     def round(self) -> Round:
@@ -142,7 +142,7 @@ class Fetched:
         return make_round(new, prepared.unfinished, cover=prepared.options.cover, most=prepared.options.most)
 
     def evaluated(self, batches: Iterable[EvaluatedBatch]) -> Evaluated:
-        """All batches of a round came back and were proven."""
+        """The next state, once all batches of the round came back and their proofs hold."""
         done = list(batches)
         tokens = Tokens.concatenate([batch.tokens for batch in done])
         place = {identifier: i for i, identifier in enumerate(i for batch in done for i in batch.identifiers)}
@@ -165,9 +165,9 @@ class Evaluated:
     def settle(
         self, files: Files, memory: Memory, spent: int
     ) -> Generator[Request, RangeMatch | Any, Matched]:
-        """Find out who is a member, partition by partition; what is yielded has to be answered.
+        """Find out who is a member, partition by partition. The caller must answer what is yielded.
 
-        `spent` octets of the allowed download are gone. Raises BadDirectory, ChoiceNeeded.
+        `spent` octets of the allowed download are used. Raises BadDirectory, ChoiceNeeded.
         """
         prepared, known = self.prepared, self.known
         manifest, options, question = prepared.manifest, prepared.options, prepared.question
@@ -207,10 +207,10 @@ class Evaluated:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """Who is a member, bool[n], for which edition of the partition (-1: there is none), and what it took.
+    """Who is a member, bool[n], in which edition of the partition (-1: there is none), and what it cost.
 
-    Where `settled`, bool[n], is False, nobody knows: the partition needs a newer program. `spent` are the
-    octets downloaded.
+    Where `settled`, bool[n], is False, the result is unknown: the partition needs a newer program. `spent` is
+    the number of octets downloaded.
     """
 
     evaluated: Evaluated
@@ -221,7 +221,7 @@ class Matched:
     spent: int
 
     def holdings(self, before: Holdings) -> dict[tuple[str, str], Holding]:
-        """What is worth keeping now: what was used, and what was held and can still be carried on."""
+        """The files to keep: those that were used, and earlier ones that deltas can still continue."""
         kept: dict[tuple[str, str], Holding] = {
             (part.partition.name, part.kind): part.holding for part in self.plans
         }
@@ -235,7 +235,7 @@ class Matched:
 
     @property
     def false_positive_rate(self) -> float:
-        """The largest chance, over the partitions of the book, that a contact who is no member matches."""
+        """The chance that a contact who is not a member matches, in the worst partition of the book."""
         prepared = self.evaluated.prepared
         partitions = prepared.manifest.partitions
         used = [partitions[name] for name in prepared.question.names if name in partitions]
@@ -243,7 +243,7 @@ class Matched:
 
 
 def _cost(request: Request, answer: Any) -> int:
-    """The octets that a request took."""
+    """The octets that a request cost."""
     if isinstance(request, FetchFiles):
         return sum(file.length for file in request.files)
     return int(answer.octets)

@@ -1,6 +1,6 @@
-"""The privacy modes: one file each, named in one table here. core/mode.py says what such a file has to offer.
+"""The privacy modes: one file each, listed in a table here. core/mode.py defines their interface.
 
-The table is light, so that `--help` need not load what only a sync needs.
+The table imports nothing, so that `--help` does not load what only a sync needs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MODES: Final = {
     "screen": "download far less, but the server also sees which buckets are fetched for contacts that pass "
     "a filter",
 }
-"""What `--privacy` takes, and what its help says of it. The mode is `MODE` in the module of that name."""
+"""The values of `--privacy`, with their help texts. The mode is `MODE` in the module of that name."""
 
 
 def load_modes() -> dict[str, Mode]:

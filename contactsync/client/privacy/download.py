@@ -1,4 +1,4 @@
-"""Download mode: everything is matched on this machine, and the server learns padded counts alone."""
+"""Download mode: everything is matched on this machine, and the server learns only padded counts."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class DownloadMode:
         partition: Partition,
         holdings: Holdings,
         *,
-        wanted: bool,  # noqa: ARG002 - nothing depends on it
+        wanted: bool,  # noqa: ARG002 - the plan does not depend on it
         buckets: int,  # noqa: ARG002
     ) -> PartitionPlan:
-        """The base, or what leads on from the one that is held."""
+        """The base, or the deltas that continue the stored one."""
         return carry_on(partition, "base", partition.base, holdings.get((partition.name, "base")))
 
     def settle(
@@ -39,12 +39,12 @@ class DownloadMode:
         memory: Memory,  # noqa: ARG002 - no question is asked
         allowance: Allowance,  # noqa: ARG002
     ) -> Settling:
-        """By what is on the disk."""
+        """Match against the files on the disk."""
         yield from ()
         return Settled(match_partition(files, plan, subject).sure, plan)
 
     def sentence(self, told: Sequence[object]) -> list[str]:  # noqa: ARG002
-        """Nothing more is told."""
+        """Nothing: the server learns no more."""
         return []
 
 

@@ -1,9 +1,9 @@
-"""Screen mode: most contacts are settled by a Bloom filter, the rest by single buckets of the base.
+"""Screen mode: a Bloom filter settles most contacts, single buckets of the base settle the rest.
 
-The buckets are fetched among decoys and never in a list that shows which are wanted. What two lists with
-different decoys have in common are the wanted buckets. So each question (all that was put to the screen,
-whoever passes) has decoys of its own; and until what came of a list is recorded, the next ones for that
-partition ask for all of it again, whatever has changed since.
+The buckets are fetched among decoys, and never in a list that shows which are wanted. Two lists with
+different decoys would have just the wanted buckets in common. So the decoys depend on the question (all
+tokens that were tested against the screen, whether or not they pass). And until the answer to a list is
+recorded, later lists for that partition request all of it again, whatever has changed since.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from contactsync.tokens import Tokens
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """The buckets that were fetched of one partition: `fetched` of `total`, decoys included.
+    """The buckets of one partition that were fetched: `fetched` of `total`, decoys included.
 
-    `before` are the odds that earlier lists for this partition came to.
+    `before` is by how much earlier lists for this partition multiply the odds.
     """
 
     name: str
@@ -48,22 +48,22 @@ class Buckets:
 
     @property
     def odds(self) -> float:
-        """By how much seeing a bucket fetched multiplies the odds of a guess of a contact in it.
+        """By how much the odds of guessing a contact rise when its bucket is seen fetched.
 
-        One over the chance that it is fetched anyway, which is fetched / total: decoys are drawn without
-        repetition.
+        It is 1 over the chance that the bucket is fetched anyway. That chance is fetched / total: decoys are
+        drawn without repetition.
         """
         return self.total / self.fetched
 
     @property
     def running(self) -> float:
-        """The odds that all lists together come to, this one included."""
+        """By how much all lists together multiply the odds, including this one."""
         return self.before * self.odds
 
 
 @dataclass(frozen=True, slots=True)
 class Crowded:
-    """A partition of which everything was fetched, as buckets would have been no less."""
+    """A partition whose whole base was fetched, because buckets would have cost no less."""
 
     name: str
 
@@ -77,14 +77,14 @@ class ScreenMode:
     asks = True
 
     def plan(self, partition: Partition, holdings: Holdings, *, wanted: bool, buckets: int) -> PartitionPlan:
-        """The screen, where it and buckets cost less than the base; else the base."""
+        """The screen, if screen and buckets cost less than the base; else the base."""
         base = carry_on(partition, "base", partition.base, holdings.get((partition.name, "base")))
         if partition.screen is None:
             return base
         screen = carry_on(partition, "screen", partition.screen, holdings.get((partition.name, "screen")))
         least = _ranges_cost(partition, buckets)
-        # A base that costs no more tells less. The comparison may not depend on `wanted`: with all
-        # partitions, which files are fetched must not tell in which of them there are contacts.
+        # A base that costs no more tells less. The comparison must not depend on `wanted`: with all
+        # partitions, the files fetched must not tell in which of them there are contacts.
         if screen.cost + least >= base.cost:
             return base
         return PartitionPlan(partition, "screen", screen.fetch, screen.holding, least if wanted else 0)
@@ -92,10 +92,10 @@ class ScreenMode:
     def settle(
         self, plan: PartitionPlan, subject: Subject, files: Files, memory: Memory, allowance: Allowance
     ) -> Settling:
-        """By what is on the disk; who passes a screen is then looked up in buckets of the base.
+        """Match against the files on the disk, then look up what passes a screen in buckets of the base.
 
-        Buckets are fetched if a screen was asked at all, also when nobody passes: that there are none would
-        tell that a new contact is no member. Raises ChoiceNeeded if that goes beyond the allowed download.
+        If a screen was tested at all, buckets are fetched, even if nothing passes: fetching none would tell
+        that a new contact is not a member. Raises ChoiceNeeded if that exceeds the allowed download.
         """
         screened = match_partition(files, plan, subject)
         if not screened.tested.any():
@@ -106,7 +106,7 @@ class ScreenMode:
         asked = _choose(plan, candidates, tested, memory, allowance)
         cost = _ranges_cost(partition, len(asked.numbers))
         _check(partition, min(cost, partition.base.length), allowance)
-        if cost >= partition.base.length:  # which costs no more, and tells less
+        if cost >= partition.base.length:  # the base costs no more, and tells less
             plan = whole_base(partition)
             yield FetchFiles(partition, plan.fetch, Crowded(partition.name))
             return Settled(match_partition(files, plan, subject).sure, plan)
@@ -122,7 +122,7 @@ class ScreenMode:
         return Settled(found, plan)
 
     def sentence(self, told: Sequence[object]) -> list[str]:
-        """The buckets fetched with the odds, and of which partitions everything was."""
+        """The buckets fetched, with the odds, and the partitions that were fetched whole."""
         parts = []
         buckets = [one for one in told if isinstance(one, Buckets)]
         if buckets:
@@ -167,7 +167,7 @@ def _choose(
 
 
 def _check(partition: Partition, cost: int, allowance: Allowance) -> None:
-    """Stop before more is fetched than was allowed: only now it is known how many pass the screen."""
+    """Stop before more is fetched than allowed: only now is it known how many contacts pass the screen."""
     needed, limit = allowance.spent + cost, allowance.limit
     if needed <= limit:
         return
@@ -182,7 +182,7 @@ def _check(partition: Partition, cost: int, allowance: Allowance) -> None:
 
 
 def _check_leak(told: Buckets, allowance: Allowance) -> None:
-    """Stop before a list is sent with which all lists together tell more than was allowed."""
+    """Stop before a list is sent, if all lists together would tell more than allowed."""
     if told.running <= allowance.leak_budget or told.odds == 1:
         return
     choices = []
@@ -202,7 +202,7 @@ def _check_leak(told: Buckets, allowance: Allowance) -> None:
 
 
 def _ranges_cost(partition: Partition, buckets: int) -> int:
-    """About how many octets it takes to fetch so many buckets of a partition, or all."""
+    """About how many octets it takes to fetch this many buckets of a partition, or all."""
     layout = partition.directory.layout
     fetched = min(buckets, layout.buckets)
     data = (layout.length - layout.data_offset) * fetched // layout.buckets

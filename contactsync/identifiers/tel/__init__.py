@@ -1,12 +1,12 @@
 """Text to identifier: `"0151 2345678"` in DE becomes `b"tel:+491512345678"` (RFC 3966 global form).
 
-Two sides meet only if both make the same bytes of the same number, so the way from text to bytes is a
-numbered profile (`PROFILE`), written down in docs/identifiers.md and pinned by vectors in
-`contactsync/vectors/normalisation-1.json`. A rule may change only together with the number.
+Client and server match only if both turn the same number into the same bytes. So the rules are a numbered
+profile (`PROFILE`), specified in docs/identifiers.md and pinned by vectors in
+`contactsync/vectors/normalisation-1.json`. A rule may change only together with the profile's number.
 
-The numbering plans are libphonenumber's, by `phonenumbers`. A number is taken when it *can* be one
-(`is_possible`: its length exists in that plan), never when it *is allotted* (`is_valid`): that list changes
-every week, and an old client must not lose the numbers of a new range.
+The numbering plans come from libphonenumber, through `phonenumbers`. A number is accepted if it is *possible*
+(`is_possible`: its length exists in that plan). Whether it is *allotted* (`is_valid`) does not matter: that
+list changes every week, and an old client must not lose the numbers of a new range.
 """
 
 from __future__ import annotations
@@ -56,16 +56,16 @@ SCHEME = b"tel:+"
 
 
 def normalise(text: str, region: str | None) -> bytes:
-    """The identifier of a phone number as people write it.
+    """The identifier of a phone number that people write.
 
-    `region` (`"DE"`) is where a number without a country code belongs; None: such numbers are rejected.
+    `region` (`"DE"`) is the country of a number without a country code; None: such numbers are rejected.
     Raises Rejected if the text cannot be looked up, BadInput if there is no such region.
     """
     return _identifier(text, region, no_record)
 
 
 def explain(text: str, region: str | None) -> list[Step]:
-    """The same way as `normalise`, step by step; the last step is named `identifier` or `rejected`."""
+    """The steps of `normalise`. The last step is named `identifier` or `rejected`."""
     steps = [Step("text", text, f"region {region}" if region else "no region")]
 
     def record(name: str, result: str, why: str) -> None:
@@ -81,7 +81,7 @@ def explain(text: str, region: str | None) -> list[Step]:
 
 
 def calling_code(identifier: bytes) -> str:
-    """`"49"` of `b"tel:+491512345678"`. Raises BadInput if it is no identifier."""
+    """`"49"` of `b"tel:+491512345678"`. Raises BadInput if it is not an identifier."""
     if identifier.startswith(SCHEME):
         digits = identifier[len(SCHEME) : len(SCHEME) + 3].decode("ascii", "replace")
         found = split_code(digits)
@@ -91,7 +91,7 @@ def calling_code(identifier: bytes) -> str:
 
 
 def default_region(environment: Mapping[str, str] = os.environ) -> str | None:
-    """The region of the locale, by POSIX order: LC_ALL, LC_TELEPHONE, LANG. None if it names no country."""
+    """The region of the locale, in POSIX order: LC_ALL, LC_TELEPHONE, LANG. None if it names no country."""
     for variable in ("LC_ALL", "LC_TELEPHONE", "LANG"):
         value = environment.get(variable, "")
         if value:
@@ -106,7 +106,7 @@ def _identifier(text: str, region: str | None, record: Record) -> bytes:
     try:
         code, national = complete(written.digits, written.international, region, record)
     except Rejected:
-        if written.keypad:  # what is wrong are the letters, not what the keypad makes of them
+        if written.keypad:  # the letters are at fault, not their digits on the keypad
             raise letters_rejected() from None
         raise
     if written.keypad and code != "1":

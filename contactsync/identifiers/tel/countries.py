@@ -1,4 +1,4 @@
-"""Digits to calling code and national number, by libphonenumber and the rules of the profile."""
+"""Digits to calling code and national number, with libphonenumber and the rules of the profile."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from contactsync.identifiers.tel.plans import (
 )
 from contactsync.identifiers.tel.steps import Record, Rejected
 
-_WITHOUT_PLUS_DIGITS = 10  # with fewer, what follows the country code is no number
+_WITHOUT_PLUS_DIGITS = 10  # with fewer, too few digits follow the country code to be a number
 _SHORT_DIGITS = 6  # no short number has more
 
 
 def check_region(region: str) -> str:
-    """The region in capitals. Raises BadInput if libphonenumber has none of that name."""
+    """The region in capitals. Raises BadInput if libphonenumber does not have it."""
     upper = region.strip().upper()
     if upper in phonenumbers.SUPPORTED_REGIONS:
         return str(upper)
@@ -32,13 +32,13 @@ def check_region(region: str) -> str:
 def complete(digits: str, international: bool, region: str | None, record: Record) -> tuple[str, str]:
     """Calling code and national number: steps 7 to 11. Raises Rejected, or BadInput for the region.
 
-    `international`: a plus stood before the digits. Otherwise they are as dialled in `region`.
+    `international`: the digits followed a plus. Otherwise they are what is dialled in `region`.
     """
     return _international(digits, record) if international else _national(digits, region, record)
 
 
 def _international(digits: str, record: Record) -> tuple[str, str]:
-    """Digits that were written after a plus: calling code and national number."""
+    """Calling code and national number of digits that were written after a plus."""
     code = split_code(digits)
     if code is None:
         raise Rejected("no such country code", "check the digits after +")
@@ -52,11 +52,11 @@ def _international(digits: str, record: Record) -> tuple[str, str]:
 
 
 def _national(digits: str, region: str | None, record: Record) -> tuple[str, str]:
-    """Digits as they are dialled in a region."""
+    """Calling code and national number of digits as they are dialled in a region."""
     if region is None:
         raise Rejected("no country code", "give --region, or write the number with + and its country code")
     region = check_region(region)
-    # The list of short numbers changes, but no subscriber has one: sides may differ here without harm.
+    # The list of short numbers changes, but no subscriber has one: client and server may differ here.
     if len(digits) <= _SHORT_DIGITS and _is_short(digits, region):
         raise Rejected("a short code or an emergency number", "only subscribers can be looked up")
     code, national = _by_library(digits, region, record)
@@ -67,7 +67,7 @@ def _national(digits: str, region: str | None, record: Record) -> tuple[str, str
 
 
 def _is_short(digits: str, region: str) -> bool:
-    """Whether the digits are a short number as they stand: it has no trunk prefix (000 in AU is no such)."""
+    """Whether the digits are a short number as they stand, without a trunk prefix (000 in AU is not one)."""
     if phonenumbers.is_emergency_number(digits, region):
         return True
     try:
@@ -79,7 +79,7 @@ def _is_short(digits: str, region: str) -> bool:
 
 
 def _by_library(text: str, region: str | None, record: Record) -> tuple[str, str]:
-    """Calling code and national number by libphonenumber's parse and is_possible, and the profile's rules."""
+    """Calling code and national number: libphonenumber's parse, is_possible, and the profile's rules."""
     try:
         number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException as error:
@@ -105,7 +105,7 @@ def _by_library(text: str, region: str | None, record: Record) -> tuple[str, str
         raise Rejected("a prefix that is not dialled there", "write the number with + and its country code")
     _check_length(code, national, plan)
     if not plan.is_plain(national) and _significant("+" + code + national) != national:
-        # What is left begins with that prefix again: as its own text it would be another number.
+        # The rest begins with that prefix again: read as text, it would be another number.
         raise Rejected("a prefix that is not dialled there", "write the number with + and its country code")
     return code, national
 

@@ -1,4 +1,4 @@
-"""The kind `tel`: E.164 numbers, a partition for each calling code, 8 octets in a store."""
+"""The kind `tel`: E.164 numbers, one partition for each calling code, 8 octets each in a store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Tel:
         return tel.calling_code(identifier)
 
     def owns_partition(self, name: str) -> bool:
-        """One to three digits: a server may know a calling code that is newer than this program."""
+        """Whether it has one to three digits: a server may know a newer calling code than this program."""
         return _FAMILY.fullmatch(name) is not None
 
     def partitions(self) -> Collection[str]:

@@ -1,8 +1,8 @@
 """Telephone numbers in arrays: the digits of an E.164 number as one integer.
 
-The identifier of `491512345678` is `tel:+491512345678`. Calling codes are free of prefixes and have at most
-three digits, so the first three digits of a number tell its code, and the numbers of a code are one range of
-integers for each length.
+The identifier of `491512345678` is `tel:+491512345678`. No calling code is a prefix of another, and none has
+more than three digits. So the first three digits of a number tell its code, and the numbers of a code are one
+range of integers for each length.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def identifiers_of(numbers: Numbers) -> list[bytes]:
 
 @functools.cache
 def _code_by_lead() -> NDArray[np.uint16]:
-    """The calling code by a number's first three digits; 0 where there is none."""
+    """The calling code for the first three digits of a number; 0 where there is none."""
     table = np.zeros(1000, np.uint16)
     for code in map(int, calling_codes()):
         width = 10 ** (3 - len(str(code)))
@@ -46,7 +46,7 @@ def _code_by_lead() -> NDArray[np.uint16]:
 def by_calling_code(numbers: Numbers) -> Iterator[tuple[str, Numbers]]:
     """The numbers of each calling code that occurs, in order. O(n) for each code, vectorised.
 
-    Raises BadInput, before the first is given, if a number has no calling code.
+    Raises BadInput, before it yields the first, if a number has no calling code.
     """
     found = _codes_of(numbers)
     if not found.all():

@@ -1,4 +1,4 @@
-"""The numbering plans of profile 1: libphonenumber's, and what the profile adds to them."""
+"""The numbering plans of profile 1: those of libphonenumber, with the profile's additions."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from phonenumbers import PhoneMetadata
 
 MAX_DIGITS = 15  # ITU-T E.164 §6: country code and national number together
 
-# Calling codes in which a subscriber's number may begin with 0 (fixed lines, mobiles). Anywhere else such a
-# zero is what is left of a prefix that was dialled: `0049 89 1234` in a US address book is no US number.
+# Calling codes in which a subscriber's number may begin with 0 (fixed lines, mobiles). Anywhere else the zero
+# is left over from a dialled prefix: `0049 89 1234` in a US address book is not a US number.
 LEADING_ZERO = frozenset({"39", "225", "226", "229", "241", "242", "250", "378", "881", "992"})
 
-# Open numbering plans in which `4915112345678`, written without + or trunk prefix, would pass for a national
-# number that begins with 49. Everywhere else its length tells.
+# Open numbering plans, in which `4915112345678`, written without + or trunk prefix, could be a national
+# number that begins with 49. In all other plans its length shows that it is not.
 WITHOUT_PLUS = frozenset({"49", "62", "383"})
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A national number that `pattern` matches whole is rewritten, or refused if there is no replacement."""
+    """Rewrites a national number that `pattern` matches fully, or rejects it if there is no replacement."""
 
     pattern: re.Pattern[str]
     replacement: str | None
     why: str
 
 
-# Old and new forms of one number, per calling code. The patterns are for national significant numbers.
+# Old and new forms of a number, by calling code. The patterns apply to national significant numbers.
 RULES: Mapping[str, tuple[Rule, ...]] = {
     "52": (
         Rule(
@@ -54,10 +54,10 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class NumberingPlan:
-    """What profile 1 needs of one calling code.
+    """What profile 1 needs to know about one calling code.
 
-    `lengths` are those of complete national numbers (area code included); `prefix` matches what is dialled
-    before a national number and is no part of it.
+    `lengths` are those of complete national numbers (area code included). `prefix` matches what is dialled
+    before a national number and is not part of it.
     """
 
     calling_code: str
@@ -67,9 +67,9 @@ class NumberingPlan:
     rules: tuple[Rule, ...]
 
     def is_plain(self, national: str) -> bool:
-        """Whether `national`, written after `+` and the calling code, stays as it is.
+        """Whether `national`, written after `+` and the calling code, stays unchanged.
 
-        True only where the whole way by the library would change nothing (tests hold this over all plans).
+        True only if the library would change nothing either (tests check this over all plans).
         """
         return (
             len(national) in self.lengths
@@ -82,7 +82,7 @@ class NumberingPlan:
 
 @functools.cache
 def numbering_plan(calling_code: str) -> NumberingPlan | None:
-    """The plan of a calling code (`"49"`), None if nobody has that code.
+    """The plan of a calling code (`"49"`); None if the code is not in use.
 
     Keeps its compiled patterns: `re`'s own cache of 512 thrashes over all countries.
     """
@@ -110,7 +110,7 @@ def calling_codes() -> frozenset[str]:
 
 
 def split_code(digits: str) -> str | None:
-    """The calling code that these digits begin with: codes are prefix-free and have one to three digits."""
+    """The calling code that these digits begin with. Codes are prefix-free and have one to three digits."""
     for length in (1, 2, 3):
         if digits[:length] in calling_codes():
             return digits[:length]

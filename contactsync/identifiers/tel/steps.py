@@ -1,4 +1,4 @@
-"""What the way of a text leaves behind: its steps, or the reason why it ends."""
+"""The steps from text to identifier, and the error that ends them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contactsync.foundation.errors import BadInput
 class Rejected(BadInput):
     """A text is not a phone number that can be looked up.
 
-    `reason` and `hint` are short and hold no digit of the number: they may be logged.
+    `reason` and `hint` are short and contain no digit of the number, so they may be logged.
     """
 
     def __init__(self, reason: str, hint: str = "") -> None:
@@ -21,7 +21,7 @@ class Rejected(BadInput):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step on the way of a text, for people: what was done, what it made, and why."""
+    """One step, for people to read: its name, its result, and why."""
 
     name: str
     result: str

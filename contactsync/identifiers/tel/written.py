@@ -1,4 +1,4 @@
-"""Text to the digits that are dialled: characters, URIs, labels, pauses, extensions, letters."""
+"""Text to dialled digits: handles characters, URIs, labels, pauses, extensions and letters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_TEXT = 256  # characters; nothing longer is a phone number
 
 @dataclass(frozen=True, slots=True)
 class Dialled:
-    """Digits; whether a plus stood before them; whether some of them were letters on a keypad."""
+    """Digits; whether a plus preceded them; whether some of them were letters on a keypad."""
 
     digits: str
     international: bool
@@ -44,7 +44,7 @@ _LAYOUT = re.compile(r"[ (\[]*[+]?[ ()\[\]0-9./:_~-]+")
 
 
 def _plain_characters(text: str, record: Record) -> str:
-    """ASCII digits and signs in place of their Unicode relatives; marks that cannot be seen go."""
+    """Replace Unicode digits and signs by ASCII, and remove invisible marks."""
     if text.isascii() and text.isprintable():
         return text.strip()
     plain = "".join(map(_plain_character, text)).strip()
@@ -73,7 +73,7 @@ _CONTEXT = re.compile(r";phone-context=([^;]*)", re.IGNORECASE)
 
 
 def _without_parameters(text: str, record: Record) -> str:
-    """The number of a `tel:` URI (RFC 3966), its context put in front."""
+    """The number of a `tel:` URI (RFC 3966), with its context in front."""
     scheme = _URI.match(text)
     if scheme is None and "\\" not in text and ";" not in text:
         return text
@@ -95,7 +95,7 @@ _ANOTHER = re.compile(r"[,;](?:\s*\+|\s+0)[\d\s()/.-]{6,}\s*$")
 
 
 def holds_another(text: str) -> bool:
-    """Whether a second number follows the first after a comma or semicolon: no pause and no extension."""
+    """Whether a comma or semicolon is followed by a second number, not by a pause or an extension."""
     return _ANOTHER.search(text) is not None
 
 
@@ -107,7 +107,7 @@ _EXTENSION = re.compile(
 
 
 def _dialled_part(text: str, record: Record) -> str:
-    """The part that reaches the line: no label before it, no pause and no extension after it."""
+    """The part that is dialled to reach the line, without label, pause and extension."""
     if "*" in text:
         raise Rejected("a service code", "write only the phone number")
     first = _DIGIT.search(text)
@@ -138,7 +138,7 @@ _VANITY_LETTERS = 3
 
 
 def _without_letters(text: str, record: Record) -> tuple[str, bool]:
-    """Letters by the keypad; and whether there were any: only calling code 1 dials them."""
+    """Replace letters by keypad digits; also whether there were any. Only calling code 1 dials letters."""
     if _EXPONENT.fullmatch(text) or re.fullmatch(r"[0-9]{7,}[.]0", text):
         raise Rejected("a spreadsheet made a decimal number of it", "format the column as text")
     letters = sum(map(str.isalpha, text))
@@ -152,5 +152,5 @@ def _without_letters(text: str, record: Record) -> tuple[str, bool]:
 
 
 def letters_rejected() -> Rejected:
-    """What is said of letters, wherever it shows that they are no number."""
+    """The rejection of letters in a number."""
     return Rejected("letters in the number", "write it in digits")

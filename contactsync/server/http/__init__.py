@@ -1,1 +1,1 @@
-"""The HTTP application, and the socket it answers on."""
+"""The HTTP application, and the socket that it listens on."""

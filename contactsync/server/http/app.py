@@ -1,7 +1,7 @@
-"""The HTTP application: docs/http-api.md in code.
+"""The HTTP application: implements docs/http-api.md.
 
-It reads what `publish` put on the disk and needs no restart for a new edition or a revoked credential. It
-logs nothing about requests; faults are logged by their kind and place, without their text.
+It reads from the disk what `publish` wrote. It needs no restart for a new edition or a revoked credential. It
+logs nothing about requests. Internal errors are logged by type and place, without their text.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _METADATA = re.compile(r"timestamp\.json|root\.json|[1-9][0-9]{0,9}\.(root|snaps
 _TARGET = re.compile(rf"[0-9a-f]{{64}}\.({'|'.join(AUDIENCES)})\.json")
 _EPOCH = re.compile(r"[1-9][0-9]{0,15}")  # epochs count from 1
 _IMMUTABLE: Final = "max-age=31536000, immutable"
-_PUBLICATION_THREADS: Final = 32  # that read files; each download holds one while a chunk is read
+_PUBLICATION_THREADS: Final = 32  # they read files; each download uses one while a chunk is read
 
 log = logging.getLogger("contactsync.server")
 
@@ -227,7 +227,7 @@ class App:
             try:
                 await asyncio.to_thread(self._refresh)
             except Busy:
-                pass  # a publish is running, and signs all of it
+                pass  # a publish is running, and signs everything
             except (ContactSyncError, OSError) as error:
                 log.warning("the signed metadata could not be renewed: %s", error)
             await asyncio.sleep(REFRESH_INTERVAL)
@@ -256,7 +256,7 @@ class App:
 
 
 class _Guard:
-    """Around everything: common headers; and a fault, answered by `on_fault`, is logged without its text."""
+    """Wraps the application: adds common headers, and logs internal errors without their text."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Whose credential comes with a request."""
+"""Finds the account of a request's credential."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from contactsync.server.quota import Clock
 from contactsync.server.storage.ports import Account, AccountStore, credential_hash
 
 REMEMBERED: Final = 1 << 16
-"""Accounts of callers that are kept in memory, about 300 octets each."""
+"""How many accounts of callers are kept in memory, about 300 octets each."""
 
 _THREADS: Final = 8
 
 
 class Callers:
-    """Looks accounts up without holding up the event loop, and those of regular callers without a thread.
+    """Looks up accounts without blocking the event loop, and those of regular callers without a thread.
 
     What was found is remembered as long as the store's revision stays the same, which is asked for every
     request: so a revoked credential is refused from the next request on. What was not found is not
@@ -44,8 +44,8 @@ class Callers:
         account = self._known.get(key)
         if account is None:
             account = await self._threads.run(self._accounts.find, credential)
-            # The look-up may be newer than `revision`, and never older. Meanwhile another request may have
-            # brought a newer one.
+            # The result may be newer than `revision`, never older. Meanwhile another request may have set a
+            # newer revision.
             if account is not None and revision is not None and revision == self._revision:
                 if len(self._known) >= REMEMBERED:
                     self._known.clear()

@@ -1,4 +1,4 @@
-"""A data file as a response: whole, or the ranges that a request names (RFC 9110 §14)."""
+"""A data file as a response: the whole file, or the ranges that were requested (RFC 9110 §14)."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from contactsync.server.http.threads import Threads
 from contactsync.server.storage.ports import OpenFile
 
 STALL_TIMEOUT: Final = 60.0  # seconds for a client to take one chunk
-MAX_RANGES: Final = 100  # asked for more, the whole file is sent
+MAX_RANGES: Final = 100  # if more are requested, the whole file is sent
 MEDIA_TYPE: Final = "application/octet-stream"
 
 _CHUNK: Final = 1 << 20  # each costs a thread hop
 _RANGE: Final = re.compile(r"\s*([0-9]{1,19})?\s*-\s*([0-9]{1,19})?\s*")
 
 Span = tuple[int, int]
-"""The first octet of a range, and the one behind its last."""
+"""The first octet of a range, and the one after its last."""
 
 
 def data_response(request: Request, sha256: str, file: OpenFile, threads: Threads) -> Response:
-    """The answer to a GET or HEAD of a data file, which is closed when the answer is over.
+    """The response to a GET or HEAD of a data file. The file is closed when the response has ended.
 
-    Raises Problem for a range that cannot be read or begins beyond the end; the file is then left open.
+    Raises Problem for a range that cannot be read or begins beyond the end. The file then stays open.
     """
     etag, modified = f'"{sha256}"', formatdate(file.modified, usegmt=True)
     headers = {
@@ -44,7 +44,7 @@ def data_response(request: Request, sha256: str, file: OpenFile, threads: Thread
     }
     value = request.headers.get("range")
     spans: list[Span] = []
-    # Ignored (RFC 9110 §14.2): with another method than GET, or if the condition is about another file.
+    # Ranges are ignored (RFC 9110 §14.2) if the method is not GET, or if If-Range names another file.
     applies = request.method == "GET" and request.headers.get("if-range", etag) in {etag, modified}
     if value is not None and applies:
         spans = _spans(value, file.size)
@@ -68,7 +68,7 @@ def data_response(request: Request, sha256: str, file: OpenFile, threads: Thread
 
 
 def _spans(value: str, size: int) -> list[Span]:
-    """The ranges of a Range header, ascending, those that touch joined; none if the whole file is to be sent.
+    """The ranges of a Range header, ascending, adjacent ones joined. None of them: send the whole file.
 
     Raises Problem: bad-range, range-not-satisfiable.
     """
@@ -107,7 +107,7 @@ def _spans(value: str, size: int) -> list[Span]:
 
 
 def _multipart(boundary: str, spans: Sequence[Span], size: int) -> list[tuple[bytes, Span]]:
-    """The parts of a multipart/byteranges body (RFC 9110 §14.6): what stands before each range, the range."""
+    """The parts of a multipart/byteranges body (RFC 9110 §14.6): the octets before each range, the range."""
     parts, before = [], ""
     for first, end in spans:
         head = (
@@ -120,11 +120,11 @@ def _multipart(boundary: str, spans: Sequence[Span], size: int) -> list[tuple[by
 
 
 class _Stalled(Exception):
-    """A client takes nothing any more."""
+    """The client has stopped reading."""
 
 
 class _Body:
-    """Parts of a file, each with octets that stand before it, as they are read."""
+    """Parts of a file, each after some octets of its own. They are read as they are sent."""
 
     def __init__(self, file: OpenFile, parts: Sequence[tuple[bytes, Span]], threads: Threads) -> None:
         self._file = file
@@ -145,19 +145,19 @@ class _Body:
     def _read(self, start: int, length: int) -> bytes:
         try:
             chunk = self._file.read(start, length)
-        except OSError as error:  # which Starlette would take for the client's going away
+        except OSError as error:  # Starlette would take it for a disconnected client
             raise OurError(f"cannot read a data file: {error.strerror}") from error
         if not chunk:
             raise OurError("a data file has become shorter")
         return chunk
 
     def close(self) -> None:
-        """Let go of the file, without waiting."""
+        """Close the file, without waiting."""
         self._threads.send(self._file.close)
 
 
 class _DataResponse(StreamingResponse):
-    """A body that is read as it is sent. A client that stops taking it is let go."""
+    """A body that is read as it is sent. A client that stops reading is disconnected."""
 
     def __init__(self, body: _Body, status: int, headers: dict[str, str]) -> None:
         self._body = body
@@ -173,7 +173,7 @@ class _DataResponse(StreamingResponse):
                 raise _Stalled from None
 
         try:
-            # Ended without its last chunk, so that uvicorn closes the connection.
+            # The body ends without its last chunk, so that uvicorn closes the connection.
             with contextlib.suppress(_Stalled):
                 await super().__call__(scope, receive, send_in_time)
         finally:

@@ -1,4 +1,4 @@
-"""What an HTTP request can meet with, as RFC 9457 problem details (docs/http-api.md lists them)."""
+"""The errors of the HTTP API, as RFC 9457 problem details (docs/http-api.md lists them)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SLUG_BY_STATUS: Final = {400: "bad-request", 404: "not-found", 405: "method-not
 
 
 class Problem(Exception):
-    """Ends a request. `detail` and `hint` hold nothing from its body or its credential."""
+    """Ends a request. `detail` and `hint` contain nothing from its body or its credential."""
 
     def __init__(
         self,
@@ -89,5 +89,5 @@ async def on_http_exception(_request: Request, error: Exception) -> Response:
 
 
 async def on_fault(_request: Request, _error: Exception) -> Response:
-    """Exception handler for what nobody foresaw."""
+    """Exception handler for unexpected errors."""
     return Problem("internal", "the server failed", "try again later, or tell the operator").response()

@@ -1,4 +1,4 @@
-"""The running server: a socket, uvicorn on it, and the app."""
+"""Runs the server: a socket, uvicorn, and the application."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEADER_LIMIT = 16 << 10  # bytes
 
 
 class _Server(uvicorn.Server):
-    """Says when it answers."""
+    """Calls `on_ready` once it answers requests."""
 
     on_ready: Callable[[], None]
 
@@ -41,10 +41,10 @@ def serve(
     address: tuple[str, int],
     on_ready: Callable[[str], None],
 ) -> None:
-    """Answer requests until SIGTERM or SIGINT; then finish those that run. Port 0 takes a free one.
+    """Answer requests until SIGTERM or SIGINT, then finish the running ones. Port 0 takes a free port.
 
-    `on_ready` is called with the URL once the first request could come. Raises CallerError if the address
-    cannot be had.
+    `on_ready` is called with the URL once requests are answered. Raises CallerError if the address cannot be
+    used.
     """
     settings = folder.settings()
     listener = _listen(*address)
@@ -52,7 +52,7 @@ def serve(
     evaluator.warm_up()
     config = uvicorn.Config(
         App(folder, accounts, PublicFolder(folder.public), keyring, evaluator).asgi,
-        # h11 and not httptools: it bounds the size of a request's head.
+        # h11, not httptools: it limits the size of a request's head.
         http="h11",
         access_log=False,
         log_config=None,
@@ -66,7 +66,7 @@ def serve(
     )
     server = _Server(config)
     server.on_ready = lambda: on_ready(_url(listener))
-    # uvicorn raises the signal that stopped it once more when it is done; being asked to stop is no failure.
+    # When uvicorn is done, it raises the signal that stopped it again. But a requested stop is not a failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     server.run(sockets=[listener])

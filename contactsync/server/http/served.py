@@ -1,4 +1,4 @@
-"""What is published at this moment, as the running server sees it."""
+"""What is published now, as seen by the running server."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from contactsync.server.storage.ports import PublicationStore
 from contactsync.voprf.server import KeyPair
 
 RETRY_SECONDS = 10.0
-"""Between two attempts to read what could not be read, such as a key that is put back."""
+"""Time between attempts to read something that could not be read, such as a key that is restored later."""
 
 log = logging.getLogger("contactsync.server")
 
 
 @dataclass(frozen=True, slots=True)
 class Editions:
-    """The current manifests by audience, the data files that may be fetched, the keys that could be read."""
+    """By audience: the current manifest, the data files that may be fetched, the key if it could be read."""
 
     manifests: Mapping[str, Manifest] = field(default_factory=dict)
     files: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Editions:
 
 
 class Served:
-    """Follows the publications. `current` costs a look at their stamp unless something was published."""
+    """Follows the publications. Unless something was published, `current` only checks their stamp."""
 
     def __init__(self, publications: PublicationStore, keyring: Keyring, threads: Threads) -> None:
         self._publications = publications
@@ -53,7 +53,7 @@ class Served:
         self._loading = asyncio.Lock()
 
     async def current(self) -> Editions:
-        """The editions now. If what was published is damaged, the last good one goes on being served."""
+        """The current editions. If they are damaged, the last good ones continue to be served."""
         if self._is_due(self._publications.stamp()):
             async with self._loading:
                 stamp = self._publications.stamp()
@@ -65,7 +65,7 @@ class Served:
                         whole = False
                         log.error("cannot read what is published: %s", error)  # noqa: TRY400
                     self._retry = math.inf if whole else time.monotonic() + RETRY_SECONDS
-                    # Taken before the load: had it changed meanwhile, the next request would load again.
+                    # Read before the load: if it changes meanwhile, the next request loads again.
                     self._stamp = stamp
         return self._editions
 

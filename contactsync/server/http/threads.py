@@ -1,7 +1,7 @@
-"""Threads for what may block, so that the event loop never does.
+"""Threads for calls that may block, so that the event loop never blocks.
 
-A hop through `asyncio.to_thread` costs about twice as much as one through these, for it makes a context, a
-future of each of two kinds and a condition; a request makes at least one hop.
+`asyncio.to_thread` costs about twice as much, because it makes a context, a future of each of two kinds and a
+condition. A request makes at least one such call.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any, Final, TypeVar
 from contactsync.server.evaluation import Overloaded
 
 WAITING: Final = 1024
-"""Calls that may wait for a thread. What is beyond that is refused at once, and does not fill the memory."""
+"""How many calls may wait for a thread. Further calls are refused at once, so that memory stays bounded."""
 
 T = TypeVar("T")
 _Call = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any] | None", Callable[..., Any], tuple[Any, ...]]
 
 
 class Threads:
-    """At most `count` threads, started when they are needed; they end with the process or by `close`."""
+    """At most `count` threads, started when needed. They end with the process, or by `close`."""
 
     def __init__(self, name: str, count: int) -> None:
         self._name = name
@@ -33,9 +33,9 @@ class Threads:
         self._open = 0  # calls that run or wait; counted on the event loop alone
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """What the function returns or raises, called in a thread. Raises Overloaded if too many calls wait.
+        """Call the function in a thread, and return its result. Raises Overloaded if too many calls wait.
 
-        Who is cancelled while waiting does not stop the call.
+        If the caller is cancelled, the call still runs to its end.
         """
         if self._open >= self._count + WAITING:
             raise Overloaded
@@ -45,11 +45,11 @@ class Threads:
         return await future
 
     def send(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Call the function in a thread and do not wait for it. What it raises is lost."""
+        """Call the function in a thread without waiting for it. Exceptions are lost."""
         self._put((asyncio.get_running_loop(), None, function, arguments))
 
     def close(self) -> None:
-        """End the threads, each after the call that it is in. Does not wait for them."""
+        """End the threads, each after its current call. Does not wait for them."""
         for _ in self._threads:
             self._calls.put(None)
         self._threads.clear()
@@ -59,7 +59,7 @@ class Threads:
         self._calls.put(call)
         if len(self._threads) < min(self._count, self._open):
             name = f"{self._name}-{len(self._threads)}"
-            # A daemon: a store that never answers must not keep the process from ending.
+            # A daemon, so that a store that never answers cannot keep the process alive.
             thread = threading.Thread(target=self._work, name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -72,13 +72,13 @@ class Threads:
                 result = function(*arguments)
             except BaseException as raised:  # noqa: BLE001 - it belongs to whoever waits for it
                 error = raised
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed: no one waits for the result
                 loop.call_soon_threadsafe(self._settle, future, result, error)
-            del call, future, function, arguments, result, error  # nothing lives on while this waits
+            del call, future, function, arguments, result, error  # keep nothing alive while this waits
 
     def _settle(self, future: asyncio.Future[Any] | None, result: Any, error: BaseException | None) -> None:
         self._open -= 1
-        if future is None or future.done():  # whoever waited was cancelled
+        if future is None or future.done():  # the caller was cancelled
             return
         if error is None:
             future.set_result(result)

@@ -1,1 +1,1 @@
-"""Where members and accounts are kept: ports, and an implementation for each kind of storage."""
+"""Storage of members, accounts and publications: ports, and an implementation for each kind of storage."""

@@ -1,4 +1,4 @@
-"""What is published, in a folder: `public/`, as publish leaves it."""
+"""Publications in a folder: `public/`, as written by publish."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contactsync.publication.tuf.repository import Repository
 
 
 class PublicFolder:
-    """A `PublicationStore`: the folder that `Repository` writes, with the data files in `data/`."""
+    """A `PublicationStore`: the folder that `Repository` writes, with data files in `data/`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -57,7 +57,7 @@ class LocalFile:
 
     def read(self, start: int, length: int) -> bytes:
         """See `OpenFile.read`."""
-        with self._lock:  # or `close` could give the descriptor's number to another file
+        with self._lock:  # else, after `close`, the descriptor could belong to another file
             return os.pread(self._descriptor, length, start)
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class LocalFile:
 
 
 def _read(path: Path) -> bytes | None:
-    """A whole file: what replaces it meanwhile does not mix with it."""
+    """The content of a file, from one version, even if it is replaced meanwhile."""
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""From one version of the databases to the next.
+"""Migrates the databases from one version to the next.
 
 registry.sqlite
 :   1. Members as integers, in one pair of tables; accounts beside them.
@@ -7,10 +7,10 @@ registry.sqlite
 accounts.sqlite
 :   1. Accounts.
 
-Accounts move in three steps, each of which a killed process may be the last to take. First registry.sqlite
-becomes version 2, with its accounts set aside as `accounts_moving`: from here on no older program changes
-them. Then accounts.sqlite appears, with all of them, unless there is one. Then what was set aside is dropped.
-An accounts.sqlite that is there always counts, so that no backup of a registry brings back who was revoked.
+Accounts move in three steps; the process may be killed after any of them. First registry.sqlite becomes
+version 2, with its accounts renamed to `accounts_moving`: from then on no older program changes them. Then
+accounts.sqlite is created with all of them, unless it exists. Then `accounts_moving` is dropped. If there is
+an accounts.sqlite, it always wins, so that a backup of a registry cannot bring back a revoked account.
 """
 
 from __future__ import annotations

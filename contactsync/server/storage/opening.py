@@ -1,4 +1,4 @@
-"""The databases of a data folder: made, opened, and brought to this version, whoever comes first."""
+"""Creates and opens the databases of a data folder. Whichever command comes first migrates them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contactsync.server.storage.sqlite.members import SqliteMembers
 
 
 def create_stores(folder: DataFolder) -> None:
-    """New, empty stores of members and accounts."""
+    """Create new, empty stores of members and accounts."""
     SqliteMembers.create(folder.registry).close()
     SqliteAccounts.create(folder.accounts).close()
 
@@ -41,12 +41,12 @@ def open_accounts(folder: DataFolder, *, wait: float = WAIT) -> AccountStore:
 
 
 def _move_accounts(folder: DataFolder) -> None:
-    """Finish what the migration of the registry to version 2 has begun (migrations.py), if it has."""
+    """Finish moving the accounts, if the migration of the registry to version 2 began it (migrations.py)."""
     with contextlib.closing(Database(folder.registry, "registry", REGISTRY_STEPS)) as registry:
         there = "SELECT count(*) FROM sqlite_master WHERE name = ?"
         if not registry.one(there, MOVING):
             return
-        with registry.transaction():  # of several processes one does it
+        with registry.transaction():  # only one of several processes does it
             if not registry.one(there, MOVING):
                 return
             if not folder.accounts.exists():

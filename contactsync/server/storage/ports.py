@@ -1,9 +1,9 @@
-"""What the server keeps, and what every kind of storage offers for it: members, accounts, publications.
+"""The interfaces of storage: members, accounts, publications.
 
-One behaviour suite for each port (tests/server/storage) holds for all of its implementations. They are three
-because their users are: publishing and the operator's commands need all; the process that faces the internet
-gets accounts and publications, and cannot reach members (held by import-linter). Every
-method may block unless it says otherwise.
+All implementations of a port pass one test suite (tests/server/storage). There are three ports because their
+users differ: publishing and the operator's commands need all three; the process that faces the internet gets
+accounts and publications, and cannot reach members (import-linter checks this). Every method may block unless
+it says otherwise.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ BATCHES: Final = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Members:
-    """A batch of members of one kind; `keys` are ascending and distinct (`identifiers.kinds.Kind`).
+    """A batch of members of one kind. `keys` are ascending and distinct (`identifiers.kinds.Kind`).
 
-    For `tel` they are uint64[n], so that millions cost 8 octets each.
+    For `tel` they are uint64[n]: 8 octets for each member.
     """
 
     kind: str
@@ -45,7 +45,7 @@ class Members:
 
     @classmethod
     def of(cls, identifiers: Sequence[bytes]) -> Members:
-        """The members of these identifiers, at least one. Raises BadInput unless all are of one kind."""
+        """The members with these identifiers, at least one. Raises BadInput unless all are of one kind."""
         kind = kind_of(identifiers[0])
         if not all(identifier.startswith(kind.prefix) for identifier in identifiers):
             raise BadInput("the identifiers are of several kinds", hint="give one kind at a time")
@@ -53,7 +53,7 @@ class Members:
 
     @classmethod
     def from_keys(cls, kind: str, keys: list[Any]) -> Members:
-        """Members from the keys that a store gives: Python integers or bytes, ascending and distinct."""
+        """Members from the keys in a store: Python integers or bytes, ascending and distinct."""
         if KINDS[kind].key_type is int:
             return cls(kind, np.array(keys, np.uint64))
         array = np.empty(len(keys), np.object_)  # np.array would cut zeros off the ends of bytes
@@ -66,31 +66,31 @@ class Members:
 
     @property
     def last(self) -> Any:
-        """The greatest key, where the next page begins; there has to be one."""
+        """The greatest key, where the next page begins. The batch must not be empty."""
         return self.keys[-1:].tolist()[0]
 
 
 class MemberStore(Protocol):
-    """The register of members. Every method is one transaction; one object serves one thread.
+    """The register of members. Every method is one transaction. An object is for one thread.
 
-    Partitions are named as `identifiers.kinds` names them. A *serial* counts the changes of membership. A
-    partition is *touched* from a change on until a publish that began after it says that it is done: so a
-    publish looks only at partitions that may have changed, and a killed one forgets nothing.
+    Partitions have the names of `identifiers.kinds`. A *serial* counts the changes of membership. A partition
+    is *touched* from a change until a publish that began after the change reports that it is done. So a
+    publish looks only at partitions that may have changed, and nothing is forgotten if it is killed.
 
-    Raises OurError if the storage fails, never with an identifier in it.
+    Raises OurError if the storage fails. The error never contains an identifier.
     """
 
     def add(self, members: Members, audience: str = "people") -> int:
-        """Add members to an audience; returns how many were not in it yet.
+        """Add members to an audience. Returns how many were not in it yet.
 
         Raises BadInput, and adds none, if one belongs to no partition.
         """
 
     def remove(self, members: Members, audience: str | None = None) -> int:
-        """Take members out of an audience, or out of all, with their tokens; returns how many were in it."""
+        """Remove members and their tokens from an audience, or from all. Returns how many were in it."""
 
     def count(self, audience: str) -> int:
-        """Members of an audience, of all kinds."""
+        """The number of members of an audience, of all kinds."""
 
     def serial(self) -> int:
         """The serial of the last change of membership."""
@@ -99,7 +99,7 @@ class MemberStore(Protocol):
         """Partitions touched up to `serial` and not settled since, by name."""
 
     def settle(self, serial: int) -> None:
-        """Changes up to `serial` are published."""
+        """Record that changes up to `serial` are published."""
 
     def partitions(self, audience: str) -> list[str]:
         """Partitions that have members of an audience, by name."""
@@ -117,13 +117,13 @@ class MemberStore(Protocol):
         """Store tokens, uint8[n, 10], for those of `members` that are (still) members of the audience."""
 
     def tokens(self, audience: str, epoch: int, partition: str) -> Generator[Tokens, None, None]:
-        """All tokens of a partition, in chunks; inside `snapshot` if they shall belong to one moment."""
+        """All tokens of a partition, in chunks. Call it inside `snapshot` for a consistent view."""
 
     def drop_tokens(self, audience: str, epochs: range) -> None:
         """Delete the tokens of these epochs (consecutive ones)."""
 
     def snapshot(self) -> AbstractContextManager[None]:
-        """Reads inside see one moment of the register, whatever others write."""
+        """Reads inside see the register at one moment, whatever others write."""
 
     def close(self) -> None:
         """Release the storage."""
@@ -182,10 +182,10 @@ class Charge:
 
 
 def credential_hash(credential: str) -> bytes:
-    """SHA-256 of a credential: what is stored, and what is looked up.
+    """SHA-256 of a credential. The hash is what is stored and looked up.
 
-    A credential is 256 random bits, so that a fast hash serves; and looking up the hash tells nothing by its
-    time, for who could steer the hash towards a stored one could as well guess the credential.
+    A credential is 256 random bits, so a fast hash is enough. The time of a look-up reveals nothing useful:
+    someone who could steer a hash towards a stored one could also guess the credential.
     """
     return hashlib.sha256(credential.encode("utf-8", "surrogateescape")).digest()
 
@@ -199,7 +199,7 @@ class AccountStore(Protocol):
     """
 
     def add(self, name: str, audience: str, credential: str) -> None:
-        """Store an account, its credential hashed. Raises BadInput if there is one of this name."""
+        """Store an account, with its credential hashed. Raises BadInput if the name is in use."""
 
     def add_all(self, accounts: Sequence[NewAccount]) -> None:
         """Store accounts, all or none. Raises BadInput if there is one of a name, or one is given twice."""
@@ -256,46 +256,46 @@ class AccountStore(Protocol):
 
 
 class OpenFile(Protocol):
-    """A data file that is being served; its content stays readable, also if it is deleted meanwhile.
+    """A data file that is being served. Its content stays readable even if the file is deleted.
 
-    `size` is in octets, `modified` in seconds since 1970. Serves any number of threads.
+    `size` is in octets, `modified` in seconds since 1970. An object is for any number of threads.
     """
 
     size: int
     modified: float
 
     def read(self, start: int, length: int) -> bytes:
-        """`length` octets from `start` on; fewer only at the end."""
+        """`length` octets from `start`; fewer only at the end."""
 
     def close(self) -> None:
-        """Let go of it, once the reads that run are over."""
+        """Close it, once the running reads have ended."""
 
 
 class PublicationStore(Protocol):
-    """What is published, as it is served. One object serves any number of threads.
+    """What is published, as it is served. An object is for any number of threads.
 
-    Names are given in the form that docs/http-api.md allows; the caller has checked that. Raises OurError if
-    what is there is damaged, OSError if it cannot be read.
+    The caller has checked that names have the form that docs/http-api.md allows. Raises OurError if what is
+    there is damaged, OSError if it cannot be read.
     """
 
     def stamp(self) -> object:
-        """Something that is another after every publish.
+        """A value that differs after every publish.
 
-        Told without waiting for the storage: the caller asks on its event loop, for every request. A store
-        that is far away tells what a thread of its own has last heard.
+        It does not wait for the storage: it is called on the event loop, for every request. A remote store
+        returns the last value that its own thread received.
         """
 
     def history(self, audience: str, limit: int) -> list[Manifest]:
-        """The current manifest of an audience and those before it, at most `limit`, as far as kept."""
+        """The current manifest of an audience and earlier ones, at most `limit`, as far as they are kept."""
 
     def root(self) -> bytes:
         """The newest root metadata."""
 
     def metadata(self, name: str) -> bytes | None:
-        """A metadata file; None if there is none of this name."""
+        """A metadata file; None if there is none with this name."""
 
     def manifest(self, name: str) -> bytes | None:
-        """A manifest by the name HASH.AUDIENCE.json; None if there is none."""
+        """The manifest named HASH.AUDIENCE.json; None if there is none."""
 
     def data(self, sha256: str) -> OpenFile | None:
         """A data file; None if there is none."""

@@ -1,1 +1,1 @@
-"""Members and accounts in a SQLite file each."""
+"""Members and accounts, each in a SQLite file."""

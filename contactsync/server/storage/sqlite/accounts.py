@@ -84,7 +84,7 @@ RETURNING level, at, outcome, batches
 
 
 class SqliteAccounts:
-    """An `AccountStore`. Each thread that asks gets a connection of its own."""
+    """An `AccountStore`. Each thread has its own connection."""
 
     def __init__(self, path: Path, clock: Clock = system_clock, *, wait: float = WAIT) -> None:
         """`wait` is for how many seconds another process may hold the file before that is an error."""
@@ -114,10 +114,10 @@ class SqliteAccounts:
             connection.execute(f"PRAGMA user_version = {newest(ACCOUNTS_STEPS)}")
             connection.execute("COMMIT")
             data = bytearray(connection.serialize())
-        # "WAL" in the file's header (sqlite.org/fileformat2.html §1.3.3): of those who open it at the same
-        # moment, one would turn that on and the others find it locked.
+        # "WAL" in the file's header (sqlite.org/fileformat2.html §1.3.3). Otherwise, if several processes
+        # open it at the same moment, one would turn WAL on and the others would find the file locked.
         data[18:20] = b"\2\2"
-        for suffix in ("-wal", "-shm"):  # of a file that was lost: they must not be taken for this one's
+        for suffix in ("-wal", "-shm"):  # left from a lost file: they must not be used with this one
             path.with_name(path.name + suffix).unlink(missing_ok=True)
         durable.write(path, bytes(data))
         return cls(path, clock)

@@ -1,8 +1,8 @@
-"""One SQLite file: how it is opened, changed and spoken of when it fails.
+"""One SQLite file: how it is opened and changed, and how its failures are reported.
 
-WAL, so that look-ups never wait for an import. `synchronous=FULL`: a member who was told to be removed stays
-removed through a power cut; it costs one fsync for a transaction, and those are large. `secure_delete`: what
-is deleted is overwritten, not only forgotten.
+WAL, so that look-ups never wait for an import. `synchronous=FULL`: a member who was reported as removed stays
+removed after a power cut. It costs one fsync for each transaction, and those are large. `secure_delete`:
+deleted data is overwritten, not only marked as free.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ WAIT: Final = 30.0
 class Database:
     """A connection to an existing file, brought to the newest version.
 
-    `what` is what errors call it: `"registry"`. One object serves one thread; several objects and processes
-    may share the file. Raises OurError: missing, damaged, of a version that is not known.
+    `what` is its name in errors: `"registry"`. An object is for one thread. Several objects and processes may
+    share the file. Raises OurError: missing, damaged, of an unknown version.
     """
 
     def __init__(self, path: Path, what: str, steps: Sequence[SqlStep], *, wait: float = WAIT) -> None:
@@ -48,29 +48,29 @@ class Database:
                 raise
 
     def all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """All rows that a query gives."""
+        """All rows of a query."""
         with self.errors():
             return self.connection.execute(query, values).fetchall()
 
     def one(self, query: str, *values: object) -> Any:
-        """The one value that a query gives."""
+        """The single value of a query."""
         return self.all(query, *values)[0][0]
 
     def change(self, statement: str, *values: object) -> int:
-        """Run one statement; how many rows it changed."""
+        """Run one statement. Returns how many rows it changed."""
         with self.errors():
             return self.connection.execute(statement, values).rowcount
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """One transaction that writes; what the block raises undoes it."""
+        """One transaction that writes. It is rolled back if the block raises."""
         with self.errors():
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
                 self.connection.execute("COMMIT")
             except BaseException:
-                if self.connection.in_transaction:  # a full disk has ended it
+                if self.connection.in_transaction:  # a full disk may have ended it
                     self.connection.execute("ROLLBACK")
                 raise
 
@@ -81,13 +81,13 @@ class Database:
 
 @contextlib.contextmanager
 def sqlite_errors(path: Path, what: str) -> Iterator[None]:
-    """What SQLite raises in the block is OurError."""
+    """Turn errors that SQLite raises in the block into OurError."""
     try:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         damaged = code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
-        # The text of SQLite's errors names tables and reasons, never values.
+        # The text of SQLite's errors contains tables and reasons, never values.
         raise OurError(
             f"the {what} {path} cannot be used: {error}",
             hint="restore it from a backup"
@@ -97,7 +97,7 @@ def sqlite_errors(path: Path, what: str) -> Iterator[None]:
 
 
 def bit_of(audience: str) -> int:
-    """How an audience is stored: 1 << its index in AUDIENCES, so that several make one integer."""
+    """How an audience is stored: 1 << its index in AUDIENCES, so that one integer can hold several."""
     return 1 << AUDIENCES.index(audience)
 
 

@@ -1,7 +1,7 @@
-"""The register of members in one SQLite file: `registry.sqlite`.
+"""The register of members in one SQLite file, `registry.sqlite`.
 
-Each kind of identifier has a pair of tables, `members_KIND` and `tokens_KIND`, whose key is an integer where
-the kind's is. A kind that the file has not seen gets its tables when the file is opened.
+Each kind of identifier has two tables, `members_KIND` and `tokens_KIND`. Their key is an integer if the
+kind's key is. When the file is opened, kinds that are new to it get their tables.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ PRAGMA user_version = {newest(REGISTRY_STEPS)};
 COMMIT;
 """
 
-# A member is in the audiences whose bits are set. Tokens have a table of their own, ordered as a publish
-# writes and reads them; a new epoch's tokens grow beside the current one's.
+# A member is in the audiences whose bits are set. Tokens have their own table, in the order in which a
+# publish writes and reads them. The tokens of a new epoch are added beside those of the current one.
 _TABLES: Final = (
     """
     CREATE TABLE IF NOT EXISTS members_{kind} (
@@ -66,7 +66,7 @@ _TABLES: Final = (
 
 
 class SqliteMembers:
-    """A `MemberStore`. One object serves one thread; several objects and processes may share the file."""
+    """A `MemberStore`. An object is for one thread; several objects and processes may share the file."""
 
     def __init__(self, path: Path) -> None:
         self._database = Database(path, _WHAT, REGISTRY_STEPS)
@@ -78,7 +78,7 @@ class SqliteMembers:
 
     @classmethod
     def create(cls, path: Path) -> SqliteMembers:
-        """A new, empty register, readable by its owner alone."""
+        """Create a new, empty register, readable only by its owner."""
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         with (
             sqlite_errors(path, _WHAT),
@@ -119,7 +119,7 @@ class SqliteMembers:
         bit, now, added = bit_of(audience), int(time.time()), 0
         with self._write() as serial:
             for partition, keys in KINDS[members.kind].by_partition(members.keys):
-                # The count of changes is exact: a row that the last condition keeps as it is counts as none.
+                # The count of changes is exact: rows that the last condition leaves unchanged do not count.
                 before = self._database.connection.total_changes
                 self._insert(members.kind, keys, bit, now)
                 if new := self._database.connection.total_changes - before:
@@ -131,7 +131,7 @@ class SqliteMembers:
         whole = keys.size // _ROWS * _ROWS
         for rows in (keys[:whole].reshape(-1, _ROWS), keys[whole:].reshape(-1, 1)):
             values = ", ".join([f"(?, {bit:d}, {now:d})"] * rows.shape[1])
-            # In slices: Python integers take four times the room of the array.
+            # In slices: Python integers take four times as much memory as the array.
             for first in range(0, len(rows), _CHUNK // _ROWS):
                 self._database.connection.executemany(
                     f"INSERT INTO {_members(kind)} VALUES {values} ON CONFLICT (key) DO UPDATE "
@@ -212,7 +212,7 @@ class SqliteMembers:
         for low, high in kind.spans(partition):
             if after is not None and high <= after:
                 continue
-            # One lower bound, for SQLite would search by the first of two.
+            # Only one lower bound: of two, SQLite would search by the first.
             begin, first = (">=", low) if after is None or after < low else (">", after)
             rows = self._database.all(
                 f"SELECT key FROM {_members(kind.name)} AS m "
@@ -228,7 +228,7 @@ class SqliteMembers:
 
     def count_unevaluated(self, audience: str, epoch: int) -> int:
         """See `MemberStore.count_unevaluated`."""
-        # A token goes with its member.
+        # Removing a member removes its tokens.
         sql = "SELECT count(*) FROM {} WHERE audience = ? AND epoch = ?"
         bit = bit_of(audience)
         evaluated = sum(int(self._database.one(sql.format(_tokens(kind)), bit, epoch)) for kind in KINDS)
@@ -276,7 +276,7 @@ class SqliteMembers:
         connection = self._database.connection
         with self._database.errors():
             connection.execute("BEGIN")
-            connection.execute("SELECT serial FROM changes").fetchone()  # the moment is that of this read
+            connection.execute("SELECT serial FROM changes").fetchone()  # this read fixes the moment
         try:
             yield
         finally:
@@ -290,7 +290,7 @@ class SqliteMembers:
 
     @contextlib.contextmanager
     def _write(self) -> Iterator[int]:
-        """A transaction that changes membership; gives its serial."""
+        """A transaction that changes membership. Yields its serial."""
         with self._database.transaction():
             query = "UPDATE changes SET serial = serial + 1 RETURNING serial"
             yield self._database.connection.execute(query).fetchone()[0]
