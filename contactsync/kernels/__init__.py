@@ -1,1 +1,1 @@
-"""The only package that names numba: arrays in, arrays out, no I/O."""
+"""Compiled kernels, from arrays to arrays, without I/O. Only this package uses numba."""

@@ -1,13 +1,13 @@
-"""The entry points of the group: whole arrays of encodings, points and scalars, at either width.
+"""The entry points of the group, on whole arrays of encodings, points and scalars, at either width.
 
-Arrays are flat, C-contiguous, writable uint64, and hold whole groups of lanes; the caller pads. An *encoding*
-is four words (32 bytes, little-endian), row after row. *Points* lie in groups: 20·n words each, coordinate by
-coordinate, limb by limb, lanes innermost (edwards.store_point). All release the GIL and allocate nothing.
-They are separate kernels, and not one from bytes to bytes, because Numba compiles every function again into
-each kernel that calls it.
+Arrays are flat, C-contiguous, writable uint64, and contain whole groups of lanes; the caller pads them. An
+*encoding* is four words (32 bytes, little-endian), row after row. *Points* are stored in groups of 20·n
+words: coordinate by coordinate, limb by limb, lanes innermost (edwards.store_point). All kernels release the
+GIL and allocate nothing. They are separate kernels, not one from bytes to bytes, because Numba compiles every
+function again into each kernel that calls it.
 
-Each is constant time in what it is given, unless its name says _vartime: the arrays' sizes alone decide what
-is executed and which addresses are read.
+Each kernel is constant time in the values of its arguments, unless its name says _vartime: only the sizes of
+the arrays decide what is executed and which addresses are read.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _store_encoding(rows: Words, offset: int, s: Any) -> None:
 
 @kernel
 def decode(width: Any, encodings: Words, points: Words, valid: Words) -> None:
-    """Decode (RFC 9496 §4.3.1). valid: a word a row, all ones or 0; where 0 the point is the identity."""
+    """Decode (RFC 9496 §4.3.1). valid: one word per row, all ones or 0. If 0, the point is the identity."""
     n = lane_count(width)
     for i in range(0, valid.size, n):
         s, top_bit = _load_bits(width, encodings, 4 * i, 4)
@@ -100,7 +100,7 @@ def encode(width: Any, points: Words, encodings: Words) -> None:
 
 @kernel
 def derive(width: Any, uniform: Words, points: Words) -> None:
-    """Element derivation (RFC 9496 §4.3.4) from rows of eight words: MAP of either half, and their sum."""
+    """Element derivation (RFC 9496 §4.3.4) from rows of eight words: the sum of MAP of both halves."""
     n = lane_count(width)
     for i in range(0, uniform.size // 8, n):
         total = identity(width)
@@ -121,9 +121,9 @@ def add(width: Any, a: Words, b: Words, points: Words) -> None:
 def multiply(
     width: Any, points: Words, scalars: Words, stride: int, products: Words, table: Words, digits: Words
 ) -> None:
-    """products[i] = scalars[i]·points[i]; points and products may be one array.
+    """products[i] = scalars[i]·points[i]; points and products may be the same array.
 
-    Row i of the scalars is the four words at i * stride, canonical; a stride of 0 takes one scalar for all.
+    Row i of the scalars is the four words at i * stride, canonical. A stride of 0 uses one scalar for all.
     """
     n = lane_count(width)
     for group in range(points.size // (POINT_LIMBS * n)):
@@ -172,7 +172,7 @@ def multiscalar_vartime(
 ) -> None:
     """Add Σ scalars[i]·points[i], over the rows of each lane, to the one group `total` (E. G. Straus).
 
-    One row of doublings serves SUMMED_GROUPS groups. Public scalars only.
+    One row of doublings serves SUMMED_GROUPS groups. For public scalars only.
     """
     n = lane_count(width)
     groups = points.size // (POINT_LIMBS * n)

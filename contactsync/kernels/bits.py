@@ -1,4 +1,4 @@
-"""Bits of a 64-bit word: the instructions that succinct structures live on."""
+"""Bits of a 64-bit word: the instructions that succinct data structures need."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def _word_function(lower: Callable[[Any, Any], Any]) -> Any:
     return intrinsic(typing)
 
 
-# How many ones; how many zeros below the lowest one (the word must not be 0).
+# The number of ones, and the number of zeros below the lowest one (the word must not be 0).
 count_ones = _word_function(lambda builder, word: builder.ctpop(word))
 trailing_zeros = _word_function(lambda builder, word: builder.cttz(word, ir.Constant(ir.IntType(1), 1)))
 
 
 def _prefetch(_context: Any, array: Any, _index: Any) -> Any:
-    """Ask for the cache line of array[index]; the index may be anything, nothing is read."""
+    """Prefetch the cache line of array[index]. The index may be out of range: nothing is read."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = target.make_array(signature.args[0])(target, builder, arguments[0]).data
@@ -56,7 +56,7 @@ prefetch: Any = intrinsic(_prefetch)
 
 
 def _deposit(_context: Any, _bits: Any, _mask: Any) -> Any:
-    """PDEP: the low bits, one after the other, into the places of the mask's ones."""
+    """PDEP: put the low bits, in order, into the places of the mask's ones."""
 
     def generate(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         kind = ir.FunctionType(_WORD, [_WORD, _WORD])
@@ -77,8 +77,8 @@ def select_by_deposit(word: Any, k: Any) -> Any:
 
 @inlined
 def select_by_halving(word: Any, k: Any) -> Any:
-    """The same on any CPU, without a branch to mispredict."""
-    k = np.uint64(k)  # a signed and an unsigned integer give Numba a float
+    """The same on any CPU, without branches that could be mispredicted."""
+    k = np.uint64(k)  # Numba would turn a signed with an unsigned integer into a float
     place = _ZERO
     width = _32
     for _ in range(6):
@@ -91,7 +91,7 @@ def select_by_halving(word: Any, k: Any) -> Any:
 
 
 def _has_deposit() -> bool:
-    """Whether the code that we compile may use PDEP, and it is not the slow one of early Zen."""
+    """Whether compiled code may use PDEP, and it is not the slow PDEP of early Zen."""
     _, cpu, features = cpu_target.target_context.codegen().magic_tuple()
     return "+bmi2" in features.split(",") and cpu not in ("znver1", "znver2", "bdver4")
 

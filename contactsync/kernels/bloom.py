@@ -1,8 +1,8 @@
-"""A Bloom filter as pybloom-live fills it, for keys that are numbers in hexadecimal.
+"""A Bloom filter compatible with pybloom-live, for keys that are hexadecimal numbers.
 
-For a filter of 7 slices of 2^15 to 2^31 - 1 bits pybloom-live hashes a key once, by SHA-256 of a 32-byte salt
-and the key; word j of the digest, little-endian and modulo the slice, is the bit in slice j (`make_hashfuncs`
-in its pybloom.py). Salt and key fit one block of SHA-256.
+For a filter of 7 slices of 2^15 to 2^31 - 1 bits, pybloom-live hashes a key once, by SHA-256 of a 32-byte
+salt and the key. Word j of the digest, little-endian and modulo the size of a slice, is the bit in slice j
+(`make_hashfuncs` in its pybloom.py). Salt and key fit into one block of SHA-256.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ SALT_BYTES = 32
 MIN_SLICE_BITS = 1 << 15
 MAX_SLICE_BITS = (1 << 31) - 1
 
-_LANES = 8  # on every CPU: LLVM cuts the vectors up where they are too wide
+_LANES = 8  # on every CPU: LLVM splits vectors that are too wide
 _AT_ONCE = 2 * _LANES
 _LOW = 0xFFFFFFFF
 _LEFT, _EXTRA_LEFT, _EXTRA_RIGHT, _LENGTH, _KEEP, _END = 0, 1, 2, 3, 4, 7
 
 
 def layout(key_bits: int, *, wide: bool) -> NDArray[np.uint64]:
-    """How a key lies in the block of SHA-256; for keys of `key_bits` bits, and 8 bits more if `wide`.
+    """The layout of a key in the block of SHA-256, for keys of `key_bits` bits, and 8 bits more if `wide`.
 
-    The key is its value in hexadecimal with the leading zeros that its bits ask for: ceil(key_bits / 4)
-    digits, at most 16, and 2 more.
+    The key is its value in hexadecimal with leading zeros: ceil(key_bits / 4) digits, at most 16, and 2 more
+    if
+    `wide`.
     """
     digits = -(-key_bits // 4)
     spill = max(0, 4 * digits - 56)
@@ -60,7 +61,7 @@ def _characters(nibbles: Vector) -> Vector:
 
 @inlined
 def _put(block: Words, word: int, low: Vector, high: Vector) -> None:
-    """Words `word` and `word` + 1: `low` has 8 characters of the first keys, `high` of the others."""
+    """Store words `word` and `word` + 1: `low` has 8 characters of the first keys, `high` of the others."""
     store(block, word * _LANES, (low >> 32) | (high & (_LOW << 32)))
     store(block, (word + 1) * _LANES, (low & _LOW) | (high << 32))
 
@@ -90,7 +91,7 @@ def _hash(
     layout: NDArray[np.uint64],
     scratch: Words,
 ) -> None:
-    """The digests of 16 keys from `first` on; what is past the end repeats the last key."""
+    """The digests of 16 keys from `first`. Past the end, the last key is repeated."""
     digest = _LANES * BLOCK_WORDS
     keys = digest + _LANES * DIGEST_WORDS
     for i in range(_AT_ONCE):
@@ -131,9 +132,9 @@ def positions(
     position: NDArray[np.uint32],
     scratch: Words,
 ) -> None:
-    """The bit of each key in each slice, to `position` uint32[7, n or more].
+    """Write the bit of each key in each slice to `position` uint32[7, n or more].
 
-    Keys: uint64[n] and uint8[n], as `layout` says. `salt` uint64[8]: its words, times BOTH. Every position is
+    Keys: uint64[n] and uint8[n], as in `layout`. `salt` uint64[8]: its words, times BOTH. Every position is
     less than `slice_bits`, whatever the keys are.
     """
     for first in range(0, key.size, _AT_ONCE):
@@ -151,10 +152,10 @@ def set_bits(
     bitmap: NDArray[np.uint8],
     found: NDArray[np.uint8],
 ) -> int:
-    """Add the first `count` keys of `position`, in order; how many of them were new (`BloomFilter.add`).
+    """Add the first `count` keys of `position`, in order. Returns how many were new (`BloomFilter.add`).
 
-    Slice by slice, which keeps one slice in the cache at a time: 4 times faster than key by key. `bitmap`
-    uint8[ceil(7 * slice_bits / 8)] is changed in place; `found` uint8[count or more] is working storage.
+    It works slice by slice, so that one slice at a time is in the cache: 4 times faster than key by key.
+    `bitmap` uint8[ceil(7 * slice_bits / 8)] is changed in place; `found` uint8[count or more] is scratch.
     """
     found[:count] = 1
     for slice_ in range(SLICES):
@@ -178,7 +179,7 @@ def test_bits(
     bitmap: NDArray[np.uint8],
     found: NDArray[np.bool_],
 ) -> None:
-    """Whether all bits of each of the first `count` keys are set, to `found` bool[count or more]."""
+    """Write to `found` bool[count or more] whether all bits of each of the first `count` keys are set."""
     found[:count] = True
     for slice_ in range(SLICES):
         start = slice_ * slice_bits

@@ -1,4 +1,4 @@
-"""What two ascending sets do not have in common."""
+"""The difference of two ascending sets."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def difference(
     alone: NDArray[np.bool_],
     other_alone: NDArray[np.bool_],
 ) -> tuple[int, int]:
-    """Walk two strictly ascending lists of pairs (key, extra) side by side until one of them ends.
+    """Walk through two strictly ascending lists of pairs (key, extra) in parallel, until one of them ends.
 
-    Marks in `alone` bool[n] and `other_alone` bool[m] what only one list has, and returns how far each was
-    walked: (i, j), of which i = n or j = m. O(n + m).
+    Marks in `alone` bool[n] and `other_alone` bool[m] the pairs that only one list has. Returns how many of
+    each were read: (i, j), where i = n or j = m. O(n + m).
     """
     i = j = 0
     while i < key.size and j < other_key.size:

@@ -1,9 +1,9 @@
-"""edwards25519, -x² + y² = 1 + d·x²·y², in extended coordinates; the same source at both widths.
+"""edwards25519, -x² + y² = 1 + d·x²·y², in extended coordinates. One source for both widths.
 
-A *point* is (X, Y, Z, T) with x = X/Z, y = Y/Z, x·y = T/Z; a *cached* point, ready to be added, is
-(Y + X, Y - X, 2Z, 2d·T). The formulas are complete: they hold for every pair of points, the identity and the
-small-order points included. add-2008-hwcd-3 and dbl-2008-hwcd of the Explicit-Formulas Database, for a = -1;
-RFC 8032 §5.1.4 has the same.
+A *point* is (X, Y, Z, T) with x = X/Z, y = Y/Z, x·y = T/Z. A *cached* point, ready to be added, is (Y + X, Y
+- X, 2Z, 2d·T). The formulas are complete: they hold for every pair of points, including the identity and the
+points of small order. They are add-2008-hwcd-3 and dbl-2008-hwcd of the Explicit-Formulas Database, for a =
+-1. RFC 8032 §5.1.4 has the same.
 
 Bounds: coordinates are elements of field.py. Before `as_factor`, E, F, G, H are sums of at most three raw
 products and what `sub_raw` adds: below 2^62.9 at eight lanes, 3·(2^51 + 2^17) + 2^52 < 2^54 at one.
@@ -53,9 +53,9 @@ _TWICE_D = limbs(2 * D)
 
 POINT_LIMBS = 20
 TABLE = 8
-"""Entries of a table of multiples: 1·P … 8·P."""
+"""Entries in a table of multiples: 1·P … 8·P."""
 DIGITS = 64
-"""Signed digits of a scalar to the base 16, each -8 … 8."""
+"""Signed digits of a scalar in base 16, each -8 … 8."""
 
 
 @inlined
@@ -78,7 +78,7 @@ def load_point(width: Any, array: Words, index: int) -> Point:
 
 @inlined
 def store_point(array: Words, index: int, point: Point) -> None:
-    """Write what `load_point` reads."""
+    """The inverse of `load_point`."""
     store_limbs(array, 4 * index, point[0])
     store_limbs(array, 4 * index + 1, point[1])
     store_limbs(array, 4 * index + 2, point[2])
@@ -114,7 +114,7 @@ def _sum_efgh(p: Point, cached: Point) -> tuple[Limbs, Limbs, Limbs, Limbs]:
 @body
 def _double_efgh(p: Point) -> tuple[Limbs, Limbs, Limbs, Limbs]:
     X, Y, Z, _ = p
-    # A = X1², B = Y1², C = 2·Z1². F and H have the other sign than in the database, and so have all products.
+    # A = X1², B = Y1², C = 2·Z1². F and H have the opposite sign from the database, and so do all products.
     A = square_raw(X)
     B = square_raw(Y)
     C = square_raw(Z)
@@ -126,7 +126,7 @@ def _double_efgh(p: Point) -> tuple[Limbs, Limbs, Limbs, Limbs]:
 
 @function
 def add_cached(p: Point, cached: Point) -> Point:
-    """The sum p + q, q cached; as calls."""
+    """The sum p + q, q cached, by calls."""
     stay_a_call()
     E, F, G, H = _sum_efgh(p, cached)
     return mul(E, F), mul(G, H), mul(F, G), mul(E, H)
@@ -140,7 +140,7 @@ def add_points(p: Point, q: Point) -> Point:
 
 @body
 def double_without_t(p: Point) -> Point:
-    """2·p without T, for when a doubling follows. T of p is not read."""
+    """2·p without T, if a doubling follows. T of p is not read."""
     E, F, G, H = _double_efgh(p)
     return mul_inlined(E, F), mul_inlined(G, H), mul_inlined(F, G), p[3]
 
@@ -162,14 +162,14 @@ def times_16(p: Point) -> Point:
 
 @body
 def add_cached_without_t(p: Point, cached: Point) -> Point:
-    """The sum p + q without T, q cached, for when a doubling follows."""
+    """The sum p + q without T, q cached, if a doubling follows."""
     E, F, G, H = _sum_efgh(p, cached)
     return mul_inlined(E, F), mul_inlined(G, H), mul_inlined(F, G), p[3]
 
 
 @body
 def add_cached_inlined(p: Point, cached: Point) -> Point:
-    """The sum p + q, q cached, for the loops that count."""
+    """The sum p + q, q cached, inlined, for the hot loops."""
     E, F, G, H = _sum_efgh(p, cached)
     return mul_inlined(E, F), mul_inlined(G, H), mul_inlined(F, G), mul_inlined(E, H)
 
@@ -189,9 +189,9 @@ def restore_t(p: Point) -> Point:
 
 
 def scan(size: Vector, table: Words, first: int, spare: int) -> Point:
-    """Entry number `size`, 1 … 8, of the table from point `first` on, lane by lane; zeros for size 0.
+    """Entry `size`, 1 … 8, of the table that begins at point `first`, lane by lane; zeros for size 0.
 
-    Reads all of the table; may write to its point `spare`.
+    Reads the whole table. May write to point `spare` of it.
     """
     raise NotImplementedError
 
@@ -224,7 +224,8 @@ def _scan_8(size: Vector, table: Words, first: int, _spare: int) -> Point:
 
 @inlined
 def _scan_1(size: Vector, table: Words, first: int, spare: int) -> Point:
-    # With one lane all words of an entry have one mask: four at a time make a scan four times as short.
+    # With one lane, all words of an entry have the same mask: four at a time make the scan four times
+    # shorter.
     row = row_width(width_of(size))
     m1 = spread(zero_mask(size ^ 1))
     m2 = spread(zero_mask(size ^ 2))
@@ -250,9 +251,9 @@ by_width(scan, _scan_8, _scan_1)
 
 @function
 def lookup(table: Words, first: int, digit: Vector, spare: int) -> Point:
-    """digit·P for each lane, cached; `table` holds 1·P … 8·P, cached, from point `first` on.
+    """digit·P for each lane, cached. `table` contains 1·P … 8·P, cached, from point `first`.
 
-    Constant time: all of that is read whatever the digits, -8 … 8, are. `spare` is a point to write in.
+    Constant time: the whole table is read, whatever the digits, -8 … 8, are. `spare` is a scratch point.
     """
     stay_a_call()
     negative = 0 - (digit >> 63)
@@ -264,7 +265,7 @@ def lookup(table: Words, first: int, digit: Vector, spare: int) -> Point:
     y_plus_x = y_plus_x[0] | one, y_plus_x[1], y_plus_x[2], y_plus_x[3], y_plus_x[4]
     y_minus_x = y_minus_x[0] | one, y_minus_x[1], y_minus_x[2], y_minus_x[3], y_minus_x[4]
     z2 = z2[0] | (one + one), z2[1], z2[2], z2[3], z2[4]
-    # -(x, y) = (-x, y): Y + X and Y - X change places, T its sign.
+    # -(x, y) = (-x, y): Y + X and Y - X are swapped, T changes its sign.
     return (
         select(negative, y_minus_x, y_plus_x),
         select(negative, y_plus_x, y_minus_x),
@@ -275,7 +276,7 @@ def lookup(table: Words, first: int, digit: Vector, spare: int) -> Point:
 
 @body
 def fill_table(p: Point, table: Words, first: int) -> None:
-    """Write 1·p … 8·p, cached, from point `first` of `table` on."""
+    """Write 1·p … 8·p, cached, to `table` from point `first`."""
     width = width_of(p[0][0])
     store_point(table, first, to_cached(p))
     multiple = p

@@ -1,12 +1,13 @@
-"""Elias-Fano buckets (docs/directory-format.md): encode, decode, and two ways to look values up.
+"""Elias-Fano buckets (docs/directory-format.md): encode, decode, and two ways to look up values.
 
 Readers get a file as three views of the same bytes, `words` uint64, `halves` uint32 and `octets` uint8, and
-buckets by their first word, `start` int64[b], and their `count` int64[b]. They check no bounds:
+buckets by their first word, `start` int64[b], and their `count` int64[b]. They do not check bounds:
 `directory.buckets.check` has proven that every read stays inside its bucket.
 
-A value is `key` uint64, its slot and 32 remainder bits, and `extra` uint8, the next 8 bits in a `wide`
-directory (40 remainder bits). Within one part of a directory (buckets that share their number's leading bits)
-one uint64, the *code*, orders and compares values: the key, or if wide the low 64 bits of key and extra.
+A value is `key` uint64 (its slot and 32 remainder bits) and, in a `wide` directory (40 remainder bits),
+`extra` uint8 (the next 8 bits). Within one part of a directory (buckets whose numbers share their leading
+bits), one uint64, the *code*, orders and compares values: the key, or if wide the low 64 bits of key and
+extra.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from contactsync.kernels.policy import inlined, kernel
 Array = Any
 
 SLOTS = 4096
-AHEAD = 20  # lookups between two steps of one: enough to hide the latency of memory
-RING = 64  # places for lookups on their way: a power of two, more than three times AHEAD
-# What is kept of one: first word of the bucket, bit, first remainder, first of the next 8 bits.
+AHEAD = 20  # other lookups between two steps of one lookup: enough to hide the latency of memory
+RING = 64  # places for lookups in progress: a power of two, more than three times AHEAD
+# The state of one: first word of the bucket, bit, first remainder, first of the next 8 bits.
 FIRST, BIT, LOW, NEXT_8 = range(4)
-WINDOW = 8  # words, in which a block of 256 slots ends nearly always
+WINDOW = 8  # words; a block of 256 slots nearly always ends within them
 BEGIN_SLACK = 64  # room after the table of `probe` for the zeros that pad a bitmap
 _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
@@ -54,7 +55,7 @@ def encode(
     key: Array, extra: Array, wide: bool, counts: Array, sizes: Array,
     words: Array, halves: Array, octets: Array,
 ) -> None:  # fmt: skip
-    """Consecutive buckets of sorted distinct values, one after the other, into zeroed memory.
+    """Write consecutive buckets of sorted distinct values, one after the other, into zeroed memory.
 
     key uint64[n], extra uint8[n]; counts and sizes int64[b]: values and 64-bit words of each.
     """
@@ -72,7 +73,7 @@ def encode(
             octets[4 * (low + n) : 4 * (low + n) + n] = extra[at : at + n]
         ranks[0] = np.uint32(n)
         block = _ZERO
-        # A word is written once, when the next one begins: 37 values on average share it.
+        # A word is written once, when the next one begins: 37 values share it on average.
         word = _ZERO
         ones = _ZERO
         for j in range(n):
@@ -99,7 +100,7 @@ def decode_bucket(
     words: Array, halves: Array, octets: Array, start: int, number: int, n: int, wide: bool,
     key: Array, extra: Array, at: int,
 ) -> Any:  # fmt: skip
-    """The values of one bucket into key[at : at + n], and extra if wide. Whether they ascend strictly."""
+    """Write the values of one bucket to key[at : at + n], and extra if wide. Return whether they ascend."""
     bitmap = words[start + 4 : start + 4 + ((n + SLOTS + 63) >> 6)]
     low = 2 * (start + 4 + bitmap.size)
     remainders = halves[low : low + n]
@@ -136,9 +137,9 @@ def decode(
     words: Array, halves: Array, octets: Array, start: Array, number: Array, count: Array, wide: bool,
     key: Array, extra: Array,
 ) -> int:  # fmt: skip
-    """All values, in order: key uint64[sum(count)], extra uint8[sum(count)] (untouched unless wide).
+    """Write all values, in order: key uint64[sum(count)], extra uint8[sum(count)] (unchanged unless wide).
 
-    The place in the span of the first bucket whose values do not ascend strictly, or -1.
+    Returns the index in the span of the first bucket whose values do not ascend strictly, or -1.
     """
     at = 0
     wrong = -1
@@ -152,16 +153,16 @@ def decode(
 
 @inlined
 def _first_of(first: Any, n: Any) -> tuple[Any, Any]:
-    """Where the remainders (a half) and their next 8 bits (an octet) of the bucket at word `first` begin."""
+    """Where the remainders (index of a half) and their next 8 bits (of an octet) begin, bucket at `first`."""
     low = _2 * (first + _4 + ((n + _SLOTS + _63) >> _6))
     return low, _4 * (low + n)
 
 
 @inlined
 def _block_bit(halves: Array, first: Any, slot: Any) -> Any:
-    """Where the bits of the block of a slot begin, in the bucket that begins at word `first`."""
+    """Where the bits of a slot's block begin, in the bucket that begins at word `first`."""
     block = slot >> _8
-    # Word `block` of the bucket's first 16; for block 0 that is the count, and the rank is 0.
+    # Word `block` of the bucket's first 16. For block 0 it is the count, and the rank is 0.
     half = np.uint64(halves[_2 * first + (block >> _ONE)])
     rank = (half >> (_16 * (block & _ONE))) & _LOW_16
     return ((first + _4) << _6) + (block << _8) + (rank if block > _ZERO else _ZERO)
@@ -169,12 +170,12 @@ def _block_bit(halves: Array, first: Any, slot: Any) -> Any:
 
 @inlined
 def _after_zeros(words: Array, bit: Any, zeros: Any) -> Any:
-    """The position just after that many zeros, at least one, from a position on."""
+    """The position just after `zeros` zeros (at least one) from a position."""
     word = bit >> _6
-    # With the zeros of the first word that come before, all words are alike.
+    # Count the zeros before the position in the first word too, so that all words are treated alike.
     zeros += np.uint64(count_ones(~words[word] & ((_ONE << (bit & _63)) - _ONE)))
     if word + _WINDOW <= np.uint64(words.size):
-        # Which word it is no branch could predict: pass over as many as are not enough.
+        # A branch could not predict which word it is: skip the words that do not have enough zeros.
         have, passed, skipped = _ZERO, _ZERO, _ZERO
         for k in range(WINDOW):
             have += np.uint64(count_ones(~words[word + np.uint64(k)]))
@@ -194,7 +195,7 @@ def _after_zeros(words: Array, bit: Any, zeros: Any) -> Any:
 
 @inlined
 def _ones_from(words: Array, bit: Any) -> Any:
-    """How many ones there are from a position on, up to the next zero."""
+    """The number of ones from a position to the next zero."""
     word = bit >> _6
     ends = ~(words[word] >> (bit & _63))
     n = np.uint64(trailing_zeros(ends)) if ends != _ZERO else _64
@@ -217,7 +218,7 @@ def _is_one(halves: Array, octets: Array, wide: bool, low: Any, next8: Any, want
 def _is_among(
     halves: Array, octets: Array, wide: bool, low: Any, next8: Any, n: Any, wanted: Any, extra: Any
 ) -> Any:
-    """Whether n remainders, from `low` and `next8` on, have the wanted one."""
+    """Whether the wanted remainder is among n remainders, from `low` and `next8`."""
     if n <= _4 and low + _4 <= np.uint64(halves.size) and next8 + _4 <= np.uint64(octets.size):
         # Nearly every slot has at most four values: comparing four saves a mispredicted branch.
         return (
@@ -239,14 +240,14 @@ def lookup(
     words: Array, halves: Array, octets: Array, start: Array, count: Array, wide: bool,
     codes: Array, offsets: Array, found: Array,
 ) -> None:  # fmt: skip
-    """found[i] = whether codes[i] is there: for values grouped into parts, few against the file.
+    """found[i] = whether codes[i] is there. For values grouped into parts, few compared with the file.
 
-    offsets int64[parts + 1] says where in codes each part's values lie; a part is a power of two of buckets,
-    and in a wide directory of no more than 4096. The values of a part may come in any order.
+    offsets int64[parts + 1] are the places in codes where each part's values begin. A part is a power of two
+    of buckets, in a wide directory at most 4096. The values of a part may be in any order.
 
-    Each lookup reads three cache lines one after the other. So it goes in four steps, each of which asks for
-    the line that the next one reads; between two steps of one lookup come those of the AHEAD others on their
-    way. One step of each at a time spreads the requests evenly: memory works while the CPU does.
+    Each lookup reads three cache lines, one after the other. So it is done in four steps, and each step
+    prefetches the line that the next one reads. Between two steps of one lookup come steps of AHEAD others.
+    This spreads the requests evenly, so that memory and CPU work at the same time.
     """
     on_way = np.empty((RING, 4), np.uint64)
     total = offsets[-1]
@@ -254,7 +255,7 @@ def lookup(
     shift = _40 if wide else _32
     mask = np.uint64(group * SLOTS - 1)
     part = 0
-    # Unsigned indices throughout: Numba asks of signed ones each time whether they count from the end.
+    # Unsigned indices throughout: for signed ones, Numba checks each time whether they count from the end.
     for i in range(total + 3 * AHEAD):
         if i < total:
             k = np.uint64(i)
@@ -279,7 +280,7 @@ def lookup(
             slot = (codes[k] >> shift) & _SLOT_MASK
             if slot & _LOW_8 > _ZERO:
                 on_way[e, BIT] = _after_zeros(words, on_way[e, BIT], slot & _LOW_8)
-            # The ones before are the values of the slots before.
+            # The ones before it are the values of earlier slots.
             j = on_way[e, BIT] - ((on_way[e, FIRST] + _4) << _6) - slot
             on_way[e, LOW] += j
             on_way[e, NEXT_8] += j
@@ -321,10 +322,10 @@ def probe(
     words: Array, halves: Array, octets: Array, start: Array, count: Array, wide: bool,
     codes: Array, offsets: Array, begin: Array, found: Array,
 ) -> None:  # fmt: skip
-    """found[i] = whether codes[i] is there: for values grouped into parts, many against the file.
+    """found[i] = whether codes[i] is there. For values grouped into parts, many compared with the file.
 
-    codes and offsets as for `lookup`. begin int32[4097 a bucket of a part + BEGIN_SLACK] is scratch: where
-    each slot's remainders begin, unpacked from the bitmap once a part.
+    codes and offsets are as in `lookup`. begin int32[4097 for each bucket of a part + BEGIN_SLACK] is
+    scratch: where each slot's remainders begin, unpacked from the bitmap once for each part.
     """
     parts = offsets.size - 1
     group = start.size // parts
@@ -334,7 +335,7 @@ def probe(
         b = part * group
         halfway = 2 * start[b]
         for g in range(group):
-            # Zeros of the padding write behind the table, where the next bucket's comes.
+            # Zeros in the padding write past the table, where the next bucket's table goes.
             _begin_table(words, start[b + g], halfway, begin, g * (SLOTS + 1))
         for i in range(offsets[part], offsets[part + 1]):
             slot = (codes[i] >> shift) & mask
@@ -346,7 +347,7 @@ def probe(
             next8 = _ZERO
             if wide:
                 bucket = np.uint64(b) + (slot >> _12)
-                # u8 number x of a bucket lies behind its n remainders.
+                # Octet number x of a bucket comes after its n remainders.
                 n = np.uint64(count[bucket])
                 low, octet = _first_of(np.uint64(start[bucket]), n)
                 next8 = j + (octet - low)

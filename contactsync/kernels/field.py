@@ -1,18 +1,20 @@
-"""GF(2^255 - 19), p for short, in five 51-bit limbs: one source for both widths.
+"""GF(2^255 - 19), or GF(p), in five 51-bit limbs. One source for both widths.
 
-An *element* is five Lanes(n) a0 … a4, of value Σ ai·2^(51i), with a0 ≤ 2^52 - 38 and a1 … a4 ≤ 2^52 - 2: limb
-for limb at most 2p. Every function takes and gives elements in these bounds unless it says otherwise.
+An *element* is five Lanes(n) a0 … a4, with value Σ ai·2^(51i), a0 ≤ 2^52 - 38 and a1 … a4 ≤ 2^52 - 2: each
+limb is at most that of 2p. Every function takes and returns elements in these bounds, unless it says
+otherwise.
 
 A *factor* is what a multiplication takes: limbs below 2^52 at eight lanes, below 2^54 at one. Elements are
 factors.
 
-A *raw* value is a product, or a sum or difference of some, before it is carried: limbs below 2^63 at eight
-lanes, below 2^54 at one, where products come out carried because a word holds more than IFMA reads of it.
-`as_factor` makes a factor of it, and an element of a bare product; `carry` makes an element of any, of limbs
-below 2^51 + 2^17. Point formulas add and subtract raw products and carry once: half the carries.
+A *raw* value is a product, or a sum or difference of products, before it is carried: limbs below 2^63 at
+eight lanes, below 2^54 at one. (At one lane, products are carried already, because a word has more bits than
+IFMA reads.) `as_factor` turns it into a factor, and a single product into an element. `carry` turns any raw
+value into an element with limbs below 2^51 + 2^17. Point formulas add and subtract raw products and carry
+once: half the carries.
 
-Only `mul_raw`, `square_raw`, `sub_raw` and `as_factor` differ between the widths. With IFMA a product of
-limbs splits at bit 52 while the limbs' radix is 2^51: high halves count twice at the next limb.
+Only `mul_raw`, `square_raw`, `sub_raw` and `as_factor` differ between the widths. IFMA splits a product of
+limbs at bit 52, but the radix of the limbs is 2^51: high halves count twice in the next limb.
 
 A mask is a Lanes(n) of all ones or zero in each lane. Nothing here branches on a value.
 """
@@ -52,7 +54,7 @@ ZERO = limbs(0)
 ONE = limbs(1)
 
 
-# ---- what the widths do in their own ways ------------------------------------------------------------------
+# ---- what differs between the widths ----------------------------------------------------------------------
 
 
 def mul_raw(a: Limbs, b: Limbs) -> Limbs:
@@ -61,20 +63,20 @@ def mul_raw(a: Limbs, b: Limbs) -> Limbs:
 
 
 def square_raw(a: Limbs) -> Limbs:
-    """The square of a factor, raw: as mul_raw(a, a)."""
+    """The square of a factor, raw, like mul_raw(a, a)."""
     raise NotImplementedError
 
 
 def sub_raw(r: Limbs, s: Limbs) -> Limbs:
-    """The difference r - s and a multiple of p that keeps every limb positive.
+    """The difference r - s, plus a multiple of p that keeps every limb positive.
 
-    Eight lanes: s below 2^62 - 2^16, and the multiple below 2^62. One lane: s an element, the multiple 2p.
+    Eight lanes: s is below 2^62 - 2^16, the multiple below 2^62. One lane: s is an element, the multiple 2p.
     """
     raise NotImplementedError
 
 
 def as_factor(r: Limbs) -> Limbs:
-    """The factor of a raw value; at one lane it is one already."""
+    """A raw value as a factor. At one lane it is one already."""
     raise NotImplementedError
 
 
@@ -111,7 +113,7 @@ def _mul_raw_8(a: Limbs, b: Limbs) -> Limbs:
 def _square_raw_8(a: Limbs) -> Limbs:
     a0, a1, a2, a3, a4 = a
     z = a0 & 0
-    # As above; h gathers the halves that count once more than the rest, and is doubled on the way.
+    # As above. h collects the halves that count twice as often as the rest, and is doubled on the way.
     c9 = madhi(z, a4, a4)
     c9 = c9 + c9
     h = madhi(z, a3, a4)
@@ -173,9 +175,9 @@ def _sub_raw_1(r: Limbs, s: Limbs) -> Limbs:
 
 @inlined
 def carry(r: Limbs) -> Limbs:
-    """The element of limbs below 2^63.8, the last below 2^63.5: limbs below 2^51 + 2^17."""
+    """Limbs below 2^63.8, the last below 2^63.5, as an element with limbs below 2^51 + 2^17."""
     r0, r1, r2, r3, r4 = r
-    # Every limb hands its upper bits, below 2^13, to the next at once; the last 19·2^12.5 < 2^17.
+    # Every limb passes its upper bits, below 2^13, to the next at once; the last passes 19·2^12.5 < 2^17.
     return (
         madlo(r0 & MASK, r4 >> 51, splat(width_of(r0), 19)),
         (r1 & MASK) + (r0 >> 51),
@@ -192,9 +194,9 @@ def _as_they_are(r: Limbs) -> Limbs:
 
 @inlined
 def _carry_wide(r0: Any, r1: Any, r2: Any, r3: Any, r4: Any) -> Limbs:
-    """The element of five Wide below 2^114.4, the last below 2^110.5."""
-    # Every limb hands on what is above 51 bits, below 2^63.4, and the last one 19 times below 2^59.5. All at
-    # once and then once more, and not limb after limb, for which a chain of squares would have to wait.
+    """Five Wide below 2^114.4, the last below 2^110.5, as an element."""
+    # Every limb passes on what is above 51 bits, below 2^63.4, and the last one 19 times below 2^59.5. They
+    # do so all at once, twice. Going limb by limb would make a chain of squares wait.
     return carry(
         (
             (narrow(r0) & MASK) + narrow(r4 >> 51) * 19,
@@ -215,7 +217,7 @@ def _mul_raw_1(a: Limbs, b: Limbs) -> Limbs:
     c2 = b2 * 19
     c3 = b3 * 19
     c4 = b4 * 19
-    # At most (1 + 4·19)·2^108 < 2^114.3 a limb; the last, without its 19, 5·2^108 < 2^110.4.
+    # Each limb is at most (1 + 4·19)·2^108 < 2^114.3; the last, without the 19, is 5·2^108 < 2^110.4.
     return _carry_wide(
         mulwide(a0, b0) + mulwide(a1, c4) + mulwide(a2, c3) + mulwide(a3, c2) + mulwide(a4, c1),
         mulwide(a0, b1) + mulwide(a1, b0) + mulwide(a2, c4) + mulwide(a3, c3) + mulwide(a4, c2),
@@ -260,19 +262,19 @@ def add_raw(r: Limbs, s: Limbs) -> Limbs:
 
 @inlined
 def mul_inlined(a: Limbs, b: Limbs) -> Limbs:
-    """The product a · b, for the loops that count."""
+    """The product a · b, inlined, for the hot loops."""
     return as_factor(mul_raw(a, b))
 
 
 @inlined
 def square_inlined(a: Limbs) -> Limbs:
-    """a², for the loops that count."""
+    """a², inlined, for the hot loops."""
     return as_factor(square_raw(a))
 
 
 @function
 def mul(a: Limbs, b: Limbs) -> Limbs:
-    """The product a · b as a call: half the code, and half the time to compile it."""
+    """The product a · b, as a call: half the code, and half the time to compile it."""
     stay_a_call()
     return as_factor(mul_raw(a, b))
 
@@ -298,7 +300,7 @@ def sub(a: Limbs, b: Limbs) -> Limbs:
 
 @inlined
 def neg(a: Limbs) -> Limbs:
-    """-a, as 2p - a: the reason for the bounds above, and no carry."""
+    """-a, computed as 2p - a. The bounds above are chosen so that this needs no carry."""
     return (
         _TWICE_P0 - a[0],
         _TWICE_PI - a[1],
@@ -313,7 +315,7 @@ def canonical(a: Limbs) -> Limbs:
     """The representative below p; limbs below 2^51."""
     stay_a_call()
     a0, a1, a2, a3, a4 = carry(a)
-    # a < 2p now. q is whether a ≥ p, that is, whether a + 19 carries out of bit 255.
+    # Now a < 2p. q is 1 if a ≥ p, that is, if a + 19 carries out of bit 255.
     q = (a0 + 19) >> 51
     q = (a1 + q) >> 51
     q = (a2 + q) >> 51
@@ -370,7 +372,7 @@ def _square_times(a: Limbs, count: int) -> Limbs:
 
 @body
 def _power_chain(x: Limbs) -> tuple[Limbs, Limbs]:
-    """(x^(2^250 - 1), x^11): what all powers below begin with. t_n is x^(2^n - 1)."""
+    """(x^(2^250 - 1), x^11): the beginning of all powers below. t_n is x^(2^n - 1)."""
     x2 = square(x)
     x9 = mul(_square_times(x2, 2), x)
     x11 = mul(x9, x2)
@@ -393,7 +395,7 @@ def power_p58(x: Limbs) -> Limbs:
 
 @body
 def invert(x: Limbs) -> Limbs:
-    """1 / x = x^(p - 2) = x^(2^255 - 21); of 0 it is 0."""
+    """1 / x = x^(p - 2) = x^(2^255 - 21), and 0 for 0."""
     t250, x11 = _power_chain(x)
     return mul(_square_times(t250, 5), x11)
 
@@ -403,7 +405,7 @@ def invert(x: Limbs) -> Limbs:
 
 @inlined
 def from_words(w0: Vector, w1: Vector, w2: Vector, w3: Vector) -> Limbs:
-    """A 256-bit little-endian number without its top bit, limbs below 2^51; it may be p or more."""
+    """A 256-bit little-endian number without its top bit, limbs below 2^51. It may be p or more."""
     return (
         w0 & MASK,
         ((w0 >> 51) | (w1 << 13)) & MASK,

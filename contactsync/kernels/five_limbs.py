@@ -1,4 +1,4 @@
-"""Numbers of five limbs, each limb a vector of lanes: what coordinates (field) and scalars have in common."""
+"""Numbers of five limbs, each limb a vector of lanes: shared by coordinates (field) and scalars."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def select(mask: Vector, a: Limbs, b: Limbs) -> Limbs:
 
 @inlined
 def load_limbs(width: Any, array: Words, index: int) -> Limbs:
-    """Number `index` of an array of numbers, each 5·n words: limb by limb, lanes innermost."""
+    """Number `index` in an array of numbers of 5·n words each: limb by limb, lanes innermost."""
     n = lane_count(width)
     at = index * 5 * n
     return (
@@ -52,7 +52,7 @@ def load_limbs(width: Any, array: Words, index: int) -> Limbs:
 
 @inlined
 def store_limbs(array: Words, index: int, a: Limbs) -> None:
-    """Write what `load_limbs` reads."""
+    """The inverse of `load_limbs`."""
     n = lane_count(width_of(a[0]))
     at = index * 5 * n
     store(array, at, a[0])

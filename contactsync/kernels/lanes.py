@@ -1,15 +1,15 @@
-"""The SIMD vocabulary: `Lanes(n)`, n × uint64 held in one register.
+"""The SIMD types and operations: `Lanes(n)` is n × uint64 in one register.
 
-`Lanes(8)` is one AVX-512 register, `Lanes(1)` a machine word. The operators + - * & | ^ >> << work lane by
-lane, also against whole numbers, which are spread over the lanes. `Wide` is one 128-bit number: the
+`Lanes(8)` is one AVX-512 register, `Lanes(1)` is a machine word. The operators + - * & | ^ >> << work lane by
+lane. One operand may be an integer, which is copied to all lanes. `Wide` is one 128-bit number, the
 accumulator of the one-lane arithmetic. The named building blocks are below; nothing else in this package
 writes LLVM.
 
-A kernel that is to exist at both widths takes a `Width` as its first argument (`WIDTHS[8]`, `WIDTHS[1]`). It
-carries no data: its *type* says how many lanes, so that Numba compiles the kernel once for each.
+A kernel for both widths takes a `Width` as its first argument (`WIDTHS[8]`, `WIDTHS[1]`). It has no data: its
+*type* contains the number of lanes, so that Numba compiles the kernel once for each.
 
-Both are LLVM vectors, also <1 x i64> and <1 x i128>: LLVM's scalar passes blow up on the polynomials that
-limbs look like, and leave vectors alone (34 s of compiling become 20).
+All are LLVM vectors, even <1 x i64> and <1 x i128>. LLVM's scalar passes take very long on the polynomials
+that limbs look like, but do not touch vectors (compiling takes 20 s instead of 34).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from numba.extending import NativeValue, intrinsic, models, overload, register_m
 from numpy.typing import NDArray
 
 Words = NDArray[np.uint64]
-"""Flat, C-contiguous, writable uint64 storage: all that kernels are given (`empty`, `words`)."""
+"""Flat, C-contiguous, writable uint64 storage, the only kind that kernels take (`empty`, `words`)."""
 Vector = Any
 """A value of type Lanes(n), as the type checker sees it."""
 
@@ -39,7 +39,7 @@ LINE_BYTES = 64
 
 
 class Width:
-    """How many lanes a kernel is to use. One object a width: see WIDTHS."""
+    """How many lanes a kernel uses. There is one object for each width, in WIDTHS."""
 
     def __init__(self, lanes: int) -> None:
         self.lanes = lanes
@@ -120,7 +120,7 @@ def _row_lanes(n: int) -> int:
 
 
 def _spread(builder: Any, value: Any, vector: ir.VectorType) -> Any:
-    """A scalar in every lane."""
+    """Copy a scalar to every lane."""
     n = vector.count
     if isinstance(value, ir.Constant):
         return ir.Constant(vector, [value] * n)
@@ -130,7 +130,7 @@ def _spread(builder: Any, value: Any, vector: ir.VectorType) -> Any:
 
 
 def _operand(context: Any, builder: Any, type_: Any, value: Any, result: Any) -> Any:
-    """An operand as a vector of the result's type; whole numbers are taken modulo 2^64 and spread."""
+    """An operand as a vector of the result's type. Integers are taken modulo 2^64 and copied to all lanes."""
     if not isinstance(type_, types.Integer):
         return value
     word = context.cast(builder, value, type_, types.uint64)
@@ -140,7 +140,7 @@ def _operand(context: Any, builder: Any, type_: Any, value: Any, result: Any) ->
 
 
 class _Arithmetic(AbstractTemplate):  # type: ignore[misc]
-    """Vector with vector of the same type, or with a whole number on either side."""
+    """A vector with a vector of the same type, or with an integer on either side."""
 
     def generic(self, args: Any, _kws: Any) -> Any:
         left, right = args
@@ -184,12 +184,12 @@ for _operator, _instruction in {
 
 
 def _block(define: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a building block of a function that returns (signature, code generator)."""
+    """Make a building block from a function that returns (signature, code generator)."""
     return intrinsic(define)  # type: ignore[no-any-return]
 
 
 def _address(context: Any, builder: Any, array_type: Any, array: Any, offset: Any) -> Any:
-    """The address of array[offset]; no bounds are checked."""
+    """The address of array[offset]. Bounds are not checked."""
     data = cgutils.create_struct_proxy(array_type)(context, builder, array).data
     return builder.gep(data, [offset])
 
@@ -202,7 +202,7 @@ def _call(builder: Any, name: str, vector: ir.VectorType, *args: Any) -> Any:
 
 @_block
 def lane_count(_typing: Any, width: Any) -> Any:
-    """How many lanes, as a compile-time constant."""
+    """The number of lanes, as a compile-time constant."""
 
     def generate(context: Any, _builder: Any, _sig: Any, _args: Any) -> Any:
         return context.get_constant(types.intp, width.n)
@@ -222,7 +222,7 @@ def width_of(_typing: Any, vector: Any) -> Any:
 
 @_block
 def row_width(_typing: Any, width: Any) -> Any:
-    """The Width for rows of words that are treated alike: four lanes where there is one, else as many."""
+    """The Width for rows of words that are treated alike: four lanes instead of one, else the same."""
 
     def generate(context: Any, _builder: Any, _sig: Any, _args: Any) -> Any:
         return context.get_dummy_value()
@@ -232,7 +232,7 @@ def row_width(_typing: Any, width: Any) -> Any:
 
 @_block
 def spread(_typing: Any, vector: Any) -> Any:
-    """The one lane of Lanes(1) in every lane of a row; Lanes(8) as it is."""
+    """The single lane of Lanes(1), copied to every lane of a row; Lanes(8) unchanged."""
 
     def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
         if vector.n == _row_lanes(vector.n):
@@ -244,7 +244,7 @@ def spread(_typing: Any, vector: Any) -> Any:
 
 @_block
 def splat(_typing: Any, width: Any, _number: Any) -> Any:
-    """A whole number, modulo 2^64, in every lane."""
+    """An integer, modulo 2^64, in every lane."""
 
     def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
         return _spread(builder, args[1], _vector(width.n))
@@ -306,7 +306,7 @@ def scatter(_typing: Any, array: Any, _offset: Any, _stride: Any, vector: Any) -
 
 @_block
 def stay_a_call(_typing: Any) -> Any:
-    """Forbid LLVM to put the function that this stands in into its callers."""
+    """Forbid LLVM to inline the function that calls this."""
 
     def generate(context: Any, builder: Any, _sig: Any, _args: Any) -> Any:
         builder.function.attributes.add("noinline")
@@ -331,9 +331,9 @@ def _multiply_add(name: str, shift: int) -> Callable[..., Any]:
 
 
 madlo = _multiply_add("vpmadd52l", 0)
-"""madlo(total, a, b): total + the low 52 bits of a * b. Of a and b the low 52 bits count (AVX-512 IFMA)."""
+"""madlo(total, a, b): total + the low 52 bits of a * b. Reads only the low 52 bits of a and b (IFMA)."""
 madhi = _multiply_add("vpmadd52h", 52)
-"""madhi(total, a, b): total + bits 52 to 103 of a * b. Of a and b the low 52 bits count (AVX-512 IFMA)."""
+"""madhi(total, a, b): total + bits 52 to 103 of a * b. Reads only the low 52 bits of a and b (IFMA)."""
 
 
 @_block
@@ -348,7 +348,7 @@ def narrow(_typing: Any, _number: Any) -> Any:
 
 @_block
 def mulwide(_typing: Any, a: Any, b: Any) -> Any:
-    """The whole product of two Lanes(1), a Wide."""
+    """The full product of two Lanes(1), a Wide."""
 
     def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
         return builder.mul(builder.zext(args[0], WIDE), builder.zext(args[1], WIDE))
@@ -407,20 +407,20 @@ def _on_halves(generate: Callable[..., Any]) -> Callable[..., Any]:
 
 @_block
 def add32(_typing: Any, left: Any, right: Any) -> Any:
-    """Add the 32-bit halves of every lane, each by itself."""
+    """Add the 32-bit halves of every lane separately."""
     return left(left, right), _on_halves(lambda builder, _halves, a, b: builder.add(a, b))
 
 
 @_block
 def shift32(_typing: Any, vector: Any, _count: Any) -> Any:
-    """Shift the 32-bit halves of every lane to the right, each by itself."""
+    """Shift the 32-bit halves of every lane to the right, separately."""
     generate = _on_halves(lambda builder, _halves, a, count: builder.lshr(a, count))
     return vector(vector, types.int64), generate
 
 
 @_block
 def rotr32(_typing: Any, vector: Any, _count: Any) -> Any:
-    """Rotate the 32-bit halves of every lane to the right, each by itself."""
+    """Rotate the 32-bit halves of every lane to the right, separately."""
 
     def rotate(builder: Any, halves: Any, a: Any, count: Any) -> Any:
         return _call(builder, f"llvm.fshr.v{halves.count}i32", halves, a, a, count)
@@ -430,7 +430,7 @@ def rotr32(_typing: Any, vector: Any, _count: Any) -> Any:
 
 @_block
 def barrier(_typing: Any, vector: Any) -> Any:
-    """The same value, about which the optimiser knows nothing: it cannot turn a mask into a branch."""
+    """The same value, hidden from the optimiser, so that it cannot turn a mask into a branch."""
 
     def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
         if vector.n == 1:
@@ -444,7 +444,7 @@ def barrier(_typing: Any, vector: Any) -> Any:
 
 
 def by_width(stub: Callable[..., Any], eight: Callable[..., Any], one: Callable[..., Any]) -> None:
-    """Let `stub` stand for one of two functions, by the lanes of its first argument: Lanes(n) or a tuple."""
+    """Resolve `stub` to one of two functions, by the lanes of its first argument: Lanes(n) or a tuple."""
 
     def forward(chosen: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args: chosen(*args)  # noqa: PLW0108 - Numba wants a Python function here

@@ -1,4 +1,4 @@
-"""Joining sorted lists: which codes of one are in the other, without a branch to mispredict."""
+"""Joins sorted lists: which codes of one are in the other, without branches that could be mispredicted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _44 = np.uint64(44)
 
 @inlined
 def _lower_bound(codes: Array, first: Any, end: Any, code: np.uint64) -> Any:
-    """The first place from `first` on whose code is not below `code`."""
+    """The first place from `first` whose code is not below `code`."""
     while first < end:
         middle = (first + end) >> _ONE
         if codes[middle] < code:
@@ -33,7 +33,7 @@ def _lower_bound(codes: Array, first: Any, end: Any, code: np.uint64) -> Any:
 
 @inlined
 def _join(a: Array, a0: Any, a_end: Any, b: Array, b0: Any, b_end: Any, found: Array) -> None:
-    """One stream to its end: found[i] for i in a0 … a_end - 1."""
+    """Finish one stream: found[i] for i in a0 … a_end - 1."""
     while a0 < a_end and b0 < b_end:
         x = a[a0]
         y = b[b0]
@@ -47,13 +47,13 @@ def _join(a: Array, a0: Any, a_end: Any, b: Array, b0: Any, b_end: Any, found: A
 
 @inlined
 def join_four(a: Array, a_first: int, a_end: int, b: Array, n: int, found: Array) -> None:
-    """found[i] = whether a[i] is in b[:n], for i in a_first … a_end - 1; both ascend, a may repeat itself.
+    """found[i] = whether a[i] is in b[:n], for i in a_first … a_end - 1. Both ascend; a may have duplicates.
 
-    A merge step depends on the one before, so one merge leaves the processor waiting. Four merges, of the
-    four quarters of b, take turns. A step stores its verdict on a[i] whether or not it is final, and moves b
-    on only past what is strictly smaller, so that the next copy of a[i] meets it too.
+    A merge step depends on the one before, so a single merge leaves the processor waiting. Therefore four
+    merges, of the four quarters of b, take turns. A step stores its result for a[i], final or not. It
+    advances b only past strictly smaller values, so that a duplicate of a[i] meets the same value.
     """
-    # Unsigned indices: Numba asks of signed ones each time whether they count from the end.
+    # Unsigned indices: for signed ones, Numba checks each time whether they count from the end.
     i0, i_end, j_end = np.uint64(a_first), np.uint64(a_end), np.uint64(n)
     q1, q2, q3 = j_end >> _2, j_end >> _ONE, (j_end >> _ONE) + (j_end >> _2)
     j0, j1, j2, j3 = _ZERO, q1, q2, q3
@@ -64,7 +64,7 @@ def join_four(a: Array, a_first: int, a_end: int, b: Array, n: int, found: Array
     e1 = i2 = _lower_bound(a, i1, i_end, b[q2])
     e2 = i3 = _lower_bound(a, i2, i_end, b[q3])
     while True:
-        # So many steps cannot run over the end of any list.
+        # This many steps cannot pass the end of any list.
         steps = min(e0 - i0, q1 - j0, e1 - i1, q2 - j1, e2 - i2, q3 - j2, i_end - i3, j_end - j3)
         if steps < _ONE:
             break
@@ -93,7 +93,7 @@ def join_four(a: Array, a_first: int, a_end: int, b: Array, n: int, found: Array
 
 @kernel
 def join(a: Array, b: Array, found: Array) -> None:
-    """Found bool[m]: whether each of a uint64[m] is in b uint64[n]; both ascend, a may repeat. O(m + n)."""
+    """Found bool[m]: whether each of a uint64[m] is in b uint64[n]. Both ascend; a may repeat. O(m + n)."""
     join_four(a, 0, a.size, b, b.size, found)
 
 
@@ -102,12 +102,12 @@ def join_buckets(
     words: Array, halves: Array, octets: Array, start: Array, count: Array, wide: bool, drop: int,
     head: Array, tail: Array, group: int, decoded: Array, extra: Array, codes: Array, found: Array,
 ) -> int:  # fmt: skip
-    """found[i] = whether a token is in the directory, for tokens in the order of their values, many of them.
+    """found[i] = whether a token is in the directory, for many tokens in the order of their values.
 
-    head uint64[m], tail uint16[m]; 32 - drop are the slot bits. `group` buckets at a time are decoded into
+    head uint64[m], tail uint16[m]; there are 32 - drop slot bits. `group` buckets at a time are decoded into
     scratch: decoded uint64 and extra uint8, as large as the fullest group. codes uint64, of any size, is
-    scratch for the codes of the tokens. The place in the span of the first bucket whose values do not ascend
-    strictly, or -1.
+    scratch for the codes of the tokens. Returns the index in the span of the first bucket whose values do not
+    ascend strictly, or -1.
     """
     less = np.uint64(drop)
     first = 0

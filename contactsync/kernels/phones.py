@@ -1,7 +1,7 @@
-"""Phone numbers out of a text buffer: fields found, digits taken, canonical numbers recognised.
+"""Reads phone numbers from a text buffer: finds fields, takes digits, recognises canonical numbers.
 
-The tables come from `contactsync.phones.plans`; its docstring says why an accepted number is what
-phonenumbers would make of the text. What is not accepted is reported with its place, for the library.
+The tables come from `contactsync.phones.plans`. Its docstring explains why an accepted number is the one that
+phonenumbers would return. Text that is not accepted is reported with its place, for the library.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from contactsync.kernels.policy import function, kernel
 Octets = NDArray[np.uint8]
 Counts = NDArray[np.int64]
 
-# As in contactsync.phones.records, which may not be imported from here: a test compares them.
+# The same as in contactsync.phones.records, which must not be imported here. A test compares them.
 MAX_RECORD = 1 << 16
 ASK_LIBRARY, NO_FIELD, OPEN_QUOTE, TOO_LONG = 0, 1, 2, 3
 
-# What to do with digits that no plus precedes: ask the library, or what the name says.
+# What to do with digits without a plus: ask the library, or what the name says.
 ASK, KEEP, STRIP_NATIONAL, STRIP_INTERNATIONAL = 0, 1, 2, 3
 
 MAX_DIGITS = 15  # ITU-T E.164 §6
 SHORT_DIGITS = 6  # without a plus; emergency numbers and short codes have no more
-_MOST_DIGITS = 18  # with the prefixes that are taken off; they fit an int64
-_MAX_TEXT = 40  # octets; the fast path looks at no longer field
+_MOST_DIGITS = 18  # including prefixes that are removed; they fit into an int64
+_MAX_TEXT = 40  # octets; longer fields do not take the fast path
 _POWERS = 10 ** np.arange(_MOST_DIGITS + 1, dtype=np.int64)
 
 
@@ -40,12 +40,13 @@ def _canonical(
     action: Octets,
     plan: Counts,
 ) -> np.uint64:
-    """The E.164 number in text[start:stop], or 0 if the library has to be asked.
+    """The E.164 number in text[start:stop], or 0 if the library must be asked.
 
-    Taken: digits with blanks, hyphens, full stops, slashes and parentheses between them, after one plus
-    sign or none. The profile drops these, and `parse` too: they cannot begin an extension or a second number,
-    which take a letter, ~, #, comma or semicolon. Between the plus and the first digit only blanks and
-    opening parentheses keep the plus a part of the number. Digits that end in ".0" may be a spreadsheet's.
+    It accepts digits with blanks, hyphens, full stops, slashes and parentheses between them, after at most
+    one plus. The profile drops these characters, and so does `parse`: they cannot begin an extension or a
+    second number, which need a letter, ~, #, comma or semicolon. Only blanks and opening parentheses may
+    stand between the plus and the first digit; with others, the plus is not part of the number. Digits that
+    end in ".0" may come from a spreadsheet.
     """
     while start < stop and (text[start] == 32 or text[start] == 9):
         start += 1
@@ -86,7 +87,7 @@ def _canonical(
             return np.uint64(0)
         if digits < 3:
             return np.uint64(0)
-    # What was made of it is taken only if it would stay as it is, written out with its plus.
+    # The result is accepted only if it would stay unchanged when written with its plus.
     if digits > MAX_DIGITS:
         return np.uint64(0)
     number %= _POWERS[digits]
@@ -112,10 +113,10 @@ def _end_of_line(buffer: Octets, at: int, stop: int) -> int:
 def _end_of_record(
     buffer: Octets, at: int, stop: int, limit: int, delimiter: int, quote: int, column: int, place: Counts
 ) -> int:
-    """Walk over the record that begins at `at`; where its LF stands, or `stop` if there is none.
+    """The offset of the LF that ends the record at `at`, or `stop` if there is none.
 
-    `place` int64[5] takes: where the column's field begins (-1: there is none) and ends, with its quotes, the
-    quotes that enclose it (0 or 1; 2 if it has to be unescaped), the line feeds inside the record, and
+    Writes to `place` int64[5]: where the column's field begins (-1: there is none) and ends, quotes included;
+    the quotes that enclose it (0 or 1; 2 if it must be unescaped); the line feeds inside the record; and
     whether a quote is still open.
     """
     place[0], place[1], place[2], place[3], place[4] = -1, -1, 0, 0, 0
@@ -155,7 +156,7 @@ def _end_of_record(
 
 @function
 def _is_nothing(buffer: Octets, start: int, stop: int, delimiter: int, quote: int) -> bool:
-    """Whether a record says nothing: blank, a comment in a list, or only empty fields."""
+    """Whether a record is empty: blank, a comment in a list, or only empty fields."""
     if delimiter < 0 and start < stop and buffer[start] == 35:
         return True
     for i in range(start, stop):
@@ -186,18 +187,19 @@ def scan(
     lines: Counts,
     late: Counts,
 ) -> tuple[int, int, int, int, bool]:
-    """Take one number from each record of buffer[start:stop].
+    """Read one number from each record of buffer[start:stop].
 
-    A record is a line, of which field `column` (from 0) counts; fields end at `delimiter` and may be enclosed
-    in `quote` (RFC 4180; both are octets, or -1 in a plain list). It ends with LF or CR LF, the last one also
-    with the end of the data if `final`. Blank lines, empty records and comments (in a list, lines that
-    begin with `#`) give nothing. `line` is the number of the first line.
-    `skipping`: the data begins within an overlong line, whose rest is passed over.
+    A record is a line; the number is in field `column` (from 0). Fields end at `delimiter` and may be
+    enclosed in `quote` (RFC 4180; both are octets, or -1 in a plain list). A record ends with LF or CR LF;
+    the last one may end with the data, if `final`. Blank lines, empty records and comments (in a list, lines
+    that begin with
+    `#`) give no entry. `line` is the number of the first line. `skipping`: the data begins within an overlong
+    line, whose rest is skipped.
 
-    Writes to `numbers` uint64[cap] and `lines` int64[cap] one entry per record, with 0 in `numbers` for those
-    listed in `late` int64[cap, 4] as (entry, kind, where its field begins, where it ends). Stops early when
-    the arrays are full. Returns (entries, late entries, where the first unread record begins, its line, and
-    whether to go on `skipping`).
+    Writes one entry per record to `numbers` uint64[cap] and `lines` int64[cap]. `numbers` is 0 for records in
+    `late` int64[cap, 4]: (entry, kind, start of its field, end of it). Stops when the arrays are full.
+    Returns (entries, late entries, offset of the first unread record, its line, and whether to go on
+    `skipping`).
     """
     place = np.empty(5, np.int64)
     found = late_found = 0
@@ -215,7 +217,7 @@ def scan(
         kind = ASK_LIBRARY
         line_feeds = place[3]
         if end - at > MAX_RECORD or place[4]:
-            # Costs its first line, and no more: a stray quote must not swallow the rest of the file.
+            # Only the first line is lost: a stray quote must not swallow the rest of the file.
             kind = OPEN_QUOTE if place[4] else TOO_LONG
             end = _end_of_line(buffer, at, stop)
             line_feeds = 0

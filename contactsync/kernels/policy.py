@@ -1,17 +1,17 @@
-"""How kernels are compiled: the decorators, the compile cache, and which CPU this is.
+"""How kernels are compiled: the decorators, the compile cache, and the features of the CPU.
 
-Every module of this package decorates with the four below and with nothing else:
+Every module of this package uses the four decorators below and no others:
 
 `kernel`    an entry point: module level, called from Python, releases the GIL, cached on disk
 `function`  called by kernels; a real call in the machine code
-`inlined`   called by kernels; LLVM puts its body into the caller
-`body`      large and used once: Numba itself puts it into the caller, so it is never compiled alone
+`inlined`   called by kernels; LLVM inlines it into the caller
+`body`      large and used once: Numba itself inlines it into the caller, so it is never compiled alone
 
-The cache. Numba's own goes stale when a callee in another file changes, and a damaged file in it is an
-exception or worse. Ours is a folder named by everything that the machine code depends on (all kernel
-sources, Python, Numba, llvmlite, NumPy, the CPU's features); each file carries a SHA-256 of its content and
-appears by a rename. A file that is missing, damaged or not ours to trust is compiled anew, a folder that
-cannot be written leaves the code in memory: neither is an error.
+The cache. Numba's own cache becomes stale when a callee in another file changes, and a damaged file in it
+causes an exception or worse. Ours is a folder named by everything that the machine code depends on (all
+kernel sources, Python, Numba, llvmlite, NumPy, the CPU's features). Each file contains a SHA-256 of its
+content and is put in place by a rename. If a file is missing, damaged or not trusted, its kernel is compiled
+again. If the folder cannot be written, the code stays in memory. Neither is an error.
 """
 
 from __future__ import annotations
@@ -51,32 +51,32 @@ _BARE = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
-    """An entry point: compiled at its first call for the types it is called with, then kept on disk."""
+    """An entry point: compiled at its first call for the types of its arguments, then stored on disk."""
     dispatcher = numba.njit(nogil=True, no_cfunc_wrapper=True, forceinline=False)(function)
-    dispatcher._cache = _KernelCache(function)  # noqa: SLF001 - where enable_caching() puts Numba's own
+    dispatcher._cache = _KernelCache(function)  # noqa: SLF001 - instead of Numba's enable_caching()
     return dispatcher  # type: ignore[no-any-return]
 
 
 def function(function: Callable[P, R]) -> Callable[P, R]:
     """A function that kernels call."""
-    # Said outright, for a callee inherits what its first caller was compiled with.
+    # Stated explicitly, because a callee inherits the options of its first caller.
     return numba.njit(forceinline=False, **_BARE)(function)  # type: ignore[no-any-return]
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
-    """A function whose body LLVM puts into every caller."""
+    """A function that LLVM inlines into every caller."""
     return numba.njit(forceinline=True, **_BARE)(function)  # type: ignore[no-any-return]
 
 
 def body(function: Callable[P, R]) -> Callable[P, R]:
-    """A function whose body Numba puts into its caller: for what is large and called from one place."""
+    """A function that Numba inlines into its caller: for large ones that are called from one place."""
     return numba.njit(inline="always", **_BARE)(function)  # type: ignore[no-any-return]
 
 
 def has_ifma() -> bool:
-    """Whether the code that we compile may use AVX-512 IFMA.
+    """Whether compiled code may use AVX-512 IFMA.
 
-    The target is asked, not the CPU: NUMBA_CPU_NAME may narrow it, and LLVM aborts the process when it meets
+    It checks the target, not the CPU: NUMBA_CPU_NAME may restrict the target, and LLVM aborts the process at
     an instruction that the target lacks.
     """
     _, _, features = cpu_target.target_context.codegen().magic_tuple()
@@ -86,16 +86,16 @@ def has_ifma() -> bool:
 
 @functools.cache
 def lanes() -> int:
-    """How many lanes this process uses: 8 with AVX-512 IFMA, else 1; CONTACTSYNC_LANES forces one of them.
+    """How many lanes this process uses: 8 with AVX-512 IFMA, else 1. CONTACTSYNC_LANES overrides it.
 
-    Raises BadInput if the variable asks for what is not there.
+    Raises BadInput if the variable is wrong, or asks for more than the CPU has.
     """
     forced = os.environ.get(LANES, "")
     if forced not in ("", "1", "8"):
         raise BadInput(f"{LANES} is neither 1 nor 8", hint=f"unset {LANES} to let the CPU decide")
     if forced == "8" and not has_ifma():
         raise BadInput(
-            f"{LANES}=8 needs a CPU with AVX-512 IFMA, which this one is not",
+            f"{LANES}=8 needs a CPU with AVX-512 IFMA, which this CPU does not have",
             hint=f"unset {LANES}, or set it to 1: slower, same results",
         )
     return int(forced) if forced else (8 if has_ifma() else 1)
@@ -103,7 +103,7 @@ def lanes() -> int:
 
 @functools.cache
 def fingerprint() -> str:
-    """Hex digits that name everything the machine code depends on."""
+    """Hex digits that identify everything the machine code depends on."""
     digest = hashlib.sha256()
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
@@ -115,10 +115,10 @@ def fingerprint() -> str:
 
 @functools.cache
 def cache_folders() -> tuple[Path, ...]:
-    """Where compiled kernels are kept, best first: the user's cache folder, else one in the temp folder.
+    """Folders for compiled kernels, best first: the user's cache folder, then one in the temp folder.
 
-    CONTACTSYNC_CACHE_DIR overrides the first. A folder that somebody else could write to is left out: what
-    lies there is run as code.
+    CONTACTSYNC_CACHE_DIR overrides the first. A folder that other users could write to is left out, because
+    its content is run as code.
     """
     folders = (_private_folder(root / "kernels" / fingerprint()) for root in _roots())
     return tuple(folder for folder in folders if folder)
@@ -127,17 +127,17 @@ def cache_folders() -> tuple[Path, ...]:
 def _roots() -> Iterator[Path]:
     named = os.environ.get(CACHE_DIR)
     yield Path(named) if named else Path(platformdirs.user_cache_dir("contactsync", appauthor=False))
-    with contextlib.suppress(OSError):  # where nothing at all can be written, there is no temp folder either
+    with contextlib.suppress(OSError):  # if no folder can be written, there is no temp folder either
         yield Path(tempfile.gettempdir()) / f"contactsync-{os.getuid()}"
 
 
 def _private_folder(folder: Path) -> Path | None:
-    """The folder, made if need be; None if it cannot be made, or others may write to it."""
+    """The folder, created if necessary; None if it cannot be created, or others may write to it."""
     try:
         for part in (folder.parent.parent, folder.parent, folder):
             part.mkdir(mode=0o700, parents=True, exist_ok=True)
             state = part.lstat()
-            # Where the sticky bit is set (/tmp), others cannot replace our folder; but they can add files.
+            # With the sticky bit (/tmp), others cannot replace our folder, but they can add files.
             safe = _only_ours(state) or (part != folder and state.st_mode & stat.S_ISVTX and _owned(state))
             if not (safe and stat.S_ISDIR(state.st_mode)):
                 return None
@@ -151,7 +151,7 @@ def _owned(state: os.stat_result) -> bool:
 
 
 def _only_ours(state: os.stat_result) -> bool:
-    """Whether nobody but us and root can write to it."""
+    """Whether only we and root can write to it."""
     return _owned(state) and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
@@ -162,7 +162,7 @@ def _announce() -> None:
 
 
 class _KernelCache(_Cache):  # type: ignore[misc]
-    """The compile cache of one entry point, as Numba's dispatcher wants it."""
+    """The compile cache of one entry point, with the interface that Numba's dispatcher uses."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
@@ -173,11 +173,11 @@ class _KernelCache(_Cache):  # type: ignore[misc]
         return str(next(iter(cache_folders()), ""))
 
     def load_overload(self, signature: Any, target_context: Any) -> Any | None:
-        """The compiled code for one signature, or None: then Numba compiles it."""
-        # All that machine code needs. Numba's own caches load every type and function that it knows besides.
+        """The compiled code for one signature. If it is None, Numba compiles it."""
+        # The machine code needs no more. Numba's own caches also load every type and function that it knows.
         rtsys.initialize(target_context)
         for folder in cache_folders():
-            # Whatever is wrong with a file, the answer is the same: compile.
+            # Whatever is wrong with a file, the kernel is compiled again.
             with contextlib.suppress(Exception):
                 content = _read(folder / self._file(signature))
                 if hashlib.sha256(content[DIGEST:]).digest() == content[:DIGEST]:
@@ -187,8 +187,8 @@ class _KernelCache(_Cache):  # type: ignore[misc]
         return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
-        """Keep freshly compiled code, if there is anywhere to keep it."""
-        if result.library.has_dynamic_globals:  # addresses of this process inside: worthless to another
+        """Store newly compiled code, if there is a folder for it."""
+        if result.library.has_dynamic_globals:  # it contains addresses of this process: useless to others
             return
         content = serialize.dumps(result._reduce())  # noqa: SLF001
         for folder in cache_folders():
@@ -210,7 +210,7 @@ class _KernelCache(_Cache):  # type: ignore[misc]
 
 
 def _read(file: Path) -> bytes:
-    """The content of a file that nobody else can have written; PermissionError for others."""
+    """The content of a file that no one else can have written. Raises PermissionError for other files."""
     with os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as stream:
         if not _only_ours(os.fstat(stream.fileno())):
             raise PermissionError
@@ -218,7 +218,7 @@ def _read(file: Path) -> bytes:
 
 
 def _write(file: Path, content: bytes) -> None:
-    """Write a file so that another process sees all of it or nothing."""
+    """Write a file so that another process sees the whole file or nothing."""
     handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".new-")
     try:
         with os.fdopen(handle, "wb") as stream:

@@ -1,8 +1,8 @@
-"""ristretto255 (RFC 9496) over lanes: Decode, Encode, the one-way map, and 'double and compress'.
+"""ristretto255 (RFC 9496) in lanes: Decode, Encode, the one-way map, and 'double and compress'.
 
-Each line of the RFC's pseudocode stands as a comment above the line that does it. Elements of the group are
-points of edwards.py, field elements and masks those of field.py. Constant time throughout: what the RFC calls
-failing is a mask.
+Each line of the RFC's pseudocode is a comment above the line that does it. Group elements are points of
+edwards.py; field elements and masks are those of field.py. Everything is constant time: where the RFC says
+that decoding fails, a mask is returned.
 """
 
 from __future__ import annotations
@@ -181,14 +181,14 @@ def map_to_point(t: Limbs) -> Point:
     return mul(w0, w3), mul(w2, w1), mul(w1, w3), mul(w0, w2)
 
 
-# Encode without a square root ('double and compress', curve25519-dalek's double_and_compress_batch). For 2·P
-# the square root that Encode needs is a product of P's coordinates and one inverse, and inverses can be
-# shared. With E, F, G, H as in a doubling, 2·P = (E·F, G·H, F·G, E·H).
+# Encode without a square root ('double and compress', curve25519-dalek's double_and_compress_batch). For 2·P,
+# the square root in Encode is a product of P's coordinates and one inverse, and inverses can be shared. With
+# E, F, G, H as in a doubling, 2·P = (E·F, G·H, F·G, E·H).
 
 
 @body
 def double_halves(p: Point) -> Point:
-    """(E, F, G, H) with 2·p = (EF, GH, FG, EH): what `compress_double` begins with."""
+    """(E, F, G, H) with 2·p = (EF, GH, FG, EH), the input of `compress_double`."""
     X, Y, Z, T = p
     # E = 2·X·Y, F = Z² + d·T², G = X² + Y², H = Z² - d·T²
     XY = mul_raw(X, Y)
@@ -200,7 +200,7 @@ def double_halves(p: Point) -> Point:
 
 @body
 def compress_double(halves: Point, inverse: Limbs) -> Limbs:
-    """Encode(2·p): the field element whose bytes are the encoding. inverse: 1 / (E·F·G·H), 0 for 0."""
+    """Encode(2·p): the field element whose bytes are the encoding. inverse is 1 / (E·F·G·H), or 0 for 0."""
     E, F, G, H = halves
     width = width_of(E[0])
     sqrt_m1 = constant(width, _SQRT_M1)

@@ -1,8 +1,8 @@
-"""Integers modulo ell = 2^252 + …, the order of the group (RFC 9496 §4.4), over lanes, at both widths.
+"""Integers modulo ell = 2^252 + …, the order of the group (RFC 9496 §4.4), in lanes, at both widths.
 
-A *scalar* is five Lanes(n) of 52-bit limbs, a0 … a4, of value Σ ai·2^(52i). Products are Montgomery's, with
-R = 2^260: montgomery(a, b) = a·b/R mod ell, for any a·b < R·ell. Constant time: no branch, no index and no
-loop bound depends on a value.
+A *scalar* is five Lanes(n) of 52-bit limbs, a0 … a4, with value Σ ai·2^(52i). Products are Montgomery
+products with R = 2^260: montgomery(a, b) = a·b/R mod ell, for any a·b < R·ell. Constant time: no branch,
+index or loop bound depends on a value.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _ONE = _limbs(1)
 _R_MOD_ELL = _limbs(_R % ORDER)
 _R_SQUARED = _limbs(_R * _R % ORDER)
 INVERT_SCRATCH = 16 * 5
-"""Words of scratch that `invert` wants for each lane, beside 5 for each row."""
+"""Words of scratch that `invert` needs for each lane, in addition to 5 for each row."""
 _EXPONENT = np.array([ORDER - 2 >> i & _NIBBLE for i in range(252, -1, -4)], np.int64)
 
 
@@ -72,7 +72,7 @@ def load_scalar(width: Any, rows: Words, offset: int, stride: int) -> Scalar:
 
 @inlined
 def _store_scalar(rows: Words, offset: int, a: Scalar) -> None:
-    """Write what load_scalar reads, rows of four words; a below 2^256."""
+    """The inverse of load_scalar, to rows of four words; a is below 2^256."""
     a0, a1, a2, a3, a4 = a
     scatter(rows, offset, 4, a0 | (a1 << 52))
     scatter(rows, offset + 1, 4, (a1 >> 12) | (a2 << 40))
@@ -87,14 +87,14 @@ def _is_zero(a: Scalar) -> Vector:
 
 @inlined
 def _reduce_once(a: Scalar) -> Scalar:
-    """The residue a - ell if a ≥ ell, else a. Limbs below 2^63 in, not yet carried, value below 2·ell."""
+    """The residue a - ell if a ≥ ell, else a. Takes limbs below 2^63, not carried, value below 2·ell."""
     a0, a1, a2, a3, a4 = a
     a1 = a1 + (a0 >> 52)
     a2 = a2 + (a1 >> 52)
     a3 = a3 + (a2 >> 52)
     a4 = a4 + (a3 >> 52)
     a0, a1, a2, a3 = a0 & _MASK, a1 & _MASK, a2 & _MASK, a3 & _MASK
-    # a - ell; a limb that goes below zero has its top bit set, and borrows.
+    # a - ell. A limb that is below zero has its top bit set, and borrows.
     d0 = a0 - _ELL0
     d1 = a1 - _ELL1 - (d0 >> 63)
     d2 = a2 - _ELL2 - (d1 >> 63)
@@ -106,7 +106,7 @@ def _reduce_once(a: Scalar) -> Scalar:
 
 @inlined
 def _add_product(c: Scalar, over: Vector, a: Vector, b: Scalar) -> tuple[Scalar, Vector]:
-    """The sum c + a·b for one limb a; `over` is the limb above c. Adds less than 2^53 to each."""
+    """The sum c + a·b for one limb a; `over` is the limb above c. Adds less than 2^53 to each limb."""
     c0, c1, c2, c3, c4 = c
     b0, b1, b2, b3, b4 = b
     c0 = madlo(c0, a, b0)
@@ -119,11 +119,11 @@ def _add_product(c: Scalar, over: Vector, a: Vector, b: Scalar) -> tuple[Scalar,
 
 @inlined
 def _step(c: Scalar, a: Vector, b: Scalar) -> Scalar:
-    """(c + a·b + m·ell) / 2^52 with the m that makes it whole (H. L. Montgomery's reduction, one limb)."""
+    """(c + a·b + m·ell) / 2^52 with the m that makes it an integer (Montgomery's reduction, one limb)."""
     width = width_of(a)
     zero = splat(width, 0)
     c, over = _add_product(c, zero, a, b)
-    # m = -c/ell mod 2^52; the multiply-add reads the low 52 bits of c0 by itself.
+    # m = -c/ell mod 2^52. The multiply-add reads only the low 52 bits of c0.
     m = madlo(zero, c[0], splat(width, _MINUS_INVERSE))
     ell = splat(width, _ELL0), splat(width, _ELL1), splat(width, _ELL2), zero, splat(width, _ELL4)
     c, over = _add_product(c, over, m, ell)
@@ -132,11 +132,11 @@ def _step(c: Scalar, a: Vector, b: Scalar) -> Scalar:
 
 @function
 def montgomery(a: Scalar, b: Scalar) -> Scalar:
-    """a·b/R mod ell, canonical. a·b < R·ell, limbs below 2^52: any a, b below 2^256 will do."""
+    """a·b/R mod ell, canonical. Takes a·b < R·ell with limbs below 2^52, so any a, b below 2^256."""
     stay_a_call()
     zero = splat(width_of(a[0]), 0)
     c = zero, zero, zero, zero, zero
-    # Each step adds below 2^54 to a limb and moves it one down: limbs stay below 5·2^54.
+    # Each step adds less than 2^54 to a limb and moves it one down: limbs stay below 5·2^54.
     c = _step(c, a[0], b)
     c = _step(c, a[1], b)
     c = _step(c, a[2], b)
@@ -152,16 +152,16 @@ def _sum(a: Scalar, b: Scalar) -> Scalar:
 
 @body
 def signed_digits(width: Any, rows: Words, offset: int, stride: int, digits: Words) -> None:
-    """The 64 digits to the base 16, each -7 … 8, of canonical scalars at rows[offset + i * stride : … + 4].
+    """The 64 digits in base 16, each -7 … 8, of canonical scalars at rows[offset + i * stride : … + 4].
 
-    digits: 64·n words, digit 0 first; a negative digit is one modulo 2^64.
+    digits: 64·n words, digit 0 first. Negative digits are taken modulo 2^64.
     """
     n = lane_count(width)
     carried = splat(width, 0)
     for word in range(4):
         rest = gather(width, rows, offset + word, stride)
         for i in range(16):
-            # 0 … 16. Above 8 it becomes negative and hands one on, the last excepted: that is at most 2.
+            # 0 … 16. Above 8 it becomes negative and carries one, except the last, which is at most 2.
             digit = (rest & _NIBBLE) + carried
             carried = (digit + 7) >> 4
             store(digits, (16 * word + i) * n, digit - (carried << 4))
@@ -174,8 +174,8 @@ def multiply_add(
 ) -> None:
     """out[i] = (a[i]·b[i] + c[i]) mod ell, canonical, for whole groups of lanes.
 
-    Row i of a is the four words at i * a_stride, any number below 2^256, and so for b and c. A stride of 0
-    takes one row for all. (Reducing 512 bits is upper·(2^256 mod ell) + lower.)
+    Row i of a is the four words at i * a_stride, any number below 2^256. The same applies to b and c. A
+    stride of 0 uses one row for all. (512 bits are reduced as upper·(2^256 mod ell) + lower.)
     """
     n = lane_count(width)
     one = constant(width, _ONE)
@@ -190,10 +190,10 @@ def multiply_add(
 
 @kernel
 def invert(width: Any, a: Words, out: Words, scratch: Words) -> None:
-    """out[i] = 1/a[i] mod ell, 0 for 0, for whole groups of lanes; a canonical, rows of four words.
+    """out[i] = 1/a[i] mod ell, and 0 for 0, for whole groups of lanes. a is canonical, rows of four words.
 
-    Fermat's power is taken once for each lane, of the product of all that the lane holds (P. L. Montgomery's
-    trick). scratch: 5 words for each row and INVERT_SCRATCH·n.
+    The power of Fermat's theorem is computed once for each lane, from the product of all its values (P. L.
+    Montgomery's trick). scratch: 5 words for each row, plus INVERT_SCRATCH·n.
     """
     n = lane_count(width)
     one = constant(width, _ONE)
@@ -205,7 +205,7 @@ def invert(width: Any, a: Words, out: Words, scratch: Words) -> None:
         store_limbs(scratch, g, product)
         x = montgomery(load_scalar(width, a, 4 * g * n, 4), r_squared)
         product = montgomery(product, select(_is_zero(x), r, x))
-    # product^(ell - 2) by a fixed window; which power is read depends on the exponent only
+    # product^(ell - 2) by a fixed window. Only the exponent decides which power is read.
     power = r
     for j in range(16):
         store_limbs(scratch, groups + j, power)

@@ -1,4 +1,4 @@
-"""SHA-256 (FIPS 180-4) of one block, for two messages a lane: one in the low, one in the high halves."""
+"""SHA-256 (FIPS 180-4) of one block, two messages per lane: one in the low half, one in the high half."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DIGEST_WORDS = 8
 _ROUNDS = 64
 
 BOTH = 0x1_0000_0001
-"""Times a 32-bit word: the word in both halves."""
+"""Multiplied by a 32-bit word: the word in both halves."""
 
 # FIPS 180-4 §4.2.2, §5.3.3: the same roots of the same primes as for SHA-512, to 32 bits instead of 64.
 _K = (ROUND_CONSTANTS[:_ROUNDS] >> np.uint64(32)) * np.uint64(BOTH)
@@ -35,8 +35,8 @@ _H = (INITIAL_STATE >> np.uint64(32)) * np.uint64(BOTH)
 def one_block(width: Width, block: Words, digest: Words) -> None:
     """SHA-256 of messages that fill one padded block.
 
-    `block`: 16 vectors, word t of all messages in vector t; overwritten. `digest` takes 8 vectors. A vector
-    has n lanes, thus 2n messages (§6.2.2, with H(0) of §5.3.3).
+    `block`: 16 vectors, word t of all messages in vector t; it is overwritten. `digest` receives 8 vectors. A
+    vector has n lanes, and so 2n messages (§6.2.2, with H(0) of §5.3.3).
     """
     n = lane_count(width)
     a, b, c, d = splat(width, _H[0]), splat(width, _H[1]), splat(width, _H[2]), splat(width, _H[3])

@@ -1,4 +1,4 @@
-"""SHA-512 (FIPS 180-4) over lanes: n messages at once, and what lays them out in blocks."""
+"""SHA-512 (FIPS 180-4) in lanes, n messages at once, and the layout of messages in blocks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Bytes = NDArray[np.uint8]
 BLOCK_BYTES = 128
 DIGEST_BYTES = 64
 PADDING_BYTES = 17
-"""At least: one byte 0x80 and the length in 16 (FIPS 180-4 §5.1.2)."""
+"""The least padding: one byte 0x80, and 16 bytes for the length (FIPS 180-4 §5.1.2)."""
 
 SCHEDULE_WORDS = 16
 """Words of scratch for `sha512`, for each lane."""
@@ -44,7 +44,7 @@ def _primes(count: int) -> list[int]:
 
 
 def _root_fraction(number: int, degree: int) -> int:
-    """The first 64 bits behind the point of the root of a small number."""
+    """The first 64 bits after the point in the root of a small number."""
     low, high = 0, number << 64
     while low < high:
         middle = (low + high + 1) // 2
@@ -52,7 +52,7 @@ def _root_fraction(number: int, degree: int) -> int:
     return low % 2**64
 
 
-# FIPS 180-4 §4.2.3: of the cube roots of the first 80 primes; §5.3.5: of the square roots of the first 8.
+# FIPS 180-4 §4.2.3: cube roots of the first 80 primes; §5.3.5: square roots of the first 8 primes.
 ROUND_CONSTANTS = np.array([_root_fraction(prime, 3) for prime in _primes(_ROUNDS)], np.uint64)
 INITIAL_STATE = np.array([_root_fraction(prime, 2) for prime in _primes(8)], np.uint64)
 
@@ -81,9 +81,9 @@ def _sigma1(x: Vector) -> Vector:
 def sha512(width: Any, state: Words, blocks: Words, blocks_each: int, out: Words, schedule: Words) -> None:
     """out[i] = the digest of row i, for whole groups of lanes.
 
-    state: 8 words, the hash value to begin with (INITIAL_STATE, or that after blocks which all rows share);
-    blocks: rows of `blocks_each` padded blocks, the bytes as they are; out: rows of 8 words, likewise;
-    schedule: 16·n words of scratch. The time depends on the sizes only.
+    state: 8 words, the initial hash value (INITIAL_STATE, or the value after blocks that all rows share);
+    blocks: rows of `blocks_each` padded blocks, in their byte order; out: rows of 8 words, likewise;
+    schedule: 16·n words of scratch. The time depends only on the sizes.
     """
     n = lane_count(width)
     row_words = 16 * blocks_each
@@ -104,7 +104,7 @@ def sha512(width: Any, state: Words, blocks: Words, blocks_each: int, out: Words
                 store(schedule, t * n, bswap(word))
             before = a, b, c, d, e, f, g, h
             for t in range(_ROUNDS):
-                # The sixteen words of the schedule that are still needed, W[t] … W[t + 15], lie in a ring.
+                # The sixteen words of the schedule that are still needed, W[t] … W[t + 15], are in a ring.
                 w0 = load(width, schedule, (t & 15) * n)
                 w1 = load(width, schedule, (t + 1 & 15) * n)
                 w9 = load(width, schedule, (t + 9 & 15) * n)
@@ -137,12 +137,12 @@ def frame(
     hashed_before: int,
     rows: Bytes,
 ) -> None:
-    """Lay out a message a row: [length] || message || [I2OSP(32, 2) || element] || suffix || padding.
+    """Lay out one message per row: [length] || message || [I2OSP(32, 2) || element] || suffix || padding.
 
     messages: all of them, message i from offsets[i] to offsets[i + 1]; with_length: 1 puts I2OSP(length, 2)
-    first; elements: 32 bytes a row, or none at all; hashed_before: bytes in blocks that precede the row;
-    rows: m bytes a row, m a multiple of 128 that everything fits into. Not constant time in the
-    messages' lengths.
+    first; elements: 32 bytes per row, or none at all; hashed_before: bytes in blocks before the row; rows: m
+    bytes per row, where m is a multiple of 128 that is large enough. Not constant time in the messages'
+    lengths.
     """
     count = offsets.size - 1
     for i in range(count):

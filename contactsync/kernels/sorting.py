@@ -1,4 +1,4 @@
-"""Grouping and sorting uniform 64-bit codes by their leading bits: radix, most significant digit first."""
+"""Groups and sorts uniform 64-bit codes by their leading bits: radix sort, most significant digit first."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from contactsync.kernels.policy import inlined, kernel
 
 Array = Any
 
-MAX_BIN = 64  # values of one bin; more means that the codes are not uniform, and insertion would be quadratic
-SUB_BITS = 10  # a first pass leaves about 2^10 codes a group, 8 KiB: the second stays in the L1 cache
+MAX_BIN = 64  # values in one bin; with more, the codes are not uniform, and insertion would be quadratic
+SUB_BITS = 10  # the first pass leaves about 2^10 codes per group, 8 KiB: the second stays in the L1 cache
 MAX_BINS = 1 << 12
 _ONE = np.uint64(1)
 _8 = np.uint64(8)
@@ -21,7 +21,7 @@ _LOW_8 = np.uint64(0xFF)
 
 @kernel
 def count_parts(head: Array, shift: int, offsets: Array) -> None:
-    """Offsets int64[parts + 1], zeroed: where each part (head >> shift) begins when grouped."""
+    """Set offsets int64[parts + 1], zeroed, to where each part (head >> shift) begins when grouped."""
     by = np.uint64(shift)
     for i in range(head.size):
         offsets[(head[i] >> by) + _ONE] += 1
@@ -31,7 +31,7 @@ def count_parts(head: Array, shift: int, offsets: Array) -> None:
 
 @inlined
 def code_of(head: np.uint64, tail: np.uint16, drop: np.uint64, wide: bool) -> np.uint64:
-    """The code of a token in a directory of 32 - drop slot bits (elias_fano: what a code is)."""
+    """The code of a token in a directory with 32 - drop slot bits (elias_fano explains codes)."""
     if wide:
         return ((head >> drop) << _8) | ((((head << _16) | np.uint64(tail)) >> (drop + _8)) & _LOW_8)
     return head >> drop
@@ -39,7 +39,7 @@ def code_of(head: np.uint64, tail: np.uint16, drop: np.uint64, wide: bool) -> np
 
 @kernel
 def group(head: Array, tail: Array, drop: int, wide: bool, shift: int, offsets: Array, codes: Array) -> None:
-    """Codes uint64[n] = the codes of tokens, grouped by part, in their order within a part."""
+    """Set codes uint64[n] to the codes of the tokens, grouped by part; the order within a part is kept."""
     by = np.uint64(shift)
     less = np.uint64(drop)
     place = offsets.astype(np.uint64)
@@ -51,7 +51,7 @@ def group(head: Array, tail: Array, drop: int, wide: bool, shift: int, offsets: 
 
 @kernel
 def ungroup(head: Array, shift: int, offsets: Array, grouped: Array, out: Array) -> None:
-    """out[i] = the entry of `grouped` for head[i]: undoes `group` by repeating it, without an index."""
+    """out[i] = the entry of `grouped` for head[i]. It undoes `group` by repeating it, without an index."""
     by = np.uint64(shift)
     place = offsets.astype(np.uint64)
     for i in range(head.size):
@@ -62,7 +62,7 @@ def ungroup(head: Array, shift: int, offsets: Array, grouped: Array, out: Array)
 
 @kernel
 def ascending(key: Array) -> bool:
-    """Whether keys are sorted (duplicates may be there). Stops at the first that is not."""
+    """Whether keys are sorted (they may have duplicates). Stops at the first that is not."""
     for i in range(1, key.size):  # noqa: SIM110 - Numba has no generators in all()
         if key[i] < key[i - 1]:
             return False
@@ -85,7 +85,7 @@ def _insertion(codes: Array, first: int, end: int) -> None:
 def _spread(source: Array, target: Array, first: int, end: int, shift: int, bits: int, bins: Array) -> Any:
     """Scatter source[first:end] into target[first:end] by the `bits` bits above `shift`.
 
-    bins[b] becomes the end of bin b. The size of the largest bin.
+    bins[b] becomes the end of bin b. Returns the size of the largest bin.
     """
     by = np.uint64(shift)
     mask = (_ONE << np.uint64(bits)) - _ONE
@@ -109,7 +109,7 @@ def _spread(source: Array, target: Array, first: int, end: int, shift: int, bits
 
 @inlined
 def _bits_for(count: int, each: int) -> int:
-    """How many bits spread `count` codes to about 2^each a bin."""
+    """How many bits distribute `count` codes to about 2^each per bin."""
     bits = 0
     while (count >> (bits + each)) > 1 and (2 << bits) <= MAX_BINS:
         bits += 1
@@ -120,8 +120,8 @@ def _bits_for(count: int, each: int) -> int:
 def sort_uniform(codes: Array, common: int, scratch: Array, groups: Array, bins: Array) -> bool:
     """Sort codes uint64[n] that share their first `common` bits and are uniform in the others. O(n).
 
-    scratch uint64[n], groups and bins int64[MAX_BINS] are working memory. False, with the codes in some
-    order, if they are far from uniform: then sort them in another way.
+    scratch uint64[n], groups and bins int64[MAX_BINS] are working memory. Returns False, with the codes in
+    some order, if they are far from uniform: then sort them in another way.
     """
     n = codes.size
     if n < 2:
