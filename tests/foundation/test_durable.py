@@ -247,8 +247,8 @@ def writers(tree):
             yield node.attr
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in WRITERS:
             name, of = node.func.attr, getattr(node.func.value, "id", "")
-            of_text = name == "replace" and len(node.args) != 1
-            if not of_text and of not in {"durable", "dataclasses"} and (name != "connect" or of == "sqlite3"):
+            of_text = name == "replace" and (len(node.args) != 1 or of == "dataclasses")
+            if not of_text and of != "durable" and (name != "connect" or of == "sqlite3"):
                 yield name
 
 
