@@ -94,6 +94,8 @@ class ServerState:
     folder: Path
     url: str
     fingerprint: str
+    own_authorities: bool = False
+    """Whether TLS certificates of other authorities than the system's are accepted, and of those alone."""
 
     @property
     def tuf(self) -> Path:
@@ -142,13 +144,25 @@ class ServerState:
 
     @property
     def ca_file(self) -> Path | None:
-        """The authorities whose TLS certificates are accepted, if they are not the system's."""
+        """The authorities whose TLS certificates are accepted, if they are not the system's.
+
+        Raises OurError if they are gone: the system's would take their place unnoticed.
+        """
         path = self.folder / _AUTHORITIES
-        return path if path.exists() else None
+        if path.exists():
+            return path
+        if self.own_authorities:
+            raise OurError(
+                f"the certificate authorities kept for {self.url} are missing ({path})",
+                hint=f"give them again: contactsync trust {self.url} --ca-file FILE",
+            )
+        return None
 
     def remember_authorities(self, pem: bytes) -> None:
         """Accept certificates of these authorities alone from now on."""
         durable.write(self.folder / _AUTHORITIES, pem)
+        record = json.loads((self.folder / _RECORD).read_bytes()) | {"own_authorities": True}
+        durable.write(self.folder / _RECORD, json.dumps(record, indent=1).encode())
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -207,7 +221,13 @@ class State:
         """
         folder = self._folder(url)
         fingerprint = hashlib.sha256(root).hexdigest()
-        record = {"version": migrations.newest(STATE_STEPS), "url": url, "fingerprint": fingerprint}
+        record: dict[str, object] = {
+            "version": migrations.newest(STATE_STEPS),
+            "url": url,
+            "fingerprint": fingerprint,
+        }
+        if authorities is not None:
+            record["own_authorities"] = True
         durable.private_folder(folder)
         with _locked(folder, url):
             for one in _erase_all(folder).remains:
@@ -225,7 +245,7 @@ class State:
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)  # half a record would be a damaged one
                 raise
-        return ServerState(folder, url, fingerprint)
+        return ServerState(folder, url, fingerprint, authorities is not None)
 
     def folders(self) -> list[Path]:
         """The folder of every server, damaged or not. Raises OSError if they cannot be listed."""
@@ -290,7 +310,12 @@ class State:
             record = migrations.migrate_folder(
                 folder, _RECORD, what, STATE_STEPS, lambda: _locked(folder, folder.name, wait=MIGRATION_WAIT)
             )
-            server = ServerState(folder, str(record["url"]), str(record["fingerprint"]))
+            server = ServerState(
+                folder,
+                str(record["url"]),
+                str(record["fingerprint"]),
+                record.get("own_authorities") is True,
+            )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise OurError(f"the record of a server in {folder} is damaged", hint=_TRUST_AGAIN) from error
         if self._folder(server.url) != folder:

@@ -81,7 +81,8 @@ def trust(
             hint=f"the server's is {grouped(shown)}: ask the operator which one is right",
         )
     click.echo(f"{url}\nfingerprint {grouped(root_fingerprint(root))}")
-    authorities = None if ca_file is None else ca_file.read_bytes()
+    accepted = route.ca_file
+    authorities = None if accepted is None else accepted.read_bytes()
     if known is not None and not replace:
         if not is_same:
             raise BadSignature(
@@ -89,7 +90,7 @@ def trust(
                 " nothing was changed",
                 hint="ask the operator why; if the change is right, run trust again with --replace",
             )
-        if authorities is not None:
+        if ca_file is not None and authorities is not None:
             known.remember_authorities(authorities)
         click.echo("already trusted")
         return
@@ -99,6 +100,8 @@ def trust(
         _forget_before(state, url)
     state.pin(url, root, authorities)
     click.echo("trusted")
+    if proxy:
+        click.echo("the proxy is not remembered: give --proxy to sync too, or set HTTPS_PROXY", err=True)
 
 
 def _ask() -> None:

@@ -46,6 +46,17 @@ def test_the_authority_is_remembered(secure, tmp_path):
     assert "1 match" in synced.output
     (kept,) = state.rglob("ca.pem")
     assert kept.stat().st_mode & 0o777 == 0o600
+    # Gone, it is not replaced by the system's unnoticed; a server that is trusted anew keeps it.
+    pem = kept.read_bytes()
+    kept.unlink()
+    missing = run("sync", book, "--state", state, "--credential-file", credential)
+    assert missing.exit_code == 1
+    assert "--ca-file" in missing.output
+    again = tmp_path / "again.pem"
+    again.write_bytes(b"# \xc3\xbcber alles\n" + pem)
+    assert run("trust", secure.url, "--state", state, "--ca-file", again).exit_code == 0
+    assert run("trust", secure.url, "--yes", "--replace", "--state", state).exit_code == 0
+    assert run("sync", book, "--state", state, "--credential-file", credential).exit_code == 0
     # Another authority takes its place, and the server is not believed any more.
     other = Authority().write(tmp_path / "other.pem")
     assert run("trust", secure.url, "--yes", "--state", state, "--ca-file", other).exit_code == 4
