@@ -133,7 +133,7 @@ def check_cuts(recording, before, service, files):
                 assert seen, "what was seen is forgotten"
             if count % 12 == 0:
                 assert sync_here(state, service, files) == wanted
-    current = service.repository._published().timestamp.version
+    current = service.repository.published().timestamp.signed.version
     assert timestamps == {current} if before is None else timestamps == {current - 1, current}
 
 

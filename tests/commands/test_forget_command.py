@@ -138,7 +138,7 @@ def test_a_damaged_ledger_is_shown_and_can_be_removed(desk):
     path = desk.state.ledger(desk.state.name(desk.url))
     path.write_bytes(b"{")
     result = desk.run("status")
-    assert (result.exit_code, "ledger of what was told" in result.stderr) == (1, True)
+    assert (result.exit_code, f"ledger {path}" in result.stderr) == (1, True)
     assert "fingerprint" in result.stdout
     assert f"kept: the ledger {path}, which cannot be read" in desk.run("forget").stdout
     assert path.exists()
