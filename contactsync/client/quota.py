@@ -74,7 +74,7 @@ class KnownAccount:
         return KnownAccount(said, most, spent, now.isoformat(timespec="seconds"))
 
     def covers(self, points: int) -> bool:
-        """Whether so many points of nobody leave at least a quarter of the budget.
+        """Whether so many padding points leave at least a quarter of the budget.
 
         A server that could switch them off by a figure would see who has nothing new. So it is believed only
         as far as what this client has sent itself explains how little is left.

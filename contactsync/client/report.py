@@ -34,7 +34,7 @@ class Report:
     before knew too, and found otherwise. `false_positive_rate` is the chance that a contact who is no
     member is reported as one. `whole` are the partitions that were matched against a whole directory.
     `leak_odds` is by how much all bucket lists of all syncs multiply the odds of a guess, by partition.
-    `quota` is what the server says of the account's budget; `uncovered`: no points of nobody were sent,
+    `quota` is what the server says of the account's budget; `uncovered`: no padding points were sent,
     because it is nearly used up.
     `unchecked` is the part of the server's history that could not be checked since the last report.
     """

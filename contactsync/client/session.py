@@ -123,7 +123,7 @@ class Session:
             if self._told:
                 # If a server could get a list repeated by refusing it, it would see two lists for one
                 # question.
-                error.hint = "some questions were already sent and are not repeated in this run; sync again"
+                error.hint = "some requests were already sent and are not repeated in this run; sync again"
                 raise
             # A publish in between would explain the error. If there was none, raise it.
             newer = self._follow()
@@ -144,7 +144,7 @@ class Session:
         if manifest.normalisation != PROFILE:
             raise BadReply(
                 f"the server uses normalisation profile {manifest.normalisation}, "
-                f"but this program only knows profile {PROFILE}",
+                f"but this program only supports profile {PROFILE}",
                 hint="update contactsync (or ask the operator to update the server)",
             )
         return _Followed(follower, manifest)

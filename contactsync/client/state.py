@@ -69,7 +69,7 @@ def canonical_url(url: str) -> str:
     if parts.scheme not in {"http", "https"} or not host or extra:
         raise BadInput("the server's address is not a plain http or https URL", hint=problem)
     if not re.fullmatch(r"[0-9A-Za-z._:-]+", host) or not re.fullmatch(r"[0-9A-Za-z._~/-]*", parts.path):
-        raise BadInput("the server's address holds characters that it must not", hint=problem)
+        raise BadInput("the server's address contains characters that are not allowed", hint=problem)
     shown = f"[{host}]" if ":" in host else host
     if port is not None and port != {"http": 80, "https": 443}[parts.scheme]:
         shown = f"{shown}:{port}"
@@ -132,14 +132,14 @@ class ServerState:
                 if hashlib.sha256(data).hexdigest() == self.fingerprint:
                     return data
         raise OurError(
-            f"the root kept for {self.url} is damaged",
+            f"the root stored for {self.url} is damaged",
             hint=f"run: contactsync trust {self.url}; it fetches the root of the same fingerprint again",
         )
 
     def restore_root(self, root: bytes) -> None:
         """Keep the pinned root again, which is damaged. Raises BadSignature if it is another one."""
         if hashlib.sha256(root).hexdigest() != self.fingerprint:
-            raise BadSignature(f"this is not the root that {self.url} was trusted with")
+            raise BadSignature(f"this is not the root with which {self.url} was trusted")
         durable.write(self.folder / _ROOT, root)
 
     @property
@@ -153,7 +153,7 @@ class ServerState:
             return path
         if self.own_authorities:
             raise OurError(
-                f"the certificate authorities kept for {self.url} are missing ({path})",
+                f"the certificate authorities stored for {self.url} are missing ({path})",
                 hint=f"give them again: contactsync trust {self.url} --ca-file FILE",
             )
         return None
@@ -232,8 +232,8 @@ class State:
         with _locked(folder, url):
             for one in _erase_all(folder).remains:
                 raise OurError(
-                    f"what was kept of {url} before cannot be erased: {one.path}: {one.reason}",
-                    hint=f"mend that, then run: contactsync forget --server {url}",
+                    f"earlier data of {url} cannot be erased: {one.path}: {one.reason}",
+                    hint=f"fix that, then run: contactsync forget --server {url}",
                 )
             try:
                 durable.private_folder(folder / "tuf")
@@ -360,8 +360,8 @@ def _locked(folder: Path, name: str, *, wait: float = 0, strictly: bool = True) 
             except BlockingIOError as error:
                 if time.monotonic() >= end:
                     raise OurError(
-                        f"another contactsync works with the state of {name}",
-                        hint="wait until it is done, or use another --state",
+                        f"another contactsync process is using the state of {name}",
+                        hint="wait until it ends, or use another --state",
                     ) from error
             time.sleep(0.05)
         if os.fstat(handle).st_nlink == 0:  # who held it until now has removed it
@@ -372,13 +372,13 @@ def _locked(folder: Path, name: str, *, wait: float = 0, strictly: bool = True) 
 
 
 def _gone(name: str) -> NotTrusted:
-    return NotTrusted(f"{name} is not trusted any more", hint="run: contactsync trust URL")
+    return NotTrusted(f"{name} is no longer trusted", hint="run: contactsync trust URL")
 
 
 def damaged(url: str) -> OurError:
     """The error for a cache that cannot be used any more."""
     return OurError(
-        f"what is kept of your contacts for {url} is damaged",
+        f"the stored contact data for {url} is damaged",
         hint=f"run: contactsync forget --only contacts --server {url}; the next sync then looks every contact"
         " up again, which tells the server how many there are, and the ledger of bucket lists counts on",
     )

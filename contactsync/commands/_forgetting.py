@@ -27,14 +27,14 @@ def say_what_is_kept(state: State, name: str) -> None:
     """The ledger, which is left, and how to be rid of it."""
     for url, line in _ledger_lines(state.ledger(name)):
         option = f" --server {url}" if url else ""
-        click.echo(f"kept: {line}; `contactsync forget --everything{option}` removes that too")
+        click.echo(f"kept: {line}; `contactsync forget --everything{option}` also removes it")
 
 
 def forget_ledger(state: State, name: str) -> bool:
     """Wipe the ledger of a server, and say what that costs. Whether nothing of it remains."""
     lines = list(_ledger_lines(state.ledger(name)))
     for _, line in lines:
-        click.echo(f"not counted any more: {line}; and new lists will have other decoys")
+        click.echo(f"no longer counted: {line}; new lists will use different decoys")
     return report(f"forgot the ledger of {name}", state.forget_ledger(name)) if lines else True
 
 
@@ -51,8 +51,8 @@ def told_line(told: Told) -> str:
     lists = "1 bucket list" if told.lists == 1 else f"{told.lists:,} bucket lists"
     since = told.first if told.first == told.last else f"{told.first} to {told.last}"
     return (
-        f"{lists} for +{told.partition} ({told.audience}, {since}) made the odds of a guess at a contact"
-        f" up to {told.odds:,.0f} times as high"
+        f"{lists} for +{told.partition} ({told.audience}, {since}) multiplied the odds of guessing a contact"
+        f" by up to {told.odds:,.0f}"
     )
 
 

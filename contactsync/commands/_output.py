@@ -165,8 +165,8 @@ def say_on_stderr(report: Report, book: AddressBook, *, summarised: bool) -> Non
         numbers = counted(one.identifiers, "number was", "numbers were")
         click.echo(f"warning: partition {one.partition} {one.reason}: {numbers} not looked up", err=True)
     if report.uncovered:
-        text = "warning: no points of nobody were sent, as the budget is nearly used up: the server could see"
-        click.echo(f"{text} that nothing was new", err=True)
+        text = "warning: no padding points were sent because the budget is nearly used up: the server could"
+        click.echo(f"{text} see that nothing was new", err=True)
     if not summarised:
         click.echo(summary(report, book), err=True)
 

@@ -27,32 +27,32 @@ if TYPE_CHECKING:
 @click.option(
     "--everything",
     is_flag=True,
-    help="Wipe also the ledger of what bucket lists have told. The server has not forgotten that: "
-    "--leak-budget then counts from nothing, and new lists have other decoys.",
+    help="Also wipe the ledger of what bucket lists have told. The server does not forget it: "
+    "--leak-budget then starts from zero, and new lists use different decoys.",
 )
 @state_option
 def forget(
     url: str | None, *, every: bool, only: str | None, everything: bool, state_folder: Path | None
 ) -> None:
-    """Wipe what is kept of a server: its pinned root, downloaded files, and the tokens of your contacts.
+    """Wipe the data stored for a server: its pinned root, downloaded files, and the tokens of your contacts.
 
-    The ledger stays: what bucket lists of --privacy screen have told the server so far. It holds calling
-    codes and no contact.
+    The ledger stays: it records what bucket lists of --privacy screen have told the server so far. It holds
+    calling codes, but no contacts.
 
     Files are overwritten with zeros and removed. That is as much as a program can do: a solid-state drive, a
-    snapshot or a backup may still hold older copies. What cannot be overwritten is listed, the rest is wiped,
-    and the exit code is 1.
+    snapshot or a backup may still hold older copies. If something cannot be overwritten, it is listed,
+    the rest is wiped, and the exit code is 1.
     """
     if only and everything:
-        raise click.UsageError("--only and --everything exclude each other")
+        raise click.UsageError("--only and --everything cannot be combined")
     state = open_state(state_folder)
     names = _chosen(state, url, every=every, ledgers=everything)
     if not names:
-        click.echo("nothing was kept")
+        click.echo("nothing was stored")
     done = [_forget(state, name, only, everything=everything) for name in names]
     if not all(done):
         raise OurError(
-            "not everything was erased", hint="mend what is said above, and run the same command again"
+            "not everything was erased", hint="fix the problems listed above, then run the same command again"
         )
 
 

@@ -24,9 +24,9 @@ Value = TypeVar("Value")
 @json_option
 @state_option
 def status(*, as_json: bool, state_folder: Path | None) -> None:
-    """Show the trusted servers, what is kept of each, and what bucket lists have told it. Nothing is sent.
+    """Show the trusted servers, their stored data, and what bucket lists have told each. Nothing is sent.
 
-    What was told stays when a server is forgotten, and is shown. If something cannot be read, the rest is
+    That record is kept, and shown, after a server is forgotten. If something cannot be read, the rest is
     shown, and the exit code is 1.
     """
     from contactsync.client.ledger import Ledger
@@ -54,7 +54,7 @@ def status(*, as_json: bool, state_folder: Path | None) -> None:
     else:
         _show(found)
     if reading.problems:
-        raise OurError("part of what is kept cannot be read", hint="what is said of it above says what to do")
+        raise OurError("some of the stored data cannot be read", hint="see the messages above")
 
 
 @dataclass
@@ -145,9 +145,9 @@ def _show(found: dict[str, Any]) -> None:
         click.echo(f"  data         {one['data_files']:,} files, {one['data_bytes']:,} bytes")
         _show_told(one)
     for one in found["not_trusted"]:
-        click.echo(f"{one['url']}\n  not trusted now; what it was told stays")
+        click.echo(f"{one['url']}\n  no longer trusted; the record of what it was told is kept")
         _show_told(one)
     for path in found["leftovers"]:
-        click.echo(f"{path}\n  left by a command that was cut short; contactsync forget removes it")
+        click.echo(f"{path}\n  left by an interrupted command; `contactsync forget` removes it")
     for one in found["problems"]:
         click.echo(f"{one['problem']}\n  {one['hint']}", err=True)

@@ -80,7 +80,7 @@ if TYPE_CHECKING:
 @click.option(
     "--cover/--no-cover",
     default=True,
-    help="If nothing is new, send eight random points, so that it looks like up to eight new contacts "
+    help="If nothing is new, send eight padding points, so that it looks like up to eight new contacts "
     "(default). --no-cover saves their cost.",
 )
 @click.option(
@@ -264,7 +264,7 @@ def _dry_run(
     click.echo(f"numbers      {len(book.identifiers):,}, {new:,} of them new")
     click.echo(f"unreadable   {len(book.unreadable):,}")
     click.echo(
-        f"would send   {points:,} blinded points ({points * 32:,} bytes), {points - new:,} of them random"
+        f"would send   {points:,} blinded points ({points * 32:,} bytes), {points - new:,} of them padding"
     )
     if new < len(book.identifiers):
         known = _output.counted(len(book.identifiers), "number", "numbers")

@@ -119,8 +119,8 @@ def _forget_before(state: State, url: str) -> None:
     name = state.name(url)
     if not forget_server(state, name):
         raise OurError(
-            "not everything that was kept before could be erased; nothing is trusted now",
-            hint="mend what is said above, and run the same command again",
+            "not all of the earlier data could be erased; nothing is trusted now",
+            hint="fix the problems listed above, then run the same command again",
         )
     say_what_is_kept(state, name)
 

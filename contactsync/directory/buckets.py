@@ -69,7 +69,7 @@ def encode(
     counts = np.diff(starts)
     if counts.size and int(counts.max()) > MAX_BUCKET_COUNT:
         raise BadInput(
-            f"{int(counts.max())} tokens share their first bits: these are not VOPRF outputs",
+            f"{int(counts.max())} tokens share their first bits, so they are not VOPRF outputs",
             hint="A directory is built from tokens of evaluated identifiers.",
         )
     sizes = bucket_sizes(counts, remainder_bits)
@@ -170,7 +170,7 @@ def check(span: Span, name: str) -> None:
     good &= ones[base[1:]] - ones[base[:-1]] == span.count
     if not good.all():
         wrong = int(span.number[int(np.argmin(good))])
-        raise bad(name, f"bucket {wrong} does not add up", "malformed")
+        raise bad(name, f"bucket {wrong} is inconsistent", "malformed")
 
 
 def decode(span: Span, name: str, *, kernels: bool) -> Values:

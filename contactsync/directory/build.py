@@ -61,7 +61,7 @@ def build(
     Raises BadInput (the width is not 32 or 40, or the tokens are no VOPRF outputs), OurError (the disk).
     """
     if remainder_bits not in REMAINDER_BITS:
-        raise BadInput(f"{remainder_bits} remainder bits are not possible", hint="Choose 32 or 40.")
+        raise BadInput(f"{remainder_bits} remainder bits are not supported", hint="Choose 32 or 40.")
     path = Path(path)
     try:
         with (
@@ -83,7 +83,7 @@ def build(
     except OSError as error:
         raise OurError(
             f"{path}: the directory cannot be built: {error.strerror or error}",
-            hint="Check the free space and the rights of that folder.",
+            hint="Check the free space and the permissions of that folder.",
         ) from error
     return info
 

@@ -70,7 +70,7 @@ class Delta:
         """Check that the delta leads on from this base. Raises BadDirectory."""
         here = (self.slot_bits, self.remainder_bits, self.old_count, self.old_sha256)
         if here != (base.slot_bits, base.remainder_bits, base.count, base.file.sha256):
-            raise bad(str(self), "it does not follow the directory that is held", "not-following")
+            raise bad(str(self), "it does not start from the stored directory", "not-following")
 
     def apply_to_mask(self, tokens: Tokens, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Carry a match on: from bool[n], which tokens the old edition has, to which the new one has.
@@ -113,7 +113,7 @@ def _then(first: Delta, later: Delta) -> Delta:
     reached = (first.to_edition, first.new_count, first.new_sha256, first.slot_bits, first.remainder_bits)
     start = (later.from_edition, later.old_count, later.old_sha256, later.slot_bits, later.remainder_bits)
     if reached != start:
-        raise bad(str(later), "it does not follow the one before", "not-following")
+        raise bad(str(later), "it does not continue the delta before it", "not-following")
     adds = contains(first.added, later.added).any()
     removes = contains(first.removed, later.removed).any()
     _refuse(later, adds=bool(adds), removes=bool(removes))
@@ -127,9 +127,9 @@ def _then(first: Delta, later: Delta) -> Delta:
 
 def _refuse(delta: Delta, *, adds: bool, removes: bool) -> None:
     if adds:
-        raise bad(str(delta), "it adds a token that is there already", "contradicting")
+        raise bad(str(delta), "it adds a token that is already present", "contradicting")
     if removes:
-        raise bad(str(delta), "it removes a token that is not there", "contradicting")
+        raise bad(str(delta), "it removes a token that is not present", "contradicting")
 
 
 # ---- files ------------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ class _Header(NamedTuple):
                 "out-of-range",
             )
         if self.from_edition >= self.to_edition:
-            return f"it leads from edition {self.from_edition} to {self.to_edition}", "out-of-range"
+            return f"it goes from edition {self.from_edition} to edition {self.to_edition}", "out-of-range"
         if max(self.old_count, self.new_count) > most:
             count = max(self.old_count, self.new_count)
             return f"{count} tokens are too many for {self.slot_bits} slot bits", "too-full"
@@ -266,7 +266,7 @@ def apply_to_directory(
     info = build(path, _carried_on(base, whole), remainder_bits=whole.remainder_bits)
     if info.file.sha256 != whole.new_sha256:
         Path(path).unlink()
-        raise bad(str(whole), "it does not lead to the directory that it names", "bad-hash")
+        raise bad(str(whole), "its result is not the directory that it names", "bad-hash")
     return info
 
 

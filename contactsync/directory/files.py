@@ -38,7 +38,7 @@ def read_file(path: str | os.PathLike[str], expect: DataFile | None) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise BadInput(
-            f"{path}: cannot be read: {error.strerror}", hint="Check the path and its rights."
+            f"{path}: cannot be read: {error.strerror}", hint="Check the path and its permissions."
         ) from error
     if expect is not None and hashlib.sha256(data).hexdigest() != expect.sha256:
         raise bad(path.name, "not the file that the manifest names (SHA-256)", "bad-hash")

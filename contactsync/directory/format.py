@@ -198,7 +198,7 @@ def bad(name: str, what: str, refusal: str) -> BadDirectory:
     """The error for a file that is not what it should be; `refusal` is the vectors' word for it."""
     return BadDirectory(
         f"{name}: {what}",
-        hint="Fetch the file again; if that does not help, the publisher has to publish it again.",
+        hint="Fetch the file again. If that does not help, the publisher must publish it again.",
         refusal=refusal,
     )
 
@@ -216,10 +216,10 @@ def check_version(data: bytes | memoryview, magic: bytes, version: int, name: st
         raise bad(name, f"not a contactsync {kind} (wrong magic)", "wrong-kind")
     (found,) = struct.unpack_from("<H", data, len(magic))
     if found != version:
-        newer = "Update contactsync: the publisher uses a newer one."
-        older = "The publisher has to update contactsync, and to publish again."
+        newer = "Update contactsync: the publisher uses a newer version."
+        older = "The publisher must update contactsync and publish again."
         raise BadDirectory(
-            f"{name}: {kind} format {found}; this program knows format {version} only",
+            f"{name}: {kind} format {found}; this program only reads format {version}",
             hint=newer if found > version else older,
             refusal="unknown-version",
         )

@@ -76,7 +76,7 @@ class RangeReader:
             if len(octets) != len(place):
                 raise bad(
                     self._name,
-                    f"{len(octets)} bytes came for the {len(place)} at {place.start}",
+                    f"{len(octets)} bytes received instead of {len(place)} at {place.start}",
                     "wrong-length",
                 )
         return parts
@@ -109,7 +109,7 @@ class RangeReader:
         parts = self._read(places)
         for n, part, digest in zip(numbers, parts, digests, strict=True):
             if bucket_hash(part) != digest:
-                raise bad(self._name, f"bucket {n} is not the one that the index names", "bad-hash")
+                raise bad(self._name, f"bucket {n} does not match the hash in the index", "bad-hash")
         sizes = np.array([len(part) for part in parts], np.int64)
         words = np.frombuffer(b"".join(parts), "<u8")
         first = (np.cumsum(sizes) - sizes) // 8

@@ -126,7 +126,7 @@ def open_directory(
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise BadInput(
-            f"{path}: cannot be opened: {error.strerror}", hint="Check the path and its rights."
+            f"{path}: cannot be opened: {error.strerror}", hint="Check the path and its permissions."
         ) from error
     # After an error the traceback still holds views of the map: it is unmapped when they go.
     return Directory(mapped, name, *_admit(mapped, name, expect, check))
@@ -162,9 +162,9 @@ def _admit(
 def check_top(layout: Layout, top: bytes, expect: DirectoryInfo, name: str) -> None:
     """Check header and top table against the manifest. Raises BadDirectory."""
     if layout != expect.layout:
-        raise bad(name, "its header is not the one that the manifest describes", "not-as-described")
+        raise bad(name, "its header does not match the manifest", "not-as-described")
     if hashlib.sha256(top).hexdigest() != expect.top_sha256:
-        raise bad(name, "its top table is not the one that the manifest names", "bad-hash")
+        raise bad(name, "its top table does not match the manifest", "bad-hash")
 
 
 def check_page(page: bytes, number: int, layout: Layout, top: bytes, name: str) -> NDArray[np.void]:
@@ -174,7 +174,7 @@ def check_page(page: bytes, number: int, layout: Layout, top: bytes, name: str) 
     """
     at = HEADER_BYTES + PAGE_HASH_BYTES * number
     if hashlib.sha256(page).digest() != top[at : at + PAGE_HASH_BYTES]:
-        raise bad(name, f"index page {number} is not the one that the top table names", "bad-hash")
+        raise bad(name, f"index page {number} does not match the hash in the top table", "bad-hash")
     record = np.frombuffer(page, layout.page_dtype)
     offsets = record["offset"][0]
     smallest = bucket_bytes(0, layout.remainder_bits)

@@ -153,7 +153,7 @@ def _check_fill(bitmap: NDArray[np.uint8], slice_bits: int, count: int, name: st
     """
     bits = SLICES * slice_bits
     if bits % 8 and int(bitmap[-1]) >> (bits % 8):
-        raise bad(name, "bits are set behind the last slice", "not-canonical")
+        raise bad(name, "bits are set after the last slice", "not-canonical")
     fill = screen_fill(count)
     for number in range(SLICES):
         ones = _ones(bitmap, number * slice_bits, (number + 1) * slice_bits)

@@ -27,7 +27,7 @@ GROUP_SHIFT = 56
 GROUP_BYTES = 32  # of memory, a token of the group at hand
 CHUNK = 1 << 20  # tokens grouped at once: a group's slice of it is 32 KiB, one read
 NUMPY_SECONDS = 120e-9  # to group and sort a token without kernels
-NOT_OUTPUTS = "Tokens of evaluated identifiers are uniform; these are something else."
+NOT_OUTPUTS = "VOPRF outputs are uniformly distributed; these tokens are not."
 
 Codes = NDArray[np.uint64]
 
@@ -159,9 +159,11 @@ class Sorter:
         if needed <= self._memory:
             return
         if size * GROUPS > 4 * self.taken:
-            raise BadInput(f"{size} tokens begin with the same byte: no VOPRF outputs", hint=NOT_OUTPUTS)
+            raise BadInput(
+                f"{size} tokens begin with the same byte, so they are not VOPRF outputs", hint=NOT_OUTPUTS
+            )
         raise BadInput(
-            f"{self._memory >> 20} MiB of memory are too few for {self.taken:,} tokens",
+            f"{self._memory >> 20} MiB of memory is too little for {self.taken:,} tokens",
             hint=f"Allow {(needed >> 20) + 1} MiB.",
         )
 

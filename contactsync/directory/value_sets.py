@@ -88,7 +88,7 @@ def decode(data: bytes, count: int, slot_bits: int, remainder_bits: int, name: s
     end = middle + -(-count * low // 64) * 8
     place = np.flatnonzero(np.unpackbits(np.frombuffer(data, np.uint8, middle), bitorder="little"))
     if place.size != count or int(place[-1]) - count + 1 >= 1 << high:
-        raise bad(name, "its bitmap does not add up", "malformed")
+        raise bad(name, "its bitmap is inconsistent", "malformed")
     key = (place - np.arange(count)).astype(np.uint64) << np.uint64(low)
     key |= _fields(data[middle:end], count, low)
     extra = np.zeros(count, np.uint8)
@@ -96,9 +96,9 @@ def decode(data: bytes, count: int, slot_bits: int, remainder_bits: int, name: s
         extra = np.frombuffer(data, np.uint8, count, end)
     padding = int.from_bytes(data[end - 8 : end], "little") >> (64 - (-count * low % 64))
     if padding or any(data[end + count :]):
-        raise bad(name, "there is something in its padding", "not-canonical")
+        raise bad(name, "its padding is not zero", "not-canonical")
     if not ((key[1:] > key[:-1]) | ((key[1:] == key[:-1]) & (extra[1:] > extra[:-1]))).all():
-        raise bad(name, "its values do not ascend", "not-ascending")
+        raise bad(name, "its values are not in ascending order", "not-ascending")
     return Values(key, extra)
 
 

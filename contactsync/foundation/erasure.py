@@ -99,7 +99,7 @@ class _Eraser:
             elif stat.S_ISREG(status.st_mode):
                 self._file(path)
             elif stat.S_ISLNK(status.st_mode) and not self._leads_nowhere_else(path):
-                self._remains(path, "a link out of the folder: what it leads to was left alone")
+                self._remains(path, "a link that leads out of the folder: its target was not touched")
             else:
                 path.unlink()
 

@@ -51,7 +51,7 @@ def fault(value: object, *, depth: int = MAX_DEPTH) -> tuple[str, str] | None:
     elif isinstance(value, dict) and len(value) > MAX_MEMBERS:
         found = f"more than {MAX_MEMBERS} members", "too-large"
     elif isinstance(value, dict) and not all(map(is_name, value)):
-        found = "a name that no member can have", "bad-value"
+        found = "an invalid member name", "bad-value"
     elif isinstance(value, dict | list):
         parts = value.values() if isinstance(value, dict) else value
         found = next((inner for part in parts if (inner := fault(part, depth=depth - 1))), None)
@@ -64,4 +64,4 @@ def is_name(name: object) -> bool:
 
 
 def _no_fraction(_: str) -> NoReturn:
-    raise ValueError("a number that is not whole")
+    raise ValueError("a number that is not an integer")

@@ -51,7 +51,7 @@ def critical(members: Mapping[str, Any], own: tuple[str, ...], what: str) -> fro
         or not all(isinstance(name, str) and name in candidates for name in names)
         or names != sorted(set(names))
     ):
-        refuse(f"has no proper list of what is critical ({what})", "bad-value")
+        refuse(f"has no valid list of what is critical ({what})", "bad-value")
     return frozenset(names)
 
 
@@ -63,14 +63,14 @@ def listed(names: frozenset[str]) -> str:
 def integer(value: object, low: int, high: int, what: str) -> int:
     """A whole number from `low` to `high`."""
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        refuse(f"has no proper {what}", "bad-value")
+        refuse(f"has no valid {what}", "bad-value")
     return value
 
 
 def hexadecimal(value: object, pattern: re.Pattern[str], what: str) -> str:
     """A string that is all of `pattern`."""
     if not isinstance(value, str) or not pattern.fullmatch(value):
-        refuse(f"has no proper {what}", "bad-value")
+        refuse(f"has no valid {what}", "bad-value")
     return value
 
 
@@ -78,6 +78,6 @@ def refuse(what: str, refusal: str) -> NoReturn:
     """Raise BadReply: `what` continues "the manifest …", `refusal` is the vectors' word."""
     raise BadReply(
         f"the manifest {what}",
-        hint="update this program; if that does not help, tell the operator of the server",
+        hint="update contactsync; if that does not help, tell the operator of the server",
         refusal=refusal,
     )

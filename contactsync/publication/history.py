@@ -84,7 +84,7 @@ class Link:
             pass
         raise BadReply(
             "a manifest of the server's history cannot be read",
-            hint="update this program; if that does not help, tell the operator of the server",
+            hint="update contactsync; if that does not help, tell the operator of the server",
         )
 
 
@@ -111,14 +111,14 @@ def walk(newest: Link, seen: Link | None) -> Generator[str, bytes, Gap | None]:
         if least > left or (left == 1 and link.position.epoch != seen.position.epoch):
             return Gap(seen.position, newest.position)
         if link.previous is None or (least == 1 and link.position.epoch == seen.position.epoch):
-            raise another_history(f"{link.position} does not continue {seen.position} as it was seen before")
+            raise another_history(f"{link.position} does not continue {seen.position} as seen before")
         data = yield link.previous
         if hashlib.sha256(data).hexdigest() != link.previous:
-            raise another_history(f"it shows something else for the manifest before {link.position}")
+            raise another_history(f"it now shows a different manifest before {link.position}")
         before = Link.from_bytes(data)
         _check_step(link, before)
         if before.position <= seen.position:
-            raise another_history(f"{before.position} is not the one that was seen before")
+            raise another_history(f"{before.position} is not the one seen before")
         link = before
     raise AssertionError("the last step ends the walk")  # pragma: no cover
 
@@ -126,7 +126,7 @@ def walk(newest: Link, seen: Link | None) -> Generator[str, bytes, Gap | None]:
 def another_history(what: str) -> BadSignature:
     """The error for a manifest that does not continue what this client has seen."""
     return BadSignature(
-        f"this server shows you another history: {what}",
+        f"this server shows another history: {what}",
         hint="stop here, and keep the state, which is the evidence; ask the operator, over another channel, "
         "what happened to the server",
     )
@@ -145,7 +145,7 @@ def _least_steps(newer: Position, older: Position) -> int:
 def _check_beginning(link: Link) -> None:
     """Only the very first manifest has none before it."""
     if (link.previous is None) != (link.position == Position(1, 1)):
-        raise another_history(f"{link.position} has a beginning of its own")
+        raise another_history(f"{link.position}: only epoch 1 edition 1 has no previous manifest")
 
 
 def _check_order(newest: Link, seen: Link) -> None:
@@ -155,7 +155,7 @@ def _check_order(newest: Link, seen: Link) -> None:
     if newest.position < seen.position:
         raise another_history(f"it went back from {seen.position} to {newest.position}")
     if newest.position == seen.position:
-        raise another_history(f"{newest.position} was published twice, differently")
+        raise another_history(f"{newest.position} was published twice with different content")
     if newest.position.epoch == seen.position.epoch and newest.public_key != seen.public_key:
         raise another_history(f"the key of epoch {newest.position.epoch} changed within the epoch")
 

@@ -140,7 +140,7 @@ class Manifest:
         try:
             value = canonical.decode(data)
         except ValueError:
-            refuse("is not ASCII JSON of whole numbers", "not-json")
+            refuse("is not ASCII JSON with integers only", "not-json")
         manifest = cls._from_json(value, {FORMAT, EARLIER} if earlier else {FORMAT})
         # One comparison for sorted keys, plain integers, lower-case hex and no key said twice.
         if manifest.to_bytes() != data:
@@ -152,14 +152,14 @@ class Manifest:
         value, found = _of_format(value, formats)
         members, extra = open_object(value, _MEMBERS, "manifest")
         if alien := critical(extra, _MEMBERS, "manifest") - UNDERSTOOD:
-            refuse(f"needs {listed(alien)} to be understood; this program may be too old", "unknown-critical")
+            refuse(f"needs {listed(alien)}; this program may be too old", "unknown-critical")
         if members["suite"] != SUITE:
             refuse("names another cipher suite; this program may be too old", "unknown-suite")
         if members["audience"] not in AUDIENCES:
             refuse("names an unknown audience", "bad-value")
         partitions = members["partitions"]
         if not isinstance(partitions, dict):
-            refuse("has no proper list of partitions", "bad-value")
+            refuse("has no valid list of partitions", "bad-value")
         if len(partitions) > MAX_PARTITIONS:
             refuse(f"has more than {MAX_PARTITIONS} partitions", "too-large")
         edition = integer(members["edition"], 1, canonical.MAX_NUMBER, "edition")
@@ -168,10 +168,10 @@ class Manifest:
         read = [partition_from_json(name, p, edition, judged=judged) for name, p in partitions.items()]
         usable = {p.name: p for p in read if isinstance(p, Partition)}
         if judged and sum(p.count for p in usable.values()) > MAX_MEMBERS:
-            refuse(f"counts more than {MAX_MEMBERS} members", "too-full")
+            refuse(f"states more than {MAX_MEMBERS} members", "too-full")
         files = {file for p in usable.values() for file in p.files()}
         if judged and len(files) != len({file.sha256 for file in files}):
-            refuse("describes one file in two ways", "malformed")
+            refuse("describes the same file in two ways", "malformed")
         return cls(
             audience=members["audience"],
             epoch=integer(members["epoch"], 1, canonical.MAX_NUMBER, "epoch"),
@@ -196,8 +196,8 @@ def _of_format(value: object, formats: Collection[str]) -> tuple[dict[str, Any],
     found = value["format"]
     if found == EARLIER and found not in formats:
         raise BadReply(
-            "the manifest was published by an earlier version, which this one does not sync with",
-            hint="ask the operator of the server to update it and to publish again",
+            "the manifest was published by an earlier version of contactsync, which is no longer supported",
+            hint="ask the operator to update the server and publish again",
             refusal="unknown-version",
         )
     if not isinstance(found, str) or found not in formats:

@@ -127,11 +127,11 @@ def family_of(name: str) -> Kind | None:
     none. A code that may be assigned one day is unknown here: nobody can have a contact there on this client.
     """
     if not _NAME.fullmatch(name):
-        refuse("has a partition with an impossible name", "bad-value")
+        refuse("has a partition with an invalid name", "bad-value")
     try:
         return known_partition(name)
     except BadInput:
-        refuse("has a partition that is no calling code", "bad-value")
+        refuse("has a partition whose name is not a calling code", "bad-value")
 
 
 def partition_from_json(
@@ -143,20 +143,20 @@ def partition_from_json(
     """
     family, where = family_of(name), f"partition {name}"
     if not isinstance(value, dict):
-        refuse(f"has no proper {where}", "bad-value")
+        refuse(f"has no valid {where}", "bad-value")
     alien = critical(value, _MEMBERS, where) - UNDERSTOOD_IN_PARTITION
     if family is None or alien:
         check_kept(value, where)
         if family is None:
-            reason = "is of a kind or a country that this program does not know"
+            reason = "is of a kind or country unknown to this program"
             return UnusablePartition(name, reason, "unknown-family", value)
-        reason = f"needs {listed(alien)} to be understood, which this program does not know"
+        reason = f"needs {listed(alien)}, which this program does not support"
         return UnusablePartition(name, reason, "unknown-critical", value)
     members, extra = open_object(value, _MEMBERS, where)
     edition = integer(members["edition"], 1, newest, f"edition of {where}")
     deltas = members["deltas"]
     if not isinstance(deltas, list) or len(deltas) > MAX_DELTAS:
-        refuse(f"has no proper list of deltas in {where}", "bad-value")
+        refuse(f"has no valid list of deltas in {where}", "bad-value")
     chain = tuple(_delta_from_json(delta, newest, where) for delta in deltas)
     ends = [delta.to_edition for delta in chain]
     if ends and ([delta.from_edition for delta in chain[1:]] != ends[:-1] or ends[-1] != edition):
@@ -201,18 +201,18 @@ def _check_figures(partition: Partition, where: str) -> None:
     """Refuse what no builder can have made of any members: bits, lengths, screens and counts."""
     info, count = partition.directory, partition.count
     if problem := base_problem(info):
-        refuse(f"has impossible figures in {where} ({problem[0]})", problem[1])
+        refuse(f"has impossible values in {where} ({problem[0]})", problem[1])
     for place, delta in enumerate(partition.deltas, 1):
         if delta.file.length not in delta_lengths(info, last=place == len(partition.deltas)):
-            refuse(f"has a delta of an impossible length in {where}", "out-of-range")
+            refuse(f"has a delta with an impossible length in {where}", "out-of-range")
     if (partition.screen is not None) != has_screen(count):
         has = "no screen" if partition.screen is None else "a screen"
         refuse(f"has {has} for {count} tokens in {where}", "out-of-range")
     if partition.screen is not None and partition.screen.length != screen_length(count):
-        refuse(f"has a screen of an impossible length in {where}", "out-of-range")
+        refuse(f"has a screen with an impossible length in {where}", "out-of-range")
     kind = family_of(partition.name)
     if kind is not None and count > kind.capacity(partition.name):
-        refuse(f"counts more members in {where} than there can be", "too-full")
+        refuse(f"states more members in {where} than are possible", "too-full")
 
 
 def _file_to_json(file: DataFile) -> dict[str, Any]:

@@ -68,7 +68,8 @@ class ExportedKey:
             if kdf is not None:
                 if passphrase is None:
                     raise BadInput(
-                        f"the key in {self.path} is under a passphrase", hint="give --key-passphrase-file"
+                        f"the key in {self.path} is encrypted with a passphrase",
+                        hint="give --key-passphrase-file",
                     )
                 aead = sealing.derive(kdf, passphrase)
             secret = sealing.unseal(aead, _label(self._body), self._body)
@@ -98,7 +99,7 @@ def write_key(
 ) -> ExportedKey:
     """Write a private key (0600) and read it again. Raises BadInput if something is there already."""
     if path.exists():
-        raise BadInput(f"{path} is there already", hint="name a new file; nothing was changed")
+        raise BadInput(f"{path} already exists", hint="name a new file; nothing was changed")
     public = signer_of(secret).public_key
     body: dict[str, Any] = {
         "format": SIGNING_KEY,
@@ -129,7 +130,8 @@ def read_public(path: Path, role: str) -> Key:
     key = _public_key(path, body)
     if body["role"] != role:
         raise BadInput(
-            f"{path} is a key for the role {body['role']}, not {role}", hint="keep the roles' keys apart"
+            f"{path} is a key for the role {body['role']}, not {role}",
+            hint="use a separate key for each role",
         )
     return key
 

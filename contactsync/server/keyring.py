@@ -54,7 +54,7 @@ class Keyring:
             return keyring
         if passphrase is None:
             raise BadInput(
-                "the keys are under a passphrase",
+                "the keys are encrypted with a passphrase",
                 hint="give --passphrase-file, or set CONTACTSYNC_PASSPHRASE",
             )
         try:
@@ -104,10 +104,10 @@ class Keyring:
         )
 
     def add_key(self, role: str, secret: bytes) -> str:
-        """Store a private key of a role; its name. Raises BadInput if it is here already."""
+        """Store a private key of a role; its name. Raises BadInput if it is already here."""
         keyid = signer_of(secret).public_key.keyid
         if any(signer.public_key.keyid == keyid for signer in self.signers([role]).values()):
-            raise BadInput(f"the key {keyid[:_ID_DIGITS]} is here already", hint="nothing was changed")
+            raise BadInput(f"the key {keyid[:_ID_DIGITS]} is already here", hint="nothing was changed")
         name = f"{role}-{keyid[:_ID_DIGITS]}"
         self._seal(f"tuf-{name}.json", secret)
         return name
@@ -165,10 +165,10 @@ class Keyring:
             check_private(self._folder, path)
             body = json.loads(path.read_bytes())
         except FileNotFoundError:
-            raise OurError(f"there is no key {path}", hint="restore keys/ from a backup") from None
+            raise OurError(f"there is no key at {path}", hint="restore keys/ from a backup") from None
         except PermissionError:
             raise OurError(
-                f"{path} may not be read", hint="run as the user who owns the data folder"
+                f"{path}: permission denied", hint="run as the user who owns the data folder"
             ) from None
         except (ValueError, IsADirectoryError):
             raise self._damaged(name) from None
@@ -199,8 +199,8 @@ def check_private(*places: Path) -> None:
         if place.stat().st_mode & 0o077:
             wanted = "700" if place.is_dir() else "600"
             raise OurError(
-                f"{place} can be read by others than its owner",
-                hint=f"run `chmod {wanted} {place}`, and ask who could have read it until now",
+                f"{place} can be read by other users",
+                hint=f"run `chmod {wanted} {place}`, and find out who may have read it",
             )
 
 

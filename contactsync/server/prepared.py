@@ -61,7 +61,7 @@ class Preparation:
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, AttributeError, BadInput) as error:
-            raise OurError(f"{folder.prepared} is damaged", hint="delete it, and prepare again") from error
+            raise OurError(f"{folder.prepared} is damaged", hint="delete it, then prepare again") from error
 
     def write(self, folder: DataFolder, keyring: Keyring) -> None:
         """Keep it instead of what was prepared before, which is out of date from now on."""
@@ -122,7 +122,7 @@ def change_keys(
         complete = all(one for asked in request.signatures() for one in asked)
         if not complete and not elsewhere:
             raise BadInput(
-                "too few of the keys that must sign this are here",
+                "not enough of the keys that must sign this are here",
                 hint="give --request FILE, and have it signed elsewhere; nothing was changed",
             )
         if draw:
@@ -173,9 +173,9 @@ def read_request(path: Path) -> SigningRequest:
     request = SigningRequest.from_json(body)
     if body.get("summary") != describe(request):
         raise BadInput(
-            f"the summary in {path} does not say what is to be signed: somebody changed it, or it was"
+            f"the summary in {path} does not match what is to be signed: it was changed, or it was"
             " written by another version of contactsync",
-            hint="use the same version on both machines; if they are the same, do not sign",
+            hint="use the same version on both machines; if the versions are the same, do not sign",
         )
     return request
 

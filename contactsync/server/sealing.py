@@ -90,5 +90,5 @@ def read_passphrase(file: Path | None, variable: str = "CONTACTSYNC_PASSPHRASE")
     else:
         return None
     if not passphrase:
-        raise BadInput("the passphrase is empty", hint="write it into the file, or unset the variable")
+        raise BadInput("the passphrase is empty", hint="put it into the file, or unset the variable")
     return passphrase

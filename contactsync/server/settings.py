@@ -106,12 +106,14 @@ def _read_quotas(path: Path, tables: object) -> dict[str, PointQuota]:
     names = [figure.name for figure in fields(PointQuota)]
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
         raise BadInput(
-            f"{path}: {_QUOTA} is not a table for each class", hint=f"write [{_QUOTA}.{DEFAULT_CLASS}]"
+            f"{path}: {_QUOTA} must have one table for each class", hint=f"write [{_QUOTA}.{DEFAULT_CLASS}]"
         )
     for name, table in tables.items():
         if not QUOTA_CLASS.fullmatch(name):
-            hint = "a class is named by 1 to 32 of a-z, 0-9 and -, a letter first, and not none"
-            raise BadInput(f"{path} has a class of quotas of the name {name!r}", hint=hint)
+            hint = (
+                "a class name is 1 to 32 characters of a-z, 0-9 and -, begins with a letter, and is not none"
+            )
+            raise BadInput(f"{path} has a quota class named {name!r}", hint=hint)
         for figure, value in table.items():
             setting = f"{_QUOTA}.{name}.{figure}"
             if figure not in names:
@@ -245,7 +247,7 @@ class DataFolder:
                     break
                 if time.monotonic() >= end:
                     raise Busy(
-                        "another process is publishing from this data folder", hint="wait until it is done"
+                        "another process is publishing from this data folder", hint="wait until it ends"
                     )
                 time.sleep(0.05)
             yield

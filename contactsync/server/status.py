@@ -78,11 +78,11 @@ def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, no
     pending = bool(registry.touched(registry.serial()))
     warnings = _about_expiry(expires, offline, now)
     warnings += [
-        f"what is published for {audience} is of an earlier format, which newer clients refuse: publish"
+        f"what is published for {audience} has an old format, which newer clients refuse: publish again"
         for audience in earlier
     ]
     warnings += [
-        f"too few keys of the role {role} are here: `serve` cannot renew its signature"
+        f"not enough keys of the role {role} are here: `serve` cannot renew its signature"
         for role in offline
         if role in ONLINE
     ]
@@ -117,7 +117,7 @@ def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, no
 
 
 def _about_expiry(expires: dict[str, datetime], offline: tuple[str, ...], now: datetime) -> list[str]:
-    """What has expired, and what soon will unless somebody publishes."""
+    """What has expired, and what soon will unless you publish."""
     warnings = []
     for role, end in expires.items():
         how = "publish"

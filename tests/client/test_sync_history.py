@@ -41,7 +41,7 @@ def refused(service, person):
     before = person.snapshot(), person.server.tuf.joinpath("manifests", "people.json").read_bytes()
     for _ in range(2):
         service.requests.clear()
-        with pytest.raises(BadSignature, match="this server shows you another history") as raised:
+        with pytest.raises(BadSignature, match="this server shows another history") as raised:
             person.sync(ANNA, BODO, CARL)
         assert raised.value.exit_code == 5
         assert "forget" not in raised.value.hint

@@ -76,8 +76,8 @@ def test_the_ledger_survives_forget_and_says_so(desk):
     assert result.exit_code == 0
     assert "bytes overwritten and removed" in result.stdout
     assert "kept: 2 bucket lists for +49 (people, " in result.stdout
-    assert "up to 256 times as high" in result.stdout
-    assert f"`contactsync forget --everything --server {desk.url}` removes that too" in result.stdout
+    assert "multiplied the odds of guessing a contact by up to 256;" in result.stdout
+    assert f"`contactsync forget --everything --server {desk.url}` also removes it" in result.stdout
     assert desk.state.folders() == []
     found = desk.json_status()
     assert (found["servers"], found["problems"]) == ([], [])
@@ -86,9 +86,9 @@ def test_the_ledger_survives_forget_and_says_so(desk):
     (told,) = forgotten["told"]
     assert (told["partition"], told["lists"], told["odds"]) == ("49", 2, 256.0)
     text = desk.run("status").stdout
-    assert f"{desk.url}\n  not trusted now; what it was told stays" in text
+    assert f"{desk.url}\n  no longer trusted; the record of what it was told is kept" in text
     assert "+49 (people): 2 bucket lists since" in text
-    assert desk.run("forget").stdout == "nothing was kept\n"
+    assert desk.run("forget").stdout == "nothing was stored\n"
     assert desk.trust().exit_code == 0
     (one,) = desk.json_status()["servers"]
     assert one["told"] == [told]
@@ -101,12 +101,12 @@ def test_everything_removes_the_ledger_and_says_what_that_costs(desk):
         result = desk.run("forget", "--everything")
         assert not file.read().strip(b"\0")
     assert result.exit_code == 0
-    assert "not counted any more: 2 bucket lists for +49 (people, " in result.stdout
-    assert "256 times as high; and new lists will have other decoys" in result.stdout
+    assert "no longer counted: 2 bucket lists for +49 (people, " in result.stdout
+    assert "by up to 256; new lists will use different decoys" in result.stdout
     assert "kept:" not in result.stdout
     assert list((desk.folder / "ledger").iterdir()) == []
     assert desk.state.folders() == []
-    assert desk.run("forget", "--everything").stdout == "nothing was kept\n"
+    assert desk.run("forget", "--everything").stdout == "nothing was stored\n"
 
 
 def test_everything_of_a_server_that_was_forgotten_before(desk):
@@ -115,7 +115,7 @@ def test_everything_of_a_server_that_was_forgotten_before(desk):
     assert desk.run("forget").exit_code == 0
     result = desk.run("forget", "--everything")
     assert (result.exit_code, "--all" in result.stderr) == (3, True)
-    assert desk.run("forget", "--server", OTHER).stdout == "nothing was kept\n"
+    assert desk.run("forget", "--server", OTHER).stdout == "nothing was stored\n"
     result = desk.run("forget", "--everything", "--server", OTHER)
     assert (result.exit_code, "forgot the ledger of other.example-" in result.stdout) == (0, True)
     assert [one["url"] for one in desk.json_status()["not_trusted"]] == [desk.url]
@@ -138,7 +138,7 @@ def test_a_damaged_ledger_is_shown_and_can_be_removed(desk):
     path = desk.state.ledger(desk.state.name(desk.url))
     path.write_bytes(b"{")
     result = desk.run("status")
-    assert (result.exit_code, f"ledger {path}" in result.stderr) == (1, True)
+    assert (result.exit_code, f"the ledger {path} is damaged" in result.stderr) == (1, True)
     assert "fingerprint" in result.stdout
     assert f"kept: the ledger {path}, which cannot be read" in desk.run("forget").stdout
     assert path.exists()
@@ -155,7 +155,11 @@ def test_contacts_alone_or_files_alone(desk):
     assert result.exit_code == 1
     assert f"contactsync forget --only contacts --server {desk.url}" in result.stderr
     result = desk.run("status")
-    assert (result.exit_code, "contacts for" in result.stderr, desk.url in result.stdout) == (1, True, True)
+    assert (result.exit_code, "contact data for" in result.stderr, desk.url in result.stdout) == (
+        1,
+        True,
+        True,
+    )
     assert desk.run("forget", "--only", "contacts", "--server", desk.url).exit_code == 0
     assert not list(desk.server.folder.glob("cache.sqlite*"))
     assert desk.sync(ANNA, BODO).exit_code == 0
@@ -190,7 +194,7 @@ def test_what_cannot_be_erased_is_listed_and_the_rest_goes(desk, monkeypatch):
     assert left == {data, data.parent.parent / "lock"}
     result = desk.run("status")
     assert (result.exit_code, "no server is trusted" in result.stdout) == (0, True)
-    assert "contactsync forget removes it" in result.stdout
+    assert "`contactsync forget` removes it" in result.stdout
     assert desk.run("forget").exit_code == 1
     monkeypatch.undo()
     assert desk.run("forget").exit_code == 0
@@ -211,7 +215,7 @@ def test_a_server_in_use_is_said_and_the_others_go(desk):
     other = desk.state.pin(OTHER, b"root")
     with desk.server.lock():
         result = desk.run("forget", "--all")
-    assert (result.exit_code, "another contactsync works" in result.stderr) == (1, True)
+    assert (result.exit_code, "another contactsync process" in result.stderr) == (1, True)
     assert desk.state.servers() == [desk.server]
     assert not other.folder.exists()
 

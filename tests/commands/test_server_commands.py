@@ -59,7 +59,7 @@ def test_from_init_to_status(ready, data, tmp_path):
     assert ready("members", "count").stdout == "2\n"
     done = ready("publish")
     assert done.stdout == "people: epoch 1, edition 1: 2 members in 2 partitions, 2 changed, 2 evaluated\n"
-    assert "stays, nothing changed" in ready("publish").stdout
+    assert "unchanged" in ready("publish").stdout
     state = json.loads(ready("status", "--json").stdout)
     (people,) = state["audiences"]
     assert (people["epoch"], people["edition"], people["members"], people["published"]) == (1, 1, 2, 2)
@@ -202,7 +202,7 @@ def test_passphrase(run, data, tmp_path, monkeypatch):
     file.write_text("correct horse\n")
     run("init", "--passphrase-file", str(file))
     run("members", "add", "+12125550100")
-    assert "under a passphrase" in hint(run("publish", code=3))[0]
+    assert "encrypted with a passphrase" in hint(run("publish", code=3))[0]
     monkeypatch.setenv("CONTACTSYNC_PASSPHRASE", "wrong")
     assert "wrong" in hint(run("publish", code=3))[0]
     monkeypatch.setenv("CONTACTSYNC_PASSPHRASE", "correct horse")
@@ -214,7 +214,7 @@ def test_passphrase(run, data, tmp_path, monkeypatch):
 def test_keys_that_others_can_read(ready, data):
     (data / "keys" / "tuf-targets.json").chmod(0o644)
     done = hint(ready("publish", code=1))
-    assert "can be read by others" in done[0]
+    assert "can be read by other users" in done[0]
     assert "chmod 600" in done[1]
 
 

@@ -111,7 +111,7 @@ def test_list(run, data):
     Keyring.open(data / "keys", None).add_key("targets", b"\7" * 32)
     said = run("keys", "list", "--data", data).stdout
     assert re.search(r"^  [0-9a-f]{16}  elsewhere$", said, re.MULTILINE)
-    assert "not in force: the root does not name it" in said
+    assert "not in force: not named in the root" in said
     found = listed(run, data)
     assert found["root"]["keys"][0]["file"] is None
     assert len(found["targets"]["not_in_force"]) == 1
@@ -133,7 +133,7 @@ def test_export_remove_import(run, data, tmp_path):
     run("publish", "--data", data)
     run("keys", "import", file, "--data", data)
     assert listed(run, data)["root"]["keys"][0]["file"].startswith("tuf-root-")
-    assert "here already" in run("keys", "import", file, "--data", data, code=3).stderr
+    assert "already here" in run("keys", "import", file, "--data", data, code=3).stderr
     run("keys", "rotate", "root", "--data", data)
 
 
@@ -145,12 +145,12 @@ def test_export_refuses(run, data, tmp_path, monkeypatch):
         assert "`serve` needs the key" in said
     monkeypatch.delenv("CONTACTSYNC_KEY_PASSPHRASE")
     said = run("keys", "export", "root", file, "--remove", "--data", data, code=3).stderr
-    assert "does not leave without a passphrase" in said
+    assert "an exported key needs a passphrase" in said
     assert "--no-passphrase" in said
     assert not file.exists()
     file.write_text("mine")
     said = run("keys", "export", "root", file, "--no-passphrase", "--remove", "--data", data, code=3).stderr
-    assert "is there already" in said
+    assert "already exists" in said
     assert file.read_text() == "mine"
     nowhere = tmp_path / "no" / "such"
     run("keys", "export", "root", nowhere, "--no-passphrase", "--remove", "--data", data, code=3)
@@ -170,9 +170,9 @@ def test_several_keys_of_a_role_here(run, data, tmp_path):
     keyid = listed(run, data)["targets"]["keys"][0]["keyid"]
     run("keys", "export", "targets", tmp_path / "x", "--key", keyid[:16], "--remove", "--data", data)
     said = run("publish", "--data", data, code=1).stderr
-    assert "2 keys of the role targets have to sign, and 1 of them is here" in said
+    assert "2 keys of the role targets must sign, but only 1 of them is here" in said
     assert "--offline-targets" in said
-    assert "too few keys" not in run("status", "--data", data).stderr
+    assert "not enough keys" not in run("status", "--data", data).stderr
 
 
 def test_import_of_another_servers_key(run, data, tmp_path):
@@ -215,18 +215,18 @@ def test_rotate_with_all_keys_here(run, data, role):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["add", "root", "--threshold", "3"], "3 keys of the role root would have to sign"),
-        (["remove", "root", "--key", "KEY"], "no key left"),
+        (["add", "root", "--threshold", "3"], "the role root would need 3 signatures"),
+        (["remove", "root", "--key", "KEY"], "no keys left"),
         (["remove", "targets", "--key", "12345678"], "names no key"),
         (["remove", "root", "--key", "KE"], "names several keys|names no key"),
         (["remove", "root", "--threshold", "1"], "would change nothing"),
-        (["remove", "root", "--threshold", "2"], "2 keys of the role root would have to sign"),
+        (["remove", "root", "--threshold", "2"], "the role root would need 2 signatures"),
         (["add", "root", "--public", "TARGETS"], "for the role targets, not root"),
         (["add", "targets", "--public", "TARGETS", "--public", "TARGETS"], "given twice"),
         (["add", "targets", "--public", "nowhere"], "cannot be read"),
         (
             ["rotate", "targets", "--public", "TARGETS", "--threshold", "2"],
-            "2 keys of the role targets would",
+            "the role targets would need 2 signatures",
         ),
     ],
 )
@@ -244,7 +244,7 @@ def test_a_key_that_is_in_force_is_not_added_again(run, data, away):
     file = away("targets", "anna")
     run("keys", "add", "targets", *pub(file), "--data", data)
     assert (
-        "is one of the role targets already"
+        "already belongs to the role targets"
         in run("keys", "add", "targets", *pub(file), "--data", data, code=3).stderr
     )
     run("keys", "remove", "targets", "--data", data, code=2)
@@ -282,14 +282,14 @@ def test_publish_by_two_of_two(run, data, shared, tmp_path):
     assert "--offline-targets" in said
     done = run("publish", "--offline-targets", request, "--data", data)
     assert "people: epoch 1, edition 2: 2 members" in done.stdout
-    assert "not in force yet" in done.stdout
+    assert "not yet in force" in done.stdout
     status = run("status", "--data", data)
     assert "people: epoch 1, edition 1" in status.stdout
     assert "unpublished changes: yes" in status.stdout
     assert "is not in force: have it signed" in status.stderr
     assert "0 of 2" not in run("sign", request, "--keys", anna, "--yes").stderr
     assert "1 of 2 signatures" in run("finish", request, "--data", data, code=3).stderr
-    assert "have signed it already" in run("sign", request, "--keys", anna, "--yes", code=3).stderr
+    assert "have already signed it" in run("sign", request, "--keys", anna, "--yes", code=3).stderr
     shown = run("sign", request, "--keys", ben, "--yes").stdout
     assert "people: epoch 1, edition 2 (last signed: epoch 1, edition 1)" in shown
     assert "members: 2 (+1)" in shown
@@ -341,7 +341,10 @@ def test_the_last_preparation_counts(run, data, shared, tmp_path):
     run("publish", "--offline-targets", new, "--data", data)
     run("sign", old, "--keys", shared[0], "--keys", shared[1], "--yes")
     before = contents(data)
-    assert "not the one that was prepared here last" in run("finish", old, "--data", data, code=3).stderr
+    assert (
+        "differs from the one that was last prepared here"
+        in run("finish", old, "--data", data, code=3).stderr
+    )
     assert contents(data) == before
 
 
@@ -354,7 +357,7 @@ def test_a_publish_in_between(run, data, tmp_path):
     before = contents(data)
     said = run("finish", request, "--data", data, code=3).stderr
     assert "out of date" in said
-    assert "prepare it again" in said
+    assert "prepare and sign it again" in said
     assert contents(data) == before
     assert "is out of date: prepare it again" in run("status", "--data", data).stderr
 
@@ -381,7 +384,7 @@ def of_manifests(body):
     ("change", "message"),
     [
         (of_manifests, "cannot be used"),
-        (lambda body: body["summary"].append("all is well"), "does not say what is to be signed"),
+        (lambda body: body["summary"].append("all is well"), "does not match what is to be signed"),
         (
             lambda body: body["to_sign"][0]["metadata"]["signed"].update(expires="2090-01-01T00:00:00Z"),
             "summary",
@@ -413,7 +416,9 @@ def test_a_well_made_request_of_another_server(run, data, shared, tmp_path):
     run("publish", "--offline-targets", forged, "--data", copy)
     run("sign", forged, "--keys", shared[0], "--keys", shared[1], "--yes")
     before = contents(data)
-    assert "not the one that was prepared" in run("finish", forged, "--data", data, code=3).stderr
+    assert (
+        "differs from the one that was last prepared" in run("finish", forged, "--data", data, code=3).stderr
+    )
     assert contents(data) == before
 
 
@@ -423,8 +428,8 @@ def test_sign_refuses(run, data, shared, away, tmp_path, monkeypatch):  # noqa: 
     before = request.read_bytes()
     stranger = away("targets", "mallory")
     said = run("sign", request, "--keys", stranger, "--yes", code=3).stderr
-    assert "no key there may sign this request" in said
-    assert "nobody is there to look at it" in run("sign", request, "--keys", shared[0], code=3).stderr
+    assert "none of these keys may sign this request" in said
+    assert "there is no terminal to confirm it" in run("sign", request, "--keys", shared[0], code=3).stderr
     run("sign", request, "--yes", code=2)
     run("sign", request, "--keys", tmp_path / "nowhere", "--yes", code=3)
     run("sign", tmp_path / "nowhere", "--keys", shared[0], "--yes", code=3)
@@ -463,7 +468,7 @@ def test_an_exported_key_knows_its_server(run, data, tmp_path):
     run("keys", "add", "targets", "--public", public, "--data", other)
     run("publish", "--offline-targets", request, "--data", other)
     said = run("sign", request, "--keys", key, "--yes", code=3).stderr
-    assert "under a root that does not lead to this request's" in said
+    assert "under a root that does not precede this request's" in said
 
 
 def test_the_fingerprint_that_is_shown_is_the_servers(run, data, shared, tmp_path):

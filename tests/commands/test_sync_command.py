@@ -131,7 +131,7 @@ def test_another_history_has_exit_code_5_and_a_hint_that_keeps_the_evidence(desk
     service.publish(ANNA)
     result = desk.sync()
     assert result.exit_code == 5
-    assert "this server shows you another history" in result.stderr
+    assert "this server shows another history" in result.stderr
     assert "keep the state" in result.stderr
     assert "forget" not in result.stderr
 
@@ -305,7 +305,7 @@ def test_status_and_forget(desk):
     ).write_text("{")
     assert desk.run("status", "--state", desk.state).exit_code == 1
     assert "overwritten and removed" in desk.run("forget", "--state", desk.state).stdout
-    assert desk.run("forget", "--state", desk.state).stdout == "nothing was kept\n"
+    assert desk.run("forget", "--state", desk.state).stdout == "nothing was stored\n"
 
 
 def flipped(request, reply):

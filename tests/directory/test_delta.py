@@ -175,20 +175,20 @@ def test_no_delta_where_the_whole_is_less_or_the_widths_differ(tmp_path):
 
 def test_a_delta_for_another_edition(tmp_path):
     _, (first, second, third) = random_chain(tmp_path, 32, 3)
-    with pytest.raises(BadDirectory, match="does not follow the one before"):
+    with pytest.raises(BadDirectory, match="does not continue the delta before"):
         compose([first, third])
-    with pytest.raises(BadDirectory, match="does not follow the one before"):
+    with pytest.raises(BadDirectory, match="does not continue the delta before"):
         compose([first, replace(second, old_sha256="00" * 32)])
     with open_directory(tmp_path / "base-1", expect=None) as base:
-        with pytest.raises(BadDirectory, match="does not follow the directory that is held"):
+        with pytest.raises(BadDirectory, match="does not start from the stored directory"):
             second.check_follows(base.info)
-        with pytest.raises(BadDirectory, match="does not follow the directory that is held"):
+        with pytest.raises(BadDirectory, match="does not start from the stored directory"):
             apply_to_directory(tmp_path / "out", base, [second])
         mask = match(TOKENS, base)
         once = first.apply_to_mask(TOKENS, mask)
         assert np.array_equal(first.apply_to_mask(TOKENS, once), once), "whoever's they are"
         check_against([first, second], base)
-        with pytest.raises(BadDirectory, match="does not follow the directory that is held"):
+        with pytest.raises(BadDirectory, match="does not start from the stored directory"):
             check_against([second], base)
         check_against([], base)
     assert not (tmp_path / "out").exists()
@@ -213,25 +213,25 @@ def test_a_delta_that_does_not_fit_the_values(tmp_path, remainder_bits):
     with open_directory(tmp_path / "base-1", expect=None) as base:
         mask = match(TOKENS, base)
         for wrong, says in (
-            (adds, "adds a token that is there"),
-            (removes, "removes a token that is not there"),
+            (adds, "adds a token that is already present"),
+            (removes, "removes a token that is not present"),
         ):
             wrong.apply_to_mask(TOKENS, mask)
             with pytest.raises(BadDirectory, match=says):
                 check_against([wrong], base)
             with pytest.raises(BadDirectory, match=says):
                 apply_to_directory(tmp_path / "out", base, [wrong])
-        with pytest.raises(BadDirectory, match="does not lead to the directory"):
+        with pytest.raises(BadDirectory, match="its result is not the directory"):
             apply_to_directory(tmp_path / "out", base, [replace(delta, new_sha256="00" * 32)])
     assert not (tmp_path / "out").exists()
-    with pytest.raises(BadDirectory, match="adds a token that is there"):
+    with pytest.raises(BadDirectory, match="adds a token that is already present"):
         compose(
             [
                 delta,
                 replace(later, added=union(later.added, Values(delta.added.key[:1], delta.added.extra[:1]))),
             ]
         )
-    with pytest.raises(BadDirectory, match="removes a token that is not there"):
+    with pytest.raises(BadDirectory, match="removes a token that is not present"):
         compose(
             [
                 delta,
@@ -270,7 +270,7 @@ def with_field(data, index, value):
         (2, 33, "out of range"),
         (3, 33, "out of range"),
         (4, 1, "out of range"),
-        (5, 2, "it leads from edition 2 to 2"),
+        (5, 2, "it goes from edition 2 to edition 2"),
         (7, 9000, "too many for 12 slot bits"),
         (7, 4999, "4999 tokens less 100 and 200 more are not 5100"),
         (8, 5101, "are not 5101"),
@@ -347,7 +347,7 @@ def test_sets_that_are_not_canonical(editions):
     path.write_bytes(
         resealed(data[: HEADER.size] + encode(Values(twice, delta.removed.extra), 12, 32) + rest)
     )
-    with pytest.raises(BadDirectory, match="do not ascend"):
+    with pytest.raises(BadDirectory, match="not in ascending order"):
         read_delta(path)
 
 

@@ -219,7 +219,7 @@ def test_errors(tmp_path) -> None:
     with pytest.raises(BadInput, match="begin with the same byte"):
         build(tmp_path / "d", [same], memory=1 << 20)
     many = (Tokens(head, np.zeros(head.size, np.uint16)) for head in np.split(lots, 50))
-    with pytest.raises(BadInput, match="1 MiB of memory are too few for 9,000,000 tokens"):
+    with pytest.raises(BadInput, match="1 MiB of memory is too little for 9,000,000 tokens"):
         build(tmp_path / "d", many, memory=1 << 20)
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
 

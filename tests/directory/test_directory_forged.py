@@ -91,7 +91,7 @@ def test_counts_that_cancel_out(tmp_path, four) -> None:
     a, b = offset_of(four, 0), offset_of(four, 2)
     for at, change in ((a, 1), (b, -1)):
         struct.pack_into("<H", four, at, struct.unpack_from("<H", four, at)[0] + change)
-    refused(tmp_path, four, "says|does not add up")
+    refused(tmp_path, four, "says|is inconsistent")
 
 
 @pytest.mark.parametrize("word", range(1, 16))
@@ -100,7 +100,7 @@ def test_ranks(tmp_path, four, word: int) -> None:
     right = struct.unpack_from("<H", four, at)[0]
     for wrong in (right + 1, right - 1, 0 if right else 1, 65_535):
         struct.pack_into("<H", four, at, wrong)
-        refused(tmp_path, four, "bucket 3 does not add up")
+        refused(tmp_path, four, "bucket 3 is inconsistent")
 
 
 def test_bitmaps(tmp_path, four) -> None:
@@ -110,7 +110,7 @@ def test_bitmaps(tmp_path, four) -> None:
     bits = start + 32
     for at in range(bits, bits + 8 * words, 37):
         four[at] ^= 0x20
-        refused(tmp_path, four, "bucket 1 does not add up")
+        refused(tmp_path, four, "bucket 1 is inconsistent")
         four[at] ^= 0x20
     # The last slot's last one after the last zero: the counts agree, the end does not.
     whole = int.from_bytes(four[bits : bits + 8 * words], "little")
@@ -118,7 +118,7 @@ def test_bitmaps(tmp_path, four) -> None:
     highest = max(i for i in range(last) if whole >> i & 1)
     moved = whole ^ (1 << highest) ^ (1 << last)
     four[bits : bits + 8 * words] = moved.to_bytes(8 * words, "little")
-    refused(tmp_path, four, "bucket 1 does not add up")
+    refused(tmp_path, four, "bucket 1 is inconsistent")
     assert end > bits
 
 
@@ -129,7 +129,7 @@ def test_every_slot_full(tmp_path) -> None:
     (tmp_path / "f").write_bytes(content)
     open_directory(tmp_path / "f", expect=info).close()
     modest = build(tmp_path / "d", [random_tokens(100)])
-    with pytest.raises(BadDirectory, match="header is not the one that the manifest describes"):
+    with pytest.raises(BadDirectory, match="header does not match the manifest"):
         open_directory(tmp_path / "f", expect=modest)
     with pytest.raises(BadDirectory, match="too many for 12 slot bits"):
         refuse_full(tmp_path)

@@ -98,7 +98,7 @@ def test_every_section_is_verified(tmp_path, remainder_bits: int) -> None:
         with pytest.raises(BadDirectory, match=r"^directory: "):
             reader_of(damaged).match(random_tokens(3), [0, 1])
     for length in (0, 63, 100, 3000, len(content) - 1):
-        with pytest.raises(BadDirectory, match="bytes came for the"):
+        with pytest.raises(BadDirectory, match="bytes received instead of"):
             reader_of(content[:length]).match(random_tokens(3), [0, 1])
 
 

@@ -308,7 +308,7 @@ def test_bits_behind_the_end_are_refused(made, tmp_path):
     data = bytearray(path.read_bytes())
     data[-1] |= 0x80
     (tmp_path / "wrong").write_bytes(data)
-    with pytest.raises(BadDirectory, match="behind the last slice"):
+    with pytest.raises(BadDirectory, match="after the last slice"):
         open_screen(tmp_path / "wrong", directory.info)
 
 

@@ -65,10 +65,10 @@ def test_another_version_is_named_with_the_way_out(tmp_path, files, kind):
             path.write_bytes(content)
             with pytest.raises(BadDirectory) as raised:
                 reader(kind, path, info)()
-            known = f"this program knows format {KNOWN[kind]} only"
+            known = f"this program only reads format {KNOWN[kind]}"
             assert str(raised.value) == f"f00d: {kind} format {version}; {known}"
             newer = version > KNOWN[kind]
-            assert raised.value.hint.startswith("Update contactsync" if newer else "The publisher has to")
+            assert raised.value.hint.startswith("Update contactsync" if newer else "The publisher must")
             assert raised.value.refusal == "unknown-version"
 
 
@@ -86,5 +86,5 @@ def test_too_few_bytes_to_tell(tmp_path, files, kind):
 def test_single_buckets_of_a_later_version(tmp_path, files):
     octets, _ = files
     content, info = sealed(bytearray(with_version("directory", octets["directory"], 3)))
-    with pytest.raises(BadDirectory, match="directory format 3; this program knows format 2 only"):
+    with pytest.raises(BadDirectory, match="directory format 3; this program only reads format 2"):
         RangeReader(info, fetcher(content)).match(tokens(3), [0])

@@ -34,7 +34,7 @@ def test_a_key_comes_back(path, secret, passphrase):
 def test_a_file_is_never_overwritten(path, secret):
     write_key(path, "root", secret, None, None)
     before = path.read_bytes()
-    with pytest.raises(BadInput, match="there already"):
+    with pytest.raises(BadInput, match="already exists"):
         write_key(path, "root", new_secret(), None, None)
     assert path.read_bytes() == before
 
@@ -43,7 +43,7 @@ def test_no_or_a_wrong_passphrase(path, secret):
     written = write_key(path, "root", secret, PASSPHRASE, None)
     with pytest.raises(BadInput, match="is wrong"):
         written.secret(PASSPHRASE + b"!")
-    with pytest.raises(BadInput, match="under a passphrase"):
+    with pytest.raises(BadInput, match="encrypted with a passphrase"):
         written.secret(None)
 
 
@@ -103,7 +103,7 @@ def test_missing_and_newer_files(path, secret):
 def test_a_key_that_others_can_read_is_refused(path, secret):
     write_key(path, "root", secret, PASSPHRASE, None)
     path.chmod(0o640)
-    with pytest.raises(OurError, match="can be read by others"):
+    with pytest.raises(OurError, match="can be read by other users"):
         ExportedKey.read(path)
 
 

@@ -53,7 +53,7 @@ def test_under_a_passphrase_no_secret_is_in_a_file(tmp_path):
 
 def test_no_or_a_wrong_passphrase(tmp_path):
     Keyring.create(tmp_path / "keys", PASSPHRASE)
-    with pytest.raises(BadInput, match="under a passphrase") as raised:
+    with pytest.raises(BadInput, match="encrypted with a passphrase") as raised:
         Keyring.open(tmp_path / "keys", None)
     assert "--passphrase-file" in raised.value.hint
     with pytest.raises(BadInput, match="wrong"):
@@ -100,12 +100,12 @@ def test_malformed_parameters(tmp_path, change):
 def test_a_key_that_others_can_read_is_refused(tmp_path, mode):
     keyring = Keyring.create(tmp_path / "keys", None)
     (tmp_path / "keys" / "tuf-targets.json").chmod(mode)
-    with pytest.raises(OurError, match="can be read by others") as raised:
+    with pytest.raises(OurError, match="can be read by other users") as raised:
         keyring.signers()
     assert "chmod 600" in raised.value.hint
     (tmp_path / "keys" / "tuf-targets.json").chmod(0o600)
     (tmp_path / "keys").chmod(0o750)
-    with pytest.raises(OurError, match="can be read by others") as raised:
+    with pytest.raises(OurError, match="can be read by other users") as raised:
         keyring.signers()
     assert "chmod 700" in raised.value.hint
 
@@ -131,7 +131,7 @@ def test_a_role_may_have_several_keys(tmp_path, passphrase):
     assert (tmp_path / "keys" / f"tuf-{name}.json").stat().st_mode & 0o777 == 0o600
     opened = Keyring.open(tmp_path / "keys", passphrase)
     assert opened.secret_of("targets", second.public_key.keyid) == b"\7" * 32
-    with pytest.raises(BadInput, match="here already"):
+    with pytest.raises(BadInput, match="already here"):
         opened.add_key("targets", b"\7" * 32)
     opened.remove_keys("targets", [first.public_key.keyid, "no such"])
     assert [signer.public_key for signer in opened.signers(["targets"]).values()] == [second.public_key]

@@ -82,7 +82,7 @@ def test_finish(data, disk, tmp_path):
         shutil.copy(key, data.parent / "import.json")
         run("keys", "import", str(data.parent / "import.json"), data=data)
 
-    seen = check(recording, data, "the keys of the role targets are changed", again, tmp_path)
+    seen = check(recording, data, "the keys of the role targets have changed", again, tmp_path)
     assert {(1, False), (2, False), (3, False), (3, True)} == seen
 
 

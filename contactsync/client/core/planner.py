@@ -26,7 +26,7 @@ class Options:
     """How to sync. `max_download` is in octets; screen mode fetches a multiple of `buckets`.
 
     `leak_budget` are the odds that the bucket lists of all syncs may come to, for one partition. With `cover`
-    a sync without news sends a round of points of nobody. A batch has at most `most` points.
+    a sync without news sends a round of padding points. A batch has at most `most` points.
     """
 
     audience: str = "people"

@@ -172,7 +172,7 @@ def _check(partition: Partition, cost: int, allowance: Allowance) -> None:
     if needed <= limit:
         return
     raise ChoiceNeeded(
-        f"so many contacts pass the screen of +{partition.name} that the download would be"
+        f"too many contacts pass the screen of +{partition.name}: the download would be"
         f" {size_text(needed)}, more than --max-download {size_text(limit)}; none of its buckets was fetched",
         hint="what was downloaded is kept; choose one of\n"
         f"  --max-download {size_text(needed)}: tells the server the buckets, among decoys\n"

@@ -39,7 +39,7 @@ def server() -> None:
 def init(data: Path, passphrase_file: Path | None) -> None:
     """Set up a data folder with new keys.
 
-    With a passphrase (--passphrase-file or CONTACTSYNC_PASSPHRASE) the keys are stored under it. Prints the
+    A passphrase (--passphrase-file or CONTACTSYNC_PASSPHRASE) encrypts the stored keys. Prints the
     fingerprint that clients compare in `contactsync trust`.
     """
     from contactsync.client.trust import grouped
@@ -72,13 +72,13 @@ def init(data: Path, passphrase_file: Path | None) -> None:
 @passphrase_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8440, show_default=True, help="0: any free one."
+    "--port", type=click.IntRange(0, 65535), default=8440, show_default=True, help="0 picks any free port."
 )
 def serve(data: Path, passphrase_file: Path | None, host: str, port: int) -> None:
     """Answer clients until stopped (Ctrl-C or SIGTERM).
 
     Prints `listening on URL` when it is ready. It speaks plain HTTP: on a network, put a reverse proxy with
-    TLS before it.
+    TLS in front of it.
     """
     from contactsync.server.http.serve import STORE_WAIT
     from contactsync.server.http.serve import serve as run
@@ -98,7 +98,7 @@ def serve(data: Path, passphrase_file: Path | None, host: str, port: int) -> Non
 @data_option
 @json_option
 def show_status(data: Path, *, as_json: bool) -> None:
-    """What is published, until when its signatures hold, and what deserves attention."""
+    """Show what is published, when its signatures expire, and what needs attention."""
     from contactsync.client.trust import grouped
     from contactsync.server.status import status
 

@@ -30,14 +30,14 @@ passphrase_option = click.option(
     "--passphrase-file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="The first line of FILE is the passphrase of the keys (else CONTACTSYNC_PASSPHRASE; a terminal is "
+    help="File whose first line is the passphrase of the keys (else CONTACTSYNC_PASSPHRASE; a terminal is "
     "asked if the keys have one).",
 )
 key_passphrase_option = click.option(
     "--key-passphrase-file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="The first line of FILE is the passphrase of the key that is elsewhere (else "
+    help="File whose first line is the passphrase of the key outside the data folder (else "
     "CONTACTSYNC_KEY_PASSPHRASE; a terminal is asked).",
 )
 audience_option = click.option(
@@ -116,7 +116,7 @@ def new_passphrase(file: Path | None, *, none: bool) -> bytes | None:
         ).encode()
     if passphrase is None:
         raise BadInput(
-            "a key does not leave without a passphrase",
-            hint="give --key-passphrase-file, or --no-passphrase if whoever has the file may sign",
+            "an exported key needs a passphrase",
+            hint="give --key-passphrase-file, or --no-passphrase if anyone with the file may sign",
         )
     return passphrase

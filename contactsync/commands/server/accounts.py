@@ -83,7 +83,7 @@ def _terms_options(*, reset: bool) -> Callable[[Callable[..., None]], Callable[.
             "--class",
             "quota_class",
             metavar="NAME",
-            help=f"Class of quotas in server.toml: [quota.NAME]{none}.",
+            help=f"Quota class in server.toml: [quota.NAME]{none}.",
         ),
     )
 
@@ -97,7 +97,7 @@ def _terms_options(*, reset: bool) -> Callable[[Callable[..., None]], Callable[.
 
 @click.group()
 def accounts() -> None:
-    """Who may ask, and how much."""
+    """Manage accounts and their quotas."""
 
 
 @accounts.command("add")
@@ -107,10 +107,10 @@ def accounts() -> None:
     "file",
     type=click.File("r", encoding="utf-8-sig"),
     metavar="FILE",
-    help="The names are the lines of FILE.",
+    help="Read the names from FILE, one on each line.",
 )
 @click.option(
-    "--count", type=click.IntRange(1, _MOST_NAMES), metavar="N", help="N accounts with names of their own."
+    "--count", type=click.IntRange(1, _MOST_NAMES), metavar="N", help="Add N accounts with generated names."
 )
 @data_option
 @audience_option
@@ -123,9 +123,9 @@ def add_accounts(
     audience: str,
     **terms: Any,
 ) -> None:
-    """Add accounts, all or none, and print their credentials for the only time: what is stored is a hash.
+    """Add accounts, all or none, and print their credentials. They are shown only once: hashes are stored.
 
-    The credential of a single NAME is printed alone. Else there is a line for each: the name, a tab, the
+    The credential of a single NAME is printed alone. Otherwise each line has the name, a tab and the
     credential.
     """
     from contactsync.server.quota import Terms
@@ -157,7 +157,7 @@ def add_accounts(
 @data_option
 @json_option
 def show_account(name: str, data: Path, *, as_json: bool) -> None:
-    """What an account may have evaluated, and what it has had."""
+    """Show the quota of an account and how much of it was used."""
     with _opened(data) as (folder, store):
         (row,) = _rows(folder, store.uses(name))
     if as_json:
@@ -174,7 +174,7 @@ def show_account(name: str, data: Path, *, as_json: bool) -> None:
 @data_option
 @json_option
 def list_accounts(data: Path, *, as_json: bool) -> None:
-    """All accounts: name, audience, added, last used, points today, points in all, refused, points left."""
+    """List accounts: name, audience, added, last used, points today, total points, refused, points left."""
     with _opened(data) as (folder, store):
         rows = _rows(folder, store.uses())
     if as_json:
@@ -188,11 +188,11 @@ def list_accounts(data: Path, *, as_json: bool) -> None:
 
 @accounts.command("set")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("--refill", is_flag=True, help="The whole burst may be used again at once.")
+@click.option("--refill", is_flag=True, help="Make the whole burst available again at once.")
 @data_option
 @_terms_options(reset=True)
 def set_accounts(names: tuple[str, ...], data: Path, *, refill: bool, **terms: Any) -> None:
-    """Change what accounts may have evaluated, all or none. It counts from their next request on."""
+    """Change the quotas of accounts, all or none. The change applies from their next request on."""
     given = _given(terms)
     if not given and not refill:
         raise click.UsageError("Give at least one of --burst, --per-day, --class and --refill.")
@@ -223,10 +223,10 @@ def revoke_accounts(names: tuple[str, ...], data: Path) -> None:
     metavar="TIME",
     help="90d, or a day: 2026-01-31.",
 )
-@click.option("--dry-run", is_flag=True, help="Revoke nobody; print who would be.")
+@click.option("--dry-run", is_flag=True, help="Only print which accounts would be revoked.")
 @data_option
 def expire_accounts(before: int, data: Path, *, dry_run: bool) -> None:
-    """Revoke the accounts that were neither added nor used since; print their names."""
+    """Revoke accounts that were neither added nor used since the given time, and print their names."""
     with _opened(data) as (_, store):
         gone = store.expire(before, dry_run=dry_run)
     for name in gone:
@@ -244,13 +244,13 @@ def expire_accounts(before: int, data: Path, *, dry_run: bool) -> None:
     default="7d",
     show_default=True,
     metavar="TIME",
-    help="For how long the old credential opens the same; 0 if it was stolen.",
+    help="How long the old credential stays valid; 0 if it was stolen.",
 )
 @data_option
 def rotate_account(name: str, overlap: float, data: Path) -> None:
-    """Give an account a new credential and print it, alone and for the only time.
+    """Give an account a new credential and print it, alone. It is not shown again.
 
-    Its quota stays as it is.
+    The quota does not change.
     """
     credential = _credential()
     with _opened(data) as (_, store):
@@ -281,8 +281,8 @@ def _check_class(folder: DataFolder, name: str | None) -> None:
     if name and name not in classes:
         known = ", ".join(sorted(classes))
         raise BadInput(
-            f"there is no class of quotas of the name {name!r}",
-            hint=f"known are {known}; another one is a table [quota.NAME] in server.toml",
+            f"there is no quota class named {name!r}",
+            hint=f"known are {known}; to add one, add a table [quota.NAME] to server.toml",
         )
 
 

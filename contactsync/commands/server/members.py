@@ -18,7 +18,7 @@ from contactsync.foundation.audiences import AUDIENCES
 
 @click.group()
 def members() -> None:
-    """Who can be found."""
+    """Manage the members, who can be found."""
 
 
 @members.command("import")
@@ -27,9 +27,9 @@ def members() -> None:
 @region_option
 @audience_option
 def import_members(file: str, data: Path, region: str | None, audience: str) -> None:
-    """Make the numbers in FILE members: a list, or CSV with a column `phone`. `-` is stdin.
+    """Add the numbers in FILE as members. FILE is a list, or CSV with a column `phone`; `-` is stdin.
 
-    Importing a file again changes nothing. A line that cannot be read is reported and costs that line only.
+    Importing a file again changes nothing. A line that cannot be read is reported and skipped.
     """
     with members_of_folder(data) as store:
         added, known, bad = for_each_chunk(file, region, lambda members: store.add(members, audience))
@@ -42,7 +42,7 @@ def import_members(file: str, data: Path, region: str | None, audience: str) -> 
 @region_option
 @audience_option
 def add_members(numbers: tuple[str, ...], data: Path, region: str | None, audience: str) -> None:
-    """Make each NUMBER a member; none if one of them cannot be read."""
+    """Add each NUMBER as a member. If one cannot be read, none is added."""
     with members_of_folder(data) as store:
         added = store.add(members_of(numbers, region), audience)
     click.echo(f"{added:,} added")
@@ -53,11 +53,13 @@ def add_members(numbers: tuple[str, ...], data: Path, region: str | None, audien
 @click.option("--file", metavar="FILE", type=click.Path(allow_dash=True), help="Remove the numbers in FILE.")
 @data_option
 @region_option
-@click.option("--audience", type=click.Choice(AUDIENCES), help="Only from this one (default: from all).")
+@click.option(
+    "--audience", type=click.Choice(AUDIENCES), help="Remove from this audience only (default: all)."
+)
 def remove_members(
     numbers: tuple[str, ...], file: str | None, data: Path, region: str | None, audience: str | None
 ) -> None:
-    """Remove members, and all that is stored about them. Clients see it after the next publish."""
+    """Remove members and all data stored about them. Clients see this after the next publish."""
     if bool(numbers) == bool(file):
         raise click.UsageError("Give either NUMBER... or --file FILE.")
     with members_of_folder(data) as store:
@@ -72,6 +74,6 @@ def remove_members(
 @data_option
 @audience_option
 def count_members(data: Path, audience: str) -> None:
-    """How many members there are."""
+    """Count the members."""
     with members_of_folder(data) as store:
         click.echo(store.count(audience))

@@ -38,7 +38,7 @@ request_path = click.Path(path_type=Path, dir_okay=False)
 @data_option
 @passphrase_option
 @click.option(
-    "--new-epoch", is_flag=True, help="Draw new VOPRF keys and evaluate every member again (rotation)."
+    "--new-epoch", is_flag=True, help="Generate new VOPRF keys and evaluate every member again (rotation)."
 )
 @click.option(
     "--memory",
@@ -58,9 +58,9 @@ request_path = click.Path(path_type=Path, dir_okay=False)
 def publish(
     data: Path, passphrase_file: Path | None, *, new_epoch: bool, memory: int, request_file: Path | None
 ) -> None:
-    """Publish what the registry holds, in one atomic step. A running server serves it at once.
+    """Publish the contents of the registry in one atomic step. A running server serves them at once.
 
-    Stopped at any moment, it leaves what was published before; run it again.
+    If it is interrupted, the previous publication stays in place; run it again.
     """
     from contactsync.publication.tuf.repository import Repository
     from contactsync.server.prepared import prepare_to_publish, write_request
@@ -101,14 +101,14 @@ def publish(
     help="A key that was exported or made by `keys new`, a folder of such, or a server's keys/. Repeatable.",
 )
 @key_passphrase_option
-@click.option("--yes", is_flag=True, help="Sign without asking, for scripts.")
+@click.option("--yes", is_flag=True, help="Sign without asking (for scripts).")
 def sign(
     request_file: Path, places: tuple[Path, ...], key_passphrase_file: Path | None, *, yes: bool
 ) -> None:
-    """Sign what a server has prepared in REQUEST; run it where the keys are, away from the server.
+    """Sign what a server has prepared in REQUEST. Run it where the keys are, away from the server.
 
-    Shows what is to be signed, asks, and adds to REQUEST one signature for each key that may give one. Carry
-    REQUEST to the next person, or back to the server, which goes on with `finish`. Nothing in it is secret.
+    Shows what is to be signed, asks, and adds to REQUEST one signature for each key that may sign. Pass
+    REQUEST to the next person, or take it back to the server and run `finish`. It contains no secrets.
     """
     from contactsync.publication.tuf.summary import SHOWN_KEY, about_signatures, describe, shown_keys
     from contactsync.server.prepared import read_request, write_request
@@ -120,10 +120,12 @@ def sign(
         click.echo(line)
     unsigned = {keyid for asked in request.signatures() for one in asked for keyid in one.unsigned}
     if not unsigned.intersection(keyids):
-        raise BadInput("these keys have signed it already", hint="carry it to the next person, or finish it")
+        raise BadInput(
+            "these keys have already signed it", hint="pass it to the next person, or run `finish`"
+        )
     if not yes:
         if not somebody_is_there():
-            raise BadInput("nobody is there to look at it", hint="give --yes to sign what was shown")
+            raise BadInput("there is no terminal to confirm it", hint="use --yes to sign what was shown")
         if not click.confirm("Sign it?", err=True):
             raise BadInput("not signed", hint="ask whoever prepared the request")
     new = request.sign(signers)
@@ -139,11 +141,11 @@ def sign(
 @data_option
 @passphrase_option
 def finish(files: tuple[Path, ...], data: Path, passphrase_file: Path | None) -> None:
-    """Bring into force what was prepared here last and has been signed in REQUEST.
+    """Bring into force what was last prepared here and has been signed in REQUEST.
 
-    Copies that were signed apart may be given together. The switch is one atomic step. Refused, with nothing
-    changed: too few signatures, another request than that which was prepared last, or one that something
-    else has come before.
+    Copies that were signed separately may be given together. The switch is one atomic step. It is refused,
+    and nothing changes, if signatures are missing, if REQUEST is not the last one prepared, or if something
+    was published or keys were changed in the meantime.
     """
     from contactsync.publication.tuf.repository import Repository
     from contactsync.server.prepared import Preparation, finish_change
@@ -153,7 +155,7 @@ def finish(files: tuple[Path, ...], data: Path, passphrase_file: Path | None) ->
     prepared = Preparation.read(folder)
     if prepared is None:
         raise BadInput(
-            "nothing is prepared here, or it has been finished",
+            "nothing is prepared here, or it is already finished",
             hint="prepare it with `publish --offline-targets` or `keys … --request`",
         )
     prepared.take(files)
@@ -172,7 +174,7 @@ def finish(files: tuple[Path, ...], data: Path, passphrase_file: Path | None) ->
             f"{counted(len(manifest.partitions), 'partition', 'partitions')}"
         )
     if prepared.role is not None:
-        click.echo(f"the keys of the role {prepared.role} are changed")
+        click.echo(f"the keys of the role {prepared.role} have changed")
     say_root(folder, before)
 
 
@@ -190,7 +192,7 @@ def say_outcomes(folder: DataFolder, outcomes: list[Outcome], without_change: st
             click.echo(f"warning: {warning}", err=True)
         state = f"{outcome.audience}: epoch {outcome.epoch}, edition {outcome.edition}"
         if outcome.changed is None:
-            click.echo(f"{state} stays, nothing changed ({without_change})")
+            click.echo(f"{state}: unchanged ({without_change})")
         else:
             click.echo(
                 f"{state}: {counted(outcome.members, 'member', 'members')} in "
@@ -203,7 +205,7 @@ def say_prepared(path: Path, request: SigningRequest) -> None:
     """What has to be done with a request."""
     from contactsync.publication.tuf.summary import about_signatures, grouped_hex
 
-    click.echo(f"prepared in {path}, not in force yet; next: sign, finish")
+    click.echo(f"prepared in {path}, not yet in force; next: sign, finish")
     click.echo(f"fingerprint of the request {grouped_hex(request.fingerprint())}")
     for line in about_signatures(request):
         click.echo(line, err=True)
@@ -221,8 +223,8 @@ def say_root(folder: DataFolder, before: bytes) -> None:
         click.echo(f"the root was renewed; from now on its fingerprint is {shown}", err=True)
     if repository.expiries()["root"] < datetime.now(UTC):
         click.echo(
-            "warning: the root metadata has expired, clients refuse it: publish where its keys are, or with"
-            " --offline-targets",
+            "warning: the root metadata has expired, so clients refuse it: publish where its keys are, or"
+            " with --offline-targets",
             err=True,
         )
 
@@ -249,13 +251,14 @@ def _signers(
             continue
         if key.root is not None and key.root not in known:
             raise BadInput(
-                f"the key in {key.path} was exported under a root that does not lead to this request's",
+                f"the key in {key.path} was exported under a root that does not precede this request's root",
                 hint="do not sign: this may be an attempt to show you another server",
             )
         secret = passphrase_of_key(f"{key.path}", passphrase_file, is_locked=key.is_locked)
         found[str(key.path)] = key.signer(secret)
     if not found:
         raise BadInput(
-            "no key there may sign this request", hint=f"it can be signed by {shown_keys(sorted(asked))}"
+            "none of these keys may sign this request",
+            hint=f"it can be signed by {shown_keys(sorted(asked))}",
         )
     return found

@@ -33,13 +33,13 @@ _LEAST_DIGITS = 8
 role_argument = click.argument("role", type=click.Choice(ROLES))
 key_file = click.Path(path_type=Path, dir_okay=False)
 no_passphrase_option = click.option(
-    "--no-passphrase", is_flag=True, help="Write the key in the clear: whoever has the file can sign."
+    "--no-passphrase", is_flag=True, help="Write the key unencrypted: anyone with the file can sign."
 )
 threshold_option = click.option(
     "--threshold",
     type=click.IntRange(1, 99),
     metavar="K",
-    help="How many keys of the role have to sign from then on (default: as before).",
+    help="How many keys of the role must sign from then on (default: as before).",
 )
 public_option = click.option(
     "--public",
@@ -47,7 +47,7 @@ public_option = click.option(
     type=key_file,
     multiple=True,
     metavar="FILE",
-    help="A public key that `keys new` wrote elsewhere. Repeatable. Default: a key is drawn here.",
+    help="A public key that `keys new` wrote elsewhere. Repeatable. Default: generate a key here.",
 )
 request_option = click.option(
     "--request",
@@ -65,7 +65,7 @@ def key_option(meaning: str, *, multiple: bool) -> Callable[[Any], Any]:
 
 @click.group()
 def keys() -> None:
-    """Who may sign: the keys of the roles root, targets, snapshot and timestamp."""
+    """Manage the signing keys of the roles root, targets, snapshot and timestamp."""
 
 
 @keys.command("list")
@@ -73,7 +73,7 @@ def keys() -> None:
 @passphrase_option
 @json_option
 def list_keys(data: Path, passphrase_file: Path | None, *, as_json: bool) -> None:
-    """The keys of each role, how many have to sign, and which of them are on this machine."""
+    """List the keys of each role, how many must sign, and which of them are on this machine."""
     from contactsync.publication.tuf.repository import Repository
     from contactsync.publication.tuf.summary import SHOWN_KEY
 
@@ -105,7 +105,7 @@ def list_keys(data: Path, passphrase_file: Path | None, *, as_json: bool) -> Non
         for key in one["keys"]:
             click.echo(f"  {key['keyid'][:SHOWN_KEY]}  {key['file'] or 'elsewhere'}")
         for key in one["not_in_force"]:
-            file = f"{key['file']}, not in force: the root does not name it"
+            file = f"{key['file']}, not in force: not named in the root"
             click.echo(f"  {key['keyid'][:SHOWN_KEY]}  {file}")
 
 
@@ -115,7 +115,7 @@ def list_keys(data: Path, passphrase_file: Path | None, *, as_json: bool) -> Non
 @key_passphrase_option
 @no_passphrase_option
 def new_key(role: str, file: Path, key_passphrase_file: Path | None, *, no_passphrase: bool) -> None:
-    """Draw a key for ROLE, away from the server, into FILE (0600); its public half into FILE.pub.
+    """Generate a key for ROLE away from the server: the key in FILE (0600), its public half in FILE.pub.
 
     Give FILE.pub to the operator, for `keys add` or `keys rotate`, and tell them the id over another channel.
     """
@@ -132,7 +132,7 @@ def new_key(role: str, file: Path, key_passphrase_file: Path | None, *, no_passp
 @role_argument
 @click.argument("file", type=key_file)
 @key_option("The key: first digits of its id, or its FILE.pub (needed if several are here).", multiple=False)
-@click.option("--remove", is_flag=True, help="Delete the key here, once FILE is written and was read again.")
+@click.option("--remove", is_flag=True, help="Delete the key here after FILE was written and read back.")
 @data_option
 @passphrase_option
 @key_passphrase_option
@@ -148,10 +148,10 @@ def export_key(
     remove: bool,
     no_passphrase: bool,
 ) -> None:
-    """Write a key of ROLE to FILE (0600), under a passphrase of its own, for `sign` elsewhere.
+    """Write a key of ROLE to FILE (0600), encrypted with its own passphrase, for `sign` elsewhere.
 
     `serve` needs the keys of snapshot and timestamp here, so they cannot be removed. A disk may keep traces
-    of what was deleted: draw a key elsewhere (`keys new`) if it must never have been on this machine.
+    of deleted data: if a key must never have been on this machine, generate it elsewhere (`keys new`).
     """
     from contactsync.publication.tuf.follower import root_fingerprint
     from contactsync.publication.tuf.repository import Repository
@@ -187,7 +187,7 @@ def export_key(
 def import_key(
     file: Path, data: Path, passphrase_file: Path | None, key_passphrase_file: Path | None
 ) -> None:
-    """Put an exported key back into keys/, if it is one that the root names for its role."""
+    """Put an exported key back into keys/, if the root names it for its role."""
     from contactsync.publication.tuf.repository import Repository
     from contactsync.publication.tuf.summary import SHOWN_KEY
     from contactsync.server.exported import ExportedKey
@@ -198,7 +198,7 @@ def import_key(
     if key.keyid not in Repository(folder.public).root().roles[key.role].keyids:
         raise BadInput(
             f"the root of this server does not name {key.keyid[:SHOWN_KEY]} for the role {key.role}",
-            hint="it is of another server, or was rotated away; a new one joins with `keys add --public`",
+            hint="it belongs to another server or was removed; add a new key with `keys add --public`",
         )
     secret = key.secret(passphrase_of_key(str(file), key_passphrase_file, is_locked=key.is_locked))
     with folder.lock(wait=LOCK_WAIT):
@@ -222,7 +222,7 @@ def add_key(
     public_files: tuple[Path, ...],
     request_file: Path | None,
 ) -> None:
-    """Add keys to ROLE: those of --public, or one that is drawn here."""
+    """Add keys to ROLE: those of --public, or one generated here."""
     change = _change_of(data, role, leave=(), public_files=public_files, threshold=threshold)
     _apply(data, passphrase_file, change, request_file, draw=not public_files)
 
@@ -230,7 +230,7 @@ def add_key(
 @keys.command("rotate")
 @role_argument
 @key_option(
-    "A key that leaves: first digits of its id, or its FILE.pub. Repeatable. Default: all of the role.",
+    "Key to remove: first digits of its id, or its FILE.pub. Repeatable. Default: all of the role.",
     multiple=True,
 )
 @threshold_option
@@ -248,10 +248,10 @@ def rotate_key(
     public_files: tuple[Path, ...],
     request_file: Path | None,
 ) -> None:
-    """Replace keys of ROLE by those of --public, or by one that is drawn here.
+    """Replace keys of ROLE with those of --public, or with one generated here.
 
-    Clients follow by themselves. Done at once if the keys that must sign are here: as many of the root as it
-    asks for; of a new root key's own threshold, too; and of the new keys of the targets.
+    Clients follow automatically. The change is made at once if the keys that must sign are here: a threshold
+    of the root's keys; for a new root, also a threshold of its own keys; and one of new targets keys.
     """
     change = _change_of(data, role, leave=keyids or None, public_files=public_files, threshold=threshold)
     _apply(data, passphrase_file, change, request_file, draw=not public_files)
@@ -259,7 +259,7 @@ def rotate_key(
 
 @keys.command("remove")
 @role_argument
-@key_option("A key that leaves: first digits of its id, or its FILE.pub. Repeatable.", multiple=True)
+@key_option("Key to remove: first digits of its id, or its FILE.pub. Repeatable.", multiple=True)
 @threshold_option
 @request_option
 @data_option
@@ -273,7 +273,7 @@ def remove_key(
     threshold: int | None,
     request_file: Path | None,
 ) -> None:
-    """Take keys from ROLE without new ones, or give it another --threshold. The last key stays."""
+    """Remove keys from ROLE without replacement, or change its --threshold. The last key stays."""
     if not keyids and threshold is None:
         raise click.UsageError("Give --key ID, or --threshold K.")
     change = _change_of(data, role, leave=keyids, public_files=(), threshold=threshold)

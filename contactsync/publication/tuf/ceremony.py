@@ -61,14 +61,14 @@ def changed_root(root: Root, change: KeyChange, now: datetime) -> Root:
         role.threshold = change.threshold
     count = len(role.keyids)
     if not count:
-        raise BadInput(f"the role {name} would have no key left", hint="add another key first")
+        raise BadInput(f"the role {name} would have no keys left", hint="add another key first")
     if role.threshold > count:
         raise BadInput(
-            f"{role.threshold} keys of the role {name} would have to sign, and it would have {count}",
-            hint="give a --threshold of at most the number of keys, or more keys",
+            f"the role {name} would need {role.threshold} signatures but have keys for only {count}",
+            hint="lower --threshold, or give more keys",
         )
     if new.roles == root.roles:
-        raise BadInput("this would change nothing", hint="`server keys list` shows what is there")
+        raise BadInput("this would change nothing", hint="see `server keys list`")
     return new
 
 
@@ -77,13 +77,13 @@ def _check_keys(root: Root, change: KeyChange) -> None:
         for role in ROLES:
             if key.keyid in root.roles[role].keyids:
                 raise BadInput(
-                    f"the key {key.keyid[:SHOWN_KEY]} is one of the role {role} already", hint=_NOTHING
+                    f"the key {key.keyid[:SHOWN_KEY]} already belongs to the role {role}", hint=_NOTHING
                 )
     if len({key.keyid for key in change.join}) < len(change.join):
-        raise BadInput("the same key was given twice", hint=_NOTHING)
+        raise BadInput("the same key is given twice", hint=_NOTHING)
     strangers = set(change.leave).difference(root.roles[change.role].keyids)
     if strangers:
-        raise BadInput(f"{shown_keys(strangers)} is no key of the role {change.role}", hint=_NOTHING)
+        raise BadInput(f"{shown_keys(strangers)} is not a key of the role {change.role}", hint=_NOTHING)
 
 
 def prepare_change(repository: Repository, change: KeyChange, now: datetime) -> SigningRequest:
@@ -173,9 +173,9 @@ def remaining(repository: Repository, request: SigningRequest) -> list[ToSign]:
             next_root += item.role == "root"
         elif item.required:
             raise StaleRequest(
-                "this request is out of date: since it was prepared, something else was published, or keys"
-                " were changed",
-                hint="nothing was changed; prepare it again and have it signed again",
+                "this request is out of date: something was published or keys were changed"
+                " after it was prepared",
+                hint="nothing was changed; prepare and sign it again",
             )
     return found
 
@@ -190,14 +190,14 @@ def _check(items: Collection[ToSign], root: Root, now: datetime) -> None:
         short = max(asked, key=lambda one: one.missing)
         if short.missing:
             raise BadInput(
-                f"too few have signed: {name} has {len(short.signed)} of {short.threshold} signatures",
+                f"not enough signatures: {name} has {len(short.signed)} of {short.threshold} signatures",
                 hint=f"nothing was changed; {short.missing} more of {shown_keys(short.unsigned)} must sign it"
                 " with `server sign`",
             )
         if item.metadata.signed.is_expired(now):
             raise BadInput(
-                f"this request came back too late: {name} has expired",
-                hint="nothing was changed; prepare it again and have it signed again",
+                f"this request has expired: {name} is no longer valid",
+                hint="nothing was changed; prepare and sign it again",
             )
 
 

@@ -89,7 +89,7 @@ def check_root(root: bytes) -> None:
     except exceptions.RepositoryError:
         pass
     raise BadSignature(
-        "what the server gave as its root metadata is not that, or is not signed by its own keys",
+        "the server's root metadata is invalid or not signed by its own keys",
         hint="check the address; it may not be a contactsync server",
     )
 
@@ -177,11 +177,11 @@ class Follower:
         try:
             return self._fetcher.download_bytes(url, MAX_BYTES)
         except exceptions.DownloadLengthMismatchError as error:
-            raise another_history("a manifest of it is longer than any can be") from error
+            raise another_history("one of its manifests exceeds the size limit") from error
         except exceptions.DownloadHTTPError as error:
             if error.status_code != 404:
                 raise
-            raise another_history("it does not have the manifests that lead to the newest one") from error
+            raise another_history("it lacks the manifests before the newest one") from error
 
     def _delivered_again(self, audience: str, damage: OurError) -> Link:
         """The manifest seen last, by the hash that is remembered of it. Raises `damage` without it."""
@@ -206,7 +206,7 @@ class Follower:
                 hint="try again later, or ask the operator",
             )
         if info.length > MAX_BYTES or set(info.hashes) != {"sha256"}:
-            raise BadReply("the signed metadata names a manifest that is out of bounds", hint=_CHANGED)
+            raise BadReply("the signed metadata names a manifest that exceeds the limits", hint=_CHANGED)
         with self._scratch() as scratch:
             path = scratch / "manifest"
             try:
@@ -246,7 +246,7 @@ class Follower:
                 updater.refresh()
                 if not _is_current(scratch, kept):
                     raise BadSignature(
-                        "the server does not show the root metadata that it did before (rolled back)",
+                        "the server no longer has the root metadata that it served before (rolled back)",
                         hint=_CHANGED,
                     )
             finally:
@@ -319,7 +319,7 @@ def _last_seen(path: Path) -> Link | OurError:
         return Link.from_bytes(path.read_bytes())
     except (OSError, BadReply) as error:
         damage = OurError(
-            f"the last manifest that was seen, kept in {path}, is damaged",
+            f"the last manifest seen, stored in {path}, is damaged",
             hint="if the operator says that the server has not gone back, remove that file and sync again:"
             " the history of this audience is then followed from there on, and nothing else is lost",
         )
@@ -348,7 +348,7 @@ def _bad_signature(error: exceptions.RepositoryError) -> BadSignature:
         case exceptions.ExpiredMetadataError():
             return BadSignature(
                 "the server's signed metadata has expired",
-                hint="check this machine's clock; if it is right, the operator has to run "
+                hint="check this machine's clock; if it is right, the operator must run "
                 "`contactsync server publish`",
             )
         case exceptions.BadVersionNumberError():

@@ -42,8 +42,8 @@ __all__ = ["LIFETIMES", "ONLINE", "PUBLISHING", "ROLES", "Published", "Repositor
 _KEPT_VERSIONS: Final = 10  # of snapshot and targets, for clients in the middle of a refresh
 _BACKUP: Final = "restore the public folder from a backup"
 _ELSEWHERE: Final = {  # what to do where the keys of a role stay elsewhere
-    "targets": "; or prepare what is to be signed elsewhere: `publish --offline-targets FILE`",
-    "root": "; or prepare what is to be signed elsewhere: --request FILE",
+    "targets": "; or prepare a request and have it signed elsewhere: `publish --offline-targets FILE`",
+    "root": "; or prepare a request and have it signed elsewhere: --request FILE",
 }
 
 
@@ -172,17 +172,17 @@ class Repository:
             wanted, here = root.roles[role].threshold, len(_of(signers, role, root))
             if here >= wanted:
                 continue
-            hint = f"put it back: `contactsync server keys import`{_ELSEWHERE.get(role, '')}"
+            hint = f"import it: `contactsync server keys import`{_ELSEWHERE.get(role, '')}"
             if here:
                 raise OurError(
-                    f"{wanted} keys of the role {role} have to sign, and {here} of them is here"
+                    f"{wanted} keys of the role {role} must sign, but only {here} of them is here"
                     if here == 1
-                    else f"{wanted} keys of the role {role} have to sign, and {here} of them are here",
+                    else f"{wanted} keys of the role {role} must sign, but only {here} of them are here",
                     hint=hint,
                 )
             if any(name.split("-")[0] == role for name in signers):
                 raise OurError(
-                    f"the signing key of the role {role} is not the one that the root names",
+                    f"the signing key of the role {role} is not the one named by the root",
                     hint="restore keys/ and public/ from the same backup",
                 )
             raise OurError(f"the signing key of the role {role} is not here", hint=hint)
@@ -236,7 +236,7 @@ class Repository:
         if not all(is_signed(root, "root", by) for by in (before, root.signed)):
             raise BadInput("the new root is not signed by enough keys", hint="nothing was changed")
         if published is not None and published.unheld(root.signed):
-            raise BadInput("the new root would make what is published invalid", hint="nothing was changed")
+            raise BadInput("the new root would invalidate what is published", hint="nothing was changed")
         self._write_new_root(root)
 
     def refresh(self, signers: Mapping[str, Signer], now: datetime, *, force: bool = False) -> list[str]:

@@ -153,8 +153,8 @@ class SigningRequest:
         """Add the signatures of a copy. Raises BadInput if it is none: what it asks to sign differs."""
         if other.fingerprint() != self.fingerprint():
             raise BadInput(
-                "this request is not the one that was prepared here last: what is to be signed differs",
-                hint="use the file of the last preparation; if it was changed on the way, find out by whom",
+                "this request differs from the one that was last prepared here",
+                hint="use the most recently prepared file; if it was changed in transit, find out by whom",
             )
         for own, theirs in zip(self.items, other.items, strict=True):
             for keyid, signature in theirs.metadata.signatures.items():
@@ -170,24 +170,24 @@ class SigningRequest:
         proposed = [item.metadata.signed for item in self.items if item.role == "root"]
         targets = [item.metadata.signed for item in self.items if item.role == "targets"]
         if not roots or not self.items or len(proposed) + len(targets) != len(self.items) or len(targets) > 1:
-            yield "it asks to sign something else than a root and a list of targets"
+            yield "it asks for a signature on something other than root and targets metadata"
         versions = [root.version for root in (*roots, *proposed)]
         last = 0 if self.published is None else self.published.signed.version
         if [one - place for place, one in enumerate(versions)] != [versions[0]] * len(versions) or any(
             one.version != last + 1 for one in targets
         ):
-            yield "the versions do not follow each other"
+            yield "the versions are not consecutive"
         if not all(map(_is_usable, [*roots, *proposed])):
-            yield "a root in it is not one of contactsync"
+            yield "it contains a root that is not from contactsync"
         before = [roots[0], *roots]
         if not all(
             is_signed(new, "root", by)
             for new, old in zip(self.roots, before, strict=False)
             for by in (old, new.signed)
         ):
-            yield "the roots did not sign each other"
+            yield "its roots are not signed by the ones before them"
         if self.published is not None and not is_signed(self.published, "targets", self.root):
-            yield "what is published is not signed"
+            yield "the published targets in it are not signed"
         named = {
             file.hashes["sha256"]
             for one in (self.published, self.targets)

@@ -149,9 +149,7 @@ class App:
         known = sha256 in served.files.get(account.audience, ())
         file = await self._threads.run(self._publications.data, sha256) if known else None
         if file is None:
-            raise Problem(
-                "not-found", "the editions served contain no such file", "fetch the manifest again"
-            )
+            raise Problem("not-found", "the editions served contain no such file", "fetch the manifest again")
         try:
             return data_response(request, sha256, file, self._threads)
         except BaseException:
@@ -252,7 +250,7 @@ class App:
             self._reminded = now.date()
             for role, end in repository.expiries().items():
                 if role in NOTICE and end < now + NOTICE[role]:
-                    log.warning("the %s metadata expires on %s unless somebody publishes", role, end.date())
+                    log.warning("the %s metadata expires on %s unless you publish", role, end.date())
 
 
 class _Guard:
@@ -293,7 +291,7 @@ def _bad_credential() -> Problem:
 async def _read_batch(request: Request, most: int) -> bytes:
     """The body, if it can be a batch of at most `most` elements; it is never held beyond the limit."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:
-        raise Problem("wrong-media-type", f"the body has to be {MEDIA_TYPE}", "set Content-Type")
+        raise Problem("wrong-media-type", f"the body must be {MEDIA_TYPE}", "set Content-Type")
     limit = most * NE
     close = {"connection": "close"}  # the rest of the body is not worth reading
     if int(request.headers.get("content-length", "0")) > limit:

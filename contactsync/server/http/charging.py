@@ -42,7 +42,7 @@ class StoreGuard:
             log.error("%s", error)
         return Problem(
             "store-unavailable",
-            "the accounts cannot be used at the moment; nothing was charged or evaluated",
+            "the accounts are not available at the moment; nothing was charged or evaluated",
             "try again later",
             headers={"retry-after": "5"},
         )
@@ -143,8 +143,8 @@ def _out_of_quota(standing: Standing, allowance: PointQuota, points: int) -> Pro
     left, wait = standing.left(allowance), standing.wait(points, allowance)
     return Problem(
         "out-of-quota",
-        f"{points} points are asked for and {left} are left; {allowance.per_day} come back a day",
-        "send the same batch again when the time of Retry-After is over",
+        f"{points} points are needed and {left} are left; {allowance.per_day} come back a day",
+        "send the same batch again after the time given in Retry-After",
         headers={"retry-after": str(wait), **fields(standing, allowance, wait)},
         left=left,
         burst=allowance.burst,

@@ -33,7 +33,7 @@ from contactsync.publication.manifest import MAX_DELTAS, DeltaFile, Partition
 from contactsync.tokens import TOKEN_BYTES, Tokens
 from contactsync.voprf.server import KeyPair, evaluate
 
-STILL_SERVED: Final = "the edition published before is still served; put that right and publish again"
+STILL_SERVED: Final = "the previous edition is still served; fix the cause and publish again"
 
 _READ_AT_ONCE: Final = 1 << 18  # tokens
 _REPORT_SECONDS: Final = 0.1
@@ -186,7 +186,7 @@ def _spooled(job: BuildJob) -> Iterator[Tokens]:
         while left:
             rows = np.empty((min(left, _READ_AT_ONCE), TOKEN_BYTES), np.uint8)
             if file.readinto(rows.data.cast("B")) != rows.nbytes:
-                raise OSError(errno.EIO, "the file of tokens is shorter than what was written", job.spool)
+                raise OSError(errno.EIO, "the token file is shorter than what was written to it", job.spool)
             left -= len(rows)
             yield Tokens.from_bytes(rows)
 

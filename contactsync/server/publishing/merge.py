@@ -43,7 +43,7 @@ def merge(
         built[result.partition] = result.content
     for name in plan.partitions:
         if name not in built:
-            raise OurError(f"the build of {plan.audience} {name} gave no result", hint="publish again")
+            raise OurError(f"the build of {plan.audience} {name} returned no result", hint="publish again")
     partitions = {} if plan.old is None else dict(plan.old.partitions)
     changed = []
     for name in plan.partitions:
@@ -85,7 +85,7 @@ def _check(plan: AudiencePlan, result: BuiltPartition, data: Path) -> None:
     if (result.audience, result.epoch, result.edition) != (plan.audience, plan.epoch, plan.edition):
         raise _misfit(result, "is of another edition")
     if result.partition not in plan.partitions:
-        raise _misfit(result, "is of a partition that nothing was to be done for")
+        raise _misfit(result, "is of a partition that the plan does not contain")
     content = result.content
     if content is None:
         return
@@ -98,13 +98,13 @@ def _check(plan: AudiencePlan, result: BuiltPartition, data: Path) -> None:
     if content.edition != plan.edition and not restored:
         raise _misfit(result, f"has content of edition {content.edition}")
     if content.deltas and content.deltas[-1].to_edition != content.edition:
-        raise _misfit(result, "has deltas that do not lead to it")
+        raise _misfit(result, "has deltas that do not end at its base")
     if not is_whole(data, content):
         raise _misfit(result, "names files that are not there")
 
 
 def _misfit(result: BuiltPartition, why: str) -> OurError:
     return OurError(
-        f"what came of building {result.audience} {result.partition} {why}, so it does not fit the plan",
+        f"the build result of {result.audience} {result.partition} {why}: it does not match the plan",
         hint="nothing was published; publish again",
     )

@@ -77,8 +77,8 @@ def _check_understood(manifest: Manifest | None) -> None:
     """Refuse to follow a newer program: what this one does not know would be missing from then on."""
     if manifest is not None and not manifest.is_understood:
         raise OurError(
-            f"the published manifest of {manifest.audience} says more than this program understands",
-            hint="a newer one has published last: update this one; nothing was changed",
+            f"the published manifest of {manifest.audience} has content unknown to this version",
+            hint="a newer version published last: update contactsync; nothing was changed",
         )
 
 

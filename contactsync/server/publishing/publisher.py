@@ -151,7 +151,7 @@ class Publisher:
         key = self._keyring.key_pair(audience, epoch)
         if old is not None and key.public != old.public_key:
             raise OurError(
-                f"the key of {audience} in keys/ is not the one that epoch {epoch} was published with",
+                f"the key of {audience} in keys/ is not the key with which epoch {epoch} was published",
                 hint="restore keys/ from the backup that belongs to public/",
             )
         return key

@@ -98,4 +98,4 @@ def _ended(
 
 
 def _lost(job: object) -> OurError:
-    return OurError(f"{job}: a process or machine that runs jobs is gone", hint=STILL_SERVED)
+    return OurError(f"{job}: a worker process or machine has stopped", hint=STILL_SERVED)

@@ -167,7 +167,7 @@ def test_the_allowed_download_holds_for_buckets_too(service, person):
     service.crowd = {"49": CROWD}
     service.publish(*members)
     planned = service.manifest.partitions["49"].screen.length + 300_000
-    with pytest.raises(ChoiceNeeded, match="so many contacts pass the screen of \\+49") as raised:
+    with pytest.raises(ChoiceNeeded, match="too many contacts pass the screen of \\+49") as raised:
         person.sync(*members, privacy="screen", buckets=16, max_download=planned)
     assert ranges(service) == []
     needed = re.search(r"--max-download (\d+)K", raised.value.hint)

@@ -256,7 +256,7 @@ def test_another_publish_in_between(shared, change, make_manifest):
     stamp = shared.repository.stamp()
     with pytest.raises(StaleRequest, match="out of date") as raised:
         apply(shared.repository, old, named(*shared.online), NOW)
-    assert "prepare it again" in raised.value.hint
+    assert "prepare and sign it again" in raised.value.hint
     assert shared.repository.stamp() == stamp
 
 
@@ -275,7 +275,7 @@ def test_a_request_that_came_back_too_late(shared, make_manifest):
     request = prepare_publication(shared.repository, [make_manifest(2, previous=make_manifest())], NOW)
     request.sign(named(*shared.target_keys))
     later = NOW + LIFETIMES["targets"] + timedelta(hours=1)
-    with pytest.raises(BadInput, match="too late"):
+    with pytest.raises(BadInput, match="this request has expired"):
         apply(shared.repository, request, named(*shared.online), later)
 
 
@@ -352,13 +352,13 @@ def test_an_expired_root_has_to_be_renewed(shared, change, make_manifest):
 @pytest.mark.parametrize(
     ("case", "message"),
     [
-        ("last key", "would have no key left"),
-        ("threshold", "3 keys of the role targets would have to sign, and it would have 2"),
-        ("too few left", "2 keys of the role targets would have to sign, and it would have 1"),
-        ("twice", "the same key was given twice"),
-        ("again", "is one of the role targets already"),
-        ("of another role", "is one of the role root already"),
-        ("stranger", "is no key of the role targets"),
+        ("last key", "would have no keys left"),
+        ("threshold", "the role targets would need 3 signatures but have keys for only 2"),
+        ("too few left", "the role targets would need 2 signatures but have keys for only 1"),
+        ("twice", "the same key is given twice"),
+        ("again", "already belongs to the role targets"),
+        ("of another role", "already belongs to the role root"),
+        ("stranger", "is not a key of the role targets"),
         ("nothing", "would change nothing"),
     ],
 )
@@ -445,7 +445,7 @@ def test_a_request_that_fits_together_but_is_another_one(shared, make_manifest):
     prepared = prepare_publication(shared.repository, [make_manifest(2, previous=make_manifest())], NOW)
     forged = prepare_publication(shared.repository, [make_manifest(3, previous=make_manifest())], NOW)
     forged.sign(named(*shared.target_keys))
-    with pytest.raises(BadInput, match="not the one that was prepared here last"):
+    with pytest.raises(BadInput, match="differs from the one that was last prepared here"):
         prepared.take_signatures(through_file(forged))
 
 
@@ -484,7 +484,7 @@ def test_a_root_whose_ids_do_not_say_which_keys_they_are(shared, forge):
     request = prepare_change(shared.repository, KeyChange("root", join=[new_keys(1)[0].public_key]), NOW)
     body = json.loads(json.dumps(request.to_json(describe(request))))
     forge(body["to_sign"][0]["metadata"]["signed"])
-    with pytest.raises(BadInput, match=r"a root in it is not one of contactsync|malformed"):
+    with pytest.raises(BadInput, match=r"it contains a root that is not from contactsync|malformed"):
         SigningRequest.from_json(body)
 
 

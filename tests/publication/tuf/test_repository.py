@@ -93,7 +93,7 @@ def test_wrong_or_missing_keys_change_nothing(operator, make_manifest):
         with pytest.raises(OurError, match=f"role {role} is not here"):
             operator.publish(make_manifest(2))
         operator.signers = {**signers, role: CryptoSigner.generate_ed25519()}
-        with pytest.raises(OurError, match="not the one that the root names"):
+        with pytest.raises(OurError, match="not the one named by the root"):
             operator.publish(make_manifest(2))
     assert operator.repository.stamp() == stamp
 

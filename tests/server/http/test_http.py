@@ -494,7 +494,7 @@ def test_before_the_first_publish_and_without_a_key(tmp_path):
         site.http.clear()
         assert site.process.stop() == 0
     log = site.process.log.read_text()
-    assert "can be read by others" in log
+    assert "can be read by other users" in log
     assert "damaged" in log
     assert "Traceback" not in log
 

@@ -139,7 +139,7 @@ def test_a_process_that_dies_is_an_error_of_ours(prepared):
 
 def test_too_little_memory_stays_the_caller_s_error_and_names_the_partition(prepared, monkeypatch):
     def build(*_arguments, **_options):
-        raise BadInput("16 MiB of memory are too few", hint="Allow 17 MiB.")
+        raise BadInput("16 MiB of memory is too little", hint="Allow 17 MiB.")
 
     monkeypatch.setattr(jobs, "build", build)
     with pytest.raises(BadInput, match=r"^building people 1: 16 MiB") as raised:

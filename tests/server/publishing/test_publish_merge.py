@@ -90,19 +90,19 @@ def changed(name):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("missing", "49 gave no result"),
+        ("missing", "49 returned no result"),
         ("twice", "came twice"),
         ("of another epoch", "another edition"),
         ("of another edition", "another edition"),
         ("of another audience", "another edition"),
-        ("not asked for", "nothing was to be done"),
+        ("not asked for", "the plan does not contain"),
         ("holds another", "another partition"),
         ("content of the future", "edition 7"),
         ("content of the past", "edition 1"),
         ("other bits", "40 remainder bits"),
         ("no such file", "not there"),
         ("a cut file", "not there"),
-        ("a broken chain", "deltas that do not lead"),
+        ("a broken chain", "deltas that do not end at its base"),
     ],
 )
 def test_what_does_not_fit_is_refused(second, name, why):

@@ -330,9 +330,9 @@ def test_an_older_program_does_not_publish_after_a_newer_one(operator, newer):
     operator.add(GERMAN + 1)
     files = operator.public_files()
     for options in ({}, {"new_epoch": True}):
-        with pytest.raises(OurError, match="says more than this program understands") as raised:
+        with pytest.raises(OurError, match="has content unknown to this version") as raised:
             operator.publish(**options)
-        assert "update this one" in raised.value.hint
+        assert "update contactsync" in raised.value.hint
     assert operator.public_files() == files
     assert operator.manifest().sha256() == published.sha256()
     assert not operator.keyring.has_seed("people", 2)
@@ -387,7 +387,7 @@ def test_the_key_must_be_the_published_one(operator):
     with pytest.raises(OurError, match="no key"):
         operator.publish()
     operator.keyring.new_seed("people", 1)
-    with pytest.raises(OurError, match="not the one that epoch 1"):
+    with pytest.raises(OurError, match="not the key with which epoch 1"):
         operator.publish()
     assert operator.public_files() == files
 

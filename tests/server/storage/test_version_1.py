@@ -154,7 +154,7 @@ def test_the_status_says_that_a_publish_is_due(folder):
         return [warning for warning in found if "earlier" in warning]
 
     assert len(warnings()) == len(AUDIENCES)
-    assert "of an earlier format, which newer clients refuse: publish" in warnings()[0]
+    assert "has an old format, which newer clients refuse: publish again" in warnings()[0]
     publish(folder)
     assert warnings() == []
 
@@ -181,7 +181,7 @@ def test_a_client_of_version_1_goes_on_with_nothing_forgotten(v1, folder):
         publish_dates(folder)
         with pytest.raises(BadReply, match="published by an earlier version") as raised:
             sync(pinned, book, transport, Options())
-        assert "update it and to publish again" in raised.value.hint
+        assert "update the server and publish again" in raised.value.hint
         assert {path.name for path in pinned.data.iterdir()} == held
         publish(folder)
         report = sync(pinned, book, transport, Options())

@@ -130,14 +130,14 @@ class SqliteAccounts:
         """See `AccountStore.add_all`."""
         twice = [name for name, count in Counter(one.name for one in accounts).items() if count > 1]
         if twice:
-            raise BadInput(f"the name {twice[0]!r} is given twice", hint="give each name once")
+            raise BadInput(f"the name {twice[0]!r} is given twice", hint="give each name only once")
         added, database = self._clock() // 1000, self._database()
         with database.transaction():
             for one in accounts:
                 if database.all("SELECT 1 FROM accounts WHERE name = ?", one.name):
                     raise BadInput(
-                        f"there is an account of the name {one.name!r} already",
-                        hint="choose another name, or revoke that one first",
+                        f"an account named {one.name!r} already exists",
+                        hint="choose another name, or revoke that account first",
                     )
                 hashed = credential_hash(one.credential)
                 row = (one.name, bit_of(one.audience), hashed, added)
@@ -320,6 +320,4 @@ def _account(row: Sequence[Any]) -> Account:
 
 
 def _missing(name: str) -> BadInput:
-    return BadInput(
-        f"there is no account of the name {name!r}", hint="see `contactsync server accounts list`"
-    )
+    return BadInput(f"there is no account named {name!r}", hint="see `contactsync server accounts list`")

@@ -95,7 +95,7 @@ class SqliteMembers:
         if unknown := {name for name in there if name.startswith("members_")} - {*map(_members, KINDS)}:
             kinds = ", ".join(sorted(name.removeprefix("members_") for name in unknown))
             raise OurError(
-                f"the registry contains identifiers of a kind that this contactsync does not know: {kinds}",
+                f"the registry contains identifiers of an unknown kind: {kinds}",
                 hint="a newer contactsync wrote it: update contactsync",
             )
         missing = [kind for kind in KINDS.values() if not {_members(kind.name), _tokens(kind.name)} <= there]
