@@ -1,8 +1,8 @@
 """What a client remembers between syncs: tokens, what the last sync found, which data files it holds.
 
 One SQLite file per server, 0600. Tokens belong to one epoch of one audience; findings outlive an epoch, so
-that who joined or left is still known after the key has changed. Both stay of a contact that is taken out of
-the book, until the epoch changes: if it came back, looking it up again would tell the server more.
+that who joined or left is still known after the key has changed. Both are kept for a contact that is removed
+from the book, until the epoch changes: if it came back, looking it up again would tell the server more.
 
 What is removed from the cache can be read nowhere on the disk once it is closed, as far as a program can do
 that (tests/raw_disk.py):
@@ -11,7 +11,7 @@ that (tests/raw_disk.py):
   overwritten when the cache is closed. A commit is durable once the journal's head is zeros; SQLite waits for
   that with `synchronous = FULL`. EXTRA is the same here; for a journal that is unlinked, FULL would not do.
 - `secure_delete` overwrites rows. But SQLite also moves rows between pages, and leaves copies that no later
-  deletion finds. When identifiers go, all that stays is written anew, and the old pages become zeros.
+  deletion finds. When identifiers go, all that stays is rewritten, and the old pages become zeros.
 - What SQLite would write into temporary files stays in memory (`temp_store`).
 """
 
@@ -363,7 +363,7 @@ def _remove_older(db: sqlite3.Connection, audience: str, epoch: int) -> None:
 
 
 def _write_anew(db: sqlite3.Connection) -> None:
-    """Write every table anew: pages become free and are overwritten, with the copies of rows in them."""
+    """Rewrite every table: pages become free and are overwritten, with the copies of rows in them."""
     for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
         db.execute(f"CREATE TEMP TABLE moved AS SELECT * FROM {table}")  # noqa: S608 - our own tables
         db.execute(f"DELETE FROM {table}")  # noqa: S608

@@ -176,7 +176,7 @@ class ServerState:
             yield
 
     def _sweep(self) -> None:
-        """Remove scratch files. Unfinished data files stay: a sync goes on with them, or removes them."""
+        """Remove scratch files. Unfinished data files stay: a sync continues them, or removes them."""
         durable.remove_abandoned(self.ledger.parent, of=self.ledger.name, erase=True)
         for name, _, files in os.walk(self.folder):
             folder = Path(name)

@@ -1,8 +1,8 @@
-"""What a builder can have made of N values: slot bits, the lengths of all files, and how full a screen is.
+"""What a builder can produce from N values: slot bits, the lengths of all files, and how full a screen is.
 
-Whoever only knows what a publisher states of its files judges it by these figures, before anything is
-planned, fetched or asked. docs/directory-format.md ("What can have been built") has the formulas. The lengths
-of a base are `Layout.lengths`.
+A client that knows only what a publisher states about its files checks that against these values, before
+anything is planned, fetched or requested. docs/directory-format.md ("What can have been built") has the
+formulas. The lengths of a base are `Layout.lengths`.
 """
 
 from __future__ import annotations

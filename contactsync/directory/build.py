@@ -125,7 +125,7 @@ class _Writer:
         self._count = 0
 
     def write(self, groups: Iterator[Values], done: Callable[[int], None]) -> DirectoryInfo:
-        """Write everything; what the manifest has to say about it."""
+        """Write everything. Returns what the manifest must say about it."""
         layout = self._layout
         self._file.seek(layout.data_offset)
         # So many groups at a time that they are whole buckets, and enough of them to be worth a call.
@@ -212,7 +212,7 @@ def _workshop(path: Path) -> Iterator[Path]:
     """A hidden folder beside the file, for this build alone; what dead builds of that name left is removed.
 
     A build holds a lock on its folder, which ends with its process. The parent folder is locked while folders
-    are looked through and made, so that none is taken for dead before it is locked.
+    are listed and created, so that none is treated as dead before it is locked.
     """
     parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     own = -1

@@ -141,7 +141,7 @@ def write_delta(
     """Write the delta between two directories with the same slot and remainder bits. O(count).
 
     None, and no file, if it would be as large as the new directory itself, or the widths differ: then the
-    directory has to be fetched whole. The same two directories and editions give the same bytes.
+    directory must be fetched whole. The same two directories and editions give the same bytes.
     """
     here, there = old.info, new.info
     if (here.slot_bits, here.remainder_bits) != (there.slot_bits, there.remainder_bits):

@@ -62,7 +62,7 @@ class DirectoryInfo:
 
     @property
     def layout(self) -> Layout:
-        """Where the sections of the file have to lie."""
+        """Where the sections of the file must be."""
         return Layout(self.count, self.slot_bits, self.remainder_bits, self.file.length)
 
     @property

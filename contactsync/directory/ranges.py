@@ -1,8 +1,8 @@
 """Match against a directory of which only some buckets are fetched, each verified from the manifest alone.
 
-Which buckets are fetched is all that the other side sees. So decoys are fetched with them (`chosen`), in
+The other side sees only which buckets are fetched. So decoys are fetched with them (`chosen`), in
 numbers that do not depend on how many are wanted, and in order of their place in the file. Two lists with the
-same wanted buckets among different decoys would show them: who has to ask again asks for the first list too.
+same wanted buckets among different decoys would show them: a repeated request includes the first list too.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class RangeReader:
     def match(self, tokens: Tokens, numbers: Collection[int]) -> RangeMatch:
         """Whether each of m tokens is in the directory, by fetching the buckets of these numbers.
 
-        The buckets of all tokens (`buckets_of`) have to be among them; `chosen` hides which those are.
+        The buckets of all tokens (`buckets_of`) must be among them; `chosen` hides which they are.
 
         Raises BadDirectory if anything is not what the manifest says (a file replaced meanwhile, too), and
         whatever `fetch` raises.

@@ -1,12 +1,12 @@
 """The history of an audience: whether a manifest continues the one that a client saw last.
 
 Each manifest names the one before it by its SHA-256, across epochs. `walk` goes back along these names, from
-the newest manifest to the one seen last. It does no I/O: it yields the hash of each manifest that it has to
-look at, and is sent that manifest's octets.
+the newest manifest to the one seen last. It does no I/O: it yields the hash of each manifest that it must
+examine, and is sent that manifest's octets.
 
 Positions (epoch, edition) fall at each step, so there is no loop. Servers keep the newest `MANIFESTS_KEPT`
-manifests. If the one seen last lies further back, the walk ends with a `Gap`: nobody can check any more what
-lies between, and whoever relies on it has to be told. docs/http-api.md ("The walk") is the text this follows.
+manifests. If the one seen last lies further back, the walk ends with a `Gap`: what lies between can no longer
+be checked, and the caller must report that. docs/http-api.md ("The walk") is the text this follows.
 """
 
 from __future__ import annotations

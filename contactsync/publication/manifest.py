@@ -4,9 +4,9 @@ Its bytes are canonical JSON without any time in them, so the same members, key 
 bytes, and two observers can compare what they were shown by one hash. docs/http-api.md has the members.
 
 A newer server may add members. What is unknown is kept, and written again by `to_bytes`; what must not be
-overlooked is named in a member `critical`, and who does not know it does not use what it stands in. What is
-known may only say what a builder can have made (directory/bounds.py), so that nothing is planned, priced or
-recommended by figures that somebody made up. Partitions are in partition.py, forms of members in forms.py.
+ignored is named in a member `critical`: a program that does not know it does not use the object. Known
+members may only state what a builder can have produced (directory/bounds.py), so that nothing is planned,
+priced or recommended from invented values. Partitions are in partition.py, forms of members in forms.py.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ class Manifest:
     `public_key` is the 32-byte encoding of pkS (RFC 9497), `normalisation` the profile of identifiers/,
     `previous` the SHA-256 of the manifest before this one (None in the very first).
 
-    `partitions` are those that this program can use, `unknown` those that it cannot: whoever may be a member
-    of one of these must be left out of a match, and the user be told. `extra` has the members that a newer
-    program added, as JSON values. `format` is FORMAT, or EARLIER for one that only continues a history.
+    `partitions` are those that this program can use, `unknown` those that it cannot: contacts who may be
+    members of one of these must be left out of a match, and the user be told. `extra` has the members that a
+    newer program added, as JSON values. `format` is FORMAT, or EARLIER for one that only continues a history.
     """
 
     audience: str
@@ -128,8 +128,8 @@ class Manifest:
     def from_bytes(cls, data: bytes, *, earlier: bool = False) -> Manifest:
         """The strict inverse of `to_bytes`.
 
-        With `earlier`, a manifest that version 1 wrote is taken too, for whoever continues or compares a
-        history: what its figures say of its files is not judged, and nothing may be matched by it.
+        With `earlier`, a manifest that version 1 wrote is accepted too, to continue or compare a history:
+        what it states about its files is not checked, and it must not be used for a match.
 
         Raises BadReply for anything that is not byte for byte the canonical form of a valid manifest, for one
         that says what no builder can have made, and for one that needs something to be understood that this

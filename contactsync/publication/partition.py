@@ -68,7 +68,7 @@ class Partition:
 
     @property
     def directory(self) -> DirectoryInfo:
-        """What the base has to be."""
+        """What the base must be."""
         return DirectoryInfo(
             count=self.count,
             slot_bits=self.slot_bits,
@@ -108,7 +108,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class UnusablePartition:
-    """A partition that this program cannot use. Who is a member there is not known: not "nobody".
+    """A partition that this program cannot use. Who is a member there is unknown, which is not "nobody".
 
     `reason` continues "partition NAME …"; `refusal` is its word, unknown-family or unknown-critical.
     `members` is the partition as JSON, for `Manifest.to_bytes`.
@@ -139,7 +139,7 @@ def partition_from_json(
 ) -> Partition | UnusablePartition:
     """The inverse of `to_json`, in a manifest of edition `newest`.
 
-    `judged`: its figures have to be such as a builder makes. Raises BadReply.
+    `judged`: its values must be ones that a builder produces. Raises BadReply.
     """
     family, where = family_of(name), f"partition {name}"
     if not isinstance(value, dict):

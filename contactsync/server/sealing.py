@@ -1,4 +1,4 @@
-"""Secrets in JSON files: sealed under a passphrase, or plain where somebody asked for that.
+"""Secrets in JSON files: sealed under a passphrase, or plain if the operator chose that.
 
 A passphrase becomes a key by Argon2id (RFC 9106 §4, second recommended option: 3 passes, 4 lanes, 64 MiB);
 the secret is sealed by ChaCha20-Poly1305. A label, which says what it is, is the associated data.

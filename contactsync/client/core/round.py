@@ -35,7 +35,8 @@ def padded(count: int) -> int:
 class PendingBatch:
     """A batch of a round: its identifiers among `size` points. An interrupted round is finished with these.
 
-    One of nobody has no identifiers, and is kept like any other: else a cut would show which it was.
+    A batch of a cover round has no identifiers, and is kept like any other: else a cut would show which it
+    was.
     """
 
     name: str
@@ -65,7 +66,7 @@ class Round:
 
     @property
     def is_cover(self) -> bool:
-        """Whether the new round is one of nobody."""
+        """Whether the new round is a cover round."""
         return bool(self.fresh) and not any(batch.identifiers for batch in self.fresh)
 
     @property
@@ -84,9 +85,9 @@ def make_round(
 ) -> Round:
     """The round for these new identifiers: padded, shuffled, split.
 
-    `unfinished` batches are sent as they are, never padded anew: what is left of a round would tell how large
-    it really was. Where nobody is new, `cover` is a round of nobody: so that "nothing new" looks like "up to
-    eight new". A batch has at most `most` points, rounded down to a power of two of at least 8.
+    `unfinished` batches are sent as they are, never padded again: what is left of a round would tell how
+    large it really was. Where nothing is new, `cover` makes a cover round, so that "nothing new" looks like
+    "up to eight new". A batch has at most `most` points, rounded down to a power of two of at least 8.
     """
     most = min(MAX_BATCH, max(LEAST, 1 << (most.bit_length() - 1)))
     waiting = {identifier for batch in unfinished for identifier in batch.identifiers}

@@ -179,7 +179,7 @@ def finish(files: tuple[Path, ...], data: Path, passphrase_file: Path | None) ->
 
 
 def somebody_is_there() -> bool:
-    """Whether somebody can answer."""
+    """Whether a person can answer at the terminal."""
     return sys.stdin.isatty()
 
 
@@ -202,7 +202,7 @@ def say_outcomes(folder: DataFolder, outcomes: list[Outcome], without_change: st
 
 
 def say_prepared(path: Path, request: SigningRequest) -> None:
-    """What has to be done with a request."""
+    """Print what to do with a request."""
     from contactsync.publication.tuf.summary import about_signatures, grouped_hex
 
     click.echo(f"prepared in {path}, not yet in force; next: sign, finish")

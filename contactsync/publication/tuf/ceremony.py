@@ -1,14 +1,14 @@
 """Publications and changes of keys that are signed elsewhere: prepared here, finished here.
 
-Which keys a role has is said by the root. To change them is to write a new root (TUF specification §6.1):
+The root states which keys a role has. Changing them means writing a new root (TUF specification §6.1):
 signed by a threshold of the old root's keys and one of its own. What is published must hold under it, at
-every moment, wherever a process is killed. So a key leaves in three steps, each of which leaves all valid:
+every moment, wherever a process is killed. So a key is removed in three steps, each of which keeps all valid:
 
 1. a root that names the old and the new keys, with the lower of both thresholds;
-2. the role signed anew, by keys that stay;
+2. the role signed again, by keys that stay;
 3. a root that names the keys that stay.
 
-Where step 3 alone leaves all valid, it is the only one: the role is the root, or nothing is published, or the
+Where step 3 alone keeps all valid, it is the only one: the role is the root, or nothing is published, or the
 keys that stay have signed already.
 """
 

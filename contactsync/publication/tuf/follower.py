@@ -13,11 +13,12 @@ gaps/AUDIENCE.json                          what could not be checked of it, unt
 scratch/                                    python-tuf's own folder, during a refresh only
 ```
 
-python-tuf replaces its files without fsync: after a power cut they may be empty, which it takes for missing,
-and with them goes what it knew of versions. So it works in `scratch`, on copies, and what it has verified is
-written over the originals durably, in the order in which one leads to the next: a timestamp can only be
-checked by the root that names its key. Whatever a power cut leaves of that order is a state that python-tuf
-goes on from. Nothing is reported to anybody before all of it, and the manifest after it, is on the disk.
+python-tuf replaces its files without fsync: after a power cut they may be empty, which it treats as missing,
+and what it knew of versions is lost with them. So it works in `scratch`, on copies, and what it has verified
+is written over the originals durably, in the order in which one leads to the next: a timestamp can only be
+checked by the root that names its key. Whatever a power cut leaves of that order is a state from which
+python-tuf can continue. Nothing is reported to anybody before all of it, and the manifest after it, is on the
+disk.
 
 A manifest is kept once the walk to the one before it is over, so that the next walk begins where this one did
 if it is cut short. A gap in it comes to the disk before it: a server that cuts the connection after its
@@ -27,13 +28,13 @@ Files that are damaged all the same (by the disk, or by the first version, which
 
 - *A root.* Its name still tells its version. The server has to deliver that version again, signed by the root
   before it, or it has gone back: an older root would bring keys back that were revoked.
-- *Timestamp, snapshot or targets.* python-tuf goes on without, as if this client had never been here, from
+- *Timestamp, snapshot or targets.* python-tuf continues without it, as on first contact, from
   the pinned root. That is safe while the manifests are whole: what a rollback of metadata is for is an older
   manifest, and none is accepted that does not continue the one kept. An audience without a manifest was never
   reported to anybody, so there is nothing that it could be rolled back behind.
 - *A manifest.* Its hash stands in the targets metadata, which is kept before it (the first version renamed
   them in that order, too). If that is readable, the server delivers the manifest again, and the walk ends
-  there. Without one of both, the operator has to say whether the server has gone back; if it has
+  there. If neither is readable, the operator must say whether the server has gone back; if it has
   not, that one file is removed.
 - *A gap.* Everything up to the last manifest counts as unchecked.
 """
@@ -172,7 +173,7 @@ class Follower:
             self._seen[name] = newest
 
     def _older(self, audience: str, sha256: str) -> bytes:
-        """An older manifest, which the server has to keep; unverified."""
+        """An older manifest, which the server must keep; unverified."""
         url = f"{self._base_url}{TARGETS_PATH}{sha256}.{audience}.json"
         try:
             return self._fetcher.download_bytes(url, MAX_BYTES)
@@ -257,7 +258,7 @@ class Follower:
 
     @contextlib.contextmanager
     def _scratch(self) -> Iterator[Path]:
-        """An empty folder for python-tuf. A killed process may have left it; nothing in it has to survive."""
+        """An empty folder for python-tuf. A killed process may have left it; nothing in it must be kept."""
         scratch = self._folder / "scratch"
         shutil.rmtree(scratch, ignore_errors=True)
         (scratch / _ROOTS).mkdir(mode=0o700, parents=True)

@@ -220,7 +220,7 @@ class Repository:
         self._sign(published, ONLINE, signers, now)
 
     def sign_online(self, roles: Collection[str], signers: Mapping[str, Signer], now: datetime) -> None:
-        """Sign roles of ONLINE anew, the timestamp with them; something is published."""
+        """Sign roles of ONLINE again, and the timestamp with them; something is published."""
         published = self.published()
         assert published is not None
         self._sign(published, {*roles, "timestamp"}, signers, now)
@@ -240,9 +240,9 @@ class Repository:
         self._write_new_root(root)
 
     def refresh(self, signers: Mapping[str, Signer], now: datetime, *, force: bool = False) -> list[str]:
-        """Sign anew what is past half of its lifetime, as far as the keys are here; returns the roles.
+        """Sign again what is past half of its lifetime, as far as the keys are here. Returns the roles.
 
-        With `force` everything is but the root, whose renewal is always by its age.
+        `force` signs everything but the root, which is always renewed by its age.
         """
         done = ["root"] if self._renew_root(signers, now) else []
         published = self.published()
@@ -260,7 +260,7 @@ class Repository:
         return done + sorted(due)
 
     def prune(self, kept: Collection[Link]) -> None:
-        """Delete metadata that nobody can be reading any more, and manifests that are not in `kept`."""
+        """Delete metadata that can no longer be in use by a reader, and manifests that are not in `kept`."""
         published = self.published()
         if published is None:
             return

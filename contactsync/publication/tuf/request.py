@@ -1,4 +1,4 @@
-"""A signing request: the metadata that somebody is to sign elsewhere, as one file that goes round.
+"""A signing request: metadata to be signed elsewhere, as one file that is passed around.
 
 ```
 {"format": "contactsync-signing-request-1", "created": "2026-07-01T09:30:00Z",
@@ -13,8 +13,8 @@ What is to be signed is root and targets metadata, in the order in which it come
 threshold of the keys of the root before it and one of its own; the targets those of the root before them,
 and those of each root after them.
 
-Nothing in it is secret, and nothing is believed: what a signer is shown follows from the octets to be signed
-and from what was signed before. A changed request can at most be refused.
+It contains no secrets, and nothing in it is trusted: what a signer sees is derived from the octets to be
+signed and from what was signed before. A changed request can at most be refused.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class SigningRequest:
         return next((item.metadata for item in self.items if item.role == "targets"), None)
 
     def fingerprint(self) -> str:
-        """A SHA-256 of what is to be signed: whoever signs the same has the same."""
+        """A SHA-256 of what is to be signed: equal requests have equal fingerprints."""
         hashes = [hashlib.sha256(item.metadata.signed_bytes).digest() for item in self.items]
         return hashlib.sha256(b"".join(hashes)).hexdigest()
 
@@ -150,7 +150,7 @@ class SigningRequest:
         return new
 
     def take_signatures(self, other: SigningRequest) -> None:
-        """Add the signatures of a copy. Raises BadInput if it is none: what it asks to sign differs."""
+        """Add the signatures of a copy. Raises BadInput if it asks to sign something different."""
         if other.fingerprint() != self.fingerprint():
             raise BadInput(
                 "this request differs from the one that was last prepared here",
@@ -229,7 +229,7 @@ def _metadata(value: Any, kind: type | None = None) -> Metadata[Any]:
 def _is_usable(root: Root) -> bool:
     """Whether it is as we write them: ids are those of the keys, roles can be fulfilled, and no more is said.
 
-    People compare ids. So each has to be the one that follows from its key, which also counts a key once.
+    People compare ids. So each must be the one derived from its key, which also counts a key once.
     """
     return (
         all(_is_named_by_itself(key) for key in root.keys.values())

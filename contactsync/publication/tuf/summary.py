@@ -1,4 +1,4 @@
-"""A signing request in words, for whoever is to sign it. All of it follows from what is to be signed."""
+"""A signing request in words, for the person who signs it. All of it is derived from what is to be signed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHOWN_PARTITIONS: Final = 10
 
 
 def describe(request: SigningRequest) -> list[str]:
-    """Lines, without signatures: they are the same whoever has signed."""
+    """Lines without signatures: they do not depend on who has signed."""
     newest = request.roots[-1]
     lines = [
         f"request of {request.created:%Y-%m-%d %H:%M} UTC",

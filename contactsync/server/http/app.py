@@ -220,7 +220,7 @@ class App:
         self._evaluator.close()
 
     async def _keep_fresh(self) -> None:
-        """Sign the online roles anew before they expire. The root and the targets are a publish's affair."""
+        """Sign the online roles anew before they expire. A publish renews the root and the targets."""
         while True:
             try:
                 await asyncio.to_thread(self._refresh)

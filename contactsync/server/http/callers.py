@@ -17,7 +17,7 @@ _THREADS: Final = 8
 class Callers:
     """Looks up accounts without blocking the event loop, and those of regular callers without a thread.
 
-    What was found is remembered as long as the store's revision stays the same, which is asked for every
+    What was found is remembered as long as the store's revision stays the same, which is checked for every
     request: so a revoked credential is refused from the next request on. What was not found is not
     remembered: nobody fills the memory with guesses. The end of a credential is looked at for every request.
     """

@@ -45,7 +45,7 @@ class EvaluateJob:
     """Identifiers to be given tokens.
 
     It holds the epoch's secret key and members' identifiers: neither is in its `repr`. Hand it only to an
-    executor that keeps it in memory and sends it to nobody who may not hold the key.
+    executor that keeps it in memory and sends it only to processes that may hold the key.
     """
 
     audience: str
@@ -93,9 +93,9 @@ class BuildJob:
 
 @dataclass(frozen=True, slots=True)
 class BuiltPartition:
-    """What came of a `BuildJob`, whose first four fields these are.
+    """The result of a `BuildJob`; the first four fields are the same.
 
-    `content` is its `old` if that is still right, None if nobody is left. All files of it are on the disk.
+    `content` is its `old` if that is still right, None if no member is left. All files of it are on the disk.
     """
 
     audience: str
@@ -192,7 +192,7 @@ def _spooled(job: BuildJob) -> Iterator[Tokens]:
 
 
 class _Reports:
-    """A `Progress` that writes to a file, ten times a second at most, for whoever waits for the job."""
+    """A `Progress` that writes to a file, at most ten times a second, for the process that waits for it."""
 
     def __init__(self, job: BuildJob) -> None:
         self._path = job.report

@@ -32,7 +32,7 @@ def merge(
 ) -> tuple[Manifest, Outcome]:
     """The manifest that the results of a plan's build jobs make, in any order, and what was done.
 
-    It is `plan.old` itself if nothing changed. The files of new partitions have to be in `data`. Raises
+    It is `plan.old` itself if nothing changed. The files of new partitions must be in `data`. Raises
     OurError for results that are not those of this plan, each once.
     """
     built: dict[str, Partition | None] = {}

@@ -1,4 +1,4 @@
-"""What a publish has to do, said before anything is done: one plan for each audience."""
+"""What a publish must do, decided before anything is done: one plan for each audience."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _check_understood(manifest: Manifest | None) -> None:
 
 
 def _suspects(folder: DataFolder, old: Manifest, touched: Iterable[str], remainder_bits: int) -> list[str]:
-    """Partitions that may have to be other ones than in `old`."""
+    """Partitions that may differ from those in `old`."""
     damaged = {
         name
         for name, partition in old.partitions.items()

@@ -1,11 +1,11 @@
 """From the registry to a published edition: plan, jobs, merge, switch.
 
 A plan says what may have changed (plan.py). Members without a token of the epoch are evaluated and their
-tokens stored, some at a time, so that the next publish goes on where a killed one was. Then the files of each
-partition that may have changed are built and named by their hashes. Both are jobs (job.py) that any executor
-may run (running.py). What they give is merged into the manifests (merge.py), and one switch of the TUF
-repository makes it all visible. Whatever happens before the switch, the old edition stays served; what is
-left to do after it is cleaning up, which the next publish does as well.
+tokens stored, some at a time, so that the next publish continues where a killed one stopped. Then the files
+of each partition that may have changed are built and named by their hashes. Both are jobs (job.py) that any
+executor may run (running.py). Their results are merged into the manifests (merge.py), and one switch of the
+TUF repository makes it all visible. Whatever happens before the switch, the old edition is still served.
+After it only cleaning up is left, which the next publish does as well.
 
 The same members, keys and history give the same files and the same manifest, byte for byte.
 """
@@ -84,7 +84,7 @@ class Publisher:
         new_epoch: bool = False,
         elsewhere: Callable[[Collection[Manifest], int], None] | None = None,
     ) -> list[Outcome]:
-        """Publish what the registry holds now; `new_epoch` draws new keys and evaluates everybody again.
+        """Publish what the registry holds now; `new_epoch` makes new keys and evaluates all members again.
 
         With `elsewhere` nothing is published: it takes the manifests, whose files are in place, and the
         serial of the registry; `finish` goes on when they have been signed.
