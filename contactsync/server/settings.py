@@ -113,7 +113,7 @@ def _read_quotas(path: Path, tables: object) -> dict[str, PointQuota]:
             hint = (
                 "a class name is 1 to 32 characters of a-z, 0-9 and -, begins with a letter, and is not none"
             )
-            raise BadInput(f"{path} has a quota class named {name!r}", hint=hint)
+            raise BadInput(f"{path} has an invalid quota class name, {name!r}", hint=hint)
         for figure, value in table.items():
             setting = f"{_QUOTA}.{name}.{figure}"
             if figure not in names:

@@ -91,7 +91,7 @@ def test_a_kind_that_comes_later_gets_its_tables_and_one_that_is_unknown_is_refu
         store.add(Members.of([b"acct:somebody"]))
         assert store.count("people") == 2
     monkeypatch.delitem(KINDS, "acct")
-    with pytest.raises(OurError, match="does not know: acct") as raised:
+    with pytest.raises(OurError, match="of an unknown kind: acct") as raised:
         SqliteMembers(path)
     assert "update contactsync" in raised.value.hint
 
