@@ -131,7 +131,8 @@ def test_a_process_that_dies_is_an_error_of_ours(prepared):
             return pool.submit(os._exit, 3) if isinstance(job, BuildJob) else pool.submit(function, job)
 
     before = prepared.manifest()
-    with processes() as pool, pytest.raises(OurError, match=r"^building people \d+: a worker process .* has stopped"):
+    stopped = r"^building people \d+: a worker process .* has stopped"
+    with processes() as pool, pytest.raises(OurError, match=stopped):
         prepared.publish(executor=Deadly())
     assert prepared.manifest() == before
     assert WORK not in prepared.data_files()
