@@ -66,7 +66,8 @@ class Fixture:
 
     def _batch(self, start: int, stop: int) -> dict[str, Any]:
         blinding = client.blind(self.inputs[start:stop])
-        elements_C, evaluated = server.multiply_batch(self.key, blinding.blinded)
+        elements_C = server.decode_batch(blinding.blinded)
+        evaluated = server.multiply_batch(self.key, elements_C)
         return {
             "blinding": blinding,
             "evaluated": evaluated,
@@ -115,7 +116,7 @@ def _evaluate_peers(f: Fixture) -> Peers:
 
 def _multiply(f: Fixture) -> None:
     for batch in f.batches:
-        server.multiply_batch(f.key, batch["blinding"].blinded)
+        server.multiply_batch(f.key, server.decode_batch(batch["blinding"].blinded))
 
 
 def _multiply_peers(f: Fixture) -> Peers:
