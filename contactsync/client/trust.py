@@ -104,11 +104,6 @@ def read_fingerprint(text: str) -> str:
     return digits
 
 
-def grouped(fingerprint: str) -> str:
-    """A fingerprint in groups of four digits."""
-    return " ".join(fingerprint[i : i + 4] for i in range(0, len(fingerprint), 4))
-
-
 def seen_manifests(server: ServerState) -> list[Manifest]:
     """The manifests that the last sync of each audience saw. Raises OurError if one is damaged."""
     found = []

@@ -53,8 +53,8 @@ def trust(
     from contactsync.client.route import Route
     from contactsync.client.state import canonical_url, is_in_clear
     from contactsync.client.transport import Transport
-    from contactsync.client.trust import fetch_root, find_root, grouped, leads_to, read_fingerprint
-    from contactsync.publication.tuf.follower import root_fingerprint
+    from contactsync.client.trust import fetch_root, find_root, leads_to, read_fingerprint
+    from contactsync.publication.tuf.follower import grouped, root_fingerprint
 
     expected = None if fingerprint is None else read_fingerprint(fingerprint)
     url = canonical_url(url)

@@ -15,10 +15,10 @@ from contactsync.client.cache import CACHE_STEPS, Cache
 from contactsync.client.core.mode import AskedList
 from contactsync.client.core.round import PendingBatch
 from contactsync.client.state import State, canonical_url, is_in_clear
-from contactsync.client.trust import fetch_root, grouped, is_known, leads_to, read_fingerprint, seen_manifests
+from contactsync.client.trust import fetch_root, is_known, leads_to, read_fingerprint, seen_manifests
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput, BadSignature, NotTrusted, OurError
-from contactsync.publication.tuf.follower import root_fingerprint
+from contactsync.publication.tuf.follower import grouped, root_fingerprint
 from contactsync.publication.tuf.signed import renewed_root
 from contactsync.tokens import Tokens
 

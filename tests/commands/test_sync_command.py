@@ -11,11 +11,10 @@ import vobject
 from click.testing import CliRunner
 
 from contactsync.client.state import State
-from contactsync.client.trust import grouped
 from contactsync.commands import main
 from contactsync.foundation.errors import ContactSyncError
 from contactsync.publication.history import MANIFESTS_KEPT
-from contactsync.publication.tuf.follower import root_fingerprint
+from contactsync.publication.tuf.follower import grouped, root_fingerprint
 
 ANNA, BODO, CARL = "+491512345671", "+491512345672", "+447911123456"
 CREDENTIAL = "cs_an-account"

@@ -42,8 +42,7 @@ def init(data: Path, passphrase_file: Path | None) -> None:
     A passphrase (--passphrase-file or CONTACTSYNC_PASSPHRASE) encrypts the stored keys. Prints the
     fingerprint that clients compare in `contactsync trust`.
     """
-    from contactsync.client.trust import grouped
-    from contactsync.publication.tuf.follower import root_fingerprint
+    from contactsync.publication.tuf.follower import grouped, root_fingerprint
     from contactsync.publication.tuf.repository import Repository
     from contactsync.server.keyring import Keyring
     from contactsync.server.sealing import read_passphrase
@@ -99,7 +98,7 @@ def serve(data: Path, passphrase_file: Path | None, host: str, port: int) -> Non
 @json_option
 def show_status(data: Path, *, as_json: bool) -> None:
     """Show what is published, when its signatures expire, and what needs attention."""
-    from contactsync.client.trust import grouped
+    from contactsync.publication.tuf.follower import grouped
     from contactsync.server.status import status
 
     with members_of_folder(data) as everybody, accounts_of_folder(data) as store:

@@ -203,18 +203,18 @@ def say_outcomes(folder: DataFolder, outcomes: list[Outcome], without_change: st
 
 def say_prepared(path: Path, request: SigningRequest) -> None:
     """Print what to do with a request."""
-    from contactsync.publication.tuf.summary import about_signatures, grouped_hex
+    from contactsync.publication.tuf.follower import grouped
+    from contactsync.publication.tuf.summary import about_signatures
 
     click.echo(f"prepared in {path}, not yet in force; next: sign, finish")
-    click.echo(f"fingerprint of the request {grouped_hex(request.fingerprint())}")
+    click.echo(f"fingerprint of the request {grouped(request.fingerprint())}")
     for line in about_signatures(request):
         click.echo(line, err=True)
 
 
 def say_root(folder: DataFolder, before: bytes) -> None:
     """That the root is another one than `before`, and that it has expired."""
-    from contactsync.client.trust import grouped
-    from contactsync.publication.tuf.follower import root_fingerprint
+    from contactsync.publication.tuf.follower import grouped, root_fingerprint
     from contactsync.publication.tuf.repository import Repository
 
     repository = Repository(folder.public)

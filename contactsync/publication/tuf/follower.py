@@ -80,6 +80,11 @@ def root_fingerprint(root: bytes) -> str:
     return hashlib.sha256(root).hexdigest()
 
 
+def grouped(digits: str) -> str:
+    """A fingerprint, or other hex digits, in groups of four."""
+    return " ".join(digits[i : i + 4] for i in range(0, len(digits), 4))
+
+
 def check_root(root: bytes) -> None:
     """That `root` is TUF root metadata, signed by its own threshold of keys. Raises BadSignature."""
     try:

@@ -9,7 +9,7 @@ from tuf.api.metadata import Root, VerificationResult
 
 from contactsync.foundation.roles import ROLES
 from contactsync.publication.manifest import Manifest
-from contactsync.publication.tuf.follower import root_fingerprint
+from contactsync.publication.tuf.follower import grouped, root_fingerprint
 from contactsync.publication.tuf.request import SigningRequest
 
 SHOWN_KEY: Final = 16
@@ -22,8 +22,8 @@ def describe(request: SigningRequest) -> list[str]:
     newest = request.roots[-1]
     lines = [
         f"request of {request.created:%Y-%m-%d %H:%M} UTC",
-        f"fingerprint of the request {grouped_hex(request.fingerprint())}",
-        f"fingerprint of the server {grouped_hex(root_fingerprint(newest.to_bytes()))}",
+        f"fingerprint of the request {grouped(request.fingerprint())}",
+        f"fingerprint of the server {grouped(root_fingerprint(newest.to_bytes()))}",
     ]
     before = newest.signed
     last = [item for item in request.items if item.role == "root"][-1:]
@@ -49,11 +49,6 @@ def about_signatures(request: SigningRequest) -> list[str]:
         name = f"{item.role} version {item.metadata.signed.version}"
         lines += [f"{name}: {line}" for line in dict.fromkeys(map(_about, asked))]
     return lines
-
-
-def grouped_hex(digits: str) -> str:
-    """Hex digits in groups of four."""
-    return " ".join(digits[i : i + 4] for i in range(0, len(digits), 4))
 
 
 def shown_keys(keyids: Iterable[str]) -> str:
@@ -98,7 +93,7 @@ def _about_manifest(new: Manifest, old: Manifest | None) -> Iterator[str]:
     before = 0 if old is None else old.count
     yield f"  members: {new.count:,} ({new.count - before:+,})"
     if old is None or new.public_key != old.public_key:
-        yield f"  {'' if old is None else 'new '}VOPRF key: {grouped_hex(new.public_key.hex())}"
+        yield f"  {'' if old is None else 'new '}VOPRF key: {grouped(new.public_key.hex())}"
     if old is not None and new.normalisation != old.normalisation:
         yield f"  normalisation profile {new.normalisation} (was {old.normalisation})"
     now, was = new.partitions, {} if old is None else old.partitions
