@@ -19,7 +19,7 @@ from contactsync.client.core.leak import sentence
 from contactsync.client.core.matching import inspect
 from contactsync.client.core.mode import FetchFiles, LookUpBuckets, Memory, Request
 from contactsync.client.core.planner import Options, Plan
-from contactsync.client.core.round import LEAST, EvaluatedBatch, PendingBatch
+from contactsync.client.core.round import LEAST, EvaluatedBatch, PendingBatch, padded
 from contactsync.client.core.states import Evaluated, Fetched, Matched, Prepared, Question
 from contactsync.client.download import fetch_file, is_held
 from contactsync.client.files import FolderFiles
@@ -241,7 +241,7 @@ class Session:
     def _evaluate(self, fetched: Fetched) -> Evaluated:
         """Have new identifiers evaluated, batch by batch. A batch is stored as soon as its proof holds."""
         this, manifest = fetched.round(), fetched.prepared.manifest
-        self._largest_round = max(self._largest_round, this.points)
+        self._largest_round = max(self._largest_round, this.points or padded(this.all_points))
         done: list[EvaluatedBatch] = []
 
         def send(batches: Iterable[PendingBatch]) -> None:
@@ -380,8 +380,8 @@ class Session:
             uncovered=self._options.cover and (self._uncovered or not prepared.options.cover),
             leak_odds=self._ledger.odds(),
             leak=sentence(
-                points=0 if self._uncovered else self._largest_round,
-                covered=prepared.options.cover and not self._uncovered,
+                points=padded(self._evaluated) if self._uncovered else self._largest_round,
+                covered=prepared.options.cover,
                 names=prepared.plan.fetched_names if prepared.options.partitions == "mine" else None,
                 told=prepared.mode.sentence(list(self._told.values())),
             ),

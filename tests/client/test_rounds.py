@@ -117,6 +117,20 @@ def test_a_cover_round_that_is_cut_is_finished_like_a_real_one(service, person, 
     assert seen[0] == seen[1] == [8, 8]
 
 
+@pytest.mark.parametrize("cover", [True, False])
+def test_a_run_that_finishes_an_older_round_says_that_it_looked_up(service, person, cover):
+    """Without a round of its own it said that nothing was looked up."""
+    service.publish(ANNA)
+    cut_after(service, 0)
+    with pytest.raises(NetworkError):
+        person.sync(ANNA, cover=cover)
+    service.tamper = lambda *_: None
+    service.quota = {"left": 8, "burst": 1024, "per_day": 256}
+    report = person.sync(ANNA, cover=cover)
+    assert len(report.matches) == 1
+    assert "to 8 new numbers" in report.leak
+
+
 def test_a_round_whose_first_batch_fails_is_not_padded_anew(service, person, monkeypatch):
     """A new edition of a known epoch and a 404: four batches of the first round were left over, and paid."""
     monkeypatch.setattr("contactsync.client.core.round.MAX_BATCH", 32)
