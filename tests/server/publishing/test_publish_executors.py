@@ -31,7 +31,7 @@ class Twice(InLine):
 
 
 class Sabotage(InLine):
-    """Cuts the file of one partition's tokens; hands everything on to another executor."""
+    """Cuts the file of tokens of one partition of people; hands everything on to another executor."""
 
     def __init__(self, executor, partition):
         super().__init__()
@@ -40,7 +40,8 @@ class Sabotage(InLine):
 
     def submit(self, function, /, job):
         self.jobs.append(job)
-        if isinstance(job, BuildJob) and job.partition == self.partition:
+        # A slow executor is still at it when the same partition of business, without members, is submitted.
+        if isinstance(job, BuildJob) and (job.audience, job.partition) == ("people", self.partition):
             os.truncate(job.spool, 10 * job.count - 1)
         return self.executor.submit(function, job)
 
@@ -131,7 +132,8 @@ def test_a_process_that_dies_is_an_error_of_ours(prepared):
             return pool.submit(os._exit, 3) if isinstance(job, BuildJob) else pool.submit(function, job)
 
     before = prepared.manifest()
-    stopped = r"^building people \d+: a worker process .* has stopped"
+    # Which job notices first depends on how soon the executor does.
+    stopped = r"^building (people|business) \d+: a worker process .* has stopped"
     with processes() as pool, pytest.raises(OurError, match=stopped):
         prepared.publish(executor=Deadly())
     assert prepared.manifest() == before
