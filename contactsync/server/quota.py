@@ -7,6 +7,11 @@ leaks in a millisecond is exactly `per_day` parts, and no rounding ever adds up.
 Time is milliseconds since 1970, from a clock that is handed in. A bucket never leaks for the same time twice:
 if the clock is set back it stands still until the clock is where it was; if it is set forward it is empty at
 most.
+
+When the key changes, a client must have all its contacts evaluated again. So the first charge of an account
+in a newer epoch gives it a *grant*, as large as what it has had evaluated in the epoch before, and at most
+twice in `GRANT_MS`. Points of a grant do not go into the bucket; those that are left when the next
+epoch begins are gone.
 """
 
 from __future__ import annotations
@@ -31,6 +36,9 @@ PER_DAY: Final = 256
 MOST: Final = 10**9
 
 DEFAULT_CLASS: Final = "default"
+
+GRANT_MS: Final = 365 * DAY_MS
+"""An account gets two grants in this time, and no more."""
 
 Clock = Callable[[], int]
 """Milliseconds since 1970."""
@@ -75,23 +83,33 @@ class Verdict(enum.IntEnum):
     REFUSED = 0
     CHARGED = 1
     REPEATED = 2
+    STOPPED = 3  # by a breaker
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The level of an account at `at`, as of `now`; that is earlier if the clock was set back."""
+    """The level of an account at `at`, as of `now`; that is earlier if the clock was set back.
+
+    `granted` points are left of the grant for the last change of epoch; they do not weigh on the level.
+    `retry` is after how many seconds a breaker that has `STOPPED` a charge lets it through.
+    """
 
     level: int
     at: int
     now: int
     outcome: Verdict = Verdict.CHARGED
+    granted: int = 0
+    retry: int = 0
 
     def left(self, allowance: PointQuota) -> int:
         """Points that may be evaluated at once."""
         return max(0, allowance.burst * DAY_MS - self.level) // DAY_MS
 
     def wait(self, points: int, allowance: PointQuota) -> int:
-        """Seconds, rounded up, until `points`, at most the burst, may be evaluated at once; 0: now."""
+        """Seconds, rounded up, until `points`, at most the burst, may be evaluated at once; 0: now.
+
+        Without what is left of a grant, which may be for another epoch than what is asked for.
+        """
         excess = self.level + points * DAY_MS - allowance.burst * DAY_MS
         if excess <= 0:
             return 0
@@ -102,6 +120,6 @@ class Standing:
         return self.wait(min(self.left(allowance) + STEP, allowance.burst), allowance)
 
 
-def leaked(level: int, at: int, now: int, per_day: int) -> Standing:
+def leaked(level: int, at: int, now: int, per_day: int, granted: int = 0) -> Standing:
     """The standing at `now` of a bucket whose level was `level` at `at`."""
-    return Standing(max(0, level - max(0, now - at) * per_day), max(at, now), now)
+    return Standing(max(0, level - max(0, now - at) * per_day), max(at, now), now, granted=granted)

@@ -6,6 +6,8 @@ registry.sqlite
 
 accounts.sqlite
 :   1. Accounts.
+:   2. Quotas.
+:   3. What was evaluated in each epoch and in each minute; grants.
 
 Accounts move in three steps; the process may be killed after any of them. First registry.sqlite becomes
 version 2, with its accounts renamed to `accounts_moving`: from then on no older program changes them. Then
@@ -20,6 +22,7 @@ import sqlite3
 from typing import Final
 
 from contactsync.foundation.databases import SqlStep, run_script
+from contactsync.foundation.migrations import newest
 
 MOVING: Final = "accounts_moving"
 
@@ -41,7 +44,7 @@ def _kinds(connection: sqlite3.Connection) -> None:
 
 REGISTRY_STEPS: Final[tuple[SqlStep, ...]] = (_kinds,)
 
-ACCOUNTS_SCHEMA: Final = """
+_ACCOUNTS_2: Final = """
 -- `level` and `at`: the bucket, as server/quota.py says; `last_used` is a day since 1970. `outcome` is what
 -- the last charge met with, `batches` how many were charged. The identity of who is revoked is never given
 -- to another.
@@ -101,7 +104,7 @@ END;
 
 def _quotas(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE accounts RENAME TO accounts_1")
-    run_script(connection, ACCOUNTS_SCHEMA)
+    run_script(connection, _ACCOUNTS_2)
     connection.execute("INSERT INTO state VALUES (0, ?)", (os.urandom(32),))
     connection.execute(
         "INSERT INTO accounts (name, audience, added, class)"
@@ -114,4 +117,40 @@ def _quotas(connection: sqlite3.Connection) -> None:
     connection.execute("DROP TABLE accounts_1")
 
 
-ACCOUNTS_STEPS: Final[tuple[SqlStep, ...]] = (_quotas,)
+_FLOW: Final = """
+-- `epoch` is the newest that was charged for (0: none since version 3), `epoch_points` is what was charged
+-- for it; `granted` is left of the last grant, `granted_at` and `granted_before` are when the last two were.
+-- `full_batches` were as large as a batch may be.
+ALTER TABLE accounts ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE accounts ADD COLUMN epoch_points INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE accounts ADD COLUMN granted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE accounts ADD COLUMN granted_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE accounts ADD COLUMN granted_before INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE accounts ADD COLUMN full_batches INTEGER NOT NULL DEFAULT 0;
+UPDATE accounts SET epoch_points = points_total;
+-- Points charged in a minute since 1970, and those of them to new accounts: what breakers look at.
+CREATE TABLE minutes (minute INTEGER PRIMARY KEY, points INTEGER NOT NULL, new_points INTEGER NOT NULL);
+-- Points charged for an epoch of an audience, and when the first were, in milliseconds since 1970.
+CREATE TABLE epochs (
+    audience INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    points INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    PRIMARY KEY (audience, epoch)
+) WITHOUT ROWID;
+"""
+
+
+def _flow(connection: sqlite3.Connection) -> None:
+    run_script(connection, _FLOW)
+
+
+ACCOUNTS_STEPS: Final[tuple[SqlStep, ...]] = (_quotas, _flow)
+
+
+def create_accounts(connection: sqlite3.Connection) -> None:
+    """Make the tables of the newest version, as they are after all steps. In the caller's transaction."""
+    run_script(connection, _ACCOUNTS_2)
+    for step in ACCOUNTS_STEPS[1:]:
+        step(connection)
+    connection.execute(f"PRAGMA user_version = {newest(ACCOUNTS_STEPS)}")

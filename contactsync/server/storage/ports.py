@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from contactsync.foundation.errors import BadInput
 from contactsync.identifiers.kinds import KINDS, kind_of
 from contactsync.publication.manifest import Manifest
+from contactsync.server.breakers import OFF, Breakers, Flow
 from contactsync.server.quota import PointQuota, Standing, Terms
 from contactsync.tokens import Tokens
 
@@ -159,7 +160,9 @@ class AccountUse:
     """What an account has had evaluated, as of `standing.at`.
 
     `last_used` is a day (UTC), in seconds since 1970; None: never. `level` and `at` are what `quota.leaked`
-    takes. `refused` counts requests that were beyond the quota.
+    takes. `refused` counts requests that were beyond the quota. `epoch_points` of `points_total` were for the
+    newest epoch that it used, `granted` are left of its last grant. `full_batches` of `batches` were as large
+    as a batch of this account may be.
     """
 
     account: Account
@@ -169,16 +172,35 @@ class AccountUse:
     refused: int
     level: int
     at: int
+    batches: int = 0
+    full_batches: int = 0
+    epoch_points: int = 0
+    granted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """Points to charge to an account, under the allowance it has now. `batch` names what they are for."""
+    """Points to charge to an account, under the allowance it has now. `batch` names what they are for.
+
+    `full`: the batch is as large as one of this account may be.
+    """
 
     account: int
     points: int
     batch: bytes
     allowance: PointQuota
+    epoch: int = 1
+    full: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EpochUse:
+    """Points charged for an epoch, the first of them at `since` (milliseconds since 1970)."""
+
+    audience: str
+    epoch: int
+    points: int
+    since: int
 
 
 def credential_hash(credential: str) -> bytes:
@@ -228,8 +250,11 @@ class AccountStore(Protocol):
     def find(self, credential: str) -> Account | None:
         """The account that a credential belongs to; `Account.until` says until when, and may be over."""
 
-    def charge(self, charges: Sequence[Charge]) -> Sequence[Standing | None]:
+    def charge(self, charges: Sequence[Charge], breakers: Breakers = OFF) -> Sequence[Standing | None]:
         """Charge all of these, in their order, each if it fits: the standings after it, with the outcome.
+
+        A charge that would exceed a limit of `breakers` is `STOPPED`, which is no use of the account. The
+        first one for an epoch newer than all that the account was charged for may bring a grant (`quota`).
 
         A batch that was charged to the same account within `quota.REPEATABLE_MS` is `REPEATED`, and costs
         nothing; the last `BATCHES` of an account are remembered. None: there is no such account any more.
@@ -238,8 +263,14 @@ class AccountStore(Protocol):
     def standing(self, account: int, allowance: PointQuota) -> Standing | None:
         """Where an account stands now. This is a use of it, too: it may set the day of `last_used`."""
 
+    def flow(self) -> Flow:
+        """What was evaluated in each of the last minutes, `breakers.KEPT_MINUTES` of them at least."""
+
+    def epochs(self) -> Sequence[EpochUse]:
+        """What was charged for each epoch, by audience and epoch."""
+
     def sweep(self) -> None:
-        """Forget batches that are no longer free to repeat, and credentials that have ended."""
+        """Forget batches that are no longer free to repeat, credentials that have ended, and old minutes."""
 
     def secret(self) -> bytes:
         """32 octets that all processes on this store share, to name batches with; never told to anybody."""

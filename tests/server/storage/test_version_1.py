@@ -75,7 +75,7 @@ def version_2(folder):
         closing(sqlite3.connect(folder.accounts)) as accounts,
     ):
         assert registry.execute("PRAGMA user_version").fetchone() == (2,)
-        assert accounts.execute("PRAGMA user_version").fetchone() == (2,)
+        assert accounts.execute("PRAGMA user_version").fetchone() == (3,)
         tables = {name for (name,) in registry.execute("SELECT name FROM sqlite_master")}
         assert tables == {"members_tel", "tokens_tel", "touched", "changes"}
         return {

@@ -17,9 +17,10 @@ from typing import Any, Final
 
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput, OurError
-from contactsync.foundation.migrations import newest
+from contactsync.server.breakers import CROWDS, KEPT_MINUTES, MINUTE_MS, MINUTES, OFF, Breakers, Flow
 from contactsync.server.quota import (
     DAY_MS,
+    GRANT_MS,
     REPEATABLE_MS,
     Clock,
     PointQuota,
@@ -29,12 +30,13 @@ from contactsync.server.quota import (
     leaked,
     system_clock,
 )
-from contactsync.server.storage.migrations import ACCOUNTS_SCHEMA, ACCOUNTS_STEPS
+from contactsync.server.storage.migrations import ACCOUNTS_STEPS, create_accounts
 from contactsync.server.storage.ports import (
     BATCHES,
     Account,
     AccountUse,
     Charge,
+    EpochUse,
     NewAccount,
     credential_hash,
 )
@@ -49,38 +51,69 @@ _UNUSED: Final = " FROM accounts WHERE added < :before AND coalesce(last_used, 0
 
 CHARGE: Final = f"""
 UPDATE accounts SET
-    level = found.level + CASE found.outcome WHEN {Verdict.CHARGED:d} THEN :cost ELSE 0 END,
+    level = found.level + charged * (:points - free) * {DAY_MS:d},
     at = max(accounts.at, :now),
     outcome = found.outcome,
-    batches = batches + (found.outcome = {Verdict.CHARGED:d}),
-    points_today = CASE WHEN last_used >= :day THEN points_today ELSE 0 END
-        + CASE found.outcome WHEN {Verdict.CHARGED:d} THEN :points ELSE 0 END,
-    points_total = points_total + CASE found.outcome WHEN {Verdict.CHARGED:d} THEN :points ELSE 0 END,
+    batches = batches + charged,
+    full_batches = full_batches + charged * :full,
+    points_today = CASE WHEN last_used >= :day THEN points_today ELSE 0 END + charged * :points,
+    points_total = points_total + charged * :points,
+    epoch = max(accounts.epoch, :epoch),
+    epoch_points = found.epoch_points + charged * :points * (:epoch >= accounts.epoch),
+    granted = found.granted - charged * free,
+    granted_at = CASE WHEN found.grants THEN :now ELSE granted_at END,
+    granted_before = CASE WHEN found.grants THEN granted_at ELSE granted_before END,
     refused = refused + (found.outcome = {Verdict.REFUSED:d}),
     last_used = max(coalesce(last_used, 0), :day)
 FROM (
-    SELECT leaked.id, leaked.level, CASE
-        WHEN leaked.again THEN {Verdict.REPEATED:d}
-        WHEN leaked.level + :cost <= :capacity THEN {Verdict.CHARGED:d}
-        ELSE {Verdict.REFUSED:d}
-    END AS outcome
-    FROM (
-        SELECT id,
-            CASE
-                WHEN :now <= at THEN level
-                WHEN :now - at > level / :per_day THEN 0
-                ELSE level - (:now - at) * :per_day
-            END AS level,
-            EXISTS (
-                SELECT 1 FROM batches WHERE account = :account AND batch = :batch AND batches.at > :since
-            ) AS again
-        FROM accounts WHERE id = :account
-    ) AS leaked
+    SELECT *, outcome = {Verdict.CHARGED:d} AS charged FROM (
+        SELECT *, CASE
+            WHEN again THEN {Verdict.REPEATED:d}
+            WHEN level + (:points - free) * {DAY_MS:d} > :capacity THEN {Verdict.REFUSED:d}
+            WHEN :points > CASE WHEN added > :new_since THEN :new_room ELSE :room END
+                THEN {Verdict.STOPPED:d}
+            ELSE {Verdict.CHARGED:d}
+        END AS outcome
+        FROM (
+            SELECT *, CASE WHEN current THEN min(granted, :points) ELSE 0 END AS free
+            FROM (
+                SELECT id, added,
+                    CASE
+                        WHEN :now <= at THEN level
+                        WHEN :now - at > level / :per_day THEN 0
+                        ELSE level - (:now - at) * :per_day
+                    END AS level,
+                    EXISTS (
+                        SELECT 1 FROM batches
+                        WHERE account = :account AND batch = :batch AND batches.at > :since
+                    ) AS again,
+                    :epoch >= epoch AS current,
+                    moves AND granted_before <= :granted_since AS grants,
+                    CASE
+                        WHEN NOT moves THEN granted
+                        WHEN granted_before <= :granted_since THEN epoch_points
+                        ELSE 0
+                    END AS granted,
+                    CASE WHEN moves THEN 0 ELSE epoch_points END AS epoch_points
+                FROM (SELECT *, epoch > 0 AND :epoch > epoch AS moves FROM accounts WHERE id = :account)
+            )
+        )
+    )
 ) AS found
 WHERE accounts.id = found.id
-RETURNING level, at, outcome, batches
+RETURNING level, at, outcome, batches, granted, audience, added > :new_since
 """  # noqa: S608 - figures of an enumeration
-"""Let the bucket leak, charge it if there is room, count: `quota` in SQL. No product can overflow."""
+"""Let the bucket leak, grant, charge if there is room, count: `quota` in SQL. No product can overflow."""
+
+_COUNT_MINUTE: Final = """
+INSERT INTO minutes VALUES (?, ?, ?) ON CONFLICT (minute)
+DO UPDATE SET points = points + excluded.points, new_points = new_points + excluded.new_points
+"""
+_COUNT_EPOCH: Final = """
+INSERT INTO epochs VALUES (?, ?, ?, ?) ON CONFLICT (audience, epoch)
+DO UPDATE SET points = points + excluded.points
+"""
+_MINUTES: Final = "SELECT minute, points, new_points FROM minutes WHERE minute > ? AND minute <= ?"
 
 
 class SqliteAccounts:
@@ -107,11 +140,11 @@ class SqliteAccounts:
         `rows` are accounts as (name, bit of the audience, hash of the credential, seconds since 1970).
         """
         with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-            connection.executescript(f"BEGIN; {ACCOUNTS_SCHEMA}")
+            connection.execute("BEGIN")
+            create_accounts(connection)
             connection.execute("INSERT INTO state VALUES (0, ?)", (os.urandom(32),))
             for row in rows:
                 _insert(connection, row, Terms())
-            connection.execute(f"PRAGMA user_version = {newest(ACCOUNTS_STEPS)}")
             connection.execute("COMMIT")
             data = bytearray(connection.serialize())
         # "WAL" in the file's header (sqlite.org/fileformat2.html §1.3.3). Otherwise, if several processes
@@ -197,8 +230,8 @@ class SqliteAccounts:
     def uses(self, name: str | None = None) -> Sequence[AccountUse]:
         """See `AccountStore.uses`."""
         rows = self._database().all(
-            _ACCOUNT + ", last_used, points_today, points_total, refused, level, at FROM accounts"
-            " WHERE ?1 IS NULL OR name = ?1 ORDER BY name",
+            _ACCOUNT + ", last_used, points_today, points_total, refused, level, at, batches, full_batches,"
+            " epoch_points, granted FROM accounts WHERE ?1 IS NULL OR name = ?1 ORDER BY name",
             name,
         )
         if name is not None and not rows:
@@ -211,8 +244,7 @@ class SqliteAccounts:
                 points_today if day == today else 0,
                 *counters,
             )
-            for *row, day, points_today, points_total, refused, level, at in rows
-            for counters in [(points_total, refused, level, at)]
+            for row, day, points_today, counters in ((row[:7], row[7], row[8], row[9:]) for row in rows)
         ]
 
     def find(self, credential: str) -> Account | None:
@@ -223,41 +255,68 @@ class SqliteAccounts:
         )
         return _account(rows[0]) if rows else None
 
-    def charge(self, charges: Sequence[Charge]) -> Sequence[Standing | None]:
+    def charge(self, charges: Sequence[Charge], breakers: Breakers = OFF) -> Sequence[Standing | None]:
         """See `AccountStore.charge`."""
-        database = self._database()
+        database, now = self._database(), self._clock()
+        this = now // MINUTE_MS
+        counted: Counter[tuple[int, int]] = Counter()
         with database.transaction():
-            return [self._charge(database.connection, charge) for charge in charges]
+            rows = database.all(_MINUTES, *(this - MINUTES, this)) if breakers != OFF else ()
+            before = flow = _flow(now, rows)
+            standings = []
+            for charge in charges:
+                standing, audience, new = self._charge(database.connection, charge, now, flow, breakers)
+                if standing is not None and standing.outcome is Verdict.CHARGED:
+                    flow = flow.plus(charge.points, new=new)
+                    counted[audience, charge.epoch] += charge.points
+                standings.append(standing)
+            if counted:
+                added = (flow.of(this, crowd) - before.of(this, crowd) for crowd in CROWDS)
+                database.change(_COUNT_MINUTE, this, *added)
+            for (audience, epoch), points in counted.items():
+                database.change(_COUNT_EPOCH, audience, epoch, points, now)
+        return standings
 
-    def _charge(self, connection: sqlite3.Connection, charge: Charge) -> Standing | None:
-        now = self._clock()
+    def _charge(
+        self, connection: sqlite3.Connection, charge: Charge, now: int, flow: Flow, breakers: Breakers
+    ) -> tuple[Standing | None, int, bool]:
+        """Charge; the standing, the audience's bit, and whether the account is new."""
+        room = flow.room("all", breakers)
         values = {
             "account": charge.account,
             "points": charge.points,
-            "cost": charge.points * DAY_MS,
             "batch": charge.batch,
+            "full": charge.full,
+            "epoch": charge.epoch,
             "capacity": charge.allowance.burst * DAY_MS,
             "per_day": charge.allowance.per_day,
             "now": now,
             "day": now // DAY_MS,
             "since": now - REPEATABLE_MS,
+            "granted_since": now - GRANT_MS,
+            "new_since": breakers.new_since(now),
+            "room": room,
+            "new_room": min(room, flow.room("new", breakers)),
         }
         rows = connection.execute(CHARGE, values).fetchall()
         if not rows:
-            return None
-        level, at, outcome, batches = rows[0]
+            return None, 0, False
+        level, at, outcome, batches, granted, audience, new = rows[0]
+        retry = 0
         if outcome == Verdict.CHARGED:  # in the place of the oldest that is remembered
             row = (charge.account, batches % BATCHES, charge.batch, now)
             connection.execute("INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?)", row)
-        return Standing(level, at, now, Verdict(outcome))
+        elif outcome == Verdict.STOPPED:
+            retry = flow.wait(charge.points, breakers, new=bool(new))
+        return Standing(level, at, now, Verdict(outcome), granted, retry), audience, bool(new)
 
     def standing(self, account: int, allowance: PointQuota) -> Standing | None:
         """See `AccountStore.standing`. It writes at most once a day."""
         now, database = self._clock(), self._database()
-        rows = database.all("SELECT level, at, last_used FROM accounts WHERE id = ?", account)
+        rows = database.all("SELECT level, at, last_used, granted FROM accounts WHERE id = ?", account)
         if not rows:
             return None
-        level, at, last_used = rows[0]
+        level, at, last_used, granted = rows[0]
         day = now // DAY_MS
         if last_used is None or last_used < day:
             database.change(
@@ -265,13 +324,30 @@ class SqliteAccounts:
                 " WHERE id = ?2 AND coalesce(last_used, 0) < ?1",
                 *(day, account),
             )
-        return leaked(level, at, now, allowance.per_day)
+        return leaked(level, at, now, allowance.per_day, granted)
+
+    def flow(self) -> Flow:
+        """See `AccountStore.flow`."""
+        now = self._clock()
+        this = now // MINUTE_MS
+        return _flow(now, self._database().all(_MINUTES, this - KEPT_MINUTES - MINUTES, this))
+
+    def epochs(self) -> Sequence[EpochUse]:
+        """See `AccountStore.epochs`."""
+        rows = self._database().all("SELECT audience, epoch, points, since FROM epochs")
+        return sorted(
+            (EpochUse(audience_of(bit), *figures) for bit, *figures in rows),
+            key=lambda one: (one.audience, one.epoch),
+        )
 
     def sweep(self) -> None:
         """See `AccountStore.sweep`."""
         now, database = self._clock(), self._database()
         database.change("DELETE FROM batches WHERE at <= ?", now - REPEATABLE_MS)
         database.change("DELETE FROM credentials WHERE until <= ?", now)
+        this = now // MINUTE_MS
+        kept = "DELETE FROM minutes WHERE minute <= ? OR minute > ?"  # nor what a clock set forward has left
+        database.change(kept, this - KEPT_MINUTES - MINUTES, this + KEPT_MINUTES)
 
     def secret(self) -> bytes:
         """See `AccountStore.secret`."""
@@ -312,6 +388,10 @@ def _insert(connection: sqlite3.Connection, row: _Row, terms: Terms) -> None:
         (name, audience, added, terms.quota_class, terms.burst, terms.per_day),
     ).lastrowid
     connection.execute("INSERT INTO credentials (hash, account) VALUES (?, ?)", (hashed, account))
+
+
+def _flow(now: int, rows: Iterable[tuple[int, int, int]]) -> Flow:
+    return Flow(now, {minute: (points, new) for minute, points, new in rows})
 
 
 def _account(row: Sequence[Any]) -> Account:
