@@ -419,9 +419,7 @@ def _name(recording: Recording, name: str, first: str, path: str) -> None:
         recording.change((*place, None))
 
 
-def _file(
-    recording: Recording, name: str, descriptor: str, inode: int, rest: list[str], result: int
-) -> None:
+def _file(recording: Recording, name: str, descriptor: str, inode: int, rest: list[str], result: int) -> None:
     number = descriptor.partition("<")[0]
     match name:
         case "fsync" | "fdatasync":

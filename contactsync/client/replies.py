@@ -52,6 +52,7 @@ _HINTS = {
     "wrong-audience": "set --audience to that of your credential, or ask the operator for another credential",
     "bad-credential": "check the credential file, or ask the operator for a new credential",
     "overloaded": "try again later",
+    "paused": "try again later; what was evaluated is kept, and the sync continues there",
     "not-published": "try again later, or ask the operator",
 }
 _TLS_HINT = "check the certificate, your clock, and that this port speaks TLS (an http:// port does not)"

@@ -31,7 +31,14 @@ from contactsync.client.state import ServerState
 from contactsync.client.transport import MetadataFetcher, Transport
 from contactsync.contacts import AddressBook
 from contactsync.directory import RangeMatch, RangeReader
-from contactsync.foundation.errors import BadDirectory, BadProof, BadReply, OutOfQuota, Refused
+from contactsync.foundation.errors import (
+    BadDirectory,
+    BadProof,
+    BadReply,
+    OutOfQuota,
+    Refused,
+    ServerFailed,
+)
 from contactsync.foundation.progress import Progress, silent
 from contactsync.identifiers import PROFILE
 from contactsync.publication.history import Gap
@@ -254,8 +261,8 @@ class Session:
             self._cache.begin_round(manifest.audience, manifest.epoch, this.fresh)
         try:
             send(this.fresh)
-        except OutOfQuota:
-            if not this.is_cover:
+        except (OutOfQuota, ServerFailed) as error:
+            if not this.is_cover or (isinstance(error, ServerFailed) and error.kind != "paused"):
                 raise
             self._cache.drop_round(manifest.audience, manifest.epoch)  # nobody waits for it
             self._uncovered = True

@@ -29,6 +29,8 @@ Crowd = Literal["all", "new"]
 
 _UNLIMITED: Final = 1 << 62
 
+_WHO: Final[dict[Crowd, str]] = {"all": "all accounts", "new": "new accounts"}
+
 CROWDS: Final[tuple[Crowd, ...]] = ("all", "new")
 
 
@@ -129,3 +131,9 @@ class Flow:
         minute = self.now // MINUTE_MS
         everybody, young = self.minutes.get(minute, (0, 0))
         return Flow(self.now, {**self.minutes, minute: (everybody + points, young + (points if new else 0))})
+
+
+def sentence(crowd: Crowd, flow: Flow, breakers: Breakers) -> str:
+    """How near one crowd is to its limit."""
+    hour, limit = flow.hour(crowd), breakers.limit(crowd)
+    return f"{_WHO[crowd]} together had {hour:,} points evaluated in the last hour; the limit is {limit:,}"

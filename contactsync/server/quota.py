@@ -22,6 +22,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from contactsync.foundation.limits import MAX_BATCH
+
 DAY_MS: Final = 86_400_000
 """Milliseconds of a day, and parts of a point."""
 
@@ -55,6 +57,11 @@ class PointQuota:
 
     burst: int = BURST
     per_day: int = PER_DAY
+
+    @property
+    def largest_batch(self) -> int:
+        """Points of the largest batch that can ever pass."""
+        return min(MAX_BATCH, self.burst)
 
     @property
     def window(self) -> int:

@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 
 from contactsync.foundation import durable, migrations
 from contactsync.foundation.errors import BadInput, OurError
+from contactsync.server.breakers import Breakers
 from contactsync.server.quota import DEFAULT_CLASS, MOST, PointQuota
 
 EDITIONS_SERVED: Final = 3
@@ -68,8 +69,32 @@ class Settings:
     evaluator_queue: int = _setting(
         64, range(1, 65537), "Batches that may wait for a thread; others are answered with status 503."
     )
+    points_per_hour: int = _setting(
+        1_000_000,
+        range(MOST + 1),
+        "Points of all accounts together in an hour; what is beyond is answered with status 503. 0 means no"
+        " limit.",
+    )
+    new_points_per_hour: int = _setting(
+        250_000,
+        range(MOST + 1),
+        "The same for new accounts together, whose points count in both limits. 0 means no limit.",
+    )
+    new_account_days: int = _setting(
+        7, range(1, 366), "For so many days after it was added, an account is new."
+    )
+    alarm_percent: int = _setting(
+        50, range(1, 101), "At this share of one of these two limits, the log and `status` warn."
+    )
     quotas: Mapping[str, PointQuota] = field(default_factory=lambda: {DEFAULT_CLASS: PointQuota()})
     """By class, as the tables [quota.CLASS] say; there is always one of the name `default`."""
+
+    @property
+    def breakers(self) -> Breakers:
+        """The limits over all accounts and over new ones."""
+        return Breakers(
+            self.points_per_hour, self.new_points_per_hour, self.new_account_days, self.alarm_percent
+        )
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -10,8 +10,10 @@ from contactsync.foundation.roles import OFFLINE, ONLINE, ROLES
 from contactsync.publication.tuf.follower import root_fingerprint
 from contactsync.publication.tuf.repository import Repository
 from contactsync.publication.tuf.signed import NOTICE
+from contactsync.server.breakers import CROWDS, BreakerState, sentence
 from contactsync.server.keyring import Keyring, key_names, seed_name
 from contactsync.server.prepared import Preparation, is_out_of_date
+from contactsync.server.quota import STEP
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.ports import AccountStore, MemberStore
 
@@ -30,10 +32,24 @@ class AudienceStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakerStatus:
+    """Points of the last hour, of the hour of the last day that had most, and allowed (0: no limit).
+
+    `state` is quiet, alarm or stopped.
+    """
+
+    last_hour: int
+    most: int
+    limit: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """`expires` is by TUF role, and so is `keys`: how many must sign, how many there are, how many are here.
 
-    `prepared` is the fingerprint of a request that waits for signatures. `warnings` are sentences for people.
+    `prepared` is the fingerprint of a request that waits for signatures. `breakers` is by `all` accounts and
+    `new` ones. `warnings` are sentences for people.
     """
 
     audiences: tuple[AudienceStatus, ...]
@@ -45,6 +61,7 @@ class Status:
     keys_offline: tuple[str, ...]
     keys: dict[str, tuple[int, int, int]]
     prepared: str | None
+    breakers: dict[str, BreakerStatus]
     warnings: tuple[str, ...]
 
 
@@ -97,6 +114,14 @@ def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, no
     if prepared is None:
         for one in audiences:
             warnings += about_rotation(folder, one.audience, one.epoch)
+    flow, limits = accounts.flow(), folder.settings().breakers
+    states = {crowd: flow.state(crowd, limits, asked=STEP) for crowd in CROWDS}
+    warnings += [
+        f"{'evaluations are paused' if state is BreakerState.STOPPED else 'alarm'}: "
+        f"{sentence(crowd, flow, limits)}; see `server accounts suspicious`"
+        for crowd, state in states.items()
+        if state is not BreakerState.QUIET
+    ]
     locked = Keyring.is_locked(folder.keys)
     if not locked:
         warnings.append("the keys are not protected by a passphrase")
@@ -112,6 +137,10 @@ def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, no
         keys_offline=offline,
         keys=keys,
         prepared=None if prepared is None else prepared.request.fingerprint(),
+        breakers={
+            crowd: BreakerStatus(flow.hour(crowd), flow.most(crowd), limits.limit(crowd), state.name.lower())
+            for crowd, state in states.items()
+        },
         warnings=tuple(warnings),
     )
 

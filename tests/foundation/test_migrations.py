@@ -309,4 +309,3 @@ def test_a_record(tmp_path):
     assert record == {"layout": 1, "a": 1}
     with pytest.raises(OurError, match="it has version 3"):
         migrations.migrate_record({"layout": 3}, "it", [step], key="layout")
-

@@ -85,9 +85,7 @@ def builds() -> list[Json]:
 
 def numbers(reason: str, count: int, r: int) -> Json:
     text = "token "
-    return build(
-        reason, twin.numbered(text, count), r, rule={"sha512": text, "count": count, "octets": 10}
-    )
+    return build(reason, twin.numbered(text, count), r, rule={"sha512": text, "count": count, "octets": 10})
 
 
 def reads() -> list[Json]:

@@ -73,7 +73,12 @@ def init(data: Path, passphrase_file: Path | None) -> None:
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8440, show_default=True, help="0 picks any free port."
 )
-def serve(data: Path, passphrase_file: Path | None, host: str, port: int) -> None:
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="Serve figures for Prometheus at http://127.0.0.1:PORT/metrics.",
+)
+def serve(data: Path, passphrase_file: Path | None, host: str, port: int, metrics_port: int | None) -> None:
     """Answer clients until stopped (Ctrl-C or SIGTERM).
 
     Prints `listening on URL` when it is ready. It speaks plain HTTP: on a network, put a reverse proxy with
@@ -90,7 +95,8 @@ def serve(data: Path, passphrase_file: Path | None, host: str, port: int) -> Non
     )
     logging.getLogger("contactsync").setLevel(logging.INFO)
     with contextlib.closing(open_accounts(folder, wait=STORE_WAIT)) as store:
-        run(folder, store, keyring, (host, port), lambda url: click.echo(f"listening on {url}"))
+        ready = lambda url: click.echo(f"listening on {url}")  # noqa: E731
+        run(folder, store, keyring, (host, port), ready, metrics_port=metrics_port)
 
 
 @server.command("status")
@@ -119,6 +125,11 @@ def show_status(data: Path, *, as_json: bool) -> None:
         click.echo("no members")
     click.echo(f"unpublished changes: {'yes' if found.pending else 'no'}")
     click.echo(f"accounts: {found.accounts}")
+    for crowd, breaker in found.breakers.items():
+        click.echo(
+            f"points in the last hour, {crowd} accounts: {breaker.last_hour:,} of "
+            f"{f'{breaker.limit:,}' if breaker.limit else 'any number'} (most in a day: {breaker.most:,})"
+        )
     click.echo(f"fingerprint {grouped(found.root_fingerprint)}")
     for role, end in found.expires.items():
         click.echo(f"{role} is signed until {end:%Y-%m-%d %H:%M} UTC")

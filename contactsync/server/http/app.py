@@ -11,7 +11,7 @@ import contextlib
 import logging
 import re
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
@@ -31,6 +31,7 @@ from contactsync.server.evaluation import Evaluator, Overloaded
 from contactsync.server.http.callers import Callers
 from contactsync.server.http.charging import Charging, StoreGuard, fields
 from contactsync.server.http.data import MEDIA_TYPE, data_response
+from contactsync.server.http.metrics import Metrics
 from contactsync.server.http.problems import Problem, on_fault, on_http_exception, on_overload, on_problem
 from contactsync.server.http.served import Served
 from contactsync.server.http.threads import Threads
@@ -39,11 +40,12 @@ from contactsync.server.quota import Clock, system_clock
 from contactsync.server.settings import Busy, DataFolder
 from contactsync.server.storage.ports import Account, AccountStore, PublicationStore
 from contactsync.voprf import wire
-from contactsync.voprf.suite import MAX_BATCH, NE
+from contactsync.voprf.suite import NE
 
 BODY_TIMEOUT: Final = 30.0  # seconds for a whole batch to arrive
 REFRESH_INTERVAL: Final = 600.0  # seconds between looks at the age of the signed metadata
 SWEEP_INTERVAL: Final = 600.0  # seconds after which what has expired is forgotten
+LOOK_INTERVAL: Final = 10.0  # seconds between looks at how many points were evaluated
 
 _METADATA = re.compile(r"timestamp\.json|root\.json|[1-9][0-9]{0,9}\.(root|snapshot|targets)\.json")
 _TARGET = re.compile(rf"[0-9a-f]{{64}}\.({'|'.join(AUDIENCES)})\.json")
@@ -66,6 +68,7 @@ class App:
         evaluator: Evaluator,
         *,
         clock: Clock = system_clock,
+        metrics: Metrics | None = None,
     ) -> None:
         self._folder = folder
         self._publications = publications
@@ -73,7 +76,7 @@ class App:
         self._evaluator = evaluator
         self._guard = StoreGuard()
         self._callers = Callers(accounts, clock)
-        self._charging = Charging(accounts, folder.settings().quotas, self._guard)
+        self._charging = Charging(accounts, folder.settings(), self._guard)
         self._threads = Threads("publications", _PUBLICATION_THREADS)
         self._reminded: date | None = None
         self._served = Served(publications, keyring, self._threads)
@@ -93,7 +96,7 @@ class App:
         }
         app = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
         app.router.redirect_slashes = False
-        self.asgi: ASGIApp = _Guard(app)
+        self.asgi: ASGIApp = _Guard(app, (lambda _: None) if metrics is None else metrics.replied)
 
     # Routes
 
@@ -140,7 +143,8 @@ class App:
             "per_day": allowance.per_day,
         }
         headers = {"cache-control": "no-store", **fields(standing, allowance)}
-        return JSONResponse({"audience": account.audience, "quota": quota}, headers=headers)
+        body = {"audience": account.audience, "quota": quota, "grant": standing.granted}
+        return JSONResponse(body, headers=headers)
 
     async def _data(self, request: Request) -> Response:
         sha256 = request.path_params["sha256"]
@@ -180,7 +184,7 @@ class App:
             )
         key = served.key(audience)
         allowance = self._charging.allowance(account)
-        body = await _read_batch(request, min(MAX_BATCH, allowance.burst))
+        body = await _read_batch(request, allowance.largest_batch)
         try:
             batch = await asyncio.wrap_future(self._evaluator.decode(wire.parse_request(body)))
         except InvalidElement as error:
@@ -210,7 +214,7 @@ class App:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         await self._served.current()  # so that what is wrong with it is said at the start
-        tasks = [asyncio.create_task(self._keep_fresh()), asyncio.create_task(self._sweep())]
+        tasks = [asyncio.create_task(task()) for task in (self._keep_fresh, self._sweep, self._look)]
         yield
         for task in tasks:
             task.cancel()
@@ -239,6 +243,16 @@ class App:
                 log.warning("old charges could not be forgotten: %s", error)
             await asyncio.sleep(SWEEP_INTERVAL)
 
+    async def _look(self) -> None:
+        """Have the log say in time that a breaker comes near its limit."""
+        while True:
+            with contextlib.suppress(Overloaded):
+                try:
+                    await self._charging.look()
+                except OurError as error:
+                    self._guard.problem(error)
+            await asyncio.sleep(LOOK_INTERVAL)
+
     def _refresh(self) -> None:
         with self._folder.lock():
             repository = Repository(self._folder.public)
@@ -256,13 +270,16 @@ class App:
 class _Guard:
     """Wraps the application: adds common headers, and logs internal errors without their text."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, replied: Callable[[int], None]) -> None:
+        """`replied` is called with the status of every reply."""
         self._app = app
+        self._replied = replied
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], (b"x-content-type-options", b"nosniff")]
+                self._replied(message["status"])
             await send(message)
 
         try:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Mapping
 from typing import Final
 
 from contactsync.foundation.errors import OurError
 from contactsync.server.evaluation import Overloaded
+from contactsync.server.http.alarms import Alarms
 from contactsync.server.http.problems import Problem
 from contactsync.server.http.threads import WAITING, Threads
 from contactsync.server.quota import PointQuota, Standing, Verdict
+from contactsync.server.settings import Settings
 from contactsync.server.storage.ports import Account, AccountStore, Charge
 
 AT_ONCE: Final = 256
@@ -51,11 +53,13 @@ class StoreGuard:
 class Charging:
     """The quotas, as the application sees them."""
 
-    def __init__(self, accounts: AccountStore, classes: Mapping[str, PointQuota], guard: StoreGuard) -> None:
-        """`classes` are those of server.toml. Raises OurError."""
+    def __init__(self, accounts: AccountStore, settings: Settings, guard: StoreGuard) -> None:
+        """Raises OurError."""
         self._accounts = accounts
-        self._classes = classes
+        self._classes = settings.quotas
+        self._breakers = settings.breakers
         self._guard = guard
+        self._alarms = Alarms(settings.breakers)
         self._secret = accounts.secret()
         self._threads = Threads("charges", 1)
         self._waiting: list[tuple[Charge, asyncio.Future[Standing | None]]] = []
@@ -73,7 +77,8 @@ class Charging:
         if len(self._waiting) >= WAITING:
             raise Overloaded
         allowance = self.allowance(account)
-        charge = Charge(account.id, points, self._name(epoch, body), allowance)
+        full = points == allowance.largest_batch
+        charge = Charge(account.id, points, self._name(epoch, body), allowance, epoch, full)
         future: asyncio.Future[Standing | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((charge, future))
         if self._task is None:
@@ -84,6 +89,10 @@ class Charging:
             raise self._guard.problem(error) from None
         if standing is not None and standing.outcome is Verdict.REFUSED:
             raise _out_of_quota(standing, allowance, points)
+        if standing is not None and standing.outcome is Verdict.STOPPED:
+            with contextlib.suppress(OurError, Overloaded):  # the log can wait
+                await self.look()
+            raise _paused(standing)
         return standing
 
     async def standing(self, account: Account) -> Standing | None:
@@ -92,6 +101,13 @@ class Charging:
             return await self._threads.run(self._accounts.standing, account.id, self.allowance(account))
         except OurError as error:
             raise self._guard.problem(error) from None
+
+    async def look(self) -> None:
+        """Log it if a breaker has come near its limit, has reached it, or is quiet again.
+
+        Raises OurError, Overloaded.
+        """
+        self._alarms.look(await self._threads.run(self._accounts.flow))
 
     async def sweep(self) -> None:
         """Have the store forget what is over. Raises OurError, Overloaded."""
@@ -113,7 +129,7 @@ class Charging:
                 group, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
                 try:
                     charges = [charge for charge, _ in group]
-                    standings = await self._threads.run(self._accounts.charge, charges)
+                    standings = await self._threads.run(self._accounts.charge, charges, self._breakers)
                 except Exception as error:  # noqa: BLE001 - it belongs to whoever waits
                     _settle(group, error)
                 else:
@@ -137,6 +153,16 @@ def fields(standing: Standing, allowance: PointQuota, seconds: int | None = None
         "ratelimit-policy": f"{_POLICY};q={allowance.burst};w={allowance.window}",
         "ratelimit": f"{_POLICY};r={standing.left(allowance)};t={wait}",
     }
+
+
+def _paused(standing: Standing) -> Problem:
+    return Problem(
+        "paused",
+        "too many points were evaluated for all callers together in the last hour; nothing was charged",
+        "send the same batch again after the time given in Retry-After",
+        headers={"retry-after": str(standing.retry)},
+        retry_after=standing.retry,
+    )
 
 
 def _out_of_quota(standing: Standing, allowance: PointQuota, points: int) -> Problem:

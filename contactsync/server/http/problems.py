@@ -30,6 +30,7 @@ _KINDS: Final = {
     "not-published": (503, "Nothing is published yet"),
     "key-unavailable": (503, "The key cannot be used"),
     "store-unavailable": (503, "The accounts cannot be used"),
+    "paused": (503, "Evaluations are paused"),
     "overloaded": (503, "The server is busy"),
 }
 _SLUG_BY_STATUS: Final = {400: "bad-request", 404: "not-found", 405: "method-not-allowed"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import signal
 import socket
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import uvicorn
 from contactsync.foundation.errors import CallerError
 from contactsync.server.evaluation import Evaluator
 from contactsync.server.http.app import App
+from contactsync.server.http.metrics import Metrics
 from contactsync.server.keyring import Keyring
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.files import PublicFolder
@@ -21,6 +23,8 @@ STORE_WAIT = 5.0  # seconds that another process may hold the accounts before re
 KEEP_ALIVE = 30  # seconds that a connection may wait for its next request
 SHUTDOWN = 10  # seconds that requests may take to finish after SIGTERM
 HEADER_LIMIT = 16 << 10  # bytes
+
+log = logging.getLogger("contactsync.server")
 
 
 class _Server(uvicorn.Server):
@@ -40,18 +44,23 @@ def serve(
     keyring: Keyring,
     address: tuple[str, int],
     on_ready: Callable[[str], None],
+    *,
+    metrics_port: int | None = None,
 ) -> None:
     """Answer requests until SIGTERM or SIGINT, then finish the running ones. Port 0 takes a free port.
 
-    `on_ready` is called with the URL once requests are answered. Raises CallerError if the address cannot be
-    used.
+    `on_ready` is called with the URL once requests are answered. On `metrics_port` there are figures for
+    Prometheus; None: nowhere. Raises CallerError if an address cannot be used.
     """
     settings = folder.settings()
     listener = _listen(*address)
+    metrics = Metrics(accounts, settings.breakers)
+    if metrics_port is not None:
+        log.info("metrics are at %s", metrics.serve(metrics_port))
     evaluator = Evaluator(settings.evaluator_threads, settings.evaluator_queue)
     evaluator.warm_up()
     config = uvicorn.Config(
-        App(folder, accounts, PublicFolder(folder.public), keyring, evaluator).asgi,
+        App(folder, accounts, PublicFolder(folder.public), keyring, evaluator, metrics=metrics).asgi,
         # h11, not httptools: it limits the size of a request's head.
         http="h11",
         access_log=False,

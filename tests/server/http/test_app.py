@@ -367,10 +367,10 @@ def test_who_was_charged_and_not_answered_is_answered_for_nothing(app, operator,
 def test_charges_that_come_together_share_a_transaction(app, operator, monkeypatch):
     groups, real = [], operator.accounts.charge
 
-    def slow(charges):
+    def slow(charges, breakers):
         groups.append(len(charges))
         time.sleep(0.1)
-        return real(charges)
+        return real(charges, breakers)
 
     monkeypatch.setattr(operator.accounts, "charge", slow)
     monkeypatch.setattr(app._evaluator, "_room", 100)
@@ -388,9 +388,9 @@ def test_charges_that_would_fill_the_memory_are_refused(app, operator, monkeypat
     monkeypatch.setattr(app._evaluator, "_room", 100)
     real = operator.accounts.charge
 
-    def slow(charges):
+    def slow(charges, breakers):
         time.sleep(0.3)
-        return real(charges)
+        return real(charges, breakers)
 
     monkeypatch.setattr(operator.accounts, "charge", slow)
 

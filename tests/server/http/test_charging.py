@@ -96,6 +96,7 @@ def test_what_a_client_is_told(site):
     assert json.loads(answer.data) == {
         "audience": "people",
         "quota": {"left": 100, "burst": 100, "per_day": 86_400},
+        "grant": 0,
     }
     assert answer.headers["cache-control"] == "no-store"
     assert limits(answer) == (100, 100, 100, 0)

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from contactsync.server.breakers import MINUTE_MS, Breakers, Flow, BreakerState
+from contactsync.server.breakers import MINUTE_MS, Breakers, BreakerState, Flow
 from contactsync.server.quota import DAY_MS, PointQuota, Verdict
 from contactsync.server.storage.ports import Charge, EpochUse, NewAccount
 

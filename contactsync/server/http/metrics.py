@@ -1,0 +1,88 @@
+"""What a Prometheus server may read: `/metrics` on a port of its own, on this machine alone.
+
+Figures of the accounts are those of all processes on the store; replies are those of this process. None of
+them is about a single account, and nothing is in them that came with a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from contactsync.foundation.errors import CallerError, OurError
+from contactsync.server.breakers import CROWDS, Breakers
+from contactsync.server.quota import STEP
+from contactsync.server.storage.ports import AccountStore
+
+_HOST: Final = "127.0.0.1"
+
+
+class _OfStore(Collector):
+    """Asks the store whenever somebody reads. If the store fails, its figures are missing."""
+
+    def __init__(self, accounts: AccountStore, breakers: Breakers) -> None:
+        self._accounts = accounts
+        self._breakers = breakers
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: the store is not asked before there is a reader."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """The figures as of now."""
+        try:
+            flow, epochs = self._accounts.flow(), self._accounts.epochs()
+        except OurError:
+            return
+        hour = GaugeMetricFamily(
+            "contactsync_points_last_hour", "Points evaluated in the last hour.", labels=["accounts"]
+        )
+        limit = GaugeMetricFamily(
+            "contactsync_breaker_limit", "Points allowed in an hour; 0: no limit.", labels=["accounts"]
+        )
+        state = GaugeMetricFamily(
+            "contactsync_breaker_state", "0: quiet, 1: alarm, 2: evaluations are paused.", labels=["accounts"]
+        )
+        for crowd in CROWDS:
+            hour.add_metric([crowd], flow.hour(crowd))
+            limit.add_metric([crowd], self._breakers.limit(crowd))
+            state.add_metric([crowd], flow.state(crowd, self._breakers, asked=STEP))
+        points = CounterMetricFamily(
+            "contactsync_points", "Points evaluated with the key of an epoch.", labels=["audience", "epoch"]
+        )
+        for one in epochs:
+            points.add_metric([one.audience, str(one.epoch)], one.points)
+        yield from (hour, limit, state, points)
+
+
+class Metrics:
+    """The figures of one process."""
+
+    def __init__(self, accounts: AccountStore, breakers: Breakers) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_OfStore(accounts, breakers))
+        self._replies = Counter(
+            "contactsync_replies", "Replies of this process.", ["status"], registry=self._registry
+        )
+
+    def replied(self, status: int) -> None:
+        """Count a reply."""
+        self._replies.labels(str(status)).inc()
+
+    def serve(self, port: int) -> str:
+        """Answer readers, in threads that end with the process; the URL. Port 0 takes a free port.
+
+        Raises CallerError if the port cannot be used.
+        """
+        try:
+            server, _thread = start_http_server(port, _HOST, self._registry)
+        except OSError as error:
+            raise CallerError(
+                f"port {port} of {_HOST} cannot be used: {error.strerror}",
+                hint="choose another --metrics-port",
+            ) from error
+        return f"http://{_HOST}:{server.server_port}/metrics"
