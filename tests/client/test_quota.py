@@ -99,6 +99,28 @@ def test_a_cover_round_that_cannot_be_paid_fails_nothing(service, person):
     assert points(service) == [8]
 
 
+def test_a_pause_of_the_service_keeps_what_is_there_and_fails_no_sync_without_news(service, person):
+    service.publish(ANNA, BODO)
+    person.sync(ANNA)
+    pausing = True
+
+    def pause(request, reply):
+        if pausing and request.method == "POST":
+            reply.status = 503
+            reply.headers = {"Content-Type": "application/problem+json", "Retry-After": "3000"}
+            reply.body = b'{"type": "urn:contactsync:problem:paused", "detail": "too many"}'
+
+    service.tamper = pause
+    report = person.sync(ANNA)
+    assert (len(report.matches), report.uncovered) == (1, True)
+    with pytest.raises(ServerFailed, match="too many") as raised:
+        person.sync(ANNA, BODO)
+    assert (raised.value.kind, raised.value.exit_code) == ("paused", 4)
+    assert "the sync continues there" in raised.value.hint
+    pausing = False
+    assert len(person.sync(ANNA, BODO).matches) == 2
+
+
 @pytest.mark.parametrize("cover", [True, False])
 def test_a_wrong_credential_fails_a_sync_that_would_fetch_nothing(service, person, cover):
     service.quota = {"left": 0, "burst": 1024, "per_day": 256}
