@@ -21,9 +21,10 @@ from contactsync.ristretto255.expand import expand_message_xmd
 from contactsync.ristretto255.start import default_engine
 
 __all__ = [
-    "GENERATOR", "IDENTITY", "ORDER", "Elements", "add", "decode", "encode", "expand_message_xmd",
-    "from_uniform_bytes", "hash_to_group", "hash_to_scalar", "hash_with_elements", "multiply",
-    "multiply_base", "multiply_encode", "multiscalar_vartime", "scalars", "warm_up",
+    "GENERATOR", "IDENTITY", "ORDER", "Elements", "add", "concatenate", "decode", "encode",
+    "expand_message_xmd", "from_uniform_bytes", "generators", "hash_to_group", "hash_to_scalar",
+    "hash_with_elements", "multiply", "multiply_base", "multiply_encode", "multiscalar_vartime", "scalars",
+    "segment_sums_vartime", "split", "warm_up",
 ]  # fmt: skip
 
 IDENTITY = np.zeros(32, np.uint8)
@@ -90,6 +91,29 @@ def multiply_base(factors: Rows) -> Elements:
 def multiscalar_vartime(factors: Rows, elements: Elements) -> Elements:
     """The sum of factors[i] * elements[i], one element. For public data only: the time depends on it."""
     return elements.engine.multiscalar_vartime(factors, elements)
+
+
+def segment_sums_vartime(factors: Rows, elements: Elements, lengths: Sequence[int]) -> Elements:
+    """`multiscalar_vartime` of each of k segments, k elements, side by side.
+
+    `lengths` are the numbers of elements, at least 1, in each segment, in order.
+    """
+    return elements.engine.segment_sums_vartime(factors, elements, lengths)
+
+
+def concatenate(parts: Sequence[Elements]) -> Elements:
+    """The elements of at least one part, in order, as one batch."""
+    return parts[0].engine.concatenate(parts)
+
+
+def split(elements: Elements, lengths: Sequence[int]) -> list[Elements]:
+    """The inverse of `concatenate`."""
+    return elements.engine.split(elements, lengths)
+
+
+def generators(n: int) -> Elements:
+    """The canonical generator, n times."""
+    return default_engine().generators(n)
 
 
 def add(a: Elements, b: Elements) -> Elements:

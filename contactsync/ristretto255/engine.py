@@ -6,6 +6,7 @@ aligned, whole groups of lanes). It keeps no state between calls, so threads may
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -100,8 +101,11 @@ class Engine:
 
     def multiply_base(self, factors: Rows) -> Elements:
         """Products with the generator."""
-        generators = self._from_rows(np.repeat(self._generator, len(factors), axis=0))
-        return self.multiply(generators, factors)
+        return self.multiply(self.generators(len(factors)), factors)
+
+    def generators(self, n: int) -> Elements:
+        """The generator, n times."""
+        return self._from_rows(np.repeat(self._generator, n, axis=0))
 
     def add(self, a: Elements, b: Elements) -> Elements:
         """Sums a[i] + b[i]."""
@@ -125,6 +129,52 @@ class Engine:
             half = total.n // 2
             total = self.add(self._from_rows(lanes[:half]), self._from_rows(lanes[half:]))
         return total
+
+    def segment_sums_vartime(self, factors: Rows, elements: Elements, lengths: Sequence[int]) -> Elements:
+        """The sum of products of each segment, one element each. For public data only."""
+        if sum(lengths) != elements.n or len(factors) != elements.n:
+            raise ValueError(f"segments of {sum(lengths)} for {elements.n} elements, {len(factors)} scalars")
+        sizes = np.array(lengths, np.int64)
+        starts = np.cumsum(sizes) - sizes
+        # One more row, that adds nothing, for the ends of segments that are shorter than others.
+        rows = np.concatenate([self._rows(elements), self._identity])
+        factors = np.concatenate([factors, _ZERO.reshape(1, -1)])
+        sums = np.empty((len(sizes), POINT_LIMBS), np.uint64)
+        tables = empty((batch.SUMMED_GROUPS * TABLE + 1) * POINT_LIMBS * self.lanes)
+        digits = empty(batch.SUMMED_GROUPS * DIGITS * self.lanes)
+        nothing = np.repeat(self._identity, self.lanes, axis=0)
+        order = np.argsort(sizes, kind="stable")  # those that share a group have about the same length
+        for first in range(0, len(order), self.lanes):
+            # A segment in each lane, so that nothing is left to be added across lanes.
+            some = order[first : first + self.lanes]
+            steps = np.arange(sizes[some].max())[:, np.newaxis]
+            places = np.full((len(steps), self.lanes), elements.n)
+            places[:, : len(some)] = np.where(steps < sizes[some], starts[some] + steps, elements.n)
+            points = self._from_rows(rows[places.reshape(-1)]).points
+            scalars = self.words(factors[places.reshape(-1)], ENCODING_BYTES)
+            total = self._from_rows(nothing)
+            batch.multiscalar_vartime(self.width, points, scalars, total.points, tables, digits)
+            sums[some] = self._rows(total)[: len(some)]
+        return self._from_rows(sums)
+
+    def concatenate(self, parts: Sequence[Elements]) -> Elements:
+        """The elements of all parts, in order."""
+        if any(part.engine.lanes != self.lanes for part in parts):
+            raise ValueError("elements of two widths cannot be put together")
+        if all(part.n % self.lanes == 0 for part in parts):  # whole groups
+            return Elements(self, self._aligned([part.points for part in parts]), sum(map(len, parts)))
+        return self._from_rows(np.concatenate([self._rows(part) for part in parts]))
+
+    def split(self, elements: Elements, lengths: Sequence[int]) -> list[Elements]:
+        """The inverse of `concatenate`."""
+        if sum(lengths) != elements.n:
+            raise ValueError(f"segments of {sum(lengths)} for {elements.n} elements")
+        if all(length % self.lanes == 0 for length in lengths):
+            ends = np.cumsum(lengths)[:-1] * POINT_LIMBS
+            points = np.split(elements.points, ends)
+            return [Elements(self, part, n) for part, n in zip(points, lengths, strict=True)]
+        rows = self._rows(elements)
+        return [self._from_rows(part) for part in np.split(rows, np.cumsum(lengths)[:-1])]
 
     # ---- scalars ---------------------------------------------------------------------------------------
 
@@ -185,6 +235,11 @@ class Engine:
         if len(rows) != n:
             raise ValueError(f"{len(rows)} scalars for {n} elements")
         return self.words(rows, ENCODING_BYTES), ENCODING_BYTES // WORD_BYTES
+
+    def _aligned(self, parts: Sequence[Words]) -> Words:
+        words = empty(sum(map(len, parts)))
+        np.concatenate(parts, out=words)
+        return words
 
     def _elements(self, n: int) -> Elements:
         return Elements(self, empty(self._padded(n) * POINT_LIMBS), n)

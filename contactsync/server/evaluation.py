@@ -3,7 +3,8 @@
 Kernels release the GIL, so a few threads use all cores. Work is cut into slices of a few milliseconds. A free
 thread takes the slice with the earliest turn (start-time fair queueing: P. Goyal, H. Vin and H. Cheng,
 SIGCOMM 1996): slice k of a job that arrives at turn t has turn t + k. So a small batch overtakes the rest of
-a large one, small batches never starve a large one, and online batches always go before bulk work.
+a large one, small batches never starve a large one, and online batches always go before bulk work. Small
+batches that wait at the same time share slices (company.py).
 """
 
 from __future__ import annotations
@@ -22,19 +23,33 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from contactsync.foundation.errors import InvalidElement
 from contactsync.ristretto255 import Elements, add, encode, multiply_base, scalars
+from contactsync.server.company import SMALL, Companion, Company, work
 from contactsync.voprf.proof import composite_sum, prove
-from contactsync.voprf.server import KeyPair, decode_batch, derive_key_pair, evaluate, multiply_batch
+from contactsync.voprf.server import (
+    KeyPair,
+    blind_evaluate_batches,
+    decode_batch,
+    decode_batches,
+    derive_key_pair,
+    evaluate,
+    multiply_batch,
+)
 from contactsync.voprf.suite import NH, SEED_BYTES, Rows, check_batch
 
 SLICE = 512
 """Elements in a slice: about 3 ms on a core with eight lanes, 20 ms with one."""
 
+_DECODE = b"decode"
 _ONLINE, _BULK = 0, 1
 _WARM_UP = 2 * SLICE + 1
 
 Slice = Callable[[], None]
 T = TypeVar("T")
+_Entry = tuple[int, int, int, "_Job[Any] | None", Callable[[], bool]]
+"""In a heap: class, turn, arrival, job, slice. Companions have no job."""
+
 Stages = Generator[list[Slice], None, T]
 """A job. The slices it yields together may run in parallel; all must end before it continues."""
 
@@ -59,11 +74,12 @@ class Evaluator:
         count = threads or os.cpu_count() or 1
         self._room = count + queue
         self._changed = threading.Condition()
-        # A heap of (class, turn, arrival, job, slice).
-        self._waiting: list[tuple[int, int, int, _Job[Any], Callable[[], bool]]] = []
+        self._waiting: list[_Entry] = []
         self._turn = [0, 0]
         self._arrivals = itertools.count()
-        self._unfinished: set[_Job[Any]] = set()
+        self._unfinished: set[_Job[Any] | Companion] = set()
+        self._company = Company()
+        self._idle = 0
         self._closed = False
         self._threads = [
             threading.Thread(target=self._work, name=f"evaluator-{i}", daemon=True) for i in range(count)
@@ -81,10 +97,16 @@ class Evaluator:
 
     def decode(self, blinded: Rows) -> Future[DecodedBatch]:
         """The first half of `blind_evaluate`, which raises all that it does: no key is used yet."""
-        return self._submit(_Job(_ONLINE, _decode(check_batch(blinded, "blinded elements"))))
+        blinded = check_batch(blinded, "blinded elements")
+        if len(blinded) <= SMALL:
+            return self._join(Companion(_DECODE, _decode_together, len(blinded), blinded))
+        return self._submit(_Job(_ONLINE, _decode(blinded)))
 
     def evaluate_decoded(self, key: KeyPair, batch: DecodedBatch) -> Future[tuple[Rows, bytes]]:
         """The second half of `blind_evaluate`. Raises Overloaded at once instead of waiting."""
+        if len(batch.blinded) <= SMALL:
+            together = partial(_evaluate_together, key)
+            return self._join(Companion(key.public, together, len(batch.blinded), batch))
         return self._submit(_Job(_ONLINE, _evaluate_decoded(key, batch)))
 
     def evaluate(self, key: KeyPair, inputs: Sequence[bytes]) -> Future[Rows]:
@@ -97,13 +119,16 @@ class Evaluator:
     def warm_up(self) -> None:
         """Compile and load every kernel, using a key that is then discarded."""
         key = derive_key_pair(secrets.token_bytes(SEED_BYTES), b"warm-up")
-        self.blind_evaluate(key, encode(multiply_base(scalars.random(_WARM_UP)))).result()
+        blinded = encode(multiply_base(scalars.random(_WARM_UP)))
+        self.blind_evaluate(key, blinded).result()
+        self.evaluate_decoded(key, self.decode(blinded[:1]).result()).result()
 
     def close(self) -> None:
         """Finish the running slices, cancel everything else, and end the threads."""
         with self._changed:
             self._closed = True
             self._waiting.clear()
+            self._company.clear()
             abandoned = list(self._unfinished)
             self._changed.notify_all()
         for thread in self._threads:
@@ -113,14 +138,36 @@ class Evaluator:
 
     def _submit(self, job: _Job[T]) -> Future[T]:
         with self._changed:
-            if self._closed or len(self._unfinished) >= self._room:
-                raise Overloaded
-            self._unfinished.add(job)
+            self._admit(job)
         job.future.add_done_callback(lambda _: self._forget(job))
         self._advance(job)
         return job.future
 
-    def _forget(self, job: _Job[Any]) -> None:
+    def _join(self, one: Companion) -> Future[Any]:
+        with self._changed:
+            self._admit(one)
+            self._company.join(one)
+            # It goes along with whoever is taken first; its own turn may find it gone.
+            turn, arrival = self._turn[_ONLINE], next(self._arrivals)
+            entry: _Entry = (_ONLINE, turn, arrival, None, partial(self._together, one.tag))
+            heapq.heappush(self._waiting, entry)
+            self._changed.notify()
+        one.future.add_done_callback(lambda _: self._forget(one))
+        return one.future
+
+    def _admit(self, job: _Job[Any] | Companion) -> None:
+        if self._closed or len(self._unfinished) >= self._room:
+            raise Overloaded
+        self._unfinished.add(job)
+
+    def _together(self, tag: bytes) -> bool:
+        """Take a share of those who wait, and work on them."""
+        with self._changed:
+            some = self._company.take(tag, SLICE, 1 + self._idle)
+        work(some)
+        return False
+
+    def _forget(self, job: _Job[Any] | Companion) -> None:
         """Make room: a job has ended, or was cancelled before it began."""
         with self._changed:
             self._unfinished.discard(job)
@@ -141,12 +188,14 @@ class Evaluator:
         while True:
             with self._changed:
                 while not (self._waiting or self._closed):
+                    self._idle += 1
                     self._changed.wait()
+                    self._idle -= 1
                 if self._closed:
                     return
                 rank, turn, _, job, run = heapq.heappop(self._waiting)
                 self._turn[rank] = max(self._turn[rank], turn)
-            if run():
+            if run() and job is not None:
                 self._advance(job)
 
 
@@ -245,7 +294,19 @@ def _evaluate_decoded(key: KeyPair, batch: DecodedBatch) -> Stages[tuple[Rows, b
     yield [partial(multiply, i, part) for i, part in enumerate(parts)]
     yield [partial(weigh, i, part) for i, part in enumerate(parts)]
     composite = functools.reduce(add, (part for part in sums if part is not None))
-    return evaluated, prove(key.secret, key.public, composite, blinded, evaluated)
+    (proof,) = prove(key.secret, key.public, composite, [(blinded, evaluated)])
+    return evaluated, proof
+
+
+def _decode_together(batches: Sequence[Rows]) -> Sequence[DecodedBatch | InvalidElement]:
+    return [
+        found if isinstance(found, InvalidElement) else DecodedBatch(blinded, [found])
+        for blinded, found in zip(batches, decode_batches(batches), strict=True)
+    ]
+
+
+def _evaluate_together(key: KeyPair, batches: Sequence[DecodedBatch]) -> Sequence[tuple[Rows, bytes]]:
+    return blind_evaluate_batches(key, [(batch.blinded, batch.elements[0]) for batch in batches])
 
 
 def _evaluate(key: KeyPair, inputs: Sequence[bytes]) -> Stages[Rows]:

@@ -11,26 +11,31 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contactsync.ristretto255 import (
     GENERATOR,
     Elements,
+    concatenate,
     decode,
     encode,
+    generators,
     hash_to_scalar,
     multiply_encode,
     multiscalar_vartime,
     scalars,
+    segment_sums_vartime,
 )
 from contactsync.voprf.suite import HASH_TO_SCALAR_DST, NE, NS, PROOF_BYTES, SEED_DST, Rows, row
 
 _ONE_ELEMENT = NE.to_bytes(2, "big")
 
 
-def _weights(public_key: bytes, C: Rows, D: Rows, first: int = 0) -> Rows:
-    """The scalars d_i of the composites, for i from `first`, uint8[m, 32] (RFC 9497 §2.2.1)."""
+def _weights(public_key: bytes, C: Rows, D: Rows, places: NDArray[np.integer]) -> Rows:
+    """The scalars d_i of the composites, uint8[m, 32] (RFC 9497 §2.2.1). `places` int[m] are the i."""
     m = len(C)
     # seedTranscript = I2OSP(len(Bm), 2) || Bm || I2OSP(len(seedDST), 2) || seedDST
     seed_transcript = _ONE_ELEMENT + public_key + len(SEED_DST).to_bytes(2, "big") + SEED_DST
@@ -43,7 +48,7 @@ def _weights(public_key: bytes, C: Rows, D: Rows, first: int = 0) -> Rows:
     at = len(head)
     transcripts = np.empty((m, at + 2 + 2 + NE + 2 + NE + len(tail)), np.uint8)
     transcripts[:, :at] = np.frombuffer(head, np.uint8)
-    transcripts[:, at : at + 2] = np.arange(first, first + m, dtype=">u2").view(np.uint8).reshape(m, 2)
+    transcripts[:, at : at + 2] = places.astype(">u2").view(np.uint8).reshape(m, 2)
     for rows in (C, D):
         at += 2
         transcripts[:, at : at + 2] = np.frombuffer(_ONE_ELEMENT, np.uint8)
@@ -61,14 +66,15 @@ def composite_sum(public_key: bytes, elements_C: Elements, C: Rows, D: Rows, fir
     begins at index `first`: M is the sum over the parts.
     """
     # M = G.Identity(); for i in range(m): M = di * C[i] + M
-    return multiscalar_vartime(_weights(public_key, C, D, first), elements_C)
+    places = np.arange(first, first + len(C))
+    return multiscalar_vartime(_weights(public_key, C, D, places), elements_C)
 
 
 def compute_composites(
     public_key: bytes, elements_C: Elements, elements_D: Elements, C: Rows, D: Rows
 ) -> Rows:
     """ComputeComposites: the encodings of M and Z, uint8[2, 32] (RFC 9497 §2.2.2)."""
-    weights = _weights(public_key, C, D)
+    weights = _weights(public_key, C, D, np.arange(len(C)))
     # for i in range(m): M = di * C[i] + M
     M = encode(multiscalar_vartime(weights, elements_C))
     # for i in range(m): Z = di * D[i] + Z
@@ -77,28 +83,46 @@ def compute_composites(
     return np.concatenate([M, Z])
 
 
-def _challenge(*elements: bytes) -> Rows:
-    """The challenge over the encodings of B, M, Z, t2, t3: a scalar, uint8[1, 32]."""
+def composite_sums(
+    public_key: bytes, elements_C: Elements, C: Rows, D: Rows, lengths: Sequence[int]
+) -> Elements:
+    """M of each of k batches, which stand one behind the other: k elements."""
+    places = np.concatenate([np.arange(m) for m in lengths])
+    return segment_sums_vartime(_weights(public_key, C, D, places), elements_C, lengths)
+
+
+def _challenges(public_key: bytes, *elements: Rows) -> Rows:
+    """The challenges over B and the encodings of M, Z, t2, t3, uint8[k, 32] each: k scalars, uint8[k, 32]."""
     # challengeTranscript = I2OSP(len(Bm), 2) || Bm || I2OSP(len(a0), 2) || a0 || I2OSP(len(a1), 2) || a1 ||
     #   I2OSP(len(a2), 2) || a2 || I2OSP(len(a3), 2) || a3 || "Challenge"
-    transcript = b"".join(_ONE_ELEMENT + element for element in elements) + b"Challenge"
+    k = len(elements[0])
+    columns = [np.broadcast_to(row(public_key), (k, NE)), *elements]
+    length, tail = (
+        np.broadcast_to(np.frombuffer(text, np.uint8), (k, len(text)))
+        for text in (_ONE_ELEMENT, b"Challenge")
+    )
+    parts = [part for column in columns for part in (length, column)]
+    transcripts = np.concatenate([*parts, tail], axis=1)
     # c = G.HashToScalar(challengeTranscript)
-    return hash_to_scalar(np.frombuffer(transcript, np.uint8).reshape(1, -1), HASH_TO_SCALAR_DST)
+    return hash_to_scalar(transcripts, HASH_TO_SCALAR_DST)
 
 
-def _hedged_nonce(secret_key: bytes, public_key: bytes, C: Rows, D: Rows) -> Rows:
-    """A fresh nonzero nonce, uint8[32].
+def _hedged_nonces(secret_key: bytes, public_key: bytes, batches: Sequence[tuple[Rows, Rows]]) -> Rows:
+    """A fresh nonzero nonce for each batch C, D: uint8[k, 32].
 
     Fresh randomness is mixed with the key and the whole batch. A nonce that is used in two challenges reveals
     the key, so even a broken random generator must not repeat one across batches.
     """
     while True:
-        mix = hashlib.sha512(b"contactsync/v1/proof-nonce")
-        mix.update(secrets.token_bytes(64) + secret_key + public_key)
-        mix.update(len(C).to_bytes(4, "big") + C.tobytes() + D.tobytes())
-        nonce: Rows = scalars.reduce_wide(np.frombuffer(mix.digest(), np.uint8).reshape(1, 64))[0]
-        if nonce.any():
-            return nonce
+        wide = bytearray()
+        for C, D in batches:
+            mix = hashlib.sha512(b"contactsync/v1/proof-nonce")
+            mix.update(secrets.token_bytes(64) + secret_key + public_key)
+            mix.update(len(C).to_bytes(4, "big") + C.tobytes() + D.tobytes())
+            wide += mix.digest()
+        nonces: Rows = scalars.reduce_wide(np.frombuffer(wide, np.uint8).reshape(-1, 64))
+        if nonces.any(axis=1).all():
+            return nonces
 
 
 def generate_proof(secret_key: bytes, public_key: bytes, elements_C: Elements, C: Rows, D: Rows) -> bytes:
@@ -106,30 +130,34 @@ def generate_proof(secret_key: bytes, public_key: bytes, elements_C: Elements, C
 
     `C`, `D` uint8[m, 32] are the encodings of the blinded and evaluated elements, `elements_C` the decoded C.
     """
-    return prove(secret_key, public_key, composite_sum(public_key, elements_C, C, D), C, D)
+    M = composite_sum(public_key, elements_C, C, D)
+    (proof,) = prove(secret_key, public_key, M, [(C, D)])
+    return proof
 
 
-def prove(secret_key: bytes, public_key: bytes, composite_M: Elements, C: Rows, D: Rows) -> bytes:
-    """GenerateProof, given the composite M of the whole batch. C and D are used only for the nonce."""
-    nonce = _hedged_nonce(secret_key, public_key, C, D)
-    return prove_with_fixed_nonce_for_test_vectors(secret_key, public_key, composite_M, nonce)
+def prove(
+    secret_key: bytes, public_key: bytes, composites_M: Elements, batches: Sequence[tuple[Rows, Rows]]
+) -> list[bytes]:
+    """GenerateProof for each of k batches, given their composites M. C and D are used only for the nonces."""
+    nonces = _hedged_nonces(secret_key, public_key, batches)
+    return prove_with_fixed_nonces_for_test_vectors(secret_key, public_key, composites_M, nonces)
 
 
-def prove_with_fixed_nonce_for_test_vectors(
-    secret_key: bytes, public_key: bytes, composite_M: Elements, nonce: Rows
-) -> bytes:
-    """GenerateProof with the given nonce r, uint8[32]. Two proofs with the same nonce reveal the key."""
+def prove_with_fixed_nonces_for_test_vectors(
+    secret_key: bytes, public_key: bytes, composites_M: Elements, nonces: Rows
+) -> list[bytes]:
+    """GenerateProof with the given nonces r, uint8[k, 32]. Two proofs with one nonce reveal the key."""
     # Z = k * M;  r = G.RandomScalar();  t2 = r * A;  t3 = r * M: all multiplications by secrets, as one batch
-    M = encode(composite_M)
-    bases, _ = decode(np.concatenate([M, GENERATOR.reshape(1, NE), M]))
-    factors = np.stack([np.frombuffer(secret_key, np.uint8), nonce, nonce])
-    Z, t2, t3 = multiply_encode(bases, factors)
+    k = len(nonces)
+    bases = concatenate([composites_M, generators(k), composites_M])
+    keys = np.repeat(row(secret_key), k, axis=0)
+    Z, t2, t3 = np.split(multiply_encode(bases, np.concatenate([keys, nonces, nonces])), 3)
     # c = G.HashToScalar(challengeTranscript)
-    c = _challenge(public_key, M.tobytes(), Z.tobytes(), t2.tobytes(), t3.tobytes())
+    c = _challenges(public_key, encode(composites_M), Z, t2, t3)
     # s = r - c * k
-    s = scalars.subtract(nonce.reshape(1, NS), scalars.multiply(c, row(secret_key)))
+    s = scalars.subtract(nonces, scalars.multiply(c, np.frombuffer(secret_key, np.uint8)))
     # return [c, s]
-    return c.tobytes() + s.tobytes()
+    return [proof.tobytes() for proof in np.concatenate([c, s], axis=1)]
 
 
 def proof_is_well_formed(proof: bytes) -> bool:
@@ -155,6 +183,6 @@ def verify_proof(
     elements_MZ, _ = decode(MZ)
     t3 = encode(multiscalar_vartime(factors, elements_MZ))
     # expectedC = G.HashToScalar(challengeTranscript)
-    expected = _challenge(public_key, MZ[0].tobytes(), MZ[1].tobytes(), t2.tobytes(), t3.tobytes())
+    expected = _challenges(public_key, MZ[:1], MZ[1:], t2, t3)
     # return expectedC == c
     return hmac.compare_digest(expected.tobytes(), c.tobytes())

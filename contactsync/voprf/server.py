@@ -11,14 +11,22 @@ import numpy as np
 from contactsync.foundation.errors import BadInput, InvalidElement
 from contactsync.ristretto255 import (
     Elements,
+    concatenate,
     encode,
     hash_to_group,
     hash_to_scalar,
     multiply_base,
     multiply_encode,
     scalars,
+    split,
 )
-from contactsync.voprf.proof import composite_sum, generate_proof, prove_with_fixed_nonce_for_test_vectors
+from contactsync.voprf.proof import (
+    composite_sum,
+    composite_sums,
+    generate_proof,
+    prove,
+    prove_with_fixed_nonces_for_test_vectors,
+)
 from contactsync.voprf.suite import (
     DERIVE_KEY_PAIR_DST,
     HASH_TO_GROUP_DST,
@@ -28,6 +36,7 @@ from contactsync.voprf.suite import (
     Rows,
     check_batch,
     check_inputs,
+    deserialize_each,
     deserialize_elements,
     finalize_hash,
     row,
@@ -109,13 +118,16 @@ def decode_batch(blinded: Rows, first: int = 0) -> Elements:
     """
     elements, bad = deserialize_elements(blinded)
     if bad is not None:
-        bad += first
-        raise InvalidElement(
-            f"blinded element {bad} is the identity or not a canonical encoding",
-            index=bad,
-            hint="nothing was evaluated; send elements made by Blind of RFC 9497",
-        )
+        raise _invalid(bad + first)
     return elements
+
+
+def _invalid(index: int) -> InvalidElement:
+    return InvalidElement(
+        f"blinded element {index} is the identity or not a canonical encoding",
+        index=index,
+        hint="nothing was evaluated; send elements made by Blind of RFC 9497",
+    )
 
 
 def multiply_batch(key: KeyPair, elements: Elements) -> Rows:
@@ -148,4 +160,35 @@ def blind_evaluate_with_fixed_nonce_for_test_vectors(
     evaluated = multiply_batch(key, elements)
     M = composite_sum(key.public, elements, blinded, evaluated)
     r = np.frombuffer(nonce, np.uint8)
-    return evaluated, prove_with_fixed_nonce_for_test_vectors(key.secret, key.public, M, r)
+    (proof,) = prove_with_fixed_nonces_for_test_vectors(key.secret, key.public, M, r.reshape(1, -1))
+    return evaluated, proof
+
+
+def decode_batches(batches: Sequence[Rows]) -> list[Elements | InvalidElement]:
+    """`decode_batch` of each batch, side by side: its elements, or what `decode_batch` raises for it."""
+    lengths = [len(blinded) for blinded in batches]
+    elements, valid = deserialize_each(np.concatenate(batches))
+    parts = zip(split(elements, lengths), np.split(valid, np.cumsum(lengths)[:-1]), strict=True)
+    return [part if good.all() else _invalid(int(good.argmin())) for part, good in parts]
+
+
+def blind_evaluate_batches(
+    key: KeyPair, batches: Sequence[tuple[Rows, Elements]]
+) -> list[tuple[Rows, bytes]]:
+    """BlindEvaluate of each batch, decoded, with a proof of its own, side by side.
+
+    Lanes are filled by the points of all of them, so many small batches cost less than one by one.
+    """
+    if len(batches) == 1:
+        ((blinded, elements),) = batches
+        D = multiply_batch(key, elements)
+        return [(D, generate_proof(key.secret, key.public, elements, blinded, D))]
+    lengths = [len(blinded) for blinded, _ in batches]
+    elements = concatenate([part for _, part in batches])
+    C = np.concatenate([blinded for blinded, _ in batches])
+    D = multiply_batch(key, elements)
+    M = composite_sums(key.public, elements, C, D, lengths)
+    evaluated = np.split(D, np.cumsum(lengths)[:-1])
+    pairs = [(rows, own) for (rows, _), own in zip(batches, evaluated, strict=True)]
+    proofs = prove(key.secret, key.public, M, pairs)
+    return list(zip(evaluated, proofs, strict=True))

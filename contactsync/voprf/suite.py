@@ -72,14 +72,19 @@ def check_batch_size(n: int, what: str) -> None:
         )
 
 
-def deserialize_elements(rows: Rows) -> tuple[ristretto255.Elements, int | None]:
-    """DeserializeElement of each row of uint8[n, 32], and the index of the first that is not valid.
+def deserialize_each(rows: Rows) -> tuple[ristretto255.Elements, NDArray[np.bool_]]:
+    """DeserializeElement of each row of uint8[n, 32], and bool[n], which are valid.
 
     Encodings that RFC 9496 Decode rejects are not valid, nor is the identity (RFC 9497 §4.1).
     """
     elements, valid = ristretto255.decode(rows)
-    bad = np.flatnonzero(~(valid & rows.any(axis=1)))
-    return elements, int(bad[0]) if bad.size else None
+    return elements, valid & rows.any(axis=1)
+
+
+def deserialize_elements(rows: Rows) -> tuple[ristretto255.Elements, int | None]:
+    """`deserialize_each`, with the index of the first that is not valid; None if all are."""
+    elements, valid = deserialize_each(rows)
+    return elements, None if valid.all() else int(valid.argmin())
 
 
 def row(data: bytes) -> Rows:

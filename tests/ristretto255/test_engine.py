@@ -111,6 +111,36 @@ def test_sum_of_products_is_that_of_libsodium() -> None:
     assert rist.encode(rist.multiscalar_vartime(known["scalars"], elements)).tobytes() == total
 
 
+# Full lanes and others; segments of equal and of very different lengths; more than share doublings.
+@pytest.mark.parametrize("lengths", [[1], [8] * 16, [3, 1, 64, 8, 1, 1, 2, 40, 5], [100, 200], [7] * 9])
+def test_sums_of_segments_are_those_of_each_alone(lengths) -> None:
+    known, n = sodium(300), sum(lengths)
+    elements, _ = rist.decode(known["elements"][:n])
+    k = known["scalars"][:n]
+    sums = strings(rist.encode(rist.segment_sums_vartime(k, elements, lengths)))
+    ends = np.cumsum(lengths)
+    assert sums == [
+        functools.reduce(rbcl.crypto_core_ristretto255_add, strings(known["products"][end - length : end]))
+        for length, end in zip(lengths, ends, strict=True)
+    ]
+    parts = rist.split(elements, lengths)
+    assert [len(part) for part in parts] == lengths
+    for part, end in zip(parts, ends, strict=True):
+        assert (rist.encode(part) == known["elements"][end - len(part) : end]).all()
+    assert (rist.encode(rist.concatenate(parts)) == known["elements"][:n]).all()
+    assert (rist.multiply_encode(rist.concatenate(parts), k) == known["products"][:n]).all()
+
+
+def test_segments_that_do_not_fit_are_refused() -> None:
+    elements, _ = rist.decode(sodium(20)["elements"])
+    k = sodium(20)["scalars"]
+    for lengths, factors in (([19], k), ([21], k), ([20], k[:19])):
+        with pytest.raises(ValueError, match="segments of"):
+            rist.segment_sums_vartime(factors, elements, lengths)
+    with pytest.raises(ValueError, match="segments of"):
+        rist.split(elements, [8, 8])
+
+
 def test_one_scalar_for_all() -> None:
     known = sodium(20)
     k = known["scalars"][3]

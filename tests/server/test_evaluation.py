@@ -10,6 +10,7 @@ import pytest
 
 from contactsync.foundation.errors import BadInput, InvalidElement
 from contactsync.server import evaluation as module
+from contactsync.server.company import Companion, Company
 from contactsync.server.evaluation import SLICE, Evaluator, Overloaded
 from contactsync.voprf import client, server
 
@@ -186,3 +187,126 @@ def test_an_unforeseen_error_reaches_the_caller_only(key, blinding, one, monkeyp
 
 def test_warm_up(one) -> None:
     one.warm_up()
+
+
+# Small batches share slices
+
+
+def small_batches(count, sizes=(8, 1, 64, 3)):
+    """Blindings of several sizes."""
+    return [
+        client.blind([b"tel:+4915%03d%06d" % (i, j) for j in range(sizes[i % len(sizes)])])
+        for i in range(count)
+    ]
+
+
+@pytest.fixture
+def held(monkeypatch, one, key, blinding):
+    """The one thread is busy until the event is set, so that what comes meanwhile waits together."""
+    release = hold(monkeypatch, "composite_sum")
+    busy = [one.blind_evaluate(key, blinding.blinded[: SLICE + 1])]
+    yield release
+    release.set()
+    for job in busy:
+        job.result()
+
+
+def test_those_who_wait_go_together_and_each_has_a_proof_of_its_own(key, one, held, monkeypatch) -> None:
+    decoding, evaluating = [], []
+    for name, seen in (("decode_batches", decoding), ("blind_evaluate_batches", evaluating)):
+        real = getattr(module, name)
+        monkeypatch.setattr(
+            module, name, lambda *a, real=real, seen=seen: seen.append(len(a[-1])) or real(*a)
+        )
+    blindings = small_batches(12)
+    jobs = [one.decode(part.blinded) for part in blindings]
+    held.set()
+    decoded = [job.result(30) for job in jobs]
+    assert decoding == [12]
+    release = hold(monkeypatch, "decode_batches")  # holds the thread again
+    waiting = one.decode(blindings[0].blinded)
+    jobs = [one.evaluate_decoded(key, batch) for batch in decoded]
+    release.set()
+    waiting.result(30)
+    for part, job in zip(blindings, jobs, strict=True):
+        outputs = client.finalize(part, *job.result(30), key.public)
+        assert (outputs == server.evaluate(key, part.inputs)).all()
+    assert sum(evaluating) == 12
+    assert max(evaluating) >= 11
+
+
+def test_a_bad_element_is_the_fault_of_its_own_batch(one, held) -> None:
+    blindings = small_batches(8)
+    for bad, index in ((1, 0), (2, 63)):
+        blindings[bad].blinded[index] = 255
+    jobs = [one.decode(part.blinded) for part in blindings]
+    held.set()
+    for i, job in enumerate(jobs):
+        if i in (1, 2):
+            with pytest.raises(InvalidElement) as caught:
+                job.result(30)
+            assert caught.value.index == {1: 0, 2: 63}[i]
+        else:
+            assert len(job.result(30).elements[0]) == len(blindings[i].blinded)
+
+
+def test_companies_of_two_keys_do_not_mix(key, one, monkeypatch) -> None:
+    other = server.derive_key_pair(bytes(32), b"contactsync/v1/people/2")
+    blindings = small_batches(8)
+    decoded = [one.decode(part.blinded).result(30) for part in blindings]
+    release = hold(monkeypatch, "decode_batches")
+    waiting = one.decode(blindings[0].blinded)
+    keys = [key, other] * 4
+    jobs = [one.evaluate_decoded(which, batch) for which, batch in zip(keys, decoded, strict=True)]
+    release.set()
+    waiting.result(30)
+    for part, which, job in zip(blindings, keys, jobs, strict=True):
+        outputs = client.finalize(part, *job.result(30), which.public)
+        assert (outputs == server.evaluate(which, part.inputs)).all()
+
+
+def test_a_companion_that_went_away_is_not_worked_on(one, held, monkeypatch) -> None:
+    seen, real = [], module.decode_batches
+    monkeypatch.setattr(module, "decode_batches", lambda some: seen.extend(some) or real(some))
+    blindings = small_batches(3)
+    jobs = [one.decode(part.blinded) for part in blindings]
+    assert jobs[1].cancel()
+    held.set()
+    assert all(jobs[i].result(30) for i in (0, 2))
+    assert len(seen) == 2
+
+
+def test_companions_count_as_jobs_and_are_cancelled_at_the_end(monkeypatch) -> None:
+    release = hold(monkeypatch, "decode_batches")
+    evaluator = Evaluator(1, 2)
+    (part,) = small_batches(1)
+    jobs = [evaluator.decode(part.blinded) for _ in range(3)]
+    with pytest.raises(Overloaded):
+        evaluator.decode(part.blinded)
+    threading.Timer(0.2, release.set).start()
+    evaluator.close()
+    assert all(job.done() for job in jobs)
+    with pytest.raises(Overloaded):
+        evaluator.decode(part.blinded)
+
+
+def test_an_unforeseen_error_reaches_the_whole_company_and_nobody_else(one, held, monkeypatch) -> None:
+    blindings = small_batches(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "decode_batches", lambda _: 1 / 0)
+        jobs = [one.decode(part.blinded) for part in blindings]
+        held.set()
+        for job in jobs:
+            with pytest.raises(ZeroDivisionError):
+                job.result(30)
+    assert one.decode(blindings[0].blinded).result(30)
+
+
+def test_idle_threads_share_the_company() -> None:
+    company = Company()
+    for load in (8, 8, 8, 8, 64):
+        company.join(Companion(b"tag", list, load, None))
+    assert [one.load for one in company.take(b"tag", 512, 4)] == [8, 8, 8]
+    assert [one.load for one in company.take(b"tag", 8, 1)] == [8]
+    assert [one.load for one in company.take(b"tag", 8, 1)] == [64], "never none while there is one"
+    assert company.take(b"tag", 512, 1) == []

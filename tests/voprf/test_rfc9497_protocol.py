@@ -91,7 +91,7 @@ def test_the_nonce_stays_fresh_when_the_generator_is_broken(key, exchange, monke
     blinding, evaluated, _ = exchange
     monkeypatch.setattr(proof.secrets, "token_bytes", bytes)
     nonces = {
-        proof._hedged_nonce(key.secret, key.public, C, D).tobytes()
+        proof._hedged_nonces(key.secret, key.public, [(C, D)]).tobytes()
         for C, D in (
             (blinding.blinded, evaluated),
             (blinding.blinded[:2], evaluated[:2]),
@@ -259,7 +259,7 @@ def test_weights_of_a_whole_batch(key, n) -> None:
     """I2OSP(i, 2) and the rest of the composite transcripts, in one piece and in parts, up to the last."""
     rng = random.Random(n)
     C, D = (np.frombuffer(rng.randbytes(32 * n), np.uint8).reshape(n, 32) for _ in range(2))
-    weights = proof._weights(key.public, C, D)
+    weights = proof._weights(key.public, C, D, np.arange(len(C)))
     seed_dst = b"Seed-" + ref.CreateContextString(1)
     seed = ref.hashlib.sha512(b"\0\x20" + key.public + ref.I2OSP(len(seed_dst), 2) + seed_dst).digest()
     for i in {0, 1, n // 2, 255, 256, 257, n - 2, n - 1} & set(range(n)):
@@ -267,9 +267,45 @@ def test_weights_of_a_whole_batch(key, n) -> None:
         transcript = b"\0\x40" + seed + ref.I2OSP(i, 2) + b"\0\x20" + Ci + b"\0\x20" + Di + b"Composite"
         assert weights[i].tobytes() == le(ref.HashToScalar(transcript, 1))
     at = n // 3
-    assert (proof._weights(key.public, C[at:], D[at:], first=at) == weights[at:]).all()
+    assert (proof._weights(key.public, C[at:], D[at:], np.arange(at, len(C))) == weights[at:]).all()
 
 
 def test_a_blinding_is_frozen(exchange) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         exchange[0].inputs = ()
+
+
+# Batches side by side
+
+
+@pytest.mark.parametrize("sizes", [[8] * 17, [1, 8, 3, 64, 512, 8, 1, 2, 9, 8], [5]])
+def test_batches_side_by_side_are_those_one_by_one(key, sizes) -> None:
+    blindings = [client.blind([b"%d %d" % (i, j) for j in range(n)]) for i, n in enumerate(sizes)]
+    batches = [one.blinded for one in blindings]
+    decoded = server.decode_batches(batches)
+    answers = server.blind_evaluate_batches(key, list(zip(batches, decoded, strict=True)))
+    assert len({proof for _, proof in answers}) == len(sizes)
+    for blinding, (evaluated, own) in zip(blindings, answers, strict=True):
+        assert (evaluated == server.blind_evaluate(key, blinding.blinded)[0]).all()
+        outputs = client.finalize(blinding, evaluated, own, key.public)
+        assert (outputs == server.evaluate(key, blinding.inputs)).all()
+
+
+def test_a_proof_of_one_batch_does_not_hold_for_another(key) -> None:
+    blindings = [client.blind([b"%d" % i] * 8) for i in range(9)]
+    batches = [one.blinded for one in blindings]
+    answers = server.blind_evaluate_batches(
+        key, list(zip(batches, server.decode_batches(batches), strict=True))
+    )
+    for i, blinding in enumerate(blindings):
+        with pytest.raises(BadProof):
+            client.finalize(blinding, answers[i][0], answers[i - 1][1], key.public)
+
+
+def test_a_bad_element_is_named_in_its_batch_and_the_others_are_decoded() -> None:
+    batches = [client.blind([b"x"] * n).blinded.copy() for n in (8, 3, 8, 1)]
+    batches[1][2], batches[2][[7, 4]] = 0, 255
+    found = server.decode_batches(batches)
+    assert [getattr(one, "index", None) for one in found] == [None, 2, 4, None]
+    for i in (0, 3):
+        assert (encode(found[i]) == batches[i]).all()
