@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 SMALL: Final = 64
 """Elements of a batch that goes along with others. Larger ones fill the lanes alone."""
@@ -19,62 +18,65 @@ Together = Callable[[Sequence[Any]], Sequence[Any]]
 """Takes what several callers gave, and returns the result or the exception of each."""
 
 
+class Waiting(Protocol):
+    """A future, of whatever kind, as far as it is looked at here."""
+
+    def done(self) -> bool:
+        """Whether nobody waits for it any more."""
+
+
 @dataclass(eq=False, slots=True)
 class Companion:
-    """What one caller gave: `load` elements. All of one `tag` are for the same `together`."""
+    """What one caller gave: `load` elements, and the future that the caller waits for."""
 
-    tag: bytes
-    together: Together
     load: int
     given: Any = field(repr=False)
-    future: Future[Any] = field(default_factory=Future)
+    future: Waiting
 
-    def abandon(self) -> None:
-        """Cancel the future, unless it is done."""
-        if not self.future.cancel() and not self.future.done():
-            self.future.set_exception(CancelledError())
+
+Deliver = Callable[[Sequence[tuple[Companion, Any]]], None]
+"""Tells callers their results or exceptions, many at once. It is called in the thread that has them."""
 
 
 class Company:
-    """Queues, one for each tag. The caller's lock guards them."""
+    """The queue of one kind of work. The evaluator's lock guards it."""
 
-    def __init__(self) -> None:
-        self._waiting: dict[bytes, deque[Companion]] = {}
+    def __init__(self, together: Together, deliver: Deliver) -> None:
+        self._together = together
+        self._deliver = deliver
+        self._waiting: deque[Companion] = deque()
 
     def join(self, one: Companion) -> None:
-        """Queue behind those of the same tag."""
-        self._waiting.setdefault(one.tag, deque()).append(one)
+        """Queue behind the others."""
+        self._waiting.append(one)
 
-    def take(self, tag: bytes, limit: int, threads: int) -> list[Companion]:
-        """Those at the head of a queue: the share of one of `threads`, `limit` elements at most.
+    def take(self, limit: int, threads: int) -> list[Companion]:
+        """Those at the head of the queue: the share of one of `threads`, of `limit` elements at most.
 
         None if others have taken them all.
         """
-        queue = self._waiting.get(tag, deque())
-        share = min(limit, -(-sum(one.load for one in queue) // threads))
+        share = min(limit, -(-sum(one.load for one in self._waiting) // threads))
         taken: list[Companion] = []
-        while queue and (not taken or sum(one.load for one in taken) + queue[0].load <= share):
-            taken.append(queue.popleft())
-        if not queue:
-            self._waiting.pop(tag, None)
+        load = 0
+        while self._waiting and (not taken or load + self._waiting[0].load <= share):
+            taken.append(self._waiting.popleft())
+            load += taken[-1].load
         return taken
 
-    def clear(self) -> None:
-        """Forget all that wait."""
+    def work(self, taken: Sequence[Companion]) -> None:
+        """Work on those who still wait, without the lock, and tell each the result."""
+        some = [one for one in taken if not one.future.done()]
+        if not some:
+            return
+        try:
+            results = self._together([one.given for one in some])
+        except BaseException as error:  # noqa: BLE001 - it belongs to those who wait
+            results = [error] * len(some)
+        self._deliver(list(zip(some, results, strict=True)))
+
+    def end(self, error: BaseException) -> None:
+        """Tell all who wait that there will be nothing."""
+        some = list(self._waiting)
         self._waiting.clear()
-
-
-def work(some: Sequence[Companion]) -> None:
-    """Work on those of one tag who still wait, and tell each the result."""
-    some = [one for one in some if one.future.set_running_or_notify_cancel()]
-    if not some:
-        return
-    try:
-        results = some[0].together([one.given for one in some])
-    except BaseException as error:  # noqa: BLE001 - it belongs to those who wait for the futures
-        results = [error] * len(some)
-    for one, result in zip(some, results, strict=True):
-        if isinstance(result, BaseException):
-            one.future.set_exception(result)
-        else:
-            one.future.set_result(result)
+        if some:
+            self._deliver([(one, error) for one in some])

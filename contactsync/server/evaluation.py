@@ -23,15 +23,12 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from contactsync.foundation.errors import InvalidElement
 from contactsync.ristretto255 import Elements, add, encode, multiply_base, scalars
-from contactsync.server.company import SMALL, Companion, Company, work
+from contactsync.server.company import Companion, Company
 from contactsync.voprf.proof import composite_sum, prove
 from contactsync.voprf.server import (
     KeyPair,
-    blind_evaluate_batches,
     decode_batch,
-    decode_batches,
     derive_key_pair,
     evaluate,
     multiply_batch,
@@ -41,7 +38,6 @@ from contactsync.voprf.suite import NH, SEED_BYTES, Rows, check_batch
 SLICE = 512
 """Elements in a slice: about 3 ms on a core with eight lanes, 20 ms with one."""
 
-_DECODE = b"decode"
 _ONLINE, _BULK = 0, 1
 _WARM_UP = 2 * SLICE + 1
 
@@ -77,8 +73,9 @@ class Evaluator:
         self._waiting: list[_Entry] = []
         self._turn = [0, 0]
         self._arrivals = itertools.count()
-        self._unfinished: set[_Job[Any] | Companion] = set()
-        self._company = Company()
+        self._unfinished: set[_Job[Any]] = set()
+        self._companies: set[Company] = set()
+        self._companions = 0
         self._idle = 0
         self._closed = False
         self._threads = [
@@ -97,16 +94,10 @@ class Evaluator:
 
     def decode(self, blinded: Rows) -> Future[DecodedBatch]:
         """The first half of `blind_evaluate`, which raises all that it does: no key is used yet."""
-        blinded = check_batch(blinded, "blinded elements")
-        if len(blinded) <= SMALL:
-            return self._join(Companion(_DECODE, _decode_together, len(blinded), blinded))
-        return self._submit(_Job(_ONLINE, _decode(blinded)))
+        return self._submit(_Job(_ONLINE, _decode(check_batch(blinded, "blinded elements"))))
 
     def evaluate_decoded(self, key: KeyPair, batch: DecodedBatch) -> Future[tuple[Rows, bytes]]:
         """The second half of `blind_evaluate`. Raises Overloaded at once instead of waiting."""
-        if len(batch.blinded) <= SMALL:
-            together = partial(_evaluate_together, key)
-            return self._join(Companion(key.public, together, len(batch.blinded), batch))
         return self._submit(_Job(_ONLINE, _evaluate_decoded(key, batch)))
 
     def evaluate(self, key: KeyPair, inputs: Sequence[bytes]) -> Future[Rows]:
@@ -119,55 +110,61 @@ class Evaluator:
     def warm_up(self) -> None:
         """Compile and load every kernel, using a key that is then discarded."""
         key = derive_key_pair(secrets.token_bytes(SEED_BYTES), b"warm-up")
-        blinded = encode(multiply_base(scalars.random(_WARM_UP)))
-        self.blind_evaluate(key, blinded).result()
-        self.evaluate_decoded(key, self.decode(blinded[:1]).result()).result()
+        self.blind_evaluate(key, encode(multiply_base(scalars.random(_WARM_UP)))).result()
 
     def close(self) -> None:
         """Finish the running slices, cancel everything else, and end the threads."""
         with self._changed:
             self._closed = True
             self._waiting.clear()
-            self._company.clear()
             abandoned = list(self._unfinished)
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
         for job in abandoned:
             job.abandon()
+        for company in self._companies:
+            company.end(CancelledError())
 
     def _submit(self, job: _Job[T]) -> Future[T]:
         with self._changed:
-            self._admit(job)
+            self._check_room()
+            self._unfinished.add(job)
         job.future.add_done_callback(lambda _: self._forget(job))
         self._advance(job)
         return job.future
 
-    def _join(self, one: Companion) -> Future[Any]:
+    def join(self, company: Company, one: Companion) -> None:
+        """Work on this one together with those of the company who wait when its turn comes.
+
+        Raises Overloaded at once instead of waiting.
+        """
         with self._changed:
-            self._admit(one)
-            self._company.join(one)
+            self._check_room()
+            self._companions += 1
+            self._companies.add(company)
+            company.join(one)
             # It goes along with whoever is taken first; its own turn may find it gone.
             turn, arrival = self._turn[_ONLINE], next(self._arrivals)
-            entry: _Entry = (_ONLINE, turn, arrival, None, partial(self._together, one.tag))
+            entry: _Entry = (_ONLINE, turn, arrival, None, partial(self._accompany, company))
             heapq.heappush(self._waiting, entry)
             self._changed.notify()
-        one.future.add_done_callback(lambda _: self._forget(one))
-        return one.future
 
-    def _admit(self, job: _Job[Any] | Companion) -> None:
-        if self._closed or len(self._unfinished) >= self._room:
+    def _check_room(self) -> None:
+        if self._closed or len(self._unfinished) + self._companions >= self._room:
             raise Overloaded
-        self._unfinished.add(job)
 
-    def _together(self, tag: bytes) -> bool:
+    def _accompany(self, company: Company) -> bool:
         """Take a share of those who wait, and work on them."""
         with self._changed:
-            some = self._company.take(tag, SLICE, 1 + self._idle)
-        work(some)
+            taken = company.take(SLICE, 1 + self._idle)
+        if taken:
+            company.work(taken)
+            with self._changed:
+                self._companions -= len(taken)
         return False
 
-    def _forget(self, job: _Job[Any] | Companion) -> None:
+    def _forget(self, job: _Job[Any]) -> None:
         """Make room: a job has ended, or was cancelled before it began."""
         with self._changed:
             self._unfinished.discard(job)
@@ -296,17 +293,6 @@ def _evaluate_decoded(key: KeyPair, batch: DecodedBatch) -> Stages[tuple[Rows, b
     composite = functools.reduce(add, (part for part in sums if part is not None))
     (proof,) = prove(key.secret, key.public, composite, [(blinded, evaluated)])
     return evaluated, proof
-
-
-def _decode_together(batches: Sequence[Rows]) -> Sequence[DecodedBatch | InvalidElement]:
-    return [
-        found if isinstance(found, InvalidElement) else DecodedBatch(blinded, [found])
-        for blinded, found in zip(batches, decode_batches(batches), strict=True)
-    ]
-
-
-def _evaluate_together(key: KeyPair, batches: Sequence[DecodedBatch]) -> Sequence[tuple[Rows, bytes]]:
-    return blind_evaluate_batches(key, [(batch.blinded, batch.elements[0]) for batch in batches])
 
 
 def _evaluate(key: KeyPair, inputs: Sequence[bytes]) -> Stages[Rows]:

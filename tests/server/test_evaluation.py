@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 
 import numpy as np
 import pytest
@@ -192,121 +192,141 @@ def test_warm_up(one) -> None:
 # Small batches share slices
 
 
-def small_batches(count, sizes=(8, 1, 64, 3)):
-    """Blindings of several sizes."""
-    return [
-        client.blind([b"tel:+4915%03d%06d" % (i, j) for j in range(sizes[i % len(sizes)])])
-        for i in range(count)
-    ]
+UNFORESEEN = 1313
+
+
+class Joint:
+    """A company that answers each with its number doubled; negative ones are at fault."""
+
+    def __init__(self, evaluator, release=None):
+        self.evaluator, self.release, self.groups = evaluator, release, []
+        self.begun = threading.Event()
+        self.company = Company(self.together, self.deliver)
+
+    def together(self, numbers):
+        self.begun.set()
+        if self.release is not None:
+            self.release.wait(30)
+        self.groups.append(list(numbers))
+        if UNFORESEEN in numbers:
+            raise ZeroDivisionError
+        return [ValueError(number) if number < 0 else 2 * number for number in numbers]
+
+    def deliver(self, results):
+        for one, result in results:
+            if isinstance(result, BaseException):
+                one.future.set_exception(result)
+            else:
+                one.future.set_result(result)
+
+    def ask(self, number, load=8):
+        one = Companion(load, number, Future())
+        self.evaluator.join(self.company, one)
+        return one.future
 
 
 @pytest.fixture
 def held(monkeypatch, one, key, blinding):
     """The one thread is busy until the event is set, so that what comes meanwhile waits together."""
     release = hold(monkeypatch, "composite_sum")
-    busy = [one.blind_evaluate(key, blinding.blinded[: SLICE + 1])]
+    busy = one.blind_evaluate(key, blinding.blinded[: SLICE + 1])
     yield release
     release.set()
-    for job in busy:
-        job.result()
+    busy.result()
 
 
-def test_those_who_wait_go_together_and_each_has_a_proof_of_its_own(key, one, held, monkeypatch) -> None:
-    decoding, evaluating = [], []
-    for name, seen in (("decode_batches", decoding), ("blind_evaluate_batches", evaluating)):
-        real = getattr(module, name)
-        monkeypatch.setattr(
-            module, name, lambda *a, real=real, seen=seen: seen.append(len(a[-1])) or real(*a)
-        )
-    blindings = small_batches(12)
-    jobs = [one.decode(part.blinded) for part in blindings]
-    held.set()
-    decoded = [job.result(30) for job in jobs]
-    assert decoding == [12]
-    release = hold(monkeypatch, "decode_batches")  # holds the thread again
-    waiting = one.decode(blindings[0].blinded)
-    jobs = [one.evaluate_decoded(key, batch) for batch in decoded]
-    release.set()
-    waiting.result(30)
-    for part, job in zip(blindings, jobs, strict=True):
-        outputs = client.finalize(part, *job.result(30), key.public)
-        assert (outputs == server.evaluate(key, part.inputs)).all()
-    assert sum(evaluating) == 12
-    assert max(evaluating) >= 11
-
-
-def test_a_bad_element_is_the_fault_of_its_own_batch(one, held) -> None:
-    blindings = small_batches(8)
-    for bad, index in ((1, 0), (2, 63)):
-        blindings[bad].blinded[index] = 255
-    jobs = [one.decode(part.blinded) for part in blindings]
+def test_those_who_wait_go_together_and_each_has_its_own_result(one, held) -> None:
+    joint = Joint(one)
+    jobs = [joint.ask(i if i != 3 else -3) for i in range(12)]
     held.set()
     for i, job in enumerate(jobs):
-        if i in (1, 2):
-            with pytest.raises(InvalidElement) as caught:
+        if i == 3:
+            with pytest.raises(ValueError, match="-3"):
                 job.result(30)
-            assert caught.value.index == {1: 0, 2: 63}[i]
         else:
-            assert len(job.result(30).elements[0]) == len(blindings[i].blinded)
+            assert job.result(30) == 2 * i
+    assert joint.groups == [[0, 1, 2, -3, *range(4, 12)]]
 
 
-def test_companies_of_two_keys_do_not_mix(key, one, monkeypatch) -> None:
-    other = server.derive_key_pair(bytes(32), b"contactsync/v1/people/2")
-    blindings = small_batches(8)
-    decoded = [one.decode(part.blinded).result(30) for part in blindings]
-    release = hold(monkeypatch, "decode_batches")
-    waiting = one.decode(blindings[0].blinded)
-    keys = [key, other] * 4
-    jobs = [one.evaluate_decoded(which, batch) for which, batch in zip(keys, decoded, strict=True)]
-    release.set()
-    waiting.result(30)
-    for part, which, job in zip(blindings, keys, jobs, strict=True):
-        outputs = client.finalize(part, *job.result(30), which.public)
-        assert (outputs == server.evaluate(which, part.inputs)).all()
+def test_a_group_is_no_larger_than_a_slice(one, held) -> None:
+    joint = Joint(one)
+    jobs = [joint.ask(i, load=100) for i in range(12)]
+    held.set()
+    assert [job.result(30) for job in jobs] == [2 * i for i in range(12)]
+    assert [len(group) for group in joint.groups] == [5, 5, 2]
 
 
-def test_a_companion_that_went_away_is_not_worked_on(one, held, monkeypatch) -> None:
-    seen, real = [], module.decode_batches
-    monkeypatch.setattr(module, "decode_batches", lambda some: seen.extend(some) or real(some))
-    blindings = small_batches(3)
-    jobs = [one.decode(part.blinded) for part in blindings]
+def test_companies_do_not_mix(one, held) -> None:
+    left, right = Joint(one), Joint(one)
+    jobs = [joint.ask(i) for i in range(4) for joint in (left, right)]
+    held.set()
+    for job in jobs:
+        job.result(30)
+    assert (left.groups, right.groups) == ([[0, 1, 2, 3]], [[0, 1, 2, 3]])
+
+
+def test_a_companion_that_went_away_is_not_worked_on(one, held) -> None:
+    joint = Joint(one)
+    jobs = [joint.ask(i) for i in range(3)]
     assert jobs[1].cancel()
     held.set()
-    assert all(jobs[i].result(30) for i in (0, 2))
-    assert len(seen) == 2
+    assert (jobs[0].result(30), jobs[2].result(30)) == (0, 4)
+    assert joint.groups == [[0, 2]]
 
 
-def test_companions_count_as_jobs_and_are_cancelled_at_the_end(monkeypatch) -> None:
-    release = hold(monkeypatch, "decode_batches")
+def test_an_unforeseen_error_reaches_the_whole_company_and_nobody_else(one, held) -> None:
+    joint, other = Joint(one), Joint(one)
+    jobs = [joint.ask(number) for number in (1, UNFORESEEN)]
+    spared = other.ask(5)
+    held.set()
+    for job in jobs:
+        with pytest.raises(ZeroDivisionError):
+            job.result(30)
+    assert spared.result(30) == 10
+    assert joint.ask(6).result(30) == 12
+
+
+def test_companions_count_as_jobs_and_are_cancelled_at_the_end() -> None:
+    release = threading.Event()
     evaluator = Evaluator(1, 2)
-    (part,) = small_batches(1)
-    jobs = [evaluator.decode(part.blinded) for _ in range(3)]
+    joint = Joint(evaluator, release)
+    jobs = [joint.ask(0)]
+    assert joint.begun.wait(30)
+    jobs += [joint.ask(1), joint.ask(2)]
     with pytest.raises(Overloaded):
-        evaluator.decode(part.blinded)
+        joint.ask(4)
     threading.Timer(0.2, release.set).start()
     evaluator.close()
-    assert all(job.done() for job in jobs)
+    assert jobs[0].result(0) == 0
+    assert [type(job.exception(0)) for job in jobs[1:]] == [CancelledError] * 2
     with pytest.raises(Overloaded):
-        evaluator.decode(part.blinded)
+        joint.ask(5)
 
 
-def test_an_unforeseen_error_reaches_the_whole_company_and_nobody_else(one, held, monkeypatch) -> None:
-    blindings = small_batches(2)
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "decode_batches", lambda _: 1 / 0)
-        jobs = [one.decode(part.blinded) for part in blindings]
-        held.set()
-        for job in jobs:
-            with pytest.raises(ZeroDivisionError):
-                job.result(30)
-    assert one.decode(blindings[0].blinded).result(30)
+def test_the_room_of_companions_comes_back(one) -> None:
+    joint = Joint(one)
+    for i in range(300):  # the queue has 64 places
+        assert joint.ask(i).result(30) == 2 * i
+
+
+def test_small_batches_that_go_together_do_not_starve_a_large_one(key, blinding, one) -> None:
+    joint = Joint(one)
+    large = one.blind_evaluate(key, blinding.blinded)
+    for i in range(200):
+        waiting = [joint.ask(i), joint.ask(i)]
+        for job in waiting:
+            job.result(30)
+        if large.done():
+            return
+        time.sleep(0.001)
+    pytest.fail("the large batch never got its turn")
 
 
 def test_idle_threads_share_the_company() -> None:
-    company = Company()
+    company = Company(list, list)
     for load in (8, 8, 8, 8, 64):
-        company.join(Companion(b"tag", list, load, None))
-    assert [one.load for one in company.take(b"tag", 512, 4)] == [8, 8, 8]
-    assert [one.load for one in company.take(b"tag", 8, 1)] == [8]
-    assert [one.load for one in company.take(b"tag", 8, 1)] == [64], "never none while there is one"
-    assert company.take(b"tag", 512, 1) == []
+        company.join(Companion(load, None, Future()))
+    assert [one.load for one in company.take(512, 4)] == [8, 8, 8]
+    assert [one.load for one in company.take(8, 1)] == [8]
+    assert [one.load for one in company.take(8, 1)] == [64], "never none while there is one"
+    assert company.take(512, 1) == []

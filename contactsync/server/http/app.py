@@ -23,33 +23,37 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contactsync.foundation.audiences import AUDIENCES
-from contactsync.foundation.errors import ContactSyncError, InvalidElement, OurError
+from contactsync.foundation.errors import ContactSyncError, OurError
 from contactsync.foundation.roles import ONLINE
 from contactsync.publication.tuf.repository import Repository
 from contactsync.publication.tuf.signed import NOTICE
 from contactsync.server.evaluation import Evaluator, Overloaded
-from contactsync.server.http.callers import Callers
+from contactsync.server.http.callers import Callers, bad_credential
 from contactsync.server.http.charging import Charging, StoreGuard, fields
-from contactsync.server.http.data import MEDIA_TYPE, data_response
+from contactsync.server.http.data import data_response
+from contactsync.server.http.evaluating import PATH, Evaluating
 from contactsync.server.http.metrics import Metrics
-from contactsync.server.http.problems import Problem, on_fault, on_http_exception, on_overload, on_problem
+from contactsync.server.http.problems import (
+    Problem,
+    not_published,
+    on_fault,
+    on_http_exception,
+    on_overload,
+    on_problem,
+)
 from contactsync.server.http.served import Served
 from contactsync.server.http.threads import Threads
 from contactsync.server.keyring import Keyring
 from contactsync.server.quota import Clock, system_clock
 from contactsync.server.settings import Busy, DataFolder
 from contactsync.server.storage.ports import Account, AccountStore, PublicationStore
-from contactsync.voprf import wire
-from contactsync.voprf.suite import NE
 
-BODY_TIMEOUT: Final = 30.0  # seconds for a whole batch to arrive
 REFRESH_INTERVAL: Final = 600.0  # seconds between looks at the age of the signed metadata
 SWEEP_INTERVAL: Final = 600.0  # seconds after which what has expired is forgotten
 LOOK_INTERVAL: Final = 10.0  # seconds between looks at how many points were evaluated
 
 _METADATA = re.compile(r"timestamp\.json|root\.json|[1-9][0-9]{0,9}\.(root|snapshot|targets)\.json")
 _TARGET = re.compile(rf"[0-9a-f]{{64}}\.({'|'.join(AUDIENCES)})\.json")
-_EPOCH = re.compile(r"[1-9][0-9]{0,15}")  # epochs count from 1
 _IMMUTABLE: Final = "max-age=31536000, immutable"
 _PUBLICATION_THREADS: Final = 32  # they read files; each download uses one while a chunk is read
 
@@ -80,13 +84,14 @@ class App:
         self._threads = Threads("publications", _PUBLICATION_THREADS)
         self._reminded: date | None = None
         self._served = Served(publications, keyring, self._threads)
+        evaluating = Evaluating(self._callers, self._charging, self._served, evaluator, self._guard)
         routes = [
             Route("/v1/health", self._health),
             Route("/v1/tuf/metadata/{file}", self._metadata),
             Route("/v1/tuf/targets/{file}", self._target),
             Route("/v1/account", self._account),
             Route("/v1/data/{sha256}", self._data),
-            Route("/v1/evaluate/{audience}/{epoch}", self._evaluate, methods=["POST"]),
+            Route("/v1/evaluate/{audience}/{epoch}", evaluating, methods=["POST"]),
         ]
         handlers: dict[Any, Any] = {
             Problem: on_problem,
@@ -96,7 +101,7 @@ class App:
         }
         app = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
         app.router.redirect_slashes = False
-        self.asgi: ASGIApp = _Guard(app, (lambda _: None) if metrics is None else metrics.replied)
+        self.asgi: ASGIApp = _Guard(app, evaluating, (lambda _: None) if metrics is None else metrics.replied)
 
     # Routes
 
@@ -105,7 +110,7 @@ class App:
         for audience in served.manifests:
             served.key(audience)
         if not served.manifests:
-            raise _not_published()
+            raise not_published()
         return JSONResponse({"status": "ok"}, headers={"cache-control": "no-store"})
 
     async def _metadata(self, request: Request) -> Response:
@@ -118,7 +123,7 @@ class App:
         found = await self._threads.run(self._publications.metadata, name)
         if found is None:
             if name == "timestamp.json":
-                raise _not_published()
+                raise not_published()
             raise Problem("not-found", "there is no metadata with this name")
         caching = "no-cache" if name == "timestamp.json" else f"public, {_IMMUTABLE}"
         return Response(found, media_type="application/json", headers={"cache-control": caching})
@@ -135,7 +140,7 @@ class App:
         account = await self._authenticate(request)
         standing = await self._charging.standing(account)
         if standing is None:
-            raise _bad_credential()
+            raise bad_credential()
         allowance = self._charging.allowance(account)
         quota = {
             "left": standing.left(allowance),
@@ -160,56 +165,13 @@ class App:
             self._threads.send(file.close)
             raise
 
-    async def _evaluate(self, request: Request) -> Response:
-        audience, epoch = request.path_params["audience"], request.path_params["epoch"]
-        if audience not in AUDIENCES or not _EPOCH.fullmatch(epoch):
-            raise Problem("not-found", "there is no such audience or epoch")
-        account = await self._authenticate(request)
-        if account.audience != audience:
-            raise Problem(
-                "wrong-audience",
-                f"this credential is for the audience {account.audience}",
-                "ask the operator for a credential for the other audience",
-            )
-        served = await self._served.current()
-        manifest = served.manifests.get(audience)
-        if manifest is None:
-            raise _not_published(audience)
-        if int(epoch) != manifest.epoch:
-            raise Problem(
-                "epoch-changed",
-                f"epoch {epoch} of {audience} is not current; the current epoch is {manifest.epoch}",
-                "fetch the manifest again",
-                epoch=manifest.epoch,
-            )
-        key = served.key(audience)
-        allowance = self._charging.allowance(account)
-        body = await _read_batch(request, allowance.largest_batch)
-        try:
-            batch = await asyncio.wrap_future(self._evaluator.decode(wire.parse_request(body)))
-        except InvalidElement as error:
-            raise Problem("invalid-element", str(error), error.hint, index=error.index) from None
-        # From here on nothing can be wrong with the request. If no answer is given after the charge, the
-        # caller gets it for nothing by sending the same batch again.
-        standing = await self._charging.charge(account, len(body) // NE, int(epoch), body)
-        if standing is None:
-            raise _bad_credential()
-        job = self._evaluator.evaluate_decoded(key, batch)
-        reply = wire.make_reply(*await asyncio.wrap_future(job))
-        headers = {"cache-control": "no-store", **fields(standing, allowance)}
-        return Response(reply, media_type=MEDIA_TYPE, headers=headers)
-
     # What they share
 
     async def _authenticate(self, request: Request) -> Account:
-        scheme, _, credential = request.headers.get("authorization", "").partition(" ")
         try:
-            account = await self._callers.find(credential.strip()) if scheme.lower() == "bearer" else None
+            return await self._callers.authenticate(request.headers.get("authorization", ""))
         except OurError as error:
             raise self._guard.problem(error) from None
-        if account is None:
-            raise _bad_credential()
-        return account
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
@@ -270,9 +232,10 @@ class App:
 class _Guard:
     """Wraps the application: adds common headers, and logs internal errors without their text."""
 
-    def __init__(self, app: ASGIApp, replied: Callable[[int], None]) -> None:
-        """`replied` is called with the status of every reply."""
+    def __init__(self, app: ASGIApp, evaluating: ASGIApp, replied: Callable[[int], None]) -> None:
+        """`evaluating` answers evaluations, `app` the rest; `replied` is called with each reply's status."""
         self._app = app
+        self._evaluating = evaluating
         self._replied = replied
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -283,58 +246,12 @@ class _Guard:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_headers)
+            app = self._app
+            if scope["type"] == "http" and scope["method"] == "POST" and PATH.fullmatch(scope["path"]):
+                app = self._evaluating
+            await app(scope, receive, send_with_headers)
         except ClientDisconnect:
             pass
         except Exception as error:  # noqa: BLE001 - the last line of defence
             place = traceback.extract_tb(error.__traceback__)[-1]
             log.error("%s in %s, line %d", type(error).__name__, place.filename, place.lineno)  # noqa: TRY400
-
-
-def _not_published(audience: str = "") -> Problem:
-    what = f" for {audience}" if audience else ""
-    return Problem("not-published", f"the operator has not published yet{what}", "try again later")
-
-
-def _bad_credential() -> Problem:
-    return Problem(
-        "bad-credential",
-        "there is no valid credential with this request",
-        "ask the operator for a new one",
-        headers={"www-authenticate": "Bearer"},
-    )
-
-
-async def _read_batch(request: Request, most: int) -> bytes:
-    """The body, if it can be a batch of at most `most` elements; it is never held beyond the limit."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:
-        raise Problem("wrong-media-type", f"the body must be {MEDIA_TYPE}", "set Content-Type")
-    limit = most * NE
-    close = {"connection": "close"}  # the rest of the body is not worth reading
-    if int(request.headers.get("content-length", "0")) > limit:
-        raise Problem(
-            "batch-too-large",
-            f"a batch of this account has at most {most} elements",
-            "split it",
-            headers=close,
-            limit=most,
-        )
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
-                    hint = f"send at most {most} elements"
-                    detail = f"the body has more than {limit} octets"
-                    raise Problem("body-too-large", detail, hint, headers=close, limit=limit)
-    except TimeoutError:
-        detail = f"the body did not arrive within {BODY_TIMEOUT:.0f} seconds"
-        raise Problem("too-slow", detail, "try again", headers=close) from None
-    if not body or len(body) % NE:
-        raise Problem(
-            "bad-batch",
-            f"the body is empty or not a multiple of {NE} octets",
-            f"send 1 to {most} elements of {NE} octets each",
-        )
-    return bytes(body)

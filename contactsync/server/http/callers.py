@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from contactsync.server.http.problems import Problem
 from contactsync.server.http.threads import Threads
 from contactsync.server.quota import Clock
 from contactsync.server.storage.ports import Account, AccountStore, credential_hash
@@ -12,6 +13,16 @@ REMEMBERED: Final = 1 << 16
 """How many accounts of callers are kept in memory, about 300 octets each."""
 
 _THREADS: Final = 8
+
+
+def bad_credential() -> Problem:
+    """The problem of who has no valid credential."""
+    return Problem(
+        "bad-credential",
+        "there is no valid credential with this request",
+        "ask the operator for a new one",
+        headers={"www-authenticate": "Bearer"},
+    )
 
 
 class Callers:
@@ -28,6 +39,14 @@ class Callers:
         self._threads = Threads("accounts", _THREADS)
         self._known: dict[bytes, Account] = {}
         self._revision: object = None
+
+    async def authenticate(self, authorization: str) -> Account:
+        """The account of a request, by its field Authorization. Raises Problem, OurError, Overloaded."""
+        scheme, _, credential = authorization.partition(" ")
+        account = await self.find(credential.strip()) if scheme.lower() == "bearer" else None
+        if account is None:
+            raise bad_credential()
+        return account
 
     async def find(self, credential: str) -> Account | None:
         """The account that a credential belongs to and still opens. Raises OurError, Overloaded."""

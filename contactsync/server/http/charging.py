@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import threading
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from contactsync.foundation.errors import OurError
@@ -62,6 +64,7 @@ class Charging:
         self._alarms = Alarms(settings.breakers)
         self._secret = accounts.secret()
         self._threads = Threads("charges", 1)
+        self._writing = threading.Lock()
         self._waiting: list[tuple[Charge, asyncio.Future[Standing | None]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -69,31 +72,39 @@ class Charging:
         """What an account may have evaluated."""
         return account.terms.allowance(account.audience, self._classes)
 
-    async def charge(self, account: Account, points: int, epoch: int, body: bytes) -> Standing | None:
+    def bill(self, account: Account, points: int, epoch: int, body: bytes) -> Charge:
+        """What a batch of so many points costs an account."""
+        allowance = self.allowance(account)
+        full = points == allowance.largest_batch
+        return Charge(account.id, points, self._name(epoch, body), allowance, epoch, full)
+
+    async def charge(self, charge: Charge) -> Standing | None:
         """Charge a batch that can be evaluated; when this returns, the charge is on the disk.
 
-        None: the account is gone. Raises Problem (the quota, the store), Overloaded.
+        None: the account is gone. Raises OurError, Overloaded.
         """
         if len(self._waiting) >= WAITING:
             raise Overloaded
-        allowance = self.allowance(account)
-        full = points == allowance.largest_batch
-        charge = Charge(account.id, points, self._name(epoch, body), allowance, epoch, full)
         future: asyncio.Future[Standing | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((charge, future))
         if self._task is None:
             self._task = asyncio.create_task(self._run())
-        try:
-            standing = await future
-        except OurError as error:
-            raise self._guard.problem(error) from None
-        if standing is not None and standing.outcome is Verdict.REFUSED:
-            raise _out_of_quota(standing, allowance, points)
-        if standing is not None and standing.outcome is Verdict.STOPPED:
+        return await future
+
+    def charge_all(self, charges: Sequence[Charge]) -> Sequence[Standing | None]:
+        """Charge these in one transaction, in the caller's thread. Raises OurError."""
+        # SQLite would let a second writer of this process sleep for milliseconds.
+        with self._writing:
+            return self._accounts.charge(charges, self._breakers)
+
+    async def check(self, charge: Charge, standing: Standing) -> None:
+        """Raise Problem if a charge was not let through."""
+        if standing.outcome is Verdict.REFUSED:
+            raise _out_of_quota(standing, charge.allowance, charge.points)
+        if standing.outcome is Verdict.STOPPED:
             with contextlib.suppress(OurError, Overloaded):  # the log can wait
                 await self.look()
             raise _paused(standing)
-        return standing
 
     async def standing(self, account: Account) -> Standing | None:
         """Where an account stands; None: it is gone. Raises Problem, Overloaded."""
@@ -129,7 +140,7 @@ class Charging:
                 group, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
                 try:
                     charges = [charge for charge, _ in group]
-                    standings = await self._threads.run(self._accounts.charge, charges, self._breakers)
+                    standings = await self._threads.run(self.charge_all, charges)
                 except Exception as error:  # noqa: BLE001 - it belongs to whoever waits
                     _settle(group, error)
                 else:

@@ -78,8 +78,7 @@ async def on_problem(_request: Request, error: Exception) -> Response:
 
 async def on_overload(_request: Request, _error: Exception) -> Response:
     """Exception handler for Overloaded."""
-    detail, hint = "too many requests are waiting", "try again soon"
-    return Problem("overloaded", detail, hint, headers={"retry-after": "1"}).response()
+    return overload().response()
 
 
 async def on_http_exception(_request: Request, error: Exception) -> Response:
@@ -91,4 +90,21 @@ async def on_http_exception(_request: Request, error: Exception) -> Response:
 
 async def on_fault(_request: Request, _error: Exception) -> Response:
     """Exception handler for unexpected errors."""
-    return Problem("internal", "the server failed", "try again later, or tell the operator").response()
+    return fault().response()
+
+
+def overload() -> Problem:
+    """Too many requests are waiting."""
+    detail, hint = "too many requests are waiting", "try again soon"
+    return Problem("overloaded", detail, hint, headers={"retry-after": "1"})
+
+
+def fault() -> Problem:
+    """Something that nobody foresaw."""
+    return Problem("internal", "the server failed", "try again later, or tell the operator")
+
+
+def not_published(audience: str = "") -> Problem:
+    """There is no edition of an audience, or of any."""
+    what = f" for {audience}" if audience else ""
+    return Problem("not-published", f"the operator has not published yet{what}", "try again later")

@@ -14,6 +14,7 @@ from contactsync.foundation.errors import CallerError
 from contactsync.server.evaluation import Evaluator
 from contactsync.server.http.app import App
 from contactsync.server.http.metrics import Metrics
+from contactsync.server.http.protocol import BoundedProtocol
 from contactsync.server.keyring import Keyring
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.files import PublicFolder
@@ -22,7 +23,6 @@ from contactsync.server.storage.ports import AccountStore
 STORE_WAIT = 5.0  # seconds that another process may hold the accounts before requests are answered with 503
 KEEP_ALIVE = 30  # seconds that a connection may wait for its next request
 SHUTDOWN = 10  # seconds that requests may take to finish after SIGTERM
-HEADER_LIMIT = 16 << 10  # bytes
 
 log = logging.getLogger("contactsync.server")
 
@@ -61,8 +61,7 @@ def serve(
     evaluator.warm_up()
     config = uvicorn.Config(
         App(folder, accounts, PublicFolder(folder.public), keyring, evaluator, metrics=metrics).asgi,
-        # h11, not httptools: it limits the size of a request's head.
-        http="h11",
+        http=BoundedProtocol,
         access_log=False,
         log_config=None,
         server_header=False,
@@ -71,7 +70,6 @@ def serve(
         lifespan="on",
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=SHUTDOWN,
-        h11_max_incomplete_event_size=HEADER_LIMIT,
     )
     server = _Server(config)
     server.on_ready = lambda: on_ready(_url(listener))

@@ -11,9 +11,11 @@ import pytest
 from server_tools import GERMAN
 
 from contactsync.foundation.errors import OurError
+from contactsync.server.company import SMALL
 from contactsync.server.evaluation import Evaluator, Overloaded
 from contactsync.server.http import app as module
-from contactsync.server.http import callers, charging, data, served, threads
+from contactsync.server.http import callers, charging, data, served, threads, together
+from contactsync.server.http import evaluating as evaluating_module
 from contactsync.server.http.app import App
 from contactsync.server.quota import Terms
 from contactsync.server.settings import Busy, DataFolder
@@ -98,7 +100,7 @@ def test_a_fault_discloses_nothing(app, operator, monkeypatch, caplog):
 
 
 def test_a_slow_body(app, monkeypatch):
-    monkeypatch.setattr(module, "BODY_TIMEOUT", 0.1)
+    monkeypatch.setattr(evaluating_module, "BODY_TIMEOUT", 0.1)
 
     async def never():
         await asyncio.sleep(60)
@@ -204,8 +206,8 @@ def slow(app, operator):
         yield App(operator.folder, accounts, SlowFolder(operator.folder.public), operator.keyring, evaluator)
 
 
-def evaluate(app, credential):
-    return talk(app, "POST", "/v1/evaluate/people/1", credential=credential, receive=body_of(BLINDED))
+def evaluate(app, credential, body=BLINDED):
+    return talk(app, "POST", "/v1/evaluate/people/1", credential=credential, receive=body_of(body))
 
 
 async def within(seconds, *requests):
@@ -306,22 +308,43 @@ def test_callers_in_memory_are_bounded(slow, operator, monkeypatch):
 # Quotas
 
 
-def evaluating(app, name, monkeypatch):
+# A batch that goes alone, and one that goes with others: each has a way of its own to the key.
+WAYS = {"alone": blind([b"%d" % i for i in range(SMALL + 1)]).blinded.tobytes(), "together": BLINDED}
+
+
+@pytest.fixture(params=WAYS)
+def way(request):
+    return WAYS[request.param]
+
+
+def before_the_key(app, monkeypatch, do):
+    """Have `do(size)` called whenever a batch comes to the key, on either way."""
+    alone, joint = app._evaluator.evaluate_decoded, together.blind_evaluate_batches
+
+    def of_one(key, batch):
+        do(len(batch.blinded))
+        return alone(key, batch)
+
+    def of_many(key, batches):
+        for blinded, _ in batches:
+            do(len(blinded))
+        return joint(key, batches)
+
+    monkeypatch.setattr(app._evaluator, "evaluate_decoded", of_one)
+    monkeypatch.setattr(together, "blind_evaluate_batches", of_many)
+
+
+def evaluating(app, monkeypatch):
     """The sizes of the batches that are evaluated from here on."""
-    sizes, real = [], getattr(app._evaluator, name)
-
-    def counted(key, batch):
-        sizes.append(len(batch.blinded))
-        return real(key, batch)
-
-    monkeypatch.setattr(app._evaluator, name, counted)
+    sizes = []
+    before_the_key(app, monkeypatch, sizes.append)
     return sizes
 
 
 def test_a_store_that_cannot_be_written_gives_nothing_away(operator, app, monkeypatch, caplog):
     with closing(Evaluator(1, 1)) as evaluator, closing(ReadOnlyAccounts(operator.folder.accounts)) as store:
         app = App(operator.folder, store, PublicFolder(operator.folder.public), operator.keyring, evaluator)
-        sizes = evaluating(app, "evaluate_decoded", monkeypatch)
+        sizes = evaluating(app, monkeypatch)
         for _ in range(3):
             sent = ask(app, "POST", "/v1/evaluate/people/1", receive=body_of(BLINDED))
             assert problem(sent) == (503, "store-unavailable")
@@ -339,32 +362,33 @@ def test_a_store_that_cannot_be_read_is_no_fault_of_ours(app, operator, monkeypa
     assert problem(ask(app, "GET", "/v1/account")) == (503, "store-unavailable")
 
 
-def test_nothing_is_evaluated_that_is_not_charged(app, operator, monkeypatch):
-    sizes = evaluating(app, "evaluate_decoded", monkeypatch)
-    operator.accounts.change(["shop"], lambda _: Terms("", 1, 1))
-    body = body_of(BLINDED)
-    assert ask(app, "POST", "/v1/evaluate/people/1", receive=body)[0]["status"] == 200
-    other = body_of(blind([b"another"]).blinded.tobytes())
+def test_nothing_is_evaluated_that_is_not_charged(app, operator, monkeypatch, way):
+    sizes = evaluating(app, monkeypatch)
+    points = len(way) // 32
+    operator.accounts.change(["shop"], lambda _: Terms("", points, 1))
+    assert ask(app, "POST", "/v1/evaluate/people/1", receive=body_of(way))[0]["status"] == 200
+    other = body_of(blind([b"another"] * points).blinded.tobytes())
     for _ in range(3):
         sent = ask(app, "POST", "/v1/evaluate/people/1", receive=other)
         assert problem(sent) == (429, "out-of-quota")
-    assert sizes == [1]
+    assert sizes == [points]
 
 
-def test_who_was_charged_and_not_answered_is_answered_for_nothing(app, operator, monkeypatch):
-    def busy(_key, _batch):
+def test_who_was_charged_and_not_answered_is_answered_for_nothing(app, operator, monkeypatch, way):
+    def busy(_size):
         raise Overloaded
 
+    points = len(way) // 32
     with monkeypatch.context() as patch:
-        patch.setattr(app._evaluator, "evaluate_decoded", busy)
-        sent = ask(app, "POST", "/v1/evaluate/people/1", receive=body_of(BLINDED))
+        before_the_key(app, patch, busy)
+        sent = ask(app, "POST", "/v1/evaluate/people/1", receive=body_of(way))
         assert problem(sent) == (503, "overloaded")
-    assert operator.accounts.uses("shop")[0].points_total == 1
-    assert ask(app, "POST", "/v1/evaluate/people/1", receive=body_of(BLINDED))[0]["status"] == 200
-    assert operator.accounts.uses("shop")[0].points_total == 1
+    assert operator.accounts.uses("shop")[0].points_total == points
+    assert ask(app, "POST", "/v1/evaluate/people/1", receive=body_of(way))[0]["status"] == 200
+    assert operator.accounts.uses("shop")[0].points_total == points
 
 
-def test_charges_that_come_together_share_a_transaction(app, operator, monkeypatch):
+def test_charges_that_come_together_share_a_transaction(app, operator, monkeypatch, way):
     groups, real = [], operator.accounts.charge
 
     def slow(charges, breakers):
@@ -376,7 +400,7 @@ def test_charges_that_come_together_share_a_transaction(app, operator, monkeypat
     monkeypatch.setattr(app._evaluator, "_room", 100)
 
     async def run():
-        return await within(10, *(evaluate(app, "cs_shop") for _ in range(20)))
+        return await within(10, *(evaluate(app, "cs_shop", way) for _ in range(20)))
 
     assert asyncio.run(run()) == [200] * 20
     assert sum(groups) == 20
@@ -395,11 +419,11 @@ def test_charges_that_would_fill_the_memory_are_refused(app, operator, monkeypat
     monkeypatch.setattr(operator.accounts, "charge", slow)
 
     async def run():
-        return await within(10, *(evaluate(app, "cs_shop") for _ in range(10)))
+        return await within(10, *(evaluate(app, "cs_shop", WAYS["alone"]) for _ in range(10)))
 
     statuses = asyncio.run(run())
     assert set(statuses) == {200, 503}
-    assert operator.accounts.uses("shop")[0].points_total == 1, "they were all the same batch"
+    assert operator.accounts.uses("shop")[0].points_total == SMALL + 1, "they were all the same batch"
 
 
 def test_what_is_over_is_forgotten_while_it_runs(app, operator, monkeypatch):

@@ -280,31 +280,39 @@ def test_64_clients_of_one_account_on_4_processes(tmp_path):
 DYING = """
 import os, signal, sys
 from contactsync.server import evaluation
-real = evaluation.Evaluator.evaluate_decoded
-def dying(self, key, batch):
-    if len(batch.blinded) == 13:
+from contactsync.server.http import together
+def die(size):
+    if size in (13, 70):
         os.kill(os.getpid(), signal.SIGKILL)
-    return real(self, key, batch)
-evaluation.Evaluator.evaluate_decoded = dying
+alone, joint = evaluation.Evaluator.evaluate_decoded, together.blind_evaluate_batches
+def of_one(self, key, batch):
+    die(len(batch.blinded))
+    return alone(self, key, batch)
+def of_many(key, batches):
+    for blinded, _ in batches:
+        die(len(blinded))
+    return joint(key, batches)
+evaluation.Evaluator.evaluate_decoded, together.blind_evaluate_batches = of_one, of_many
 from contactsync.commands import main
 main()
 """
 
 
 @pytest.mark.slow
-def test_killed_between_charge_and_answer(tmp_path):
+@pytest.mark.parametrize("points", [13, 70])
+def test_killed_between_charge_and_answer(tmp_path, points):
     """It was charged once, and the answer is had by sending the same again."""
     with Site(tmp_path, program=("-c", DYING)) as site:
-        ask, body = site.account("unlucky", 21, 1), batch(13)
+        ask, body = site.account("unlucky", points + 8, 1), batch(points)
         with pytest.raises(urllib3.exceptions.ProtocolError):
             ask(body=body)
         assert site.processes[0].popen.wait(20) == -signal.SIGKILL
-        assert site.used("unlucky").points_total == 13
+        assert site.used("unlucky").points_total == points
         site.processes.append(Process(site.path, log="second.log"))
         for _ in range(2):
             answer = ask(body=body, at=1)
             assert (answer.status, limits(answer)[2]) == (200, 8)
-        assert site.used("unlucky").points_total == 13
+        assert site.used("unlucky").points_total == points
         assert ask(body=batch(), at=1).status == 200
         assert ask(body=batch(1), at=1).status == 429
 

@@ -1,0 +1,89 @@
+"""The way of a small batch: decoded, charged and evaluated together with those that wait at the same time.
+
+A group makes one hop to a thread and one back, whatever its size: for a batch of eight points, hops of its
+own would cost more than its cryptography.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from contactsync.ristretto255 import Elements
+from contactsync.server.company import Companion, Company
+from contactsync.server.evaluation import Evaluator
+from contactsync.server.http.charging import Charging
+from contactsync.server.quota import Standing, Verdict
+from contactsync.server.storage.ports import Charge
+from contactsync.voprf.server import KeyPair, blind_evaluate_batches, decode_batches
+from contactsync.voprf.suite import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class SmallBatch:
+    """A batch of at most `company.SMALL` elements, its charge, and the key it is for."""
+
+    blinded: Rows
+    charge: Charge
+    key: KeyPair
+
+
+Answer = tuple[Standing | None, tuple[Rows, bytes] | None]
+"""The standing after the charge (None: the account is gone), and the evaluation if it was charged."""
+
+
+class SmallBatches:
+    """Small batches of all callers."""
+
+    def __init__(self, evaluator: Evaluator, charging: Charging) -> None:
+        self._evaluator = evaluator
+        self._charging = charging
+        self._company = Company(self._together, _deliver)
+
+    async def run(self, batch: SmallBatch) -> Answer:
+        """Have a batch charged and evaluated. When this returns, the charge is on the disk.
+
+        Raises InvalidElement, and nothing is charged; Overloaded; OurError if the store fails.
+        """
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._evaluator.join(self._company, Companion(len(batch.blinded), batch, future))
+        return await future
+
+    def _together(self, batches: Sequence[SmallBatch]) -> Sequence[Answer | BaseException]:
+        decoded = decode_batches([one.blinded for one in batches])
+        answers: list[Any] = list(decoded)
+        elements = {i: found for i, found in enumerate(decoded) if isinstance(found, Elements)}
+        good = list(elements)
+        standings = self._charging.charge_all([batches[i].charge for i in good]) if good else []
+        paid: dict[bytes, list[int]] = {}
+        for i, standing in zip(good, standings, strict=True):
+            answers[i] = standing, None
+            if standing is not None and standing.outcome in (Verdict.CHARGED, Verdict.REPEATED):
+                paid.setdefault(batches[i].key.public, []).append(i)
+        for places in paid.values():
+            key = batches[places[0]].key
+            evaluated = blind_evaluate_batches(key, [(batches[i].blinded, elements[i]) for i in places])
+            for i, evaluation in zip(places, evaluated, strict=True):
+                answers[i] = answers[i][0], evaluation
+        return answers
+
+
+def _deliver(results: Sequence[tuple[Companion, Any]]) -> None:
+    """Settle futures of one event loop, in one visit to it."""
+    loop = results[0][0].future.get_loop()  # type: ignore[attr-defined]
+    with contextlib.suppress(RuntimeError):  # the loop is closed: no one waits
+        loop.call_soon_threadsafe(_settle, results)
+
+
+def _settle(results: Sequence[tuple[Companion, Any]]) -> None:
+    for one, result in results:
+        future: Any = one.future
+        if future.done():  # the caller was cancelled
+            continue
+        if isinstance(result, BaseException):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
