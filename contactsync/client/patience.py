@@ -40,6 +40,12 @@ class Patience:
         self._end = math.inf if timeout is None else time.monotonic() + timeout
         self._progress = progress
 
+    def with_progress(self, progress: Progress) -> Patience:
+        """Another patience, for the requests to another server, that ends with the same run."""
+        other = Patience(self._seconds, progress=progress)
+        other._end = self._end
+        return other
+
     def wait(self, seconds: float, why: str) -> bool:
         """Wait, and say so. Return False at once if there is not that much time left."""
         if self.waited + seconds > self._seconds or time.monotonic() + seconds > self._end:

@@ -56,6 +56,7 @@ _HINTS = {
     "not-published": "try again later, or ask the operator",
 }
 _TLS_HINT = "check the certificate, your clock, and that this port speaks TLS (an http:// port does not)"
+_OWN_AUTHORITY = "if the operator runs their own authority, run `contactsync trust URL --ca-file FILE`"
 _TLS_FAULTS = {  # X509_V_ERR_… of OpenSSL
     10: ("its certificate has expired", "check this machine's clock; if it is right, tell the operator"),
     9: ("its certificate is not valid yet", "check this machine's clock; if it is right, tell the operator"),
@@ -65,7 +66,7 @@ _TLS_FAULTS = {  # X509_V_ERR_… of OpenSSL
         (18, 19, 20, 21),
         (
             "its certificate was not signed by an authority that this machine trusts",
-            "if the operator runs their own authority, run `contactsync trust URL --ca-file FILE`",
+            "",
         ),
     ),
 }
@@ -166,8 +167,11 @@ def _plain(text: str) -> str:
 
 
 @contextmanager
-def explained(base_url: str) -> Iterator[None]:
-    """Turn what urllib3 raises into one of our errors, with a hint."""
+def explained(base_url: str, *, own_authority: str = _OWN_AUTHORITY) -> Iterator[None]:
+    """Turn what urllib3 raises into one of our errors, with a hint.
+
+    `own_authority` is the hint if no authority that is known has signed the certificate.
+    """
     try:
         yield
     except NameResolutionError as error:
@@ -184,7 +188,7 @@ def explained(base_url: str) -> Iterator[None]:
     except ConnectTimeoutError as error:
         raise NetworkError(f"{base_url} does not answer", hint="check the address and the network") from error
     except SSLError as error:
-        raise _tls(base_url, error) from error
+        raise _tls(base_url, error, own_authority) from error
     except ReadTimeoutError as error:
         raise NetworkError(
             f"{base_url} stopped answering", hint="try again; what was received so far is kept"
@@ -201,9 +205,11 @@ def explained(base_url: str) -> Iterator[None]:
         ) from error
 
 
-def _tls(base_url: str, error: SSLError) -> NetworkError:
+def _tls(base_url: str, error: SSLError, own_authority: str) -> NetworkError:
     """Which check of a certificate failed."""
     inner = error.args[0] if error.args else None
     code = inner.verify_code if isinstance(inner, ssl.SSLCertVerificationError) else 0
     what, hint = _TLS_FAULTS.get(code, ("", _TLS_HINT))
-    return NetworkError(f"no verified TLS connection to {base_url}{what and f': {what}'}", hint=hint)
+    return NetworkError(
+        f"no verified TLS connection to {base_url}{what and f': {what}'}", hint=hint or own_authority
+    )

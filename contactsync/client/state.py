@@ -10,6 +10,7 @@ STATE/servers/HOST_PORT-HASH8/
   cache.sqlite    tokens of identifiers, and what the last sync found
   quota.json      what the server said last of the account's budget
   lock            held while a sync runs
+STATE/books/    the cards of CardDAV accounts (`carddav.store`)
 STATE/ledger/HOST_PORT-HASH8.json   what bucket lists told the server (`client.ledger`); `forget` leaves it
 ```
 
@@ -191,6 +192,11 @@ class State:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @property
+    def books(self) -> Path:
+        """Where the cards of CardDAV accounts are kept."""
+        return self.folder / "books"
 
     def servers(self) -> list[ServerState]:
         """Every trusted server, by URL. Raises OurError if one's record is damaged."""

@@ -30,6 +30,20 @@ def say_what_is_kept(state: State, name: str) -> None:
         click.echo(f"kept: {line}; `contactsync forget --everything{option}` also removes it")
 
 
+def forget_books(folder: Path, *, wipe: bool) -> bool:
+    """Wipe the copies of CardDAV address books, or say that they are kept. Whether all went as wanted."""
+    if not wipe:
+        click.echo("kept: copies of CardDAV address books; `contactsync forget --only books` removes them")
+        return True
+    from contactsync.carddav.store import forget_books as erase_books
+
+    try:
+        return report("forgot the copies of CardDAV address books", erase_books(folder))
+    except OurError as error:
+        click.echo(f"not erased: {error} ({error.hint})", err=True)
+        return False
+
+
 def forget_ledger(state: State, name: str) -> bool:
     """Wipe the ledger of a server, and say what that costs. Whether nothing of it remains."""
     lines = list(_ledger_lines(state.ledger(name)))

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from contactsync.commands._forgetting import forget_ledger, forget_server, report, say_what_is_kept
+from contactsync.commands._forgetting import (
+    forget_books,
+    forget_ledger,
+    forget_server,
+    report,
+    say_what_is_kept,
+)
 from contactsync.commands._options import open_state, server_option, state_option
 from contactsync.foundation.errors import BadInput, NotTrusted, OurError
 
@@ -20,9 +26,10 @@ if TYPE_CHECKING:
 @click.option("--all", "every", is_flag=True, help="Forget every server.")
 @click.option(
     "--only",
-    type=click.Choice(["contacts", "files"]),
+    type=click.Choice(["contacts", "files", "books"]),
     help="Wipe only the tokens and findings of your contacts, or only downloaded files; the server stays "
-    "trusted. The next sync looks all contacts up again, or fetches the files again.",
+    "trusted. The next sync looks all contacts up again, or fetches the files again. books: wipe only the "
+    "copies of all CardDAV address books.",
 )
 @click.option(
     "--everything",
@@ -36,6 +43,8 @@ def forget(
 ) -> None:
     """Wipe the data stored for a server: its pinned root, downloaded files, and the tokens of your contacts.
 
+    Copies of CardDAV address books are wiped too, unless you choose a server with --server.
+
     The ledger stays: it records what bucket lists of --privacy screen have told the server so far. It holds
     calling codes, but no contacts.
 
@@ -46,10 +55,13 @@ def forget(
     if only and everything:
         raise click.UsageError("--only and --everything cannot be combined")
     state = open_state(state_folder)
-    names = _chosen(state, url, every=every, ledgers=everything)
-    if not names:
+    names = [] if only == "books" else _chosen(state, url, every=every, ledgers=everything)
+    books = only == "books" or (url is None and only is None)
+    if not names and not (books and state.books.is_dir()):
         click.echo("nothing was stored")
     done = [_forget(state, name, only, everything=everything) for name in names]
+    if state.books.is_dir():
+        done.append(forget_books(state.books, wipe=books))
     if not all(done):
         raise OurError(
             "not everything was erased", hint="fix the problems listed above, then run the same command again"

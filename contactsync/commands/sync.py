@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from contactsync.client.privacy import DEFAULT, MODES
-from contactsync.commands import _output
+from contactsync.commands import _books, _output
 from contactsync.commands._options import (
     Duration,
     Size,
@@ -27,6 +27,7 @@ from contactsync.foundation.errors import BadInput, NotTrusted
 if TYPE_CHECKING:
     from contactsync.client.state import State
     from contactsync.contacts import AddressBook
+    from contactsync.sources import FetchedBook
 
 
 @click.command()
@@ -124,9 +125,11 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Record every byte sent or received in FILE (0600; it contains the credential).",
 )
+@_books.book_options
 @state_option
 def sync(
     *,
+    access: _books.BookAccess,
     sources: tuple[str, ...],
     url: str | None,
     credential_file: Path | None,
@@ -151,6 +154,8 @@ def sync(
     """Find out which contacts in the address books FILE… are members.
 
     FILE is a vCard file, a folder of them, a Google, Outlook or plain CSV, or a list of numbers; - is stdin.
+    carddav://USER@HOST is all address books of an account on a CardDAV server, with a path only those there.
+    They are fetched first; only what has changed since the last time is. Nobody else sees these requests.
     Before numbers leave this machine, they are blinded and mixed with random ones. Matching happens on this
     machine. The last line says what the server could learn.
 
@@ -166,22 +171,30 @@ def sync(
     """
     if as_json and form != "table":
         raise click.UsageError("--json and --format cannot be combined")
-    book = _read(sources, region)
     state = open_state(state_folder)
+
+    from contactsync.client.patience import Patience
+
+    patience = Patience(timeout=timeout)
+    with _output.ProgressLine() as line:
+        read, pulled = _books.fetch(
+            sources, access, state.books, proxy=proxy, patience=patience.with_progress(line), progress=line
+        )
+    _books.say_fetched(pulled)
+    book = _read(read, region)
     if dry_run:
-        _dry_run(state, url, book, audience, cover=cover, as_json=as_json)
+        _dry_run(state, url, book, audience, cover=cover, as_json=as_json, fetched=bool(pulled))
         return
 
     from contactsync.client.core.planner import Options
-    from contactsync.client.patience import Patience
     from contactsync.client.route import Route
     from contactsync.client.session import sync as run
     from contactsync.client.transcript import TranscriptWriter
     from contactsync.client.transport import Transport
 
     server = state.server(url)
-    read = [Path(name) for name in sources] + [file for file in (credential_file, transcript) if file]
-    _output.check_writable(output, read)
+    inputs = [Path(name) for name in sources] + [file for file in (credential_file, transcript) if file]
+    _output.check_writable(output, inputs)
     if credential_file is None:
         raise BadInput(
             "no credential given", hint="give --credential-file FILE, or set CONTACTSYNC_CREDENTIAL_FILE"
@@ -200,7 +213,7 @@ def sync(
                     server.url,
                     credential=credential,
                     record=record,
-                    patience=Patience(timeout=timeout, progress=progress),
+                    patience=patience.with_progress(progress),
                     route=Route.to(server.url, proxy=proxy, ca_file=server.ca_file),
                     max_data=max_download,
                 )
@@ -223,7 +236,7 @@ def sync(
     _output.say_on_stderr(report, book, summarised=summarised)
 
 
-def _read(sources: tuple[str, ...], region: str | None) -> AddressBook:
+def _read(sources: list[str | FetchedBook], region: str | None) -> AddressBook:
     """Read the address books. Raises BadInput if they contain no contact: it is probably the wrong file."""
     from contactsync.identifiers import default_region
     from contactsync.sources import read_address_books
@@ -237,7 +250,14 @@ def _read(sources: tuple[str, ...], region: str | None) -> AddressBook:
 
 
 def _dry_run(
-    state: State, url: str | None, book: AddressBook, audience: str, *, cover: bool, as_json: bool
+    state: State,
+    url: str | None,
+    book: AddressBook,
+    audience: str,
+    *,
+    cover: bool,
+    as_json: bool,
+    fetched: bool,
 ) -> None:
     """Count what a sync would send. It reads only the cache. Without a trusted server everything is new."""
     from contactsync.client.core.round import LEAST, padded
@@ -269,4 +289,4 @@ def _dry_run(
     if new < len(book.identifiers):
         known = _output.counted(len(book.identifiers), "number", "numbers")
         click.echo(f"if the server has changed its key since the last sync, {known} would be new")
-    click.echo("nothing was sent")
+    click.echo(f"nothing was sent{', except to read the address books' if fetched else ''}")

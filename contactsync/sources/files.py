@@ -20,15 +20,16 @@ from contactsync.contacts.book import (
 from contactsync.contacts.formats import entries_of
 from contactsync.foundation.errors import BadInput
 from contactsync.identifiers import check_region
+from contactsync.sources.fetched import FetchedBook
 
 _STDIN = "-"
 _CARD_SUFFIXES = {".vcf", ".vcard"}
 
 
 def read_address_books(
-    sources: Sequence[str | Path], *, region: str | None, stdin: BinaryIO | None = None
+    sources: Sequence[str | Path | FetchedBook], *, region: str | None, stdin: BinaryIO | None = None
 ) -> AddressBook:
-    """Read files, folders and `-` (standard input) into one address book.
+    """Read files, folders, `-` (standard input) and what was fetched into one address book.
 
     A folder stands for the .vcf files in it and below, except hidden ones. `region` (`"DE"`) is the country
     of numbers without a country code. Entries that cannot be read are skipped and listed in `unreadable`.
@@ -37,9 +38,11 @@ def read_address_books(
     collector = Collector(check_region(region) if region is not None else None)
     try:
         for source in sources:
-            if not str(source):  # Path would take it for the current folder
+            if isinstance(source, FetchedBook):
+                _read_fetched(source, collector)
+            elif not str(source):  # Path would take it for the current folder
                 raise BadInput("the name of a file is empty", hint="give a file, a folder, or - for stdin")
-            if source == _STDIN:
+            elif source == _STDIN:
                 _read_file("standard input", stdin or sys.stdin.buffer, collector)
             elif Path(source).is_dir():
                 _read_folder(Path(source), collector)
@@ -61,6 +64,14 @@ def _read_file(name: str, file: BinaryIO, collector: Collector) -> None:
         collector.report(name, Fault("file", f"larger than {MAX_FILE >> 20} MiB", "split it"))
     else:
         collector.add(name, entries_of(data))
+
+
+def _read_fetched(book: FetchedBook, collector: Collector) -> None:
+    collector.book.files += 1
+    for fault in book.faults:
+        collector.report(book.name, fault)
+    for name, data in book.cards:
+        collector.add(f"{book.name}, {name}", entries_of(data))
 
 
 def _read_folder(folder: Path, collector: Collector) -> None:

@@ -1,0 +1,150 @@
+"""sync and forget with address books on a CardDAV server, as a person or a script meets them."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from simulated_carddav import BOOK, PASSWORD, DavReply, DavService, card, serve
+
+from contactsync.commands import main
+
+ANNA, BODO = "+491512345671", "+491512345672"
+
+
+@pytest.fixture
+def dav():
+    service = DavService()
+    server = serve(service)
+    service.put("anna.vcf", card("Anna", ANNA))
+    service.put("bodo.vcf", card("Bodo", BODO, "TEL:not a number\r\n"))
+    yield service
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def run(tmp_path, service):
+    credential, password = tmp_path / "credential", tmp_path / "password"
+    credential.write_text("cs_an-account\n")
+    credential.chmod(0o600)
+    password.touch(0o600)
+    password.write_text(PASSWORD + "\n")
+
+    def run(command, *arguments, **options):
+        more = []
+        if command == "sync":
+            more = ["--region", "DE", "--credential-file", credential, "--password-file", password]
+        words = [command, *arguments, *more, "--state", tmp_path / "state"]
+        result = CliRunner().invoke(main, [str(word) for word in words if word != "no password"], **options)
+        assert "Traceback" not in result.output
+        return result
+
+    service.publish(ANNA)
+    assert run("trust", service.url, "--yes").exit_code == 0
+    return run
+
+
+def test_a_sync_with_an_account(dav, run):
+    result = run("sync", dav.address, "--json")
+    assert result.exit_code == 0, result.output
+    value = json.loads(result.stdout)
+    assert value["matches"] == [{"name": "Anna", "identifier": f"tel:{ANNA}"}]
+    assert value["contacts"] == 2
+    (bad,) = value["unreadable"]
+    assert (bad["file"], bad["reason"]) == (
+        f"Book on ada@{dav.origin.partition('//')[2]}, bodo.vcf",
+        "not a phone number",
+    )
+    assert f"read: Book ({dav.origin}{BOOK}): 2 cards, 2 fetched now" in result.stderr
+    again = run("sync", dav.address, "--json")
+    assert "2 cards, 0 fetched now" in again.stderr
+    assert json.loads(again.stdout)["matches"] == value["matches"]
+
+
+def test_together_with_a_file(dav, run, tmp_path):
+    (tmp_path / "more.csv").write_text("name,phone\nAnna,01512345671\nCarl,030123456\n")
+    value = json.loads(run("sync", tmp_path / "more.csv", dav.address, "--json").stdout)
+    assert value["contacts"] == 3  # Anna is in both
+
+
+def test_only_the_carddav_server_sees_its_requests(dav, run, service):
+    before = len(service.requests)
+    result = run("sync", dav.address, "--dry-run")
+    assert result.exit_code == 0
+    assert len(service.requests) == before
+    assert "nothing was sent, except to read the address books" in result.stdout
+    run("sync", dav.address)
+    assert not any("dav" in request.path or PASSWORD in str(request.headers) for request in service.requests)
+    assert not any("cs_an-account" in str(request.headers) for request in dav.requests)
+
+
+def test_forget_wipes_the_copies(dav, run, tmp_path):
+    run("sync", dav.address)
+    assert list(tmp_path.rglob("*.cards"))
+    result = run("forget", "--only", "contacts")
+    assert "kept: copies of CardDAV address books" in result.stdout
+    assert list(tmp_path.rglob("*.cards"))
+    result = run("forget", "--only", "books")
+    assert result.exit_code == 0
+    assert "forgot the copies of CardDAV address books: 3 files" in result.stdout
+    assert not (tmp_path / "state" / "books").exists()
+    assert run("sync", dav.address).exit_code == 0  # the server is still trusted
+    assert run("forget").exit_code == 0
+    assert not (tmp_path / "state" / "books").exists()
+    assert "nothing was stored" in run("forget").stdout
+    assert "nothing was stored" in run("forget", "--only", "books").stdout
+
+
+def test_one_password_does_not_go_to_several_servers(dav, run):
+    other = dav.address.replace("127.0.0.1", "localhost")
+    result = run("sync", dav.address, other)
+    assert result.exit_code == 3
+    assert "each server would be told it" in result.stderr
+    assert dav.requests == []
+
+
+def test_a_password_in_the_address(dav, run):
+    result = run("sync", dav.address.replace("ada@", "ada:s3cret@"))
+    assert result.exit_code == 3
+    assert "s3cret" not in result.output
+    assert "--password-file" in result.stderr
+
+
+@pytest.mark.parametrize("address", ["http://ada@192.0.2.1/", "http://ada@dav.example/"])
+def test_no_plain_http_to_another_machine(run, address):
+    result = run("sync", address)
+    assert result.exit_code == 3
+    assert "--allow-plain-http" in result.stderr
+
+
+def test_errors_say_what_to_do(dav, run):
+    for reply, code, words in (
+        (DavReply(404), 6, "docs address-books"),
+        (DavReply(200, b"<html>Welcome</html>"), 5, "CardDAV server"),
+        (DavReply(207, b"<html>Welcome</html>"), 5, "CardDAV server"),
+    ):
+        dav.before = lambda request, reply=reply: reply
+        result = run("sync", dav.address)
+        assert result.exit_code == code, result.output
+        assert words in result.stderr
+    result = run("sync", "carddav://")
+    assert (result.exit_code, "give an address such as" in result.stderr) == (3, True)
+
+
+def test_two_ways_to_give_a_password(dav, run):
+    assert run("sync", dav.address, "--password-command", "true").exit_code == 2
+
+
+def test_a_password_that_is_asked_for_is_not_shown(dav, tmp_path, monkeypatch):
+
+    class Terminal:
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("contactsync.commands._books.sys", type("sys", (), {"stdin": Terminal()}))
+    monkeypatch.setattr("contactsync.carddav.passwords.from_keyring", lambda _: None)
+    words = ["sync", dav.address, "--region", "DE", "--dry-run", "--state", str(tmp_path / "other")]
+    result = CliRunner().invoke(main, words, input=PASSWORD + "\n")
+    assert result.exit_code == 0, result.output
+    assert "Password for ada@127.0.0.1" in result.stderr
+    assert PASSWORD not in result.output
