@@ -1,12 +1,19 @@
 """A small CardDAV server on a socket that counts requests and can be told to misbehave."""
 
 import base64
+import contextlib
 import hashlib
 import http.server
 import re
 import threading
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
+
+import pytest
+
+from contactsync.carddav.address import parse_address
+from contactsync.carddav.connection import DavAccount
+from contactsync.carddav.pull import pull
 
 BOOK = "/dav/ada/book/"
 USER, PASSWORD = "ada", "s3cret"
@@ -190,3 +197,37 @@ def serve(service):
     service.origin = f"http://127.0.0.1:{server.server_port}"
     service.address = service.origin.replace("://", f"://{USER}@")
     return server
+
+
+@contextlib.contextmanager
+def serving():
+    service = DavService()
+    server = serve(service)
+    try:
+        yield service
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def dav():
+    with serving() as service:
+        yield service
+
+
+@pytest.fixture
+def other_dav():
+    with serving() as service:
+        yield service
+
+
+@pytest.fixture
+def fetch(dav, tmp_path):
+    """Pull an address (by default that of the simulated server) into one state folder."""
+
+    def run(address=None, *, password=PASSWORD, scheme="auto", **options):
+        account = DavAccount(parse_address(address or dav.address), lambda: password, scheme)
+        return pull(account, tmp_path / "state" / "books", **options)
+
+    return run

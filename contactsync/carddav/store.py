@@ -132,7 +132,7 @@ class BookStore:
         return {
             key: (path, etag)
             for key, (path, etag) in self._listed.items()
-            if key not in self._cards or not etag or _tag(self._cards[key].etag) != _tag(etag)
+            if key not in self._cards or not etag or tag_of(self._cards[key].etag) != tag_of(etag)
         }
 
     def begin_listing(self) -> None:
@@ -283,7 +283,7 @@ def _erase(path: Path) -> None:
         )
 
 
-def _tag(etag: str) -> str:
+def tag_of(etag: str) -> str:
     """An ETag without what some servers add in one reply and leave out in another."""
     return etag.removeprefix("W/").strip('"')
 

@@ -70,6 +70,14 @@ def new_identifiers(server: ServerState, book: AddressBook, audience: str) -> in
     return len(identifiers) - int(known.sum())
 
 
+def last_matches(server: ServerState, book: AddressBook, audience: str) -> frozenset[bytes]:
+    """The identifiers of the book that the last sync found to be members. Does not use the network."""
+    identifiers = book.identifiers
+    with Cache(server.cache, server.url) as cache:
+        found = cache.findings(audience, identifiers)
+    return frozenset(one for one, member in zip(identifiers, found.tolist(), strict=True) if member == 1)
+
+
 @dataclass(frozen=True, slots=True)
 class _Recalled:
     """What is stored of an epoch, read before it is needed."""

@@ -11,6 +11,7 @@ STATE/servers/HOST_PORT-HASH8/
   quota.json      what the server said last of the account's budget
   lock            held while a sync runs
 STATE/books/    the cards of CardDAV accounts (`carddav.store`)
+STATE/marks/    undo lists: which cards `sync --mark` has changed (`marking.undo`)
 STATE/ledger/HOST_PORT-HASH8.json   what bucket lists told the server (`client.ledger`); `forget` leaves it
 ```
 
@@ -197,6 +198,11 @@ class State:
     def books(self) -> Path:
         """Where the cards of CardDAV accounts are kept."""
         return self.folder / "books"
+
+    @property
+    def marks(self) -> Path:
+        """Where the undo lists of marked cards are kept."""
+        return self.folder / "marks"
 
     def servers(self) -> list[ServerState]:
         """Every trusted server, by URL. Raises OurError if one's record is damaged."""

@@ -32,6 +32,7 @@ BROKEN_PIPE = 141
 # Sub-command → "module:object", in the order in which the help lists them.
 COMMANDS = {
     "sync": "contactsync.commands.sync:sync",
+    "unmark": "contactsync.commands.unmark:unmark",
     "trust": "contactsync.commands.trust:trust",
     "status": "contactsync.commands.status:status",
     "forget": "contactsync.commands.forget:forget",

@@ -30,15 +30,23 @@ def say_what_is_kept(state: State, name: str) -> None:
         click.echo(f"kept: {line}; `contactsync forget --everything{option}` also removes it")
 
 
-def forget_books(folder: Path, *, wipe: bool) -> bool:
-    """Wipe the copies of CardDAV address books, or say that they are kept. Whether all went as wanted."""
+def forget_books(state: State, *, wipe: bool) -> bool:
+    """Wipe copies of CardDAV address books and undo lists, or say that they are kept. Whether all is done."""
+    folders = [folder for folder in (state.books, state.marks) if folder.is_dir()]
+    if not folders:
+        return True
+    what = "copies of CardDAV address books, and undo lists of marked cards"
     if not wipe:
-        click.echo("kept: copies of CardDAV address books; `contactsync forget --only books` removes them")
+        click.echo(f"kept: {what}; `contactsync forget --only books` removes them")
         return True
     from contactsync.carddav.store import forget_books as erase_books
+    from contactsync.foundation.erasure import erase
 
     try:
-        return report("forgot the copies of CardDAV address books", erase_books(folder))
+        erased = erase(state.marks)
+        if state.books.is_dir():
+            erased.add(erase_books(state.books))
+        return report(f"forgot the {what}", erased)
     except OurError as error:
         click.echo(f"not erased: {error} ({error.hint})", err=True)
         return False

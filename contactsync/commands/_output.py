@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import os
+import shlex
 import sys
 import time
 import unicodedata
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from contactsync.client.report import Match, Report
     from contactsync.contacts import AddressBook
     from contactsync.foundation.errors import OutOfQuota
+    from contactsync.marking.marks import Marks
     from contactsync.publication.history import Gap
 
 SHOWN_UNREADABLE = 20
@@ -31,7 +33,9 @@ REDRAWN_SECONDS = 0.1
 RATED_SECONDS = 1.0  # before that, a rate is not meaningful
 
 
-def as_json(report: Report, book: AddressBook, *, sent: int, received: int) -> str:
+def as_json(
+    report: Report, book: AddressBook, *, sent: int, received: int, marks: Marks | None = None
+) -> str:
     """The JSON object of `sync --json`. docs/cli.md lists its keys."""
     return (
         json.dumps(
@@ -58,6 +62,7 @@ def as_json(report: Report, book: AddressBook, *, sent: int, received: int) -> s
                 "leak_odds": report.leak_odds,
                 "leak": report.leak,
                 "unchecked_history": _ends(report.unchecked),
+                **({} if marks is None else {"marked": marked(marks)}),
             },
             ensure_ascii=False,
         )
@@ -95,6 +100,29 @@ def unreadable(book: AddressBook) -> list[dict[str, str]]:
     return [
         {"file": printable(e.file), "place": printable(e.place), "reason": e.reason} for e in book.unreadable
     ]
+
+
+def marked(marks: Marks) -> dict[str, Any]:
+    """What was marked, as JSON."""
+    return {
+        "category": marks.category,
+        "changed": marks.changed,
+        "already": marks.already,
+        "left_alone": [{"place": printable(one.place), "reason": one.reason} for one in marks.left_alone],
+        "undo": None if marks.undo is None else str(marks.undo),
+    }
+
+
+def say_marked(marks: Marks, *, done: str, already: str) -> None:
+    """Say on stderr how many cards were changed, and which were left alone."""
+    for one in marks.left_alone[:SHOWN_UNREADABLE]:
+        click.echo(f"left alone: {printable(one.place)}: {one.reason}", err=True)
+    if len(marks.left_alone) > SHOWN_UNREADABLE:
+        click.echo(f"left alone: {len(marks.left_alone) - SHOWN_UNREADABLE} more", err=True)
+    more = f" ({marks.already:,} {already})" if marks.already else ""
+    click.echo(f"{done}: {counted(marks.changed, 'card', 'cards')}{more}", err=True)
+    if marks.undo is not None:
+        click.echo(f"to undo it, run: contactsync unmark {shlex.quote(str(marks.undo))}", err=True)
 
 
 def _ends(gap: Gap | None) -> dict[str, dict[str, int]] | None:

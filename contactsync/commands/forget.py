@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     type=click.Choice(["contacts", "files", "books"]),
     help="Wipe only the tokens and findings of your contacts, or only downloaded files; the server stays "
     "trusted. The next sync looks all contacts up again, or fetches the files again. books: wipe only the "
-    "copies of all CardDAV address books.",
+    "copies of all CardDAV address books, and the undo lists of marked cards.",
 )
 @click.option(
     "--everything",
@@ -43,7 +43,8 @@ def forget(
 ) -> None:
     """Wipe the data stored for a server: its pinned root, downloaded files, and the tokens of your contacts.
 
-    Copies of CardDAV address books are wiped too, unless you choose a server with --server.
+    Copies of CardDAV address books, and undo lists of marked cards, are wiped too, unless you choose a server
+    with --server.
 
     The ledger stays: it records what bucket lists of --privacy screen have told the server so far. It holds
     calling codes, but no contacts.
@@ -57,11 +58,10 @@ def forget(
     state = open_state(state_folder)
     names = [] if only == "books" else _chosen(state, url, every=every, ledgers=everything)
     books = only == "books" or (url is None and only is None)
-    if not names and not (books and state.books.is_dir()):
+    if not names and not (books and (state.books.is_dir() or state.marks.is_dir())):
         click.echo("nothing was stored")
     done = [_forget(state, name, only, everything=everything) for name in names]
-    if state.books.is_dir():
-        done.append(forget_books(state.books, wipe=books))
+    done.append(forget_books(state, wipe=books))
     if not all(done):
         raise OurError(
             "not everything was erased", hint="fix the problems listed above, then run the same command again"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from contactsync.client.privacy import DEFAULT, MODES
-from contactsync.commands import _books, _output
+from contactsync.commands import _books, _marking, _output
 from contactsync.commands._options import (
     Duration,
     Size,
@@ -117,7 +117,20 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Write the matches to FILE (0600) instead of stdout. If the sync fails, nothing is written.",
 )
-@click.option("--dry-run", is_flag=True, help="Show how much would be sent, and send nothing.")
+@click.option(
+    "--mark",
+    "category",
+    metavar="CATEGORY",
+    help="Add CATEGORY to the cards of those who matched, in vCard files, folders and on CardDAV servers. "
+    "Nothing else in them changes. `contactsync unmark` undoes it. Who can read these cards then sees who "
+    "matched.",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show how much would be sent, and send nothing. With --mark: also which cards would be changed, by "
+    "what the last sync found.",
+)
 @click.option("--verbose", "-v", is_flag=True, help="Print more details on stderr.")
 @click.option(
     "--transcript",
@@ -146,6 +159,7 @@ def sync(
     form: str,
     as_json: bool,
     output: Path | None,
+    category: str | None,
     dry_run: bool,
     verbose: bool,
     transcript: Path | None,
@@ -165,12 +179,15 @@ def sync(
     bytes_received, audience, epoch, edition, members, privacy, partitions, false_positive_rate, quota ({left,
     burst, per_day} in points, or null), leak_odds (of all lists so far, by calling code), leak,
     unchecked_history. joined and left are changes since the last sync, among contacts that it knew.
+    With --mark also marked ({category, changed, already, left_alone: list of {place, reason}, undo: a file
+    or null}).
     unchecked_history is null, or {since, until} (each {epoch, edition}): between these, too much was
     published to check that the server still shows the same history. A sync that ran out of its quota prints
     {error: {kind: "quota", retry_after (seconds), left, burst, per_day, ...}}.
     """
     if as_json and form != "table":
         raise click.UsageError("--json and --format cannot be combined")
+    marker = _marking.Marker(category, sources, region)
     state = open_state(state_folder)
 
     from contactsync.client.patience import Patience
@@ -184,6 +201,7 @@ def sync(
     book = _read(read, region)
     if dry_run:
         _dry_run(state, url, book, audience, cover=cover, as_json=as_json, fetched=bool(pulled))
+        marker.say_what_would_be_marked(state, url, book, audience, pulled)
         return
 
     from contactsync.client.core.planner import Options
@@ -195,13 +213,7 @@ def sync(
     server = state.server(url)
     inputs = [Path(name) for name in sources] + [file for file in (credential_file, transcript) if file]
     _output.check_writable(output, inputs)
-    if credential_file is None:
-        raise BadInput(
-            "no credential given", hint="give --credential-file FILE, or set CONTACTSYNC_CREDENTIAL_FILE"
-        )
-    credential = read_credential(credential_file)
-    if credential_file.is_file() and credential_file.stat().st_mode & 0o077:
-        click.echo(f"warning: other users can read {credential_file}; run chmod 600 on it", err=True)
+    credential = _credential(credential_file)
     with contextlib.ExitStack() as stack:
         record = None
         if transcript is not None:
@@ -226,7 +238,8 @@ def sync(
             stack.enter_context(_output.quota_error_on_stdout())
         report = run(server, book, transport, options, progress)
     _output.say_unchecked(report.unchecked)
-    text = _output.as_json(report, book, sent=transport.sent, received=transport.received)
+    marks = marker.mark(report, pulled, state.marks, patience)
+    text = _output.as_json(report, book, sent=transport.sent, received=transport.received, marks=marks)
     if not as_json:
         text = _output.FORMATS[form](report, book)
     _output.write(text, output, utf8=as_json or form != "table")
@@ -234,6 +247,19 @@ def sync(
         _output.say_details(report, sent=transport.sent, received=transport.received)
     summarised = output is None and (form == "table" or as_json)
     _output.say_on_stderr(report, book, summarised=summarised)
+    marker.finish()
+
+
+def _credential(file: Path | None) -> str:
+    """The account's credential. Raises BadInput; warns if others can read it."""
+    if file is None:
+        raise BadInput(
+            "no credential given", hint="give --credential-file FILE, or set CONTACTSYNC_CREDENTIAL_FILE"
+        )
+    credential = read_credential(file)
+    if file.is_file() and file.stat().st_mode & 0o077:
+        click.echo(f"warning: other users can read {file}; run chmod 600 on it", err=True)
+    return credential
 
 
 def _read(sources: list[str | FetchedBook], region: str | None) -> AddressBook:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from simulated_carddav import BOOK, PASSWORD, DavReply, DavService, card, serve
+from simulated_carddav import BOOK, PASSWORD, DavReply, card, serving
 
 from contactsync.commands import main
 
@@ -13,13 +13,10 @@ ANNA, BODO = "+491512345671", "+491512345672"
 
 @pytest.fixture
 def dav():
-    service = DavService()
-    server = serve(service)
-    service.put("anna.vcf", card("Anna", ANNA))
-    service.put("bodo.vcf", card("Bodo", BODO, "TEL:not a number\r\n"))
-    yield service
-    server.shutdown()
-    server.server_close()
+    with serving() as service:
+        service.put("anna.vcf", card("Anna", ANNA))
+        service.put("bodo.vcf", card("Bodo", BODO, "TEL:not a number\r\n"))
+        yield service
 
 
 @pytest.fixture
@@ -86,7 +83,9 @@ def test_forget_wipes_the_copies(dav, run, tmp_path):
     assert list(tmp_path.rglob("*.cards"))
     result = run("forget", "--only", "books")
     assert result.exit_code == 0
-    assert "forgot the copies of CardDAV address books: 3 files" in result.stdout
+    assert (
+        "forgot the copies of CardDAV address books, and undo lists of marked cards: 3 files" in result.stdout
+    )
     assert not (tmp_path / "state" / "books").exists()
     assert run("sync", dav.address).exit_code == 0  # the server is still trusted
     assert run("forget").exit_code == 0
@@ -148,3 +147,69 @@ def test_a_password_that_is_asked_for_is_not_shown(dav, tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     assert "Password for ada@127.0.0.1" in result.stderr
     assert PASSWORD not in result.output
+
+
+def test_mark_and_unmark(dav, run, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "anna.vcf").write_bytes(card("Anna", ANNA).encode())
+    before = dict(dav.cards)
+    dry = run("sync", dav.address, folder, "--mark", "On it", "--dry-run")
+    assert "would mark as On it, by what the last sync found: 0 cards" in dry.stderr  # there was none
+    run("sync", dav.address, folder)
+    dry = run("sync", dav.address, folder, "--mark", "On it", "--dry-run")
+    assert dry.exit_code == 0
+    assert f"would mark: {dav.origin}{BOOK}anna.vcf" in dry.stderr
+    assert f"would mark: {folder}/anna.vcf" in dry.stderr
+    assert "would mark as On it, by what the last sync found: 2 cards" in dry.stderr
+    assert dav.cards == before
+    result = run("sync", dav.address, folder, "--mark", "On it", "--json")
+    assert result.exit_code == 0
+    marked = json.loads(result.stdout)["marked"]
+    assert (marked["category"], marked["changed"], marked["already"], marked["left_alone"]) == (
+        "On it",
+        2,
+        0,
+        [],
+    )
+    assert f"to undo it, run: contactsync unmark {marked['undo']}" in result.stderr
+    assert "CATEGORIES:On it" in dav.cards["anna.vcf"]
+    again = run("sync", dav.address, folder, "--mark", "On it")
+    assert "marked as On it: 0 cards (2 had it already)" in again.stderr
+    undone = CliRunner().invoke(
+        main, ["unmark", marked["undo"], "--password-file", str(tmp_path / "password")]
+    )
+    assert undone.exit_code == 0, undone.output
+    assert "removed On it: 2 cards" in undone.stderr
+    assert dav.cards == before
+    assert (folder / "anna.vcf").read_bytes() == card("Anna", ANNA).encode()
+    assert not list((tmp_path / "state" / "marks").iterdir())
+
+
+def test_a_mark_that_fails_still_prints_the_matches(dav, run):
+    dav.before = lambda request: DavReply(500) if request.method == "GET" else None
+    result = run("sync", dav.address, "--mark", "On it", "--json")
+    assert result.exit_code == 4
+    value = json.loads(result.stdout)
+    assert [one["name"] for one in value["matches"]] == ["Anna"]
+    assert value["marked"]["changed"] == 0
+
+
+def test_without_mark_nothing_is_written(dav, run):
+    before = dict(dav.cards)
+    result = run("sync", dav.address, "--json")
+    assert "marked" not in json.loads(result.stdout)
+    assert dav.cards == before
+    assert not dav.asked("PUT")
+
+
+def test_forget_wipes_undo_lists(dav, run, tmp_path):
+    run("sync", dav.address, "--mark", "On it")
+    assert list((tmp_path / "state" / "marks").iterdir())
+    run("forget", "--only", "books")
+    assert not (tmp_path / "state" / "marks").exists()
+
+
+def test_a_category_that_is_none(dav, run):
+    result = run("sync", dav.address, "--mark", "")
+    assert (result.exit_code, dav.requests) == (3, [])

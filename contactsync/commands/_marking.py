@@ -1,0 +1,96 @@
+"""`sync --mark`: what it changes, what it would change, and what it says."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from contactsync.commands import _output
+from contactsync.commands._books import is_remote
+from contactsync.foundation.errors import ContactSyncError
+
+if TYPE_CHECKING:  # these import an HTTP library
+    from contactsync.carddav.pull import Pulled
+    from contactsync.client.patience import Patience
+    from contactsync.client.report import Report
+    from contactsync.client.state import State
+    from contactsync.contacts import AddressBook
+    from contactsync.marking.marks import Marking, Marks
+
+
+class Marker:
+    """Marks the cards of one sync, if a category is given. Raises BadInput if this cannot be one.
+
+    An error while it marks is kept, so that the sync can print what it found first.
+    """
+
+    def __init__(self, category: str | None, sources: Sequence[str], region: str | None) -> None:
+        from contactsync.contacts.categories import check_category
+
+        self._category = None if category is None else check_category(category)
+        self._sources = [source for source in sources if not is_remote(source)]
+        self._region = region
+        self._marks: Marks | None = None
+        self._error: ContactSyncError | None = None
+
+    def mark(
+        self, report: Report, pulled: Sequence[Pulled], folder: Path, patience: Patience
+    ) -> Marks | None:
+        """Mark the cards of those who matched. The undo list will be in `folder`."""
+        if self._category is None:
+            return None
+        matched = frozenset(match.identifier.encode() for match in report.matches)
+        plan = self._plan(matched, pulled, self._category)
+        self._marks = plan.marks
+        try:
+            with _output.ProgressLine() as line:
+                plan.run(folder, patience=patience.with_progress(line), progress=line)
+        except ContactSyncError as error:
+            self._error = error
+        return plan.marks
+
+    def finish(self) -> None:
+        """Say what was marked. Raises the error that ended it, if there was one."""
+        if self._marks is None:
+            return
+        done = f"marked as {self._marks.category}"
+        _output.say_marked(self._marks, done=done, already="had it already")
+        if self._error is not None:
+            raise self._error
+
+    def say_what_would_be_marked(
+        self, state: State, url: str | None, book: AddressBook, audience: str, pulled: Sequence[Pulled]
+    ) -> None:
+        """List the cards that a sync with the result of the last one would change."""
+        if self._category is None:
+            return
+        from contactsync.client.session import last_matches
+
+        plan = self._plan(last_matches(state.server(url), book, audience), pulled, self._category)
+        for place in plan.places:
+            click.echo(f"would mark: {_output.printable(place)}", err=True)
+        done = f"would mark as {self._category}, by what the last sync found"
+        plan.marks.changed = len(plan.places)
+        _output.say_marked(plan.marks, done=done, already="have it already")
+
+    def _plan(self, matched: frozenset[bytes], pulled: Sequence[Pulled], category: str) -> Marking:
+        from contactsync.identifiers import default_region
+        from contactsync.marking.marks import Marking
+        from contactsync.sources import read_address_books
+
+        region = self._region or default_region()
+
+        def identifiers_of(card: bytes) -> list[bytes]:
+            return read_address_books(["-"], region=region, stdin=io.BytesIO(card)).identifiers
+
+        return Marking(
+            self._sources,
+            pulled,
+            identifiers=matched,
+            identifiers_of=identifiers_of,
+            category=category,
+        )
