@@ -138,7 +138,7 @@ class BookStore:
     def begin_listing(self) -> None:
         """A listing of everything begins: what it does not list is gone."""
         self._token, self._whole, self._listed = "", True, {}
-        self._save()
+        self._save(set())
 
     def note(self, changed: Mapping[str, tuple[str, str]], gone: set[str], token: str) -> None:
         """A page of a listing: cards that the server has, or no longer has, and the token after it."""
@@ -146,16 +146,14 @@ class BookStore:
         self._token = token
         for key in gone:
             self._listed.pop(key, None)
-        self._remove(gone)
-        self._save()
+        self._save(gone)
 
     def end_listing(self) -> None:
         """The listing is complete. If it was one of everything, other cards are erased."""
-        if self._whole:
-            self._remove(set(self._cards) - set(self._listed))
+        gone = set(self._cards) - set(self._listed) if self._whole else set()
         self._whole = False
         self._listed = self.wanted
-        self._save()
+        self._save(gone)
 
     @property
     def is_listing(self) -> bool:
@@ -182,17 +180,10 @@ class BookStore:
 
     def settle(self, gone: set[str]) -> None:
         """All that could be fetched is here; `gone` were removed meanwhile."""
-        self._remove(gone)
         for key in gone:
             self._listed.pop(key, None)
         self._listed = self.wanted
-        self._save()
-
-    def _remove(self, keys: set[str]) -> None:
-        present = keys & set(self._cards)
-        for key in present:
-            del self._cards[key]
-        self._drop_from_packs(present)
+        self._save(gone)
 
     def _drop_from_packs(self, keys: set[str]) -> None:
         """Erase cards from the packs that they are in."""
@@ -217,7 +208,11 @@ class BookStore:
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:08d}{_PACK}"
 
-    def _save(self) -> None:
+    def _save(self, gone: set[str]) -> None:
+        """Write the record, then erase cards that are gone. If this is cut short, the next start goes on."""
+        gone = gone & set(self._cards)
+        for key in gone:
+            del self._cards[key]
         record = {
             "version": migrations.newest(BOOK_STEPS),
             "url": self._url,
@@ -225,8 +220,10 @@ class BookStore:
             "whole": self._whole,
             "listed": self._listed,
             "cards": len(self._cards),
+            "gone": sorted(gone),
         }
         durable.write(self._folder / _RECORD, json.dumps(record).encode(), erase=True)
+        self._drop_from_packs(gone)
 
     def _reset(self) -> None:
         self._token, self._whole = "", False
@@ -245,10 +242,14 @@ class BookStore:
                 self._listed[key] = (_text(path), _text(etag))
             for path in sorted(self._folder.glob(f"*{_PACK}")):
                 self._load_pack(int(path.name.removesuffix(_PACK)), path.read_bytes())
+            gone = set(map(_text, record["gone"])) & set(self._cards)
         except FileNotFoundError:
             return False
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return False
+        for key in gone:
+            del self._cards[key]
+        self._drop_from_packs(gone)
         # Of what was being listed, some cards may be here that the record does not count yet.
         return record["url"] == self._url and (bool(self._listed) or record["cards"] == len(self._cards))
 
