@@ -159,7 +159,7 @@ class DavService:
         return multistatus(*parts)
 
 
-def serve(service):
+def serve(service, context=None):
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -192,17 +192,19 @@ def serve(service):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     server.handle_error = lambda *_: None
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    service.origin = f"http://127.0.0.1:{server.server_port}"
+    service.origin = f"{'https' if context else 'http'}://127.0.0.1:{server.server_port}"
     service.address = service.origin.replace("://", f"://{USER}@")
     return server
 
 
 @contextlib.contextmanager
-def serving():
+def serving(context=None):
     service = DavService()
-    server = serve(service)
+    server = serve(service, context)
     try:
         yield service
     finally:
