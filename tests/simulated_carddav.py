@@ -162,6 +162,7 @@ class DavService:
 def serve(service, context=None):
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def handle_all(self):
             length = int(self.headers.get("Content-Length", 0))

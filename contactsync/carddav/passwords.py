@@ -9,6 +9,7 @@ import os
 import shlex
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -48,7 +49,9 @@ def from_command(command: str, *, seconds: float = _SECONDS) -> str:
         raise BadInput("--password-command is empty", hint="give a command that prints the password")
     shown = words[0]  # the others may hold what nobody should see
     try:
-        done = subprocess.run(words, stdout=subprocess.PIPE, timeout=seconds, check=False)  # noqa: S603
+        # It may ask somebody at the terminal, but must not read an address book that comes by stdin.
+        stdin = None if sys.stdin is not None and sys.stdin.isatty() else subprocess.DEVNULL
+        done = subprocess.run(words, stdin=stdin, stdout=subprocess.PIPE, timeout=seconds, check=False)  # noqa: S603
     except OSError as error:
         raise BadInput(f"cannot run the password command {shown}: {error.strerror}") from error
     except subprocess.TimeoutExpired:

@@ -116,6 +116,7 @@ class _Puller:
         self._book = book
         self._most = most
         self._store = BookStore(account, connection.origin + book.path)
+        self._octets = sum(len(card.data) for card in self._store.cards.values())
         self._outside = 0
         self._faults: Counter[tuple[str, str]] = Counter()
 
@@ -203,7 +204,7 @@ class _Puller:
         while keys:
             progress(f"fetching {self._book.name}", total - len(keys), total)
             batch = keys[:size]
-            if sum(len(card.data) for card in self._store.cards.values()) > MAX_FILE:
+            if self._octets > MAX_FILE:
                 raise BadInput(
                     f"the cards of {self._connection.origin} exceed {MAX_FILE >> 20} MiB without photos",
                     hint="give the address of a smaller address book",
@@ -243,6 +244,7 @@ class _Puller:
                 done.add(key)
             elif data is not None and data.text.strip():
                 text = _BULKY.sub(b"", data.text.encode())
+                self._octets += len(text)
                 cards[key] = Card(paths[key], one.text(f"{DAV}getetag"), text)
 
         hrefs = "".join(f"<href>{escape(path)}</href>" for path in paths.values())

@@ -35,6 +35,7 @@ BOOK_STEPS: Final[tuple[migrations.RecordStep, ...]] = ()
 _RECORD: Final = "book.json"
 _PACK: Final = ".cards"
 _PACK_CARDS: Final = 200
+_FEW: Final = 20
 _PACK_OCTETS: Final = 1 << 20
 
 
@@ -166,7 +167,8 @@ class BookStore:
         last = max(self._packs, default=0)
         held = self._packs.get(last, {})
         octets = sum(len(self._cards[key].data) for key in held)
-        if not held or len(held) >= _PACK_CARDS or octets >= _PACK_OCTETS:
+        # A few cards join the last pack, so that there are not many small ones; a batch becomes a pack.
+        if not held or len(fresh) > _FEW or len(held) >= _PACK_CARDS or octets >= _PACK_OCTETS:
             last, held = last + 1, {}
         # The new ones first. A run that is killed between has both, and those of the last pack count.
         older = {key for key in fresh if self._where.get(key, last) != last}

@@ -178,4 +178,6 @@ def say_fetched(pulled: Sequence[Pulled]) -> None:
 
 
 def _ask(account: str) -> str:
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", nl=False, err=True)  # in place of the progress
     return str(click.prompt(f"Password for {_output.printable(account)}", hide_input=True, err=True))

@@ -306,3 +306,14 @@ def test_a_password_in_an_address_is_refused_and_not_shown(text):
         parse_address(text)
     assert "s3cret" not in str(caught.value) + caught.value.hint
     assert "--password-file" in caught.value.hint
+
+
+def test_cards_together_are_bounded(dav, fetch, monkeypatch):
+    monkeypatch.setattr(pull, "MAX_FILE", 10_000)
+    for number in range(120):
+        dav.put(
+            f"{number}.vcf", card(f"P{number}", f"+49151123456{number:03d}", "NOTE:" + "x" * 300 + "\r\n")
+        )
+    with pytest.raises(BadInput, match="without photos"):
+        fetch()
+    assert len(dav.asked("multiget")) == 1

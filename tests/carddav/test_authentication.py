@@ -178,6 +178,8 @@ def test_a_password_file(tmp_path):
 
 def test_a_password_command():
     assert passwords.from_command("printf 's3cret\\nurl: x\\n'") == "s3cret"
+    with pytest.raises(BadInput, match="does not begin"):
+        passwords.from_command("cat")  # it gets nothing of what is piped to contactsync
     assert passwords.from_command("echo '$HOME; id'") == "$HOME; id"  # no shell
     for command, reason in (
         ("false", "exit code 1"),

@@ -140,7 +140,8 @@ def test_a_password_that_is_asked_for_is_not_shown(dav, tmp_path, monkeypatch):
         def isatty(self):
             return True
 
-    monkeypatch.setattr("contactsync.commands._books.sys", type("sys", (), {"stdin": Terminal()}))
+    streams = {"stdin": Terminal(), "stderr": Terminal()}
+    monkeypatch.setattr("contactsync.commands._books.sys", type("sys", (), streams))
     monkeypatch.setattr("contactsync.carddav.passwords.from_keyring", lambda _: None)
     words = ["sync", dav.address, "--region", "DE", "--dry-run", "--state", str(tmp_path / "other")]
     result = CliRunner().invoke(main, words, input=PASSWORD + "\n")
