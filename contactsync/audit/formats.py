@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from contactsync.directory import (
 from contactsync.directory.delta import Delta, apply_to_directory, read_delta, write_delta
 from contactsync.directory.ranges import buckets_of
 from contactsync.directory.screen import build_screen, key_texts, open_screen
-from contactsync.publication.manifest import Manifest
+from contactsync.publication.manifest import Manifest, NextEpoch
 from contactsync.tokens import TOKEN_BYTES, Tokens
 
 Case = dict[str, Any]
@@ -150,7 +151,22 @@ def read_manifest(given: Case) -> Case:
         "count": manifest.count,
         "usable": sorted(manifest.partitions),
         "unusable": {name: partition.refusal for name, partition in manifest.unknown.items()},
-        "files": sorted(manifest.files()),
+        "files": sorted(replace(manifest, next=None).files()),
+        "next": None if manifest.next is None else _announced(manifest.next),
+    }
+
+
+def _announced(after: NextEpoch) -> Case:
+    """What a client takes from the announcement of the next epoch."""
+    return {
+        "epoch": after.epoch,
+        "edition": after.edition,
+        "public_key": after.public_key.hex(),
+        "until": after.until,
+        "count": after.count,
+        "usable": sorted(after.partitions),
+        "unusable": {name: partition.refusal for name, partition in after.unknown.items()},
+        "files": sorted(file.sha256 for one in after.partitions.values() for file in one.files()),
     }
 
 

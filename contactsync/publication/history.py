@@ -15,7 +15,7 @@ import hashlib
 import re
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from contactsync.foundation.errors import BadReply, BadSignature
 from contactsync.publication import canonical
@@ -51,10 +51,26 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class Rotation:
+    """What a manifest announces of the next epoch, as far as the history needs it; the key is in hex."""
+
+    epoch: int
+    public_key: str
+    until: int
+    edition: int
+
+    def continues(self, before: Rotation) -> bool:
+        """Whether it can come in the next manifest after one that announced `before`."""
+        same = (self.epoch, self.public_key, self.until) == (before.epoch, before.public_key, before.until)
+        return same and self.edition >= before.edition
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """What the history needs of a manifest, whatever the version of its format.
 
     `public_key` is in hex; `previous` and `sha256` are the hashes of the manifest before it and of itself.
+    `rotation` is what it announces of the next epoch; None also if that has a form of a later version.
     """
 
     audience: str
@@ -62,6 +78,7 @@ class Link:
     public_key: str
     previous: str | None
     sha256: str
+    rotation: Rotation | None = None
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -79,6 +96,7 @@ class Link:
                     public_key=_text(value["public_key"], _SHA256),
                     previous=None if value["previous"] is None else _text(value["previous"], _SHA256),
                     sha256=hashlib.sha256(data).hexdigest(),
+                    rotation=_rotation(value.get("next")),
                 )
         except (ValueError, TypeError, KeyError, RecursionError):
             pass
@@ -174,6 +192,21 @@ def _check_step(newer: Link, older: Link) -> None:
         raise another_history(f"before {newer.position} comes {older.position}")
     if edition > 1 and newer.public_key != older.public_key:
         raise another_history(f"the key of epoch {epoch} changed within the epoch")
+    # An announcement may be taken back; the next one, some editions later, is another rotation.
+    if edition > 1 and newer.rotation and older.rotation and not newer.rotation.continues(older.rotation):
+        raise another_history(f"what was announced of epoch {older.rotation.epoch} changed")
+
+
+def _rotation(value: Any) -> Rotation | None:
+    try:
+        return Rotation(
+            epoch=_number(value["epoch"]),
+            public_key=_text(value["public_key"], _SHA256),
+            until=_number(value["until"]),
+            edition=_number(value["edition"]),
+        )
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def _text(value: object, pattern: re.Pattern[str]) -> str:

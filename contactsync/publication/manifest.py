@@ -12,14 +12,15 @@ priced or recommended from invented values. Partitions are in partition.py, form
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from contactsync.directory import DataFile
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadReply
 from contactsync.publication import canonical
+from contactsync.publication.announced import NEXT, NextEpoch
 from contactsync.publication.forms import HEX64, critical, hexadecimal, integer, listed, open_object, refuse
 from contactsync.publication.partition import (
     MAX_DELTAS,
@@ -27,7 +28,7 @@ from contactsync.publication.partition import (
     Partition,
     UnusablePartition,
     family_of,
-    partition_from_json,
+    partitions_from_json,
 )
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "DataFile",
     "DeltaFile",
     "Manifest",
+    "NextEpoch",
     "Partition",
     "UnusablePartition",
     "family_of",
@@ -46,9 +48,6 @@ FORMAT: Final = "contactsync-manifest-2"
 EARLIER: Final = "contactsync-manifest-1"
 SUITE: Final = "ristretto255-SHA512"
 MAX_BYTES: Final = 8 << 20  # 230 calling codes with 32 deltas each are about 2 MB
-MAX_PARTITIONS: Final = 999
-MAX_MEMBERS: Final = 1 << 34
-"""Of all partitions together: about twice as many as there are telephone numbers in use on earth."""
 
 UNDERSTOOD: Final[frozenset[str]] = frozenset()
 """Names that may be critical in a manifest."""
@@ -69,6 +68,7 @@ class Manifest:
     `partitions` are those that this program can use, `unknown` those that it cannot: contacts who may be
     members of one of these must be left out of a match, and the user be told. `extra` has the members that a
     newer program added, as JSON values. `format` is FORMAT, or EARLIER for one that only continues a history.
+    `next` is what is announced of the next epoch, while it overlaps with this one.
     """
 
     audience: str
@@ -81,6 +81,7 @@ class Manifest:
     unknown: Mapping[str, UnusablePartition] = field(default_factory=dict, hash=False)
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
     format: str = FORMAT
+    next: NextEpoch | None = None
 
     @property
     def is_current(self) -> bool:
@@ -90,17 +91,41 @@ class Manifest:
     @property
     def is_understood(self) -> bool:
         """Whether this program knows all that is in it; if not, it must not publish the next one."""
-        extra = any(partition.extra for partition in self.partitions.values())
-        return not (self.extra or self.unknown or extra)
+        unknown = self.unknown or (self.next and self.next.unknown)
+        return not (self.extra or unknown or any(partition.extra for partition in self.all_partitions()))
 
     @property
     def count(self) -> int:
-        """Tokens in all partitions that can be used."""
+        """Tokens in all partitions of the epoch that can be used."""
         return sum(partition.count for partition in self.partitions.values())
+
+    def all_partitions(self) -> Iterator[Partition]:
+        """The partitions that can be used, those of the next epoch included."""
+        yield from self.partitions.values()
+        if self.next is not None:
+            yield from self.next.partitions.values()
 
     def files(self) -> dict[str, DataFile]:
         """Every data file of the partitions that can be used, by its SHA-256."""
-        return {file.sha256: file for partition in self.partitions.values() for file in partition.files()}
+        return {file.sha256: file for partition in self.all_partitions() for file in partition.files()}
+
+    def ahead(self) -> Manifest | None:
+        """The next epoch as if it had begun; None if none is announced.
+
+        It has the editions of the announcement, and no place in the history: it is never published.
+        """
+        if (after := self.next) is None:
+            return None
+        return replace(
+            self,
+            epoch=after.epoch,
+            edition=after.edition,
+            public_key=after.public_key,
+            partitions=after.partitions,
+            unknown=after.unknown,
+            previous=None,
+            next=None,
+        )
 
     def to_bytes(self) -> bytes:
         """The canonical form (`publication.canonical`), unknown members included."""
@@ -118,6 +143,8 @@ class Manifest:
             "previous": self.previous,
             "partitions": partitions,
         }
+        if self.next is not None:
+            value[NEXT] = self.next.to_json()
         return canonical.encode(value)
 
     def sha256(self) -> str:
@@ -151,6 +178,7 @@ class Manifest:
     def _from_json(cls, value: object, formats: Collection[str]) -> Manifest:
         value, found = _of_format(value, formats)
         members, extra = open_object(value, _MEMBERS, "manifest")
+        announced = [extra.pop(NEXT)] if found == FORMAT and NEXT in extra else []
         if alien := critical(extra, _MEMBERS, "manifest") - UNDERSTOOD:
             refuse(f"needs {listed(alien)}; this program may be too old", "unknown-critical")
         if members["suite"] != SUITE:
@@ -160,30 +188,28 @@ class Manifest:
         partitions = members["partitions"]
         if not isinstance(partitions, dict):
             refuse("has no valid list of partitions", "bad-value")
-        if len(partitions) > MAX_PARTITIONS:
-            refuse(f"has more than {MAX_PARTITIONS} partitions", "too-large")
         edition = integer(members["edition"], 1, canonical.MAX_NUMBER, "edition")
         previous = members["previous"]
         judged = found == FORMAT
-        read = [partition_from_json(name, p, edition, judged=judged) for name, p in partitions.items()]
-        usable = {p.name: p for p in read if isinstance(p, Partition)}
-        if judged and sum(p.count for p in usable.values()) > MAX_MEMBERS:
-            refuse(f"states more than {MAX_MEMBERS} members", "too-full")
-        files = {file for p in usable.values() for file in p.files()}
-        if judged and len(files) != len({file.sha256 for file in files}):
-            refuse("describes the same file in two ways", "malformed")
-        return cls(
+        usable, unknown = partitions_from_json(partitions.items(), edition, judged=judged)
+        epoch = integer(members["epoch"], 1, canonical.MAX_NUMBER, "epoch")
+        manifest = cls(
             audience=members["audience"],
-            epoch=integer(members["epoch"], 1, canonical.MAX_NUMBER, "epoch"),
+            epoch=epoch,
             edition=edition,
             public_key=bytes.fromhex(hexadecimal(members["public_key"], HEX64, "public_key")),
             normalisation=integer(members["normalisation"], 1, canonical.MAX_NUMBER, "normalisation"),
             partitions=usable,
             previous=None if previous is None else hexadecimal(previous, HEX64, "previous"),
-            unknown={p.name: p for p in read if isinstance(p, UnusablePartition)},
+            unknown=unknown,
             extra=extra,
             format=found,
+            next=NextEpoch.from_json(announced[0], epoch) if announced else None,
         )
+        files = {file for partition in manifest.all_partitions() for file in partition.files()}
+        if judged and len(files) != len({file.sha256 for file in files}):
+            refuse("describes the same file in two ways", "malformed")
+        return manifest
 
 
 def _of_format(value: object, formats: Collection[str]) -> tuple[dict[str, Any], str]:

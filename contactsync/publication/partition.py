@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -26,6 +26,9 @@ from contactsync.publication.forms import (
 )
 
 MAX_DELTAS: Final = 32
+MAX_PARTITIONS: Final = 999
+MAX_MEMBERS: Final = 1 << 34
+"""Of all partitions together: about twice as many as there are telephone numbers in use on earth."""
 
 UNDERSTOOD_IN_PARTITION: Final[frozenset[str]] = frozenset()
 """Names that may be critical in a partition."""
@@ -132,6 +135,22 @@ def family_of(name: str) -> Kind | None:
         return known_partition(name)
     except BadInput:
         refuse("has a partition whose name is not a calling code", "bad-value")
+
+
+def partitions_from_json(
+    named: Collection[tuple[str, object]], newest: int, *, judged: bool
+) -> tuple[dict[str, Partition], dict[str, UnusablePartition]]:
+    """The partitions of an edition, by name: those that can be used, and the others. Raises BadReply.
+
+    `newest` and `judged` as for `partition_from_json`.
+    """
+    if len(named) > MAX_PARTITIONS:
+        refuse(f"has more than {MAX_PARTITIONS} partitions", "too-large")
+    read = [partition_from_json(name, value, newest, judged=judged) for name, value in named]
+    usable = {p.name: p for p in read if isinstance(p, Partition)}
+    if judged and sum(p.count for p in usable.values()) > MAX_MEMBERS:
+        refuse(f"states more than {MAX_MEMBERS} members", "too-full")
+    return usable, {p.name: p for p in read if isinstance(p, UnusablePartition)}
 
 
 def partition_from_json(

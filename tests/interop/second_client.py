@@ -117,6 +117,19 @@ class Service:
         unusable = sorted(listed.keys() - usable.keys())
         return manifest | {"partitions": usable, "unusable": unusable, "unchecked": not whole}
 
+    @staticmethod
+    def ahead(manifest: Json) -> Json | None:
+        """Return the next epoch, read as a manifest; None if none is announced ("The next epoch")."""
+        if "next" not in manifest:
+            return None
+        after = manifest["next"]
+        check(set(after) == {"edition", "epoch", "partitions", "public_key", "until"}, "the members of next")
+        check(after["epoch"] == manifest["epoch"] + 1, "the epoch of next")
+        names = [partition["name"] for partition in after["partitions"]]
+        check(names == sorted(set(names)), "the order of partitions in next")
+        usable = {p["name"]: p for p in after["partitions"] if p["name"].isdigit() and "critical" not in p}
+        return manifest | after | {"partitions": usable, "unusable": sorted(set(names) - usable.keys())}
+
     def walk(self, newest: bytes, seen: bytes | None) -> bool:
         """Walk back from the new manifest to the one seen last. False if too many steps lie between."""
         at = read_link(newest)
@@ -146,6 +159,7 @@ class Service:
             if edition > 1:
                 check(before["at"] == (epoch, edition - 1), "the edition before")
                 check(before["public_key"] == at["public_key"], "the key of an epoch")
+                check(continues(at["next"], before["next"]), "what was announced")
             else:
                 check(before["at"][0] == epoch - 1, "the epoch before")
             if found:
@@ -161,9 +175,17 @@ def read_link(data: bytes) -> Json:
     check(json.dumps(value, sort_keys=True, separators=(",", ":")).encode() == data, "canonical form")
     check(re.fullmatch(r"contactsync-manifest-[0-9]+", value["format"]), "the format of an older manifest")
     link = {name: value[name] for name in ("audience", "public_key", "previous")}
-    link["at"] = value["epoch"], value["edition"]
+    link["at"], link["next"] = (value["epoch"], value["edition"]), value.get("next")
     check((link["previous"] is None) == (link["at"] == (1, 1)), "the beginning of the history")
     return link
+
+
+def continues(newer: Json | None, older: Json | None) -> bool:
+    """Whether one announcement can come in the edition after another one; either may be missing."""
+    if newer is None or older is None:
+        return True
+    same = all(newer[name] == older[name] for name in ("epoch", "public_key", "until"))
+    return same and newer["edition"] >= older["edition"]
 
 
 def partition_of(identifier: bytes, partitions: Json) -> str | None:

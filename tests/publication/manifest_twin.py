@@ -84,7 +84,9 @@ def a_file(name: str, length: int) -> Json:
     return {"sha256": digest, "length": length, "xxh3_64": digest[:16]}
 
 
-def honest_partition(name: str, n: int, r: int = 32, *, spread: float = 0.5, editions: int = 1) -> Json:
+def honest_partition(
+    name: str, n: int, r: int = 32, *, spread: float = 0.5, editions: int = 1, of: str = ""
+) -> Json:
     """What is stated of `n` members; their base is `spread` of the way from the least length to the most."""
     q = slot_bits(n)
     least, most = base_lengths(n, q, r)
@@ -95,17 +97,17 @@ def honest_partition(name: str, n: int, r: int = 32, *, spread: float = 0.5, edi
         if delta >= length:
             chain.clear()
             continue
-        file = a_file(f"delta {name} {edition}", delta)
+        file = a_file(f"{of}delta {name} {edition}", delta)
         chain.append({"from": edition, "to": edition + 1, "file": file})
     screen = screen_length(n)
     return {
-        "base": a_file(f"base {name} {n} {editions}", length),
+        "base": a_file(f"{of}base {name} {n} {editions}", length),
         "count": n,
         "deltas": chain[-32:],
         "edition": editions,
         "false_positive_rate": f"{n / 2.0 ** (q + r):.2e}",
         "remainder_bits": r,
-        "screen": None if screen is None else a_file(f"screen {name} {n} {editions}", screen),
+        "screen": None if screen is None else a_file(f"{of}screen {name} {n} {editions}", screen),
         "slot_bits": q,
         "top_sha256": hashlib.sha256(f"top {name}".encode()).hexdigest(),
     }
@@ -125,13 +127,25 @@ def honest(partitions: dict[str, Json], **members: Any) -> Json:
     } | members
 
 
+def honest_next(partitions: dict[str, Json], epoch: int, **members: Any) -> Json:
+    """What is announced of the epoch after this one."""
+    return {
+        "edition": max([1, *(p["edition"] for p in partitions.values())]),
+        "epoch": epoch + 1,
+        "partitions": [partitions[name] | {"name": name} for name in sorted(partitions)],
+        "public_key": "cd" * 32,
+        "until": 2_000_000_000,
+    } | members
+
+
 # --- what a client takes ---
 
 
-def acceptable(data: bytes) -> bool:
+def acceptable(data: bytes, *, knows_next: bool = True) -> bool:
+    """Whether a client takes it; one of before there were overlaps if it does not know `next`."""
     try:
         tree = json.loads(data)
-        return canonical(tree) == data and _manifest(tree)
+        return canonical(tree) == data and _manifest(tree, knows_next=knows_next)
     except (ValueError, KeyError, TypeError, AttributeError, UnicodeEncodeError, RecursionError):
         return False
 
@@ -168,7 +182,7 @@ def _critical(members: Json, own: list[str]) -> bool | None:
     return True if set(names) <= set(members) - {"critical", *own} else None
 
 
-def _manifest(tree: Json) -> bool:
+def _manifest(tree: Json, *, knows_next: bool) -> bool:
     members = [tree[name] for name in MANIFEST]
     extra = {name: value for name, value in tree.items() if name not in MANIFEST}
     audience, edition, epoch, form, profile, partitions, previous, key, suite = members
@@ -177,15 +191,45 @@ def _manifest(tree: Json) -> bool:
     words = words and audience in ("people", "business") and _hex(key, 64)
     if not (figures and words and (previous is None or _hex(previous, 64))):
         return False
-    if _critical(tree, MANIFEST) is not False or not _unknown(extra) or len(partitions) > 999:
+    own = [*MANIFEST, "next"] if knows_next else MANIFEST
+    if _critical(tree, own) is not False or not _unknown(extra):
         return False
-    verdicts = [_partition(name, partition, edition) for name, partition in partitions.items()]
-    if None in verdicts:
+    usable = _usable(partitions, edition)
+    after: list[Json] | None = []
+    if knows_next and "next" in tree:
+        after = _next(tree["next"], epoch)
+    if usable is None or after is None:
         return False
-    usable = [p for p, verdict in zip(partitions.values(), verdicts, strict=True) if verdict]
-    files = [f for p in usable for f in (p["base"], p["screen"], *(d["file"] for d in p["deltas"])) if f]
+    both = usable + after
+    files = [f for p in both for f in (p["base"], p["screen"], *(d["file"] for d in p["deltas"])) if f]
     ways = {tuple(sorted(file.items())) for file in files}
-    return sum(p["count"] for p in usable) <= 2**34 and len(ways) == len({f["sha256"] for f in files})
+    return len(ways) == len({f["sha256"] for f in files})
+
+
+def _usable(partitions: Json, edition: int) -> list[Json] | None:
+    """The partitions that can be used; None if they must be refused."""
+    verdicts = [_partition(name, partition, edition) for name, partition in partitions.items()]
+    if None in verdicts or len(partitions) > 999:
+        return None
+    usable = [p for p, verdict in zip(partitions.values(), verdicts, strict=True) if verdict]
+    return usable if sum(p["count"] for p in usable) <= 2**34 else None
+
+
+def _next(after: Any, epoch: int) -> list[Json] | None:
+    """The same of what is announced."""
+    if set(after) != {"edition", "epoch", "partitions", "public_key", "until"} or not _hex(
+        after["public_key"], 64
+    ):
+        return None
+    listed, edition = after["partitions"], after["edition"]
+    if not (_whole(after["epoch"], epoch + 1, epoch + 1) and _whole(edition, 1, LARGEST)):
+        return None
+    if not _whole(after["until"], 1, 253_402_300_799) or not isinstance(listed, list):
+        return None
+    names = [p["name"] for p in listed]
+    if names != sorted(set(names)):
+        return None
+    return _usable({p["name"]: {k: v for k, v in p.items() if k != "name"} for p in listed}, edition)
 
 
 def _partition(name: str, members: Any, newest: int) -> bool | None:

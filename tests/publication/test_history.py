@@ -315,3 +315,62 @@ def test_the_documents_say_how_many_manifests_are_kept():
     assert f"longer than {MAX_BYTES:,} octets" in walk_page
     for page in ("threat-model.md", "operations.md"):
         assert f"more than {MANIFESTS_KEPT} " in (docs / page).read_text()
+
+
+# ---- what is announced of the next epoch ------------------------------------------------------------------
+
+
+def announced(epoch=2, key=2, until=9, edition=1, **more):
+    return {"epoch": epoch, "public_key": f"{key:064x}", "until": until, "edition": edition} | more
+
+
+def two(older, newer):
+    """Two editions of epoch 1 with these announcements, and the walk from the second to the first."""
+    kept = Kept()
+    first = kept.add(1, 1, None, **older)
+    return kept.walk(kept.add(1, 2, first, **newer), first)
+
+
+NONE = {}
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        (NONE, {"next": announced()}),
+        ({"next": announced()}, {"next": announced()}),
+        ({"next": announced()}, {"next": announced(edition=2)}),
+        ({"next": announced()}, NONE),
+        ({"next": announced(partitions=[])}, {"next": announced(partitions=[1])}),
+        ({"next": [1]}, {"next": announced()}),
+        ({"next": announced()}, {"next": {"key": 5}}),
+        ({"next": None}, {"next": "soon"}),
+    ],
+)
+def test_announcements_that_may_follow_each_other(older, newer):
+    assert two(older, newer) is None
+
+
+@pytest.mark.parametrize("change", [{"key": 3}, {"until": 8}, {"until": 10}, {"epoch": 3}, {"edition": 1}])
+def test_an_announcement_that_changes_is_another_history(change):
+    with pytest.raises(BadSignature, match="what was announced of epoch 2 changed"):
+        two({"next": announced(edition=2)}, {"next": announced(**{"edition": 2} | change)})
+
+
+def test_a_change_in_between_is_noticed_from_afar():
+    kept = Kept()
+    first = kept.add(1, 1, None)
+    second = kept.add(1, 2, first, next=announced())
+    third = kept.add(1, 3, second, next=announced(key=3))
+    newest = kept.add(1, 4, third, next=announced(key=3))
+    with pytest.raises(BadSignature, match="what was announced"):
+        kept.walk(newest, first)
+    gone = kept.add(1, 3, second)
+    assert kept.walk(kept.add(1, 4, gone, next=announced(key=3)), first) is None, "taken back in between"
+
+
+@pytest.mark.parametrize("key", [2, 7])
+def test_an_epoch_may_begin_with_the_announced_key_or_another(key):
+    kept = Kept()
+    last = kept.add(1, 1, None, next=announced())
+    assert kept.walk(kept.add(2, 1, last, key=key), last) is None

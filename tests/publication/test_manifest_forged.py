@@ -32,14 +32,22 @@ NAMES = st.sampled_from(["1", "44", "49", "353", "86", "500", "290", "7"])
 
 @st.composite
 def honest_manifests(draw):
-    """What a builder could have stated of some members."""
+    """What a builder could have stated of some members; of some with the epoch that comes next."""
+    tree = twin.honest(draw(honest_partitions()))
+    if draw(st.booleans()):
+        tree["next"] = twin.honest_next(draw(honest_partitions(of="next ")), tree["epoch"])
+    return tree
+
+
+@st.composite
+def honest_partitions(draw, of=""):
     partitions = {}
     for name in draw(st.lists(NAMES, max_size=3, unique=True)):
         count = min(draw(COUNTS), twin.CAPACITY[name])
         width = draw(st.sampled_from([32, 40]))
         spread, editions = draw(st.floats(0, 1)), draw(st.sampled_from([1, 2, 3, 40]))
-        partitions[name] = twin.honest_partition(name, count, width, spread=spread, editions=editions)
-    return twin.honest(partitions)
+        partitions[name] = twin.honest_partition(name, count, width, spread=spread, editions=editions, of=of)
+    return partitions
 
 
 def places(tree, path=()):
@@ -65,7 +73,7 @@ ANYTHING = (
     | st.sampled_from(FIGURES)
     | st.sampled_from(["", "ab" * 32, "AB" * 32, "1.00e-09", "critical", [], {}, ["labels"], [[1]], 0.5, -1])
 )
-OTHER_NAMES = ["1", "49", "491", "4", "999", "83", "049", "mailto", "critical", "labels", "X"]
+OTHER_NAMES = ["1", "49", "491", "4", "999", "83", "049", "mailto", "critical", "labels", "X", "next", "name"]
 
 
 @st.composite
@@ -121,8 +129,37 @@ def taken(data):
 @settings(max_examples=300, deadline=None)
 @given(honest_manifests())
 def test_what_a_builder_states_is_taken(tree):
-    total = sum(p["count"] for p in tree["partitions"].values())
-    assert taken(twin.canonical(tree)) == twin.acceptable(twin.canonical(tree)) == (total <= 2**34)
+    totals = [
+        sum(p["count"] for p in partitions)
+        for partitions in (tree["partitions"].values(), tree.get("next", {}).get("partitions", ()))
+    ]
+    data = twin.canonical(tree)
+    assert taken(data) == twin.acceptable(data) == (max(totals) <= 2**34)
+    assert twin.acceptable(data, knows_next=False) == (totals[0] <= 2**34)
+
+
+def test_a_rotation_of_every_calling_code_is_taken_by_clients_that_know_no_overlap():
+    """They keep members that they do not know within limits, of which one is 64 members of an object."""
+    partitions = {
+        code: twin.honest_partition(code, min(1000, capacity), editions=20)
+        for code, capacity in twin.CAPACITY.items()
+    }
+    tree = twin.honest(partitions)
+    tree["next"] = twin.honest_next(
+        {
+            code: twin.honest_partition(code, min(1000, capacity), editions=20, of="next ")
+            for code, capacity in twin.CAPACITY.items()
+        },
+        1,
+    )
+    data = twin.canonical(tree)
+    assert len(partitions) > 200
+    assert twin.acceptable(data, knows_next=False)
+    assert taken(data)
+    as_an_object = tree | {
+        "next": tree["next"] | {"partitions": {p["name"]: p for p in tree["next"]["partitions"]}}
+    }
+    assert not twin.acceptable(twin.canonical(as_an_object), knows_next=False)
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ UNAWARE = "what the publisher says must be understood is passed over in silence"
 RANGE = "figures that no file can have are taken for sizes and places in it"
 MADE_UP = "downloads are priced, and the user is advised, by figures that somebody made up"
 ALONE = "screen mode tells the server each contact: with so many slots, every bucket is of one"
+TWO_KEYS = "tokens of two keys are stored as those of one epoch"
 PASSING = "in screen mode more strangers pass than need to, and the server sees their buckets"
 
 
@@ -81,6 +82,17 @@ FULL: Json = MINIMAL | {
         "49": partition("three tokens", 5, CHAIN),
     },
 }
+NEXT: Json = {
+    "edition": 3,
+    "epoch": 3,
+    "partitions": [
+        partition("several hundred, 40 bits", 3, []) | {"name": "353"},
+        partition("three tokens", 2, []) | {"name": "49"},
+    ],
+    "public_key": hashlib.sha256(b"the next public key").hexdigest(),
+    "until": 1_893_456_000,
+}
+ROTATING: Json = FULL | {"next": NEXT}
 FILES = {"minimal": canonical(MINIMAL), "full": canonical(FULL)}
 
 
@@ -112,24 +124,39 @@ P44, P49 = ("partitions", "44"), ("partitions", "49")
 
 
 def reads() -> list[Json]:
-    def read(reason: str, tree: Json, unusable: dict[str, str] | None = None) -> Json:
-        data, unusable = canonical(tree), unusable or {}
-        usable = {name: p for name, p in tree["partitions"].items() if name not in unusable}
+    def taken(partitions: Json, unusable: dict[str, str]) -> Json:
+        usable = {name: p for name, p in partitions.items() if name not in unusable}
         files = [
             file
             for p in usable.values()
             for file in (p["base"], p["screen"], *(delta["file"] for delta in p["deltas"]))
             if file
         ]
-        expected = {
-            "refusal": None,
-            **{name: tree[name] for name in ("audience", "epoch", "edition", "public_key", "previous")},
-            "sha256": hashlib.sha256(data).hexdigest(),
+        return {
             "count": sum(p["count"] for p in usable.values()),
             "usable": sorted(usable),
             "unusable": unusable,
             "files": sorted({file["sha256"] for file in files}),
         }
+
+    def read(
+        reason: str,
+        tree: Json,
+        unusable: dict[str, str] | None = None,
+        unusable_next: dict[str, str] | None = None,
+    ) -> Json:
+        data = canonical(tree)
+        expected = {
+            "refusal": None,
+            **{name: tree[name] for name in ("audience", "epoch", "edition", "public_key", "previous")},
+            "sha256": hashlib.sha256(data).hexdigest(),
+            **taken(tree["partitions"], unusable or {}),
+        }
+        if "next" in tree:
+            expected["next"] = {
+                **{name: tree["next"][name] for name in ("epoch", "edition", "public_key", "until")},
+                **taken({p["name"]: p for p in tree["next"]["partitions"]}, unusable_next or {}),
+            }
         return case(reason, {"file": octets(data)}, expected)
 
     labels = {"labels": {"serial": 4, "sidecars": ["00ff"]}}
@@ -169,6 +196,23 @@ def reads() -> list[Json]:
             put(FULL, "partitions", "mailto", {"critical": ["rows"], "rows": 1}),
             {"mailto": "unknown-family"},
         ),
+        read("the next epoch, announced", ROTATING),
+        read("the next epoch, announced without members", put(ROTATING, "next", "partitions", [])),
+        read(
+            "what is unknown in the next epoch is treated as in this one",
+            put(
+                ROTATING,
+                "next",
+                "partitions",
+                [NEXT["partitions"][0] | {"labels": 1}, {"anything": [], "name": "mailto"}],
+            ),
+            None,
+            {"mailto": "unknown-family"},
+        ),
+        read(
+            "the latest end of an overlap",
+            put(ROTATING, "next", "until", 253_402_300_799),
+        ),
     ]
 
 
@@ -184,6 +228,10 @@ def refusals() -> list[Json]:
 
     def critical(reason: str, refusal: str, effect: str, names: Any, **members: Any) -> Json:
         return refuse(reason, refusal, effect, canonical(FULL | members | {"critical": names}))
+
+    def after(reason: str, refusal: str, effect: str, value: Any) -> Json:
+        """Another announcement."""
+        return refuse(reason, refusal, effect, canonical(FULL | {"next": value}))
 
     def bounds(reason: str, effect: str, name: str, refusal: str = "out-of-range", **members: Any) -> Json:
         """A partition with other figures, and the rate that belongs to them."""
@@ -355,6 +403,38 @@ def refusals() -> list[Json]:
         wrong("a delta that leads backwards", "bad-value", "a chain that never ends", *P49, "deltas",
               [CHAIN[0] | {"from": 5, "to": 2}, CHAIN[1]]),
         wrong("a screen that is a string", "wrong-members", GUESS, *P49, "screen", "screen"),
+        # The next epoch.
+        after("next is null", "wrong-members", GUESS, None),
+        after("next without its key", "wrong-members", GUESS,
+              {name: NEXT[name] for name in NEXT if name != "public_key"}),
+        after("an unknown member of next", "wrong-members", STALE, NEXT | {"labels": 1}),
+        after("next is this epoch", "malformed", TWO_KEYS, NEXT | {"epoch": 2}),
+        after("next is an epoch further", "malformed", TWO_KEYS, NEXT | {"epoch": 4}),
+        after("edition 0 of next", "bad-value", GUESS, NEXT | {"edition": 0}),
+        after("a key of 31 octets in next", "bad-value", GUESS, NEXT | {"public_key": "ab" * 31}),
+        after("an overlap that ended in 1970", "bad-value", GUESS, NEXT | {"until": 0}),
+        after("an overlap that ends after the year 9999", "bad-value", "a date that few programs can show",
+              NEXT | {"until": 253_402_300_800}),
+        after("partitions of next as an object", "bad-value", "older clients refuse more than 64 of them",
+              NEXT | {"partitions": {}}),
+        after("a partition of next without a name", "wrong-members", GUESS,
+              NEXT | {"partitions": [partition("three tokens", 2, [])]}),
+        after("partitions of next that are not in order", "not-ascending", STALE,
+              NEXT | {"partitions": NEXT["partitions"][::-1]}),
+        after("a partition twice in next", "not-ascending", "one reader takes the first, another the last",
+              NEXT | {"partitions": [NEXT["partitions"][0]] * 2}),
+        after("a partition of a later edition than that of next", "bad-value", GUESS, NEXT | {"edition": 2}),
+        after("more members in next than the calling code has numbers", "too-full", MADE_UP,
+              NEXT | {"partitions": [FULL["partitions"]["1"] | {
+                  "base": length(473_152), "count": 110_001, "edition": 1, "name": "290", "slot_bits": 17,
+                  "false_positive_rate": rate(110_001, 17 + 32)}]}),
+        after("one file with two lengths, one in each epoch", "malformed",
+              "which one is taken for true depends on the order",
+              NEXT | {"partitions": [NEXT["partitions"][1] | {
+                  "base": NEXT["partitions"][1]["base"] | {
+                      "sha256": FULL["partitions"]["1"]["base"]["sha256"]}}]}),
+        refuse("critical names next, which everybody knows", "bad-value", STALE,
+               canonical(ROTATING | {"critical": ["next"]})),
     ]  # fmt: skip
 
 

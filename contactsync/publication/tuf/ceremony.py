@@ -128,8 +128,7 @@ def apply(
     (too few signatures, it came too late) and OurError (keys of the online roles are missing).
     """
     root, published = repository.root(), repository.published()
-    items = [item for item in remaining(repository, request) if item.required or _is_complete(item, root)]
-    _check(items, root, now)
+    items = check(repository, request, now)
     roots = [root, *(item.metadata.signed for item in items if item.role == "root")]
     resigned = set(ONLINE) if any(item.role == "targets" for item in items) else set()
     if published is not None:
@@ -148,6 +147,14 @@ def apply(
                 repository.sign_online(late, signers, now)
             repository.add_root(item.metadata)
     return len(roots) > 1
+
+
+def check(repository: Repository, request: SigningRequest, now: datetime) -> list[ToSign]:
+    """What of a request `apply` would bring into force now. Raises StaleRequest and BadInput as it does."""
+    root = repository.root()
+    items = [item for item in remaining(repository, request) if item.required or _is_complete(item, root)]
+    _check(items, root, now)
+    return items
 
 
 def remaining(repository: Repository, request: SigningRequest) -> list[ToSign]:

@@ -43,6 +43,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import shutil
 from collections.abc import Iterator
@@ -115,6 +116,8 @@ class Follower:
         self._updater: Updater | None = None
         self._remembered: dict[str, str] = {}
         self._seen: dict[str, Link | OurError] = {}
+        self._firsts: dict[str, bytes] = {}
+        self._strangers: set[str] = set()
 
     def manifest(self, audience: str) -> Manifest:
         """The current manifest of an audience; the metadata is refreshed once per Follower.
@@ -130,6 +133,18 @@ class Follower:
         with _errors_of_tuf():
             self._follow(audience, Link.from_bytes(data), data)
         return manifest
+
+    def is_first(self, audience: str) -> bool:
+        """Whether there was no manifest of this audience before the one that `manifest` gave."""
+        return audience in self._strangers
+
+    def first_of_epoch(self, audience: str) -> Manifest | None:
+        """Edition 1 of the current epoch, if the walk led through it and this program can read it."""
+        data = self._firsts.get(audience)
+        try:
+            return None if data is None else Manifest.from_bytes(data)
+        except BadReply:
+            return None
 
     def unchecked(self, audience: str) -> Gap | None:
         """What could not be checked of the history up to the last manifest; None if all of it was.
@@ -160,13 +175,20 @@ class Follower:
         seen = self._seen.get(name)
         if isinstance(seen, OurError):
             seen = self._delivered_again(audience, seen)
-        steps, gap = walk(newest, seen), None
+        steps, gap, first = walk(newest, seen), None, None
         try:
             wanted = next(steps)
-            while True:
-                wanted = steps.send(self._older(audience, wanted))
+            for edition in itertools.count(newest.position.edition - 1, -1):
+                older = self._older(audience, wanted)
+                if edition == 1:
+                    first = older
+                wanted = steps.send(older)
         except StopIteration as end:
             gap = end.value
+        if first is not None:
+            self._firsts[audience] = first
+        if seen is None:
+            self._strangers.add(audience)
         if gap is not None:
             before = self.unchecked(audience)
             since = gap.since if before is None else before.since

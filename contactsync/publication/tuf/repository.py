@@ -200,6 +200,12 @@ class Repository:
         self._keep_manifests({manifest.audience: manifest.to_bytes() for manifest in manifests})
         self._sign(published, PUBLISHING, signers, now)
 
+    def keep(self, manifests: Collection[Manifest]) -> None:
+        """Have manifests in the history that were never current: the next one names them as `previous`."""
+        for manifest in manifests:
+            if not (self._targets / f"{manifest.sha256()}.{manifest.audience}.json").exists():
+                self._keep_manifests({manifest.audience: manifest.to_bytes()})
+
     def switch_to(
         self,
         targets: Metadata[Targets],

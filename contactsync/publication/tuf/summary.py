@@ -8,7 +8,7 @@ from typing import Final
 from tuf.api.metadata import Root, VerificationResult
 
 from contactsync.foundation.roles import ROLES
-from contactsync.publication.manifest import Manifest
+from contactsync.publication.manifest import Manifest, NextEpoch
 from contactsync.publication.tuf.follower import grouped, root_fingerprint
 from contactsync.publication.tuf.request import SigningRequest
 
@@ -85,6 +85,32 @@ def _about_targets(request: SigningRequest) -> Iterator[str]:
             yield from _about_manifest(new[audience], old.get(audience))
 
 
+def _about_next(new: Manifest, old: Manifest | None) -> Iterator[str]:
+    """What a manifest says of the next epoch."""
+    if (after := new.next) is not None:
+        end = f"{after.end:%Y-%m-%d %H:%M} UTC"
+        yield f"  announces epoch {after.epoch}, edition {after.edition}, until {end}"
+        yield f"    members: {after.count:,}"
+        if old is None or old.next is None or old.next.public_key != after.public_key:
+            yield f"    VOPRF key: {grouped(after.public_key.hex())}"
+    elif old is not None and old.next is not None:
+        if new.public_key == old.next.public_key:
+            yield f"  begins the epoch that was announced, with the same key: {_same_bases(new, old.next)}"
+        else:
+            yield f"  CAUTION: takes back what was announced of epoch {old.next.epoch}"
+
+
+def _same_bases(new: Manifest, after: NextEpoch) -> str:
+    changed = [
+        name
+        for name in sorted({*new.partitions, *after.partitions})
+        if (one := new.partitions.get(name)) is None
+        or (other := after.partitions.get(name)) is None
+        or one.base != other.base
+    ]
+    return "and the same files" if not changed else f"partitions {', '.join(changed)} differ"
+
+
 def _about_manifest(new: Manifest, old: Manifest | None) -> Iterator[str]:
     since = "the first" if old is None else f"last signed: epoch {old.epoch}, edition {old.edition}"
     yield f"{new.audience}: epoch {new.epoch}, edition {new.edition} ({since})"
@@ -94,6 +120,7 @@ def _about_manifest(new: Manifest, old: Manifest | None) -> Iterator[str]:
     yield f"  members: {new.count:,} ({new.count - before:+,})"
     if old is None or new.public_key != old.public_key:
         yield f"  {'' if old is None else 'new '}VOPRF key: {grouped(new.public_key.hex())}"
+    yield from _about_next(new, old)
     if old is not None and new.normalisation != old.normalisation:
         yield f"  normalisation profile {new.normalisation} (was {old.normalisation})"
     now, was = new.partitions, {} if old is None else old.partitions
