@@ -11,13 +11,18 @@ keys/                        0700
 The file's name is part of what is sealed, so that files cannot be swapped. Any role key may live elsewhere;
 what needs it then says so. The serving process opens those of the online roles, and no others: which files
 are opened follows from the roles that `signers` is asked for.
+
+A seed's file also says, in the clear, when it was drawn and what for. It comes to the disk with the seed and
+goes with it, so that a rotation that was killed needs no other record.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -36,6 +41,19 @@ _FORMATS: Final = "contactsync-key-"
 FORMAT: Final = f"{_FORMATS}1"
 _KEYRING: Final = "keyring.json"
 _ID_DIGITS: Final = 16  # of a key's id in the name of its file
+
+
+@dataclass(frozen=True, slots=True)
+class SeedFacts:
+    """What a seed's file says in the clear.
+
+    `drawn` is seconds since 1970. `overlap`, in seconds, is that of the rotation that the seed was drawn for;
+    None: for a new epoch at once. `taken_back`: the rotation is over, and the seed to be destroyed.
+    """
+
+    drawn: int
+    overlap: int | None = None
+    taken_back: bool = False
 
 
 class Keyring:
@@ -124,15 +142,31 @@ class Keyring:
         """Whether there is a VOPRF seed for an epoch."""
         return (self._folder / seed_name(audience, epoch)).exists()
 
-    def new_seed(self, audience: str, epoch: int) -> None:
+    def new_seed(self, audience: str, epoch: int, overlap: int | None = None) -> None:
         """Draw and store the seed of a new epoch. An existing one is never replaced."""
         assert not self.has_seed(audience, epoch)
-        self._seal(seed_name(audience, epoch), secrets.token_bytes(SECRET_BYTES))
+        facts = {"drawn": int(time.time())} | ({} if overlap is None else {"overlap": overlap})
+        self._seal(seed_name(audience, epoch), secrets.token_bytes(SECRET_BYTES), **facts)
+
+    def facts(self, audience: str, epoch: int) -> SeedFacts | None:
+        """What the file of an epoch's seed says; None if there is none."""
+        return seed_facts(self._folder, audience, epoch)
+
+    def take_back(self, audience: str, epoch: int) -> None:
+        """Mark the seed of a rotation as one that is to be destroyed. Until then it can be used."""
+        name = seed_name(audience, epoch)
+        body, seed = self._read(name), self._open(name)
+        facts = {key: body[key] for key in ("drawn", "overlap") if key in body}
+        self._seal(name, seed, **facts, taken_back=True)
 
     def key_pair(self, audience: str, epoch: int) -> KeyPair:
         """The VOPRF key pair of an epoch: DeriveKeyPair(seed, "contactsync/v1/AUDIENCE/EPOCH")."""
         seed = self._open(seed_name(audience, epoch))
         return derive_key_pair(seed, f"contactsync/v1/{audience}/{epoch}".encode())
+
+    def destroy_seed(self, audience: str, epoch: int) -> None:
+        """Delete the seed of an epoch that is not to come, for good."""
+        durable.remove(self._folder / seed_name(audience, epoch))
 
     def destroy_seeds(self, audience: str, before_epoch: int) -> None:
         """Delete the seeds of epochs that are over, for good: they would open archived directories."""
@@ -207,6 +241,24 @@ def check_private(*places: Path) -> None:
 def seed_name(audience: str, epoch: int) -> str:
     """The file of an epoch's seed."""
     return f"voprf-{audience}-{epoch}.json"
+
+
+def seed_facts(folder: Path, audience: str, epoch: int) -> SeedFacts | None:
+    """What the file of a seed says in the clear; None if there is none. Nothing is opened.
+
+    A seed of an earlier version does not say when it was drawn: then the time of its file counts.
+    """
+    path = folder / seed_name(audience, epoch)
+    try:
+        body = json.loads(path.read_bytes())
+        drawn, overlap = body.get("drawn", int(path.stat().st_mtime)), body.get("overlap")
+        if type(drawn) is int and (overlap is None or type(overlap) is int):
+            return SeedFacts(drawn, overlap, body.get("taken_back") is True)
+    except FileNotFoundError:
+        return None
+    except (ValueError, AttributeError):
+        pass
+    raise OurError(f"the key file {path} is damaged", hint="restore it from a backup")
 
 
 def _label(name: str) -> bytes:

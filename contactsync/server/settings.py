@@ -86,6 +86,14 @@ class Settings:
     alarm_percent: int = _setting(
         50, range(1, 101), "At this share of one of these two limits, the log and `status` warn."
     )
+    rotate_after_days: int = _setting(
+        180, range(1, 3651), "At this age of an epoch, the log and `status` say that a rotation is due."
+    )
+    rotate_after_points: int = _setting(
+        1 << 36,
+        range(1, (1 << 40) + 1),
+        "The same when so many points were evaluated in it.",
+    )
     quotas: Mapping[str, PointQuota] = field(default_factory=lambda: {DEFAULT_CLASS: PointQuota()})
     """By class, as the tables [quota.CLASS] say; there is always one of the name `default`."""
 

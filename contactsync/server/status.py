@@ -11,6 +11,7 @@ from contactsync.publication.tuf.follower import root_fingerprint
 from contactsync.publication.tuf.repository import Repository
 from contactsync.publication.tuf.signed import NOTICE
 from contactsync.server.breakers import CROWDS, BreakerState, sentence
+from contactsync.server.epochs import EpochAge
 from contactsync.server.keyring import Keyring, key_names, seed_name
 from contactsync.server.prepared import Preparation, is_out_of_date
 from contactsync.server.quota import STEP
@@ -20,7 +21,11 @@ from contactsync.server.storage.ports import AccountStore, MemberStore
 
 @dataclass(frozen=True, slots=True)
 class AudienceStatus:
-    """One audience. `epoch` and `edition` are 0 before its first publish."""
+    """One audience. `epoch` and `edition` are 0 before its first publish.
+
+    `began` is when the key of the epoch was drawn, `evaluated` how many points were charged for it, and
+    `rotation_due` when a rotation is due by its age. `next_epoch` is announced until `overlap_until`.
+    """
 
     audience: str
     epoch: int
@@ -29,6 +34,11 @@ class AudienceStatus:
     published: int
     partitions: int
     bytes: int
+    began: datetime | None = None
+    evaluated: int = 0
+    rotation_due: datetime | None = None
+    next_epoch: int | None = None
+    overlap_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +78,13 @@ class Status:
 def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, now: datetime) -> Status:
     """The state of a data folder. Raises OurError if it is damaged."""
     repository = Repository(folder.public)
-    audiences, earlier = [], []
+    audiences, earlier, of_epochs, used = [], [], [], accounts.epochs()
     for audience in AUDIENCES:
         manifest, members = repository.current(audience), registry.count(audience)
         if manifest is None and not members:
             continue
+        age = None if manifest is None else EpochAge.of(folder, manifest, used, now).look_ahead(folder)
+        of_epochs += [age] if age else []
         audiences.append(
             AudienceStatus(
                 audience=audience,
@@ -82,6 +94,11 @@ def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, no
                 published=0 if manifest is None else manifest.count,
                 partitions=0 if manifest is None else len(manifest.partitions),
                 bytes=0 if manifest is None else sum(file.length for file in manifest.files().values()),
+                began=age.began if age else None,
+                evaluated=age.evaluated if age else 0,
+                rotation_due=age.due if age else None,
+                next_epoch=age.next_epoch if age else None,
+                overlap_until=age.overlap_until if age else None,
             )
         )
         if manifest is not None and not manifest.is_current:
@@ -111,9 +128,8 @@ def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, no
             else f"what was prepared on {day} is not in force: have it signed, then `server finish`"
         )
     warnings += _about_keys(folder, audiences)
-    if prepared is None:
-        for one in audiences:
-            warnings += about_rotation(folder, one.audience, one.epoch)
+    # A request that is being signed says of itself what was begun.
+    warnings += [line for age in of_epochs if age.is_announced or not prepared for line in age.warnings(now)]
     flow, limits = accounts.flow(), folder.settings().breakers
     states = {crowd: flow.state(crowd, limits, asked=STEP) for crowd in CROWDS}
     warnings += [
@@ -161,18 +177,10 @@ def _about_expiry(expires: dict[str, datetime], offline: tuple[str, ...], now: d
     return warnings
 
 
-def about_rotation(folder: DataFolder, audience: str, epoch: int) -> list[str]:
-    """A warning if a publish with a new epoch was interrupted: its key exists, but `epoch` is published."""
-    if epoch == 0 or not (folder.keys / seed_name(audience, epoch + 1)).exists():
-        return []
-    return [
-        f"a new epoch of {audience} was started but not published: `server publish --new-epoch` finishes it"
-    ]
-
-
 def _about_keys(folder: DataFolder, audiences: list[AudienceStatus]) -> list[str]:
     """Warnings about the key files, as far as possible without opening them."""
-    names = ["keyring.json", *(seed_name(one.audience, one.epoch) for one in audiences if one.edition)]
+    epochs = [(one.audience, epoch) for one in audiences for epoch in (one.epoch, one.next_epoch) if epoch]
+    names = ["keyring.json", *(seed_name(*of) for of in epochs)]
     warnings = [
         f"keys/{name} is missing: restore it from a backup"
         for name in names

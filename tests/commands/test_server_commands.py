@@ -95,6 +95,35 @@ def test_a_rotation_that_was_cut_short_is_not_forgotten(ready, data):
     assert "not published" not in ready("status").stderr
 
 
+def test_a_rotation_by_the_command_line(ready):
+    assert hint(ready("rotate", code=3))[0] == "error: nothing is published yet"
+    ready("members", "add", "+12125550101")
+    ready("publish")
+    assert hint(ready("rotate", "--undo", code=3))[0] == "error: no rotation is running"
+    assert hint(ready("rotate", "--overlap", "900d", code=3))[1] == "hint: such as --overlap 7d"
+    assert "not a time" in ready("rotate", "--overlap", "soon", code=2).stderr
+    assert "only one of" in ready("rotate", "--undo", "--finish", code=2).stderr
+    done = ready("rotate")
+    assert re.fullmatch(
+        r"people: epoch 1, edition 2: 1 member in 1 partition, 0 changed, 0 evaluated\n"
+        r"people: epoch 2, edition 1 \(announced, until \S+ \S+ UTC\): 1 member in 1 partition, 1 changed,"
+        r" 1 evaluated\n",
+        done.stdout,
+    )
+    assert "warning" not in done.stderr
+    assert "  epoch 2 is announced beside it, until 20" in ready("status").stdout
+    (people,) = json.loads(ready("status", "--json").stdout)["audiences"]
+    assert people["next_epoch"] == 2
+    ends = datetime.fromisoformat(people["overlap_until"]) - datetime.now(UTC)
+    assert timedelta(days=6, hours=23) < ends <= timedelta(days=7)
+    lines = hint(ready("rotate", "--finish", code=3))
+    assert lines[0].startswith("error: the overlap lasts until 20")
+    assert ready("rotate", "--undo").stdout.startswith("people: epoch 1, edition 3:")
+    assert "a rotation is due 20" in ready("status").stdout
+    ready("rotate")
+    assert ready("publish", "--new-epoch").stdout.startswith("people: epoch 3, edition 1: 1 member")
+
+
 def test_a_second_number_on_a_line_is_not_dropped_in_silence(ready, tmp_path):
     members = tmp_path / "members.txt"
     members.write_text("+491761234693;+491761234694\n+4917612346\n+491761234695,,12\n")

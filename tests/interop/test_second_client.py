@@ -6,6 +6,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -267,6 +268,38 @@ def test_begins_again_in_a_new_epoch(operator, service, manifest, voprf, tmp_pat
     found = matches(service, later, voprf.tokens(service, later, identifiers(BOOK)))
     assert len(found) > 10
     assert found == found_by(operator.stock_sync())
+
+
+@pytest.mark.slow
+def test_follows_a_rotation_or_ignores_it(operator, service, manifest, voprf, tmp_path) -> None:
+    """One client moves in the overlap, another one knows nothing of it; the stock client finds the same."""
+    root, key = service.root(operator.fingerprint), manifest["public_key"]
+    operator.run("rotate", "--overlap", "2s")
+    later = service.manifest("people", root, tmp_path)
+    assert (later["epoch"], later["public_key"], later["unchecked"]) == (manifest["epoch"], key, False)
+    ahead = service.ahead(later)
+    assert (ahead["epoch"], ahead["edition"]) == (manifest["epoch"] + 1, 1)
+    tokens = voprf.tokens(service, ahead, identifiers(BOOK))
+    found = matches(service, ahead, tokens)
+    unaware = matches(service, later, voprf.tokens(service, later, identifiers(BOOK)))
+    assert found == unaware == found_by(operator.stock_sync())
+    operator.run("members", "remove", GERMANS[-1])
+    while time.time() < later["next"]["until"]:
+        time.sleep(0.1)
+    operator.run("publish")
+    promoted = service.manifest("people", root, tmp_path)
+    assert (promoted["epoch"], promoted["edition"], promoted["unchecked"]) == (ahead["epoch"], 2, False)
+    assert promoted["public_key"] == ahead["public_key"]
+    assert "next" not in promoted
+    # Edition 1 was what was announced: from there a delta leads on, and the tokens are still good.
+    was, now = ahead["partitions"]["49"], promoted["partitions"]["49"]
+    (listed,) = now["deltas"]
+    delta = read_delta(service.data(listed["file"]), now)
+    assert (delta.editions, delta.old_sha256) == ((1, 2), was["base"]["sha256"])
+    assert matches(service, promoted, tokens) == found == found_by(operator.stock_sync())
+    with pytest.raises(Problem) as caught:
+        voprf.tokens(service, later, identifiers(BOOK))
+    assert (caught.value.slug, caught.value.body["epoch"]) == ("epoch-changed", promoted["epoch"])
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ from contactsync.commands.server.accounts import accounts
 from contactsync.commands.server.members import members
 from contactsync.commands.server.publishing import finish, publish, sign
 from contactsync.commands.server.role_keys import keys
+from contactsync.commands.server.rotating import rotate
 
 
 @click.group()
@@ -121,6 +122,13 @@ def show_status(data: Path, *, as_json: bool) -> None:
             if one.edition
             else f"{one.audience}: {counted(one.members, 'member', 'members')}, not published"
         )
+        if one.overlap_until is not None:
+            until = f"{one.overlap_until:%Y-%m-%d %H:%M} UTC"
+            click.echo(f"  epoch {one.next_epoch} is announced beside it, until {until}")
+        elif one.began is not None and one.rotation_due is not None:
+            age = counted((datetime.now(UTC) - one.began).days, "day", "days")
+            points = counted(one.evaluated, "point", "points")
+            click.echo(f"  the epoch is {age} old ({points}); a rotation is due {one.rotation_due:%Y-%m-%d}")
     if not found.audiences:
         click.echo("no members")
     click.echo(f"unpublished changes: {'yes' if found.pending else 'no'}")
@@ -137,5 +145,5 @@ def show_status(data: Path, *, as_json: bool) -> None:
         click.echo(f"warning: {warning}", err=True)
 
 
-for command in (members, accounts, publish, sign, finish, keys):
+for command in (members, accounts, publish, rotate, sign, finish, keys):
     server.add_command(command)

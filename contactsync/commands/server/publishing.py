@@ -29,18 +29,11 @@ if TYPE_CHECKING:  # numpy hangs on these
 
     from contactsync.publication.tuf.request import SigningRequest
     from contactsync.server.publishing.merge import Outcome
+    from contactsync.server.publishing.rotation import Order
     from contactsync.server.settings import DataFolder
 
 request_path = click.Path(path_type=Path, dir_okay=False)
-
-
-@click.command()
-@data_option
-@passphrase_option
-@click.option(
-    "--new-epoch", is_flag=True, help="Generate new VOPRF keys and evaluate every member again (rotation)."
-)
-@click.option(
+memory_option = click.option(
     "--memory",
     type=Size(at_least=16_000_000),
     default="512M",
@@ -48,21 +41,47 @@ request_path = click.Path(path_type=Path, dir_okay=False)
     metavar="SIZE",
     help="About what the builds that run at once may use; beyond it the disk is used, 26 bytes a member.",
 )
-@click.option(
+offline_targets_option = click.option(
     "--offline-targets",
     "request_file",
     type=request_path,
     metavar="REQUEST",
     help="Publish nothing yet: write to REQUEST what has to be signed elsewhere. `sign` it, then `finish`.",
 )
+
+
+@click.command()
+@data_option
+@passphrase_option
+@click.option(
+    "--new-epoch",
+    is_flag=True,
+    help="In an emergency: generate new VOPRF keys, evaluate every member again, and replace the old ones at"
+    " once. `rotate` does it with an overlap.",
+)
+@memory_option
+@offline_targets_option
 def publish(
     data: Path, passphrase_file: Path | None, *, new_epoch: bool, memory: int, request_file: Path | None
 ) -> None:
     """Publish the contents of the registry in one atomic step. A running server serves them at once.
 
-    If it is interrupted, the previous publication stays in place; run it again.
+    If it is interrupted, the previous publication stays in place; run it again. In a rotation it updates both
+    epochs; the first one after the overlap ends the rotation.
     """
+    from contactsync.server.publishing.rotation import Aim, Order
+
+    run_publish(
+        data, passphrase_file, Order(Aim.NEW_EPOCH if new_epoch else Aim.PUBLISH), memory, request_file
+    )
+
+
+def run_publish(
+    data: Path, passphrase_file: Path | None, order: Order, memory: int, request_file: Path | None
+) -> None:
+    """Follow an order here or, with `request_file`, by having it signed elsewhere; print what was done."""
     from contactsync.publication.tuf.repository import Repository
+    from contactsync.server.epochs import ages
     from contactsync.server.prepared import prepare_to_publish, write_request
     from contactsync.server.publishing.publisher import Publisher
 
@@ -73,19 +92,23 @@ def publish(
     with members_of_folder(data) as store, _output.ProgressLine() as progress:
         publisher = Publisher(folder, store, keyring, progress, memory=memory)
         if request_file is None:
-            outcomes = publisher.publish(new_epoch=new_epoch)
+            outcomes = publisher.publish(order=order)
         else:
             outcomes = publisher.publish(
-                new_epoch=new_epoch,
+                order=order,
                 elsewhere=lambda manifests, serial: requests.append(
                     prepare_to_publish(folder, keyring, manifests, serial)
                 ),
             )
-    say_outcomes(folder, outcomes, "signed anew" if request_file is None else "to be signed anew")
+    say_outcomes(outcomes, "signed anew" if request_file is None else "to be signed anew")
     if request_file is not None:
         write_request(request_file, requests[0])
         say_prepared(request_file, requests[0])
     else:
+        now = datetime.now(UTC)
+        for age in ages(folder, (), now):
+            for warning in age.look_ahead(folder).warnings(now):
+                click.echo(f"warning: {warning}", err=True)
         say_root(folder, before)
 
 
@@ -183,14 +206,12 @@ def somebody_is_there() -> bool:
     return sys.stdin.isatty()
 
 
-def say_outcomes(folder: DataFolder, outcomes: list[Outcome], without_change: str) -> None:
+def say_outcomes(outcomes: list[Outcome], without_change: str) -> None:
     """What a publish did for each audience."""
-    from contactsync.server.status import about_rotation
-
     for outcome in outcomes:
-        for warning in about_rotation(folder, outcome.audience, outcome.epoch):
-            click.echo(f"warning: {warning}", err=True)
         state = f"{outcome.audience}: epoch {outcome.epoch}, edition {outcome.edition}"
+        if outcome.until:
+            state += f" (announced, until {datetime.fromtimestamp(outcome.until, UTC):%Y-%m-%d %H:%M} UTC)"
         if outcome.changed is None:
             click.echo(f"{state}: unchanged ({without_change})")
         else:

@@ -27,6 +27,7 @@ from contactsync.foundation.errors import ContactSyncError, OurError
 from contactsync.foundation.roles import ONLINE
 from contactsync.publication.tuf.repository import Repository
 from contactsync.publication.tuf.signed import NOTICE
+from contactsync.server.epochs import reminders
 from contactsync.server.evaluation import Evaluator, Overloaded
 from contactsync.server.http.callers import Callers, bad_credential
 from contactsync.server.http.charging import Charging, StoreGuard, fields
@@ -78,6 +79,7 @@ class App:
         self._publications = publications
         self._keyring = keyring
         self._evaluator = evaluator
+        self._accounts = accounts
         self._guard = StoreGuard()
         self._callers = Callers(accounts, clock)
         self._charging = Charging(accounts, folder.settings(), self._guard)
@@ -107,8 +109,8 @@ class App:
 
     async def _health(self, _request: Request) -> Response:
         served = await self._served.current()
-        for audience in served.manifests:
-            served.key(audience)
+        for audience, epoch in served.epochs():
+            served.key(audience, epoch)
         if not served.manifests:
             raise not_published()
         return JSONResponse({"status": "ok"}, headers={"cache-control": "no-store"})
@@ -227,6 +229,8 @@ class App:
             for role, end in repository.expiries().items():
                 if role in NOTICE and end < now + NOTICE[role]:
                     log.warning("the %s metadata expires on %s unless you publish", role, end.date())
+            for line in reminders(self._folder, self._accounts, now):
+                log.warning("%s", line)
 
 
 class _Guard:

@@ -102,14 +102,14 @@ class Evaluating:
         manifest = served.manifests.get(audience)
         if manifest is None:
             raise not_published(audience)
-        if epoch != manifest.epoch:
+        if epoch != manifest.epoch and (manifest.next is None or epoch != manifest.next.epoch):
             raise Problem(
                 "epoch-changed",
                 f"epoch {epoch} of {audience} is not current; the current epoch is {manifest.epoch}",
                 "fetch the manifest again",
                 epoch=manifest.epoch,
             )
-        return served.key(audience)
+        return served.key(audience, epoch)
 
     async def _charged(self, charge: Charge, key: KeyPair, blinded: Rows) -> tuple[Standing, bytes]:
         """Decode, charge, evaluate: nothing can be wrong with a batch that is charged.

@@ -27,17 +27,29 @@ log = logging.getLogger("contactsync.server")
 
 @dataclass(frozen=True, slots=True)
 class Editions:
-    """By audience: the current manifest, the data files that may be fetched, the key if it could be read."""
+    """By audience: the current manifest, and the data files that may be fetched.
+
+    `keys` are those that could be read, by audience and epoch: of the current one, and of the one announced.
+    """
 
     manifests: Mapping[str, Manifest] = field(default_factory=dict)
     files: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    keys: Mapping[str, KeyPair] = field(default_factory=dict)
+    keys: Mapping[tuple[str, int], KeyPair] = field(default_factory=dict)
 
-    def key(self, audience: str) -> KeyPair:
-        """The key of the audience's current epoch. Raises Problem if the server could not read it."""
-        if audience not in self.keys:
+    def key(self, audience: str, epoch: int) -> KeyPair:
+        """The key of an epoch of `epochs`. Raises Problem if the server could not read it."""
+        if (audience, epoch) not in self.keys:
             raise Problem("key-unavailable", f"the key of {audience} cannot be used", "tell the operator")
-        return self.keys[audience]
+        return self.keys[audience, epoch]
+
+    def epochs(self) -> dict[tuple[str, int], bytes]:
+        """The public keys of the epochs that are evaluated for, by audience and epoch."""
+        return {
+            (audience, one.epoch): one.public_key
+            for audience, manifest in self.manifests.items()
+            for one in (manifest, manifest.next)
+            if one is not None
+        }
 
 
 class Served:
@@ -60,7 +72,7 @@ class Served:
                 if self._is_due(stamp):
                     try:
                         self._editions = await self._threads.run(self._load)
-                        whole = self._editions.keys.keys() == self._editions.manifests.keys()
+                        whole = self._editions.keys.keys() == self._editions.epochs().keys()
                     except (ContactSyncError, OSError) as error:
                         whole = False
                         log.error("cannot read what is published: %s", error)  # noqa: TRY400
@@ -75,23 +87,27 @@ class Served:
     def _load(self) -> Editions:
         manifests: dict[str, Manifest] = {}
         files: dict[str, frozenset[str]] = {}
-        keys: dict[str, KeyPair] = {}
         for audience in AUDIENCES:
             history = self._publications.history(audience, EDITIONS_SERVED)
             if not history:
                 continue
-            current = history[0]
-            manifests[audience] = current
+            manifests[audience] = history[0]
             files[audience] = frozenset().union(*(manifest.files() for manifest in history))
+        keys: dict[tuple[str, int], KeyPair] = {}
+        for (audience, epoch), public_key in Editions(manifests).epochs().items():
             try:
-                key = self._keyring.key_pair(audience, current.epoch)
+                key = self._keyring.key_pair(audience, epoch)
             except ContactSyncError as error:
                 log.error("%s", error)  # noqa: TRY400
                 continue
-            if key.public == current.public_key:
-                keys[audience] = key
-            else:
+            if key.public != public_key:
                 log.error("the key of %s in keys/ is not the published one", audience)
                 continue
-            log.info("serving %s: epoch %d, edition %d", audience, current.epoch, current.edition)
+            keys[audience, epoch] = key
+            current = manifests[audience]
+            if epoch == current.epoch:
+                log.info("serving %s: epoch %d, edition %d", audience, epoch, current.edition)
+            elif current.next is not None:
+                end = f"{current.next.end:%Y-%m-%d %H:%M} UTC"
+                log.info("serving %s: epoch %d beside it, until %s", audience, epoch, end)
         return Editions(manifests, files, keys)

@@ -25,6 +25,8 @@ class Outcome:
     partitions: int
     changed: tuple[str, ...] | None
     """Partitions whose files are new or gone; None if nothing at all changed and the edition stays."""
+    until: int | None = None
+    """When the epoch comes into force, if it is only announced (seconds since 1970)."""
 
 
 def merge(
@@ -77,6 +79,7 @@ def merge(
         evaluated=evaluated,
         partitions=len(partitions),
         changed=None if stays else tuple(changed),
+        until=plan.until,
     )
 
 

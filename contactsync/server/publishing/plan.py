@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import OurError
@@ -12,14 +14,19 @@ from contactsync.server.publishing.job import is_whole
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.ports import MemberStore
 
+_NONE: Final[Mapping[str, int | None]] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True)
 class AudiencePlan:
-    """The next edition of an audience.
+    """The next edition of an epoch of an audience.
 
     Of `partitions`, each in the order in which it is worked on, the content may have changed; all others stay
     as they are in `old`, the manifest of this epoch that is published. `previous` is the SHA-256 of the one
     that is published, of whatever epoch. `members` is how many there are.
+
+    `until` is None if the epoch is to be in force. Else it is announced beside the one that is, until then
+    (seconds since 1970); `old` is then what was announced before.
     """
 
     audience: str
@@ -30,12 +37,25 @@ class AudiencePlan:
     partitions: tuple[str, ...]
     old: Manifest | None
     previous: str | None
+    until: int | None = None
+
+    @property
+    def of(self) -> tuple[str, int]:
+        """Audience and epoch: no two plans of a publish have the same."""
+        return self.audience, self.epoch
 
 
 def plan_editions(
-    registry: MemberStore, folder: DataFolder, published: Mapping[str, Manifest | None], *, new_epoch: bool
+    registry: MemberStore,
+    folder: DataFolder,
+    published: Mapping[str, Manifest | None],
+    *,
+    new_epoch: bool,
+    overlaps: Mapping[str, int | None] = _NONE,
 ) -> tuple[int, list[AudiencePlan]]:
     """A plan for each audience that is published or has members, and the serial that they are up to.
+
+    `overlaps` says until when an audience's next epoch is announced; there is a plan for that one too.
 
     They are made from one moment of the registry. What changes after it is for the next publish, whether or
     not this one happens to see it. Raises OurError if a newer program has published last.
@@ -53,23 +73,28 @@ def plan_editions(
             if audience != AUDIENCES[0] and current is None and not members:
                 continue
             epoch = 1 if current is None else current.epoch + new_epoch
-            old = current if current is not None and current.epoch == epoch else None
-            if old is None:
-                partitions = registry.partitions(audience)
-            else:
-                partitions = _suspects(folder, old, touched, remainder_bits)
-            plans.append(
-                AudiencePlan(
-                    audience=audience,
-                    epoch=epoch,
-                    edition=1 if old is None else old.edition + 1,
-                    remainder_bits=remainder_bits,
-                    members=members,
-                    partitions=tuple(partitions),
-                    old=old,
-                    previous=None if current is None else current.sha256(),
+            in_force = current if current is not None and current.epoch == epoch else None
+            epochs: list[tuple[int, Manifest | None, int | None]] = [(epoch, in_force, None)]
+            if current is not None and (until := overlaps.get(audience)) is not None:
+                epochs.append((epoch + 1, current.ahead(), until))
+            for number, old, end in epochs:
+                if old is None:
+                    partitions = registry.partitions(audience)
+                else:
+                    partitions = _suspects(folder, old, touched, remainder_bits)
+                plans.append(
+                    AudiencePlan(
+                        audience=audience,
+                        epoch=number,
+                        edition=1 if old is None else old.edition + 1,
+                        remainder_bits=remainder_bits,
+                        members=members,
+                        partitions=tuple(partitions),
+                        old=old,
+                        previous=None if current is None else current.sha256(),
+                        until=end,
+                    )
                 )
-            )
     return serial, plans
 
 

@@ -21,13 +21,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from securesystemslib.signer import Signer
+
 from contactsync.foundation import durable
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import OurError
 from contactsync.foundation.progress import Progress, silent
 from contactsync.publication.history import MANIFESTS_KEPT, Link
 from contactsync.publication.manifest import Manifest
-from contactsync.publication.tuf.ceremony import apply, remaining
+from contactsync.publication.tuf.ceremony import apply, check, remaining
 from contactsync.publication.tuf.repository import ONLINE, PUBLISHING, Repository
 from contactsync.publication.tuf.request import SigningRequest
 from contactsync.server.keyring import Keyring
@@ -42,6 +44,7 @@ from contactsync.server.publishing.job import (
 from contactsync.server.publishing.merge import Outcome, merge
 from contactsync.server.publishing.plan import AudiencePlan, plan_editions
 from contactsync.server.publishing.reading import EVALUATED_AT_ONCE, READ_AT_ONCE, Evaluation, build_tasks
+from contactsync.server.publishing.rotation import Aim, Order, Rotations, announcing, begun
 from contactsync.server.publishing.running import run_all
 from contactsync.server.settings import EDITIONS_SERVED, LOCK_WAIT, DataFolder
 from contactsync.server.storage.ports import MemberStore
@@ -49,6 +52,9 @@ from contactsync.voprf.server import KeyPair
 
 WORK: Final = ".work"
 """The folder beside the data files for what is not one yet. It goes with the publish that made it."""
+
+NOT_SETTLED: Final = 0
+"""The serial of a publication that brings no change of the members to anybody."""
 
 
 class Publisher:
@@ -82,44 +88,90 @@ class Publisher:
         self,
         *,
         new_epoch: bool = False,
+        order: Order | None = None,
         elsewhere: Callable[[Collection[Manifest], int], None] | None = None,
     ) -> list[Outcome]:
         """Publish what the registry holds now; `new_epoch` makes new keys and evaluates all members again.
 
-        With `elsewhere` nothing is published: it takes the manifests, whose files are in place, and the
-        serial of the registry; `finish` goes on when they have been signed.
+        `order` says what else is wanted than a publish. With `elsewhere` nothing is published: it takes the
+        manifests, whose files are in place, and the serial of the registry; `finish` goes on when they have
+        been signed. An epoch that begins because its overlap has ended is then prepared alone.
 
-        Raises Busy (another publish is running), BadInput (too little memory), OurError (keys, damaged files,
-        a full disk).
+        Raises Busy (another publish is running), BadInput (too little memory, an order that cannot be
+        followed), OurError (keys, damaged files, a full disk).
         """
+        order = order or Order(Aim.NEW_EPOCH if new_epoch else Aim.PUBLISH)
         with self._folder.lock(wait=LOCK_WAIT), _errors_of_disk():
             signers = self._keyring.signers()
             self._repository.check_signers(signers, PUBLISHING if elsewhere is None else ONLINE)
             before = {audience: self._repository.current(audience) for audience in AUDIENCES}
-            serial, plans = plan_editions(self._registry, self._folder, before, new_epoch=new_epoch)
-            keys = {plan.audience: self._key(plan) for plan in plans}
-            with self._pool() as executor:
-                evaluated = {plan.audience: self._evaluate(executor, plan, keys) for plan in plans}
-                results = self._build(executor, plans)
-            after, outcomes = [], []
-            for plan in plans:
-                name = plan.audience
-                own = [result for result in results if result.audience == name]
-                manifest, outcome = merge(plan, keys[name].public, evaluated[name], own, self._folder.data)
-                after.append(manifest)
-                outcomes.append(outcome)
-            now = datetime.now(UTC)
-            # A publish that was killed may have named files, and this one found no more to be done for them.
-            durable.sync_folder(self._folder.data)
-            if elsewhere is not None:
-                elsewhere(after, serial)
-                return outcomes
-            if all(manifest == before[manifest.audience] for manifest in after):
-                self._repository.refresh(signers, now, force=True)
-            else:
-                self._repository.publish(after, signers, now)
-                self._repository.refresh(signers, now)  # the root, if it is getting old
-            self._clean_up(after, serial)
+            rotations = self._rotations()
+            first = rotations.begin(before, order, elsewhere=elsewhere is not None)
+            # What a killed publish took back must be gone before another seed is drawn.
+            rotations.forget([one for one in before.values() if one is not None])
+            if first and order.aim is not Aim.NEW_EPOCH:
+                after = [first.get(one.audience, one) for one in before.values() if one is not None]
+                if elsewhere is not None:
+                    elsewhere(after, NOT_SETTLED)
+                    return [begun(one) for one in first.values()]
+                rotations.mark(before, after)
+                self._repository.publish(after, signers, datetime.now(UTC))
+                self._clean_up(after, NOT_SETTLED)
+                if order.aim is Aim.ROTATE and any(one.edition == 1 for one in first.values()):
+                    order = Order()  # it was the end of a rotation that was asked for
+            outcomes = self._publish(before | first, order, signers, elsewhere)
+            passed_over = order.aim is Aim.NEW_EPOCH
+            ended = [begun(one) for one in first.values() if one.edition == 1 and not passed_over]
+            return ended + outcomes
+
+    def _publish(
+        self,
+        before: Mapping[str, Manifest | None],
+        order: Order,
+        signers: Mapping[str, Signer],
+        elsewhere: Callable[[Collection[Manifest], int], None] | None,
+    ) -> list[Outcome]:
+        """Build and publish the next edition after what is published, `before`.
+
+        Of `before` may be the first edition of an epoch that is passed over: it was never published itself.
+        """
+        rotations = self._rotations()
+        serial, plans = plan_editions(
+            self._registry,
+            self._folder,
+            before,
+            new_epoch=order.aim is Aim.NEW_EPOCH,
+            overlaps={audience: rotations.until(one, order) for audience, one in before.items()},
+        )
+        keys = {plan.of: self._key(plan) for plan in plans}
+        with self._pool() as executor:
+            evaluated = {plan.of: self._evaluate(executor, plan, keys[plan.of]) for plan in plans}
+            results = self._build(executor, plans)
+        merged = {
+            plan.of: merge(
+                plan,
+                keys[plan.of].public,
+                evaluated[plan.of],
+                [result for result in results if (result.audience, result.epoch) == plan.of],
+                self._folder.data,
+            )
+            for plan in plans
+        }
+        after, outcomes = announcing(before, plans, merged)
+        # A publish that was killed may have named files, and this one found no more to be done for them.
+        durable.sync_folder(self._folder.data)
+        if elsewhere is not None:
+            elsewhere(after, serial)
+            return outcomes
+        rotations.mark(before, after)
+        now = datetime.now(UTC)
+        if all(manifest == before[manifest.audience] for manifest in after):
+            self._repository.refresh(signers, now, force=True)
+        else:
+            self._repository.keep([one for one in before.values() if one is not None])
+            self._repository.publish(after, signers, now)
+            self._repository.refresh(signers, now)  # the root, if it is getting old
+        self._clean_up(after, serial)
         return outcomes
 
     def finish(self, request: SigningRequest, serial: int) -> bool:
@@ -130,29 +182,45 @@ class Publisher:
         """
         with self._folder.lock(wait=LOCK_WAIT), _errors_of_disk():
             manifests = request.of(request.targets).values()
-            if remaining(self._repository, request) and not all(
-                is_whole(self._folder.data, partition)
-                for one in manifests
-                for partition in one.partitions.values()
-            ):
-                raise OurError("files of the prepared edition are missing", hint="prepare it again")
+            if remaining(self._repository, request):
+                if not all(
+                    is_whole(self._folder.data, partition)
+                    for one in manifests
+                    for partition in one.all_partitions()
+                ):
+                    raise OurError("files of the prepared edition are missing", hint="prepare it again")
+                before = {audience: self._repository.current(audience) for audience in AUDIENCES}
+                self._rotations().check_not_late(before, manifests)
+                check(self._repository, request, datetime.now(UTC))
+                self._rotations().mark(before, manifests)
             signers = self._keyring.signers(ONLINE)
             renewed = apply(self._repository, request, signers, datetime.now(UTC))
             self._clean_up(manifests, serial)
         return renewed
 
+    def _rotations(self) -> Rotations:
+        return Rotations(self._keyring, self._registry, int(datetime.now(UTC).timestamp()))
+
     def _key(self, plan: AudiencePlan) -> KeyPair:
-        """The key of a plan's epoch; drawn now if the epoch has never been published."""
+        """The key of a plan's epoch; drawn now if the epoch has never been published nor announced."""
         audience, epoch, old = plan.audience, plan.epoch, plan.old
-        if old is None and not self._keyring.has_seed(audience, epoch):
+        facts = self._keyring.facts(audience, epoch)
+        if old is None and facts is not None and plan.until is None and facts.overlap is not None:
+            # A rotation was begun with it. A new epoch at once is for when keys/ may have been stolen since.
+            self._registry.drop_tokens(audience, range(epoch, epoch + 1))
+            self._keyring.destroy_seed(audience, epoch)
+            facts = None
+        if old is None and facts is None:
             # Tokens of another seed, in a registry that comes from elsewhere, would match nobody.
             self._registry.drop_tokens(audience, range(epoch, epoch + 1))
-            self._keyring.new_seed(audience, epoch)
+            overlap = None if plan.until is None else plan.until - int(datetime.now(UTC).timestamp())
+            self._keyring.new_seed(audience, epoch, overlap)
         key = self._keyring.key_pair(audience, epoch)
         if old is not None and key.public != old.public_key:
             raise OurError(
                 f"the key of {audience} in keys/ is not the key with which epoch {epoch} was published",
-                hint="restore keys/ from the backup that belongs to public/",
+                hint="restore keys/ from the backup that belongs to public/"
+                + ("" if plan.until is None else ", or run `server rotate --undo`"),
             )
         return key
 
@@ -164,9 +232,9 @@ class Publisher:
         with ThreadPoolExecutor(self._at_once, "publishing") as threads:
             yield threads
 
-    def _evaluate(self, executor: Executor, plan: AudiencePlan, keys: Mapping[str, KeyPair]) -> int:
+    def _evaluate(self, executor: Executor, plan: AudiencePlan, key: KeyPair) -> int:
         """Give a token to each member of the plan's partitions who has none; how many that were."""
-        evaluation = Evaluation(self._registry, plan, keys[plan.audience])
+        evaluation = Evaluation(self._registry, plan, key)
         # What is read ahead keeps the jobs supplied while what came of the last ones is stored.
         limit = 2 * (self._at_once + READ_AT_ONCE // EVALUATED_AT_ONCE)
         ended = run_all(executor, run_evaluate, evaluation.tasks(), limit=limit)
@@ -203,6 +271,7 @@ class Publisher:
     def _clean_up(self, published: Collection[Manifest], serial: int) -> None:
         """Delete what no client can be asking for any more; nothing of it decides what is served."""
         self._registry.settle(serial)
+        self._rotations().forget(published)
         manifests: list[Link] = []
         files: set[str] = set()
         for manifest in published:

@@ -98,7 +98,7 @@ def build_tasks(
     with registry.snapshot():
         for plan in plans:
             for number, partition in enumerate(plan.partitions):
-                place = work / f"{plan.audience}-{number}"
+                place = work / f"{plan.audience}-{plan.epoch}-{number}"
                 spool = place.with_suffix(".tokens")
                 count = _write_tokens(registry, plan, partition, spool)
                 job = BuildJob(

@@ -17,11 +17,14 @@ from contactsync.server.http import app as module
 from contactsync.server.http import callers, charging, data, served, threads, together
 from contactsync.server.http import evaluating as evaluating_module
 from contactsync.server.http.app import App
+from contactsync.server.publishing.publisher import Publisher
+from contactsync.server.publishing.rotation import Aim, Order
 from contactsync.server.quota import Terms
 from contactsync.server.settings import Busy, DataFolder
 from contactsync.server.storage.files import PublicFolder
 from contactsync.server.storage.sqlite.accounts import SqliteAccounts
-from contactsync.voprf.client import blind
+from contactsync.voprf import wire
+from contactsync.voprf.client import blind, finalize
 
 SECRET = "tel:+491511234567 cs_secret"
 BLINDED = blind([b"somebody"]).blinded.tobytes()
@@ -437,3 +440,57 @@ def test_what_is_over_is_forgotten_while_it_runs(app, operator, monkeypatch):
 
     asyncio.run(run())
     assert len(swept) > 2
+
+
+def test_both_epochs_are_served_while_they_overlap(operator, app):
+    """No restart: what is published decides. Each epoch is evaluated with its own key, and proved by it."""
+
+    def published(aim, overlap=86_400):
+        publisher = Publisher(operator.folder, operator.registry, operator.keyring)
+        publisher.publish(order=Order(aim, overlap))
+        return operator.manifest()
+
+    def holds(epoch, public_key):
+        blinding = blind([b"somebody"])
+        body = body_of(blinding.blinded.tobytes())
+        start, *parts = ask(app, "POST", f"/v1/evaluate/people/{epoch}", receive=body)
+        reply = b"".join(part["body"] for part in parts)
+        if start["status"] != 200:
+            return start["status"], json.loads(reply)["epoch"]
+        finalize(blinding, *wire.parse_reply(reply, 1), public_key)
+        return 200, None
+
+    first = operator.manifest().public_key
+    assert holds(2, first) == (409, 1)
+    manifest = published(Aim.ROTATE)
+    second = manifest.next.public_key
+    assert holds(1, first) == holds(2, second) == (200, None)
+    assert holds(3, first) == (409, 1)
+    for sha256 in manifest.files():
+        assert ask(app, "GET", f"/v1/data/{sha256}")[0]["status"] == 200
+    (operator.folder.keys / "voprf-people-2.json").rename(operator.folder.path / "away")
+    restarted = App(
+        operator.folder,
+        operator.accounts,
+        PublicFolder(operator.folder.public),
+        operator.keyring,
+        app._evaluator,
+    )
+    start, part = ask(restarted, "POST", "/v1/evaluate/people/2", receive=body_of(BLINDED))
+    assert (start["status"], json.loads(part["body"])["type"]) == (
+        503,
+        "urn:contactsync:problem:key-unavailable",
+    )
+    assert ask(restarted, "POST", "/v1/evaluate/people/1", receive=body_of(BLINDED))[0]["status"] == 200
+    assert ask(restarted, "GET", "/v1/health")[0]["status"] == 503
+    (operator.folder.path / "away").rename(operator.folder.keys / "voprf-people-2.json")
+    published(Aim.TAKE_BACK)
+    assert holds(2, second) == (409, 1)
+    manifest = published(Aim.ROTATE, 1)
+    time.sleep(max(0, manifest.next.until - time.time()) + 0.1)
+    assert holds(1, first) == (200, None), "until somebody publishes"
+    published(Aim.PUBLISH)
+    assert holds(1, first) == (409, 2)
+    assert holds(2, manifest.next.public_key) == (200, None)
+    for sha256 in manifest.files():
+        assert ask(app, "GET", f"/v1/data/{sha256}")[0]["status"] == 200, "a download may be running"

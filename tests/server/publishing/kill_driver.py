@@ -3,8 +3,10 @@
 Run by test_publish_killed.py in a process of its own: `kill_driver.py FOLDER ACTION EXECUTOR`. A step is a
 call that changes the disk: os.replace, os.fsync, os.unlink …, and each transaction of the registry. A child
 dies before its n-th step or right after it; with threads that is in whichever of them comes to it. After each
-death a client that had followed edition 1 follows again and checks every file; then a publish that nobody
-kills has to give what it would have given, and to remove what the dead one left.
+death a client that had followed the last edition follows again and checks every file, and the seeds of all
+epochs that clients may ask for are on the disk; then a publish that nobody kills has to give what it would
+have given, and to remove what the dead one left. Rotations begin, end, are taken back and abandoned in the
+same way (ACTION); some of them go on by a plain publish.
 """
 
 import hashlib
@@ -14,18 +16,32 @@ import os
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 from publishing_tools import InLine
 from server_tools import AMERICAN, GERMAN, FolderFetcher, Operator
 
 from contactsync.publication.tuf.follower import Follower
+from contactsync.publication.tuf.repository import Repository
 from contactsync.server.keyring import Keyring
 from contactsync.server.publishing.publisher import WORK, Publisher
-from contactsync.server.settings import DataFolder
+from contactsync.server.publishing.rotation import Aim, Order
+from contactsync.server.settings import EDITIONS_SERVED, DataFolder
 from contactsync.server.storage.sqlite.members import SqliteMembers
 
 STEPS = [(os, name) for name in ("replace", "fsync", "unlink", "mkdir", "rmdir")]
+ORDERS = {
+    "plain": Order(),
+    "new-epoch": Order(Aim.NEW_EPOCH),
+    "rotate": Order(Aim.ROTATE, 999_999),
+    "promote": Order(),
+    "take-back": Order(Aim.TAKE_BACK),
+    "emergency": Order(Aim.NEW_EPOCH),
+}
+ROTATING = {"promote": 1, "take-back": 999_999, "emergency": 999_999}
+"""Those before which a rotation is running, with its overlap."""
+
 STEPS += [(SqliteMembers, name) for name in ("store_tokens", "settle", "drop_tokens")]
 
 
@@ -38,7 +54,7 @@ def publish(path, action, executor):
         Keyring.open(folder.keys, None),
         executor=InLine() if executor == "in-line" else None,
     )
-    publisher.publish(new_epoch=action == "new-epoch")
+    publisher.publish(order=ORDERS[action])
     registry.close()
 
 
@@ -78,7 +94,39 @@ def check(path, state, root):
     for sha256, file in manifest.files().items():
         data = (path / "public" / "data" / sha256).read_bytes()
         assert (hashlib.sha256(data).hexdigest(), len(data)) == (sha256, file.length)
+    keyring = Keyring.open(path / "keys", None)
+    for epoch in filter(None, (manifest, manifest.next)):
+        assert keyring.key_pair("people", epoch.epoch).public == epoch.public_key
     return manifest
+
+
+def is_done(action, served, first):
+    if action == "plain":
+        return served.edition > first.edition
+    if action in {"rotate", "take-back"}:
+        return (served.next is not None) is (action == "rotate")
+    return served.epoch > first.epoch
+
+
+def next_action(action, served, first, path, limit):
+    """How an operator goes on after a death: as before, or, every other time, by a plain publish."""
+    facts = Keyring.open(path / "keys", None).facts("people", 2)
+    goes_on_by_itself = {
+        "rotate": facts is not None,
+        "take-back": facts is not None and facts.taken_back,
+    }.get(action, False)
+    if is_done(action, served, first) or (goes_on_by_itself and limit % 2):
+        return "plain"
+    return action
+
+
+def outcome(manifest):
+    """What must be the same, killed or not; `until` and new keys are others each time."""
+    ahead = manifest.ahead()
+    figures = [(one.epoch, one.edition, one.count) for one in (manifest, ahead) if one is not None]
+    return figures, {
+        name: p.edition for one in (manifest, ahead) if one for name, p in one.partitions.items()
+    }
 
 
 def main(folder, action, executor):
@@ -87,9 +135,14 @@ def main(folder, action, executor):
     operator.add(GERMAN, AMERICAN)
     operator.publish()
     root = operator.repository.root_bytes()
+    if action in ROTATING:
+        order = Order(Aim.ROTATE, ROTATING[action])
+        Publisher(operator.folder, operator.registry, operator.keyring).publish(order=order)
     first = check(before, state, root)
     operator.add(*range(GERMAN + 1, GERMAN + 40), 4369912345678)
     operator.registry.close()
+    if action == "promote":
+        time.sleep(max(0, first.next.until - time.time()) + 0.1)
     shutil.copytree(before, work)
     publish(work, action, executor)  # loads the kernels for all children, too
     wanted = check(work, folder / "fresh", root)
@@ -108,17 +161,23 @@ def main(folder, action, executor):
             assert not is_old or served == first
             deaths["old" if is_old else "new"] += 1
             deaths["spooled"] += any((work / "public" / "data" / WORK).glob("*.tokens"))
-            publish(work, action if is_old else "plain", executor)
+            announced = served.next
+            publish(work, next_action(action, served, first, work, limit), executor)
             served = check(work, folder / "client", root)
-            assert (served.epoch, served.edition, served.count) == (
-                wanted.epoch,
-                wanted.edition,
-                wanted.count,
-            )
+            assert outcome(served) == outcome(wanted)
             if action == "plain":  # a new epoch draws a new key each time
                 assert served.to_bytes() == wanted.to_bytes()
+            if announced is not None and action in {"rotate", "promote"}:
+                keys = {served.public_key, served.next and served.next.public_key}
+                assert announced.public_key in keys, "no second key for an announced epoch"
+            if announced is not None and action == "emergency":
+                assert announced.public_key != served.public_key
+            kept = Repository(work / "public").history("people", EDITIONS_SERVED)
             leftover = {path.name for path in (work / "public" / "data").iterdir()}
-            assert leftover == {*first.files(), *served.files()}
+            assert leftover == set().union(*(manifest.files() for manifest in kept))
+            seeds = {path.name for path in (work / "keys").glob("voprf-*")}
+            epochs = [one.epoch for one in (served, served.next) if one is not None]
+            assert seeds == {f"voprf-people-{epoch}.json" for epoch in epochs}
             limit += 1
     print(json.dumps(deaths))
 
