@@ -5,7 +5,7 @@ import json
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from contactsync.directory import build, open_directory
 from contactsync.directory.bounds import has_screen
 from contactsync.directory.delta import write_delta
 from contactsync.directory.screen import build_screen
-from contactsync.publication.manifest import DeltaFile, Manifest, Partition
+from contactsync.publication.manifest import DeltaFile, Manifest, NextEpoch, Partition
 from contactsync.publication.tuf.repository import Repository
 from contactsync.sources import read_address_books
 from contactsync.tokens import Tokens
@@ -64,6 +64,8 @@ class Service:
     """left, burst, per_day: what an account may still have evaluated; None: there are no budgets."""
     crowd: dict[str, int] = field(default_factory=dict)
     """So many random tokens are published in each partition beside the members."""
+    until: int | None = None
+    """When the overlap with the next epoch ends; None: there is no rotation."""
 
     def __post_init__(self):
         self.signers = {role: CryptoSigner.generate_ed25519() for role in ROLES}
@@ -74,11 +76,32 @@ class Service:
         self.new_key()
 
     def new_key(self):
-        self.key = derive_key_pair(bytes([self.epoch]) * 32, b"contactsync/v1/people/%d" % self.epoch)
+        self.key = self.key_of(self.epoch)
+
+    def key_of(self, epoch, seed=0):
+        return derive_key_pair(bytes([epoch + seed]) * 32, b"contactsync/v1/people/%d" % epoch)
+
+    def announce(self, *numbers, until, seed=0):
+        """Publish these members, and the next epoch beside them until then."""
+        self.next_key, self.until = self.key_of(self.epoch + 1, seed), until
+        self.publish(*numbers)
+
+    def take_back(self, *numbers):
+        """Publish these members, and nothing of the next epoch any more."""
+        self.until = None
+        self.publish(*numbers)
+
+    def promote(self, when=None):
+        """Begin the epoch that was announced."""
+        last, ahead = self.manifest, self.manifest.ahead()
+        partitions = {code: replace(p, edition=1, deltas=()) for code, p in ahead.partitions.items()}
+        self.manifest = replace(ahead, edition=1, partitions=partitions, previous=last.sha256())
+        self.epoch, self.key, self.until = self.epoch + 1, self.next_key, None
+        self.repository.publish([self.manifest], self.signers, when or datetime.now(UTC))
 
     def rotate(self, *numbers, when=None):
         """Begin a new epoch."""
-        self.epoch += 1
+        self.epoch, self.until = self.epoch + 1, None
         self.new_key()
         self.publish(*numbers, edition=1, when=when)
 
@@ -86,21 +109,37 @@ class Service:
         """Publish these members (+…) as the next edition."""
         last = self.manifest
         edition = edition or (last.edition + 1 if last else 1)
+        held = last.partitions if last and last.epoch == self.epoch else {}
+        manifest = Manifest(
+            "people",
+            self.epoch,
+            edition,
+            self.key.public,
+            1,
+            self.partitions(self.key, edition, held, numbers),
+            last.sha256() if last else None,
+        )
+        if self.until is not None:
+            ahead = last.ahead()
+            number = ahead.edition + 1 if ahead else 1
+            partitions = self.partitions(self.next_key, number, ahead.partitions if ahead else {}, numbers)
+            after = NextEpoch(self.epoch + 1, number, self.next_key.public, self.until, partitions)
+            manifest = replace(manifest, next=after)
+        self.manifest = manifest
+        self.repository.publish([self.manifest], self.signers, when or datetime.now(UTC))
+
+    def partitions(self, key, edition, held, numbers):
+        """The partitions of an edition with these members, under this key."""
         by_code = {}
         for number in numbers:
             code = next(c for c in ("1", "44", "49", "55") if number[1:].startswith(c))
             by_code.setdefault(code, []).append(b"tel:" + number.encode())
-        held = last.partitions if last and last.epoch == self.epoch else {}
-        partitions = {
+        return {
             code: self.partition(
-                code, edition, Tokens.from_outputs(evaluate(self.key, identifiers)), held.get(code)
+                code, edition, Tokens.from_outputs(evaluate(key, identifiers)), held.get(code)
             )
             for code, identifiers in by_code.items()
         }
-        self.manifest = Manifest(
-            "people", self.epoch, edition, self.key.public, 1, partitions, last.sha256() if last else None
-        )
-        self.repository.publish([self.manifest], self.signers, when or datetime.now(UTC))
 
     def partition(self, code, edition, tokens, old):
         """The next state of a partition: a fresh base, the delta that leads there, perhaps a screen."""
@@ -153,7 +192,8 @@ class Service:
 
     def evaluate(self, request):
         epoch = int(request.path.rpartition("/")[2])
-        if epoch != self.epoch:
+        keys = {self.epoch: self.key} | ({} if self.until is None else {self.epoch + 1: self.next_key})
+        if epoch not in keys:
             return problem(409, "epoch-changed", f"the current epoch is {self.epoch}", epoch=self.epoch)
         rows = np.frombuffer(request.body, np.uint8).reshape(-1, 32)
         if self.quota is not None and len(rows) > self.quota["left"]:
@@ -161,7 +201,7 @@ class Service:
             missing = len(rows) - self.quota["left"]
             reply.headers["Retry-After"] = str(-(-missing * 86_400 // self.quota["per_day"]))
             return reply
-        evaluated, proof = blind_evaluate(self.key, rows)
+        evaluated, proof = blind_evaluate(keys[epoch], rows)
         headers = {"Content-Type": "application/octet-stream"}
         if self.quota is not None:
             self.quota["left"] -= len(rows)

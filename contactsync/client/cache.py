@@ -4,38 +4,29 @@ One SQLite file per server, 0600. Tokens belong to one epoch of one audience; fi
 that who joined or left is still known after the key has changed. Both are kept for a contact that is removed
 from the book, until the epoch changes: if it came back, looking it up again would tell the server more.
 
-What is removed from the cache can be read nowhere on the disk once it is closed, as far as a program can do
-that (tests/raw_disk.py):
-
-- The rollback journal holds pages as they were. It is kept (`journal_mode = PERSIST`), not unlinked, and is
-  overwritten when the cache is closed. A commit is durable once the journal's head is zeros; SQLite waits for
-  that with `synchronous = FULL`. EXTRA is the same here; for a journal that is unlinked, FULL would not do.
-- `secure_delete` overwrites rows. But SQLite also moves rows between pages, and leaves copies that no later
-  deletion finds. When identifiers go, all that stays is rewritten, and the old pages become zeros.
-- What SQLite would write into temporary files stays in memory (`temp_store`).
+While the next epoch is announced, there may be tokens of two epochs. Tokens are of the key under which they
+were computed, and of no other. Editions of an announced epoch are those of the announcement, until `promote`.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contactsync.client.cache_file import CacheFile, write_anew
 from contactsync.client.core.holdings import Holding, Known
 from contactsync.client.core.mode import AskedList
 from contactsync.client.core.round import PendingBatch
-from contactsync.client.state import damaged
 from contactsync.directory import DirectoryInfo
-from contactsync.foundation import databases, erasure
-from contactsync.foundation.errors import OurError
+from contactsync.foundation import databases
+from contactsync.identifiers import partition_of
 from contactsync.publication.manifest import DataFile
 from contactsync.tokens import TOKEN_BYTES, Tokens
 
@@ -71,55 +62,47 @@ CREATE TABLE rounds ( -- batches of a round that are to be sent, or were sent an
 """
 
 
+_EPOCHS = """
+CREATE TABLE epochs ( -- the key of an epoch's tokens; where it was announced only, what the last sync used
+    audience TEXT NOT NULL, epoch INTEGER NOT NULL, public_key TEXT NOT NULL,
+    announced TEXT, -- by partition: edition, SHA-256 of the base; NULL if the epoch is in force
+    PRIMARY KEY (audience, epoch)
+) WITHOUT ROWID;
+"""
+
+
 def _to_2(db: sqlite3.Connection) -> None:
     """Rounds are remembered; what chooses decoys is in the ledger now."""
     db.execute("DROP TABLE secret")
     databases.run_script(db, _ROUNDS)
 
 
-CACHE_STEPS: Final[Sequence[databases.SqlStep]] = (_to_2,)
+def _to_3(db: sqlite3.Connection) -> None:
+    """Epochs may overlap: it is stored which key tokens belong to."""
+    databases.run_script(db, _EPOCHS)
+
+
+CACHE_STEPS: Final[Sequence[databases.SqlStep]] = (_to_2, _to_3)
 """Lead a cache of an earlier version to the one above."""
 
 
-_PRAGMAS: Final = (
-    "temp_store = MEMORY",
-    "secure_delete = ON",
-    "locking_mode = EXCLUSIVE",  # or the next line, which reads, would unlink the journal of a killed process
-    "journal_mode = PERSIST",
-    "locking_mode = NORMAL",
-    "synchronous = EXTRA",
-)
-
-_NOT_WRITABLE = {
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-}
+Announced = Mapping[str, tuple[int, str]]
+"""Of the partitions of an announced epoch: the edition, and the SHA-256 of its base."""
 
 
-class Cache:
+@dataclass(frozen=True, slots=True)
+class StoredEpoch:
+    """Whose key (in hex) the tokens of an epoch are, and what was used of it if it was only announced."""
+
+    public_key: str
+    announced: Announced | None
+
+
+class Cache(CacheFile):
     """The open cache of one server. Raises OurError from every method if the file is damaged."""
 
     def __init__(self, path: Path, url: str) -> None:
-        self._url = url
-        self._journal = path.with_name(f"{path.name}-journal")
-        self._wrote = False
-        if not path.exists():
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
-            erasure.blank(self._journal)  # of a cache that is gone: SQLite would unlink it
-        with self._explained():
-            self._db = sqlite3.connect(path, isolation_level=None)
-            try:
-                for pragma in _PRAGMAS:
-                    self._db.execute(f"PRAGMA {pragma}")
-                databases.open_sqlite(self._db, f"the cache kept for {url}", _create, CACHE_STEPS)
-            except BaseException:
-                self._db.close()
-                raise
+        super().__init__(path, url, _create, CACHE_STEPS)
 
     def newest_epoch(self, audience: str) -> int | None:
         """The newest epoch with tokens of this audience; None if there is none."""
@@ -192,14 +175,19 @@ class Cache:
         member: NDArray[np.bool_],
         edition: NDArray[np.int64],
         holdings: dict[tuple[str, str], Holding],
+        stored: StoredEpoch | None = None,
+        beside: Collection[int] = (),
     ) -> None:
-        """Write the result of a whole sync at once: findings, match state, holdings; forget older epochs.
+        """Write the result of a whole sync at once: findings, match state, holdings; forget other epochs.
 
-        `member` and `edition` are of these identifiers, those that could be settled.
+        `member` and `edition` are of these identifiers, those that could be settled. `stored` is what to keep
+        of the epoch; tokens of the epochs `beside` it stay.
         """
         flags = member.astype(int).tolist()
         with self._transaction() as db:
-            _remove_older(db, audience, epoch)
+            _remove_others(db, audience, {epoch, *beside})
+            if stored is not None:
+                _keep_epoch(db, audience, epoch, stored)
             db.executemany(
                 "UPDATE tokens SET member = ?, edition = ? "
                 "WHERE audience = ? AND epoch = ? AND identifier = ?",
@@ -213,10 +201,7 @@ class Cache:
                 ((audience, identifier, flag) for identifier, flag in zip(identifiers, flags, strict=True)),
             )
             db.execute("DELETE FROM holdings WHERE audience = ?", (audience,))
-            db.executemany(
-                "INSERT INTO holdings VALUES (?, ?, ?, ?, ?)",
-                ((audience, epoch, code, kind, _pack(h)) for (code, kind), h in holdings.items()),
-            )
+            _insert_holdings(db, audience, epoch, holdings)
 
     def holdings(self, audience: str, epoch: int) -> dict[tuple[str, str], Holding]:
         """What is held of each (calling code, kind of file)."""
@@ -235,6 +220,60 @@ class Cache:
         with self._explained():
             rows = self._db.execute("SELECT record FROM holdings").fetchall()
             return {file.sha256 for (record,) in rows for file in _unpack(record).files()}
+
+    def epoch(self, audience: str, epoch: int) -> StoredEpoch | None:
+        """What is stored of the key of an epoch; None: nothing, or an earlier version did not store it."""
+        query = "SELECT public_key, announced FROM epochs WHERE audience = ? AND epoch = ?"
+        with self._explained():
+            row = self._db.execute(query, (audience, epoch)).fetchone()
+            if row is None:
+                return None
+            if row[1] is None:
+                return StoredEpoch(row[0], None)
+            announced = {name: (int(at), str(base)) for name, (at, base) in json.loads(row[1]).items()}
+            return StoredEpoch(row[0], announced)
+
+    def begin_epoch(self, audience: str, epoch: int, stored: StoredEpoch) -> None:
+        """Keep whose tokens those of an epoch will be, before the first of them is asked for."""
+        if self.epoch(audience, epoch) is None:
+            with self._transaction() as db:
+                _keep_epoch(db, audience, epoch, stored)
+
+    def drop_epoch(self, audience: str, epoch: int) -> None:
+        """Forget tokens, rounds and holdings of an epoch: they are of a key that does not come."""
+        with self._transaction() as db:
+            for table in ("tokens", "rounds", "holdings", "epochs"):
+                db.execute(f"DELETE FROM {table} WHERE audience = ? AND epoch = ?", (audience, epoch))  # noqa: S608
+            write_anew(db)
+
+    def promote(
+        self,
+        audience: str,
+        epoch: int,
+        editions: Mapping[str, int],
+        holdings: Mapping[tuple[str, str], Holding],
+    ) -> None:
+        """An epoch that was announced is in force, and its editions count from 1 again.
+
+        `editions` are those of partitions that are edition 1 now; what was matched against another one was
+        never matched. `holdings` are what is held from now on.
+        """
+        query = (
+            "SELECT identifier, edition FROM tokens WHERE audience = ? AND epoch = ? AND edition IS NOT NULL"
+        )
+        with self._transaction() as db:
+            rows = db.execute(query, (audience, epoch)).fetchall()
+            same = {name for name, at in rows if editions.get(partition_of(name)) == at}
+            db.executemany(
+                "UPDATE tokens SET member = CASE WHEN ?1 THEN member END, edition = CASE WHEN ?1 THEN 1 END"
+                " WHERE audience = ?2 AND epoch = ?3 AND identifier = ?4",
+                ((name in same, audience, epoch, name) for name, _ in rows),
+            )
+            db.execute("DELETE FROM holdings WHERE audience = ? AND epoch = ?", (audience, epoch))
+            _insert_holdings(db, audience, epoch, holdings)
+            db.execute(
+                "UPDATE epochs SET announced = NULL WHERE audience = ? AND epoch = ?", (audience, epoch)
+            )
 
     def take_asked(self) -> dict[tuple[str, str], AskedList]:
         """Lists of buckets that version 1 kept here, by audience and partition. The ledger has them now."""
@@ -283,96 +322,45 @@ class Cache:
             (tokens,) = self._db.execute("SELECT count(*) FROM tokens").fetchone()
         return {"identifiers": identifiers, "matches": members, "tokens": tokens}
 
-    def close(self) -> None:
-        """Close the file, and overwrite the journal. Raises OurError if what was written cannot be wiped."""
-        try:
-            self._wipe_journal()
-        except OurError:  # if nothing was written: who did that is there still, or the next one wipes it
-            if self._wrote:
-                raise
-        finally:
-            self._db.close()
-
-    def _wipe_journal(self) -> None:
-        with self._explained():
-            if not erasure.is_blank(self._journal):
-                self._db.execute("BEGIN EXCLUSIVE")  # nobody's now: one that is needed has been rolled back
-                try:
-                    erasure.blank(self._journal)
-                finally:
-                    self._db.execute("ROLLBACK")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._explained():
-            self._db.execute("BEGIN IMMEDIATE")
-            self._wrote = True
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:  # a full disk has ended it
-                    self._db.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            # The rest are SQLite's extended codes. An error of Python's own module (no UTF-8) has none.
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_WRITABLE:
-                raise _not_writable(self._url) from error
-            raise damaged(self._url) from error
-        except OSError as error:
-            raise _not_writable(self._url) from error
-        except (sqlite3.Error, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise damaged(self._url) from error
-
 
 def _listed(identifiers: Sequence[bytes]) -> str:
     """Identifiers as one value, so that one statement serves for a whole book."""
     return json.dumps([identifier.decode() for identifier in identifiers])
 
 
-def _not_writable(url: str) -> OurError:
-    return OurError(
-        f"cannot write the state kept for {url}",
-        hint="make room on the disk, or the files of --state writable, and try again",
+def _insert_holdings(
+    db: sqlite3.Connection, audience: str, epoch: int, holdings: Mapping[tuple[str, str], Holding]
+) -> None:
+    db.executemany(
+        "INSERT INTO holdings VALUES (?, ?, ?, ?, ?)",
+        ((audience, epoch, code, kind, _pack(h)) for (code, kind), h in holdings.items()),
     )
 
 
-def _remove_older(db: sqlite3.Connection, audience: str, epoch: int) -> None:
-    """Remove identifiers that are known of older epochs alone: they were not in the book of this sync."""
-    of = (audience, epoch)
-    removed = db.execute("DELETE FROM tokens WHERE audience = ? AND epoch <> ?", of).rowcount
-    removed += db.execute("DELETE FROM rounds WHERE audience = ? AND epoch <> ?", of).rowcount
+def _keep_epoch(db: sqlite3.Connection, audience: str, epoch: int, stored: StoredEpoch) -> None:
+    announced = None if stored.announced is None else json.dumps(stored.announced)
+    record = (audience, epoch, stored.public_key, announced)
+    db.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?, ?, ?)", record)
+
+
+def _remove_others(db: sqlite3.Connection, audience: str, epochs: Collection[int]) -> None:
+    """Remove identifiers that are known of other epochs alone: they were not in the book of this sync."""
+    of = (audience, json.dumps(sorted(epochs)))
+    removed = 0
+    for table in ("tokens", "rounds", "epochs"):
+        text = f"DELETE FROM {table} WHERE audience = ? AND epoch NOT IN (SELECT value FROM json_each(?))"  # noqa: S608 - our own tables
+        removed += db.execute(text, of).rowcount
     if removed:
         db.execute(
             "DELETE FROM findings WHERE audience = ?1 AND identifier NOT IN"
-            " (SELECT identifier FROM tokens WHERE audience = ?1 AND epoch = ?2)",
-            of,
+            " (SELECT identifier FROM tokens WHERE audience = ?1)",
+            (audience,),
         )
-        _write_anew(db)
-
-
-def _write_anew(db: sqlite3.Connection) -> None:
-    """Rewrite every table: pages become free and are overwritten, with the copies of rows in them."""
-    for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-        db.execute(f"CREATE TEMP TABLE moved AS SELECT * FROM {table}")  # noqa: S608 - our own tables
-        db.execute(f"DELETE FROM {table}")  # noqa: S608
-        db.execute(f"INSERT INTO {table} SELECT * FROM moved")  # noqa: S608
-        db.execute("DROP TABLE moved")
+        write_anew(db)
 
 
 def _create(db: sqlite3.Connection) -> None:
-    databases.run_script(db, SCHEMA + _ROUNDS)
+    databases.run_script(db, SCHEMA + _ROUNDS + _EPOCHS)
 
 
 def _pack(holding: Holding) -> str:

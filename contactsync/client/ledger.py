@@ -131,6 +131,26 @@ class Ledger:
         self._asked = {**asked, **self._asked}
         self.save()
 
+    def promoted(self, audience: str, epoch: int, editions: Mapping[str, int]) -> None:
+        """An announced epoch is in force, and these editions of its partitions are edition 1.
+
+        A list for another edition of it stays, to be asked for again, as one of no edition that there is.
+        """
+        asked = self.asked(audience, epoch)
+        for partition, one in asked.items():
+            edition = 1 if editions.get(partition) == one.edition else 0
+            self._asked[audience, partition] = replace(one, edition=edition)
+        if asked:
+            self.save()
+
+    def withdrawn(self, audience: str, epoch: int) -> None:
+        """The key of an epoch does not come: its lists mean nothing any more."""
+        gone = [key for key, one in self._asked.items() if key[0] == audience and one.epoch == epoch]
+        for key in gone:
+            del self._asked[key]
+        if gone:
+            self.save()
+
     def answered(self, audience: str, epoch: int, partitions: Collection[str]) -> None:
         """What came of these lists is recorded; lists of other epochs mean nothing any more."""
         stays = {

@@ -37,6 +37,7 @@ class Report:
     `quota` is what the server says of the account's budget; `uncovered`: no padding points were sent,
     because it is nearly used up.
     `unchecked` is the part of the server's history that could not be checked since the last report.
+    `withdrawn` is an announced epoch that this client had moved to, and that did not come.
     """
 
     matches: list[Match]
@@ -60,3 +61,4 @@ class Report:
     uncovered: bool
     leak: str
     unchecked: Gap | None
+    withdrawn: int | None = None

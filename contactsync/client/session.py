@@ -22,6 +22,7 @@ from contactsync.client.core.planner import Options, Plan
 from contactsync.client.core.round import LEAST, EvaluatedBatch, PendingBatch, padded
 from contactsync.client.core.states import Evaluated, Fetched, Matched, Prepared, Question
 from contactsync.client.download import fetch_file, is_held
+from contactsync.client.epochs import Epochs
 from contactsync.client.files import FolderFiles
 from contactsync.client.ledger import Ledger
 from contactsync.client.privacy import load_modes
@@ -91,10 +92,15 @@ class _Recalled:
 
 @dataclass(frozen=True, slots=True)
 class _Followed:
-    """The current manifest, and what verified it."""
+    """The published manifest, what verified it, and the one to use: it, or the epoch that it announces.
+
+    `changed`: what is stored of that epoch was changed for it.
+    """
 
     follower: Follower
+    published: Manifest
     manifest: Manifest
+    changed: bool
 
 
 class Session:
@@ -113,6 +119,7 @@ class Session:
         if kept := cache.take_asked():
             self._ledger.adopt(kept)
             cache.clear_asked()
+        self._epochs = Epochs(server, cache, self._ledger, asks=self._modes[options.privacy].asks)
         self._account = recall(server.quota).get(options.audience)
         self._evaluated = 0
         self._largest_round = 0
@@ -128,6 +135,9 @@ class Session:
         question = Question.about(book.identifiers)
         recalled = self._recall(question, self._cache.newest_epoch(self._options.audience) or 0)
         followed = self._follow()
+        if followed.changed:
+            recalled = self._recall(question, followed.manifest.epoch)
+            self._transport.pace()
         self._transport.check_account()
         self._spend(0)
         try:
@@ -142,7 +152,7 @@ class Session:
                 raise
             # A publish in between would explain the error. If there was none, raise it.
             newer = self._follow()
-            if newer.manifest == followed.manifest:
+            if newer.published == followed.published:
                 if isinstance(error, Refused) and error.kind == "not-found":
                     error.hint = "check that the credential is for this --audience; if so, tell the operator"
                 raise
@@ -162,7 +172,7 @@ class Session:
                 f"but this program only supports profile {PROFILE}",
                 hint="update contactsync (or ask the operator to update the server)",
             )
-        return _Followed(follower, manifest)
+        return _Followed(follower, manifest, *self._epochs.enter(follower, manifest))
 
     def _once(
         self, followed: _Followed, question: Question, recalled: _Recalled, book: AddressBook
@@ -183,12 +193,15 @@ class Session:
         )
         self._download(prepared.files)
         self._inspect(prepared.plan)
+        self._cache.begin_epoch(
+            manifest.audience, manifest.epoch, self._epochs.begun(followed.published, manifest)
+        )
         evaluated = self._evaluate(prepared.fetched())
         if not prepared.mode.asks:
             self._transport.hang_up()  # when that is must not depend on the match
         matched = self._settle(evaluated)
         before = self._cache.findings(manifest.audience, question.identifiers)
-        self._keep(matched, recalled.held)
+        self._keep(followed, matched, recalled.held)
         gap = followed.follower.unchecked(manifest.audience)
         report = self._report(matched, before, book, gap)
         followed.follower.told(manifest.audience)
@@ -334,7 +347,7 @@ class Session:
         self._downloaded += found.octets
         return found
 
-    def _keep(self, matched: Matched, held: Holdings) -> None:
+    def _keep(self, followed: _Followed, matched: Matched, held: Holdings) -> None:
         """Store the result, then remove data files that are no longer needed."""
         prepared, settled = matched.evaluated.prepared, matched.settled
         identifiers = prepared.question.identifiers
@@ -345,6 +358,8 @@ class Session:
             member=matched.member[settled],
             edition=matched.edition[settled],
             holdings=matched.holdings(held),
+            stored=self._epochs.stored(followed.published, followed.manifest),
+            beside=self._epochs.beside(followed.published),
         )
         self._ledger.answered(
             prepared.manifest.audience, prepared.manifest.epoch, {name for name, _ in self._told}
@@ -401,4 +416,5 @@ class Session:
                 told=prepared.mode.sentence(list(self._told.values())),
             ),
             unchecked=gap,
+            withdrawn=self._epochs.withdrawn,
         )

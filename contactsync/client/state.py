@@ -9,6 +9,7 @@ STATE/servers/HOST_PORT-HASH8/
   data/           data files by their SHA-256
   cache.sqlite    tokens of identifiers, and what the last sync found
   quota.json      what the server said last of the account's budget
+  moves.json      when this client moves to the next epoch
   lock            held while a sync runs
 STATE/books/    the cards of CardDAV accounts (`carddav.store`)
 STATE/marks/    undo lists: which cards `sync --mark` has changed (`marking.undo`)
@@ -118,6 +119,11 @@ class ServerState:
     def quota(self) -> Path:
         """What the server said last of the accounts' budgets."""
         return self.folder / "quota.json"
+
+    @property
+    def moves(self) -> Path:
+        """When this client moves to the next epoch of an audience."""
+        return self.folder / "moves.json"
 
     @property
     def ledger(self) -> Path:

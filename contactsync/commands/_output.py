@@ -62,6 +62,7 @@ def as_json(
                 "leak_odds": report.leak_odds,
                 "leak": report.leak,
                 "unchecked_history": _ends(report.unchecked),
+                "withdrawn_epoch": report.withdrawn,
                 **({} if marks is None else {"marked": marked(marks)}),
             },
             ensure_ascii=False,
@@ -192,6 +193,9 @@ def say_on_stderr(report: Report, book: AddressBook, *, summarised: bool) -> Non
     for one in report.unusable:
         numbers = counted(one.identifiers, "number was", "numbers were")
         click.echo(f"warning: partition {one.partition} {one.reason}: {numbers} not looked up", err=True)
+    if report.withdrawn is not None:
+        text = f"warning: the server withdrew epoch {report.withdrawn}, which this client had moved to; what"
+        click.echo(f"{text} was stored of it is not used", err=True)
     if report.uncovered:
         text = "warning: no padding points were sent because the budget is nearly used up: the server could"
         click.echo(f"{text} see that nothing was new", err=True)

@@ -178,11 +178,12 @@ def sync(
     identifiers}: not looked up), evaluated (points sent, padding included), new_identifiers, bytes_sent,
     bytes_received, audience, epoch, edition, members, privacy, partitions, false_positive_rate, quota ({left,
     burst, per_day} in points, or null), leak_odds (of all lists so far, by calling code), leak,
-    unchecked_history. joined and left are changes since the last sync, among contacts that it knew.
-    With --mark also marked ({category, changed, already, left_alone: list of {place, reason}, undo: a file
-    or null}).
+    unchecked_history, withdrawn_epoch. joined and left are changes since the last sync, among contacts that
+    it knew. With --mark also marked ({category, changed, already, left_alone: list of {place, reason}, undo:
+    a file or null}).
     unchecked_history is null, or {since, until} (each {epoch, edition}): between these, too much was
-    published to check that the server still shows the same history. A sync that ran out of its quota prints
+    published to check that the server still shows the same history. withdrawn_epoch is null, or an announced
+    epoch that this client had moved to and that did not come. A sync that ran out of its quota prints
     {error: {kind: "quota", retry_after (seconds), left, burst, per_day, ...}}.
     """
     if as_json and form != "table":

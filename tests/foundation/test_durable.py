@@ -223,7 +223,7 @@ KNOWN = {
     "kernels/policy.py": {"replace", "mkstemp"},  # the kernel cache: by digest
     "client/state.py": {"O_CREAT"},  # a lock
     "carddav/store.py": {"O_CREAT"},  # a lock
-    "client/cache.py": {"connect", "O_CREAT"},  # SQLite
+    "client/cache_file.py": {"connect", "O_CREAT"},  # SQLite
     "client/download.py": {"fsync", "O_CREAT"},  # a part that grows; durable.py gives it its name
     "client/transcript.py": {"O_CREAT"},  # grows, sealed by durable.py
     "server/settings.py": {"O_CREAT"},  # a lock
