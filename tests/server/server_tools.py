@@ -73,7 +73,7 @@ class Operator:
         self.folder.finish()
 
     def add(self, *values: int, audience: str = "people") -> int:
-        return self.registry.add(numbers(*values), audience)
+        return self.registry.add(numbers(*values), audience).new
 
     def close(self) -> None:
         self.registry.close()

@@ -32,7 +32,7 @@ def import_members(file: str, data: Path, region: str | None, audience: str) -> 
     Importing a file again changes nothing. A line that cannot be read is reported and skipped.
     """
     with members_of_folder(data) as store:
-        added, known, bad = for_each_chunk(file, region, lambda members: store.add(members, audience))
+        added, known, bad = for_each_chunk(file, region, lambda members: store.add(members, audience).new)
     click.echo(f"{added:,} added, {known:,} already there, {bad:,} rejected")
 
 
@@ -44,7 +44,7 @@ def import_members(file: str, data: Path, region: str | None, audience: str) -> 
 def add_members(numbers: tuple[str, ...], data: Path, region: str | None, audience: str) -> None:
     """Add each NUMBER as a member. If one cannot be read, none is added."""
     with members_of_folder(data) as store:
-        added = store.add(members_of(numbers, region), audience)
+        added = store.add(members_of(numbers, region), audience).new
     click.echo(f"{added:,} added")
 
 

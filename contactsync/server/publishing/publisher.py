@@ -270,7 +270,7 @@ class Publisher:
 
     def _clean_up(self, published: Collection[Manifest], serial: int) -> None:
         """Delete what no client can be asking for any more; nothing of it decides what is served."""
-        self._registry.settle(serial)
+        self._registry.settle(serial, published)
         self._rotations().forget(published)
         manifests: list[Link] = []
         files: set[str] = set()

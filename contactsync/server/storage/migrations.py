@@ -3,6 +3,7 @@
 registry.sqlite
 :   1. Members as integers, in one pair of tables; accounts beside them.
 :   2. A pair of tables for each kind of identifier; partitions by name; accounts elsewhere.
+:   3. Members have a day of verification and a serial. What was published is recorded.
 
 accounts.sqlite
 :   1. Accounts.
@@ -42,7 +43,30 @@ def _kinds(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-REGISTRY_STEPS: Final[tuple[SqlStep, ...]] = (_kinds,)
+EDITIONS_SCHEMA: Final = """
+-- What was published: an edition has the changes of membership up to `serial`.
+CREATE TABLE editions (
+    audience INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    edition INTEGER NOT NULL,
+    serial INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (audience, epoch, edition)
+) WITHOUT ROWID
+"""
+
+
+def _verified(connection: sqlite3.Connection) -> None:
+    # Columns with a default are not written into the rows that there are: it takes no time. The tables of
+    # consents are made when the registry is opened, like those of a new kind.
+    tables = connection.execute("SELECT name FROM sqlite_master WHERE name GLOB 'members_*'").fetchall()
+    for (table,) in tables:
+        for column in ("verified", "since"):
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
+    connection.execute(EDITIONS_SCHEMA)
+
+
+REGISTRY_STEPS: Final[tuple[SqlStep, ...]] = (_kinds, _verified)
 
 _ACCOUNTS_2: Final = """
 -- `level` and `at`: the bucket, as server/quota.py says; `last_used` is a day since 1970. `outcome` is what

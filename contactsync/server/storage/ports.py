@@ -9,9 +9,10 @@ it says otherwise.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
@@ -22,6 +23,16 @@ from contactsync.identifiers.kinds import KINDS, kind_of
 from contactsync.publication.manifest import Manifest
 from contactsync.server.breakers import OFF, Breakers, Flow
 from contactsync.server.quota import PointQuota, Standing, Terms
+from contactsync.server.storage.records import (
+    NOT_STATED,
+    Added,
+    Consented,
+    Difference,
+    Edition,
+    MemberEntry,
+    MemberRecord,
+    Origin,
+)
 from contactsync.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -74,6 +85,11 @@ class Members:
 class MemberStore(Protocol):
     """The register of members. Every method is one transaction. An object is for one thread.
 
+    A member of the first audience stays in it until they object; in another one is who has opted in. An
+    objection is remembered, also of who is in no audience, until `remove` or `expire` forgets everything
+    about them. Changes of consent are kept: what joins or leaves an audience that needs an opt-in, and what
+    `consent` does.
+
     Partitions have the names of `identifiers.kinds`. A *serial* counts the changes of membership. A partition
     is *touched* from a change until a publish that began after the change reports that it is done. So a
     publish looks only at partitions that may have changed, and nothing is forgotten if it is killed.
@@ -81,14 +97,71 @@ class MemberStore(Protocol):
     Raises OurError if the storage fails. The error never contains an identifier.
     """
 
-    def add(self, members: Members, audience: str = "people") -> int:
-        """Add members to an audience. Returns how many were not in it yet.
+    def together(self) -> AbstractContextManager[None]:
+        """What is changed inside is one transaction with one serial; nothing is if the block raises."""
 
-        Raises BadInput, and adds none, if one belongs to no partition.
+    def add(
+        self,
+        members: Members,
+        audience: str = "people",
+        *,
+        verified: date | None = None,
+        origin: Origin = NOT_STATED,
+    ) -> Added:
+        """Add members to an audience, except those who objected to it.
+
+        `verified` (None: today, UTC) is when the service last knew that the numbers were theirs. It counts
+        for all of them, also those who are there already or objected, unless a later day is known.
+
+        Raises BadInput, and adds none, if one belongs to no partition, or the day is in the future.
         """
 
-    def remove(self, members: Members, audience: str | None = None) -> int:
-        """Remove members and their tokens from an audience, or from all. Returns how many were in it."""
+    def remove(self, members: Members, audience: str | None = None, *, origin: Origin = NOT_STATED) -> int:
+        """Remove members and their tokens from an audience; returns how many were in it.
+
+        None: forget everything about them, objections too; returns how many were known. Who is in no audience
+        any more and has not objected is forgotten, too.
+        """
+
+    def consent(
+        self, members: Members, audience: str, *, granted: bool, origin: Origin, only: bool = False
+    ) -> Consented:
+        """Let members join an audience, even if they objected before; or leave it and remember that.
+
+        Who leaves the first audience leaves all, and objects to all, unless `only`. Nobody joins who is not
+        known; an objection is remembered of anybody. Raises BadInput as `add`.
+        """
+
+    def replace(
+        self,
+        members: Members,
+        audience: str,
+        *,
+        verified: date | None = None,
+        origin: Origin = NOT_STATED,
+        allow: Callable[[Difference], None],
+    ) -> Difference:
+        """Make an audience consist of these members (of their kind), except those who objected.
+
+        `allow` sees what would change; nothing changes if it raises. Who is missing is removed from this
+        audience; if it is the first, everything about them is forgotten. Objections of others stay. Raises
+        BadInput if there are no members.
+        """
+
+    def expire(self, before: date, *, dry_run: bool = False) -> int:
+        """Forget everything about those who were last verified before a day; how many they are.
+
+        Nothing is changed if `dry_run`.
+        """
+
+    def show(self, members: Members) -> list[MemberRecord]:
+        """Everything that is stored about those of them who are known."""
+
+    def entries(self, kind: str, after: Any, limit: int, audience: str | None = None) -> list[MemberEntry]:
+        """Up to `limit` members of a kind, ascending; without an audience, also those who only objected.
+
+        `after` is the last `MemberEntry.key` of the page before, None for the first page.
+        """
 
     def count(self, audience: str) -> int:
         """The number of members of an audience, of all kinds."""
@@ -99,8 +172,11 @@ class MemberStore(Protocol):
     def touched(self, serial: int) -> list[str]:
         """Partitions touched up to `serial` and not settled since, by name."""
 
-    def settle(self, serial: int) -> None:
-        """Record that changes up to `serial` are published."""
+    def settle(self, serial: int, published: Collection[Manifest] = ()) -> None:
+        """Record that changes up to `serial` are published, in these editions."""
+
+    def edition_of(self, audience: str, serial: int) -> Edition | None:
+        """The first published edition that has all changes up to `serial`; None if there is none yet."""
 
     def partitions(self, audience: str) -> list[str]:
         """Partitions that have members of an audience, by name."""

@@ -1,10 +1,13 @@
 """What every store of members does, for members of every kind."""
 
+import time
+
 import numpy as np
 import pytest
 
 from contactsync.foundation.errors import BadInput
 from contactsync.identifiers.kinds import KINDS
+from contactsync.publication.manifest import Manifest
 from contactsync.server.storage.ports import Members
 from contactsync.tokens import Tokens
 
@@ -56,8 +59,8 @@ def test_a_batch_is_of_one_kind(handles):
 def test_members_are_a_set(store, people):
     a, b, *_ = people.P
     c = people.Q[0]
-    assert store.add(people.members(a, c)) == 2
-    assert store.add(people.members(a, b)) == 1
+    assert store.add(people.members(a, c)).new == 2
+    assert store.add(people.members(a, b)).new == 1
     assert store.count("people") == 3
     assert store.remove(people.members(a, people.P[5])) == 1
     assert store.count("people") == 2
@@ -69,8 +72,8 @@ def test_audiences_are_independent(store, people):
     c = people.Q[0]
     store.add(people.members(a, b))
     assert store.count("business") == 0
-    assert store.add(people.members(a, c), "business") == 2
-    assert store.add(people.members(a), "business") == 0
+    assert store.add(people.members(a, c), "business").new == 2
+    assert store.add(people.members(a), "business").new == 0
     assert (store.count("people"), store.count("business")) == (2, 2)
     assert store.partitions("business") == [people.p, people.q]
     assert store.remove(people.members(a, b), "business") == 1
@@ -179,7 +182,7 @@ def test_no_token_for_who_has_left_meanwhile(store, people):
 
 def test_kinds_live_side_by_side(store):
     telephone, handle = Members.of([b"tel:+491511234567"]), Members.of([b"acct:a", b"acct:b", b"acct:c"])
-    assert (store.add(telephone), store.add(handle), store.add(handle, "business")) == (1, 3, 3)
+    assert [store.add(telephone).new, store.add(handle).new, store.add(handle, "business").new] == [1, 3, 3]
     assert (store.count("people"), store.count("business")) == (4, 3)
     names = {KINDS["acct"].partition_of(identifier) for identifier in handle.identifiers()}
     assert store.partitions("people") == ["49", *sorted(names)]
@@ -192,3 +195,33 @@ def test_kinds_live_side_by_side(store):
     assert store.count_unevaluated("people", 1) == 4
     assert store.remove(handle) == 3
     assert (store.count("people"), store.count("business")) == (1, 0)
+
+
+def manifest(audience, edition, epoch=1):
+    return Manifest(
+        audience=audience,
+        epoch=epoch,
+        edition=edition,
+        public_key=bytes(32),
+        normalisation=1,
+        partitions={},
+        previous=None,
+    )
+
+
+def test_editions_are_found_by_the_changes_that_they_have(store, people):
+    assert store.edition_of("people", 0) is None
+    serials = []
+    for member in people.P[:6]:
+        store.add(people.members(member))
+        serials.append(store.serial())
+    store.settle(serials[1], [manifest("people", 1), manifest("business", 7, epoch=3)])
+    store.settle(serials[3], [manifest("people", 2)])
+    store.settle(serials[4], [manifest("people", 2)])  # published again, unchanged
+    store.settle(serials[2], [manifest("people", 2)])  # signed elsewhere, and late
+    found = [store.edition_of("people", serial) for serial in serials]
+    assert [one and (one.epoch, one.edition) for one in found] == [(1, 1)] * 2 + [(1, 2)] * 3 + [None]
+    assert store.edition_of("business", serials[0]).edition == 7
+    assert abs(found[0].at - time.time()) < 100
+    store.settle(serials[5], [manifest("people", 1, epoch=2)])
+    assert store.edition_of("people", serials[5]).epoch == 2

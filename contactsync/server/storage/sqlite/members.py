@@ -1,307 +1,368 @@
-"""The register of members in one SQLite file, `registry.sqlite`.
+"""The register of members in one SQLite file: who is in it, and what they consented to.
 
-Each kind of identifier has two tables, `members_KIND` and `tokens_KIND`. Their key is an integer if the
-kind's key is. When the file is opened, kinds that are new to it get their tables.
+The file, its transactions and the tokens are the matter of `RegistryFile` (registry.py).
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sqlite3
 import time
-from collections.abc import Generator, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from contactsync.foundation.audiences import AUDIENCES
-from contactsync.foundation.errors import OurError
-from contactsync.foundation.migrations import newest
-from contactsync.identifiers.kinds import KINDS, Kind, kind_of_partition
-from contactsync.server.storage.migrations import REGISTRY_STEPS
+from contactsync.foundation.errors import BadInput
+from contactsync.identifiers.kinds import KINDS
 from contactsync.server.storage.ports import Members
-from contactsync.server.storage.sqlite.database import Database, bit_of, sqlite_errors
-from contactsync.tokens import TOKEN_BYTES, Tokens
+from contactsync.server.storage.records import (
+    NOT_STATED,
+    Added,
+    ConsentChange,
+    Consented,
+    Difference,
+    MemberEntry,
+    MemberRecord,
+    Origin,
+    day_number,
+    day_of_number,
+    today,
+)
+from contactsync.server.storage.sqlite.database import audience_of, bit_of
+from contactsync.server.storage.sqlite.registry import (
+    CHUNK,
+    OBJECTION,
+    RegistryFile,
+    consents_table,
+    members_table,
+    tokens_table,
+)
 
 if TYPE_CHECKING:
     from contactsync.identifiers.kinds import Keys
 
-_WHAT: Final = "registry"
-_CHUNK: Final = 1 << 16  # rows at once
 _ROWS: Final = 32  # in one statement of an import: twice as fast as one by one
+_ASKED: Final = 500  # keys in one question
 _ALL: Final = (1 << len(AUDIENCES)) - 1
+_FIRST: Final = bit_of(AUDIENCES[0])
 
-_SCHEMA: Final = f"""
-BEGIN;
-CREATE TABLE changes (serial INTEGER NOT NULL);
-INSERT INTO changes VALUES (0);
-CREATE TABLE touched (partition TEXT PRIMARY KEY, serial INTEGER NOT NULL) WITHOUT ROWID;
-PRAGMA user_version = {newest(REGISTRY_STEPS)};
-COMMIT;
-"""
-
-# A member is in the audiences whose bits are set. Tokens have their own table, in the order in which a
-# publish writes and reads them. The tokens of a new epoch are added beside those of the current one.
-_TABLES: Final = (
-    """
-    CREATE TABLE IF NOT EXISTS members_{kind} (
-        key {type} PRIMARY KEY,
-        audiences INTEGER NOT NULL,
-        added INTEGER NOT NULL
-    ){rowid}""",
-    """
-    CREATE TABLE IF NOT EXISTS tokens_{kind} (
-        audience INTEGER NOT NULL,
-        epoch INTEGER NOT NULL,
-        key {type} NOT NULL,
-        token BLOB NOT NULL,
-        PRIMARY KEY (audience, epoch, key)
-    ) WITHOUT ROWID""",
-)
+_DAY: Final = 86400
+_VERIFIED: Final = f"CASE verified WHEN 0 THEN added / {_DAY} ELSE verified END"
+_ENTRY: Final = f"key, audiences, added, {_VERIFIED}"
 
 # ruff: noqa: S608 - the only text put into a statement is the name of a kind, and integers
 
 
-class SqliteMembers:
+class SqliteMembers(RegistryFile):
     """A `MemberStore`. An object is for one thread; several objects and processes may share the file."""
 
-    def __init__(self, path: Path) -> None:
-        self._database = Database(path, _WHAT, REGISTRY_STEPS)
-        try:
-            self._make_tables()
-        except BaseException:
-            self._database.close()
-            raise
+    # Joining and leaving
 
-    @classmethod
-    def create(cls, path: Path) -> SqliteMembers:
-        """Create a new, empty register, readable only by its owner."""
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        with (
-            sqlite_errors(path, _WHAT),
-            contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection,
-        ):
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_SCHEMA)
-        return cls(path)
-
-    def _make_tables(self) -> None:
-        there = {
-            name for (name,) in self._database.all("SELECT name FROM sqlite_master WHERE type = 'table'")
-        }
-        if unknown := {name for name in there if name.startswith("members_")} - {*map(_members, KINDS)}:
-            kinds = ", ".join(sorted(name.removeprefix("members_") for name in unknown))
-            raise OurError(
-                f"the registry contains identifiers of an unknown kind: {kinds}",
-                hint="a newer contactsync wrote it: update contactsync",
-            )
-        missing = [kind for kind in KINDS.values() if not {_members(kind.name), _tokens(kind.name)} <= there]
-        if missing:
-            with self._database.transaction():
-                for kind in missing:
-                    integer = kind.key_type is int
-                    for table in _TABLES:
-                        self._database.connection.execute(
-                            table.format(
-                                kind=kind.name,
-                                type="INTEGER" if integer else "BLOB",
-                                rowid="" if integer else " WITHOUT ROWID",
-                            )
-                        )
-
-    # Members
-
-    def add(self, members: Members, audience: str = "people") -> int:
+    def add(
+        self,
+        members: Members,
+        audience: str = AUDIENCES[0],
+        *,
+        verified: date | None = None,
+        origin: Origin = NOT_STATED,
+    ) -> Added:
         """See `MemberStore.add`."""
-        bit, now, added = bit_of(audience), int(time.time()), 0
+        bit, day, now, found = bit_of(audience), _checked(verified), int(time.time()), Added(0, 0, 0)
         with self._write() as serial:
             for partition, keys in KINDS[members.kind].by_partition(members.keys):
+                joining = keys
+                if bit != _FIRST:  # each change is kept, so it has to be known whose it is
+                    joining = self._without(members.kind, keys, bit | bit << OBJECTION)
                 # The count of changes is exact: rows that the last condition leaves unchanged do not count.
                 before = self._database.connection.total_changes
-                self._insert(members.kind, keys, bit, now)
-                if new := self._database.connection.total_changes - before:
-                    added += new
+                self._insert(members.kind, joining, bit, now=now, day=day, serial=serial)
+                new = self._database.connection.total_changes - before
+                if new:
                     self._touch(partition, serial)
-        return added
+                if bit != _FIRST:
+                    self._log(members.kind, ((key, bit) for key in joining.tolist()), serial, True, origin)
+                objected = 0
+                if new < keys.size:
+                    objected = self._verify(members.kind, keys, day, bit)
+                found += Added(new, keys.size - new - objected, objected)
+        return found
 
-    def _insert(self, kind: str, keys: Keys, bit: int, now: int) -> None:
+    def _insert(self, kind: str, keys: Keys, bit: int, *, now: int, day: int, serial: int) -> None:
+        stored = 0 if day == now // _DAY else day
+        since = "since = excluded.since, " if bit == _FIRST else ""
         whole = keys.size // _ROWS * _ROWS
         for rows in (keys[:whole].reshape(-1, _ROWS), keys[whole:].reshape(-1, 1)):
-            values = ", ".join([f"(?, {bit:d}, {now:d})"] * rows.shape[1])
+            values = ", ".join([f"(?, {bit:d}, {now:d}, {stored:d}, {serial:d})"] * rows.shape[1])
             # In slices: Python integers take four times as much memory as the array.
-            for first in range(0, len(rows), _CHUNK // _ROWS):
+            for first in range(0, len(rows), CHUNK // _ROWS):
                 self._database.connection.executemany(
-                    f"INSERT INTO {_members(kind)} VALUES {values} ON CONFLICT (key) DO UPDATE "
-                    "SET audiences = audiences | excluded.audiences "
-                    "WHERE audiences & excluded.audiences = 0",
-                    rows[first : first + _CHUNK // _ROWS].tolist(),
+                    f"INSERT INTO {members_table(kind)} (key, audiences, added, verified, since) "
+                    f"VALUES {values} ON CONFLICT (key) DO UPDATE "
+                    f"SET {since}verified = max({_VERIFIED}, {day:d}), "
+                    "audiences = audiences | excluded.audiences "
+                    f"WHERE audiences & {bit | bit << OBJECTION:d} = 0",
+                    rows[first : first + CHUNK // _ROWS].tolist(),
                 )
 
-    def remove(self, members: Members, audience: str | None = None) -> int:
+    def _verify(self, kind: str, keys: Keys, day: int, bit: int) -> int:
+        """Note the day at those who are there; how many of them have objected."""
+        objected = 0
+        for some in _slices(keys):
+            marks = _marks(some)
+            self._database.connection.execute(
+                f"UPDATE {members_table(kind)} SET verified = {day:d} "
+                f"WHERE key IN ({marks}) AND {_VERIFIED} < {day:d}",
+                some,
+            )
+            (count,) = self._database.connection.execute(
+                f"SELECT count(*) FROM {members_table(kind)} "
+                f"WHERE key IN ({marks}) AND audiences & {bit << OBJECTION:d}",
+                some,
+            ).fetchone()
+            objected += int(count)
+        return objected
+
+    def _without(self, kind: str, keys: Keys, bits: int) -> Keys:
+        """Those keys that have none of these bits set."""
+        standing = self._standing(kind, keys)
+        chosen: Keys = keys[[not standing.get(key, 0) & bits for key in keys.tolist()]]
+        return chosen
+
+    def _standing(self, kind: str, keys: Keys) -> dict[Any, int]:
+        """The bits of those keys that are there."""
+        found: dict[Any, int] = {}
+        for some in _slices(keys):
+            query = f"SELECT key, audiences FROM {members_table(kind)} WHERE key IN ({_marks(some)})"
+            found.update(self._database.connection.execute(query, some).fetchall())
+        return found
+
+    def _log(
+        self, kind: str, changes: Iterator[tuple[Any, int]], serial: int, granted: bool, origin: Origin
+    ) -> None:
+        now = int(time.time())
+        self._database.connection.executemany(
+            f"INSERT OR REPLACE INTO {consents_table(kind)} VALUES (?, ?, ?, ?, ?, ?, ?)",
+            ((key, serial, bit, now, granted, origin.source, origin.by) for key, bit in changes),
+        )
+
+    def remove(self, members: Members, audience: str | None = None, *, origin: Origin = NOT_STATED) -> int:
         """See `MemberStore.remove`."""
-        bits = _ALL if audience is None else bit_of(audience)
-        connection, removed = self._database.connection, 0
-        here, tokens = _members(members.kind), _tokens(members.kind)
+        kind, removed = members.kind, 0
         with self._write() as serial:
-            evaluated = connection.execute(f"SELECT DISTINCT audience, epoch FROM {tokens}").fetchall()
-            for partition, keys in KINDS[members.kind].by_partition(members.keys):
-                gone = keys.tolist()
-                before = connection.total_changes
-                connection.executemany(
-                    f"UPDATE {here} SET audiences = audiences & ~? WHERE key = ? AND audiences & ?",
-                    ((bits, key, bits) for key in gone),
-                )
-                if changed := connection.total_changes - before:
-                    removed += changed
+            for partition, keys in _pieces(members):
+                before = self._standing(kind, keys)
+                bits = _ALL if audience is None else bit_of(audience)
+                after = {key: 0 if audience is None else old & ~bits for key, old in before.items()}
+                changed = [key for key in before if audience is None or before[key] & bits]
+                self._change(kind, {key: (before[key], after[key]) for key in changed}, serial, origin)
+                if changed:
+                    removed += len(changed)
                     self._touch(partition, serial)
-                connection.executemany(
-                    f"DELETE FROM {here} WHERE key = ? AND audiences = 0", ((key,) for key in gone)
-                )
-                for owner, epoch in evaluated:
-                    if owner & bits:
-                        connection.executemany(
-                            f"DELETE FROM {tokens} WHERE audience = ? AND epoch = ? AND key = ?",
-                            ((owner, epoch, key) for key in gone),
-                        )
         return removed
 
-    def count(self, audience: str) -> int:
-        """See `MemberStore.count`."""
-        sql = "SELECT count(*) FROM {} WHERE audiences & ?"
-        return sum(int(self._database.one(sql.format(_members(kind)), bit_of(audience))) for kind in KINDS)
+    def consent(
+        self, members: Members, audience: str, *, granted: bool, origin: Origin, only: bool = False
+    ) -> Consented:
+        """See `MemberStore.consent`."""
+        bit, now, kind, found = bit_of(audience), int(time.time()), members.kind, Consented(0, 0, 0)
+        bits = bit if granted or only or bit != _FIRST else _ALL
+        with self._write() as serial:
+            for partition, keys in _pieces(members):
+                before = self._standing(kind, keys)
+                unknown = 0
+                if granted:
+                    unknown = keys.size - len(before)
+                    after = {key: (old | bit) & ~(bit << OBJECTION) for key, old in before.items()}
+                else:
+                    strangers = [(key, now, serial) for key in keys.tolist() if key not in before]
+                    self._database.connection.executemany(
+                        f"INSERT INTO {members_table(kind)} (key, audiences, added, since) "
+                        "VALUES (?, 0, ?, ?)",
+                        strangers,
+                    )
+                    before.update((key, 0) for key, *_ in strangers)
+                    after = {key: old & ~bits | bits << OBJECTION for key, old in before.items()}
+                changed = {key: (old, after[key]) for key, old in before.items() if after[key] != old}
+                self._change(kind, changed, serial, origin)
+                if any((old ^ new) & _ALL for old, new in changed.values()):
+                    self._touch(partition, serial)
+                found += Consented(len(changed), keys.size - unknown - len(changed), unknown)
+        return found
 
-    # What changed
-
-    def serial(self) -> int:
-        """See `MemberStore.serial`."""
-        return int(self._database.one("SELECT serial FROM changes"))
-
-    def touched(self, serial: int) -> list[str]:
-        """See `MemberStore.touched`."""
-        sql = "SELECT partition FROM touched WHERE serial <= ? ORDER BY partition"
-        return [name for (name,) in self._database.all(sql, serial)]
-
-    def settle(self, serial: int) -> None:
-        """See `MemberStore.settle`."""
-        self._database.change("DELETE FROM touched WHERE serial <= ?", serial)
-
-    # Tokens
-
-    def partitions(self, audience: str) -> list[str]:
-        """See `MemberStore.partitions`."""
-        return sorted(
-            name
-            for kind in KINDS.values()
-            for name in kind.partitions()
-            if self._is_inhabited(kind, name, bit_of(audience))
-        )
-
-    def _is_inhabited(self, kind: Kind, partition: str, bit: int) -> bool:
-        some = f"SELECT 1 FROM {_members(kind.name)} WHERE key >= ? AND key < ? AND audiences & ?"
-        return any(
-            self._database.one(f"SELECT EXISTS ({some})", *span, bit) for span in kind.spans(partition)
-        )
-
-    def unevaluated(self, audience: str, epoch: int, partition: str, after: Any, limit: int) -> Members:
-        """See `MemberStore.unevaluated`."""
-        kind, bit = kind_of_partition(partition), bit_of(audience)
-        found: list[Any] = []
-        for low, high in kind.spans(partition):
-            if after is not None and high <= after:
-                continue
-            # Only one lower bound: of two, SQLite would search by the first.
-            begin, first = (">=", low) if after is None or after < low else (">", after)
-            rows = self._database.all(
-                f"SELECT key FROM {_members(kind.name)} AS m "
-                f"WHERE key {begin} ? AND key < ? AND audiences & ? AND NOT EXISTS "
-                f"(SELECT 1 FROM {_tokens(kind.name)} WHERE audience = ? AND epoch = ? AND key = m.key) "
-                "ORDER BY key LIMIT ?",
-                *(first, high, bit, bit, epoch, limit - len(found)),
-            )
-            found += [key for (key,) in rows]
-            if len(found) >= limit:
-                break
-        return Members.from_keys(kind.name, found)
-
-    def count_unevaluated(self, audience: str, epoch: int) -> int:
-        """See `MemberStore.count_unevaluated`."""
-        # Removing a member removes its tokens.
-        sql = "SELECT count(*) FROM {} WHERE audience = ? AND epoch = ?"
-        bit = bit_of(audience)
-        evaluated = sum(int(self._database.one(sql.format(_tokens(kind)), bit, epoch)) for kind in KINDS)
-        return self.count(audience) - evaluated
-
-    def store_tokens(self, audience: str, epoch: int, members: Members, tokens: NDArray[np.uint8]) -> None:
-        """See `MemberStore.store_tokens`."""
-        octets, bit = tokens.tobytes(), bit_of(audience)
-        with self._database.transaction():
-            self._database.connection.executemany(
-                f"INSERT OR REPLACE INTO {_tokens(members.kind)} SELECT ?, ?, key, ? "
-                f"FROM {_members(members.kind)} WHERE key = ? AND audiences & ?",
-                (
-                    (bit, epoch, octets[i * TOKEN_BYTES : (i + 1) * TOKEN_BYTES], key, bit)
-                    for i, key in enumerate(members.keys.tolist())
-                ),
-            )
-
-    def tokens(self, audience: str, epoch: int, partition: str) -> Generator[Tokens, None, None]:
-        """See `MemberStore.tokens`."""
-        kind = kind_of_partition(partition)
-        for low, high in kind.spans(partition):
-            with self._database.errors(), contextlib.closing(self._database.connection.cursor()) as cursor:
-                cursor.execute(
-                    f"SELECT token FROM {_tokens(kind.name)} WHERE audience = ? AND epoch = ? "
-                    "AND key >= ? AND key < ? ORDER BY key",
-                    (bit_of(audience), epoch, low, high),
-                )
-                while rows := cursor.fetchmany(_CHUNK):
-                    octets = b"".join([row[0] for row in rows])
-                    yield Tokens.from_bytes(np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES))
-
-    def drop_tokens(self, audience: str, epochs: range) -> None:
-        """See `MemberStore.drop_tokens`."""
-        with self._database.transaction():
-            for kind in KINDS:
-                self._database.connection.execute(
-                    f"DELETE FROM {_tokens(kind)} WHERE audience = ? AND epoch >= ? AND epoch < ?",
-                    (bit_of(audience), epochs.start, epochs.stop),
-                )
-
-    @contextlib.contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """See `MemberStore.snapshot`."""
+    def _change(self, kind: str, changed: Mapping[Any, tuple[int, int]], serial: int, origin: Origin) -> None:
+        """Bring members from one state of their bits to another; who has none any more is forgotten."""
         connection = self._database.connection
+        gone = [(key,) for key, (_, new) in changed.items() if not new]
+        kept = {key: bits for key, bits in changed.items() if bits[1]}
+        connection.executemany(f"DELETE FROM {members_table(kind)} WHERE key = ?", gone)
+        connection.executemany(f"DELETE FROM {consents_table(kind)} WHERE key = ?", gone)
+        connection.executemany(
+            f"UPDATE {members_table(kind)} SET audiences = ?, since = iif(?, {serial:d}, since) "
+            "WHERE key = ?",
+            ((new, (old ^ new) & _FIRST, key) for key, (old, new) in kept.items()),
+        )
+        for bit in map(bit_of, AUDIENCES):
+            either = bit | bit << OBJECTION
+            for granted in (True, False):
+                touched = (
+                    (key, bit)
+                    for key, (old, new) in kept.items()
+                    if (old ^ new) & either and bool(new & bit) == granted
+                )
+                self._log(kind, touched, serial, granted, origin)
+        for owner, epoch in self._evaluated(kind) if any(old & ~new for old, new in changed.values()) else ():
+            connection.executemany(
+                f"DELETE FROM {tokens_table(kind)} WHERE audience = ? AND epoch = ? AND key = ?",
+                ((owner, epoch, key) for key, (old, new) in changed.items() if old & ~new & owner),
+            )
+
+    def replace(
+        self,
+        members: Members,
+        audience: str,
+        *,
+        verified: date | None = None,
+        origin: Origin = NOT_STATED,
+        allow: Callable[[Difference], None],
+    ) -> Difference:
+        """See `MemberStore.replace`."""
+        if not len(members):
+            raise BadInput("an audience cannot be replaced by nobody", hint="use `members remove`")
+        bit, kind = bit_of(audience), members.kind
+        with self.together():
+            before = kept = 0
+            missing: list[Any] = []
+            for keys in self._keys(kind, f"audiences & {bit:d}"):
+                place = np.minimum(np.searchsorted(members.keys, keys), len(members) - 1)
+                there = members.keys[place] == keys
+                before += keys.size
+                kept += int(np.count_nonzero(there))
+                missing += keys[~there].tolist()
+            objected = 0
+            for keys in self._keys(kind, f"audiences & {bit << OBJECTION:d}"):
+                place = np.minimum(np.searchsorted(members.keys, keys), len(members) - 1)
+                objected += int(np.count_nonzero(members.keys[place] == keys))
+            found = Difference(before, len(missing), len(members) - kept - objected, objected)
+            allow(found)
+            if missing:
+                leaving = Members.from_keys(kind, missing)
+                self.remove(leaving, None if bit == _FIRST else audience, origin=origin)
+            self.add(members, audience, verified=verified, origin=origin)
+        return found
+
+    def expire(self, before: date, *, dry_run: bool = False) -> int:
+        """See `MemberStore.expire`."""
+        expired = 0
+        with self.together():
+            for kind in KINDS:
+                pages = list(self._keys(kind, f"{_VERIFIED} < {day_number(before):d}"))
+                expired += sum(keys.size for keys in pages)
+                for keys in pages if not dry_run else ():
+                    self.remove(Members(kind, keys))
+        return expired
+
+    def _keys(self, kind: str, condition: str) -> Iterator[Keys]:
+        """The keys of members for whom a condition holds, ascending, in arrays."""
+        cursor = self._database.connection.execute(
+            f"SELECT key FROM {members_table(kind)} WHERE {condition} ORDER BY key"
+        )
+        while rows := cursor.fetchmany(CHUNK):
+            yield Members.from_keys(kind, [key for (key,) in rows]).keys
+
+    # Reading
+
+    def entries(self, kind: str, after: Any, limit: int, audience: str | None = None) -> list[MemberEntry]:
+        """See `MemberStore.entries`."""
+        bits = -1 if audience is None else bit_of(audience)
+        beyond, values = ("", ()) if after is None else ("key > ? AND ", (after,))
+        rows = self._database.all(
+            f"SELECT {_ENTRY} FROM {members_table(kind)} WHERE {beyond}audiences & {bits:d} "
+            f"ORDER BY key LIMIT {limit:d}",
+            *values,
+        )
+        if not rows:
+            return []
+        identifiers = Members.from_keys(kind, [row[0] for row in rows]).identifiers()
+        return [_entry(kind, identifier, row) for identifier, row in zip(identifiers, rows, strict=True)]
+
+    def show(self, members: Members) -> list[MemberRecord]:
+        """See `MemberStore.show`."""
+        kind, found = members.kind, list[MemberRecord]()
         with self._database.errors():
-            connection.execute("BEGIN")
-            connection.execute("SELECT serial FROM changes").fetchone()  # this read fixes the moment
-        try:
-            yield
-        finally:
-            connection.execute("ROLLBACK")
+            for key, identifier in zip(members.keys.tolist(), members.identifiers(), strict=True):
+                rows = self._database.all(
+                    f"SELECT {_ENTRY}, since FROM {members_table(kind)} WHERE key = ?", key
+                )
+                found += [self._record(_entry(kind, identifier, row[:4]), since=row[4]) for row in rows]
+        return found
 
-    def close(self) -> None:
-        """See `MemberStore.close`."""
-        self._database.close()
+    def _record(self, entry: MemberEntry, since: int) -> MemberRecord:
+        consents = self._database.all(
+            f"SELECT serial, audience, at, granted, source, made_by FROM {consents_table(entry.kind)} "
+            "WHERE key = ? ORDER BY serial, audience",
+            entry.key,
+        )
+        tokens = {}
+        for bit, epoch in self._evaluated(entry.kind):
+            rows = self._database.all(
+                f"SELECT token FROM {tokens_table(entry.kind)} WHERE audience = ? AND epoch = ? AND key = ?",
+                *(bit, epoch, entry.key),
+            )
+            for (token,) in rows:
+                tokens[audience_of(bit), epoch] = bytes(token)
+        changed = dict.fromkeys(entry.audiences, 0)
+        if AUDIENCES[0] in entry.audiences or AUDIENCES[0] in entry.objections:
+            changed[AUDIENCES[0]] = since
+        for serial, bit, *_ in consents:
+            audience = audience_of(bit)
+            if audience != AUDIENCES[0]:
+                changed[audience] = max(changed.get(audience, 0), serial)
+        return MemberRecord(
+            entry=entry,
+            consents=tuple(
+                ConsentChange(audience_of(bit), bool(granted), at, source, by)
+                for _, bit, at, granted, source, by in consents
+            ),
+            tokens=tokens,
+            changed=changed,
+        )
 
-    # How
 
-    @contextlib.contextmanager
-    def _write(self) -> Iterator[int]:
-        """A transaction that changes membership. Yields its serial."""
-        with self._database.transaction():
-            query = "UPDATE changes SET serial = serial + 1 RETURNING serial"
-            yield self._database.connection.execute(query).fetchone()[0]
-
-    def _touch(self, partition: str, serial: int) -> None:
-        self._database.connection.execute("INSERT OR REPLACE INTO touched VALUES (?, ?)", (partition, serial))
+def _checked(verified: date | None) -> int:
+    """The day as a number. Raises BadInput if it is in the future, or before 1970."""
+    day, now = day_number(verified or today()), day_number(today())
+    if not 0 < day <= now:
+        raise BadInput(
+            f"{verified} is not a day on which numbers can have been verified", hint="give a day up to today"
+        )
+    return day
 
 
-def _members(kind: str) -> str:
-    return f"members_{kind}"
+def _pieces(members: Members) -> Iterator[tuple[str, Keys]]:
+    """Members by partition, never too many at once: a Python object takes much more room than a key."""
+    for partition, keys in KINDS[members.kind].by_partition(members.keys):
+        for first in range(0, keys.size, CHUNK):
+            yield partition, keys[first : first + CHUNK]
 
 
-def _tokens(kind: str) -> str:
-    return f"tokens_{kind}"
+def _slices(keys: Keys) -> Iterator[list[Any]]:
+    for first in range(0, keys.size, _ASKED):
+        yield keys[first : first + _ASKED].tolist()
+
+
+def _marks(values: list[Any]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _entry(kind: str, identifier: bytes, row: tuple[Any, ...]) -> MemberEntry:
+    key, bits, added, verified = row
+    return MemberEntry(
+        kind=kind,
+        key=key,
+        identifier=identifier,
+        audiences=tuple(one for one in AUDIENCES if bits & bit_of(one)),
+        objections=tuple(one for one in AUDIENCES if bits & bit_of(one) << OBJECTION),
+        added=added,
+        verified=day_of_number(verified),
+    )

@@ -1,0 +1,328 @@
+"""The file `registry.sqlite`: its tables, transactions, what changed and was published, and tokens.
+
+Each kind of identifier has tables of its own: `members_KIND`, `tokens_KIND`, `consents_KIND`. Their key is an
+integer if the kind's key is. When the file is opened, kinds that are new to it get their tables. Who is in it
+is the matter of `SqliteMembers` (members.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Collection, Generator, Iterator
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contactsync.foundation.errors import OurError
+from contactsync.foundation.migrations import newest
+from contactsync.identifiers.kinds import KINDS, Kind, kind_of_partition
+from contactsync.publication.manifest import Manifest
+from contactsync.server.storage.migrations import EDITIONS_SCHEMA, REGISTRY_STEPS
+from contactsync.server.storage.ports import Members
+from contactsync.server.storage.records import Edition
+from contactsync.server.storage.sqlite.database import Database, bit_of, sqlite_errors
+from contactsync.tokens import TOKEN_BYTES, Tokens
+
+CHUNK: Final = 1 << 16
+"""Rows at once."""
+
+_WHAT: Final = "registry"
+
+_SCHEMA: Final = f"""
+BEGIN;
+CREATE TABLE changes (serial INTEGER NOT NULL);
+INSERT INTO changes VALUES (0);
+CREATE TABLE touched (partition TEXT PRIMARY KEY, serial INTEGER NOT NULL) WITHOUT ROWID;
+{EDITIONS_SCHEMA};
+PRAGMA user_version = {newest(REGISTRY_STEPS)};
+COMMIT;
+"""
+
+# A member is in the audiences whose bits are set, and has objected to those whose bits are set OBJECTION bits
+# higher. `verified` is a day since 1970, 0 for the day of `added`; `since` the serial of the last change in
+# the first audience: so a member takes about 20 octets. Tokens have their own table, in the order in which a
+# publish writes and reads them. The tokens of a new epoch are added beside those of the current one.
+_TABLES: Final = (
+    """
+    CREATE TABLE IF NOT EXISTS members_{kind} (
+        key {type} PRIMARY KEY,
+        audiences INTEGER NOT NULL,
+        added INTEGER NOT NULL,
+        verified INTEGER NOT NULL DEFAULT 0,
+        since INTEGER NOT NULL DEFAULT 0
+    ){rowid}""",
+    """
+    CREATE TABLE IF NOT EXISTS tokens_{kind} (
+        audience INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        key {type} NOT NULL,
+        token BLOB NOT NULL,
+        PRIMARY KEY (audience, epoch, key)
+    ) WITHOUT ROWID""",
+    """
+    CREATE TABLE IF NOT EXISTS consents_{kind} (
+        key {type} NOT NULL,
+        serial INTEGER NOT NULL,
+        audience INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        granted INTEGER NOT NULL,
+        source TEXT NOT NULL,
+        made_by TEXT NOT NULL,
+        PRIMARY KEY (key, serial, audience)
+    ) WITHOUT ROWID""",
+)
+OBJECTION: Final = 16
+"""The bit of an objection is that of its audience, shifted by so many."""
+
+# ruff: noqa: S608 - the only text put into a statement is the name of a kind, and integers
+
+
+class RegistryFile:
+    """The part of a `MemberStore` that does not say who a member is. An object is for one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._serial: int | None = None  # of the transaction that is open: see `together`
+        self._together = False
+        self._database = Database(path, _WHAT, REGISTRY_STEPS)
+        try:
+            self._make_tables()
+        except BaseException:
+            self._database.close()
+            raise
+
+    @classmethod
+    def create(cls, path: Path) -> Self:
+        """Create a new, empty register, readable only by its owner."""
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        with (
+            sqlite_errors(path, _WHAT),
+            contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection,
+        ):
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(_SCHEMA)
+        return cls(path)
+
+    def _make_tables(self) -> None:
+        there = {
+            name for (name,) in self._database.all("SELECT name FROM sqlite_master WHERE type = 'table'")
+        }
+        if unknown := {name for name in there if name.startswith("members_")} - {*map(members_table, KINDS)}:
+            kinds = ", ".join(sorted(name.removeprefix("members_") for name in unknown))
+            raise OurError(
+                f"the registry contains identifiers of an unknown kind: {kinds}",
+                hint="a newer contactsync wrote it: update contactsync",
+            )
+        missing = [
+            kind
+            for kind in KINDS.values()
+            if not {members_table(kind.name), tokens_table(kind.name), consents_table(kind.name)} <= there
+        ]
+        if missing:
+            with self._database.transaction():
+                for kind in missing:
+                    integer = kind.key_type is int
+                    for table in _TABLES:
+                        self._database.connection.execute(
+                            table.format(
+                                kind=kind.name,
+                                type="INTEGER" if integer else "BLOB",
+                                rowid="" if integer else " WITHOUT ROWID",
+                            )
+                        )
+
+    def count(self, audience: str) -> int:
+        """See `MemberStore.count`."""
+        sql = "SELECT count(*) FROM {} WHERE audiences & ?"
+        bit = bit_of(audience)
+        return sum(int(self._database.one(sql.format(members_table(kind)), bit)) for kind in KINDS)
+
+    # What changed
+
+    def serial(self) -> int:
+        """See `MemberStore.serial`."""
+        return int(self._database.one("SELECT serial FROM changes"))
+
+    def touched(self, serial: int) -> list[str]:
+        """See `MemberStore.touched`."""
+        sql = "SELECT partition FROM touched WHERE serial <= ? ORDER BY partition"
+        return [name for (name,) in self._database.all(sql, serial)]
+
+    def settle(self, serial: int, published: Collection[Manifest] = ()) -> None:
+        """See `MemberStore.settle`."""
+        now = int(time.time())
+        with self._database.transaction():
+            self._database.connection.execute("DELETE FROM touched WHERE serial <= ?", (serial,))
+            # An edition that was published again has the newer changes as well: none of them was of it.
+            self._database.connection.executemany(
+                "INSERT INTO editions VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
+                "SET serial = excluded.serial WHERE serial < excluded.serial",
+                ((bit_of(one.audience), one.epoch, one.edition, serial, now) for one in published),
+            )
+
+    def edition_of(self, audience: str, serial: int) -> Edition | None:
+        """See `MemberStore.edition_of`."""
+        rows = self._database.all(
+            "SELECT epoch, edition, serial, at FROM editions WHERE audience = ? AND serial >= ? "
+            "ORDER BY epoch, edition LIMIT 1",
+            bit_of(audience),
+            serial,
+        )
+        return Edition(audience, *rows[0]) if rows else None
+
+    # Tokens
+
+    def partitions(self, audience: str) -> list[str]:
+        """See `MemberStore.partitions`."""
+        return sorted(
+            name
+            for kind in KINDS.values()
+            for name in kind.partitions()
+            if self._is_inhabited(kind, name, bit_of(audience))
+        )
+
+    def _is_inhabited(self, kind: Kind, partition: str, bit: int) -> bool:
+        some = f"SELECT 1 FROM {members_table(kind.name)} WHERE key >= ? AND key < ? AND audiences & ?"
+        return any(
+            self._database.one(f"SELECT EXISTS ({some})", *span, bit) for span in kind.spans(partition)
+        )
+
+    def unevaluated(self, audience: str, epoch: int, partition: str, after: Any, limit: int) -> Members:
+        """See `MemberStore.unevaluated`."""
+        kind, bit = kind_of_partition(partition), bit_of(audience)
+        found: list[Any] = []
+        for low, high in kind.spans(partition):
+            if after is not None and high <= after:
+                continue
+            # Only one lower bound: of two, SQLite would search by the first.
+            begin, first = (">=", low) if after is None or after < low else (">", after)
+            rows = self._database.all(
+                f"SELECT key FROM {members_table(kind.name)} AS m "
+                f"WHERE key {begin} ? AND key < ? AND audiences & ? AND NOT EXISTS "
+                f"(SELECT 1 FROM {tokens_table(kind.name)} WHERE audience = ? AND epoch = ? AND key = m.key) "
+                "ORDER BY key LIMIT ?",
+                *(first, high, bit, bit, epoch, limit - len(found)),
+            )
+            found += [key for (key,) in rows]
+            if len(found) >= limit:
+                break
+        return Members.from_keys(kind.name, found)
+
+    def count_unevaluated(self, audience: str, epoch: int) -> int:
+        """See `MemberStore.count_unevaluated`."""
+        # Removing a member removes its tokens.
+        sql = "SELECT count(*) FROM {} WHERE audience = ? AND epoch = ?"
+        bit = bit_of(audience)
+        evaluated = sum(int(self._database.one(sql.format(tokens_table(kind)), bit, epoch)) for kind in KINDS)
+        return self.count(audience) - evaluated
+
+    def store_tokens(self, audience: str, epoch: int, members: Members, tokens: NDArray[np.uint8]) -> None:
+        """See `MemberStore.store_tokens`."""
+        octets, bit = tokens.tobytes(), bit_of(audience)
+        with self._database.transaction():
+            self._database.connection.executemany(
+                f"INSERT OR REPLACE INTO {tokens_table(members.kind)} SELECT ?, ?, key, ? "
+                f"FROM {members_table(members.kind)} WHERE key = ? AND audiences & ?",
+                (
+                    (bit, epoch, octets[i * TOKEN_BYTES : (i + 1) * TOKEN_BYTES], key, bit)
+                    for i, key in enumerate(members.keys.tolist())
+                ),
+            )
+
+    def tokens(self, audience: str, epoch: int, partition: str) -> Generator[Tokens, None, None]:
+        """See `MemberStore.tokens`."""
+        kind = kind_of_partition(partition)
+        for low, high in kind.spans(partition):
+            with self._database.errors(), contextlib.closing(self._database.connection.cursor()) as cursor:
+                cursor.execute(
+                    f"SELECT token FROM {tokens_table(kind.name)} WHERE audience = ? AND epoch = ? "
+                    "AND key >= ? AND key < ? ORDER BY key",
+                    (bit_of(audience), epoch, low, high),
+                )
+                while rows := cursor.fetchmany(CHUNK):
+                    octets = b"".join([row[0] for row in rows])
+                    yield Tokens.from_bytes(np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES))
+
+    def drop_tokens(self, audience: str, epochs: range) -> None:
+        """See `MemberStore.drop_tokens`."""
+        with self._database.transaction():
+            for kind in KINDS:
+                self._database.connection.execute(
+                    f"DELETE FROM {tokens_table(kind)} WHERE audience = ? AND epoch >= ? AND epoch < ?",
+                    (bit_of(audience), epochs.start, epochs.stop),
+                )
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """See `MemberStore.snapshot`."""
+        connection = self._database.connection
+        with self._database.errors():
+            connection.execute("BEGIN")
+            connection.execute("SELECT serial FROM changes").fetchone()  # this read fixes the moment
+        try:
+            yield
+        finally:
+            connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """See `MemberStore.close`."""
+        self._database.close()
+
+    # How
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """See `MemberStore.together`."""
+        if self._together:
+            yield
+            return
+        self._together = True
+        try:
+            with self._database.transaction():
+                yield
+        finally:
+            self._together, self._serial = False, None
+
+    @contextlib.contextmanager
+    def _write(self) -> Iterator[int]:
+        """A transaction that changes membership, or the one that is open. Yields its serial."""
+        with self.together():
+            if self._serial is None:
+                query = "UPDATE changes SET serial = serial + 1 RETURNING serial"
+                self._serial = int(self._database.connection.execute(query).fetchone()[0])
+            yield self._serial
+
+    def _touch(self, partition: str, serial: int) -> None:
+        self._database.connection.execute("INSERT OR REPLACE INTO touched VALUES (?, ?)", (partition, serial))
+
+    def _evaluated(self, kind: str) -> list[tuple[int, int]]:
+        """The audiences (as bits) and epochs of which there are tokens. One step in the index for each."""
+        found: list[tuple[int, int]] = []
+        last = (0, 0)
+        query = (
+            f"SELECT audience, epoch FROM {tokens_table(kind)} WHERE (audience, epoch) > (?, ?) "
+            "ORDER BY audience, epoch LIMIT 1"
+        )
+        while rows := self._database.all(query, *last):
+            last = (int(rows[0][0]), int(rows[0][1]))
+            found.append(last)
+        return found
+
+
+def members_table(kind: str) -> str:
+    """Its name."""
+    return f"members_{kind}"
+
+
+def tokens_table(kind: str) -> str:
+    """Its name."""
+    return f"tokens_{kind}"
+
+
+def consents_table(kind: str) -> str:
+    """Its name."""
+    return f"consents_{kind}"
