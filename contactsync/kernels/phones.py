@@ -19,7 +19,7 @@ MAX_RECORD = 1 << 16
 ASK_LIBRARY, NO_FIELD, OPEN_QUOTE, TOO_LONG = 0, 1, 2, 3
 
 # What to do with digits without a plus: ask the library, or what the name says.
-ASK, KEEP, STRIP_NATIONAL, STRIP_INTERNATIONAL = 0, 1, 2, 3
+ASK, KEEP, STRIP_NATIONAL, STRIP_INTERNATIONAL, STRIP_BY_LENGTH = 0, 1, 2, 3, 4
 
 MAX_DIGITS = 15  # ITU-T E.164 §6
 SHORT_DIGITS = 6  # without a plus; emergency numbers and short codes have no more
@@ -74,6 +74,8 @@ def _canonical(
         if digits <= SHORT_DIGITS:
             return np.uint64(0)
         what = action[number // _POWERS[digits - 3]]
+        if what == STRIP_BY_LENGTH:
+            what = ASK if (plan[5] >> digits) & 1 else STRIP_NATIONAL
         if what == KEEP or what == STRIP_NATIONAL:
             if what == STRIP_NATIONAL:
                 digits -= plan[3]
@@ -111,15 +113,24 @@ def _end_of_line(buffer: Octets, at: int, stop: int) -> int:
 
 @function
 def _end_of_record(
-    buffer: Octets, at: int, stop: int, limit: int, delimiter: int, quote: int, column: int, place: Counts
+    buffer: Octets,
+    at: int,
+    stop: int,
+    limit: int,
+    delimiter: int,
+    quote: int,
+    column: int,
+    region: int,
+    place: Counts,
 ) -> int:
     """The offset of the LF that ends the record at `at`, or `stop` if there is none.
 
-    Writes to `place` int64[5]: where the column's field begins (-1: there is none) and ends, quotes included;
-    the quotes that enclose it (0 or 1; 2 if it must be unescaped); the line feeds inside the record; and
-    whether a quote is still open.
+    Writes to `place` int64[8]: where the column's field begins (-1: there is none) and ends, quotes included,
+    and the quotes that enclose it (0 or 1; 2 if it must be unescaped); the same of the field with the region;
+    the line feeds inside the record; and whether a quote is still open.
     """
-    place[0], place[1], place[2], place[3], place[4] = -1, -1, 0, 0, 0
+    place[:] = 0
+    place[0], place[1], place[3], place[4] = -1, -1, -1, -1
     field = 0
     while True:
         begin = at
@@ -129,7 +140,7 @@ def _end_of_record(
             at += 1
             while True:
                 if at >= stop or at > limit:
-                    place[4] = 1
+                    place[7] = 1
                     return stop
                 c = buffer[at]
                 if c == quote:
@@ -139,7 +150,7 @@ def _end_of_record(
                     else:
                         break
                 elif c == 10:
-                    place[3] += 1
+                    place[6] += 1
                 at += 1
             at += 1
             if at < stop and buffer[at] != delimiter and buffer[at] != 10 and buffer[at] != 13:
@@ -148,6 +159,8 @@ def _end_of_record(
             at += 1
         if field == column:
             place[0], place[1], place[2] = begin, at, quoted
+        if field == region:
+            place[3], place[4], place[5] = begin, at, quoted
         if at >= stop or buffer[at] == 10:
             return at
         field += 1
@@ -166,6 +179,37 @@ def _is_nothing(buffer: Octets, start: int, stop: int, delimiter: int, quote: in
     return True
 
 
+@function
+def _region_of(
+    buffer: Octets, start: int, stop: int, quoted: int, quote: int, regions: NDArray[np.int16]
+) -> int:
+    r"""The row of the region that a field names; 0, the default's, if it is empty; -1: ask the library.
+
+    Where nothing is quoted, `\N` is empty, too (PostgreSQL).
+    """
+    if start < 0:
+        return 0
+    if quoted:
+        if quoted > 1:
+            return -1
+        start += 1
+        stop -= 2 if buffer[stop - 1] == 13 else 1
+    while start < stop and (buffer[start] == 32 or buffer[start] == 9):
+        start += 1
+    while start < stop and (buffer[stop - 1] == 32 or buffer[stop - 1] == 9 or buffer[stop - 1] == 13):
+        stop -= 1
+    if start >= stop:
+        return 0
+    if stop - start != 2:
+        return -1
+    if quote < 0 and buffer[start] == 92 and buffer[start + 1] == 78:
+        return 0
+    first, second = int(buffer[start] | 32) - 97, int(buffer[start + 1] | 32) - 97
+    if not (0 <= first < 26 and 0 <= second < 26):
+        return -1
+    return int(regions[first * 26 + second])
+
+
 @kernel
 def scan(
     buffer: Octets,
@@ -177,31 +221,34 @@ def scan(
     delimiter: int,
     quote: int,
     column: int,
+    region: int,
     row: NDArray[np.int16],
     code_digits: Octets,
     lengths: Counts,
     ask: NDArray[np.bool_],
-    action: Octets,
-    plan: Counts,
+    regions: NDArray[np.int16],
+    actions: NDArray[np.uint8],
+    plans: NDArray[np.int64],
     numbers: NDArray[np.uint64],
     lines: Counts,
     late: Counts,
 ) -> tuple[int, int, int, int, bool]:
     """Read one number from each record of buffer[start:stop].
 
-    A record is a line; the number is in field `column` (from 0). Fields end at `delimiter` and may be
-    enclosed in `quote` (RFC 4180; both are octets, or -1 in a plain list). A record ends with LF or CR LF;
-    the last one may end with the data, if `final`. Blank lines, empty records and comments (in a list, lines
-    that begin with
-    `#`) give no entry. `line` is the number of the first line. `skipping`: the data begins within an overlong
-    line, whose rest is skipped.
+    A record is a line; the number is in field `column` (from 0), its region in field `region` (-1: there is
+    no such field). Fields end at `delimiter` and may be enclosed in `quote` (RFC 4180; both are octets, or -1
+    in a plain list). A record ends with LF or CR LF; the last one may end with the data, if `final`. Blank
+    lines, empty records and comments (in a list, lines that begin with `#`) give no entry. `line` is the
+    number of the first line. `skipping`: the data begins within an overlong line, whose rest is skipped.
+
+    `regions` int16[676] gives the row in `actions` and `plans` for two letters; row 0 is the default's.
 
     Writes one entry per record to `numbers` uint64[cap] and `lines` int64[cap]. `numbers` is 0 for records in
-    `late` int64[cap, 4]: (entry, kind, start of its field, end of it). Stops when the arrays are full.
+    `late` int64[cap, 4]: (entry, kind, start of the record, end of it). Stops when the arrays are full.
     Returns (entries, late entries, offset of the first unread record, its line, and whether to go on
     `skipping`).
     """
-    place = np.empty(5, np.int64)
+    place = np.empty(8, np.int64)
     found = late_found = 0
     at = start
     if skipping:
@@ -211,14 +258,14 @@ def scan(
         at += 1
         line += 1
     while at < stop and found < numbers.size:
-        end = _end_of_record(buffer, at, stop, at + MAX_RECORD, delimiter, quote, column, place)
+        end = _end_of_record(buffer, at, stop, at + MAX_RECORD, delimiter, quote, column, region, place)
         if end == stop and not final and end - at <= MAX_RECORD + 1:
             break
         kind = ASK_LIBRARY
-        line_feeds = place[3]
-        if end - at > MAX_RECORD or place[4]:
+        line_feeds = place[6]
+        if end - at > MAX_RECORD or place[7]:
             # Only the first line is lost: a stray quote must not swallow the rest of the file.
-            kind = OPEN_QUOTE if place[4] else TOO_LONG
+            kind = OPEN_QUOTE if place[7] else TOO_LONG
             end = _end_of_line(buffer, at, stop)
             line_feeds = 0
         elif place[0] < 0:
@@ -230,14 +277,18 @@ def scan(
                 if place[2]:
                     first += 1
                     last -= 2 if buffer[last - 1] == 13 else 1
-                number = _canonical(buffer, first, last, row, code_digits, lengths, ask, action, plan)
+                home = _region_of(buffer, place[3], place[4], place[5], quote, regions)
+                if home >= 0:
+                    number = _canonical(
+                        buffer, first, last, row, code_digits, lengths, ask, actions[home], plans[home]
+                    )
             numbers[found] = number
             lines[found] = line
             if number == 0:
                 late[late_found, 0] = found
                 late[late_found, 1] = kind
-                late[late_found, 2] = place[0]
-                late[late_found, 3] = place[1]
+                late[late_found, 2] = at
+                late[late_found, 3] = end
                 late_found += 1
             found += 1
         if end == stop and not final:

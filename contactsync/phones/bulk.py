@@ -1,4 +1,4 @@
-"""Reads a list or CSV of phone numbers of any size. The kernel takes what it can prove, the library the rest.
+"""Reads phone numbers from lists and tables. The kernel takes what it can prove, the library the rest.
 
 The result for a text is that of `identifiers.normalise`, as the integer of its digits. The kernel reads about
 10 million a second, the library 50 to 200 thousand. Data of less than `SMALL` octets never uses the kernels:
@@ -8,15 +8,17 @@ loading them would take longer than reading the data.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contactsync.foundation.errors import BadInput
 from contactsync.identifiers import SCHEME, Rejected, check_region, holds_another, normalise
 from contactsync.phones import records
-from contactsync.phones.layout import COLUMN, RecordLayout, recognise
+from contactsync.phones.layout import BY_DEFAULT, NONE, Columns, RecordLayout
+from contactsync.phones.tables import Part, fill, parts_of
 
 SMALL = 1 << 18
 """A file of fewer octets is read without the kernels."""
@@ -24,9 +26,7 @@ SMALL = 1 << 18
 CHUNK = 1 << 23
 """Octets that are read at once. A batch has at most as many numbers."""
 
-_EMPTY = f"the column {COLUMN} is empty"
 _REASONS = {
-    records.NO_FIELD: _EMPTY,
     records.OPEN_QUOTE: "a quotation mark is never closed",
     records.TOO_LONG: "the line is too long",
 }
@@ -34,11 +34,17 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A line that gave no number, and why. It contains no part of the line."""
+    """A line that gave no number, and why.
+
+    `identity` is what names the record to its owner, "" if there is nothing; `text` is the number as it is
+    written. Neither is part of `reason` or `hint`.
+    """
 
     line: int
     reason: str
     hint: str
+    identity: str = field(default="", repr=False)
+    text: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +68,30 @@ class NumberBatch:
 
 
 def read_numbers(
-    stream: BinaryIO, region: str | None, name: str, *, chunk: int = CHUNK
+    stream: BinaryIO,
+    region: str | None,
+    name: str,
+    *,
+    columns: Columns = BY_DEFAULT,
+    chunk: int = CHUNK,
 ) -> Iterator[NumberBatch]:
-    """Read a list, or a CSV with a column `phone`, batch by batch. `chunk` limits the memory used.
+    """Read a list, or a table with the column of the numbers, batch by batch. `chunk` limits the memory used.
 
-    `region` is the country of numbers without a country code; None: they are refused. `name` is the file's
-    name in errors. The delimiter is one of `, ; tab |`; fields may be quoted (RFC 4180). A line that cannot
-    be used becomes a Refusal; the others are read.
+    A table is CSV (the delimiter is one of `, ; tab |`; fields may be quoted, RFC 4180), JSON lines, or a
+    PostgreSQL dump. `region` is the country of numbers without a country code, where no column says it; None:
+    they are refused. `name` is the file's name in errors. A line that cannot be used becomes a Refusal; the
+    others are read.
 
-    Raises BadInput: no such region, not UTF-8 text, no column `phone`.
+    Raises BadInput: no such region, not text, no such column, or a column that speaks against the region.
     """
     region = None if region is None else check_region(region)
-    data = _fill(stream, b"", chunk)
-    layout = recognise(data, name)
+    for part in parts_of(stream, name, columns, region, chunk):
+        yield from _read_part(part, region, chunk)
+
+
+def _read_part(part: Part, region: str | None, chunk: int) -> Iterator[NumberBatch]:
+    layout = part.layout
+    data = fill(part.rest, part.head, chunk)
     if len(data) < min(SMALL, chunk):
         yield _finish(data, layout, region, records.scan_small(data, layout))
         return
@@ -89,34 +106,43 @@ def read_numbers(
             if scanned.stop in (start, len(data)):
                 break
             start = scanned.stop
-        data, start = b"" if final else _fill(stream, data[scanned.stop :], chunk), 0
-
-
-def _fill(stream: BinaryIO, data: bytes, size: int) -> bytes:
-    """`data` and what follows it in the stream, up to `size` octets; fewer only at the end."""
-    parts, missing = [data], size - len(data)
-    while missing and (part := stream.read(missing)):
-        parts.append(part)
-        missing -= len(part)
-    return b"".join(parts)
+        data, start = b"" if final else fill(part.rest, data[scanned.stop :], chunk), 0
 
 
 def _finish(data: bytes, layout: RecordLayout, region: str | None, scanned: records.Scanned) -> NumberBatch:
     """Let the library read the records that the kernel left, and put the results in their places."""
     numbers, lines = scanned.numbers, scanned.lines
+    empty = f"the column {layout.named} is empty"
     refused = []
-    for entry, why, begin, end in scanned.late.tolist():
+    for entry, why, begin, _end in scanned.late.tolist():
         line = int(lines[entry])
-        text = layout.field(data[begin:end]) if why == records.ASK_LIBRARY else ""
+        if why in _REASONS:
+            refused.append(Refusal(line, _REASONS[why], ""))
+            continue
+        text, where, identity = records.texts_of(data, begin, layout)
         if not text:
-            refused.append(Refusal(line, _REASONS.get(why, _EMPTY), ""))
+            refused.append(Refusal(line, layout.faults.get(line, empty), "", identity))
             continue
         try:
-            identifier = normalise(text, region)
+            number = normalise(text, _region_of(where, region, layout))
         except Rejected as rejected:
-            refused.append(Refusal(line, rejected.reason, rejected.hint))
+            refused.append(Refusal(line, rejected.reason, rejected.hint, identity, text))
         else:
-            numbers[entry] = int(identifier[len(SCHEME) :])
+            numbers[entry] = int(number[len(SCHEME) :])
             if holds_another(text):
-                refused.append(Refusal(line, "two numbers in one field", "only the first was read"))
+                reason, hint = "two numbers in one field", "only the first was read"
+                refused.append(Refusal(line, reason, hint, identity, text))
     return NumberBatch(numbers, lines, refused)
+
+
+def _region_of(where: str, default: str | None, layout: RecordLayout) -> str | None:
+    """The region that a record names. Raises Rejected, without its text: columns may have been confused."""
+    if layout.region == NONE or not where:
+        return default
+    try:
+        return check_region(where)
+    except BadInput:
+        raise Rejected(
+            "unknown region",
+            "the column must have the two letters of ISO 3166, like DE (the United Kingdom is GB)",
+        ) from None

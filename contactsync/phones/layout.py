@@ -1,10 +1,15 @@
-"""The layout of a file of phone numbers: a plain list, or a CSV with a column named `phone`."""
+"""The layout of a file of phone numbers: a plain list, or a table with columns.
+
+`recognise` reads it from the first line of a list or a CSV; `tables` knows it for other formats.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 from contactsync.foundation.errors import BadInput
 
@@ -12,15 +17,95 @@ COLUMN = "phone"
 NONE = -1
 MAX_RECORD = 1 << 16
 """Octets of a record. A longer record is refused."""
-_DELIMITERS = ",;\t|"
 _HINT = "give a list with one number per line, or CSV whose first line names the columns, one of them `phone`"
+
+_DELIMITERS = ",;\t|"
+_SHOWN = 40  # column names
+_LIKE_A_NUMBER = 5  # digits
+
+_REGION_NAMES = frozenset(
+    (
+        *("region", "region_code", "region code", "country", "country_code", "country code", "countrycode"),
+        *("country_iso", "iso_country", "iso", "iso2", "iso_2", "alpha2", "alpha_2", "phone_country"),
+        *("phone_region", "land", "ländercode", "laendercode", "pays", "país", "pais"),
+    )
+)
+"""What the column with the country of a number is called, if its name says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns of a table are used: names (in any case), or numbers from 1.
+
+    `region` has the two letters of a number's country; None: the caller has not said anything, "": there is
+    none, whatever the columns are called. `identity` names a row to its owner. `tables` are the tables of a
+    dump that are read; empty: the one that has these columns.
+    """
+
+    phone: str | None = None
+    region: str | None = None
+    identity: str | None = None
+    tables: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        phone = (self.phone or COLUMN).strip().casefold()
+        for what, other in (("region", self.region), ("id", self.identity)):
+            if other and other.strip().casefold() == phone:
+                raise BadInput(
+                    f"the column {other} cannot be both that of the number and that of the {what}",
+                    hint=f"choose another --{what}-column, or leave it out",
+                )
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """What the table must have."""
+        return tuple(filter(None, (self.phone or COLUMN, self.region, self.identity)))
+
+    def place(self, wanted: str | None, names: Sequence[str], where: str) -> int:
+        """The index of a column; NONE if none is wanted. Raises BadInput: missing, or there twice."""
+        if not wanted:
+            return NONE
+        plain = wanted.strip().casefold()
+        found = [place for place, name in enumerate(names) if name == plain]
+        if len(found) > 1:
+            raise BadInput(f"{where} has more than one column named {wanted}", hint="give its number instead")
+        if found:
+            return found[0]
+        if plain.isascii() and plain.isdecimal() and 0 < int(plain) <= len(names):
+            return int(plain) - 1
+        raise BadInput(f"{where}: there is no column named {wanted}", hint=about_columns(names))
+
+    def check_region(self, names: Sequence[str], region: str | None, where: str) -> None:
+        """Refuse a default region for a table that says where each number is from. Raises BadInput."""
+        if self.region is None and region is not None:
+            for name in names:
+                if name in _REGION_NAMES:
+                    raise BadInput(
+                        f"{where} has a column {name}, but its numbers would all be read as of {region}",
+                        hint=f"give --region-column {name!r} (or none, if it says something else)",
+                    )
+
+
+BY_DEFAULT: Final = Columns()
+"""A column `phone`, and no other."""
+
+
+def about_columns(names: Sequence[str]) -> str:
+    """The columns that there are, unless they look like a row of values."""
+    if any(sum(map(str.isdigit, name)) >= _LIKE_A_NUMBER for name in names):
+        return "the first line names no columns: give their numbers, from 1"
+    shown = ", ".join("".join(c for c in name if c.isprintable()) or "(no name)" for name in names[:_SHOWN])
+    return f"its columns are: {shown}" + (", …" if len(names) > _SHOWN else "")
 
 
 @dataclass(frozen=True, slots=True)
 class RecordLayout:
     """The number is field `column` (from 0) of a record. `delimiter`, `quote` are octets, NONE in a list.
 
-    The records begin at octet `start`, in line `line`.
+    `region` and `identity` are the fields with the region and with what names the record, NONE if there are
+    none. A table with a delimiter and no quote is escaped like PostgreSQL's COPY. The records begin at octet
+    `start`, in line `line`. `named` is what errors call the column. `faults` are reasons for which the record
+    of a line cannot be read.
     """
 
     delimiter: int
@@ -28,22 +113,67 @@ class RecordLayout:
     column: int
     start: int
     line: int
+    region: int = NONE
+    identity: int = NONE
+    named: str = field(default=COLUMN, compare=False)
+    faults: Mapping[int, str] = field(default_factory=dict, compare=False)
 
-    def field(self, raw: bytes) -> str:
+    @property
+    def is_copy(self) -> bool:
+        """Whether fields are escaped like PostgreSQL's COPY."""
+        return self.delimiter != NONE and self.quote == NONE
+
+    def text(self, raw: bytes) -> str:
         """The text of a field, without its quotes."""
-        text = raw.decode("utf-8", "replace").strip()
+        try:
+            text = raw.decode("utf-8").strip()
+        except UnicodeDecodeError:
+            text = raw.decode("cp1252", "replace").strip()
         if self.quote != NONE and text.startswith(chr(self.quote)):
             return _first_row(text, chr(self.delimiter))[0].strip()
+        return unescape(text) if self.is_copy else text
+
+
+_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+
+def unescape(text: str) -> str:
+    r"""The value of a field of a PostgreSQL COPY block; empty for `\N`, which is NULL."""
+    if "\\" not in text:
         return text
+    if text == "\\N":
+        return ""
+    out: list[str] = []
+    at = 0
+    while at < len(text):
+        if text[at] != "\\" or at + 1 == len(text):
+            out.append(text[at])
+            at += 1
+            continue
+        at += 1
+        for base, first, most, digits in ((16, "x", 2, "0123456789abcdefABCDEF"), (8, "", 3, "01234567")):
+            begin = at + len(first)
+            end = begin
+            while end < len(text) and end - begin < most and text[end] in digits:
+                end += 1
+            if text.startswith(first, at) and end > begin:
+                out.append(chr(int(text[begin:end], base) & 0xFF))
+                at = end
+                break
+        else:
+            out.append(_ESCAPES.get(text[at], text[at]))
+            at += 1
+    return "".join(out).strip()
 
 
-def recognise(head: bytes, name: str) -> RecordLayout:
-    """The layout of a file that begins with `head`: at least its first line, unless it is too long.
+def recognise(
+    head: bytes, name: str, columns: Columns = BY_DEFAULT, region: str | None = None
+) -> RecordLayout:
+    """The layout of a list or a CSV that begins with `head`: at least its first line, unless it is too long.
 
-    Raises BadInput: not text, not UTF-8, or a CSV without the column.
+    `region` is the default that the caller would use. Raises BadInput: not text, or a table without the
+    columns, or with one that speaks against the default region.
     """
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise BadInput(f"{name} is UTF-16, not UTF-8", hint="save it as UTF-8")
     if b"\0" in head:
         raise BadInput(f"{name} is not a text file", hint=_HINT)
     start = 3 if head.startswith(b"\xef\xbb\xbf") else 0
@@ -51,23 +181,57 @@ def recognise(head: bytes, name: str) -> RecordLayout:
         raise BadInput(f"{name} contains vCards, and is not a list or CSV", hint=_HINT)
     line = 1
     for first in head[start:].split(b"\n"):
-        if first.strip():
+        if first.strip() and not first.strip().lower().startswith(b"sep="):  # Excel's
             break
         start += len(first) + 1
         line += 1
     else:
-        return RecordLayout(NONE, NONE, 0, start, line)
-    text = first[:MAX_RECORD].decode("utf-8", "replace").strip()
-    for delimiter in _DELIMITERS:
-        columns = [column.strip().casefold() for column in _first_row(text, delimiter)]
-        if COLUMN in columns:
-            if columns.count(COLUMN) > 1:
-                raise BadInput(f"{name} has more than one column named {COLUMN}", hint=_HINT)
-            after = min(start + len(first) + 1, len(head))
-            return RecordLayout(ord(delimiter), ord('"'), columns.index(COLUMN), after, line + 1)
+        return RecordLayout(NONE, NONE, 0, min(start, len(head)), line)
+    text = RecordLayout(NONE, NONE, 0, 0, 1).text(first[:MAX_RECORD])
+    rows = {sign: [c.strip().casefold() for c in _first_row(text, sign)] for sign in _DELIMITERS}
+    phone = (columns.phone or COLUMN).strip().casefold()
+    for delimiter, names in rows.items():
+        if phone in names:
+            return _table(
+                head, start, line, delimiter=delimiter, names=names, columns=columns, region=region, name=name
+            )
+    if columns.phone is not None or columns.region or columns.identity:
+        delimiter, names = max(rows.items(), key=lambda one: len(one[1]))
+        return _table(
+            head, start, line, delimiter=delimiter, names=names, columns=columns, region=region, name=name
+        )
     if any(sign in text for sign in _DELIMITERS) and not any(sign.isdigit() for sign in text):
-        raise BadInput(f"{name}, line {line}: there is no column named {COLUMN}", hint=_HINT)
+        delimiter, names = max(rows.items(), key=lambda one: len(one[1]))
+        raise BadInput(
+            f"{name}, line {line}: there is no column named {COLUMN}",
+            hint=f"{about_columns(names)}; choose with --phone-column",
+        )
     return RecordLayout(NONE, NONE, 0, start, line)
+
+
+def _table(
+    head: bytes,
+    start: int,
+    line: int,
+    *,
+    delimiter: str,
+    names: Sequence[str],
+    columns: Columns,
+    region: str | None,
+    name: str,
+) -> RecordLayout:
+    where = f"{name}, line {line}"
+    places = [
+        columns.place(one, names, where)
+        for one in (columns.phone or COLUMN, columns.region, columns.identity)
+    ]
+    named = columns.phone or COLUMN
+    # A column that is not given by its name: the first line may be a row already.
+    is_row = names[places[0]] != named.strip().casefold() and sum(map(str.isdigit, names[places[0]])) > 2
+    if not is_row:
+        columns.check_region(names, region, name)
+        start, line = head.find(b"\n", start) + 1 or len(head), line + 1
+    return RecordLayout(ord(delimiter), ord('"'), places[0], start, line, places[1], places[2], named)
 
 
 def _first_row(text: str, delimiter: str) -> list[str]:

@@ -10,9 +10,10 @@
 - digits alone, with a default region: an international prefix is removed if the region's is a plain string of
   digits, the number starts with it, and no 0 follows (`_parse_prefix_as_idd`); then as above. If no
   international prefix can match, and the number cannot start with the calling code, it is a national number.
-  A national prefix that is a plain string of digits is removed if the number starts with it and
-  `general_desc` cannot match the whole number (`_maybe_strip_national_prefix_carrier_code`). If no prefix can
-  match, all digits stay. Then the length must be possible in the plan of the region. The result is accepted
+  A national prefix that is a plain string of digits, or has such an alternative, is removed if the number
+  starts with it, no alternative before it can match, and `general_desc` cannot match the whole number, by its
+  beginning or its length (`_maybe_strip_national_prefix_carrier_code`). If no prefix can match, all digits
+  stay. Then the length must be possible in the plan of the region. The result is accepted
   only if it would also be accepted unchanged after a plus. Numbers as short as a short code are left to the
   library.
 
@@ -27,13 +28,22 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from phonenumbers import PhoneMetadata
+from phonenumbers import SUPPORTED_REGIONS, PhoneMetadata
 
 from contactsync.identifiers import NumberingPlan, calling_codes, numbering_plan
-from contactsync.kernels.phones import ASK, KEEP, MAX_DIGITS, STRIP_INTERNATIONAL, STRIP_NATIONAL
+from contactsync.kernels.phones import (
+    ASK,
+    KEEP,
+    MAX_DIGITS,
+    STRIP_BY_LENGTH,
+    STRIP_INTERNATIONAL,
+    STRIP_NATIONAL,
+)
 from contactsync.phones.prefixes import DEPTH, may_match, may_take, whole_lengths
 
 _BEGINNINGS = 10**DEPTH
+_LETTERS = 26
+_MOST_LENGTH = 18  # digits that the kernel looks at, prefixes included
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +67,9 @@ class National:
     """What digits without a plus mean in one region.
 
     `action` uint8[1000], by the first three digits: a constant of `contactsync.kernels.phones`. `plan`
-    int64[5]: the lengths that are possible (bit n for n digits); the calling code; how many digits it has,
-    the national prefix, and the international one.
+    int64[6]: the lengths that are possible (bit n for n digits); the calling code; how many digits it has,
+    the national prefix, and the international one; the lengths at which the national prefix may belong to the
+    number.
     """
 
     action: NDArray[np.uint8]
@@ -89,7 +100,7 @@ def international() -> International:
 def national(region: str | None) -> National:
     """The table of a region (in capitals). Without one, the library gets all digits without a plus."""
     if region is None:
-        return National(np.full(_BEGINNINGS, ASK, np.uint8), np.zeros(5, np.int64))
+        return National(np.full(_BEGINNINGS, ASK, np.uint8), np.zeros(6, np.int64))
     here = PhoneMetadata.metadata_for_region(region)
     assert here is not None, "the caller has checked the region"
     assert here.general_desc is not None, "libphonenumber describes every region that it lists"
@@ -100,16 +111,65 @@ def national(region: str | None) -> National:
     action = np.full(_BEGINNINGS, KEEP, np.uint8)
     action[may_take(prefix)] = ASK
     strip = strip_abroad = 0
-    if _is_plain(prefix) and not here.national_prefix_transform_rule:
-        strip = len(prefix)
-        action[_begins_with(prefix) & ~may_match(here.general_desc.national_number_pattern)] = STRIP_NATIONAL
+    general = here.general_desc.national_number_pattern or ""
+    before, plain = _plain_alternative(prefix)
+    if plain:
+        # Nothing is captured, so a rule that transforms what is does not apply.
+        strip = len(plain)
+        first = _begins_with(plain) & ~may_match(before)
+        action[first] = STRIP_BY_LENGTH
+        action[first & ~may_match(general)] = STRIP_NATIONAL
     action[_begins_with(code)] = ASK
     action[may_match(abroad)] = ASK
     if _is_plain(abroad):
         strip_abroad = len(abroad)
         action[_begins_with(abroad) & ~_begins_with(abroad + "0")] = STRIP_INTERNATIONAL
     lengths = _mask(frozenset(here.general_desc.possible_length))
-    return National(action, np.array([lengths, int(code), len(code), strip, strip_abroad], np.int64))
+    whole = sum(1 << n for n in whole_lengths(general, _MOST_LENGTH))
+    return National(action, np.array([lengths, int(code), len(code), strip, strip_abroad, whole], np.int64))
+
+
+def _plain_alternative(pattern: str) -> tuple[str, str]:
+    """The first alternative of an expression that is a plain string of digits, after those before it.
+
+    Both are "" if there is none.
+    """
+    depth, alternatives = 0, [""]
+    for sign in pattern:
+        depth += (sign in "([") - (sign in ")]")
+        if sign == "|" and not depth:
+            alternatives.append("")
+        else:
+            alternatives[-1] += sign
+    for place, alternative in enumerate(alternatives):
+        if _is_plain(alternative):
+            return "|".join(alternatives[:place]), alternative
+    return "", ""
+
+
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """What digits without a plus mean in each region.
+
+    `row` int16[676], by two letters (26 * first + second): the row in `actions` uint8[rows, 1000] and `plans`
+    int64[rows, 6], as in `National`; -1: no such region. Row 0 is for numbers without a region.
+    """
+
+    row: NDArray[np.int16]
+    actions: NDArray[np.uint8]
+    plans: NDArray[np.int64]
+
+
+@cache
+def by_region(default: str | None, *, every: bool) -> Regions:
+    """The tables of a default region (in capitals, or None) and, if `every`, of all regions (0.2 s)."""
+    regions = sorted(SUPPORTED_REGIONS) if every else []
+    row = np.full(_LETTERS * _LETTERS, -1, np.int16)
+    for index, letters in enumerate(regions, 1):
+        first, second = (ord(letter) - ord("A") for letter in letters)
+        row[_LETTERS * first + second] = index
+    tables = [national(default), *map(national, regions)]
+    return Regions(row, np.stack([one.action for one in tables]), np.stack([one.plan for one in tables]))
 
 
 def _rewritten(plan: NumberingPlan) -> frozenset[int]:

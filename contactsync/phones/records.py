@@ -1,4 +1,4 @@
-"""Finds the records of a list or a CSV: where the field with the number is, and the number if it is plain.
+"""Finds the records of a list or a table, and the number in each if it is plain.
 
 `Scanner` runs the kernel over data of any size; `scan_small` reads a small file in Python. They find the same
 records, but `scan_small` leaves every number to the library.
@@ -24,7 +24,7 @@ _LF = 0x0A
 class Scanned:
     """The records found in some data.
 
-    `numbers` uint64[n] is 0 for records in `late` int64[m, 4]: (entry, why, start of its field, end of it).
+    `numbers` uint64[n] is 0 for records in `late` int64[m, 4]: (entry, why, start of the record, end of it).
     `lines` is int64[n]. `stop` is the offset of the first record that was not read.
     """
 
@@ -43,8 +43,11 @@ class Scanner:
 
         self._kernel = phones.scan
         self._layout = layout
-        abroad, home = plans.international(), plans.national(region)
-        self._tables = (abroad.row, abroad.code_digits, abroad.lengths, abroad.ask, home.action, home.plan)
+        abroad, home = plans.international(), plans.by_region(region, every=layout.region != NONE)
+        self._tables = (
+            *(abroad.row, abroad.code_digits, abroad.lengths, abroad.ask),
+            *(home.row, home.actions, home.plans),
+        )
         self._numbers = np.empty(_MOST_RECORDS, np.uint64)
         self._lines = np.empty(_MOST_RECORDS, np.int64)
         self._late = np.empty((_MOST_RECORDS, 4), np.int64)
@@ -56,7 +59,7 @@ class Scanner:
         layout = self._layout
         found, late, stop, self._line, self.skipping = self._kernel(
             np.frombuffer(data, np.uint8), start, len(data), final, self.skipping, self._line,
-            layout.delimiter, layout.quote, layout.column, *self._tables,
+            layout.delimiter, layout.quote, layout.column, layout.region, *self._tables,
             self._numbers, self._lines, self._late,
         )  # fmt: skip
         # Copies, because the arrays are reused while the caller still uses these.
@@ -70,15 +73,15 @@ def scan_small(data: bytes, layout: RecordLayout) -> Scanned:
     late: list[tuple[int, int, int, int]] = []
     at, line = layout.start, layout.line
     while at < len(data):
-        end, field, feeds, still_open = _record(data, at, layout)
+        end, fields, feeds, still_open = _record(data, at, layout)
         why = ASK_LIBRARY
         if end - at > MAX_RECORD or still_open:
             why = OPEN_QUOTE if still_open else TOO_LONG
             end, feeds = _find(data, _LF, at, len(data)), 0
-        elif field is None:
+        elif layout.column not in fields:
             why = NO_FIELD
         if why in (OPEN_QUOTE, TOO_LONG) or not _is_nothing(data[at:end], layout):
-            late.append((len(lines), why, *(field or (-1, -1))))
+            late.append((len(lines), why, at, end))
             lines.append(line)
         line += 1 + feeds
         at = end + 1
@@ -90,7 +93,9 @@ def _is_nothing(record: bytes, layout: RecordLayout) -> bool:
     """Whether a record is empty: blank, a comment in a list, or only empty fields."""
     if layout.delimiter == NONE:
         return record.startswith(b"#") or not record.strip(b" \t\r")
-    return not record.strip(b" \t\r\n" + bytes([layout.delimiter, layout.quote]))
+    return not record.strip(
+        b" \t\r\n" + bytes(sign for sign in (layout.delimiter, layout.quote) if sign != NONE)
+    )
 
 
 def _find(data: bytes, octet: int, start: int, otherwise: int) -> int:
@@ -98,14 +103,23 @@ def _find(data: bytes, octet: int, start: int, otherwise: int) -> int:
     return otherwise if place < 0 else place
 
 
-def _record(data: bytes, at: int, layout: RecordLayout) -> tuple[int, tuple[int, int] | None, int, bool]:
-    """The offset of the record's line feed, its field, the line feeds within, whether a quote is open."""
+def texts_of(data: bytes, begin: int, layout: RecordLayout) -> tuple[str, str, str]:
+    """The texts of the number, the region and the identity of the record at `begin`; "" if there is none."""
+    _, fields, _, _ = _record(data, begin, layout)
+    places = (fields.get(place) for place in (layout.column, layout.region, layout.identity))
+    number, region, identity = ("" if one is None else layout.text(data[slice(*one)]) for one in places)
+    return number, region, identity
+
+
+def _record(data: bytes, at: int, layout: RecordLayout) -> tuple[int, dict[int, tuple[int, int]], int, bool]:
+    """The end of a record, its fields that matter, the line feeds within, whether a quote is open."""
     size = len(data)
     if layout.delimiter == NONE:
         end = _find(data, _LF, at, size)
-        return end, (at, end), 0, False
+        return end, {0: (at, end)}, 0, False
+    wanted = {layout.column, layout.region, layout.identity}
     limit = at + MAX_RECORD
-    field = None
+    fields: dict[int, tuple[int, int]] = {}
     feeds = number = 0
     while True:
         begin = at
@@ -114,7 +128,7 @@ def _record(data: bytes, at: int, layout: RecordLayout) -> tuple[int, tuple[int,
             while True:
                 closing = _find(data, layout.quote, at, size)
                 if closing >= size or closing > limit:
-                    return size, field, 0, True
+                    return size, fields, 0, True
                 feeds += data.count(_LF, at, closing)
                 at = closing + 1
                 if at >= size or data[at] != layout.quote:
@@ -123,9 +137,9 @@ def _record(data: bytes, at: int, layout: RecordLayout) -> tuple[int, tuple[int,
         line_end = _find(data, _LF, at, size)
         at = _find(data, layout.delimiter, at, size)
         at = min(at, line_end)
-        if number == layout.column:
-            field = (begin, at)
+        if number in wanted:
+            fields[number] = (begin, at)
         if at == line_end:
-            return at, field, feeds, False
+            return at, fields, feeds, False
         number += 1
         at += 1
