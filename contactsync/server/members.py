@@ -1,19 +1,106 @@
-"""Reads files of members. Sorts telephone numbers so that the registry can store them fast."""
+"""Reads files of members, and imports them: all of a file or nothing, and never somebody else's number."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import BinaryIO, Final
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contactsync.foundation.errors import BadInput
 from contactsync.foundation.progress import Progress, silent
-from contactsync.phones import Refusal, read_numbers
-from contactsync.server.storage.ports import Members
+from contactsync.phones import Columns, Refusal, read_numbers
+from contactsync.phones.layout import BY_DEFAULT
+from contactsync.server.storage.ports import Members, MemberStore
+from contactsync.server.storage.records import NOT_STATED, Added, Difference, Origin
+
+if TYPE_CHECKING:
+    from contactsync.identifiers.kinds import Keys
 
 _SORTED_AT_ONCE: Final = 1 << 24  # numbers: 128 MB, and twice that while they are sorted
 _PIECE: Final = 1 << 20
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a file contained so far.
+
+    A row that is `rejected` gave no number, or had a second one that was not read. `distinct` is how many of
+    the numbers that were `accepted` had not come before.
+    """
+
+    rows: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    distinct: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A limit: a number, or parts in a million of a whole, but then at least `least`."""
+
+    count: int | None
+    millionths: int = 0
+    least: int = 0
+
+    def allows(self, number: int, whole: int) -> bool:
+        """Whether so many of a whole are within the limit."""
+        most = self.count
+        if most is None:
+            most = max(self.least, whole * self.millionths // 1_000_000)
+        return number <= most
+
+    def __str__(self) -> str:
+        return f"{self.count:,}" if self.count is not None else f"{self.millionths / 10_000:g}%"
+
+
+MOST_REJECTED: Final = Share(None, 20_000, least=20)
+"""By default: 2 %. A wrong column or region costs far more, and tables of users are rarely worse.
+
+Up to 20 rejected rows are listed one by one, so whoever imports a short list sees each of them.
+"""
+
+MOST_REMOVED: Final = Share(None, 50_000)
+"""By default: 5 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """How a file is imported. `verified` None is today; `replace` also removes who is not in the file."""
+
+    audience: str
+    region: str | None = None
+    columns: Columns = BY_DEFAULT
+    verified: date | None = None
+    origin: Origin = NOT_STATED
+    replace: bool = False
+    max_rejected: Share = MOST_REJECTED
+    max_removed: Share = MOST_REMOVED
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did, or would do: rows of the file, then members.
+
+    `twice` rows had a number that another row had, too. `removed` is None unless the audience was replaced.
+    """
+
+    rows: int
+    rejected: int
+    twice: int
+    added: int
+    known: int
+    objected: int
+    removed: int | None
+
+
+class _Undone(Exception):
+    """Ends a dry run."""
 
 
 def read_members(
@@ -22,36 +109,133 @@ def read_members(
     name: str,
     on_refusal: Callable[[Refusal], None],
     progress: Progress = silent,
+    *,
+    columns: Columns = BY_DEFAULT,
+    tally: Tally | None = None,
+    at_the_end: Callable[[], None] = lambda: None,
 ) -> Iterator[Members]:
-    """The members of a list of numbers, or of a CSV with a column `phone`, in batches of bounded size.
+    """The members of a list or table of numbers, in batches of bounded size.
 
     Up to 16 million numbers are sorted before the first batch is returned, so that each page of the registry
     is written once, and not once for each array. `on_refusal` is called for each line that cannot be used;
-    such lines are skipped.
+    such lines are skipped. `tally` is kept up to date. `at_the_end` is called when all has been read, before
+    the last batches are returned, which are all of them unless the file is larger than that.
 
-    Raises BadInput: no such region, not UTF-8 text, no column `phone`.
+    Raises BadInput: no such region, not text, no such column.
     """
+    tally = tally or Tally()
     parts: list[NDArray[np.uint64]] = []
-    waiting = seen = 0
-    for batch in read_numbers(stream, region, name):
+    waiting = 0
+    for batch in read_numbers(stream, region, name, columns=columns):
         for refusal in batch.refused:
             on_refusal(refusal)
         parts.append(batch.accepted)
         waiting += parts[-1].size
-        seen += batch.numbers.size
-        progress("reading", seen, 0)
+        tally.rows += batch.numbers.size
+        tally.accepted += parts[-1].size
+        tally.rejected += len(batch.refused)
+        progress("reading", tally.rows, 0)
         if waiting >= _SORTED_AT_ONCE:
-            yield from _in_pieces(parts, progress)
+            yield from _in_pieces(parts, tally, progress)
             parts, waiting = [], 0
-    yield from _in_pieces(parts, progress)
+    at_the_end()
+    yield from _in_pieces(parts, tally, progress)
 
 
-def _in_pieces(parts: list[NDArray[np.uint64]], progress: Progress) -> Iterator[Members]:
-    numbers = np.concatenate([np.empty(0, np.uint64), *parts])
+def _in_pieces(parts: list[NDArray[np.uint64]], tally: Tally, progress: Progress) -> Iterator[Members]:
+    numbers = _distinct(parts)
     parts.clear()
-    numbers.sort()
-    # Not np.unique: it hashes, which takes ten times as long.
-    numbers = numbers[np.append(True, numbers[1:] != numbers[:-1])] if numbers.size else numbers
+    tally.distinct += numbers.size
     for first in range(0, numbers.size, _PIECE):
         yield Members("tel", numbers[first : first + _PIECE])
         progress("storing", min(first + _PIECE, numbers.size), numbers.size)
+
+
+def _distinct(parts: Iterable[Keys]) -> NDArray[np.uint64]:
+    numbers: NDArray[np.uint64] = np.concatenate([np.empty(0, np.uint64), *parts])
+    numbers.sort()
+    # Not np.unique: it hashes, which takes ten times as long.
+    return numbers[np.append(True, numbers[1:] != numbers[:-1])] if numbers.size else numbers
+
+
+def import_members(
+    store: MemberStore,
+    stream: BinaryIO,
+    name: str,
+    options: ImportOptions,
+    *,
+    on_refusal: Callable[[Refusal], None],
+    progress: Progress = silent,
+) -> ImportReport:
+    """Import a file: one transaction, which begins when the file, or 16 million numbers of it, has been read.
+
+    To replace an audience, all numbers of the file are held, 8 octets each. Raises BadInput, with nothing
+    changed: nothing in it, too many rows rejected, too many members to be removed, and as `read_members`.
+    """
+    tally = Tally()
+    batches = read_members(
+        stream,
+        options.region,
+        name,
+        on_refusal,
+        progress,
+        columns=options.columns,
+        tally=tally,
+        at_the_end=lambda: _check_rows(name, tally, options),
+    )
+    found, replaced = Added(0, 0, 0), list[Difference]()
+
+    def allow(difference: Difference) -> None:
+        replaced.append(difference)
+        _check_removed(name, difference, options)
+
+    with contextlib.suppress(_Undone), contextlib.ExitStack() as stack:
+        if options.replace:
+            everybody = Members("tel", _distinct([batch.keys for batch in batches]))
+            store.replace(
+                everybody, options.audience, verified=options.verified, origin=options.origin, allow=allow
+            )
+        for place, batch in enumerate(batches):  # none is left if they have replaced an audience
+            if not place:
+                stack.enter_context(store.together())
+            found += store.add(batch, options.audience, verified=options.verified, origin=options.origin)
+        if options.dry_run:
+            raise _Undone
+    for difference in replaced:
+        found = Added(difference.added, difference.kept, difference.objected)
+    return ImportReport(
+        rows=tally.rows,
+        rejected=tally.rejected,
+        twice=tally.accepted - tally.distinct,
+        added=found.new,
+        known=found.known,
+        objected=found.objected,
+        removed=replaced[0].removed if replaced else None,
+    )
+
+
+def _check_rows(name: str, tally: Tally, options: ImportOptions) -> None:
+    if not tally.accepted:
+        raise BadInput(
+            f"{name} contains no usable phone number",
+            hint="give a list, or a table with a column `phone` (--phone-column); numbers without a"
+            " country code need --region or --region-column",
+        )
+    if not options.max_rejected.allows(tally.rejected, tally.rows):
+        raise BadInput(
+            f"{name}: {tally.rejected:,} of {tally.rows:,} rows were rejected, more than"
+            f" {options.max_rejected}; nothing was changed",
+            hint="correct the file or the options (--rejected FILE lists all reasons), or raise"
+            " --max-rejected",
+        )
+
+
+def _check_removed(name: str, difference: Difference, options: ImportOptions) -> None:
+    if not options.max_removed.allows(difference.removed, difference.before):
+        raise BadInput(
+            f"{name}: {difference.removed:,} of {difference.before:,} members are not in it, more than"
+            f" {options.max_removed}; nothing was changed",
+            hint="is the file complete? If so, raise --max-removed",
+        )
+    if options.dry_run:
+        raise _Undone

@@ -268,7 +268,7 @@ def test_serve_on_an_address_that_is_not_ours(ready, host):
 
 def test_many_lines_that_cannot_be_used_are_summed_up(ready):
     lines = ["nobody"] * 15 + ["0151 1234567"] * 15 + ["+12125550100"]
-    done = ready("members", "import", "-", given="\n".join(lines))
+    done = ready("members", "import", "-", "--max-rejected", "30", given="\n".join(lines))
     said = done.stderr.splitlines()
     assert said[:2] == [
         "stdin:1: not a phone number (it contains no digit)",
@@ -278,6 +278,8 @@ def test_many_lines_that_cannot_be_used_are_summed_up(ready):
     assert min(said[21:]).startswith("          15  no country code (give --region")
     assert len(said) == 23
     assert done.stdout == "1 added, 0 already there, 30 rejected\n"
+    refused = ready("members", "import", "-", given="\n".join(lines), code=3)
+    assert refused.stderr.splitlines()[:23] == said, "the list comes even if nothing was changed"
 
 
 def test_vcards_are_not_taken_for_a_list(ready, tmp_path):

@@ -82,7 +82,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class ConsentChange:
-    """That a member joined an audience or left it. `at` is in seconds since 1970."""
+    """That a member joined an audience, or left or objected. `at` is in seconds since 1970."""
 
     audience: str
     granted: bool
@@ -122,8 +122,8 @@ class MemberEntry:
 class MemberRecord:
     """Everything that is stored about a member.
 
-    `tokens` are by audience and epoch. `changed` is, for each audience that they are or were in as far as it
-    is known, the serial of the last change; 0: before serials were kept.
+    `tokens` are by audience and epoch. `changed` is, for each audience that they are in, or are known to have
+    left, the serial of the last change; 0: before serials were kept.
     """
 
     entry: MemberEntry

@@ -317,3 +317,15 @@ def test_many_at_once(store, handles):
     assert (store.count("people"), store.count("business")) == (35_000, 35_000)
     assert store.remove(members) == keys.size
     assert KINDS["tel"].partitions() > set(store.partitions("people")) == set()
+
+
+def test_who_was_never_in_an_audience_has_not_left_it(store, one, two):
+    store.add(one)
+    store.consent(one, "people", granted=False, origin=APP)
+    assert store.show(one)[0].changed == {"people": store.serial()}
+    store.consent(two, "people", granted=False, origin=APP)
+    assert [record.changed for record in store.show(two)] == [{}, {}]
+    store.remove(one)
+    store.add(one, "business")
+    store.consent(one, "people", granted=False, origin=APP)
+    assert store.show(one)[0].changed == {"business": store.serial()}

@@ -47,6 +47,8 @@ _ASKED: Final = 500  # keys in one question
 _ALL: Final = (1 << len(AUDIENCES)) - 1
 _FIRST: Final = bit_of(AUDIENCES[0])
 
+_JOINED, _LEFT, _OBJECTED = 1, 0, -1  # what a row of `consents` says; _OBJECTED: and was not in it
+
 _DAY: Final = 86400
 _VERIFIED: Final = f"CASE verified WHEN 0 THEN added / {_DAY} ELSE verified END"
 _ENTRY: Final = f"key, audiences, added, {_VERIFIED}"
@@ -81,7 +83,7 @@ class SqliteMembers(RegistryFile):
                 if new:
                     self._touch(partition, serial)
                 if bit != _FIRST:
-                    self._log(members.kind, ((key, bit) for key in joining.tolist()), serial, True, origin)
+                    self._log(members.kind, ((key, bit) for key in joining.tolist()), _JOINED, serial, origin)
                 objected = 0
                 if new < keys.size:
                     objected = self._verify(members.kind, keys, day, bit)
@@ -93,7 +95,8 @@ class SqliteMembers(RegistryFile):
         since = "since = excluded.since, " if bit == _FIRST else ""
         whole = keys.size // _ROWS * _ROWS
         for rows in (keys[:whole].reshape(-1, _ROWS), keys[whole:].reshape(-1, 1)):
-            values = ", ".join([f"(?, {bit:d}, {now:d}, {stored:d}, {serial:d})"] * rows.shape[1])
+            row = f"(?, {bit:d}, {now:d}, {stored:d}, {serial if bit == _FIRST else 0:d})"
+            values = ", ".join([row] * rows.shape[1])
             # In slices: Python integers take four times as much memory as the array.
             for first in range(0, len(rows), CHUNK // _ROWS):
                 self._database.connection.executemany(
@@ -138,12 +141,12 @@ class SqliteMembers(RegistryFile):
         return found
 
     def _log(
-        self, kind: str, changes: Iterator[tuple[Any, int]], serial: int, granted: bool, origin: Origin
+        self, kind: str, changes: Iterator[tuple[Any, int]], what: int, serial: int, origin: Origin
     ) -> None:
         now = int(time.time())
         self._database.connection.executemany(
             f"INSERT OR REPLACE INTO {consents_table(kind)} VALUES (?, ?, ?, ?, ?, ?, ?)",
-            ((key, serial, bit, now, granted, origin.source, origin.by) for key, bit in changes),
+            ((key, serial, bit, now, what, origin.source, origin.by) for key, bit in changes),
         )
 
     def remove(self, members: Members, audience: str | None = None, *, origin: Origin = NOT_STATED) -> int:
@@ -175,13 +178,12 @@ class SqliteMembers(RegistryFile):
                     unknown = keys.size - len(before)
                     after = {key: (old | bit) & ~(bit << OBJECTION) for key, old in before.items()}
                 else:
-                    strangers = [(key, now, serial) for key in keys.tolist() if key not in before]
+                    strangers = [(key, now) for key in keys.tolist() if key not in before]
                     self._database.connection.executemany(
-                        f"INSERT INTO {members_table(kind)} (key, audiences, added, since) "
-                        "VALUES (?, 0, ?, ?)",
+                        f"INSERT INTO {members_table(kind)} (key, audiences, added) VALUES (?, 0, ?)",
                         strangers,
                     )
-                    before.update((key, 0) for key, *_ in strangers)
+                    before.update((key, 0) for key, _ in strangers)
                     after = {key: old & ~bits | bits << OBJECTION for key, old in before.items()}
                 changed = {key: (old, after[key]) for key, old in before.items() if after[key] != old}
                 self._change(kind, changed, serial, origin)
@@ -203,14 +205,18 @@ class SqliteMembers(RegistryFile):
             ((new, (old ^ new) & _FIRST, key) for key, (old, new) in kept.items()),
         )
         for bit in map(bit_of, AUDIENCES):
-            either = bit | bit << OBJECTION
-            for granted in (True, False):
-                touched = (
+            for what, then, now in (
+                (_JOINED, 0, bit),
+                (_LEFT, bit, 0),
+                (_OBJECTED, 0, bit << OBJECTION),
+            ):
+                either = bit | now
+                changes = (
                     (key, bit)
                     for key, (old, new) in kept.items()
-                    if (old ^ new) & either and bool(new & bit) == granted
+                    if old & either == then and new & either == now
                 )
-                self._log(kind, touched, serial, granted, origin)
+                self._log(kind, changes, what, serial, origin)
         for owner, epoch in self._evaluated(kind) if any(old & ~new for old, new in changed.values()) else ():
             connection.executemany(
                 f"DELETE FROM {tokens_table(kind)} WHERE audience = ? AND epoch = ? AND key = ?",
@@ -312,17 +318,17 @@ class SqliteMembers(RegistryFile):
             for (token,) in rows:
                 tokens[audience_of(bit), epoch] = bytes(token)
         changed = dict.fromkeys(entry.audiences, 0)
-        if AUDIENCES[0] in entry.audiences or AUDIENCES[0] in entry.objections:
+        if since and (AUDIENCES[0] in entry.audiences or AUDIENCES[0] in entry.objections):
             changed[AUDIENCES[0]] = since
-        for serial, bit, *_ in consents:
+        for serial, bit, _, what, *_ in consents:
             audience = audience_of(bit)
-            if audience != AUDIENCES[0]:
+            if audience != AUDIENCES[0] and what != _OBJECTED:
                 changed[audience] = max(changed.get(audience, 0), serial)
         return MemberRecord(
             entry=entry,
             consents=tuple(
-                ConsentChange(audience_of(bit), bool(granted), at, source, by)
-                for _, bit, at, granted, source, by in consents
+                ConsentChange(audience_of(bit), what == _JOINED, at, source, by)
+                for _, bit, at, what, source, by in consents
             ),
             tokens=tokens,
             changed=changed,

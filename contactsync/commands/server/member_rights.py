@@ -1,0 +1,183 @@
+"""`contactsync server members show` and `consent`: what is stored about somebody, and what they agreed to."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from contactsync.commands._numbers import FROM_STDIN, file_option, members_given, numbers_argument
+from contactsync.commands.server._members_shared import by_option, number_of, origin_of
+from contactsync.commands.server._shared import (
+    audience_option,
+    data_option,
+    folder_of,
+    json_option,
+    members_of_folder,
+    region_option,
+)
+from contactsync.foundation.audiences import AUDIENCES
+from contactsync.foundation.errors import BadInput
+
+if TYPE_CHECKING:  # numpy hangs on these
+    from contactsync.server.presence import Presence
+    from contactsync.server.storage.records import MemberRecord
+
+
+@click.command()
+@numbers_argument
+@file_option("Show the numbers in FILE, a list or CSV with a column `phone`.")
+@data_option
+@region_option
+@json_option
+def show(
+    numbers: tuple[str, ...], file: str | None, data: Path, region: str | None, *, as_json: bool
+) -> None:
+    """Show everything that is stored about each NUMBER, and in which editions it is published.
+
+    `-` reads the numbers from stdin, one a line, and prints one JSON object a line; so does --json.
+    """
+    from contactsync.publication.tuf.repository import Repository
+    from contactsync.server.presence import presences
+
+    as_json = as_json or numbers == (FROM_STDIN,)
+    repository = Repository(folder_of(data).public)
+    batches = members_given(numbers, file, region)
+    with members_of_folder(data) as store:
+        for batch in batches:
+            records = {record.entry.identifier: record for record in store.show(batch)}
+            for identifier in batch.identifiers():
+                record = records.get(identifier)
+                found = _nothing(identifier)
+                if record is not None:
+                    found = _everything(record, presences(store, repository, record))
+                if as_json:
+                    click.echo(json.dumps(found))
+                else:
+                    _print(found)
+
+
+def _nothing(identifier: bytes) -> dict[str, Any]:
+    return {"number": number_of(identifier), "stored": False}
+
+
+def _everything(record: MemberRecord, published: list[Presence]) -> dict[str, Any]:
+    entry = record.entry
+    return {
+        "number": number_of(entry.identifier),
+        "stored": True,
+        "added": _time(entry.added),
+        "verified": entry.verified.isoformat(),
+        "audiences": list(entry.audiences),
+        "objections": list(entry.objections),
+        "consents": [
+            {
+                "audience": one.audience,
+                "granted": one.granted,
+                "at": _time(one.at),
+                "source": one.source,
+                "by": one.by,
+            }
+            for one in record.consents
+        ],
+        "tokens": [
+            {"audience": audience, "epoch": epoch, "token": token.hex()}
+            for (audience, epoch), token in record.tokens.items()
+        ],
+        "published": [
+            {
+                "audience": one.audience,
+                "state": one.state,
+                "epoch": one.epoch or None,
+                "edition": one.edition or None,
+                "text": str(one),
+            }
+            for one in published
+        ],
+    }
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def _print(found: dict[str, Any]) -> None:
+    click.echo(found["number"])
+    if not found["stored"]:
+        click.echo("  nothing is stored")
+        return
+    click.echo(f"  added {found['added']}, last verified {found['verified']}")
+    for audience in AUDIENCES:
+        state = "member" if audience in found["audiences"] else "not a member"
+        if audience in found["objections"]:
+            state = "objected"
+        click.echo(f"  {audience}: {state}")
+    for one in found["consents"]:
+        joined = "on" if one["granted"] else "off"
+        by = f", by {one['by']}" if one["by"] else ""
+        click.echo(f"  {one['at']}: {one['audience']} {joined}, source: {one['source']}{by}")
+    for one in found["tokens"]:
+        click.echo(f"  token of {one['audience']}, epoch {one['epoch']}: {one['token']}")
+    for one in found["published"]:
+        click.echo(f"  {one['audience']}: {one['text']}")
+
+
+@click.command()
+@numbers_argument
+@file_option("The members in FILE, a list or CSV with a column `phone`.")
+@data_option
+@region_option
+@audience_option
+@click.option(
+    "--on/--off", "granted", default=None, help="Opt in (or end an objection), or withdraw and object."
+)
+@click.option(
+    "--source", required=True, metavar="TEXT", help='Where this is from, like "app 3.1"; it is kept.'
+)
+@by_option
+@click.option(
+    "--only", is_flag=True, help="With --off: leave this audience only. Who leaves people leaves all."
+)
+@json_option
+def consent(
+    numbers: tuple[str, ...],
+    file: str | None,
+    data: Path,
+    region: str | None,
+    audience: str,
+    *,
+    granted: bool | None,
+    source: str,
+    by: str | None,
+    only: bool,
+    as_json: bool,
+) -> None:
+    """Record that members opt in to an audience, or that they object to it.
+
+    `-` reads the numbers from stdin, one a line. Each change is kept with its time, its source and who made
+    it; `show` prints them. Clients see it after the next publish. An objection is remembered, whatever is
+    imported later, and also of numbers that are no members. Nobody becomes a member by --on alone.
+    """
+    from contactsync.server.storage.records import Consented
+
+    if granted is None:
+        raise click.UsageError("Give --on or --off.")
+    if only and granted:
+        raise click.UsageError("--only belongs to --off.")
+    origin = origin_of(source, by)
+    batches = members_given(numbers, file, region)
+    found = Consented(0, 0, 0)
+    with members_of_folder(data) as store, store.together():
+        for batch in batches:
+            found += store.consent(batch, audience, granted=granted, origin=origin, only=only)
+    if found.unknown and not found.changed and not found.unchanged:
+        raise BadInput("not a member; nothing was changed", hint="use `members add` first")
+    if as_json:
+        counts = {"changed": found.changed, "unchanged": found.unchanged, "unknown": found.unknown}
+        click.echo(json.dumps(counts))
+        return
+    unknown = f", {found.unknown:,} not known" if found.unknown else ""
+    click.echo(f"{found.changed:,} changed, {found.unchanged:,} as before{unknown}")
