@@ -70,12 +70,13 @@ def read_credential(path: Path) -> str:
 
 
 class Duration(click.ParamType[float]):
-    """A time in seconds: 90, 30s, 5m, 1h, 7d. It may be 0 only if `zero`."""
+    """A time in seconds: 90, 30s, 5m, 1h, 7d. It may be 0 only if `zero`, and not below `at_least`."""
 
     name = "time"
 
-    def __init__(self, *, zero: bool = False) -> None:
+    def __init__(self, *, zero: bool = False, at_least: float = 0) -> None:
         self._zero = zero
+        self._at_least = at_least
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Parse it, or fail as click does."""
@@ -84,7 +85,10 @@ class Duration(click.ParamType[float]):
         match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)\s*([smhd]?)", str(value).strip().lower())
         if match is None or (float(match[1]) == 0 and not self._zero):
             self.fail(f"{value!r} is not a time such as 90s, 5m or 1h", param, ctx)
-        return float(match[1]) * SECONDS[match[2]]
+        seconds = float(match[1]) * SECONDS[match[2]]
+        if seconds < self._at_least:
+            self.fail(f"{value!r} is less than {self._at_least:g} seconds", param, ctx)
+        return seconds
 
 
 class Size(click.ParamType[int]):

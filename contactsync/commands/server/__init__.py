@@ -12,14 +12,15 @@ from pathlib import Path
 
 import click
 
+from contactsync.commands._options import Duration
 from contactsync.commands._output import counted
 from contactsync.commands.server._shared import (
     accounts_of_folder,
     data_option,
     folder_of,
     json_option,
-    keyring_of,
     members_of_folder,
+    passphrase_of,
     passphrase_option,
 )
 from contactsync.commands.server.accounts import accounts
@@ -79,23 +80,43 @@ def init(data: Path, passphrase_file: Path | None) -> None:
     type=click.IntRange(0, 65535),
     help="Serve figures for Prometheus at http://127.0.0.1:PORT/metrics.",
 )
-def serve(data: Path, passphrase_file: Path | None, host: str, port: int, metrics_port: int | None) -> None:
+@click.option(
+    "--publish-every",
+    type=Duration(at_least=1),
+    metavar="TIME",
+    help="Also publish what has changed, this often (10m, 1h): by a process of its own, `publish --every`.",
+)
+def serve(
+    data: Path,
+    passphrase_file: Path | None,
+    host: str,
+    port: int,
+    *,
+    metrics_port: int | None,
+    publish_every: float | None,
+) -> None:
     """Answer clients until stopped (Ctrl-C or SIGTERM).
 
     Prints `listening on URL` when it is ready. It speaks plain HTTP: on a network, put a reverse proxy with
     TLS in front of it.
     """
+    from contactsync.commands.server.publish_loop import publishing_beside
     from contactsync.server.http.serve import STORE_WAIT
     from contactsync.server.http.serve import serve as run
+    from contactsync.server.keyring import Keyring
     from contactsync.server.storage.opening import open_accounts
 
     folder = folder_of(data)
-    keyring = keyring_of(folder, passphrase_file)
+    passphrase = passphrase_of(folder, passphrase_file)
+    keyring = Keyring.open(folder.keys, passphrase)
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
     logging.getLogger("contactsync").setLevel(logging.INFO)
-    with contextlib.closing(open_accounts(folder, wait=STORE_WAIT)) as store:
+    with (
+        contextlib.closing(open_accounts(folder, wait=STORE_WAIT)) as store,
+        publishing_beside(data, publish_every, passphrase),
+    ):
         ready = lambda url: click.echo(f"listening on {url}")  # noqa: E731
         run(folder, store, keyring, (host, port), ready, metrics_port=metrics_port)
 

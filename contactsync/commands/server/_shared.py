@@ -78,12 +78,19 @@ def accounts_of_folder(data: Path) -> Iterator[AccountStore]:
 
 def keyring_of(folder: DataFolder, passphrase_file: Path | None) -> Keyring:
     from contactsync.server.keyring import Keyring
+
+    return Keyring.open(folder.keys, passphrase_of(folder, passphrase_file))
+
+
+def passphrase_of(folder: DataFolder, file: Path | None) -> bytes | None:
+    """The passphrase of the keyring; None if none was given. A terminal is asked if there is one."""
+    from contactsync.server.keyring import Keyring
     from contactsync.server.sealing import read_passphrase
 
-    passphrase = read_passphrase(passphrase_file)
+    passphrase = read_passphrase(file)
     if passphrase is None and Keyring.is_locked(folder.keys) and sys.stdin.isatty():
         passphrase = click.prompt("Passphrase of the keys", hide_input=True, err=True).encode()
-    return Keyring.open(folder.keys, passphrase)
+    return passphrase
 
 
 def passphrase_of_key(name: str, file: Path | None, *, is_locked: bool) -> bytes | None:

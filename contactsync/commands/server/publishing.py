@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from contactsync.commands import _output
-from contactsync.commands._options import Size
+from contactsync.commands._options import Duration, Size
 from contactsync.commands._output import counted
 from contactsync.commands.server._shared import (
     data_option,
@@ -18,6 +18,7 @@ from contactsync.commands.server._shared import (
     key_passphrase_option,
     keyring_of,
     members_of_folder,
+    passphrase_of,
     passphrase_of_key,
     passphrase_option,
 )
@@ -28,6 +29,7 @@ if TYPE_CHECKING:  # numpy hangs on these
     from securesystemslib.signer import Signer
 
     from contactsync.publication.tuf.request import SigningRequest
+    from contactsync.server.keyring import Keyring
     from contactsync.server.publishing.merge import Outcome
     from contactsync.server.publishing.rotation import Order
     from contactsync.server.settings import DataFolder
@@ -61,24 +63,58 @@ offline_targets_option = click.option(
 )
 @memory_option
 @offline_targets_option
+@click.option(
+    "--every",
+    type=Duration(at_least=1),
+    metavar="TIME",
+    help="Go on until stopped, and publish whenever this time is over and members have changed (10m, 1h).",
+)
+@click.option(
+    "--attached",
+    is_flag=True,
+    help="For `serve --publish-every`: read the passphrase from stdin, and end when stdin does.",
+)
 def publish(
-    data: Path, passphrase_file: Path | None, *, new_epoch: bool, memory: int, request_file: Path | None
+    data: Path,
+    passphrase_file: Path | None,
+    *,
+    new_epoch: bool,
+    memory: int,
+    request_file: Path | None,
+    every: float | None,
+    attached: bool,
 ) -> None:
     """Publish the contents of the registry in one atomic step. A running server serves them at once.
 
     If it is interrupted, the previous publication stays in place; run it again. In a rotation it updates both
     epochs; the first one after the overlap ends the rotation.
     """
+    from contactsync.commands.server.publish_loop import Stop, passphrase_from_pipe, publish_every
+    from contactsync.server.keyring import Keyring
     from contactsync.server.publishing.rotation import Aim, Order
 
-    run_publish(
-        data, passphrase_file, Order(Aim.NEW_EPOCH if new_epoch else Aim.PUBLISH), memory, request_file
-    )
+    folder = folder_of(data)
+    if every is None:
+        order = Order(Aim.NEW_EPOCH if new_epoch else Aim.PUBLISH)
+        run_publish(data, keyring_of(folder, passphrase_file), order, memory, request_file)
+        return
+    if new_epoch or request_file is not None:
+        raise click.UsageError("--every goes with neither --new-epoch nor --offline-targets.")
+    stdin = 0 if attached else None  # of the server that this belongs to
+    stop = Stop(stdin)
+    passphrase = passphrase_of(folder, passphrase_file) if stdin is None else passphrase_from_pipe(stdin)
+
+    def once() -> None:  # the keys may have been changed since the last time
+        run_publish(data, Keyring.open(folder.keys, passphrase), Order(Aim.PUBLISH), memory, None)
+
+    def has_changed() -> bool:
+        with members_of_folder(data) as store:
+            return bool(store.touched(store.serial()))
+
+    publish_every(every, once, has_changed, stop)
 
 
-def run_publish(
-    data: Path, passphrase_file: Path | None, order: Order, memory: int, request_file: Path | None
-) -> None:
+def run_publish(data: Path, keyring: Keyring, order: Order, memory: int, request_file: Path | None) -> None:
     """Follow an order here or, with `request_file`, by having it signed elsewhere; print what was done."""
     from contactsync.publication.tuf.repository import Repository
     from contactsync.server.epochs import ages
@@ -86,7 +122,6 @@ def run_publish(
     from contactsync.server.publishing.publisher import Publisher
 
     folder = folder_of(data)
-    keyring = keyring_of(folder, passphrase_file)
     before = Repository(folder.public).root_bytes()
     requests = []
     with members_of_folder(data) as store, _output.ProgressLine() as progress:

@@ -7,7 +7,12 @@ from pathlib import Path
 import click
 
 from contactsync.commands._options import Duration
-from contactsync.commands.server._shared import data_option, passphrase_option
+from contactsync.commands.server._shared import (
+    data_option,
+    folder_of,
+    keyring_of,
+    passphrase_option,
+)
 from contactsync.commands.server.publishing import memory_option, offline_targets_option, run_publish
 from contactsync.foundation.errors import BadInput
 
@@ -50,4 +55,4 @@ def rotate(
         raise BadInput(f"an overlap lasts from a second to {LONGEST_DAYS} days", hint="such as --overlap 7d")
     aim = Aim.FINISH if is_end else Aim.TAKE_BACK if is_undone else Aim.ROTATE
     order = Order(aim, int(overlap or 7 * 86_400))
-    run_publish(data, passphrase_file, order, memory, request_file)
+    run_publish(data, keyring_of(folder_of(data), passphrase_file), order, memory, request_file)
