@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 NAMES = tuple(
-    name for name in ("engine", "matching", "directory") if (Path(__file__).parent / f"{name}.py").exists()
+    name
+    for name in ("engine", "matching", "directory", "members")
+    if (Path(__file__).parent / f"{name}.py").exists()
 )
 
 

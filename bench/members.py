@@ -1,0 +1,130 @@
+"""`python -m bench members`: the import of an operator's table, and what a member takes on the disk.
+
+The table has an id, a number as people write it or in E.164, and a country: 12 countries, half of the numbers
+without a country code. Times are of CPU and by the clock on the wall; the registry is on the disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from bench import harness
+from bench.harness import Row
+from contactsync.kernels import phones  # noqa: F401 - from here on kernels pay, as in a server
+from contactsync.phones import Columns
+from contactsync.server.members import ImportOptions, import_members
+from contactsync.server.storage.ports import Members
+from contactsync.server.storage.records import Origin
+from contactsync.server.storage.sqlite.members import SqliteMembers
+from contactsync.tokens import TOKEN_BYTES
+
+PACKAGES = ("numba", "numpy", "phonenumberslite")
+#        country  code  trunk  beginning  digits after it
+PLANS = (
+    ("DE", "49", "0", "151", 8), ("FR", "33", "0", "6", 8), ("GB", "44", "0", "7400", 6),
+    ("US", "1", "", "415", 7), ("ES", "34", "", "6", 8), ("IT", "39", "", "347", 7),
+    ("NL", "31", "0", "6", 8), ("IN", "91", "0", "98", 8), ("BR", "55", "", "119", 8),
+    ("PL", "48", "", "5", 8), ("AT", "43", "0", "664", 7), ("CH", "41", "0", "79", 7),
+)  # fmt: skip
+CHUNK = 100_000
+
+
+def write_table(path: Path, count: int) -> None:
+    """A CSV of so many rows, never all in memory."""
+    rng = np.random.default_rng(3)
+    with path.open("w") as file:
+        file.write("id,phone,country\n")
+        for first in range(0, count, CHUNK):
+            n = min(CHUNK, count - first)
+            plans, digits, forms = (rng.integers(0, k, n).tolist() for k in (len(PLANS), 10**8, 2))
+            rows = []
+            for i, (plan, number, form) in enumerate(zip(plans, digits, forms, strict=True), first + 1000):
+                country, code, trunk, begin, length = PLANS[plan]
+                rest = f"{begin}{number % 10**length:0{length}d}"
+                rows.append(f"{i},{'+' + code if form else trunk}{rest},{country}\n")
+            file.write("".join(rows))
+
+
+def _timed(run: Callable[[], object]) -> tuple[float, float]:
+    """CPU seconds and seconds."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    run()
+    return time.process_time() - cpu, time.perf_counter() - wall
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def run(count: int, rounds: int) -> list[Row]:
+    """Medians over the rounds: a new registry, the same table again, and sizes in octets a member."""
+    options = ImportOptions("people", columns=Columns("phone", "country", "id"))
+    firsts, agains, sizes = [], [], {}
+    with tempfile.TemporaryDirectory() as name:
+        table, folder = Path(name) / "users.csv", Path(name) / "server"
+        write_table(table, count)
+        for _ in range(rounds):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            store = SqliteMembers.create(folder / "registry.sqlite")
+
+            def once(store: SqliteMembers = store) -> None:
+                with table.open("rb") as stream:
+                    import_members(store, stream, "users", options, on_refusal=print)
+
+            firsts.append(_timed(once))
+            agains.append(_timed(once))
+            members = store.count("people")
+            store.close()
+            sizes["a member"] = _size(folder) / members
+        store = SqliteMembers(folder / "registry.sqlite")
+        for partition in store.partitions("people"):
+            after = None
+            while page := store.unevaluated("people", 1, partition, after, 1 << 16):
+                rows = np.random.default_rng(1).integers(0, 256, (len(page), TOKEN_BYTES), np.uint8)
+                store.store_tokens("people", 1, page, rows)
+                after = page.last
+        store.close()
+        sizes["a member, with their token"] = _size(folder) / members
+        store = SqliteMembers(folder / "registry.sqlite")
+        keys = np.array([entry.key for entry in store.entries("tel", None, members // 10)], np.uint64)
+        store.consent(Members("tel", keys), "business", granted=True, origin=Origin("app 3.1", "anna"))
+        store.close()
+        grown = _size(folder) - sizes["a member, with their token"] * members
+        sizes["an opt-in, with its record"] = grown / keys.size
+    rows = []
+    for case, times in (("into a new registry", firsts), ("again, nothing new", agains)):
+        cpu, wall = np.median(np.array(times), axis=0).tolist()
+        rows.append(
+            {"case": f"import a table {case}", "n": count, "value": cpu / count * 1e9, "unit": "ns CPU/row"}
+        )
+        rows.append(
+            {"case": f"import a table {case}", "n": count, "value": int(count / wall), "unit": "rows/s"}
+        )
+    return rows + [
+        {"case": case, "n": members, "value": size, "unit": "octets"} for case, size in sizes.items()
+    ]
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench members", description=__doc__)
+    parser.add_argument("--json", metavar="FILE", help="write the rows as one JSON list")
+    parser.add_argument(
+        "--markdown", metavar="FILE", help="put the table into the members section of a document"
+    )
+    parser.add_argument("--quick", action="store_true", help="a million rows, once")
+    options = parser.parse_args(arguments)
+    rows = run(1_000_000, 1) if options.quick else run(10_000_000, 3)
+    where = harness.environment(PACKAGES)
+    print(harness.table(rows), where, sep="\n\n")
+    if options.json:
+        harness.write_json(options.json, rows)
+    if options.markdown:
+        harness.update_section(options.markdown, "members", f"{where}\n\n{harness.markdown(rows)}")
