@@ -37,6 +37,7 @@ bench: $(STAMP)-bench
 	$(BIN)/python -m bench engine --quick
 	$(BIN)/python -m bench matching --quick
 	$(BIN)/python -m bench directory --quick
+	$(BIN)/python -m bench admin --quick
 
 docs: $(STAMP)
 	$(BIN)/python -m contactsync.commands.reference docs/cli.md

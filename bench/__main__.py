@@ -6,7 +6,7 @@ from pathlib import Path
 
 NAMES = tuple(
     name
-    for name in ("engine", "matching", "directory", "members")
+    for name in ("engine", "matching", "directory", "members", "admin")
     if (Path(__file__).parent / f"{name}.py").exists()
 )
 

@@ -24,6 +24,7 @@ from contactsync.commands.server._shared import (
     passphrase_option,
 )
 from contactsync.commands.server.accounts import accounts
+from contactsync.commands.server.admin import admin
 from contactsync.commands.server.members import members
 from contactsync.commands.server.publishing import finish, publish, sign
 from contactsync.commands.server.role_keys import keys
@@ -166,5 +167,5 @@ def show_status(data: Path, *, as_json: bool) -> None:
         click.echo(f"warning: {warning}", err=True)
 
 
-for command in (members, accounts, publish, rotate, sign, finish, keys):
+for command in (members, accounts, publish, rotate, sign, finish, keys, admin):
     server.add_command(command)

@@ -7,10 +7,9 @@ import dataclasses
 import itertools
 import json
 import re
-import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,11 +22,9 @@ from contactsync.commands.server._shared import audience_option, data_option, js
 from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:  # numpy hangs on these
-    from contactsync.server.quota import PointQuota
     from contactsync.server.settings import DataFolder
-    from contactsync.server.storage.ports import AccountStore, AccountUse
+    from contactsync.server.storage.ports import AccountStore
 
-_CREDENTIAL_BYTES = 32
 _MOST_NAMES = 1_000_000
 _COUNTED = "account-"
 _RESET = "default"
@@ -128,19 +125,21 @@ def add_accounts(
     The credential of a single NAME is printed alone. Otherwise each line has the name, a tab and the
     credential.
     """
+    from contactsync.server.accounts import check_class, check_name, new_credential
     from contactsync.server.quota import Terms
     from contactsync.server.storage.ports import NewAccount
 
     if (bool(names), file is not None, count is not None).count(True) != 1:
         raise click.UsageError("Give one of NAME..., --from FILE and --count N.")
     with _opened(data) as (folder, store):
-        _check_class(folder, terms["quota_class"])
+        check_class(folder, terms["quota_class"])
         if count is not None:
             wanted = _new_names(store, count)
         else:
             wanted = list(names) if file is None else _names_in(file)
-        _check_names(wanted)
-        new = [NewAccount(name, audience, _credential(), Terms(**_given(terms))) for name in wanted]
+        for name in wanted:
+            check_name(name)
+        new = [NewAccount(name, audience, new_credential(), Terms(**_given(terms))) for name in wanted]
         store.add_all(new)
         alone = len(names) == 1
         try:
@@ -158,8 +157,10 @@ def add_accounts(
 @json_option
 def show_account(name: str, data: Path, *, as_json: bool) -> None:
     """Show the quota of an account and how much of it was used."""
+    from contactsync.server.accounts import rows_of
+
     with _opened(data) as (folder, store):
-        (row,) = _rows(folder, store.uses(name))
+        (row,) = rows_of(folder, store.uses(name))
     if as_json:
         click.echo(json.dumps(row, ensure_ascii=False))
         return
@@ -175,8 +176,10 @@ def show_account(name: str, data: Path, *, as_json: bool) -> None:
 @json_option
 def list_accounts(data: Path, *, as_json: bool) -> None:
     """List accounts: name, audience, added, last used, points today, total points, refused, points left."""
+    from contactsync.server.accounts import rows_of
+
     with _opened(data) as (folder, store):
-        rows = _rows(folder, store.uses())
+        rows = rows_of(folder, store.uses())
     if as_json:
         click.echo(json.dumps(rows, ensure_ascii=False))
         return
@@ -193,6 +196,8 @@ def list_accounts(data: Path, *, as_json: bool) -> None:
 @_terms_options(reset=True)
 def set_accounts(names: tuple[str, ...], data: Path, *, refill: bool, **terms: Any) -> None:
     """Change the quotas of accounts, all or none. The change applies from their next request on."""
+    from contactsync.server.accounts import check_class
+
     given = _given(terms)
     if not given and not refill:
         raise click.UsageError("Give at least one of --burst, --per-day, --class and --refill.")
@@ -201,7 +206,7 @@ def set_accounts(names: tuple[str, ...], data: Path, *, refill: bool, **terms: A
         given["quota_class"] = ""
 
     with _opened(data) as (folder, store):
-        _check_class(folder, given.get("quota_class"))
+        check_class(folder, given.get("quota_class"))
         store.change(names, lambda terms: dataclasses.replace(terms, **given), refill=refill)
 
 
@@ -252,7 +257,9 @@ def rotate_account(name: str, overlap: float, data: Path) -> None:
 
     The quota does not change.
     """
-    credential = _credential()
+    from contactsync.server.accounts import new_credential
+
+    credential = new_credential()
     with _opened(data) as (_, store):
         store.rotate(name, credential, int(overlap * 1000))
     click.echo(credential)
@@ -268,28 +275,8 @@ def _opened(data: Path) -> Iterator[tuple[DataFolder, AccountStore]]:
         yield folder, store
 
 
-def _credential() -> str:
-    return f"cs_{secrets.token_urlsafe(_CREDENTIAL_BYTES)}"
-
-
 def _given(terms: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in terms.items() if value is not None}
-
-
-def _check_class(folder: DataFolder, name: str | None) -> None:
-    classes = folder.settings().quotas
-    if name and name not in classes:
-        known = ", ".join(sorted(classes))
-        raise BadInput(
-            f"there is no quota class named {name!r}",
-            hint=f"known are {known}; to add one, add a table [quota.NAME] to server.toml",
-        )
-
-
-def _check_names(names: Sequence[str]) -> None:
-    for name in names:
-        if not 0 < len(name) <= 100 or not name.isprintable():
-            raise BadInput("the name of an account is 1 to 100 printable characters", hint="choose another")
 
 
 def _names_in(file: Any) -> list[str]:
@@ -309,33 +296,6 @@ def _new_names(store: AccountStore, count: int) -> list[str]:
     numbers = (one.name.removeprefix(_COUNTED) for one in store.list() if one.name.startswith(_COUNTED))
     last = max((int(number) for number in numbers if re.fullmatch(r"[0-9]{1,15}", number)), default=0)
     return [f"{_COUNTED}{number}" for number in itertools.islice(itertools.count(last + 1), count)]
-
-
-def _rows(folder: DataFolder, uses: Sequence[AccountUse]) -> list[dict[str, Any]]:
-    """Rows of the table, and of the JSON, which docs/cli.md describes."""
-    from contactsync.server.quota import leaked, system_clock
-
-    classes, now = folder.settings().quotas, system_clock()
-    rows = []
-    for use in uses:
-        account = use.account
-        allowance: PointQuota = account.terms.allowance(account.audience, classes)
-        rows.append(
-            {
-                "name": account.name,
-                "audience": account.audience,
-                "added": account.added,
-                "last_used": use.last_used,
-                "points_today": use.points_today,
-                "points_total": use.points_total,
-                "refused": use.refused,
-                "left": leaked(use.level, use.at, now, allowance.per_day).left(allowance),
-                "burst": allowance.burst,
-                "per_day": allowance.per_day,
-                "class": account.terms.quota_class,
-            }
-        )
-    return rows
 
 
 def _day(seconds: int | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, ClassVar, Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -39,6 +39,9 @@ _SLUG_BY_STATUS: Final = {400: "bad-request", 404: "not-found", 405: "method-not
 class Problem(Exception):
     """Ends a request. `detail` and `hint` contain nothing from its body or its credential."""
 
+    kinds: ClassVar[Mapping[str, tuple[int, str]]] = _KINDS
+    """Status and title of each slug."""
+
     def __init__(
         self,
         slug: str,
@@ -46,7 +49,7 @@ class Problem(Exception):
         hint: str = "",
         *,
         headers: Mapping[str, str] | None = None,
-        **members: int,
+        **members: Any,
     ) -> None:
         super().__init__(slug)
         self.slug = slug
@@ -55,10 +58,10 @@ class Problem(Exception):
         self.headers = headers or {}
         self.members = members
 
-    def response(self) -> Response:
-        """The problem as a response."""
-        status, title = _KINDS[self.slug]
-        body = {
+    def document(self) -> dict[str, Any]:
+        """The problem as a JSON object."""
+        status, title = self.kinds[self.slug]
+        return {
             "type": f"urn:contactsync:problem:{self.slug}",
             "title": title,
             "status": status,
@@ -66,8 +69,12 @@ class Problem(Exception):
             **({"hint": self.hint} if self.hint else {}),
             **self.members,
         }
+
+    def response(self) -> Response:
+        """The problem as a response."""
         headers = {"cache-control": "no-store", **self.headers}
-        return Response(json.dumps(body), status, headers, "application/problem+json")
+        body = json.dumps(self.document())
+        return Response(body, self.kinds[self.slug][0], headers, "application/problem+json")
 
 
 async def on_problem(_request: Request, error: Exception) -> Response:

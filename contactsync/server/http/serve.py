@@ -1,4 +1,4 @@
-"""Runs the server: a socket, uvicorn, and the application."""
+"""Runs the server: a socket, uvicorn, and the application. What is said of uvicorn holds for any."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from contactsync.foundation.errors import CallerError
 from contactsync.server.evaluation import Evaluator
@@ -53,14 +54,20 @@ def serve(
     Prometheus; None: nowhere. Raises CallerError if an address cannot be used.
     """
     settings = folder.settings()
-    listener = _listen(*address)
+    listener = listen(*address)
     metrics = Metrics(accounts, settings.breakers)
     if metrics_port is not None:
         log.info("metrics are at %s", metrics.serve(metrics_port))
     evaluator = Evaluator(settings.evaluator_threads, settings.evaluator_queue)
     evaluator.warm_up()
+    app = App(folder, accounts, PublicFolder(folder.public), keyring, evaluator, metrics=metrics).asgi
+    run(app, listener, lambda: on_ready(url_of(listener)))
+
+
+def run(app: ASGIApp, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Serve an application on a listening socket until SIGTERM or SIGINT."""
     config = uvicorn.Config(
-        App(folder, accounts, PublicFolder(folder.public), keyring, evaluator, metrics=metrics).asgi,
+        app,
         http=BoundedProtocol,
         access_log=False,
         log_config=None,
@@ -72,14 +79,15 @@ def serve(
         timeout_graceful_shutdown=SHUTDOWN,
     )
     server = _Server(config)
-    server.on_ready = lambda: on_ready(_url(listener))
+    server.on_ready = on_ready
     # When uvicorn is done, it raises the signal that stopped it again. But a requested stop is not a failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     server.run(sockets=[listener])
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at an address. Raises CallerError if it cannot be used."""
     where = f"port {port} of {host}"
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
@@ -96,6 +104,7 @@ def _listen(host: str, port: int) -> socket.socket:
         raise CallerError(reason, hint="choose another with --host and --port") from error
 
 
-def _url(listener: socket.socket) -> str:
+def url_of(listener: socket.socket) -> str:
+    """Where a socket listens."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"

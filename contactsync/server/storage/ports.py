@@ -202,8 +202,45 @@ class MemberStore(Protocol):
     def snapshot(self) -> AbstractContextManager[None]:
         """Reads inside see the register at one moment, whatever others write."""
 
+    def grouped(self) -> AbstractContextManager[None]:
+        """Changes inside stay changes of their own, but reach the disk together, when the block ends.
+
+        One that raises is undone alone; all are if the block raises.
+        """
+
+    def answers(self) -> AnswerStore:
+        """Answers that are kept in the same storage, for changes made `together` with them."""
+
     def close(self) -> None:
         """Release the storage."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """What is kept of a request: which it was, and the answer, None while it is not known.
+
+    Both are unreadable without the caller's own key (`admin.idempotency`). `at` is milliseconds since 1970.
+    """
+
+    request: bytes
+    answer: bytes | None
+    at: int
+
+
+class AnswerStore(Protocol):
+    """Answers to requests that may be sent again. For the thread of its MemberStore. Raises OurError."""
+
+    def find(self, name: bytes) -> KeptAnswer | None:
+        """What is kept under a name."""
+
+    def keep(self, name: bytes, kept: KeptAnswer) -> None:
+        """Keep it under a name, in the place of what was there."""
+
+    def drop(self, name: bytes) -> None:
+        """Forget what is kept under a name."""
+
+    def sweep(self, before: int) -> None:
+        """Forget what was kept before `before`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,8 +77,9 @@ def now_there(folder):
         assert registry.execute("PRAGMA user_version").fetchone() == (3,)
         assert accounts.execute("PRAGMA user_version").fetchone() == (3,)
         tables = {name for (name,) in registry.execute("SELECT name FROM sqlite_master")}
-        # That of consents is made by whoever opens the members first.
-        assert tables - {"consents_tel"} == {"members_tel", "tokens_tel", "touched", "changes", "editions"}
+        # Those of consents and answers are made by whoever opens the members first.
+        made = {"consents_tel", "answers", "answers_at"}
+        assert tables - made == {"members_tel", "tokens_tel", "touched", "changes", "editions"}
         return {
             "members": registry.execute("SELECT key, audiences, added FROM members_tel").fetchall(),
             "tokens": registry.execute("SELECT * FROM tokens_tel ORDER BY audience, epoch, key").fetchall(),

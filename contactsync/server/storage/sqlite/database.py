@@ -63,15 +63,23 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """One transaction that writes. It is rolled back if the block raises."""
+        """One transaction that writes. It is rolled back if the block raises.
+
+        Inside another it is a part of that one: it is on the disk when the outer one ends, and if its block
+        raises only what it did itself is undone.
+        """
+        begin, commit, undo = "BEGIN IMMEDIATE", "COMMIT", ["ROLLBACK"]
+        if self.connection.in_transaction:
+            begin, commit, undo = "SAVEPOINT part", "RELEASE part", ["ROLLBACK TO part", "RELEASE part"]
         with self.errors():
-            self.connection.execute("BEGIN IMMEDIATE")
+            self.connection.execute(begin)
             try:
                 yield
-                self.connection.execute("COMMIT")
+                self.connection.execute(commit)
             except BaseException:
                 if self.connection.in_transaction:  # a full disk may have ended it
-                    self.connection.execute("ROLLBACK")
+                    for statement in undo:
+                        self.connection.execute(statement)
                 raise
 
     def close(self) -> None:

@@ -25,6 +25,7 @@ from contactsync.publication.manifest import Manifest
 from contactsync.server.storage.migrations import EDITIONS_SCHEMA, REGISTRY_STEPS
 from contactsync.server.storage.ports import Members
 from contactsync.server.storage.records import Edition
+from contactsync.server.storage.sqlite.answers import ANSWERS_TABLE, SqliteAnswers, create_answers
 from contactsync.server.storage.sqlite.database import Database, bit_of, sqlite_errors
 from contactsync.tokens import TOKEN_BYTES, Tokens
 
@@ -122,8 +123,9 @@ class RegistryFile:
             for kind in KINDS.values()
             if not {members_table(kind.name), tokens_table(kind.name), consents_table(kind.name)} <= there
         ]
-        if missing:
+        if missing or ANSWERS_TABLE not in there:
             with self._database.transaction():
+                create_answers(self._database.connection)
                 for kind in missing:
                     integer = kind.key_type is int
                     for table in _TABLES:
@@ -286,6 +288,14 @@ class RegistryFile:
                 yield
         finally:
             self._together, self._serial = False, None
+
+    def grouped(self) -> contextlib.AbstractContextManager[None]:
+        """See `MemberStore.grouped`."""
+        return self._database.transaction()
+
+    def answers(self) -> SqliteAnswers:
+        """See `MemberStore.answers`."""
+        return SqliteAnswers(self._database)
 
     @contextlib.contextmanager
     def _write(self) -> Iterator[int]:

@@ -1,0 +1,73 @@
+"""`contactsync server admin`: the API for the back end of the service."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from contactsync.commands.server._shared import data_option, folder_of, keyring_of, passphrase_option
+
+
+@click.command()
+@data_option
+@passphrase_option
+@click.option(
+    "--socket",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PATH",
+    help="Listen at this Unix socket. Only its owner can connect: it is 0600, in a folder that is 0700.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Listen at this port of 127.0.0.1, for whoever sends the credential; 0 picks any free port.",
+)
+@click.option(
+    "--credential-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="File of the credential for --port (default: admin.credential in the data folder). It is made, "
+    "readable by its owner alone, if it is not there.",
+)
+def admin(
+    data: Path,
+    passphrase_file: Path | None,
+    socket: Path | None,
+    port: int | None,
+    credential_file: Path | None,
+) -> None:
+    """Serve the admin API until stopped (Ctrl-C or SIGTERM): members, accounts, publishing, status.
+
+    It is for the back end of your service, on this machine; clients never connect to it. Prints `listening
+    on` and where when it is ready. `contactsync docs admin-api` describes it, `contactsync docs openapi.yaml`
+    defines it.
+    """
+    if (socket is None) == (port is None):
+        raise click.UsageError("Give either --socket PATH or --port PORT.")
+    if socket is not None and credential_file is not None:
+        raise click.UsageError("--credential-file is for --port; a socket needs no credential.")
+    from contactsync.server.admin.serve import serve_admin
+
+    folder = folder_of(data)
+    keyring = keyring_of(folder, passphrase_file)
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+    where: Path | int
+    if socket is not None:
+        where = socket
+    else:
+        assert port is not None
+        where = port
+        credential_file = credential_file or folder.path / "admin.credential"
+
+    def ready(name: str) -> None:
+        if credential_file is not None:
+            click.echo(f"the credential is in {credential_file}", err=True)
+        click.echo(f"listening on {name}")
+
+    serve_admin(folder, keyring, where, credential_file, ready)
