@@ -206,46 +206,38 @@ def sync(
         return
 
     from contactsync.client.core.planner import Options
-    from contactsync.client.route import Route
-    from contactsync.client.session import sync as run
-    from contactsync.client.transcript import TranscriptWriter
-    from contactsync.client.transport import Transport
+    from contactsync.library.client import Client
 
     server = state.server(url)
     inputs = [Path(name) for name in sources] + [file for file in (credential_file, transcript) if file]
     _output.check_writable(output, inputs)
     credential = _credential(credential_file)
     with contextlib.ExitStack() as stack:
-        record = None
-        if transcript is not None:
-            record = stack.enter_context(TranscriptWriter(transcript, server.url)).record
         progress = stack.enter_context(_output.ProgressLine())
-        transport = stack.enter_context(
-            contextlib.closing(
-                Transport(
-                    server.url,
-                    credential=credential,
-                    record=record,
-                    patience=patience.with_progress(progress),
-                    route=Route.to(server.url, proxy=proxy, ca_file=server.ca_file),
-                    max_data=max_download,
-                )
-            )
-        )
         if verbose:
             stack.enter_context(_output.log_on_stderr())
         options = Options(audience, privacy, partitions, max_download, buckets, leak_budget, cover)
         if as_json:
             stack.enter_context(_output.quota_error_on_stdout())
-        report = run(server, book, transport, options, progress)
+        result = Client(state.folder).sync(
+            book,
+            credential=credential,
+            server=server.url,
+            options=options,
+            patience=patience.with_progress(progress),
+            proxy=proxy,
+            transcript=transcript,
+            progress=progress,
+        )
+    report = result.report
     _output.say_unchecked(report.unchecked)
     marks = marker.mark(report, pulled, state.marks, patience)
-    text = _output.as_json(report, book, sent=transport.sent, received=transport.received, marks=marks)
+    text = _output.as_json(report, book, sent=result.sent, received=result.received, marks=marks)
     if not as_json:
         text = _output.FORMATS[form](report, book)
     _output.write(text, output, utf8=as_json or form != "table")
     if verbose:
-        _output.say_details(report, sent=transport.sent, received=transport.received)
+        _output.say_details(report, sent=result.sent, received=result.received)
     summarised = output is None and (form == "table" or as_json)
     _output.say_on_stderr(report, book, summarised=summarised)
     marker.finish()

@@ -10,11 +10,10 @@ import click
 
 from contactsync.commands._forgetting import forget_server, say_what_is_kept
 from contactsync.commands._options import open_state, proxy_option, state_option
-from contactsync.foundation.errors import BadInput, BadSignature, NotTrusted, OurError
+from contactsync.foundation.errors import BadInput, OurError
 
 if TYPE_CHECKING:  # it imports an HTTP library
-    from contactsync.client.state import ServerState, State
-    from contactsync.client.transport import Transport
+    from contactsync.client.state import State
 
 
 @click.command()
@@ -50,55 +49,30 @@ def trust(
     gives you over another channel; everything else is verified from this root. The operator renews the root
     about once a year: --fingerprint also accepts the fingerprint of an earlier root.
     """
-    from contactsync.client.route import Route
-    from contactsync.client.state import canonical_url, is_in_clear
-    from contactsync.client.transport import Transport
-    from contactsync.client.trust import fetch_root, find_root, leads_to, read_fingerprint
-    from contactsync.publication.tuf.follower import grouped, root_fingerprint
+    from contactsync.library.trusting import introduce
+    from contactsync.publication.tuf.follower import grouped
 
-    expected = None if fingerprint is None else read_fingerprint(fingerprint)
-    url = canonical_url(url)
-    if is_in_clear(url) and not allow_plain_http:
-        raise BadInput(
-            f"{url} is not encrypted: the credential would cross the network in the clear",
-            hint="use https://, or --allow-plain-http if the connection is protected in another way",
-        )
     state = open_state(state_folder)
-    known = _known(state, url, replace=replace)
-    route = Route.to(url, proxy=proxy, ca_file=ca_file or (known.ca_file if known else None))
-    transport = Transport(url, route=route)
-    newest = fetch_root(transport)
-    root = newest if expected is None else find_root(transport, newest, expected)
-    is_same = False
-    if known is not None and not replace:
-        _mend_root(known, transport, newest)
-        is_same = leads_to(transport, known, newest)
-    transport.close()
-    shown = root_fingerprint(newest)
-    if root is None:
-        raise BadSignature(
-            f"the fingerprint of {url} is not the one you gave; nothing was stored",
-            hint=f"the server's is {grouped(shown)}: ask the operator which one is right",
-        )
-    click.echo(f"{url}\nfingerprint {grouped(root_fingerprint(root))}")
-    accepted = route.ca_file
-    authorities = None if accepted is None else accepted.read_bytes()
-    if known is not None and not replace:
-        if not is_same:
-            raise BadSignature(
-                f"{url} is already trusted with another root, {grouped(known.fingerprint)};"
-                " nothing was changed",
-                hint="ask the operator why; if the change is right, run trust again with --replace",
-            )
-        if ca_file is not None and authorities is not None:
-            known.remember_authorities(authorities)
+    met = introduce(
+        state,
+        url,
+        fingerprint=fingerprint,
+        ca_file=ca_file,
+        proxy=proxy,
+        allow_plain_http=allow_plain_http,
+        replace=replace,
+    )
+    url = met.url
+    click.echo(f"{url}\nfingerprint {grouped(met.fingerprint)}")
+    if not met.is_known and not met.is_refused:
+        if fingerprint is None and not yes:
+            _ask()
+        if replace:
+            _forget_before(state, url)
+    met.accept()
+    if met.is_known:
         click.echo("already trusted")
         return
-    if expected is None and not yes:
-        _ask()
-    if replace:
-        _forget_before(state, url)
-    state.pin(url, root, authorities)
     click.echo("trusted")
     if proxy:
         click.echo("the proxy is not remembered: give --proxy to sync too, or set HTTPS_PROXY", err=True)
@@ -123,34 +97,6 @@ def _forget_before(state: State, url: str) -> None:
             hint="fix the problems listed above, then run the same command again",
         )
     say_what_is_kept(state, name)
-
-
-def _known(state: State, url: str, *, replace: bool) -> ServerState | None:
-    """The server, if it is trusted already. What is damaged counts as nothing, if it is to be replaced."""
-    try:
-        return state.server(url)
-    except NotTrusted:
-        return None
-    except OurError:
-        if replace:
-            return None
-        raise
-
-
-def _mend_root(known: ServerState, transport: Transport, newest: bytes) -> None:
-    """Fetch the pinned root again, if it is damaged: the fingerprint that was confirmed says which it is."""
-    from contactsync.client.trust import find_root
-
-    try:
-        _ = known.root
-    except OurError as error:
-        root = find_root(transport, newest, known.fingerprint)
-        if root is None:
-            raise BadSignature(
-                f"{known.url} does not have the root that it was trusted with; nothing was changed",
-                hint="ask the operator why; if that is right, run trust again with --replace",
-            ) from error
-        known.restore_root(root)
 
 
 def _somebody_is_there() -> bool:

@@ -45,27 +45,12 @@ def init(data: Path, passphrase_file: Path | None) -> None:
     A passphrase (--passphrase-file or CONTACTSYNC_PASSPHRASE) encrypts the stored keys. Prints the
     fingerprint that clients compare in `contactsync trust`.
     """
-    from contactsync.publication.tuf.follower import grouped, root_fingerprint
-    from contactsync.publication.tuf.repository import Repository
-    from contactsync.server.keyring import Keyring
+    from contactsync.library.server import Server
+    from contactsync.publication.tuf.follower import grouped
     from contactsync.server.sealing import read_passphrase
-    from contactsync.server.settings import DataFolder
-    from contactsync.server.storage.opening import create_stores
 
-    passphrase = read_passphrase(passphrase_file)
-    folder = DataFolder(data)
-    folder.create()
-    try:
-        signers = Keyring.create(folder.keys, passphrase).signers()
-        create_stores(folder)
-        repository = Repository(folder.public)
-        keys = {role: signer.public_key for role, signer in signers.items()}
-        repository.create(keys, signers["root"], datetime.now(UTC))
-        folder.finish()
-    except BaseException:  # so that the same command can be run again
-        folder.discard()
-        raise
-    click.echo(f"fingerprint {grouped(root_fingerprint(repository.root_bytes()))}")
+    made = Server.create(data, passphrase=read_passphrase(passphrase_file))
+    click.echo(f"fingerprint {grouped(made.fingerprint)}")
     click.echo(f"{data} is ready; next: members import, accounts add, publish, serve", err=True)
 
 

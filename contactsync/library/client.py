@@ -1,0 +1,227 @@
+"""The client: whom it trusts, and which contacts are members."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from contactsync.client.core.planner import Options
+from contactsync.client.patience import Patience
+from contactsync.client.report import Match, Report
+from contactsync.client.route import Route
+from contactsync.client.session import new_identifiers
+from contactsync.client.session import sync as run_sync
+from contactsync.client.state import ServerState, State
+from contactsync.client.transcript import TranscriptWriter
+from contactsync.client.transport import Transport
+from contactsync.contacts import AddressBook
+from contactsync.foundation.erasure import Erased
+from contactsync.foundation.progress import Progress, silent
+from contactsync.library.books import as_numbers, book_of_numbers
+from contactsync.library.kept import kept
+from contactsync.library.trusting import Introduction, introduce
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """What a sync found (`report`), and how many octets it sent and received."""
+
+    report: Report
+    sent: int
+    received: int
+
+    @property
+    def matches(self) -> list[Match]:
+        """The contacts who are members."""
+        return self.report.matches
+
+    @property
+    def numbers(self) -> NDArray[np.uint64]:
+        """The telephone numbers of the matches: ascending, each once, uint64[n]."""
+        identifiers = [match.identifier.encode() for match in self.report.matches]
+        return np.unique(as_numbers(identifiers))
+
+
+class Client:
+    """Looks contacts up at servers that it trusts. What it keeps is in one folder, as for the command line.
+
+    Several threads and processes may use one folder; a server is used by one of them at a time.
+    """
+
+    def __init__(self, state: Path | str | None = None) -> None:
+        """`state` is the folder of trusted servers and tokens; None: the user's own."""
+        self.state = State(user_state() if state is None else Path(state))
+
+    def servers(self) -> list[str]:
+        """The URLs of the trusted servers."""
+        return [server.url for server in self.state.servers()]
+
+    def introduce(
+        self,
+        url: str,
+        *,
+        fingerprint: str | None = None,
+        ca_file: Path | None = None,
+        proxy: str | None = None,
+        allow_plain_http: bool = False,
+        replace: bool = False,
+    ) -> Introduction:
+        """Fetch what a server shows of itself, to be compared and then accepted. See `introduce`."""
+        return introduce(
+            self.state,
+            url,
+            fingerprint=fingerprint,
+            ca_file=ca_file,
+            proxy=proxy,
+            allow_plain_http=allow_plain_http,
+            replace=replace,
+        )
+
+    def trust(
+        self,
+        url: str,
+        fingerprint: str,
+        *,
+        ca_file: Path | None = None,
+        proxy: str | None = None,
+        allow_plain_http: bool = False,
+    ) -> None:
+        """Pin a server that has this fingerprint. Raises BadSignature if it has another one."""
+        self.introduce(
+            url,
+            fingerprint=fingerprint,
+            ca_file=ca_file,
+            proxy=proxy,
+            allow_plain_http=allow_plain_http,
+        ).accept()
+
+    def forget(self, server: str | None = None) -> Erased:
+        """Wipe what is kept of a server, but not the ledger of what it was told; what could not be erased.
+
+        `server` may be left out if only one is trusted. Raises NotTrusted, OurError.
+        """
+        return self.state.forget(self._server(server).folder)
+
+    def kept(self) -> dict[str, Any]:
+        """What is kept about each server, as `contactsync status --json` prints it. Sends nothing."""
+        return kept(self.state)
+
+    def new_identifiers(
+        self, book: AddressBook, *, server: str | None = None, audience: str = "people"
+    ) -> int:
+        """How many identifiers a sync would look up for the first time. Sends nothing."""
+        return new_identifiers(self._server(server), book, audience)
+
+    def sync(
+        self,
+        book: AddressBook,
+        *,
+        credential: str,
+        server: str | None = None,
+        options: Options | None = None,
+        timeout: float | None = 3600,
+        proxy: str | None = None,
+        transcript: Path | None = None,
+        progress: Progress = silent,
+        patience: Patience | None = None,
+    ) -> SyncResult:
+        """Find out which contacts of a book are members.
+
+        `options` say what the server may learn, and what it may cost. `timeout` is in seconds, for the whole;
+        `patience` replaces it for a caller whose other work shares the time. `transcript` is a file for every
+        octet sent or received; it contains the credential. Raises anything of the error tree; what was
+        received stays, and the next sync continues there.
+        """
+        known, options = self._server(server), options or Options()
+        with contextlib.ExitStack() as stack:
+            record = None
+            if transcript is not None:
+                record = stack.enter_context(TranscriptWriter(transcript, known.url)).record
+            transport = stack.enter_context(
+                contextlib.closing(
+                    Transport(
+                        known.url,
+                        credential=credential,
+                        record=record,
+                        patience=patience or Patience(timeout=timeout, progress=progress),
+                        route=Route.to(known.url, proxy=proxy, ca_file=known.ca_file),
+                        max_data=options.max_download,
+                    )
+                )
+            )
+            report = run_sync(known, book, transport, options, progress)
+        return SyncResult(report, transport.sent, transport.received)
+
+    async def async_sync(
+        self,
+        book: AddressBook,
+        *,
+        credential: str,
+        server: str | None = None,
+        options: Options | None = None,
+        timeout: float | None = 3600,  # noqa: ASYNC109 - the same as `sync`
+        proxy: str | None = None,
+        transcript: Path | None = None,
+        progress: Progress = silent,
+    ) -> SyncResult:
+        """The same, in a thread, so that an event loop goes on. `progress` is called in that thread.
+
+        If the task is cancelled, the sync ends at its next step, as if the connection had broken, and only
+        then CancelledError is raised: nothing goes on behind the caller's back. A request that is on its way
+        is waited for, for at most the seconds that the transport waits for a reply.
+        """
+        cancelled = threading.Event()
+
+        def checked(stage: str, done: int, total: int) -> None:
+            if cancelled.is_set():
+                raise _Cancelled
+            progress(stage, done, total)
+
+        def work() -> SyncResult:
+            return self.sync(
+                book,
+                credential=credential,
+                server=server,
+                options=options,
+                timeout=timeout,
+                proxy=proxy,
+                transcript=transcript,
+                progress=checked,
+            )
+
+        thread = asyncio.ensure_future(asyncio.to_thread(work))
+        try:
+            return await asyncio.shield(thread)
+        except asyncio.CancelledError:
+            cancelled.set()
+            with contextlib.suppress(Exception):
+                await thread
+            raise
+
+    def are_members(
+        self, numbers: NDArray[np.uint64], *, credential: str, server: str | None = None, **how: object
+    ) -> NDArray[np.bool_]:
+        """Which of these telephone numbers, uint64[n], are members: bool[n], in their order. See `sync`."""
+        result = self.sync(book_of_numbers(numbers), credential=credential, server=server, **how)  # type: ignore[arg-type]
+        found: NDArray[np.bool_] = np.isin(np.asarray(numbers, np.uint64), result.numbers)
+        return found
+
+    def _server(self, url: str | None) -> ServerState:
+        return self.state.server(url)
+
+
+class _Cancelled(Exception):
+    """The task that waits for a sync was cancelled."""
+
+
+def user_state() -> Path:
+    """The folder in which the command line keeps its state."""
+    return Path(platformdirs.user_state_dir("contactsync"))

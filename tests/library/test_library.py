@@ -1,0 +1,125 @@
+"""The library where the page does not go: what is refused, and what cancelling really does."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from contactsync import AddressBook, Client, ContactSyncError, Server, book_of_numbers
+from contactsync.foundation.errors import BadInput, NotTrusted
+from contactsync.library import client as client_module
+
+
+@pytest.fixture
+def server(tmp_path):
+    return Server.create(tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        np.array([4915112345678, 210], np.uint64),
+        np.array([-4915112345678]),
+        np.array([4915112345678.0]),
+        np.array([[4915112345678]], np.uint64),
+        ["+4915112345678", "nobody"],
+    ],
+)
+def test_numbers_that_cannot_be_used_change_nothing(server, numbers):
+    with pytest.raises(BadInput):
+        server.add_members(numbers)
+    assert server.count_members() == 0
+
+
+def test_arrays_may_be_unsorted_and_repeat(server):
+    array = np.array([4915112345679, 4915112345678, 4915112345679], np.uint64)
+    assert server.add_members(array).new == 2
+    assert server.member_numbers().tolist() == [4915112345678, 4915112345679]
+    assert server.add_members([]).new == 0
+    assert server.remove_members(array, audience="business") == 0
+    assert server.remove_members(array[:1]) == 1
+    assert len(book_of_numbers(array).contacts) == 2
+
+
+def test_a_folder_is_set_up_once(server, tmp_path):
+    with pytest.raises(BadInput, match="already"):
+        Server.create(tmp_path / "data")
+    with pytest.raises(BadInput):
+        Server(tmp_path / "nothing")
+
+
+def test_accounts_are_as_on_the_command_line(server):
+    credential = server.add_account("shop")
+    assert credential.startswith("cs_")
+    assert server.rotate_account("shop") != credential
+    assert [one["name"] for one in server.accounts()] == ["shop"]
+    with pytest.raises(BadInput, match="already"):
+        server.add_account("shop")
+    with pytest.raises(BadInput):
+        server.add_account("\n")
+    server.revoke_account("shop")
+    assert server.accounts() == []
+
+
+def test_without_trust_there_is_no_sync(tmp_path):
+    client = Client(tmp_path)
+    with pytest.raises(NotTrusted):
+        client.sync(AddressBook(), credential="cs_x")
+    with pytest.raises(ContactSyncError):
+        client.introduce("http://contacts.example")
+
+
+def test_a_cancelled_sync_has_ended_when_the_task_has(tmp_path, monkeypatch):
+    """Nothing goes on behind the caller's back; it ends at the next step."""
+    began, may_go_on, ended, steps = threading.Event(), threading.Event(), threading.Event(), []
+
+    def sync(_server, _book, _transport, _options, progress):
+        try:
+            for step in range(1000):
+                progress("fetching", step, 0)
+                steps.append(step)
+                began.set()
+                may_go_on.wait(20)
+        finally:
+            ended.set()
+
+    client = Client(tmp_path)
+    monkeypatch.setattr(client_module, "run_sync", sync)
+    client.state.pin("http://127.0.0.1:9", b"root", None)
+
+    async def main():
+        task = asyncio.create_task(client.async_sync(AddressBook(), credential="cs_x"))
+        await asyncio.to_thread(began.wait, 20)
+        task.cancel()
+        await asyncio.sleep(0.05)
+        assert not task.done()
+        assert not ended.is_set()
+        may_go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ended.is_set()
+
+    asyncio.run(main())
+    assert steps == [0]
+
+
+def test_a_cancelled_publish_ends_first(server):
+    server.add_members(["+4915112345678"])
+    began = threading.Event()
+
+    async def main():
+        task = asyncio.create_task(server.async_publish(progress=lambda *_: began.set()))
+        await asyncio.to_thread(began.wait, 60)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert server.status().audiences[0].edition == 1
+
+    asyncio.run(main())
+
+
+def test_an_async_publish_gives_what_a_publish_gives(server):
+    server.add_members(["+4915112345678"])
+    (outcome,) = asyncio.run(server.async_publish())
+    assert (outcome.members, outcome.edition) == (1, 1)
