@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
 
 from contactsync.identifiers.kinds import partition_of
 from contactsync.publication.history import MANIFESTS_KEPT
@@ -49,6 +50,45 @@ def presences(store: MemberStore, repository: Repository, record: MemberRecord) 
     return [
         _presence(store, repository, record, audience, serial) for audience, serial in record.changed.items()
     ]
+
+
+def everything(record: MemberRecord, published: Sequence[Presence]) -> dict[str, Any]:
+    """All that is stored and published about a member, for JSON: GDPR, article 15."""
+    entry = record.entry
+    return {
+        "added": _time(entry.added),
+        "verified": entry.verified.isoformat(),
+        "audiences": list(entry.audiences),
+        "objections": list(entry.objections),
+        "consents": [
+            {
+                "audience": one.audience,
+                "granted": one.granted,
+                "at": _time(one.at),
+                "source": one.source,
+                "by": one.by,
+            }
+            for one in record.consents
+        ],
+        "tokens": [
+            {"audience": audience, "epoch": epoch, "token": token.hex()}
+            for (audience, epoch), token in record.tokens.items()
+        ],
+        "published": [
+            {
+                "audience": one.audience,
+                "state": one.state,
+                "epoch": one.epoch or None,
+                "edition": one.edition or None,
+                "text": str(one),
+            }
+            for one in published
+        ],
+    }
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 def _presence(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +22,7 @@ from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:  # numpy hangs on these
-    from contactsync.server.presence import Presence
-    from contactsync.server.storage.records import MemberRecord
+    pass
 
 
 @click.command()
@@ -41,7 +39,7 @@ def show(
     `-` reads the numbers from stdin, one a line, and prints one JSON object a line; so does --json.
     """
     from contactsync.publication.tuf.repository import Repository
-    from contactsync.server.presence import presences
+    from contactsync.server.presence import everything, presences
 
     as_json = as_json or numbers == (FROM_STDIN,)
     repository = Repository(folder_of(data).public)
@@ -53,7 +51,9 @@ def show(
                 record = records.get(identifier)
                 found = _nothing(identifier)
                 if record is not None:
-                    found = _everything(record, presences(store, repository, record))
+                    published = presences(store, repository, record)
+                    number = number_of(identifier)
+                    found = {"number": number, "stored": True, **everything(record, published)}
                 if as_json:
                     click.echo(json.dumps(found))
                 else:
@@ -62,46 +62,6 @@ def show(
 
 def _nothing(identifier: bytes) -> dict[str, Any]:
     return {"number": number_of(identifier), "stored": False}
-
-
-def _everything(record: MemberRecord, published: list[Presence]) -> dict[str, Any]:
-    entry = record.entry
-    return {
-        "number": number_of(entry.identifier),
-        "stored": True,
-        "added": _time(entry.added),
-        "verified": entry.verified.isoformat(),
-        "audiences": list(entry.audiences),
-        "objections": list(entry.objections),
-        "consents": [
-            {
-                "audience": one.audience,
-                "granted": one.granted,
-                "at": _time(one.at),
-                "source": one.source,
-                "by": one.by,
-            }
-            for one in record.consents
-        ],
-        "tokens": [
-            {"audience": audience, "epoch": epoch, "token": token.hex()}
-            for (audience, epoch), token in record.tokens.items()
-        ],
-        "published": [
-            {
-                "audience": one.audience,
-                "state": one.state,
-                "epoch": one.epoch or None,
-                "edition": one.edition or None,
-                "text": str(one),
-            }
-            for one in published
-        ],
-    }
-
-
-def _time(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 def _print(found: dict[str, Any]) -> None:

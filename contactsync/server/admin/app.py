@@ -21,6 +21,7 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from contactsync.foundation.errors import ContactSyncError
+from contactsync.publication.tuf.repository import Repository
 from contactsync.server.admin.accounts import AccountRoutes
 from contactsync.server.admin.calls import Answer, Call, Gone
 from contactsync.server.admin.editions import NextEditions
@@ -72,7 +73,7 @@ class AdminApp:
         self._readers = Readers(folder)
         self._writer = Writer(open_members(folder), NextEditions(folder, PublicFolder(folder.public)))
         self._repeats = Repeats(self._writer, clock)
-        members = MemberRoutes(self._repeats, self._readers)
+        members = MemberRoutes(Repository(folder.public), self._repeats, self._readers)
         people = AccountRoutes(folder, accounts, self._repeats, self._threads)
         self._publishing = PublishingRoutes(
             folder, lambda: contextlib.closing(open_members(folder)), keyring, self._repeats

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput
 from contactsync.identifiers import kind_of
+from contactsync.publication.tuf.repository import Repository
 from contactsync.server.admin.calls import ERRORS_SHOWN, Answer, Call, Fields
 from contactsync.server.admin.idempotency import Change, Repeats
 from contactsync.server.admin.problems import AdminProblem
@@ -24,8 +25,9 @@ from contactsync.server.admin.reading import (
     refusal,
 )
 from contactsync.server.admin.writer import Fate, Single
+from contactsync.server.presence import everything, presences
 from contactsync.server.storage.ports import Members, MemberStore
-from contactsync.server.storage.records import NOT_STATED, Added, MemberRecord, Origin
+from contactsync.server.storage.records import NOT_STATED, Added, Origin
 
 _READ_AT_ONCE: Final = 64
 """A batch of so few is read at once; a larger one in a thread, so that nobody waits for it."""
@@ -50,7 +52,8 @@ class _Details:
 class MemberRoutes:
     """`/v1/members/…`."""
 
-    def __init__(self, repeats: Repeats, readers: Readers) -> None:
+    def __init__(self, repository: Repository, repeats: Repeats, readers: Readers) -> None:
+        self._repository = repository
         self._repeats = repeats
         self._readers = readers
 
@@ -62,7 +65,9 @@ class MemberRoutes:
         def show(store: MemberStore) -> Answer:
             with store.snapshot():
                 for record in store.show(Members.of([identifier])):
-                    return Answer(200, shown(record, store))
+                    published = presences(store, self._repository, record)
+                    about = everything(record, published)
+                    return Answer(200, {"identifier": identifier.decode(), **about})
             raise _unknown()
 
         return await self._readers.run(show)
@@ -127,38 +132,6 @@ class MemberRoutes:
 
     async def _change(self, call: Call, identifier: bytes, single: Single) -> Answer:
         return await self._repeats.single(call, single, lambda fate: _told(identifier, single, fate))
-
-
-def shown(record: MemberRecord, store: MemberStore) -> dict[str, Any]:
-    """A member, as JSON. `editions` are by audience: the first one with the last change, None if none yet."""
-    entry = record.entry
-    editions: dict[str, Any] = {}
-    for audience, serial in record.changed.items():
-        found = store.edition_of(audience, serial)
-        edition = None if found is None else {"epoch": found.epoch, "edition": found.edition}
-        editions[audience] = {"serial": serial, "published": edition}
-    return {
-        "identifier": entry.identifier.decode(),
-        "audiences": list(entry.audiences),
-        "objections": list(entry.objections),
-        "added": entry.added,
-        "verified": entry.verified.isoformat(),
-        "consents": [
-            {
-                "audience": one.audience,
-                "granted": one.granted,
-                "at": one.at,
-                "source": one.source,
-                "by": one.by,
-            }
-            for one in record.consents
-        ],
-        "tokens": [
-            {"audience": audience, "epoch": epoch, "token": token.hex()}
-            for (audience, epoch), token in record.tokens.items()
-        ],
-        "changes": editions,
-    }
 
 
 def _told(identifier: bytes, single: Single, fate: Fate) -> Answer:

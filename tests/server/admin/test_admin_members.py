@@ -23,7 +23,8 @@ def test_a_member_is_put_shown_and_deleted(admin, operator):
     shown = admin("GET", member(GERMAN))
     assert shown.status == 200
     assert shown.body["audiences"] == ["people"]
-    assert shown.body["changes"] == {"people": {"serial": 1, "published": None}}
+    (published,) = shown.body["published"]
+    assert (published["audience"], published["state"]) == ("people", "to be listed")
     gone = admin("DELETE", member(GERMAN))
     assert (gone.status, gone.body["changed"]) == (200, True)
     assert admin("DELETE", member(GERMAN)).body["changed"] is False
@@ -191,7 +192,8 @@ def test_what_is_published_is_told_of_a_member(admin):
     admin("PUT", member(GERMAN))
     admin("POST", "/v1/publications", prefer="wait=60")
     shown = admin("GET", member(GERMAN)).body
-    assert shown["changes"]["people"]["published"] == {"epoch": 1, "edition": 1}
+    (published,) = shown["published"]
+    assert (published["state"], published["epoch"], published["edition"]) == ("listed", 1, 1)
     assert [(one["audience"], one["epoch"]) for one in shown["tokens"]] == [("people", 1)]
 
 
