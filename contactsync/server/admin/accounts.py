@@ -8,7 +8,7 @@ from typing import Any, Final
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput
 from contactsync.server.accounts import check_class, check_name, new_credential, rows_of
-from contactsync.server.admin.calls import Answer, Call, Fields
+from contactsync.server.admin.calls import AdminAnswer, Call, Fields
 from contactsync.server.admin.idempotency import Repeats
 from contactsync.server.admin.problems import AdminProblem
 from contactsync.server.http.threads import Threads
@@ -38,29 +38,29 @@ class AccountRoutes:
         self._repeats = repeats
         self._threads = threads
 
-    async def list(self, call: Call) -> Answer:
+    async def list(self, call: Call) -> AdminAnswer:
         """A page of accounts by name, after the name in the query."""
         after = call.query("after").get("after", "")
 
-        def page() -> Answer:
+        def page() -> AdminAnswer:
             found = [use for use in self._accounts.uses() if use.account.name > after]
             rows = rows_of(self._folder, found[:PAGE])
             more = {"next": rows[-1]["name"]} if len(found) > PAGE else {}
-            return Answer(200, {"accounts": rows, **more})
+            return AdminAnswer(200, {"accounts": rows, **more})
 
         return await self._threads.run(page)
 
-    async def show(self, call: Call) -> Answer:
+    async def show(self, call: Call) -> AdminAnswer:
         """One account."""
         call.query()
 
-        def one() -> Answer:
+        def one() -> AdminAnswer:
             (row,) = rows_of(self._folder, [self._use(call.segments[2])])
-            return Answer(200, row)
+            return AdminAnswer(200, row)
 
         return await self._threads.run(one)
 
-    async def add(self, call: Call) -> Answer:
+    async def add(self, call: Call) -> AdminAnswer:
         """Add accounts, all or none. Their credentials are in the answer, and nowhere else."""
         call.query()
         body = await call.fields("accounts", needed=["accounts"])
@@ -84,7 +84,7 @@ class AccountRoutes:
             body.wrong("/accounts", "has a name twice")
         body.finish()
 
-        def add() -> Answer:
+        def add() -> AdminAnswer:
             for at, name in terms:
                 _checked(body, "class", lambda name=name: check_class(self._folder, name), at)
             body.finish()
@@ -93,11 +93,11 @@ class AccountRoutes:
             except BadInput as error:
                 raise AdminProblem("account-exists", str(error), error.hint) from None
             shown = [{"name": one.name, "credential": one.credential} for one in new]
-            return Answer(201, {"accounts": shown})
+            return AdminAnswer(201, {"accounts": shown})
 
         return await self._repeats.elsewhere(call, lambda: self._threads.run(add))
 
-    async def change(self, call: Call) -> Answer:
+    async def change(self, call: Call) -> AdminAnswer:
         """Change a quota. What the body does not name stays; what is null follows the class."""
         call.query()
         body = await call.fields(*_TERMS, "refill")
@@ -106,38 +106,38 @@ class AccountRoutes:
             body.wrong("", f"must name one of {', '.join(_TERMS)} and refill")
         body.finish()
 
-        def change() -> Answer:
+        def change() -> AdminAnswer:
             name = self._use(call.segments[2]).account.name
             _checked(body, "class", lambda: check_class(self._folder, given.get("quota_class")))
             body.finish()
             self._accounts.change([name], lambda old: dataclasses.replace(old, **given), refill=refill)
             (row,) = rows_of(self._folder, [self._use(name)])
-            return Answer(200, row)
+            return AdminAnswer(200, row)
 
         return await self._repeats.elsewhere(call, lambda: self._threads.run(change))
 
-    async def revoke(self, call: Call) -> Answer:
+    async def revoke(self, call: Call) -> AdminAnswer:
         """Revoke an account."""
         call.query()
         await call.read()
 
-        def revoke() -> Answer:
+        def revoke() -> AdminAnswer:
             self._accounts.revoke(self._use(call.segments[2]).account.name)
-            return Answer(204, None)
+            return AdminAnswer(204, None)
 
         return await self._repeats.elsewhere(call, lambda: self._threads.run(revoke))
 
-    async def rotate(self, call: Call) -> Answer:
+    async def rotate(self, call: Call) -> AdminAnswer:
         """Give an account another credential."""
         call.query()
         body = await call.fields("overlap")
         overlap = body.whole("overlap", 0, _LONGEST_OVERLAP)
         body.finish()
 
-        def rotate() -> Answer:
+        def rotate() -> AdminAnswer:
             name, credential = self._use(call.segments[2]).account.name, new_credential()
             self._accounts.rotate(name, credential, (OVERLAP if overlap is None else overlap) * 1000)
-            return Answer(201, {"name": name, "credential": credential})
+            return AdminAnswer(201, {"name": name, "credential": credential})
 
         return await self._repeats.elsewhere(call, lambda: self._threads.run(rotate))
 

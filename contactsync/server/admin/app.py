@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 from contactsync.foundation.errors import ContactSyncError
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.admin.accounts import AccountRoutes
-from contactsync.server.admin.calls import Answer, Call, Gone
+from contactsync.server.admin.calls import AdminAnswer, Call, Gone
 from contactsync.server.admin.editions import NextEditions
 from contactsync.server.admin.idempotency import Repeats
 from contactsync.server.admin.members import MemberRoutes
@@ -48,7 +48,7 @@ _HEAD: Final = [
     (b"x-content-type-options", b"nosniff"),
 ]
 
-Handler = Callable[[Call], Awaitable[Answer]]
+Handler = Callable[[Call], Awaitable[AdminAnswer]]
 
 log = logging.getLogger("contactsync.admin")
 
@@ -116,7 +116,7 @@ class AdminApp:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, call: Call) -> Answer:
+    async def _answer(self, call: Call) -> AdminAnswer:
         """Raises AdminProblem, Gone."""
         try:
             if self._expected is not None:
@@ -163,14 +163,14 @@ class AdminApp:
                 headers={"www-authenticate": "Bearer"},
             )
 
-    async def _status(self, call: Call) -> Answer:
+    async def _status(self, call: Call) -> AdminAnswer:
         call.query()
 
-        def read(register: MemberStore) -> Answer:
+        def read(register: MemberStore) -> AdminAnswer:
             found = status(self._folder, register, self._accounts, datetime.now(UTC))
             members = dataclasses.asdict(found)
             members["expires"] = {role: end.isoformat() for role, end in found.expires.items()}
-            return Answer(200, members)
+            return AdminAnswer(200, members)
 
         return await self._readers.run(read)
 

@@ -22,7 +22,7 @@ _JSON: Final = b"application/json"
 _HEADERS: Final = (b"content-type", b"content-length", b"authorization", b"idempotency-key", b"prefer")
 
 
-class Answer(NamedTuple):
+class AdminAnswer(NamedTuple):
     """What a request is answered with: JSON, or nothing if `members` is None."""
 
     status: int

@@ -23,7 +23,7 @@ from typing import Final
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from contactsync.foundation.errors import OurError
-from contactsync.server.admin.calls import Answer, Call
+from contactsync.server.admin.calls import AdminAnswer, Call
 from contactsync.server.admin.problems import AdminProblem
 from contactsync.server.admin.writer import Done, Fate, Single, Work, Writer
 from contactsync.server.quota import DAY_MS, Clock
@@ -35,7 +35,7 @@ KEPT_MS: Final = DAY_MS
 _KEY: Final = re.compile(rb'"([ !#-\[\]-~]{16,255})"|([!#-+.-:<-~-]{16,255})')
 _NONCE: Final = 12
 
-Change = Callable[[MemberStore], Answer]
+Change = Callable[[MemberStore], AdminAnswer]
 """Carries a request out in a transaction of the register."""
 
 
@@ -69,16 +69,16 @@ class IdempotencyKey:
         mac.update(b"\0" + call.data)
         return mac.digest()
 
-    def seal(self, answer: Answer) -> bytes:
+    def seal(self, answer: AdminAnswer) -> bytes:
         """An answer, to be kept."""
         nonce = secrets.token_bytes(_NONCE)
         data = json.dumps([answer.status, answer.members, answer.location]).encode()
         return nonce + ChaCha20Poly1305(self._secret).encrypt(nonce, data, self.name)
 
-    def open(self, sealed: bytes) -> Answer:
+    def open(self, sealed: bytes) -> AdminAnswer:
         """The inverse. The name is of this key, so it fails only if the storage is damaged."""
         nonce, data = sealed[:_NONCE], sealed[_NONCE:]
-        return Answer(*json.loads(ChaCha20Poly1305(self._secret).decrypt(nonce, data, self.name)))
+        return AdminAnswer(*json.loads(ChaCha20Poly1305(self._secret).decrypt(nonce, data, self.name)))
 
 
 class _Once:
@@ -87,14 +87,14 @@ class _Once:
     __slots__ = ("_mark", "_now", "_told", "key")
 
     def __init__(
-        self, key: IdempotencyKey, mark: bytes, now: int, told: Callable[[Fate], Answer] | None = None
+        self, key: IdempotencyKey, mark: bytes, now: int, told: Callable[[Fate], AdminAnswer] | None = None
     ) -> None:
         self.key = key
         self._mark = mark
         self._now = now
         self._told = told
 
-    def before(self, store: MemberStore) -> Answer | None:
+    def before(self, store: MemberStore) -> AdminAnswer | None:
         """What was answered before. Raises AdminProblem if that cannot be answered again."""
         kept = store.answers().find(self.key.name)
         if kept is None or kept.at <= self._now - KEPT_MS:
@@ -113,18 +113,18 @@ class _Once:
             )
         return self.key.open(kept.answer)
 
-    def after(self, store: MemberStore, fate: Fate) -> Answer:
+    def after(self, store: MemberStore, fate: Fate) -> AdminAnswer:
         """Keep the answer to a single change."""
         assert self._told is not None
         return self.keep(store, self._told(fate))
 
-    def keep(self, store: MemberStore, answer: Answer) -> Answer:
+    def keep(self, store: MemberStore, answer: AdminAnswer) -> AdminAnswer:
         """Keep an answer, with the serial of the change."""
         answer = answer._replace(members={**(answer.members or {}), "serial": store.serial()})
         store.answers().keep(*self.kept(answer))
         return answer
 
-    def kept(self, answer: Answer | None) -> tuple[bytes, KeptAnswer]:
+    def kept(self, answer: AdminAnswer | None) -> tuple[bytes, KeptAnswer]:
         """What a store keeps, and under which name; None: it is not known yet what came of it."""
         sealed = None if answer is None else self.key.seal(answer)
         return self.key.name, KeptAnswer(self._mark, sealed, self._now)
@@ -139,7 +139,7 @@ class Repeats:
         self._running: set[bytes] = set()
         self._settled: deque[tuple[bytes, KeptAnswer]] = deque()
 
-    async def change(self, call: Call, change: Change) -> Answer:
+    async def change(self, call: Call, change: Change) -> AdminAnswer:
         """Carry out a request that changes the register; the answer names the serial and the editions.
 
         The body must have been read. Raises what the change raises, OurError, Overloaded.
@@ -149,12 +149,12 @@ class Repeats:
             return finished(await self._writer.write(change))
         once = _Once(key, key.fingerprint(call), self._clock())
 
-        def keyed(store: MemberStore) -> Answer:
+        def keyed(store: MemberStore) -> AdminAnswer:
             return once.before(store) or once.keep(store, change(store))
 
         return await self._carry_out(once, keyed)
 
-    async def single(self, call: Call, single: Single, told: Callable[[Fate], Answer]) -> Answer:
+    async def single(self, call: Call, single: Single, told: Callable[[Fate], AdminAnswer]) -> AdminAnswer:
         """The same for a single change, which is grouped with its like; `told` makes the answer."""
         key = IdempotencyKey.of(call)
         if key is None:
@@ -163,7 +163,7 @@ class Repeats:
         once = _Once(key, key.fingerprint(call), self._clock(), told)
         return await self._carry_out(once, dataclasses.replace(single, guard=once))
 
-    async def _carry_out(self, once: _Once, change: Single | Work) -> Answer:
+    async def _carry_out(self, once: _Once, change: Single | Work) -> AdminAnswer:
         with self._alone(once.key):
             done = await self._writer.write(change)
             if "edition" in done.result.members:  # it is an answer that was kept
@@ -180,7 +180,7 @@ class Repeats:
         for _ in range(len(self._settled)):
             store.answers().keep(*self._settled.popleft())
 
-    async def elsewhere(self, call: Call, work: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def elsewhere(self, call: Call, work: Callable[[], Awaitable[AdminAnswer]]) -> AdminAnswer:
         """Carry out a request that changes something else than the register.
 
         If the process is killed meanwhile, it is not known what came of it: the same request is refused then.
@@ -190,14 +190,14 @@ class Repeats:
             return await work()
         once = _Once(key, key.fingerprint(call), self._clock())
 
-        def begin(store: MemberStore) -> Answer | None:
+        def begin(store: MemberStore) -> AdminAnswer | None:
             found = once.before(store)
             if found is None:
                 store.answers().keep(*once.kept(None))
             return found
 
         with self._alone(key):
-            begun: Answer | None = (await self._writer.write(begin)).result
+            begun: AdminAnswer | None = (await self._writer.write(begin)).result
             if begun is not None:
                 return begun
             try:
@@ -228,8 +228,8 @@ class Repeats:
             self._running.discard(key.name)
 
 
-def finished(done: Done) -> Answer:
-    """The answer to a change that is on the disk, whose result is an Answer."""
-    answer: Answer = done.result
+def finished(done: Done) -> AdminAnswer:
+    """The answer to a change that is on the disk, whose result is an AdminAnswer."""
+    answer: AdminAnswer = done.result
     members = {"serial": done.serial, **(answer.members or {}), "edition": done.editions}
     return answer._replace(members=members)

@@ -13,7 +13,7 @@ from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput
 from contactsync.identifiers import kind_of
 from contactsync.publication.tuf.repository import Repository
-from contactsync.server.admin.calls import ERRORS_SHOWN, Answer, Call, Fields
+from contactsync.server.admin.calls import ERRORS_SHOWN, AdminAnswer, Call, Fields
 from contactsync.server.admin.idempotency import Change, Repeats
 from contactsync.server.admin.problems import AdminProblem
 from contactsync.server.admin.reading import (
@@ -57,22 +57,22 @@ class MemberRoutes:
         self._repeats = repeats
         self._readers = readers
 
-    async def show(self, call: Call) -> Answer:
+    async def show(self, call: Call) -> AdminAnswer:
         """Everything that is stored about a member."""
         call.query()
         identifier = identifier_in(call.segments[2])
 
-        def show(store: MemberStore) -> Answer:
+        def show(store: MemberStore) -> AdminAnswer:
             with store.snapshot():
                 for record in store.show(Members.of([identifier])):
                     published = presences(store, self._repository, record)
                     about = everything(record, published)
-                    return Answer(200, {"identifier": identifier.decode(), **about})
+                    return AdminAnswer(200, {"identifier": identifier.decode(), **about})
             raise _unknown()
 
         return await self._readers.run(show)
 
-    async def put(self, call: Call) -> Answer:
+    async def put(self, call: Call) -> AdminAnswer:
         """Let a member be found by an audience, unless they objected."""
         identifier = identifier_in(call.segments[2])
         call.query()
@@ -83,19 +83,19 @@ class MemberRoutes:
         if not body.values or body.values.keys() == {"audience"}:
             return await self._change(call, identifier, single)
 
-        def put(store: MemberStore) -> Answer:
+        def put(store: MemberStore) -> AdminAnswer:
             return _told(identifier, single, Fate.of(details.add(store, Members.of([identifier]))))
 
         return await self._repeats.change(call, put)
 
-    async def delete(self, call: Call) -> Answer:
+    async def delete(self, call: Call) -> AdminAnswer:
         """Forget a member, and all that is stored about them; or take them out of one audience only."""
         identifier = identifier_in(call.segments[2])
         audience = audience_in(call)
         await call.read()
         return await self._change(call, identifier, _single(identifier, audience, put=False))
 
-    async def consent(self, call: Call) -> Answer:
+    async def consent(self, call: Call) -> AdminAnswer:
         """Note that a member opted in, or objects."""
         identifier, audience = identifier_in(call.segments[2]), call.segments[4]
         call.query()
@@ -105,16 +105,16 @@ class MemberRoutes:
         granted, only, origin = body.flag("granted"), body.flag("only"), _read_origin(body)
         body.finish()
 
-        def consent(store: MemberStore) -> Answer:
+        def consent(store: MemberStore) -> AdminAnswer:
             members = Members.of([identifier])
             found = store.consent(members, audience, granted=granted, origin=origin, only=only)
             if found.unknown:
                 raise _unknown()
-            return Answer(200, {"identifier": identifier.decode(), "changed": found.changed > 0})
+            return AdminAnswer(200, {"identifier": identifier.decode(), "changed": found.changed > 0})
 
         return await self._repeats.change(call, consent)
 
-    async def batch(self, call: Call) -> Answer:
+    async def batch(self, call: Call) -> AdminAnswer:
         """Put and delete many, all or none, or (`partial`) those that can be used."""
         call.query()
         body = await call.fields("put", "delete", "audience", "partial", *_ABOUT)
@@ -130,16 +130,16 @@ class MemberRoutes:
         small = len(puts) + len(deletes) <= _READ_AT_ONCE
         return await self._repeats.change(call, read() if small else await self._readers.apart(read))
 
-    async def _change(self, call: Call, identifier: bytes, single: Single) -> Answer:
+    async def _change(self, call: Call, identifier: bytes, single: Single) -> AdminAnswer:
         return await self._repeats.single(call, single, lambda fate: _told(identifier, single, fate))
 
 
-def _told(identifier: bytes, single: Single, fate: Fate) -> Answer:
+def _told(identifier: bytes, single: Single, fate: Fate) -> AdminAnswer:
     changed = fate is Fate.CHANGED
     told = {"identifier": identifier.decode(), "changed": changed}
     if single.put:
         told["objected"] = fate is Fate.OBJECTED
-    return Answer(201 if changed and single.put else 200, told)
+    return AdminAnswer(201 if changed and single.put else 200, told)
 
 
 def _single(identifier: bytes, audience: str | None, *, put: bool) -> Single:
@@ -180,7 +180,7 @@ def _read_batch(puts: Sequence[str], deletes: Sequence[str], details: _Details, 
     if refused and not partial:
         raise refusal(refused)
 
-    def apply(store: MemberStore) -> Answer:
+    def apply(store: MemberStore) -> AdminAnswer:
         deleted = sum(store.remove(some, details.audience, origin=details.origin) for some in by_kind(delete))
         added = sum((details.add(store, some) for some in by_kind(put)), Added(0, 0, 0))
         counts = {
@@ -191,7 +191,7 @@ def _read_batch(puts: Sequence[str], deletes: Sequence[str], details: _Details, 
             "absent": len(delete) - deleted,
             "refused": len(refused),
         }
-        return Answer(200, {**counts, "errors": refused[:ERRORS_SHOWN]})
+        return AdminAnswer(200, {**counts, "errors": refused[:ERRORS_SHOWN]})
 
     return apply
 

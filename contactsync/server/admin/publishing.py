@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from contactsync.foundation.errors import ContactSyncError
-from contactsync.server.admin.calls import Answer, Call
+from contactsync.server.admin.calls import AdminAnswer, Call
 from contactsync.server.admin.idempotency import Repeats
 from contactsync.server.admin.problems import AdminProblem
 from contactsync.server.keyring import Keyring
@@ -92,7 +92,7 @@ class PublishingRoutes:
         self._runs: dict[str, tuple[PublishRun, asyncio.Event]] = {}
         self._thread: threading.Thread | None = None
 
-    async def begin(self, call: Call) -> Answer:
+    async def begin(self, call: Call) -> AdminAnswer:
         """Begin to publish."""
         call.query()
         body = await call.fields("new_epoch")
@@ -101,7 +101,7 @@ class PublishingRoutes:
         answer = await self._repeats.elsewhere(call, lambda: self._begin(new_epoch=new_epoch))
         return await self._awaited(call, answer)
 
-    async def show(self, call: Call) -> Answer:
+    async def show(self, call: Call) -> AdminAnswer:
         """One publish."""
         call.query()
         if call.segments[2] not in self._runs:
@@ -111,20 +111,20 @@ class PublishingRoutes:
                 "see /v1/status for what is published; a publish that was interrupted can be begun again",
             )
         run, _ = self._runs[call.segments[2]]
-        return await self._awaited(call, Answer(200, run.members()))
+        return await self._awaited(call, AdminAnswer(200, run.members()))
 
-    async def list(self, call: Call) -> Answer:
+    async def list(self, call: Call) -> AdminAnswer:
         """All that are remembered, the newest first."""
         call.query()
         runs = [run.members() for run, _ in reversed(self._runs.values())]
-        return Answer(200, {"publications": runs})
+        return AdminAnswer(200, {"publications": runs})
 
     def close(self) -> None:
         """Wait for one that runs: it switches, or it fails, and nothing is left half done."""
         if self._thread is not None:
             self._thread.join()
 
-    async def _begin(self, *, new_epoch: bool) -> Answer:
+    async def _begin(self, *, new_epoch: bool) -> AdminAnswer:
         newest = next(reversed(self._runs.values()), None)
         if newest is not None and newest[0].ended is None:
             raise AdminProblem(
@@ -147,9 +147,9 @@ class PublishingRoutes:
 
         self._thread = threading.Thread(target=work, name="publish")
         self._thread.start()
-        return Answer(202, run.members(), _place(run))
+        return AdminAnswer(202, run.members(), _place(run))
 
-    async def _awaited(self, call: Call, answer: Answer) -> Answer:
+    async def _awaited(self, call: Call, answer: AdminAnswer) -> AdminAnswer:
         """The answer, later, if the caller prefers to wait and the publish is known here."""
         found = _WAIT.search(call.headers.get(b"prefer", b""))
         run, ended = self._runs.get((answer.members or {})["id"], (None, None))
@@ -160,7 +160,7 @@ class PublishingRoutes:
                 await ended.wait()
         if run.ended is None:
             return answer._replace(members=run.members())
-        return Answer(200, run.members())
+        return AdminAnswer(200, run.members())
 
     def _publish(self, run: PublishRun) -> None:
         def progress(stage: str, done: int, total: int) -> None:
