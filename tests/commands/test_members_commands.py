@@ -224,4 +224,3 @@ def test_the_source_of_an_opt_in_by_import(run):
     (change,) = shown(run, B)["consents"]
     assert change["source"] == "members add"
     assert change["by"]
-

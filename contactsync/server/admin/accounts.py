@@ -151,9 +151,7 @@ class AccountRoutes:
 
 def _read_terms(body: Fields) -> dict[str, Any]:
     """What a body says of a quota, by the names of `Terms`."""
-    given: dict[str, Any] = {
-        name: body.whole(name, 1, MOST) for name in ("burst", "per_day") if name in body
-    }
+    given: dict[str, Any] = {name: body.whole(name, 1, MOST) for name in ("burst", "per_day") if name in body}
     if "class" in body:
         given["quota_class"] = "" if body.values["class"] is None else body.text("class")
     return given

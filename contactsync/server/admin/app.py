@@ -145,9 +145,7 @@ class AdminApp:
         handler = handlers.get(call.method)
         if handler is None:
             allowed = ", ".join(handlers)
-            raise AdminProblem(
-                "method-not-allowed", f"this route has {allowed}", headers={"allow": allowed}
-            )
+            raise AdminProblem("method-not-allowed", f"this route has {allowed}", headers={"allow": allowed})
         return handler
 
     def _authenticate(self, call: Call) -> None:

@@ -6,17 +6,20 @@ them is about a single account, and nothing is in them that came with a request.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from contactsync.foundation.errors import CallerError, OurError
+from contactsync.foundation.errors import CallerError, ContactSyncError, OurError
 from contactsync.server.breakers import CROWDS, Breakers
+from contactsync.server.epochs import ages
 from contactsync.server.quota import STEP
-from contactsync.server.storage.ports import AccountStore
+from contactsync.server.settings import DataFolder
+from contactsync.server.storage.ports import AccountStore, EpochUse
 
 _HOST: Final = "127.0.0.1"
 
@@ -24,7 +27,8 @@ _HOST: Final = "127.0.0.1"
 class _OfStore(Collector):
     """Asks the store whenever somebody reads. If the store fails, its figures are missing."""
 
-    def __init__(self, accounts: AccountStore, breakers: Breakers) -> None:
+    def __init__(self, folder: DataFolder, accounts: AccountStore, breakers: Breakers) -> None:
+        self._folder = folder
         self._accounts = accounts
         self._breakers = breakers
 
@@ -56,15 +60,42 @@ class _OfStore(Collector):
         )
         for one in epochs:
             points.add_metric([one.audience, str(one.epoch)], one.points)
-        yield from (hour, limit, state, points)
+        yield from (hour, limit, state, points, *self._epochs(epochs))
+
+    def _epochs(self, used: Sequence[EpochUse]) -> Iterator[Metric]:
+        """How old the epochs in force are, and when another is due."""
+        began = GaugeMetricFamily(
+            "contactsync_epoch_began_seconds", "When the epoch's key was drawn.", labels=["audience", "epoch"]
+        )
+        due = GaugeMetricFamily(
+            "contactsync_rotation_due_seconds", "When a rotation is due by age.", labels=["audience"]
+        )
+        is_due = GaugeMetricFamily(
+            "contactsync_rotation_is_due", "1: a rotation is due, by age or points.", labels=["audience"]
+        )
+        until = GaugeMetricFamily(
+            "contactsync_overlap_until_seconds", "When the overlap of a rotation ends.", labels=["audience"]
+        )
+        try:
+            found = ages(self._folder, used, datetime.now(UTC))
+        except ContactSyncError:
+            return
+        for age in found:
+            if age.began is not None and age.due is not None:
+                began.add_metric([age.audience, str(age.epoch)], age.began.timestamp())
+                due.add_metric([age.audience], age.due.timestamp())
+            is_due.add_metric([age.audience], age.is_due)
+            if age.overlap_until is not None:
+                until.add_metric([age.audience], age.overlap_until.timestamp())
+        yield from (began, due, is_due, until)
 
 
 class Metrics:
     """The figures of one process."""
 
-    def __init__(self, accounts: AccountStore, breakers: Breakers) -> None:
+    def __init__(self, folder: DataFolder, accounts: AccountStore, breakers: Breakers) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_OfStore(accounts, breakers))
+        self._registry.register(_OfStore(folder, accounts, breakers))
         self._replies = Counter(
             "contactsync_replies", "Replies of this process.", ["status"], registry=self._registry
         )

@@ -55,7 +55,7 @@ def serve(
     """
     settings = folder.settings()
     listener = listen(*address)
-    metrics = Metrics(accounts, settings.breakers)
+    metrics = Metrics(folder, accounts, settings.breakers)
     if metrics_port is not None:
         log.info("metrics are at %s", metrics.serve(metrics_port))
     evaluator = Evaluator(settings.evaluator_threads, settings.evaluator_queue)

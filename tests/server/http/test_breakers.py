@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from contextlib import closing
 
 import pytest
@@ -16,6 +17,8 @@ from contactsync.foundation.errors import CallerError
 from contactsync.server.breakers import Breakers, BreakerState, Flow
 from contactsync.server.http.alarms import Alarms
 from contactsync.server.http.metrics import Metrics
+from contactsync.server.publishing.publisher import Publisher
+from contactsync.server.publishing.rotation import Aim, Order
 from contactsync.voprf.client import blind
 
 LIMITS = "points_per_hour = 100\nnew_points_per_hour = 50\nalarm_percent = 60\n"
@@ -113,8 +116,21 @@ def test_the_log_says_each_change_once(caplog):
 def test_a_port_for_metrics_that_is_in_use(site):
     port = int(re.search(r"metrics are at http://127\.0\.0\.1:(\d+)/", site.log)[1])
     with pytest.raises(CallerError, match=f"port {port} of 127.0.0.1 cannot be used") as raised:
-        Metrics(site.operator.accounts, Breakers()).serve(port)
+        Metrics(site.operator.folder, site.operator.accounts, Breakers()).serve(port)
     assert "--metrics-port" in raised.value.hint
+
+
+def test_the_metrics_tell_when_a_rotation_is_due_and_until_when_two_epochs_overlap(site):
+    metrics = site.metrics()
+    began = metrics["contactsync_epoch_began_seconds", "people", "1"]
+    assert 0 < time.time() - began < 600
+    assert metrics["contactsync_rotation_due_seconds", "people"] == began + 180 * 86_400
+    assert metrics["contactsync_rotation_is_due", "people"] == 0
+    assert ("contactsync_overlap_until_seconds", "people") not in metrics
+    before = time.time()
+    operator = site.operator
+    Publisher(operator.folder, operator.registry, operator.keyring).publish(order=Order(Aim.ROTATE, 3600))
+    assert 3600 <= site.metrics()["contactsync_overlap_until_seconds", "people"] - int(before) <= 3660
 
 
 def test_states_of_the_metrics_are_figures():
