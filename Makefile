@@ -41,6 +41,7 @@ bench: $(STAMP)-bench
 
 docs: $(STAMP)
 	$(BIN)/python -m contactsync.commands.reference docs/cli.md
+	$(BIN)/python -m contactsync.commands.manual man
 
 # By the twins in tests/, never by the package.
 vectors: $(STAMP)-test

@@ -14,6 +14,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
 
+os.environ["XDG_CONFIG_HOME"] = "/nonexistent"  # whoever runs the tests may have a configuration
+os.environ.pop("CONTACTSYNC_CONFIG", None)
+
 SLOW_SECONDS = 600
 
 left_out = Counter()

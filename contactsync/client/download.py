@@ -7,6 +7,7 @@ the disk.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable
@@ -22,19 +23,21 @@ from contactsync.foundation.errors import BadDirectory, BadReply, NetworkError
 from contactsync.publication.manifest import DataFile
 
 Advance = Callable[[int], None]
-"""Called with the number of bytes that were written (negative if a beginning had to be discarded)."""
+"""Called with the number of bytes that came (negative if some that were held had to be discarded)."""
 
 
 def fetch_file(transport: Transport, folder: Path, file: DataFile, advance: Advance = lambda _: None) -> Path:
     """Fetch the file into `folder` under its SHA-256, unless it is there, and return its path.
 
-    It resumes what an interrupted call left behind. Raises NetworkError (what was received is kept), Refused,
-    BadReply, and BadDirectory if the server's file is not the one in the manifest.
+    It resumes what an interrupted call left behind: see `octets_held`. Raises NetworkError (what was received
+    is kept), Refused, BadReply, and BadDirectory if the server's file is not the one in the manifest.
     """
     target = folder / file.sha256
     if is_held(folder, file, thorough=True):
-        advance(file.length)
         return target
+    if is_held(folder, file, thorough=False):  # it was counted as held, and is damaged
+        target.unlink()
+        advance(octets_held(folder, file) - file.length)
     part = folder / f"{file.sha256}.part"
     resumed = part.exists()
     try:
@@ -54,6 +57,16 @@ def fetch_file(transport: Transport, folder: Path, file: DataFile, advance: Adva
         )
     durable.rename(part, target)
     return target
+
+
+def octets_held(folder: Path, file: DataFile) -> int:
+    """How much of a file is there before it is fetched: all, what can be resumed, or nothing."""
+    if is_held(folder, file, thorough=False):
+        return file.length
+    with contextlib.suppress(FileNotFoundError):
+        held = (folder / f"{file.sha256}.part").stat().st_size
+        return held if held <= file.length else 0
+    return 0
 
 
 def is_held(folder: Path, file: DataFile, *, thorough: bool) -> bool:
@@ -96,7 +109,6 @@ def _fill(transport: Transport, part: Path, file: DataFile, advance: Advance) ->
             stream.truncate(0)
         while piece := stream.read(CHUNK):
             taken.add(piece)
-        advance(taken.length)
         attempts, whole_asked = transport.patience.attempts(), False
         while taken.length < file.length:
             before = taken.length

@@ -55,6 +55,10 @@ class Patience:
         time.sleep(seconds)
         return True
 
+    def stop(self) -> None:
+        """End the run, from another thread: its next read or request raises NetworkError."""
+        self._end = -math.inf
+
     def spend(self, seconds: float) -> None:
         """Count time that was lost to a server that is too slow."""
         self.waited += seconds

@@ -115,10 +115,15 @@ def error_of(reply: urllib3.BaseHTTPResponse) -> ContactSyncError:
             hint=_HINTS.get(kind, "try again later"),
             status=reply.status,
             kind=kind,
+            retry_after=math.ceil(retry_after(reply) or 0),
         )
     hint = _HINTS.get(kind, "") if kind else "try again later" if reply.status == 429 else _NOT_OURS
     return Refused(
-        f"the server refused: status {reply.status}{said}", hint=hint, status=reply.status, kind=kind
+        f"the server refused: status {reply.status}{said}",
+        hint=hint,
+        status=reply.status,
+        kind=kind,
+        retry_after=math.ceil(retry_after(reply) or 0),
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from contactsync.client import results
 from contactsync.client.byteranges import fetch_ranges
 from contactsync.client.cache import Cache
 from contactsync.client.core.holdings import Holdings, Known
@@ -21,7 +22,7 @@ from contactsync.client.core.mode import FetchFiles, LookUpBuckets, Memory, Requ
 from contactsync.client.core.planner import Options, Plan
 from contactsync.client.core.round import LEAST, EvaluatedBatch, PendingBatch, padded
 from contactsync.client.core.states import Evaluated, Fetched, Matched, Prepared, Question
-from contactsync.client.download import fetch_file, is_held
+from contactsync.client.download import fetch_file, is_held, octets_held
 from contactsync.client.epochs import Epochs
 from contactsync.client.files import FolderFiles
 from contactsync.client.ledger import Ledger
@@ -40,7 +41,7 @@ from contactsync.foundation.errors import (
     Refused,
     ServerFailed,
 )
-from contactsync.foundation.progress import Progress, silent
+from contactsync.foundation.progress import DOWNLOADING, Progress, silent
 from contactsync.identifiers import PROFILE
 from contactsync.publication.history import Gap
 from contactsync.publication.manifest import DataFile, Manifest
@@ -53,13 +54,17 @@ def sync(
     transport: Transport,
     options: Options,
     progress: Progress = silent,
+    *,
+    keep_names: bool = True,
 ) -> Report:
-    """Find out which contacts of the book are members.
+    """Find out which contacts of the book are members, and keep who they are unless `keep_names` is false.
 
     Raises anything of the error tree; the state stays usable.
     """
     with server.lock(), Cache(server.cache, server.url) as cache:
-        return Session(server, cache, transport, options, progress).run(book)
+        report = Session(server, cache, transport, options, progress).run(book)
+        results.keep(server.results, report, book, names=keep_names)
+        return report
 
 
 def new_identifiers(server: ServerState, book: AddressBook, audience: str) -> int:
@@ -243,13 +248,16 @@ class Session:
     def _download(self, files: Iterable[DataFile]) -> None:
         """Fetch these files, unless they are on the disk."""
         files = list(files)
-        total, done = sum(file.length for file in files), 0
+        total = sum(file.length for file in files)
+        done = sum(octets_held(self._server.data, file) for file in files)
 
         def advance(count: int) -> None:
             nonlocal done
             done += count
-            self._progress("downloading", done, total)
+            self._progress(DOWNLOADING, done, total)
 
+        if files:
+            advance(0)
         for file in files:
             fetch_file(self._transport, self._server.data, file, advance)
         self._downloaded += total

@@ -10,6 +10,7 @@ STATE/servers/HOST_PORT-HASH8/
   cache.sqlite    tokens of identifiers, and what the last sync found
   quota.json      what the server said last of the account's budget
   moves.json      when this client moves to the next epoch
+  results.json    when the last sync was, and whom it found by name (`client.results`)
   lock            held while a sync runs
 STATE/books/    the cards of CardDAV accounts (`carddav.store`)
 STATE/marks/    undo lists: which cards `sync --mark` has changed (`marking.undo`)
@@ -46,7 +47,7 @@ MIGRATION_WAIT: Final = 10.0
 STATE_STEPS: Final[Sequence[migrations.FolderStep]] = ()
 """Lead the folder of a server that an earlier version wrote to the one above; `cache.sqlite` has its own."""
 
-PARTS: Final = {"contacts": ("cache.sqlite", "cache.sqlite-journal"), "files": ("data",)}
+PARTS: Final = {"contacts": ("cache.sqlite", "cache.sqlite-journal", "results.json"), "files": ("data",)}
 """What can be forgotten alone of a server that stays trusted: a sync has it again, at its price."""
 
 _RECORD: Final = "server.json"
@@ -124,6 +125,11 @@ class ServerState:
     def moves(self) -> Path:
         """When this client moves to the next epoch of an audience."""
         return self.folder / "moves.json"
+
+    @property
+    def results(self) -> Path:
+        """What the last sync found, by name."""
+        return self.folder / "results.json"
 
     @property
     def ledger(self) -> Path:
@@ -301,6 +307,7 @@ class State:
         erased = erasure.Erased()
         with _locked(folder, folder.name):
             for name in PARTS[part]:
+                durable.remove_abandoned(folder, of=name, erase=True)
                 erased.add(erasure.erase(folder / name))
         return erased
 

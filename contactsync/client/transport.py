@@ -164,13 +164,17 @@ class Transport:
             yield piece
 
     def chunks(self, reply: urllib3.BaseHTTPResponse, limit: int) -> Iterator[bytes]:
-        """The body in pieces, at most `limit` octets of it. Raises NetworkError if it stops too early."""
+        """The body in pieces as they come, at most `limit` octets. Raises NetworkError if it stops early."""
+        taken = CHUNK
         while limit > 0:
-            self._meter.expect_more(PIECE_LIMIT)
+            if taken == CHUNK:
+                self._meter.expect_more(PIECE_LIMIT)
+                taken = 0
             with explained(self.base_url):
-                piece = reply.read(min(CHUNK, limit))
+                piece = reply.read1(min(CHUNK - taken, limit))
             if not piece:
                 return
+            taken += len(piece)
             limit -= len(piece)
             yield piece
 

@@ -11,14 +11,12 @@ import click
 
 from contactsync.commands import _output
 from contactsync.commands._books import is_remote
+from contactsync.commands._progress import ProgressLine
 from contactsync.foundation.errors import ContactSyncError
 
 if TYPE_CHECKING:  # these import an HTTP library
     from contactsync.carddav.pull import Pulled
     from contactsync.client.patience import Patience
-    from contactsync.client.report import Report
-    from contactsync.client.state import State
-    from contactsync.contacts import AddressBook
     from contactsync.marking.marks import Marking, Marks
 
 
@@ -38,39 +36,35 @@ class Marker:
         self._error: ContactSyncError | None = None
 
     def mark(
-        self, report: Report, pulled: Sequence[Pulled], folder: Path, patience: Patience
+        self, matched: frozenset[bytes], pulled: Sequence[Pulled], folder: Path, patience: Patience
     ) -> Marks | None:
-        """Mark the cards of those who matched. The undo list will be in `folder`."""
+        """Mark the cards with these identifiers. The undo list will be in `folder`."""
         if self._category is None:
             return None
-        matched = frozenset(match.identifier.encode() for match in report.matches)
         plan = self._plan(matched, pulled, self._category)
-        self._marks = plan.marks
+        self._marks, self._error = plan.marks, None
         try:
-            with _output.ProgressLine() as line:
+            with ProgressLine() as line:
                 plan.run(folder, patience=patience.with_progress(line), progress=line)
         except ContactSyncError as error:
             self._error = error
         return plan.marks
 
-    def finish(self) -> None:
+    def finish(self, *, quiet: bool = False) -> None:
         """Say what was marked. Raises the error that ended it, if there was one."""
         if self._marks is None:
             return
         done = f"marked as {self._marks.category}"
-        _output.say_marked(self._marks, done=done, already="had it already")
+        if not quiet:
+            _output.say_marked(self._marks, done=done, already="had it already")
         if self._error is not None:
             raise self._error
 
-    def say_what_would_be_marked(
-        self, state: State, url: str | None, book: AddressBook, audience: str, pulled: Sequence[Pulled]
-    ) -> None:
-        """List the cards that a sync with the result of the last one would change."""
+    def say_what_would_be_marked(self, matched: frozenset[bytes], pulled: Sequence[Pulled]) -> None:
+        """List the cards that a sync with this result would change."""
         if self._category is None:
             return
-        from contactsync.client.session import last_matches
-
-        plan = self._plan(last_matches(state.server(url), book, audience), pulled, self._category)
+        plan = self._plan(matched, pulled, self._category)
         for place in plan.places:
             click.echo(f"would mark: {_output.printable(place)}", err=True)
         done = f"would mark as {self._category}, by what the last sync found"

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
 
-from contactsync.commands._output import ProgressLine, counted, printable
+from contactsync.commands._output import counted, printable
+from contactsync.commands._progress import ProgressLine
 from contactsync.foundation.errors import BadInput, ContactSyncError
 
 if TYPE_CHECKING:  # these import numpy

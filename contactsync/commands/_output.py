@@ -6,94 +6,58 @@ import contextlib
 import csv
 import errno
 import io
-import json
 import logging
 import os
 import shlex
 import sys
-import time
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from contactsync.commands import _json, _screen
+
 if TYPE_CHECKING:
     from contactsync.client.report import Match, Report
     from contactsync.contacts import AddressBook
-    from contactsync.foundation.errors import OutOfQuota
     from contactsync.marking.marks import Marks
     from contactsync.publication.history import Gap
 
+Row = tuple[str, ...]
 SHOWN_UNREADABLE = 20
 NAME_WIDTH = 40
-REDRAWN_SECONDS = 0.1
-RATED_SECONDS = 1.0  # before that, a rate is not meaningful
 
 
-def as_json(
-    report: Report, book: AddressBook, *, sent: int, received: int, marks: Marks | None = None
-) -> str:
+def result(report: Report, book: AddressBook, *, sent: int, received: int) -> dict[str, Any]:
     """The JSON object of `sync --json`. docs/cli.md lists its keys."""
-    return (
-        json.dumps(
-            {
-                "matches": _people(report.matches),
-                "joined": _people(report.joined),
-                "left": _people(report.left),
-                "contacts": len(book.contacts),
-                "identifiers": report.identifiers,
-                "unreadable": unreadable(book),
-                "unusable": [asdict(one) for one in report.unusable],
-                "evaluated": report.evaluated,
-                "new_identifiers": report.new_identifiers,
-                "bytes_sent": sent,
-                "bytes_received": received,
-                "audience": report.audience,
-                "epoch": report.epoch,
-                "edition": report.edition,
-                "members": report.members,
-                "privacy": report.privacy,
-                "partitions": report.partitions,
-                "false_positive_rate": report.false_positive_rate,
-                "quota": None if report.quota is None else asdict(report.quota),
-                "leak_odds": report.leak_odds,
-                "leak": report.leak,
-                "unchecked_history": _ends(report.unchecked),
-                "withdrawn_epoch": report.withdrawn,
-                **({} if marks is None else {"marked": marked(marks)}),
-            },
-            ensure_ascii=False,
-        )
-        + "\n"
-    )
-
-
-@contextlib.contextmanager
-def quota_error_on_stdout() -> Iterator[None]:
-    """Print the JSON object of a `sync --json` that ran out of its budget, and raise the error again."""
-    from contactsync.foundation.errors import OutOfQuota
-
-    try:
-        yield
-    except OutOfQuota as error:
-        click.echo(_quota_error(error), nl=False)
-        raise
-
-
-def _quota_error(error: OutOfQuota) -> str:
-    value = {
-        "kind": "quota",
-        "retry_after": error.retry_after,
-        "left": error.left,
-        "burst": error.burst,
-        "per_day": error.per_day,
-        "message": str(error),
-        "hint": error.hint,
+    return {
+        "matches": _people(report.matches),
+        "joined": _people(report.joined),
+        "left": _people(report.left),
+        "contacts": len(book.contacts),
+        "identifiers": report.identifiers,
+        "unreadable": unreadable(book),
+        "unusable": [asdict(one) for one in report.unusable],
+        "evaluated": report.evaluated,
+        "new_identifiers": report.new_identifiers,
+        "bytes_sent": sent,
+        "bytes_received": received,
+        "audience": report.audience,
+        "epoch": report.epoch,
+        "edition": report.edition,
+        "members": report.members,
+        "privacy": report.privacy,
+        "partitions": report.partitions,
+        "false_positive_rate": report.false_positive_rate,
+        "quota": None if report.quota is None else asdict(report.quota),
+        "leak_odds": report.leak_odds,
+        "leak": report.leak,
+        "unchecked_history": _ends(report.unchecked),
+        "withdrawn_epoch": report.withdrawn,
     }
-    return json.dumps({"error": value}) + "\n"
 
 
 def unreadable(book: AddressBook) -> list[dict[str, str]]:
@@ -103,15 +67,18 @@ def unreadable(book: AddressBook) -> list[dict[str, str]]:
     ]
 
 
-def marked(marks: Marks) -> dict[str, Any]:
-    """What was marked, as JSON."""
-    return {
+def marked(marks: Marks | None) -> dict[str, Any]:
+    """What was marked, as a member of JSON; nothing without marks."""
+    if marks is None:
+        return {}
+    value = {
         "category": marks.category,
         "changed": marks.changed,
         "already": marks.already,
         "left_alone": [{"place": printable(one.place), "reason": one.reason} for one in marks.left_alone],
         "undo": None if marks.undo is None else str(marks.undo),
     }
+    return {"marked": value}
 
 
 def say_marked(marks: Marks, *, done: str, already: str) -> None:
@@ -143,30 +110,45 @@ def as_csv(report: Report, _: AddressBook) -> str:
 
 
 def as_vcards(report: Report, _: AddressBook) -> str:
-    """One vCard 4.0 (RFC 6350) for each matched contact, with the numbers that matched."""
+    """One vCard for each matched contact, with the numbers that matched."""
     cards: dict[str, list[str]] = {}
     for match in report.matches:
         cards.setdefault(match.name, []).append(match.identifier)
+    return vcards((name, identifiers, ()) for name, identifiers in cards.items())
+
+
+def vcards(people: Iterable[tuple[str, Sequence[str], Sequence[str]]]) -> str:
+    """One vCard 4.0 (RFC 6350) for each: name, identifiers, categories."""
     lines = []
-    for name, identifiers in cards.items():
+    for name, identifiers, categories in people:
         lines += ["BEGIN:VCARD", "VERSION:4.0", f"FN:{_escaped(name)}"]
         lines += [f"TEL;VALUE=uri:{identifier}" for identifier in identifiers]
+        if categories:
+            lines.append(f"CATEGORIES:{','.join(map(_escaped, categories))}")
         lines += ["END:VCARD"]
     return "".join(f"{_folded(line)}\r\n" for line in lines)
 
 
-def as_table(report: Report, book: AddressBook) -> str:
+def as_table(report: Report, book: AddressBook, *, plain: bool = False) -> str:
     """The matches, then the summary."""
-    lines = []
-    if report.matches:
-        width = max(_width(match.name) for match in report.matches)
-        width = max(4, min(width, NAME_WIDTH))
-        lines = [f"{'NAME':<{width}}  NUMBER"]
-        lines += [
-            f"{_cell(match.name, width)}  {match.identifier.removeprefix('tel:')}" for match in report.matches
-        ]
-        lines += [""]
-    return "\n".join([*lines, summary(report, book)]) + "\n"
+    rows = [(match.name, match.identifier.removeprefix("tel:")) for match in report.matches]
+    return table(("NAME", "NUMBER"), rows, plain=plain) + summary(report, book) + "\n"
+
+
+def table(head: Row, rows: Sequence[Row], *, plain: bool = False) -> str:
+    """The rows under their heads, and an empty line.
+
+    On a terminal each column wraps, unless `plain`. Elsewhere the width of the first column follows the
+    names, which are cut at NAME_WIDTH.
+    """
+    if not rows:
+        return ""
+    if _screen.is_terminal() and not plain:
+        return _screen.table(head, rows)
+    widths = [max(len(head[0]), min(max(_width(row[0]) for row in rows), NAME_WIDTH))]
+    widths += [max(_width(row[column]) for row in [head, *rows]) for column in range(1, len(head))]
+    lines = ["  ".join(map(_cell, row, widths)).rstrip() for row in [head, *rows]]
+    return "\n".join([*lines, "", ""])
 
 
 def summary(report: Report, book: AddressBook) -> str:
@@ -177,41 +159,51 @@ def summary(report: Report, book: AddressBook) -> str:
     members = counted(report.members, "member", "members")
     where = f"{report.audience}, epoch {report.epoch}, edition {report.edition}, {members}"
     lines = [f"{counted(matched, 'match', 'matches')} among {asked} of {people} ({where})"]
-    lines += [f"joined since the last sync: {match.name}" for match in report.joined]
-    lines += [f"left since the last sync: {match.name}" for match in report.left]
+    name = _screen.isolated if _screen.is_terminal() else str
+    lines += [f"joined since the last sync: {name(match.name)}" for match in report.joined]
+    lines += [f"left since the last sync: {name(match.name)}" for match in report.left]
     return "\n".join([*lines, report.leak])
 
 
-FORMATS = {"table": as_table, "csv": as_csv, "vcf": as_vcards}
+FORMATS = {"csv": as_csv, "vcf": as_vcards}
 
 
-def say_on_stderr(report: Report, book: AddressBook, *, summarised: bool) -> None:
+def say_on_stderr(report: Report, book: AddressBook, *, summarised: bool, prefix: str = "") -> None:
     """Say which contacts could not be looked up, and print the summary unless it is on stdout.
 
-    Contacts that could not be looked up may or may not be members.
+    `prefix` names the service of each line. Contacts that could not be looked up may or may not be members.
     """
     for one in report.unusable:
         numbers = counted(one.identifiers, "number was", "numbers were")
-        click.echo(f"warning: partition {one.partition} {one.reason}: {numbers} not looked up", err=True)
+        text = f"partition {one.partition} {one.reason}: {numbers} not looked up"
+        click.echo(f"warning: {prefix}{text}", err=True)
     if report.withdrawn is not None:
-        text = f"warning: the server withdrew epoch {report.withdrawn}, which this client had moved to; what"
-        click.echo(f"{text} was stored of it is not used", err=True)
+        text = f"the server withdrew epoch {report.withdrawn}, which this client had moved to"
+        click.echo(f"warning: {prefix}{text}; what was stored of it is not used", err=True)
     if report.uncovered:
-        text = "warning: no padding points were sent because the budget is nearly used up: the server could"
-        click.echo(f"{text} see that nothing was new", err=True)
+        text = "no padding points were sent because the budget is nearly used up: the server could see that"
+        click.echo(f"warning: {prefix}{text} nothing was new", err=True)
     if not summarised:
-        click.echo(summary(report, book), err=True)
+        for line in summary(report, book).splitlines():
+            click.echo(f"{prefix}{line}", err=True)
 
 
-def say_unreadable(book: AddressBook) -> None:
-    """List on stderr what could not be read and was skipped."""
-    for entry in book.unreadable[:SHOWN_UNREADABLE]:
+def say_unreadable(book: AddressBook, *, quiet: bool = False, verbose: bool = False) -> None:
+    """List on stderr what could not be read and was skipped: the first ones, all, or only how many."""
+    if quiet:
+        if book.unreadable:
+            skipped = counted(len(book.unreadable), "entry", "entries")
+            click.echo(f"{skipped} skipped, see --verbose", err=True)
+        return
+    shown = book.unreadable if verbose else book.unreadable[:SHOWN_UNREADABLE]
+    for entry in shown:
         hint = f" ({entry.hint})" if entry.hint else ""
         click.echo(
             f"skipped: {printable(entry.file)}, {printable(entry.place)}: {entry.reason}{hint}", err=True
         )
-    if len(book.unreadable) > SHOWN_UNREADABLE:
-        click.echo(f"skipped: {len(book.unreadable) - SHOWN_UNREADABLE} more (--json lists all)", err=True)
+    if len(book.unreadable) > len(shown):
+        rest = len(book.unreadable) - len(shown)
+        click.echo(f"skipped: {rest} more (--verbose or --json lists all)", err=True)
 
 
 def say_unchecked(gap: Gap | None) -> None:
@@ -272,6 +264,7 @@ def write(text: str, path: Path | None, *, utf8: bool) -> None:
     """
     if path is None:
         click.echo(text.encode() if utf8 else text, nl=False)
+        _json.printed()
         return
     from contactsync.foundation import durable
     from contactsync.foundation.errors import BadInput
@@ -285,50 +278,6 @@ def write(text: str, path: Path | None, *, utf8: bool) -> None:
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:  # the choice of the file is not at fault
             raise
         raise BadInput(f"cannot write {path}: {error.strerror}", hint="choose another --output") from error
-
-
-class ProgressLine(contextlib.AbstractContextManager["ProgressLine"]):
-    """One line on stderr that shows the progress. Prints nothing unless stderr is a terminal."""
-
-    def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
-        self._stage = ""
-        self._begun = self._shown = 0.0
-        self._first = 0
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Show the stage, its progress (`total` 0: unknown), the rate and the time left."""
-        if not self._live:
-            return
-        now = time.monotonic()
-        if stage != self._stage:
-            self._stage, self._begun, self._first = stage, now, done
-        elif now - self._shown < REDRAWN_SECONDS:
-            return
-        self._shown = now
-        click.echo(f"\r\x1b[K{self._text(done, total, now - self._begun)}", nl=False, err=True)
-
-    def _text(self, done: int, total: int, seconds: float) -> str:
-        if not total:
-            text = f"{self._stage}: {done:,}" if done else self._stage
-        else:
-            text = f"{self._stage}: {done / total:.0%} of {total:,}"
-        if seconds < RATED_SECONDS or done <= self._first:
-            return text
-        rate = (done - self._first) / seconds
-        left = f", {_duration((total - done) / rate)} left" if total else ""
-        return f"{text}, {rate:,.0f} a second{left}"
-
-    def __exit__(self, *_: object) -> None:
-        """Wipe the line."""
-        if self._live and self._stage:
-            click.echo("\r\x1b[K", nl=False, err=True)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 @contextlib.contextmanager

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
+
+from contactsync.commands import _json
 
 
 @click.group()
@@ -32,6 +32,6 @@ def vectors(as_json: bool) -> None:
     total = sum(result.count for result in results)
     if as_json:
         groups = [{"name": r.name, "source": r.source, "count": r.count} for r in results]
-        click.echo(json.dumps({"groups": groups, "total": total}))
+        _json.emit({"groups": groups, "total": total})
     else:
         click.echo(f"{total:4} in total: this copy computes what the specifications say")

@@ -1,57 +1,112 @@
-"""`contactsync explain`: how one number becomes an identifier, step by step."""
+"""`contactsync explain`: how a number becomes an identifier, step by step."""
 
 from __future__ import annotations
 
-import json
+from typing import Any, Final
 
 import click
 
+from contactsync.commands import _json
+from contactsync.commands._output import counted
 from contactsync.foundation.errors import BadInput
+
+AUTO: Final = "auto"
+SHOWN_REGIONS: Final = 8
 
 
 @click.command()
-@click.argument("number")
+@click.argument("numbers", nargs=-1, required=True, metavar="NUMBER…")
 @click.option(
     "--region",
     metavar="CC",
-    help="Country of a number without a country code, e.g. DE (default: the locale's).",
+    help="Country of a number without a country code, e.g. DE (default: the locale's). auto: show what it "
+    "would be in every country.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
-def explain(context: click.Context, number: str, region: str | None, as_json: bool) -> None:
+def explain(context: click.Context, numbers: tuple[str, ...], region: str | None, as_json: bool) -> None:
     """Show how NUMBER becomes the identifier that is looked up, or why it is rejected.
 
-    Each line is a step: its name, its result, and why. Nothing is sent anywhere. The exit code is 3 if the
+    Each line is a step: its name, its result, and why. Nothing is sent anywhere. The exit code is 3 if a
     number is rejected. For the rules, see `contactsync docs identifiers`.
+
+    With --region auto, a number without a country code has a line for each identifier that it may be, with
+    the countries, those first in which such a number is allotted. A sync never guesses.
+
+    With --json: text, region, profile, identifier, reason, hint, steps; with --region auto also candidates
+    (list of {identifier, regions, allotted}). Of several numbers: {numbers: [...]}.
     """
+    values = [_explained(number, region) for number in numbers]
+    if as_json:
+        _json.emit(values[0] if len(values) == 1 else {"numbers": values})
+    else:
+        for at, value in enumerate(values):
+            if at:
+                click.echo()
+            _show(value, region)
+    if any(value["identifier"] is None and not value.get("candidates") for value in values):
+        context.exit(BadInput.exit_code)
+
+
+def _explained(number: str, given: str | None) -> dict[str, Any]:
     from contactsync import identifiers
 
-    if region is not None:
-        region, origin = identifiers.check_region(region), "--region"
+    if given is None:
+        region = identifiers.default_region()
     else:
-        region, origin = identifiers.default_region(), "the locale"
+        region = None if given.lower() == AUTO else identifiers.check_region(given)
     steps = identifiers.explain(number, region)
     last = steps[-1]
     rejected = last.name == "rejected"
-    if as_json:
-        result = {
-            "text": number,
-            "region": region,
-            "profile": identifiers.PROFILE,
-            "identifier": None if rejected else last.result,
-            "reason": last.result if rejected else None,
-            "hint": last.why if rejected else None,
-            "steps": [{"name": s.name, "result": s.result, "why": s.why} for s in steps[1:-1]],
-        }
-        click.echo(json.dumps(result))
+    value: dict[str, Any] = {
+        "text": number,
+        "region": region,
+        "profile": identifiers.PROFILE,
+        "identifier": None if rejected else last.result,
+        "reason": last.result if rejected else None,
+        "hint": last.why if rejected else None,
+        "steps": [{"name": s.name, "result": s.result, "why": s.why} for s in steps[1:-1]],
+    }
+    if given is not None and given.lower() == AUTO:
+        value["candidates"] = _candidates(number) if rejected else []
+    return value
+
+
+def _candidates(number: str) -> list[dict[str, Any]]:
+    from contactsync.identifiers.tel.candidates import candidates
+
+    return [
+        {"identifier": one.identifier, "regions": list(one.regions), "allotted": one.allotted}
+        for one in candidates(number)
+    ]
+
+
+def _show(value: dict[str, Any], given: str | None) -> None:
+    candidates = value.get("candidates")
+    if candidates:
+        rows = [("text", value["text"], "no country code: what it would be")]
+        rows += [("candidate", one["identifier"], _where(one)) for one in candidates]
     else:
-        rows = [(step.name, _printable(step.result), step.why) for step in steps]
-        rows[0] = ("text", rows[0][1], f"region {region} (from {origin})" if region else "no region")
-        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-        for name, made, why in rows:
-            click.echo(f"{name:<{widths[0]}}  {made:<{widths[1]}}  {why}".rstrip())
-    if rejected:
-        context.exit(BadInput.exit_code)
+        origin = "the locale" if given is None else "--region"
+        region = f"region {value['region']} (from {origin})" if value["region"] else "no region"
+        rows = [("text", value["text"], region)]
+        rows += [(step["name"], step["result"], step["why"]) for step in value["steps"]]
+        if value["identifier"] is None:
+            rows.append(("rejected", value["reason"], value["hint"]))
+        else:
+            rows.append(("identifier", value["identifier"], f"normalisation profile {value['profile']}"))
+    rows = [(name, _printable(made), why) for name, made, why in rows]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for name, made, why in rows:
+        click.echo(f"{name:<{widths[0]}}  {made:<{widths[1]}}  {why}".rstrip())
+
+
+def _where(candidate: dict[str, Any]) -> str:
+    regions = candidate["regions"]
+    text = ", ".join(regions[:SHOWN_REGIONS])
+    if len(regions) > SHOWN_REGIONS:
+        text += f" and {counted(len(regions) - SHOWN_REGIONS, 'other', 'others')}"
+    return text if candidate["allotted"] else f"{text} (not allotted)"
 
 
 def _printable(text: str) -> str:

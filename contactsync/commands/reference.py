@@ -36,6 +36,7 @@ prints `error: …` and usually `hint: …`, writes no output file, and leaves t
 | environment variable | instead of |
 |---|---|
 | `CONTACTSYNC_CREDENTIAL_FILE` | `sync --credential-file` |
+| `CONTACTSYNC_CONFIG` | `--config` |
 | `CONTACTSYNC_STATE` | `--state` |
 | `CONTACTSYNC_DATA` | `server … --data` |
 | `CONTACTSYNC_PASSPHRASE` | `server … --passphrase-file` |

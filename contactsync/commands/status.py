@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from contactsync.commands import _json
 from contactsync.commands._options import json_option, state_option
 from contactsync.foundation.errors import OurError
 
@@ -25,7 +26,7 @@ def status(*, as_json: bool, state_folder: Path | None) -> None:
 
     found = Client(state_folder).kept()
     if as_json:
-        click.echo(json.dumps(found))
+        _json.emit(found)
     else:
         _show(found)
     if found["problems"]:
@@ -53,6 +54,9 @@ def _show(found: dict[str, Any]) -> None:
                 f"  {audience['audience']:<11}  epoch {audience['epoch']} edition {audience['edition']}, "
                 f"{audience['members']:,} members"
             )
+        for audience, at in one["last_sync"].items():
+            synced = datetime.fromisoformat(at).astimezone()
+            click.echo(f"  last sync    {audience}: {synced:%Y-%m-%d %H:%M}")
         for audience, quota in one["quota"].items():
             click.echo(
                 f"  budget       {audience}: {quota['left']:,} of {quota['burst']:,} points left, "

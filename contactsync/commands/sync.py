@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from contactsync.client.privacy import DEFAULT, MODES
-from contactsync.commands import _books, _marking, _output
+from contactsync.commands import _books, _json, _output, _watching
+from contactsync.commands._configuration import config_option, load
 from contactsync.commands._options import (
     Duration,
     Size,
     json_option,
     open_state,
     proxy_option,
-    read_credential,
-    server_option,
     state_option,
 )
-from contactsync.foundation.errors import BadInput, NotTrusted
+from contactsync.commands._watching import OptionalInterval, WatchingCommand
+from contactsync.foundation.errors import NotTrusted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from contactsync.client.state import State
+    from contactsync.commands._services import Service
     from contactsync.contacts import AddressBook
-    from contactsync.sources import FetchedBook
 
 
-@click.command()
-@click.argument("sources", nargs=-1, required=True, metavar="FILE…")
-@server_option("The server to ask (optional if you trust only one).")
+@click.command(cls=WatchingCommand)
+@click.argument("sources", nargs=-1, metavar="[FILE…]")
+@click.option(
+    "--server",
+    "urls",
+    multiple=True,
+    metavar="URL",
+    help="Ask this server: its address, or its name in the configuration. May be given several times. "
+    "Default: all in the configuration; without one, the only one that you trust.",
+)
 @click.option(
     "--credential-file",
     type=click.Path(path_type=Path, readable=False),
@@ -133,43 +139,57 @@ if TYPE_CHECKING:
 )
 @click.option("--verbose", "-v", is_flag=True, help="Print more details on stderr.")
 @click.option(
+    "--quiet",
+    "-q",
+    is_flag=True,
+    help="Print errors alone, and how many entries were skipped; no table, but what --json, --format and "
+    "--output ask for. `contactsync matches` shows the result.",
+)
+@click.option(
+    "--watch",
+    type=OptionalInterval(),
+    is_flag=False,
+    flag_value=OptionalInterval.DEFAULT,
+    metavar="[TIME]",
+    help="Sync again and again, about every TIME (default: 6h), and say what is new, until stopped (Ctrl-C "
+    "or SIGTERM). It waits longer if a server says so.",
+)
+@click.option(
     "--transcript",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Record every byte sent or received in FILE (0600; it contains the credential).",
 )
+@config_option
 @_books.book_options
 @state_option
+@click.pass_context
 def sync(
+    context: click.Context,
+    /,
     *,
     access: _books.BookAccess,
     sources: tuple[str, ...],
-    url: str | None,
-    credential_file: Path | None,
-    region: str | None,
-    audience: str,
-    privacy: str,
-    partitions: Literal["all", "mine"],
-    max_download: int,
-    buckets: int,
-    cover: bool,
-    leak_budget: float,
-    timeout: float,
-    proxy: str | None,
+    urls: tuple[str, ...],
     form: str,
     as_json: bool,
-    output: Path | None,
-    category: str | None,
     dry_run: bool,
     verbose: bool,
+    quiet: bool,
+    watch: float | None,
     transcript: Path | None,
+    config_file: Path | None,
     state_folder: Path | None,
+    **_: Any,
 ) -> None:
     """Find out which contacts in the address books FILE… are members.
 
     FILE is a vCard file, a folder of them, a Google, Outlook or plain CSV, or a list of numbers; - is stdin.
     carddav://USER@HOST is all address books of an account on a CardDAV server, with a path only those there.
     They are fetched first; only what has changed since the last time is. Nobody else sees these requests.
+    Without FILE, those in the configuration are read, and all its servers are asked at once: see
+    `contactsync config`. What the command line says goes before what the configuration says.
+
     Before numbers leave this machine, they are blinded and mixed with random ones. Matching happens on this
     machine. The last line says what the server could learn.
 
@@ -185,127 +205,81 @@ def sync(
     published to check that the server still shows the same history. withdrawn_epoch is null, or an announced
     epoch that this client had moved to and that did not come. A sync that ran out of its quota prints
     {error: {kind: "quota", retry_after (seconds), left, burst, per_day, ...}}.
+    With several servers: people, contacts, identifiers, unreadable, and servers, a list of {service, url}
+    with result (the object above) or error. docs/json-schema.json describes all of it.
+
+    If several servers fail, the exit code is the worst: the first of 5, 1, 6, 3, 7, 8, 4 that occurs.
     """
     if as_json and form != "table":
         raise click.UsageError("--json and --format cannot be combined")
-    marker = _marking.Marker(category, sources, region)
+    if quiet and verbose:
+        raise click.UsageError("--quiet and --verbose cannot be combined")
+    if watch is not None and "-" in sources:
+        raise click.UsageError("--watch reads its FILE again and again, and - can be read once")
+    from contactsync.commands._rounds import Rounds
+    from contactsync.commands._services import Given, exit_code
+
+    given = Given(context, load(config_file, context.command.params))
+    services = given.services(urls)
+    if transcript is not None and (len(services) > 1 or watch is not None):
+        raise click.UsageError("--transcript is of one sync with one server: choose it with --server")
     state = open_state(state_folder)
-
-    from contactsync.client.patience import Patience
-
-    patience = Patience(timeout=timeout)
-    with _output.ProgressLine() as line:
-        read, pulled = _books.fetch(
-            sources, access, state.books, proxy=proxy, patience=patience.with_progress(line), progress=line
-        )
-    _books.say_fetched(pulled)
-    book = _read(read, region)
+    rounds = Rounds(given, services, state, access)
     if dry_run:
-        _dry_run(state, url, book, audience, cover=cover, as_json=as_json, fetched=bool(pulled))
-        marker.say_what_would_be_marked(state, url, book, audience, pulled)
+        book = rounds.read()
+        _dry_run(state, services, book, as_json=as_json, fetched=bool(rounds.pulled))
+        rounds.say_what_would_be_marked(book)
         return
-
-    from contactsync.client.core.planner import Options
-    from contactsync.library.client import Client
-
-    server = state.server(url)
-    inputs = [Path(name) for name in sources] + [file for file in (credential_file, transcript) if file]
-    _output.check_writable(output, inputs)
-    credential = _credential(credential_file)
-    with contextlib.ExitStack() as stack:
-        progress = stack.enter_context(_output.ProgressLine())
-        if verbose:
-            stack.enter_context(_output.log_on_stderr())
-        options = Options(audience, privacy, partitions, max_download, buckets, leak_budget, cover)
-        if as_json:
-            stack.enter_context(_output.quota_error_on_stdout())
-        result = Client(state.folder).sync(
-            book,
-            credential=credential,
-            server=server.url,
-            options=options,
-            patience=patience.with_progress(progress),
-            proxy=proxy,
-            transcript=transcript,
-            progress=progress,
-        )
-    report = result.report
-    _output.say_unchecked(report.unchecked)
-    marks = marker.mark(report, pulled, state.marks, patience)
-    text = _output.as_json(report, book, sent=result.sent, received=result.received, marks=marks)
-    if not as_json:
-        text = _output.FORMATS[form](report, book)
-    _output.write(text, output, utf8=as_json or form != "table")
-    if verbose:
-        _output.say_details(report, sent=result.sent, received=result.received)
-    summarised = output is None and (form == "table" or as_json)
-    _output.say_on_stderr(report, book, summarised=summarised)
-    marker.finish()
-
-
-def _credential(file: Path | None) -> str:
-    """The account's credential. Raises BadInput; warns if others can read it."""
-    if file is None:
-        raise BadInput(
-            "no credential given", hint="give --credential-file FILE, or set CONTACTSYNC_CREDENTIAL_FILE"
-        )
-    credential = read_credential(file)
-    if file.is_file() and file.stat().st_mode & 0o077:
-        click.echo(f"warning: other users can read {file}; run chmod 600 on it", err=True)
-    return credential
-
-
-def _read(sources: list[str | FetchedBook], region: str | None) -> AddressBook:
-    """Read the address books. Raises BadInput if they contain no contact: it is probably the wrong file."""
-    from contactsync.identifiers import default_region
-    from contactsync.sources import read_address_books
-
-    book = read_address_books(sources, region=region or default_region(), stdin=sys.stdin.buffer)
-    _output.say_unreadable(book)
-    if not book.contacts:
-        hint = "give another FILE; see `contactsync docs address-books`"
-        raise BadInput("there are no contacts to look up", hint=hint)
-    return book
+    if watch is not None:
+        _watching.watch(watch, rounds.watched)
+        return
+    outcomes, book = rounds.run()
+    rounds.say(outcomes, book)
+    rounds.finish()
+    context.exit(exit_code(outcomes))
 
 
 def _dry_run(
-    state: State,
-    url: str | None,
-    book: AddressBook,
-    audience: str,
-    *,
-    cover: bool,
-    as_json: bool,
-    fetched: bool,
+    state: State, services: Sequence[Service], book: AddressBook, *, as_json: bool, fetched: bool
 ) -> None:
     """Count what a sync would send. It reads only the cache. Without a trusted server everything is new."""
+    counts = {
+        "contacts": len(book.contacts),
+        "identifiers": len(book.identifiers),
+        "unreadable": _output.unreadable(book),
+    }
+    each = [_would_send(state, one, book) for one in services]
+    if as_json:
+        servers = [{"service": one.name, **sent} for one, sent in zip(services, each, strict=True)]
+        _json.emit(counts | (each[0] if len(each) == 1 else {"servers": servers}))
+        return
+    click.echo(f"files        {book.files:,}")
+    click.echo(f"contacts     {len(book.contacts):,}")
+    known = len(book.identifiers) - min(sent["new_identifiers"] for sent in each)
+    if len(each) == 1:
+        click.echo(f"numbers      {len(book.identifiers):,}, {each[0]['new_identifiers']:,} of them new")
+    else:
+        click.echo(f"numbers      {len(book.identifiers):,}")
+    click.echo(f"unreadable   {len(book.unreadable):,}")
+    for one, sent in zip(services, each, strict=True):
+        new, points, size = (sent[name] for name in ("new_identifiers", "would_evaluate", "would_send_bytes"))
+        to = "" if len(each) == 1 else f" for {new:,} new numbers, to {one.name}"
+        click.echo(
+            f"would send   {points:,} blinded points ({size:,} bytes), {points - new:,} of them padding{to}"
+        )
+    if known:
+        numbers = _output.counted(known if len(each) > 1 else len(book.identifiers), "number", "numbers")
+        click.echo(f"if the server has changed its key since the last sync, {numbers} would be new")
+    click.echo(f"nothing was sent{', except to read the address books' if fetched else ''}")
+
+
+def _would_send(state: State, service: Service, book: AddressBook) -> dict[str, int]:
     from contactsync.client.core.round import LEAST, padded
     from contactsync.client.session import new_identifiers
 
     try:
-        new = new_identifiers(state.server(url), book, audience)
+        new = new_identifiers(state.server(service.url), book, service.settings["audience"])
     except NotTrusted:
         new = len(book.identifiers)
-    points = padded(new) or LEAST * cover
-    if as_json:
-        counts = {
-            "contacts": len(book.contacts),
-            "identifiers": len(book.identifiers),
-            "unreadable": _output.unreadable(book),
-            "new_identifiers": new,
-            "would_evaluate": points,
-            "would_send_bytes": points * 32,
-        }
-        click.echo(json.dumps(counts))
-        return
-    click.echo(f"files        {book.files:,}")
-    click.echo(f"contacts     {len(book.contacts):,}")
-    click.echo(f"numbers      {len(book.identifiers):,}, {new:,} of them new")
-    click.echo(f"unreadable   {len(book.unreadable):,}")
-    click.echo(
-        f"would send   {points:,} blinded points ({points * 32:,} bytes), {points - new:,} of them padding"
-    )
-    if new < len(book.identifiers):
-        known = _output.counted(len(book.identifiers), "number", "numbers")
-        click.echo(f"if the server has changed its key since the last sync, {known} would be new")
-    click.echo(f"nothing was sent{', except to read the address books' if fetched else ''}")
+    points = padded(new) or LEAST * service.settings["cover"]
+    return {"new_identifiers": new, "would_evaluate": points, "would_send_bytes": points * 32}

@@ -10,6 +10,7 @@ import click
 
 from contactsync.commands import _books, _output
 from contactsync.commands._options import Duration, proxy_option
+from contactsync.commands._progress import ProgressLine
 
 if TYPE_CHECKING:
     from contactsync.carddav.connection import DavAccount
@@ -49,7 +50,7 @@ def unmark(undo: Path, *, access: _books.BookAccess, timeout: float, proxy: str 
     def account(origin: str, user: str) -> DavAccount:
         return accounts[origin, user]
 
-    with _output.ProgressLine() as line:
+    with ProgressLine() as line:
         marks = run(listed, account, patience=Patience(timeout=timeout, progress=line), progress=line)
     done = f"removed {_output.printable(listed.category)}"
     _output.say_marked(marks, done=done, already="no longer had it")

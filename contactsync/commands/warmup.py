@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from pathlib import Path
 
 import click
+
+from contactsync.commands import _json
 
 ENOUGH = 200_000
 """So many tokens that every operation on a directory uses its kernel."""
@@ -33,7 +34,7 @@ def warmup(as_json: bool) -> None:
     folder = next(iter(policy.cache_folders()), None)
     if as_json:
         kept = str(folder) if folder else None
-        click.echo(json.dumps({"lanes": lanes, "seconds": round(seconds, 3), "cache": kept}))
+        _json.emit({"lanes": lanes, "seconds": round(seconds, 3), "cache": kept})
         return
     click.echo(f"ready in {seconds:.1f} s: {lanes} {'lanes' if lanes > 1 else 'lane'}, self-test passed")
     click.echo(f"compiled code: {folder}" if folder else "the compiled code was not kept: no writable folder")

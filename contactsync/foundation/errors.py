@@ -82,12 +82,18 @@ class NetworkError(ContactSyncError):
 
 
 class ServerFailed(NetworkError):
-    """The server, or a proxy in front of it, failed: status 500 or above."""
+    """The server, or a proxy in front of it, failed: status 500 or above.
 
-    def __init__(self, message: str, *, hint: str = "", status: int = 0, kind: str = "") -> None:
+    `retry_after`: it wants to be left alone for so many seconds (0: it does not say).
+    """
+
+    def __init__(
+        self, message: str, *, hint: str = "", status: int = 0, kind: str = "", retry_after: int = 0
+    ) -> None:
         super().__init__(message, hint=hint)
         self.status = status
         self.kind = kind
+        self.retry_after = retry_after
 
 
 class PeerError(ContactSyncError):
@@ -115,14 +121,17 @@ class BadReply(PeerError):
 
 
 class Refused(ContactSyncError):
-    """The server understood the request and refused it."""
+    """The server understood the request and refused it. `retry_after` is as in ServerFailed."""
 
     exit_code = 6
 
-    def __init__(self, message: str, *, hint: str = "", status: int = 0, kind: str = "") -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", status: int = 0, kind: str = "", retry_after: int = 0
+    ) -> None:
         super().__init__(message, hint=hint)
         self.status = status
         self.kind = kind
+        self.retry_after = retry_after
 
 
 class OutOfQuota(Refused):
@@ -143,8 +152,7 @@ class OutOfQuota(Refused):
         burst: int = 0,
         per_day: int = 0,
     ) -> None:
-        super().__init__(message, hint=hint, status=429, kind="out-of-quota")
-        self.retry_after = retry_after
+        super().__init__(message, hint=hint, status=429, kind="out-of-quota", retry_after=retry_after)
         self.left = left
         self.burst = burst
         self.per_day = per_day

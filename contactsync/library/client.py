@@ -132,13 +132,16 @@ class Client:
         transcript: Path | None = None,
         progress: Progress = silent,
         patience: Patience | None = None,
+        ca_file: Path | None = None,
+        keep_names: bool = True,
     ) -> SyncResult:
         """Find out which contacts of a book are members.
 
         `options` say what the server may learn, and what it may cost. `timeout` is in seconds, for the whole;
         `patience` replaces it for a caller whose other work shares the time. `transcript` is a file for every
-        octet sent or received; it contains the credential. Raises anything of the error tree; what was
-        received stays, and the next sync continues there.
+        octet sent or received; it contains the credential. `ca_file` goes before the authorities that are
+        kept with the server. `keep_names`: the names of matches are kept for `contactsync matches`.
+        Raises anything of the error tree; what was received stays, and the next sync continues there.
         """
         known, options = self._server(server), options or Options()
         with contextlib.ExitStack() as stack:
@@ -152,12 +155,12 @@ class Client:
                         credential=credential,
                         record=record,
                         patience=patience or Patience(timeout=timeout, progress=progress),
-                        route=Route.to(known.url, proxy=proxy, ca_file=known.ca_file),
+                        route=Route.to(known.url, proxy=proxy, ca_file=ca_file or known.ca_file),
                         max_data=options.max_download,
                     )
                 )
             )
-            report = run_sync(known, book, transport, options, progress)
+            report = run_sync(known, book, transport, options, progress, keep_names=keep_names)
         return SyncResult(report, transport.sent, transport.received)
 
     async def async_sync(

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from contactsync.client.cache import Cache
 from contactsync.client.ledger import Ledger
 from contactsync.client.quota import recall
+from contactsync.client.results import recall as results
 from contactsync.client.state import ServerState, State, is_pinned
 from contactsync.client.trust import seen_manifests
 from contactsync.foundation.errors import OurError
@@ -69,6 +70,7 @@ def _describe(server: ServerState, ledger: Ledger | None, reading: _Reading) -> 
             for m in manifests
         ],
         "quota": {who: {**asdict(one.said), "at": one.at} for who, one in recall(server.quota).items()},
+        "last_sync": {who: one.at for who, one in (reading.of(results, server.results) or {}).items()},
         "cached": reading.of(_counts, server),
         "data_files": len(sizes),
         "data_bytes": sum(sizes),

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 import xxhash
 
-from contactsync.client.download import fetch_file
+from contactsync.client.download import fetch_file, octets_held
 from contactsync.foundation.errors import BadDirectory, BadReply, ChoiceNeeded, NetworkError
 from contactsync.publication.manifest import DataFile
 
@@ -22,7 +22,7 @@ def file(service):
 @pytest.fixture
 def fetch(person, file):
     def fetch():
-        moves = []
+        moves = [octets_held(person.server.data, file)]
         path = fetch_file(person.transport(), person.server.data, file, moves.append)
         assert sum(moves) == file.length, "progress adds up to the file"
         assert path.read_bytes() == CONTENT

@@ -214,3 +214,33 @@ def test_forget_wipes_undo_lists(dav, run, tmp_path):
 def test_a_category_that_is_none(dav, run):
     result = run("sync", dav.address, "--mark", "")
     assert (result.exit_code, dav.requests) == (3, [])
+
+
+def test_an_account_of_the_configuration_with_its_own_password(dav, run, tmp_path, service):
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'region = "DE"\n[server.work]\nurl = "{service.url}"\ncredential_file = "credential"\n'
+        f'[source.cloud]\nurl = "{dav.address}"\npassword_file = "password"\n'
+    )
+    command = ["sync", "--json", "--config", str(config), "--state", str(tmp_path / "state")]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    assert [one["name"] for one in json.loads(result.stdout)["matches"]] == ["Anna"]
+    config.write_text(config.read_text() + f'[source.again]\nurl = "{dav.address}"\n')
+    given = CliRunner().invoke(main, [*command, "--password-file", str(tmp_path / "password")])
+    assert given.exit_code == 3
+    assert "each server would be told it" in given.stderr
+
+
+def test_several_services_mark_the_matches_of_all(configured, tmp_path):
+    cards = tmp_path / "cards.vcf"
+    cards.write_text(
+        f"BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Anna\r\nTEL:{ANNA}\r\nEND:VCARD\r\n"
+        "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Carl\r\nTEL:+447911123456\r\nEND:VCARD\r\n"
+        f"BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Bodo\r\nTEL:{BODO}\r\nEND:VCARD\r\n"
+    )
+    configured.club.publish(BODO)
+    result = configured.run("sync", cards, "--mark", "Found", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["marked"]["changed"] == 3
+    assert cards.read_text().count("CATEGORIES:Found") == 3

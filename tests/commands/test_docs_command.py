@@ -64,7 +64,7 @@ def checkout(tmp_path):
     folder.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE", "cli.py"):
         shutil.copy(ROOT / name, folder)
-    for name in ("contactsync", "docs"):
+    for name in ("contactsync", "docs", "man"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)
     return folder
@@ -94,6 +94,11 @@ def test_the_wheel_holds_the_pages(checkout, tmp_path):
     assert Path(done.stdout.strip()).is_relative_to(target)
     assert [line.split()[0] for line in installed().splitlines()] == PAGES
     assert installed("address-books") == (ROOT / "docs" / "address-books.md").read_text(encoding="utf-8")
+    manual = {path.name: path.read_bytes() for path in (target / "share" / "man" / "man1").iterdir()}
+    assert manual == {path.name: path.read_bytes() for path in (ROOT / "man").iterdir()}
+    for name in ("template.toml", "systemd/contactsync.service", "systemd/contactsync.timer"):
+        assert (target / "contactsync" / "commands" / name).is_file()
+    assert (target / "contactsync" / "docs" / "json-schema.json").is_file()
 
 
 def test_the_launcher_of_a_checkout_finds_them(checkout, tmp_path):

@@ -64,3 +64,45 @@ def test_nothing_moves_the_terminal():
     assert result.exit_code == 3
     assert "\x1b" not in result.stdout
     assert "\u202e" not in result.stdout
+
+
+def test_several_numbers_one_after_the_other():
+    result = run("+491512345678", "110", "+447911123456", "--region", "DE")
+    assert result.exit_code == 3, "one is rejected"
+    blocks = result.stdout.split("\n\n")
+    assert [block.splitlines()[-1].split()[0] for block in blocks] == ["identifier", "rejected", "identifier"]
+    value = json.loads(run("+491512345678", "+447911123456", "--json").stdout)
+    assert [one["identifier"] for one in value["numbers"]] == ["tel:+491512345678", "tel:+447911123456"]
+    assert value["version"] == 1
+
+
+def test_auto_shows_what_it_would_be_in_every_country_and_decides_nothing():
+    result = run("0176 04069001", "--region", "auto", "--json")
+    value = json.loads(result.stdout)
+    assert (result.exit_code, value["identifier"], value["region"]) == (0, None, None)
+    by_identifier = {one["identifier"]: one for one in value["candidates"]}
+    assert by_identifier["tel:+4917604069001"] == {
+        "identifier": "tel:+4917604069001",
+        "regions": ["DE"],
+        "allotted": True,
+    }
+    assert len(by_identifier) > 5
+    allotted = [one["allotted"] for one in value["candidates"]]
+    assert allotted == sorted(allotted, reverse=True)
+    lines = run("0176 04069001", "--region", "AUTO").stdout.splitlines()
+    assert lines[0].split("  ")[0] == "text"
+    assert ["candidate", "tel:+4917604069001", "DE"] in [line.split() for line in lines]
+    assert any("(not allotted)" in line for line in lines)
+
+
+def test_auto_and_a_number_that_is_complete_or_none_anywhere():
+    value = json.loads(run("+491512345678", "--region", "auto", "--json").stdout)
+    assert (value["identifier"], value["candidates"]) == ("tel:+491512345678", [])
+    result = run("1", "--region", "auto", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["candidates"]) == (3, [])
+
+
+def test_auto_joins_the_countries_of_one_plan():
+    value = json.loads(run("(212) 555-0100", "--region", "auto", "--json").stdout)
+    (one,) = [c for c in value["candidates"] if c["identifier"] == "tel:+12125550100"]
+    assert {"US", "CA"} <= set(one["regions"])

@@ -89,7 +89,7 @@ def test_nobody_gets_another_persons_number(run, table):
 def test_json_of_an_import(run, table):
     done = run("import", str(table), *COLUMNS, "--json", "--dry-run")
     report = {"dry_run": True, "rows": 5, "rejected": 2, "twice": 0, "added": 3, "known": 0}
-    assert json.loads(done.stdout) == {**report, "objected": 0, "removed": None}
+    assert json.loads(done.stdout) == {"version": 1, **report, "objected": 0, "removed": None}
     assert run("count").stdout == "0\n"
     text = run("import", str(table), *COLUMNS, "--dry-run").stdout
     assert text.endswith("(dry run: nothing was changed)\n")

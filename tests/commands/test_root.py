@@ -174,3 +174,20 @@ def test_every_environment_variable_of_an_option_is_on_the_page():
     assert "CONTACTSYNC_STATE" in variables
     rows = reference().partition("| environment variable |")[2].partition("\n\n")[0]
     assert variables <= set(re.findall(r"^\| `([A-Z_]+)", rows, re.MULTILINE))
+
+
+def test_the_list_of_commands_loads_none_of_them_and_says_what_they_say():
+    program = (
+        "import sys, contactsync.commands as c\n"
+        "c.main(['--help'], standalone_mode=False)\n"
+        "ours = [m for m in sys.modules if m.startswith('contactsync.commands.')]\n"
+        "print([m for m in ours if not m.endswith('._json')])\n"
+        "print([m for m in ('dataclasses', 'rich', 'logging', 'tomllib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-2:] == ["[]", "[]"]
+    assert list(commands.SUMMARIES) == list(commands.COMMANDS)
+    context = click.Context(commands.main)
+    for name, said in commands.SUMMARIES.items():
+        command = commands.main.get_command(context, name)
+        assert said == command.get_short_help_str(1000) or said == command.get_short_help_str(1000) + "."

@@ -346,7 +346,9 @@ def test_every_bad_answer_is_one_error_with_a_hint_and_its_code(desk, service, t
     desk.trust("--yes")
     service.tamper = tamper
     result = desk.sync("--json")
-    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.exit_code == code
+    said = json.loads(result.stdout)["error"]
+    assert (said["exit_code"], word in said["message"]) == (code, True)
     errors = [line for line in result.stderr.splitlines() if not line.startswith("skipped:")]
     assert errors[0].startswith("error: ")
     assert word in errors[0]
@@ -403,7 +405,7 @@ def test_what_nothing_can_be_read_of_is_an_error_before_anything_is_sent(desk, t
     kept = tmp_path / "kept.json"
     kept.write_text("of the last sync")
     result = desk.sync("--json", "--output", kept, book=empty)
-    assert (result.exit_code, result.stdout) == (3, "")
+    assert (result.exit_code, json.loads(result.stdout)["error"]["kind"]) == (3, "bad-input")
     assert "the file is empty" in result.stderr
     assert "no contact" in result.stderr
     assert kept.read_text() == "of the last sync"

@@ -234,6 +234,7 @@ KNOWN = {
     "server/publishing/job.py": {"O_CREAT"},  # how far a job is, for whoever waits; lost without harm
     "audit/formats.py": {"write_bytes"},  # vectors, into a temporary folder
     "commands/_output.py": {"write_text"},  # to a pipe or a device
+    "commands/manual.py": {"write_text"},  # pages of a checkout, which git has
     "commands/demo.py": {"write_text", "O_CREAT"},  # what the demonstration shows
     "commands/reference.py": {"write_text"},  # `make docs`
 }

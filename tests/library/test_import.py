@@ -23,16 +23,12 @@ ON_THE_LIBRARY = {
         "contactsync.client.state": "the type of what is handed on to what `forget` does",
     },
     "status.py": {"contactsync.publication.tuf.follower": "how a fingerprint is written for people"},
-    "sync.py": {
-        "contactsync.client.privacy": "the names of the modes, for the help, which loads nothing heavy",
+    "_services.py": {
         "contactsync.client.core.planner": "Options, which is public",
-        "contactsync.client.core.round": "what a dry run would send",
-        "contactsync.client.patience": "the time that a sync shares with other work of the command",
-        "contactsync.client.session": "how many identifiers are new, of a server that may not be trusted",
-        "contactsync.client.state": "the type of what is handed on",
+        "contactsync.client.patience": "the time of a sync, which an interrupt ends",
+        "contactsync.client.report": "Report, the type of a result",
+        "contactsync.client.state": "how an address is spelt, and the type of what is trusted",
         "contactsync.contacts": "AddressBook, which is public",
-        "contactsync.identifiers": "the region of the locale",
-        "contactsync.sources": "reading address books before the library is loaded",
     },
 }
 

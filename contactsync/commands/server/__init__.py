@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import logging
 import sys
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from contactsync.commands import _json
 from contactsync.commands._options import Duration
 from contactsync.commands._output import counted
 from contactsync.commands.server._shared import (
@@ -118,7 +118,7 @@ def show_status(data: Path, *, as_json: bool) -> None:
     with members_of_folder(data) as everybody, accounts_of_folder(data) as store:
         found = status(folder_of(data), everybody, store, datetime.now(UTC))
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(found), default=lambda value: value.isoformat()))
+        _json.emit(dataclasses.asdict(found))
         return
     for one in found.audiences:
         click.echo(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import json
 import re
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from contactsync.commands import _json
 from contactsync.commands._options import SECONDS, Duration
 from contactsync.commands._output import counted
 from contactsync.commands.server._shared import audience_option, data_option, json_option
@@ -162,7 +162,7 @@ def show_account(name: str, data: Path, *, as_json: bool) -> None:
     with _opened(data) as (folder, store):
         (row,) = rows_of(folder, store.uses(name))
     if as_json:
-        click.echo(json.dumps(row, ensure_ascii=False))
+        _json.emit(row)
         return
     for key, value in row.items():
         shown = (
@@ -181,7 +181,7 @@ def list_accounts(data: Path, *, as_json: bool) -> None:
     with _opened(data) as (folder, store):
         rows = rows_of(folder, store.uses())
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False))
+        _json.emit_list(rows)
         return
     for row in rows:
         figures = (row[key] for key in ("points_today", "points_total", "refused", "left"))

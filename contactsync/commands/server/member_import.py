@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from datetime import datetime
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from contactsync.commands import _json
 from contactsync.commands._numbers import Rejections, name_of, opened, rejected_file
-from contactsync.commands._output import ProgressLine
+from contactsync.commands._progress import ProgressLine
 from contactsync.commands.server._members_shared import ABOUT_SOURCE, by_option, origin_of, verified_option
 from contactsync.commands.server._shared import audience_option, data_option, json_option, members_of_folder
 
@@ -120,7 +120,7 @@ def import_members(
         finally:
             refusals.sum_up()
     if as_json:
-        click.echo(json.dumps({"dry_run": found.dry_run, **dataclasses.asdict(report)}))
+        _json.emit({"dry_run": found.dry_run, **dataclasses.asdict(report)})
     else:
         click.echo(_said(report) + (" (dry run: nothing was changed)" if found.dry_run else ""))
 

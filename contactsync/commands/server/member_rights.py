@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from contactsync.commands import _json
 from contactsync.commands._numbers import FROM_STDIN, file_option, members_given, numbers_argument
 from contactsync.commands.server._members_shared import by_option, number_of, origin_of
 from contactsync.commands.server._shared import (
@@ -55,7 +55,7 @@ def show(
                     number = number_of(identifier)
                     found = {"number": number, "stored": True, **everything(record, published)}
                 if as_json:
-                    click.echo(json.dumps(found))
+                    _json.emit(found)
                 else:
                     _print(found)
 
@@ -137,7 +137,7 @@ def consent(
         raise BadInput("not a member; nothing was changed", hint="use `members add` first")
     if as_json:
         counts = {"changed": found.changed, "unchanged": found.unchanged, "unknown": found.unknown}
-        click.echo(json.dumps(counts))
+        _json.emit(counts)
         return
     unknown = f", {found.unknown:,} not known" if found.unknown else ""
     click.echo(f"{found.changed:,} changed, {found.unchanged:,} as before{unknown}")

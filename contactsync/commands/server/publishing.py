@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from contactsync.commands import _output
 from contactsync.commands._options import Duration, Size
 from contactsync.commands._output import counted
+from contactsync.commands._progress import ProgressLine
 from contactsync.commands.server._shared import (
     data_option,
     folder_of,
@@ -124,7 +124,7 @@ def run_publish(data: Path, keyring: Keyring, order: Order, memory: int, request
     folder = folder_of(data)
     before = Repository(folder.public).root_bytes()
     requests = []
-    with members_of_folder(data) as store, _output.ProgressLine() as progress:
+    with members_of_folder(data) as store, ProgressLine() as progress:
         publisher = Publisher(folder, store, keyring, progress, memory=memory)
         if request_file is None:
             outcomes = publisher.publish(order=order)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from contactsync.commands import _json
 from contactsync.commands._output import counted
 from contactsync.commands.server._shared import (
     data_option,
@@ -96,7 +96,7 @@ def list_keys(data: Path, passphrase_file: Path | None, *, as_json: bool) -> Non
             }
         )
     if as_json:
-        click.echo(json.dumps({"root_version": root.version, "roles": roles}))
+        _json.emit({"root_version": root.version, "roles": roles})
         return
     for one in roles:
         until = one["expires"]

@@ -1,0 +1,167 @@
+"""Who is a member of what, by person: a contact on two services is one line that names both."""
+
+from __future__ import annotations
+
+import csv
+import io
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from contactsync.commands import _json, _output
+from contactsync.commands._output import Row
+
+if TYPE_CHECKING:
+    from contactsync.client.results import FoundPerson
+    from contactsync.commands._services import ServiceOutcome
+    from contactsync.contacts import AddressBook
+    from contactsync.marking.marks import Marks
+
+
+@dataclass(slots=True)
+class FoundSomewhere:
+    """A person, and by which identifiers each service knows them (by the service's name, in their order)."""
+
+    name: str
+    services: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def identifiers(self) -> list[str]:
+        """All of them once."""
+        return list(dict.fromkeys(one for found in self.services.values() for one in found))
+
+    def as_json(self) -> dict[str, Any]:
+        """The person as JSON."""
+        services = [{"service": name, "identifiers": found} for name, found in self.services.items()]
+        return {"name": self.name, "services": services}
+
+    def row(self) -> Row:
+        """Name, numbers, services."""
+        numbers = ", ".join(one.removeprefix("tel:") for one in self.identifiers)
+        return self.name, numbers, ", ".join(self.services)
+
+
+HEAD: Row = ("NAME", "NUMBER", "SERVICES")
+
+
+def of_outcomes(outcomes: Iterable[ServiceOutcome], book: AddressBook) -> list[FoundSomewhere]:
+    """The members among the contacts of a book, in its order."""
+    matched = {
+        one.service.name: {match.identifier for match in one.report.matches}
+        for one in outcomes
+        if one.report is not None
+    }
+    people = []
+    for contact in book.contacts:
+        identifiers = [one.decode() for one in contact.identifiers]
+        person = FoundSomewhere(contact.name)
+        for service, members in matched.items():
+            if found := [one for one in identifiers if one in members]:
+                person.services[service] = found
+        if person.services:
+            people.append(person)
+    return people
+
+
+def of_results(results: Iterable[tuple[str, Sequence[FoundPerson]]]) -> list[FoundSomewhere]:
+    """The people that are kept of each service, in the order in which they are met.
+
+    Two with the same name are one person if they have a number in common.
+    """
+    people: list[FoundSomewhere] = []
+    by_name: dict[str, list[FoundSomewhere]] = {}
+    for service, kept in results:
+        for one in kept:
+            alike = by_name.setdefault(one.name, [])
+            same = next((p for p in alike if not set(p.identifiers).isdisjoint(one.identifiers)), None)
+            if same is None:
+                same = FoundSomewhere(one.name)
+                alike.append(same)
+                people.append(same)
+            found = same.services.setdefault(service, [])
+            found += [identifier for identifier in one.identifiers if identifier not in found]
+    return people
+
+
+def as_json(
+    outcomes: Sequence[ServiceOutcome], book: AddressBook, *, marks: Marks | None = None
+) -> str:
+    """The object of `sync --json` with several servers. In `servers` is what one server alone would give."""
+    servers: list[dict[str, Any]] = []
+    for one in outcomes:
+        value: dict[str, Any] = {"service": one.service.name, "url": one.url}
+        if one.report is not None:
+            value["result"] = _output.result(one.report, book, sent=one.sent, received=one.received)
+        elif one.error is not None:
+            value["error"] = _json.error_value(one.error)
+        servers.append(value)
+    return _json.text(
+        {
+            "people": [person.as_json() for person in of_outcomes(outcomes, book)],
+            "contacts": len(book.contacts),
+            "identifiers": len(book.identifiers),
+            "unreadable": _output.unreadable(book),
+            "servers": servers,
+            **_output.marked(marks),
+        }
+    )
+
+
+def as_table(outcomes: Sequence[ServiceOutcome], book: AddressBook, *, plain: bool = False) -> str:
+    """A line for each person, then the summaries."""
+    people = of_outcomes(outcomes, book)
+    table = _output.table(HEAD, [person.row() for person in people], plain=plain)
+    return table + summaries(outcomes, book) + "\n"
+
+
+def summaries(outcomes: Sequence[ServiceOutcome], book: AddressBook) -> str:
+    """What came of each service."""
+    lines = []
+    for one in outcomes:
+        if one.report is not None:
+            said = _output.summary(one.report, book).splitlines()
+            lines += [f"{one.service.name}: {line}" for line in said]
+        else:
+            lines.append(f"{one.service.name}: not asked to the end; see the error")
+    return "\n".join(lines)
+
+
+def as_csv(outcomes: Sequence[ServiceOutcome], book: AddressBook) -> str:
+    """A header, then a row for each number that matched; its services are separated by spaces."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", "identifier", "services"])
+    for person in of_outcomes(outcomes, book):
+        for identifier in person.identifiers:
+            where = (name for name, found in person.services.items() if identifier in found)
+            writer.writerow([person.name, identifier, " ".join(where)])
+    return text.getvalue()
+
+
+def as_vcards(outcomes: Sequence[ServiceOutcome], book: AddressBook) -> str:
+    """One vCard for each person; the services are its categories."""
+    people = of_outcomes(outcomes, book)
+    return _output.vcards((one.name, one.identifiers, list(one.services)) for one in people)
+
+
+FORMATS = {"csv": as_csv, "vcf": as_vcards}
+
+
+def called(people: Iterable[FoundSomewhere], text: str) -> list[FoundSomewhere]:
+    """Those whose name has these words in it, whatever case and accents, or whose number these digits."""
+    words = _plain(text).split()
+    digits = "".join(c for c in text if c.isdigit())
+    is_number = bool(digits) and not any(c.isalpha() for c in text)
+    return [
+        one
+        for one in people
+        if (bool(words) and all(word in _plain(one.name) for word in words))
+        or (is_number and any(digits in identifier for identifier in one.identifiers))
+    ]
+
+
+def _plain(text: str) -> str:
+    """Without case, and without the marks of letters."""
+    letters = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(c for c in letters if not unicodedata.combining(c))

@@ -1,0 +1,147 @@
+"""docs/json-schema.json describes what every command with --json prints, and leaves out no member."""
+
+import copy
+import json
+from pathlib import Path
+
+import click
+import jsonschema
+import pytest
+from click.testing import CliRunner
+
+from contactsync.client.core.mode import AskedList
+from contactsync.client.ledger import Ledger
+from contactsync.client.state import State
+from contactsync.commands import _json, main
+from contactsync.foundation import errors
+
+SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "json-schema.json").read_text())
+
+
+def closed(schema):
+    """The same, but no member may be there that it does not name. (Readers must bear such.)"""
+    if isinstance(schema, dict):
+        schema = {key: closed(value) for key, value in schema.items()}
+        if "properties" in schema and isinstance(schema["properties"], dict):
+            schema.setdefault("additionalProperties", False)
+        return schema
+    return [closed(one) for one in schema] if isinstance(schema, list) else schema
+
+
+STRICT = closed(copy.deepcopy(SCHEMA))
+
+
+def check(name, text):
+    value = json.loads(text)
+    schema = {"$ref": f"#/$defs/{name}", "$defs": STRICT["$defs"]}
+    jsonschema.validate(value, schema, format_checker=jsonschema.FormatChecker())
+    for one in value if isinstance(value, list) else [value]:
+        assert one["version"] == _json.VERSION
+    return value
+
+
+def with_json(command=main, path=()):
+    """The names of all commands that have --json."""
+    context = click.Context(command)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            yield from with_json(command.get_command(context, name), (*path, name))
+    elif any(one.name == "as_json" for one in command.params):
+        yield "-".join(path)
+
+
+def test_the_schema_is_one_and_names_every_command():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert set(with_json()) <= set(SCHEMA["$defs"])
+
+
+def test_sync_of_one_of_several_and_what_would_be_sent(configured):
+    configured.work.quota = {"left": 900, "burst": 1000, "per_day": 100}
+    configured.book.write_text(configured.book.read_text() + "Carl,no number,\n")
+    check("sync", configured.run("sync", "--dry-run", "--json").stdout)
+    check("sync", configured.run("sync", "--dry-run", "--json", "--server", "work").stdout)
+    configured.club.tamper = lambda _, reply: setattr(reply, "cut", 0)
+    several = check("sync", configured.run("sync", "--json").stdout)
+    assert ["error" in one for one in several["servers"]] == [False, True]
+    one = check("sync-one", configured.run("sync", "--json", "--server", "work").stdout)
+    assert one["quota"]
+    assert one["unreadable"]
+    check("sync", json.dumps(one))
+
+
+def test_what_is_kept(configured):
+    configured.configure(work='privacy = "screen"\nproxy = "none"', general="cover = false")
+    configured.run("sync")
+    ledger = Ledger.open(State(configured.state).server(configured.work.url).ledger, configured.work.url)
+    ledger.record("people", "49", AskedList(1, 20, 5, b"", (1, 2)), total=1 << 20)
+    status = check("status", configured.run("status", "--json").stdout)
+    assert [one["last_sync"].keys() for one in status["servers"]] == [{"people"}, {"people"}]
+    assert status["servers"][0]["told"] or status["servers"][1]["told"]
+    check("matches", configured.run("matches", "--json").stdout)
+    check("search", configured.run("search", "anna", "--json").stdout)
+    check("config-show", configured.run("config", "show", "--json").stdout)
+    check("config-check", configured.run("config", "check", "--json").stdout)
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, list(arguments)).stdout
+
+
+def test_commands_without_a_server(tmp_path):
+    check("explain", run("explain", "+491512345678", "--json"))
+    check("explain", run("explain", "1", "--region", "DE", "--json"))
+    check("explain", run("explain", "0176 04069001", "+491512345678", "--region", "auto", "--json"))
+    check("status", run("status", "--json", "--state", str(tmp_path)))
+    check("audit-vectors", run("audit", "vectors", "--json"))
+
+
+@pytest.mark.slow
+def test_warmup():
+    check("warmup", run("warmup", "--json"))
+
+
+def test_commands_of_the_operator(tmp_path):
+    data = str(tmp_path / "server")
+    run("server", "init", "--data", data)
+    run("server", "accounts", "add", "me", "--data", data)
+    check("server-status", run("server", "status", "--json", "--data", data))
+    check("server-accounts-show", run("server", "accounts", "show", "me", "--json", "--data", data))
+    check("server-accounts-list", run("server", "accounts", "list", "--json", "--data", data))
+    members = str(tmp_path / "members.csv")
+    Path(members).write_text("phone\n+491512345671\n+491512345672\n")
+    check(
+        "server-members-import",
+        run("server", "members", "import", members, "--json", "--data", data, "--region", "DE"),
+    )
+    consent = ["server", "members", "consent", "+491512345671", "--off", "--source", "a test", "--json"]
+    check("server-members-consent", run(*consent, "--data", data))
+    run("server", "publish", "--data", data)
+    check("server-status", run("server", "status", "--json", "--data", data))
+    numbers = ["+491512345671", "+491512345672", "+491512345673"]
+    lines = run("server", "members", "show", *numbers, "--json", "--data", data).splitlines()
+    assert [check("server-members-show", line)["stored"] for line in lines] == [True, True, False]
+    check("server-keys-list", run("server", "keys", "list", "--json", "--data", data))
+
+
+def test_errors_of_every_kind(monkeypatch, tmp_path):
+    def classes(error):
+        yield error
+        for one in error.__subclasses__():
+            yield from classes(one)
+
+    kinds = STRICT["$defs"]["error-members"]["properties"]["kind"]["enum"]
+    for one in classes(errors.ContactSyncError):
+        if one.__module__ != errors.__name__:
+            continue
+        error = one("what", index=3) if one is errors.InvalidElement else one("what", hint="do")
+        value = _json.error_value(error)
+        check("error", _json.text({"error": value}))
+        assert value["kind"] in kinds
+    check("error", run("sync", "--json", "--state", str(tmp_path)))
+    check("error", run("explain", "--json"))
+    check("error", run("status", "--json", "--nonsense"))
+
+
+def test_every_command_with_json_is_run_here():
+    source = Path(__file__).read_text()
+    assert [name for name in with_json() if f'check("{name}"' not in source] == []
