@@ -134,7 +134,7 @@ def test_numbers_never_have_to_be_on_the_command_line(run, tmp_path):
 
 
 def test_everything_that_is_stored(run):
-    assert shown(run, A) == {"number": A, "stored": False}
+    assert shown(run, A) == {"version": 1, "number": A, "stored": False}
     assert run("show", A).stdout == f"{A}\n  nothing is stored\n"
     run("add", A)
     run("consent", A, "--audience", "business", "--on", *CONSENT)
@@ -166,7 +166,7 @@ def test_an_objection_is_kept_and_reported(run):
     assert "people: objected\n  business: objected" in run("show", A).stdout
     assert (
         run("consent", A, "--on", "--json", *CONSENT).stdout
-        == '{"changed": 1, "unchanged": 0, "unknown": 0}\n'
+        == '{"version": 1, "changed": 1, "unchanged": 0, "unknown": 0}\n'
     )
     assert run("list").stdout.split() == [B, C, A]
 

@@ -74,7 +74,7 @@ def test_a_cancelled_sync_has_ended_when_the_task_has(tmp_path, monkeypatch):
     """Nothing goes on behind the caller's back; it ends at the next step."""
     began, may_go_on, ended, steps = threading.Event(), threading.Event(), threading.Event(), []
 
-    def sync(_server, _book, _transport, _options, progress):
+    def sync(_server, _book, _transport, _options, progress, **_):
         try:
             for step in range(1000):
                 progress("fetching", step, 0)
