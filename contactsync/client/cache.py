@@ -2,7 +2,8 @@
 
 One SQLite file per server, 0600. Tokens belong to one epoch of one audience; findings outlive an epoch, so
 that who joined or left is still known after the key has changed. Both are kept for a contact that is removed
-from the book, until the epoch changes: if it came back, looking it up again would tell the server more.
+from the book, until the epoch changes: if it came back, looking it up again would tell the server more. But
+what no book has had for a year goes.
 
 While the next epoch is announced, there may be tokens of two epochs. Tokens are of the key under which they
 were computed, and of no other. Editions of an announced epoch are those of the announcement, until `promote`.
@@ -71,6 +72,19 @@ CREATE TABLE epochs ( -- the key of an epoch's tokens; where it was announced on
 """
 
 
+_SEEN = """
+CREATE TABLE seen ( -- the last month (12 * year + month) in which a book that was synced had an identifier
+    audience TEXT NOT NULL, identifier BLOB NOT NULL, month INTEGER NOT NULL,
+    PRIMARY KEY (audience, identifier)
+) WITHOUT ROWID;
+"""
+_STORED: Final = """
+SELECT identifier FROM tokens WHERE audience = ?1 UNION SELECT identifier FROM findings WHERE audience = ?1
+"""
+KEPT_MONTHS: Final = 12
+"""What was last seen more than so many months ago is forgotten: in whole months, at least a year."""
+
+
 def _to_2(db: sqlite3.Connection) -> None:
     """Rounds are remembered; what chooses decoys is in the ledger now."""
     db.execute("DROP TABLE secret")
@@ -82,7 +96,12 @@ def _to_3(db: sqlite3.Connection) -> None:
     databases.run_script(db, _EPOCHS)
 
 
-CACHE_STEPS: Final[Sequence[databases.SqlStep]] = (_to_2, _to_3)
+def _to_4(db: sqlite3.Connection) -> None:
+    """It is stored when an identifier was last in a book. Of those that are there, the next sync says so."""
+    databases.run_script(db, _SEEN)
+
+
+CACHE_STEPS: Final[Sequence[databases.SqlStep]] = (_to_2, _to_3, _to_4)
 """Lead a cache of an earlier version to the one above."""
 
 
@@ -202,6 +221,31 @@ class Cache(CacheFile):
             )
             db.execute("DELETE FROM holdings WHERE audience = ?", (audience,))
             _insert_holdings(db, audience, epoch, holdings)
+
+    def forget_unseen(self, audience: str, identifiers: Sequence[bytes], month: int) -> None:
+        """A book was synced in this month that has these identifiers; forget what none has had for a year.
+
+        What was stored before this was counted, or by a sync that broke off, counts from now on.
+        """
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO seen SELECT ?1, CAST(value AS BLOB), ?2 FROM json_each(?3) WHERE true"
+                " ON CONFLICT DO UPDATE SET month = excluded.month WHERE month <> excluded.month",
+                (audience, month, _listed(identifiers)),
+            )
+            db.execute(
+                f"INSERT OR IGNORE INTO seen SELECT ?1, identifier, ?2 FROM ({_STORED})",  # noqa: S608
+                (audience, month),
+            )
+            removed = db.execute(
+                "DELETE FROM seen WHERE audience = ?1"  # noqa: S608 - our own tables
+                f" AND (month < ?2 OR identifier NOT IN ({_STORED}))",
+                (audience, month - KEPT_MONTHS),
+            ).rowcount
+            if removed:
+                for table in ("tokens", "findings"):
+                    _remove_unless_in(db, table, "seen", audience)
+                write_anew(db)
 
     def holdings(self, audience: str, epoch: int) -> dict[tuple[str, str], Holding]:
         """What is held of each (calling code, kind of file)."""
@@ -343,6 +387,12 @@ def _keep_epoch(db: sqlite3.Connection, audience: str, epoch: int, stored: Store
     db.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?, ?, ?)", record)
 
 
+def _remove_unless_in(db: sqlite3.Connection, table: str, other: str, audience: str) -> None:
+    """Remove the identifiers of an audience from a table, unless the other one has them."""
+    having = f"(SELECT identifier FROM {other} WHERE audience = ?1)"  # noqa: S608 - our own tables
+    db.execute(f"DELETE FROM {table} WHERE audience = ?1 AND identifier NOT IN {having}", (audience,))  # noqa: S608
+
+
 def _remove_others(db: sqlite3.Connection, audience: str, epochs: Collection[int]) -> None:
     """Remove identifiers that are known of other epochs alone: they were not in the book of this sync."""
     of = (audience, json.dumps(sorted(epochs)))
@@ -351,16 +401,13 @@ def _remove_others(db: sqlite3.Connection, audience: str, epochs: Collection[int
         text = f"DELETE FROM {table} WHERE audience = ? AND epoch NOT IN (SELECT value FROM json_each(?))"  # noqa: S608 - our own tables
         removed += db.execute(text, of).rowcount
     if removed:
-        db.execute(
-            "DELETE FROM findings WHERE audience = ?1 AND identifier NOT IN"
-            " (SELECT identifier FROM tokens WHERE audience = ?1)",
-            (audience,),
-        )
+        for table in ("findings", "seen"):
+            _remove_unless_in(db, table, "tokens", audience)
         write_anew(db)
 
 
 def _create(db: sqlite3.Connection) -> None:
-    databases.run_script(db, SCHEMA + _ROUNDS + _EPOCHS)
+    databases.run_script(db, SCHEMA + _ROUNDS + _EPOCHS + _SEEN)
 
 
 def _pack(holding: Holding) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +64,8 @@ def sync(
     """
     with server.lock(), Cache(server.cache, server.url) as cache:
         report = Session(server, cache, transport, options, progress).run(book)
+        today = datetime.now(UTC)
+        cache.forget_unseen(options.audience, book.identifiers, 12 * today.year + today.month)
         results.keep(server.results, report, book, names=keep_names)
         return report
 

@@ -24,7 +24,7 @@ pytestmark = [needs_strace, pytest.mark.slow]
 BEFORE = [f"+49151{i:07}" for i in range(40)] + ["+447700900123", "+12125550100"]
 AFTER = [*BEFORE[20:], "+447700900124"]
 CALLS = "mkdir,rename,unlink,unlinkat,rmdir,fsync,fdatasync,pwrite64,ftruncate"
-MOST = 36
+MOST = 48
 """Kills; each takes a process."""
 
 

@@ -307,8 +307,8 @@ def test_a_newer_state_or_cache_is_refused_with_a_way_out(tmp_path):
     state = State(tmp_path)
     server = state.pin("https://one.example", b"root")
     with Cache(server.cache, server.url) as cache:
-        cache._db.execute("PRAGMA user_version = 4")
-    with pytest.raises(OurError, match=r"cache kept for https://one\.example has version 4") as raised:
+        cache._db.execute("PRAGMA user_version = 5")
+    with pytest.raises(OurError, match=r"cache kept for https://one\.example has version 5") as raised:
         Cache(server.cache, server.url)
     assert "update contactsync" in raised.value.hint
     record = json.loads((server.folder / "server.json").read_bytes())
@@ -341,7 +341,7 @@ def test_a_state_and_a_cache_of_an_earlier_version_are_brought_up(tmp_path, monk
     for _ in range(2):
         with Cache(server.cache, server.url) as cache:
             assert [batch.name for batch in cache.unfinished_round("people", 1)] == ["one"]
-            assert cache._db.execute("PRAGMA user_version").fetchone() == (4,)
+            assert cache._db.execute("PRAGMA user_version").fetchone() == (5,)
     assert state.pin("https://two.example", b"root").folder.joinpath("server.json").read_bytes().count(b"2,")
 
 
