@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from contactsync.commands import _books, _json, _output, _people, say_error
+from contactsync.commands._gathering import Gathering
 from contactsync.commands._marking import Marker
 from contactsync.commands._progress import ProgressBoard
-from contactsync.commands._reading import Reading
 from contactsync.commands._services import Given, Run, Service, ServiceOutcome, exit_code
 from contactsync.commands._watching import now
 from contactsync.foundation.errors import NetworkError, OutOfQuota
@@ -40,9 +40,9 @@ class Rounds:
         self._state = state
         self._of = given.settings(None)
         self._known: set[Found] | None = None
-        self._reading = Reading(given, access, self._of)
+        self._gathering = Gathering(given, access, self._of)
         region = self._of["region"] or given.configuration.region
-        self._marker = Marker(self._of["category"], self._reading.sources, region)
+        self._marker = Marker(self._of["category"], self._gathering.sources, region)
         self._marks: Marks | None = None
         self._patience: Patience | None = None
 
@@ -55,18 +55,18 @@ class Rounds:
         from contactsync.client.patience import Patience
 
         self._patience = Patience(timeout=self._of["timeout"])
-        return self._reading.read(self._state, self._patience)
+        return self._gathering.read(self._state, self._patience)
 
     @property
     def pulled(self) -> Sequence[Pulled]:
         """What was fetched from CardDAV servers."""
-        return self._reading.pulled
+        return self._gathering.pulled
 
     def run(self) -> tuple[list[ServiceOutcome], AddressBook]:
         """Ask all services. With one alone, its error is raised."""
         of, configuration = self._of, self._given.configuration
         book = self.read()
-        files = [Path(one) for one in self._reading.sources]
+        files = [Path(one) for one in self._gathering.sources]
         files += [one for one in (of["credential_file"], of["transcript"], configuration.path) if one]
         _output.check_writable(of["output"], files)
         with contextlib.ExitStack() as stack:

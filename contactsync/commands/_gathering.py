@@ -29,7 +29,7 @@ _ACCESS: Final = {
 """Options of `sync` that a source of the configuration has too, and what BookAccess calls them."""
 
 
-class Reading:
+class Gathering:
     """The address books of one command. `pulled` is what was fetched from CardDAV servers last."""
 
     def __init__(self, given: Given, access: _books.BookAccess, options: Mapping[str, Any]) -> None:
