@@ -38,6 +38,7 @@ bench: $(STAMP)-bench
 	$(BIN)/python -m bench matching --quick
 	$(BIN)/python -m bench directory --quick
 	$(BIN)/python -m bench admin --quick
+	$(BIN)/python -m bench quota --quick
 
 docs: $(STAMP)
 	$(BIN)/python -m contactsync.commands.reference docs/cli.md

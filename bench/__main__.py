@@ -6,7 +6,7 @@ from pathlib import Path
 
 NAMES = tuple(
     name
-    for name in ("engine", "matching", "directory", "members", "admin")
+    for name in ("engine", "matching", "directory", "members", "admin", "quota", "crawl")
     if (Path(__file__).parent / f"{name}.py").exists()
 )
 

@@ -97,6 +97,13 @@ def _version(package: str) -> str:
         return "absent"
 
 
+def file_system(folder: Path) -> str:
+    """The kind of file system a folder is on: figures of one in memory say nothing about a disk."""
+    mounts = [line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    inside = [(len(at), kind) for at, kind in mounts if folder.resolve().is_relative_to(at)]
+    return max(inside)[1]
+
+
 def cell(value: Any) -> str:
     """A value as a table shows it: three significant figures, nothing for None."""
     if value is None:
