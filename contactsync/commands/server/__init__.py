@@ -29,6 +29,7 @@ from contactsync.commands.server.members import members
 from contactsync.commands.server.publishing import finish, publish, sign
 from contactsync.commands.server.role_keys import keys
 from contactsync.commands.server.rotating import rotate
+from contactsync.commands.server.suspicious import list_suspicious
 
 
 @click.group()
@@ -154,3 +155,4 @@ def show_status(data: Path, *, as_json: bool) -> None:
 
 for command in (members, accounts, publish, rotate, sign, finish, keys, admin):
     server.add_command(command)
+accounts.add_command(list_suspicious)

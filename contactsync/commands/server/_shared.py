@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,11 @@ region_option = click.option(
 )
 KEY_VARIABLE = "CONTACTSYNC_KEY_PASSPHRASE"
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def day_of(seconds: int | None) -> str:
+    """The day (UTC) of a time in seconds since 1970; a dash if there is none."""
+    return "-" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC).date()}"
 
 
 def folder_of(data: Path) -> DataFolder:

@@ -18,7 +18,7 @@ import click
 from contactsync.commands import _json
 from contactsync.commands._options import SECONDS, Duration
 from contactsync.commands._output import counted
-from contactsync.commands.server._shared import audience_option, data_option, json_option
+from contactsync.commands.server._shared import audience_option, data_option, day_of, json_option
 from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:  # numpy hangs on these
@@ -166,7 +166,7 @@ def show_account(name: str, data: Path, *, as_json: bool) -> None:
         return
     for key, value in row.items():
         shown = (
-            _day(value) if key in {"added", "last_used"} else f"{value:,}" if type(value) is int else value
+            day_of(value) if key in {"added", "last_used"} else f"{value:,}" if type(value) is int else value
         )
         click.echo(f"{key.replace('_', ' ')}: {shown or '-'}")
 
@@ -185,7 +185,7 @@ def list_accounts(data: Path, *, as_json: bool) -> None:
         return
     for row in rows:
         figures = (row[key] for key in ("points_today", "points_total", "refused", "left"))
-        days = _day(row["added"]), _day(row["last_used"])
+        days = day_of(row["added"]), day_of(row["last_used"])
         click.echo("\t".join(map(str, (row["name"], row["audience"], *days, *figures))))
 
 
@@ -296,7 +296,3 @@ def _new_names(store: AccountStore, count: int) -> list[str]:
     numbers = (one.name.removeprefix(_COUNTED) for one in store.list() if one.name.startswith(_COUNTED))
     last = max((int(number) for number in numbers if re.fullmatch(r"[0-9]{1,15}", number)), default=0)
     return [f"{_COUNTED}{number}" for number in itertools.islice(itertools.count(last + 1), count)]
-
-
-def _day(seconds: int | None) -> str:
-    return "-" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC).date()}"
