@@ -84,9 +84,7 @@ def of_results(results: Iterable[tuple[str, Sequence[FoundPerson]]]) -> list[Fou
     return people
 
 
-def as_json(
-    outcomes: Sequence[ServiceOutcome], book: AddressBook, *, marks: Marks | None = None
-) -> str:
+def as_json(outcomes: Sequence[ServiceOutcome], book: AddressBook, *, marks: Marks | None = None) -> str:
     """The object of `sync --json` with several servers. In `servers` is what one server alone would give."""
     servers: list[dict[str, Any]] = []
     for one in outcomes:

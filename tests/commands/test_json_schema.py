@@ -2,6 +2,9 @@
 
 import copy
 import json
+import os
+import time
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -14,6 +17,9 @@ from contactsync.client.ledger import Ledger
 from contactsync.client.state import State
 from contactsync.commands import _json, main
 from contactsync.foundation import errors
+from contactsync.server.quota import DAY_MS, PointQuota
+from contactsync.server.storage.ports import Charge, NewAccount
+from contactsync.server.storage.sqlite.accounts import SqliteAccounts
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "json-schema.json").read_text())
 
@@ -119,6 +125,35 @@ def test_commands_of_the_operator(tmp_path):
     lines = run("server", "members", "show", *numbers, "--json", "--data", data).splitlines()
     assert [check("server-members-show", line)["stored"] for line in lines] == [True, True, False]
     check("server-keys-list", run("server", "keys", "list", "--json", "--data", data))
+
+
+def test_what_stands_out_among_accounts(tmp_path):
+    data = tmp_path / "server"
+    run("server", "init", "--data", str(data))
+    command = ("server", "accounts", "suspicious", "--json", "--data", str(data))
+    assert check("server-accounts-suspicious", run(*command))["suspects"] == []
+    now = [time.time_ns() // 1_000_000 - 400 * DAY_MS]
+    with closing(SqliteAccounts(data / "accounts.sqlite", lambda: now[0])) as store:
+
+        def use(name, points):
+            store.add_all([NewAccount(name, "people", name)])
+            batches = [min(4096, points - i) for i in range(0, points, 4096)]
+            allowance = PointQuota(10**9, 1)
+            charges = [
+                Charge(store.find(name).id, n, os.urandom(16), allowance, 1, n == 4096) for n in batches
+            ]
+            store.charge(charges)
+
+        for i in range(60):
+            now[0] += 6 * DAY_MS
+            use(f"user-{i}", 64 << i % 5)
+        use("crawler", 20 * 4096)
+        now[0] += 35 * DAY_MS
+        for i in range(30):
+            use(f"farm-{i}", 3000)
+    found = check("server-accounts-suspicious", run(*command))
+    assert found["suspects"][0]["name"] == "crawler"
+    assert [len(group["accounts"]) for group in found["groups"]] == [30]
 
 
 def test_errors_of_every_kind(monkeypatch, tmp_path):

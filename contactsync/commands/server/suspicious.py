@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from contactsync.commands import _json
 from contactsync.commands._output import counted
 from contactsync.commands.server._shared import accounts_of_folder, data_option, day_of, json_option
 
@@ -56,7 +56,7 @@ def list_suspicious(data: Path, book: int | None, *, as_json: bool) -> None:
             "suspects": [_suspect(one) for one in found.suspects],
             "groups": [_group(one) for one in found.groups],
         }
-        click.echo(json.dumps(figures, ensure_ascii=False))
+        _json.emit(figures)
         return
     for suspect in found.suspects:
         use = suspect.use
