@@ -28,6 +28,7 @@ from contactsync.identifiers.tel.plans import (
     numbering_plan,
     split_code,
 )
+from contactsync.identifiers.tel.quick import quick
 from contactsync.identifiers.tel.steps import Record, Rejected, Step, no_record
 from contactsync.identifiers.tel.written import holds_another, letters_rejected, read_written
 
@@ -61,7 +62,8 @@ def normalise(text: str, region: str | None) -> bytes:
     `region` (`"DE"`) is the country of a number without a country code; None: such numbers are rejected.
     Raises Rejected if the text cannot be looked up, BadInput if there is no such region.
     """
-    return _identifier(text, region, no_record)
+    digits = quick(text, region)
+    return SCHEME + digits.encode("ascii") if digits else _identifier(text, region, no_record)
 
 
 def explain(text: str, region: str | None) -> list[Step]:
