@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from contactsync.identifiers import Rejected, holds_another, normalise
+from contactsync.contacts.dialling import Dialling
+from contactsync.contacts.fields import read_field
+from contactsync.identifiers import Rejected
 
 # docs/address-books.md lists them. A file that exceeds a limit is reported, never silently cut.
 MAX_FILE = 256 << 20  # bytes of one file
@@ -91,9 +93,9 @@ class TooMany(Exception):
 class Collector:
     """Turns entries into contacts: normalises their numbers and drops duplicates."""
 
-    def __init__(self, region: str | None) -> None:
+    def __init__(self, dial: Dialling) -> None:
         self.book = AddressBook()
-        self._region = region
+        self._dial = dial
         self._seen: set[tuple[str, tuple[bytes, ...]]] = set()
 
     def add(self, file: str, entries: Iterable[Entry | Fault]) -> None:
@@ -121,14 +123,11 @@ class Collector:
     def _identifiers(self, file: str, entry: Entry) -> tuple[bytes, ...]:
         found: dict[bytes, None] = {}
         for number in entry.numbers[:MAX_NUMBERS]:
-            try:
-                found[normalise(number.text, self._region)] = None
-            except Rejected as rejected:
-                self.report(file, Fault(number.place, rejected.reason, rejected.hint))
-            else:
-                if holds_another(number.text):
-                    hint = "only the first was read"
-                    self.report(file, Fault(number.place, "two numbers in one field", hint))
+            for one in read_field(number.text, self._dial):
+                if isinstance(one, Rejected):
+                    self.report(file, Fault(number.place, one.reason, one.hint))
+                elif len(found) < MAX_NUMBERS:
+                    found[one] = None
         if len(entry.numbers) > MAX_NUMBERS:
             hint = f"a contact may have at most {MAX_NUMBERS:,}"
             self.report(file, Fault(entry.place, "too many numbers", hint))

@@ -26,6 +26,7 @@ from contactsync.identifiers.tel import (
     holds_another,
     normalise,
     numbering_plan,
+    plain_characters,
 )
 
 __all__ = [
@@ -52,4 +53,5 @@ __all__ = [
     "normalise",
     "numbering_plan",
     "partition_of",
+    "plain_characters",
 ]

@@ -17,9 +17,9 @@ from contactsync.contacts.book import (
     Fault,
     TooMany,
 )
+from contactsync.contacts.dialling import Dialling
 from contactsync.contacts.formats import entries_of
 from contactsync.foundation.errors import BadInput
-from contactsync.identifiers import check_region
 from contactsync.sources.fetched import FetchedBook
 
 _STDIN = "-"
@@ -35,7 +35,7 @@ def read_address_books(
     of numbers without a country code. Entries that cannot be read are skipped and listed in `unreadable`.
     BadInput is raised only if a source does not exist or may not be read, or if there is no such region.
     """
-    collector = Collector(check_region(region) if region is not None else None)
+    collector = Collector(Dialling(region))
     try:
         for source in sources:
             if isinstance(source, FetchedBook):

@@ -130,7 +130,7 @@ def test_nor_is_one_with_a_label_beside_the_number():
 
 
 def test_a_first_line_whose_number_cannot_be_read_is_said():
-    for first in ("Tel: 112", "tel:112", "WhatsApp: +49 151 12345678 (Ada)"):
+    for first in ("Tel: 112", "tel:112", "WhatsApp: +49 151 1234567O"):
         book = read(f"{first}\n0151 23456789\n")
         assert book.identifiers == [b"tel:+4915123456789"]
         assert [u.place for u in book.unreadable] == ["line 1"]

@@ -30,7 +30,12 @@ from contactsync.identifiers.tel.plans import (
 )
 from contactsync.identifiers.tel.quick import quick
 from contactsync.identifiers.tel.steps import Record, Rejected, Step, no_record
-from contactsync.identifiers.tel.written import holds_another, letters_rejected, read_written
+from contactsync.identifiers.tel.written import (
+    holds_another,
+    letters_rejected,
+    plain_characters,
+    read_written,
+)
 
 __all__ = [
     "MAX_DIGITS",
@@ -49,6 +54,7 @@ __all__ = [
     "holds_another",
     "normalise",
     "numbering_plan",
+    "plain_characters",
 ]
 
 PROFILE = 1

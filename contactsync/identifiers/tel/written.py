@@ -45,11 +45,17 @@ _LAYOUT = re.compile(r"[ (\[]*[+]?[ ()\[\]0-9./:_~-]+")
 
 def _plain_characters(text: str, record: Record) -> str:
     """Replace Unicode digits and signs by ASCII, and remove invisible marks."""
+    plain = plain_characters(text)
+    if not (text.isascii() and text.isprintable()):
+        record("characters", plain, "digits and signs of other scripts to ASCII; removed invisible marks")
+    return plain
+
+
+def plain_characters(text: str) -> str:
+    """Step 2 of the profile: digits and signs of all scripts as ASCII, without invisible marks."""
     if text.isascii() and text.isprintable():
         return text.strip()
-    plain = "".join(map(_plain_character, text)).strip()
-    record("characters", plain, "digits and signs of other scripts to ASCII; removed invisible marks")
-    return plain
+    return "".join(map(_plain_character, text)).strip()
 
 
 @functools.lru_cache(maxsize=1024)
