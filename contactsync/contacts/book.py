@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from contactsync.contacts.dialling import Dialling
 from contactsync.contacts.fields import read_field
@@ -60,21 +61,28 @@ class AddressBook:
         return sorted({identifier for contact in self.contacts for identifier in contact.identifiers})
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(NamedTuple):
     """A number as it is written in the file."""
 
     text: str
     place: str
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry, as the reader of a format returns it."""
+class Entry(NamedTuple):
+    """One entry, as the reader of a format returns it. Group cards name their members by `uid`."""
 
     name: str
     numbers: tuple[Number, ...]
     place: str
+    categories: tuple[str, ...] = ()
+    uid: str = ""
+
+
+class Group(NamedTuple):
+    """A group of entries of the same file: its name, and the `uid` of each member."""
+
+    name: str
+    members: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +104,16 @@ class Collector:
     def __init__(self, dial: Dialling) -> None:
         self.book = AddressBook()
         self._dial = dial
+        self.region = dial.region
         self._seen: set[tuple[str, tuple[bytes, ...]]] = set()
 
-    def add(self, file: str, entries: Iterable[Entry | Fault]) -> None:
+    def add(self, file: str, entries: Iterable[Entry | Group | Fault]) -> None:
         """Add all entries of one file. Raises TooMany at the limit."""
         for entry in entries:
             if isinstance(entry, Fault):
                 self.report(file, entry)
+                continue
+            if isinstance(entry, Group):
                 continue
             if len(self.book.contacts) >= MAX_ENTRIES:
                 hint = f"a run reads at most {MAX_ENTRIES:,}"

@@ -22,20 +22,20 @@ class Dialling:
     """How the numbers of one book are dialled. `region` None: only those with a country code."""
 
     def __init__(self, region: str | None, area_code: str | None = None) -> None:
-        self._region = check_region(region) if region is not None else None
-        self._area_code = None if area_code is None else _check_area_code(area_code, self._region)
-        self._trunk = "" if self._region is None else _trunk(self._region)
+        self.region = check_region(region) if region is not None else None
+        self._area_code = None if area_code is None else _check_area_code(area_code, self.region)
+        self._trunk = "" if self.region is None else _trunk(self.region)
 
     def __call__(self, text: str) -> bytes:
         """The identifier of one number. Raises Rejected."""
         digits = self._local_digits(text)
         if not digits:
-            return normalise(text, self._region)
-        if self._area_code is not None and self._region is not None:
-            completed = _completed(self._area_code, digits, self._region)
+            return normalise(text, self.region)
+        if self._area_code is not None and self.region is not None:
+            completed = _completed(self._area_code, digits, self.region)
             if completed is not None:
                 return completed
-        found = normalise(text, self._region)
+        found = normalise(text, self.region)
         if len(digits) <= _GUESSED_DIGITS and self._is_guess(found):
             hint = "write its area code, or give --area-code for numbers without one"
             raise Rejected("a local number without its area code", hint)
@@ -43,7 +43,7 @@ class Dialling:
 
     def _local_digits(self, text: str) -> str:
         """The digits of a number that may be local; empty if it is not."""
-        if self._region is None or len(text) > 40 or ";" in text:
+        if self.region is None or len(text) > 40 or ";" in text:
             return ""
         match = _WRITTEN.match(text)
         assert match is not None, "the pattern matches an empty string"

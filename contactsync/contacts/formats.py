@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from contactsync.contacts.book import MAX_LINE, Entry, Fault
+from contactsync.contacts.book import MAX_LINE, Entry, Fault, Group
 from contactsync.contacts.csvbook import Table, read_table, table_of
 from contactsync.contacts.plain import is_number_line, read_list, without_comment
-from contactsync.contacts.text import text_lines, to_ascii_superset
+from contactsync.contacts.text import Decoder, text_lines, to_ascii_superset
 from contactsync.contacts.vcard import first_card, read_vcards
 
 _SAMPLE_LINES = 50
@@ -33,13 +33,18 @@ _OTHERS = (
 class Content:
     """The bytes of one file in an ASCII superset, and facts about them that several formats need."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, region: str | None = None) -> None:
         self.data = to_ascii_superset(data)
+        self.decoder = Decoder(self.data, region)
+
+    def lines(self) -> Iterator[str]:
+        """All lines as text."""
+        return text_lines(self.data, self.decoder)
 
     @cached_property
     def sample(self) -> list[str]:
         """The first lines."""
-        lines = itertools.islice(text_lines(self.data[: 16 * MAX_LINE]), _SAMPLE_LINES)
+        lines = itertools.islice(text_lines(self.data[: 16 * MAX_LINE], self.decoder), _SAMPLE_LINES)
         return [line[:MAX_LINE] for line in lines]
 
     @cached_property
@@ -76,7 +81,7 @@ class Format:
     words: tuple[str, ...]
     begins: Callable[[Content], bool]
     resembles: Callable[[Content], bool]
-    read: Callable[[Content], Iterator[Entry | Fault]]
+    read: Callable[[Content], Iterator[Entry | Group | Fault]]
 
 
 def _is_cards(content: Content) -> bool:
@@ -100,9 +105,9 @@ def _is_bare_table(content: Content) -> bool:
     return bool(table.full_name) or 2 * content.numeric <= len(content.filled)
 
 
-def _read_table(content: Content) -> Iterator[Entry | Fault]:
+def _read_table(content: Content) -> Iterator[Entry | Group | Fault]:
     assert content.table is not None, "the format was recognised by its table"
-    return read_table(text_lines(content.data), content.table)
+    return read_table(content.lines(), content.table)
 
 
 FORMATS: tuple[Format, ...] = (
@@ -118,7 +123,7 @@ FORMATS: tuple[Format, ...] = (
         words=("vCard",),
         begins=_is_cards,
         resembles=lambda content: content.first_card is not None,
-        read=lambda content: read_vcards(content.data),
+        read=lambda content: read_vcards(content.data, content.decoder),
     ),
     Format(
         wanted="CSV",
@@ -132,14 +137,17 @@ FORMATS: tuple[Format, ...] = (
         words=("list",),
         begins=_never,
         resembles=lambda content: content.numeric > 0,
-        read=lambda content: read_list(text_lines(content.data)),
+        read=lambda content: read_list(content.lines()),
     ),
 )
 
 
-def entries_of(data: bytes) -> Iterator[Entry | Fault]:
-    """The entries in the bytes of one file, whatever its format. Never raises."""
-    content = Content(data)
+def entries_of(data: bytes, region: str | None = None) -> Iterator[Entry | Group | Fault]:
+    """The entries in the bytes of one file, whatever its format. Never raises.
+
+    `region`: where the book's owner lives, which tells charsets that are not declared.
+    """
+    content = Content(data, region)
     for one in FORMATS:
         if one.begins(content):
             return one.read(content)

@@ -15,7 +15,7 @@ _LEAST = 5  # digits; fewer are no number beside words
 _SEPARATORS = " -./:([_~"
 
 NUMBER_DIGITS = 7
-"""With as many digits, text behind a number may be a second one; with fewer it is a remark or an extension."""
+"""With as many digits, text behind a number may be a second one; with fewer it is a remark."""
 
 _RUN = re.compile(r"[+(\[]*\s*\d(?:[\d\s()\[\]._~/-]|:(?=\d))*")
 _LETTERS = re.compile(r"[^\W\d_]+")

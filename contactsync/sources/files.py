@@ -63,7 +63,7 @@ def _read_file(name: str, file: BinaryIO, collector: Collector) -> None:
     if len(data) > MAX_FILE:
         collector.report(name, Fault("file", f"larger than {MAX_FILE >> 20} MiB", "split it"))
     else:
-        collector.add(name, entries_of(data))
+        collector.add(name, entries_of(data, collector.region))
 
 
 def _read_fetched(book: FetchedBook, collector: Collector) -> None:

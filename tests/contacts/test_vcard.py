@@ -187,3 +187,83 @@ def test_too_many_properties():
     text = card("FN:Ada", *["TEL:1"] * 5000)
     assert len(cards(text)[0][1]) < 5000
     assert [p.reason for p in problems(text)] == ["too many properties in one card"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "name"),
+    [
+        (["FN;ENCODING=b:UnV0aCDDhHBmZWw="], "Ruth Äpfel"),
+        (["FN;ENCODING=B;CHARSET=UTF-8:UnV0aCDDhHBm", " ZWw="], "Ruth Äpfel"),
+        (["VERSION:2.1", "N;CHARSET=UTF-8;ENCODING=BASE64:w4RwZmVsO1JpYTs7Ow=="], "Ria Äpfel"),
+        (["VERSION:2.1", "N;BASE64;CHARSET=UTF-8:w4RwZmVsO1JpYTs7Ow"], "Ria Äpfel"),
+        (["FN;ENCODING=b:not base64!"], "not base64!"),
+        (["VERSION:2.1", "FN;ENCODING=QUOTED-PRINTABLE:=D0=A2=D0=", " =B0=D0=BD=D1=8F"], "Таня"),
+        (
+            ["VERSION:2.1", "FN;ENCODING=QUOTED-PRINTABLE:Ada=20King=20of=", " =20Lovelace"],
+            "Ada King of Lovelace",
+        ),
+        (["VERSION:2.1", "FN:Katharina Wil", " helmine"], "Katharina Wilhelmine"),
+        (["VERSION:2.1", "FN:Katharina", " Wilhelmine"], "Katharina Wilhelmine"),
+        (["VERSION:2.1", "FN:Ludwig", " van Beethoven"], "Ludwig van Beethoven"),
+        (["VERSION:2.1", "FN;CHARSET=x-sjis;ENCODING=QUOTED-PRINTABLE:=97=E9=96=D8"], "鈴木"),
+        (["VERSION:2.1", "FN;CHARSET=ISO-8859-1;ENCODING=QUOTED-PRINTABLE:J=C3=B6rg"], "Jörg"),
+        (["VERSION:2.1", "FN;CHARSET=ISO-8859-1;ENCODING=QUOTED-PRINTABLE:=8Aar"], "Šar"),
+    ],
+)
+def test_a_name_in_every_dress(lines, name):
+    assert cards(card(*lines, "TEL:1"))[-1] == (name, ["1"])
+
+
+def test_a_card_inside_a_card_without_agent():
+    inner = card("FN:Child", "TEL:2")
+    text = card("FN:Parent", *inner.strip().split("\r\n"), "TEL:1")
+    assert cards(text) == [("Child", ["2"]), ("Parent", ["1"])]
+    assert problems(text) == []
+    cut_off = "BEGIN:VCARD\r\nFN:Cut\r\nTEL:3\r\n" + inner + inner
+    assert cards(cut_off) == [("Child", ["2"])] * 2
+    assert [p.place for p in problems(cut_off)] == ["card 1, line 1"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "PHONE.WORK:070-174 06 06",
+        "X-MOBILE:070-174 06 06",
+        "MOBILE;TYPE=x:+46701740606",
+        "item1.X-PHONE:070 1740606",
+    ],
+)
+def test_a_number_in_a_property_of_no_vcard_is_reported(line):
+    text = card("FN:Ada", line)
+    assert cards(text) == [("Ada", [])]
+    assert [p.place for p in problems(text)] == ["card 1, line 3"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "X-PHONETIC-FIRST-NAME:12345678",
+        "X-ASSISTANT-PHONE:030 1234567",
+        "X-PHONE-LABEL:home",
+        "NOTE:PHONE:030 1234567",
+    ],
+)
+def test_what_is_nobodys_own_number_is_not(line):
+    assert problems(card("FN:Ada", line)) == []
+
+
+def test_cards_that_are_indented():
+    text = "".join(f"    {line}\n" for line in card("FN:Ada", " Lovelace", "TEL:1").strip().split("\r\n") * 2)
+    assert cards(text) == [("AdaLovelace", ["1"])] * 2
+
+
+def test_what_outlook_adds_is_read():
+    assert cards(card("FN:Ada", "X-MS-TEL;TYPE=CALLBACK:030 1")) == [("Ada", ["030 1"])]
+
+
+def test_groups_categories_and_members():
+    text = card("FN:Ada", "UID:a", "CATEGORIES:Family,Work\\, old", "TEL:1")
+    text += card("KIND:group", "FN:Choir", "MEMBER:urn:uuid:a", "MEMBER:b")
+    ada, choir = read_vcards(text.encode())
+    assert (ada.uid, ada.categories) == ("a", ("Family", "Work, old"))
+    assert (choir.name, choir.members) == ("Choir", ("urn:uuid:a", "b"))
