@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from contactsync.contacts.book import MAX_LINE, Entry, Fault, Group
-from contactsync.contacts.csvbook import Table, read_table, table_of
-from contactsync.contacts.plain import is_number_line, read_list, without_comment
+from contactsync.contacts.csvbook import read_table
+from contactsync.contacts.layout import Table, table_of
+from contactsync.contacts.plain import is_name_and_number, is_number_line, read_list, without_comment
 from contactsync.contacts.text import Decoder, text_lines, to_ascii_superset
 from contactsync.contacts.vcard import first_card, read_vcards
 
@@ -67,6 +68,11 @@ class Content:
         """How many of the first lines are numbers."""
         return sum(map(is_number_line, self.filled))
 
+    @cached_property
+    def named(self) -> int:
+        """How many of the first lines are a name and a number."""
+        return sum(map(is_name_and_number, self.filled))
+
 
 @dataclass(frozen=True, slots=True)
 class Format:
@@ -105,6 +111,11 @@ def _is_bare_table(content: Content) -> bool:
     return bool(table.full_name) or 2 * content.numeric <= len(content.filled)
 
 
+def _is_list(content: Content) -> bool:
+    """Whether a line is a number, or most lines are a name and a number."""
+    return content.numeric > 0 or 2 * content.named > len(content.filled)
+
+
 def _read_table(content: Content) -> Iterator[Entry | Group | Fault]:
     assert content.table is not None, "the format was recognised by its table"
     return read_table(content.lines(), content.table)
@@ -136,7 +147,7 @@ FORMATS: tuple[Format, ...] = (
         wanted="one number per line",
         words=("list",),
         begins=_never,
-        resembles=lambda content: content.numeric > 0,
+        resembles=_is_list,
         read=lambda content: read_list(content.lines()),
     ),
 )

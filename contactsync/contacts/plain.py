@@ -41,6 +41,9 @@ _RUN = re.compile(rf"(?<!\w)[+(]?\d(?:[\d\s()/.{_INVISIBLE}\u2010-\u2015-]*\d)?(
 _LEAST_IN_TEXT = 5
 _LABELLED = 256  # characters; in longer text nothing is a label and a number
 _LABEL_WORDS = 3
+_LAST = re.compile(rf"[+(]?\d[\d\s()/.{_INVISIBLE}\u2010-\u2015-]*\s*$")  # at the end
+_LEAST_NAMED = 7
+_NAME_WORDS = 6
 
 
 def looks_like_number(text: str) -> bool:
@@ -61,6 +64,16 @@ def is_number_line(text: str) -> bool:
         return True
     label = _label(text)
     return bool(label and _says_phone(label) and len(label.split()) <= _LABEL_WORDS)
+
+
+def is_name_and_number(text: str) -> bool:
+    """Whether a line is some words and a number behind them: `Anna Muster 0176 1234567`."""
+    end = _LAST.search(text[-_LABELLED:])
+    if end is None or len(text) > _LABELLED or sum(map(str.isdigit, end.group())) < _LEAST_NAMED:
+        return False
+    words = text[: len(text) - len(end.group())].split()
+    named = 0 < len(words) <= _NAME_WORDS and any(map(str.isalpha, words[0]))
+    return named and not _DATE.fullmatch(end.group())
 
 
 def _label(text: str) -> str | None:

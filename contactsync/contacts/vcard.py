@@ -147,7 +147,7 @@ def _cut_off(card: _Card) -> Fault:
     return Fault(card.place, "the card is cut off: it has no END:VCARD", "export or download it again")
 
 
-def _needed_lines(data: bytes) -> Iterator[_Line]:  # noqa: C901, PLR0912 - one flat loop, for its speed
+def _needed_lines(data: bytes) -> Iterator[_Line]:  # noqa: C901 - one flat loop, for its speed
     """The unfolded lines of the properties that are used.
 
     A line that begins with white space continues the line before. So does a line after a soft break (`=` at

@@ -71,7 +71,7 @@ def _read_fetched(book: FetchedBook, collector: Collector) -> None:
     for fault in book.faults:
         collector.report(book.name, fault)
     for name, data in book.cards:
-        collector.add(f"{book.name}, {name}", entries_of(data))
+        collector.add(f"{book.name}, {name}", entries_of(data, collector.region))
 
 
 def _read_folder(folder: Path, collector: Collector) -> None:

@@ -1,0 +1,76 @@
+"""What a column of a table holds, by its heading: the headings of programs, then words of many languages."""
+
+from __future__ import annotations
+
+import functools
+import re
+import tomllib
+from importlib.resources import files
+
+FULL, GIVEN, MIDDLE, FAMILY, INSTEAD = "full", "given", "middle", "family", "instead"
+PHONE, MAYBE, NUMBER, GROUPS = "phone", "maybe", "number", "groups"
+OTHER, UNKNOWN = "other", "unknown"
+ROLES = (FULL, GIVEN, MIDDLE, FAMILY, INSTEAD, PHONE, MAYBE, NUMBER, GROUPS, OTHER)
+NAMES = {FULL, GIVEN, MIDDLE, FAMILY, INSTEAD}
+
+# Words for a telephone number in small letters. Those that stand in longer words first.
+_PHONE = re.compile(
+    r"telefo|teleph|t[ée]l[ée]phon|telefón|телефон|τηλέφων|τηλεφων|טלפון|هاتف|تلفن|تلفون|電話|电话|전화|โทร|"
+    r"điện thoại|puhelin|κινητ|мобильн|мобільн|мобилен|сотов|נייד|جوال|محمول|موبایل|手机|手機|携帯|휴대|"
+    r"핸드폰|มือถือ|di động|komórk|cep tel|факс|φαξ|פקס|فاکس|فاكس|传真|傳真|팩스|ファックス|ファクス|rufnummer|"
+    r"télécopie|sími\b|símanúmer|"
+    r"mobilnummer|mobilnr|handynummer|handynr|(?<![^\W_])(?:"
+    r"(?:i|mobile|home|work|cell|business|office|other|tele)?phones?(?:number|numbers|no|nr)?|tel|mobile|"
+    r"cell(?:ular)?|handys?|mobil|mobiel|fon|tél|portable|m[óo]vil|celulare?|cellulare|fax(?:nummer|nr)?|faks|"
+    r"whats ?app|i phone|pager|gsm|tlf|mob|telemóvel|ponsel|viber"
+    r")(?![^\W_])"
+)
+# Words that make it somebody else's number, or no number.
+_NOT_PHONE = re.compile(
+    r"\blabel\b|\btype?\b|phonetic|\bcountry|\bextension|\bcarrier|assistan|assistent|asystent|помощник|секретар|"
+    r"asistente|ayudante|asistan|provider|anbieter|вид тел|emergency|notfall|urgence|e-?mail|\bpin\b|\bpuk\b|"
+    r"\bimei\b|serial|フリガナ|よみ"
+)
+# Words that make it a number of something else.
+_OF_ELSE = re.compile(
+    r"(?:mitglied|kunden|personal|konto|vertrag|rechnung|steuer|haus|ausweis|matrikel|artikel|bestell|lauf|member|"
+    r"customer|account|invoice|order|passport|student|employee|client|roll|seat|policy|licen[cs]e)\w*[ -]*"
+    r"(?:nummern?|nr|no|number|id)\b\.?|\bid\b|\biban\b|\bzip\b|post(?:al)?[ -]?code|postleitzahl|"
+    r"birth|geburt"
+)
+
+
+def role_of(heading: str) -> str:
+    """What the column with this heading holds: one of ROLES, or UNKNOWN."""
+    text = plain_heading(heading)
+    known = _roles()
+    role = known.get(text) or known.get(re.sub(r"[ _]*\(?\d{1,2}\)?$", "", text))
+    if role is not None:
+        return role
+    if not text or _NOT_PHONE.search(text) or _OF_ELSE.search(text):
+        return OTHER if text else UNKNOWN
+    return PHONE if _PHONE.search(text) else UNKNOWN
+
+
+def plain_heading(heading: str) -> str:
+    """A heading as the list has it: `mobilePhone_2` is `mobile phone 2`."""
+    text = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", heading)
+    text = re.sub(r"[\s_]+", " ", text).strip(" '\"*:").lower().replace("i\u0307", "i")
+    return re.sub(r"(?<=[^\W\d_])(?=\d{1,2}$)", " ", text)
+
+
+@functools.cache
+def _roles() -> dict[str, str]:
+    """Heading → role. Where programs differ, the first table of the list decides."""
+    found: dict[str, str] = {}
+    for table in sources().values():
+        for role in ROLES:
+            for heading in table.get(role, ()):
+                found.setdefault(heading, role)
+    return found
+
+
+def sources() -> dict[str, dict[str, list[str] | str]]:
+    """The tables of headings.toml, by program."""
+    text = (files("contactsync.contacts") / "headings.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
