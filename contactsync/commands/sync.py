@@ -184,7 +184,8 @@ def sync(
 ) -> None:
     """Find out which contacts in the address books FILE… are members.
 
-    FILE is a vCard file, a folder of them, a Google, Outlook or plain CSV, or a list of numbers; - is stdin.
+    FILE is a vCard file (also jCard, xCard), a folder or a zip of them, a Google, Outlook or plain CSV,
+    LDIF, a FRITZ!Box phone book, a database, or a list of numbers; - is stdin.
     carddav://USER@HOST is all address books of an account on a CardDAV server, with a path only those there.
     They are fetched first; only what has changed since the last time is. Nobody else sees these requests.
     Without FILE, those in the configuration are read, and all its servers are asked at once: see

@@ -1,4 +1,4 @@
-"""Address books: vCard 2.1 to 4.0, Google, Outlook and plain CSV, plain lists. Bytes in, no I/O."""
+"""Address books: vCard, jCard, xCard, LDIF, FRITZ!Box, Google, Outlook and plain CSV, lists. No I/O."""
 
 from contactsync.contacts.book import NO_NAME, AddressBook, Contact, Unreadable
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from contactsync.contacts.dialling import Dialling
@@ -27,11 +27,15 @@ NO_NAME = "(no name)"
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """An entry: a name that is safe for a terminal, its identifiers without duplicates, and its place."""
+    """An entry: a name that is safe for a terminal, identifiers without duplicates, its place, its groups.
+
+    `groups` are the categories, labels and lists that it is in, if they were asked for.
+    """
 
     name: str
     identifiers: tuple[bytes, ...]
     place: str
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +52,24 @@ class Unreadable:
 class AddressBook:
     """What was read: the contacts in order, what could not be read, and the number of files.
 
-    Entries with the same name and the same identifiers are one contact.
+    Entries with the same name and the same identifiers are one contact. `left_out` counts those that were
+    read and not chosen.
     """
 
     contacts: list[Contact] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
     files: int = 0
+    left_out: int = 0
 
     @property
     def identifiers(self) -> list[bytes]:
         """Every identifier once, sorted."""
         return sorted({identifier for contact in self.contacts for identifier in contact.identifiers})
+
+    @property
+    def without_number(self) -> int:
+        """How many contacts have no number that can be looked up."""
+        return sum(not contact.identifiers for contact in self.contacts)
 
 
 class Number(NamedTuple):
@@ -85,8 +96,7 @@ class Group(NamedTuple):
     members: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """Something that the reader of a format cannot read. It quotes nothing of the content."""
 
     place: str
@@ -99,10 +109,13 @@ class TooMany(Exception):
 
 
 class Collector:
-    """Turns entries into contacts: normalises their numbers and drops duplicates."""
+    """Turns entries into contacts: normalises their numbers and drops duplicates. `grouped`: keeps groups."""
 
-    def __init__(self, dial: Dialling) -> None:
+    def __init__(self, dial: Dialling, *, grouped: bool = False) -> None:
         self.book = AddressBook()
+        self._grouped = grouped
+        self._groups: list[Group] = []
+        self._by_uid: dict[str, int] = {}
         self._dial = dial
         self.region = dial.region
         self._seen: set[tuple[str, tuple[bytes, ...]]] = set()
@@ -114,6 +127,7 @@ class Collector:
                 self.report(file, entry)
                 continue
             if isinstance(entry, Group):
+                self._groups.append(entry)
                 continue
             if len(self.book.contacts) >= MAX_ENTRIES:
                 hint = f"a run reads at most {MAX_ENTRIES:,}"
@@ -125,7 +139,20 @@ class Collector:
             if identifiers and (name, identifiers) in self._seen:
                 continue
             self._seen.add((name, identifiers))
-            self.book.contacts.append(Contact(name, identifiers, f"{file}: {entry.place}"))
+            groups = entry.categories if self._grouped else ()
+            if self._grouped and entry.uid:
+                self._by_uid[_plain_uid(entry.uid)] = len(self.book.contacts)
+            self.book.contacts.append(Contact(name, identifiers, f"{file}: {entry.place}", groups))
+
+    def join_groups(self) -> None:
+        """Note for each contact the groups that name it as a member."""
+        contacts = self.book.contacts
+        for group in self._groups if self._grouped else ():
+            for member in group.members:
+                index = self._by_uid.get(_plain_uid(member))
+                if index is not None:
+                    one = contacts[index]
+                    contacts[index] = replace(one, groups=(*one.groups, group.name))
 
     def report(self, file: str, fault: Fault) -> None:
         """Record something that could not be read."""
@@ -143,6 +170,10 @@ class Collector:
             hint = f"a contact may have at most {MAX_NUMBERS:,}"
             self.report(file, Fault(entry.place, "too many numbers", hint))
         return tuple(found)
+
+
+def _plain_uid(uid: str) -> str:
+    return uid.strip().lower().removeprefix("urn:uuid:")
 
 
 _SPACES = re.compile(r"\s+")

@@ -124,6 +124,8 @@ def _part(part: str, dial: Dial) -> Iterator[str | Rejected]:
     hidden = _HIDDEN.match(part)
     if hidden is not None:
         part = part[hidden.end() :].removesuffix("#" if hidden.group().endswith("*") else "")
+    if part.endswith("#") and part.count("#") == 1 and "*" not in part:  # dialled to end a number
+        part = part[:-1].rstrip()
     if _PARAMETER.search(part) or _URI.fullmatch(part):
         yield part
         return

@@ -12,22 +12,40 @@ from functools import cached_property
 
 from contactsync.contacts.book import MAX_LINE, Entry, Fault, Group
 from contactsync.contacts.csvbook import read_table
+from contactsync.contacts.jcard import is_jcard, read_jcards
 from contactsync.contacts.layout import Table, table_of
+from contactsync.contacts.ldif import is_ldif, read_ldif
 from contactsync.contacts.plain import is_name_and_number, is_number_line, read_list, without_comment
 from contactsync.contacts.text import Decoder, text_lines, to_ascii_superset
 from contactsync.contacts.vcard import first_card, read_vcards
+from contactsync.contacts.xmlbook import is_xml_book, read_xml
 
 _SAMPLE_LINES = 50
 
+_EXPORT = "export the contacts as"
 # How other files begin, and what to do with them.
 _OTHERS = (
     (b"PK\x03\x04", "a workbook or an archive", "save it as CSV, or unpack it"),
     (b"\xd0\xcf\x11\xe0", "an Office file", "save it as CSV"),
+    (b"!BDN", "Outlook's own file", f"{_EXPORT} CSV (in Outlook: File, Open & Export, Import/Export)"),
+    (b"\x9c\xcb\xcb\x8d\x13\x75\xd2\x11", "Windows' old book", f"{_EXPORT} CSV (in it: File, Export)"),
+    (
+        b"// <!-- <mdb:mork",
+        "Thunderbird's old address book",
+        f"{_EXPORT} vCard (in Thunderbird: Address Book, Tools, Export)",
+    ),
+    (b"bplist00", "a property list", f"{_EXPORT} vCard (in Contacts: File, Export, Export vCard)"),
     (b"\x1f\x8b", "a compressed file", "unpack it"),
-    (b"SQLite format 3\0", "a database", "export the contacts as vCard"),
-    (b"%PDF", "a PDF", "export the contacts as vCard"),
-    (b"{", "JSON", "export the contacts as vCard or CSV"),
-    (b"<", "XML or a web page", "export the contacts as vCard or CSV"),
+    (b"7z\xbc\xaf\x27\x1c", "an archive that is not read", "unpack it"),
+    (b"Rar!", "an archive that is not read", "unpack it"),
+    (b"BZh", "a compressed file that is not read", "unpack it"),
+    (b"\xfd7zXZ\0", "a compressed file that is not read", "unpack it"),
+    (b"SQLite format 3\0", "a database", f"{_EXPORT} vCard"),
+    (b"%PDF", "a PDF", f"{_EXPORT} vCard"),
+    (b"Inter@ctive Pager Backup", "BlackBerry's backup", f"{_EXPORT} vCard (in BlackBerry Link: Sync)"),
+    (b"{", "JSON", f"{_EXPORT} vCard or CSV"),
+    (b"[{", "JSON", f"{_EXPORT} vCard or CSV"),
+    (b"<", "XML or a web page", f"{_EXPORT} vCard or CSV"),
 )
 
 
@@ -149,6 +167,27 @@ FORMATS: tuple[Format, ...] = (
         begins=_never,
         resembles=_is_list,
         read=lambda content: read_list(content.lines()),
+    ),
+    Format(
+        wanted="LDIF",
+        words=("LDIF",),
+        begins=lambda content: is_ldif(content.data),
+        resembles=_never,
+        read=lambda content: read_ldif(content.data, content.decoder),
+    ),
+    Format(
+        wanted="jCard",
+        words=("jCard",),
+        begins=lambda content: is_jcard(content.data),
+        resembles=_never,
+        read=lambda content: read_jcards(content.data),
+    ),
+    Format(
+        wanted="xCard",
+        words=("xCard", "FRITZ!Box"),
+        begins=lambda content: is_xml_book(content.data),
+        resembles=_never,
+        read=lambda content: read_xml(content.data, content.decoder),
     ),
 )
 

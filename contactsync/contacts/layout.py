@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 from contactsync.contacts import headings
 from contactsync.contacts.plain import holds_number, is_number_line, looks_like_number
+from contactsync.contacts.words import NUMBER_DIGITS
 
 SEPARATORS = ",;\t|"
 _URI = re.compile(r"\s*tel:[^;]*;(?:ext|phone-context)=", re.IGNORECASE)
 _HEADER_LINES = 12  # a header is among the first lines
 _CLEAR = re.compile(r"\s*(?:\+|00|\(?0|\d+[ ()/.-]+\d+[ ()/.-]*\d)")
-_LEAST_DIGITS = 7
 _NAME_COLUMNS = 2
 _NAME_LENGTH = 40
 _FAMILY_FIRST = {"vezetéknév", "családnév"}
@@ -200,7 +200,7 @@ def _share(rows: Sequence[Sequence[str]], column: int, check: object) -> float:
 
 
 def _is_number(cell: str) -> bool:
-    return looks_like_number(cell.strip("'=\"")) and sum(map(str.isdigit, cell)) >= _LEAST_DIGITS
+    return looks_like_number(cell.strip("'=\"")) and sum(map(str.isdigit, cell)) >= NUMBER_DIGITS
 
 
 def _is_clear(cell: str) -> bool:

@@ -18,6 +18,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _SAMPLE = 4096
+_FEW_ZEROS = 16  # of so many characters, one is ASCII even in another script: a space, a line end, a digit
 _INNER_UTF16 = re.compile(rb"\xff\xfe(?=[\t\r\n\x20-\x7e]\x00)")
 _ISO_2022 = re.compile(rb"\x1b\$[@B]")
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
@@ -56,7 +57,7 @@ def _converted(data: bytes) -> bytes:
     half = len(sample) // 2
     if half:
         for encoding, zeros, others in (("utf-16-le", 1, 0), ("utf-16-be", 0, 1)):
-            if sample[zeros::2].count(0) > half // 2 and not sample[others::2].count(0):
+            if sample[zeros::2].count(0) > max(3, half // _FEW_ZEROS) and not sample[others::2].count(0):
                 return data.decode(encoding, "replace").encode()
     return data
 

@@ -1,7 +1,8 @@
-"""Reads address books from files, folders of .vcf files, and standard input. The content tells the format."""
+"""Reads address books from files, folders, archives and standard input. The content tells the format."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,28 +15,38 @@ from contactsync.contacts.book import (
     MAX_FILES,
     AddressBook,
     Collector,
+    Entry,
     Fault,
     TooMany,
 )
 from contactsync.contacts.dialling import Dialling
 from contactsync.contacts.formats import entries_of
 from contactsync.foundation.errors import BadInput
+from contactsync.sources import apple, archives, databases
 from contactsync.sources.fetched import FetchedBook
 
 _STDIN = "-"
 _CARD_SUFFIXES = {".vcf", ".vcard"}
+_OF_THE_FOLDER = {"displayname", "color", "thumbs.db", "desktop.ini"}  # vdirsyncer's and Windows' own
 
 
 def read_address_books(
-    sources: Sequence[str | Path | FetchedBook], *, region: str | None, stdin: BinaryIO | None = None
+    sources: Sequence[str | Path | FetchedBook],
+    *,
+    region: str | None,
+    stdin: BinaryIO | None = None,
+    area_code: str | None = None,
+    grouped: bool = False,
 ) -> AddressBook:
     """Read files, folders, `-` (standard input) and what was fetched into one address book.
 
     A folder stands for the .vcf files in it and below, except hidden ones. `region` (`"DE"`) is the country
-    of numbers without a country code. Entries that cannot be read are skipped and listed in `unreadable`.
-    BadInput is raised only if a source does not exist or may not be read, or if there is no such region.
+    of numbers without a country code, `area_code` (`"030"`) what is dialled before local ones. `grouped`:
+    keep which groups contacts are in. Entries that cannot be read are skipped and listed in `unreadable`.
+    BadInput is raised only if a source does not exist or may not be read, or if there is no such region or
+    area code.
     """
-    collector = Collector(Dialling(region))
+    collector = Collector(Dialling(region, area_code), grouped=grouped)
     try:
         for source in sources:
             if isinstance(source, FetchedBook):
@@ -50,18 +61,40 @@ def read_address_books(
                 try:
                     with Path(source).open("rb") as file:
                         _read_file(_display(source), file, collector)
+                    _check_log(Path(source), collector)
                 except (OSError, ValueError) as error:  # ValueError: a null character in the name
                     raise _cannot_read(source, error) from None
     except TooMany:
         pass
+    collector.join_groups()
     return collector.book
 
 
 def _read_file(name: str, file: BinaryIO, collector: Collector) -> None:
-    data = file.read(MAX_FILE + 1)
+    """Read one file of any kind. Zip files are read in place, so they may be larger than others."""
+    head = file.read(4)
     collector.book.files += 1
+    if head == archives.ZIP and file.seekable():
+        _read_zip(name, file, collector)
+        return
+    data = head + file.read(MAX_FILE + 1 - len(head))
     if len(data) > MAX_FILE:
         collector.report(name, Fault("file", f"larger than {MAX_FILE >> 20} MiB", "split it"))
+    elif head == archives.ZIP:
+        _read_zip(name, io.BytesIO(data), collector)
+    elif head.startswith(archives.GZIP):
+        unpacked = archives.gunzipped(io.BytesIO(data))
+        if isinstance(unpacked, Fault):
+            collector.report(name, unpacked)
+        else:
+            _read_data(name, unpacked, collector)
+    else:
+        _read_data(name, data, collector)
+
+
+def _read_data(name: str, data: bytes, collector: Collector) -> None:
+    if data.startswith(databases.SQLITE):
+        collector.add(name, databases.read_database(data))
     else:
         collector.add(name, entries_of(data, collector.region))
 
@@ -74,9 +107,32 @@ def _read_fetched(book: FetchedBook, collector: Collector) -> None:
         collector.add(f"{book.name}, {name}", entries_of(data, collector.region))
 
 
+def _read_zip(name: str, file: BinaryIO, collector: Collector) -> None:
+    for member, content in archives.members(file):
+        place = f"{name}: {_printable(member)}" if member else name
+        if isinstance(content, Fault):
+            collector.report(place, content)
+        else:
+            _read_data(place, content, collector)
+
+
+def _check_log(path: Path, collector: Collector) -> None:
+    """Report changes that a program has not yet written into its database."""
+    with path.open("rb") as file:
+        is_database = file.read(len(databases.SQLITE)) == databases.SQLITE
+    log = path.with_name(path.name + "-wal")
+    if is_database and log.is_file() and log.stat().st_size:
+        reason = "a program has the database open: its latest changes are not read"
+        collector.report(_display(path), Fault("file", reason, "close the program, then read it again"))
+
+
 def _read_folder(folder: Path, collector: Collector) -> None:
+    if apple.is_apple_archive(folder):
+        _read_apple_archive(folder, collector)
+        return
     files = 0
-    for path in _card_files(folder, collector):
+    others: list[str] = []
+    for path in _card_files(folder, collector, others):
         files += 1
         if files > MAX_FILES:
             fault = Fault("folder", f"more than {MAX_FILES:,} files", "split it")
@@ -92,10 +148,33 @@ def _read_folder(folder: Path, collector: Collector) -> None:
             collector.report(_display(path), Fault("file", _why(error), "check its permissions"))
     if not files:
         collector.report(_display(folder), Fault("folder", "no .vcf file in it", "give the file itself"))
+    if others:
+        passed = archives.passed_over(others, "a folder stands for its .vcf files; give others by name")
+        collector.report(_display(folder), passed._replace(place="folder"))
 
 
-def _card_files(folder: Path, collector: Collector) -> Iterator[Path]:
-    """The .vcf files in a folder and below, sorted, without hidden files and folders."""
+def _read_apple_archive(folder: Path, collector: Collector) -> None:
+    before = len(collector.book.contacts)
+    for path in apple.databases(folder):
+        try:
+            with path.open("rb") as file:
+                _read_file(_display(path), file, collector)
+            _check_log(path, collector)
+        except OSError as error:
+            collector.report(_display(path), Fault("file", _why(error), "check its permissions"))
+    if len(collector.book.contacts) > before:
+        return
+    found = False
+    for path, one in apple.read_lists(folder):
+        found = found or isinstance(one, Entry)
+        collector.add(_display(path), [one])
+    if not found:
+        hint = "in Contacts: File, Export, Export vCard"
+        collector.report(_display(folder), Fault("folder", "no contact in the archive", hint))
+
+
+def _card_files(folder: Path, collector: Collector, others: list[str]) -> Iterator[Path]:
+    """The .vcf files in a folder and below, sorted, without hidden ones. Adds to `others` what is not one."""
 
     def unreadable(error: OSError) -> None:
         if Path(error.filename) == folder:
@@ -108,8 +187,12 @@ def _card_files(folder: Path, collector: Collector) -> Iterator[Path]:
             collector.report(_display(parent), Fault("folder", f"more than {MAX_DEPTH} folders deep"))
             folders.clear()
         for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix.lower() in _CARD_SUFFIXES:
+            if name.startswith("."):
+                continue
+            if Path(name).suffix.lower() in _CARD_SUFFIXES:
                 yield Path(parent, name)
+            elif name.lower() not in _OF_THE_FOLDER and len(others) < MAX_FILES:
+                others.append(_printable(name))
 
 
 def _cannot_read(source: str | Path, error: OSError | ValueError) -> BadInput:
@@ -122,5 +205,8 @@ def _why(error: OSError | ValueError) -> str:
 
 def _display(path: str | Path) -> str:
     """The path as text that any terminal can print."""
-    text = os.fsencode(path).decode("utf-8", "replace")
+    return _printable(os.fsencode(path).decode("utf-8", "replace"))
+
+
+def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)

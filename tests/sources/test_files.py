@@ -95,7 +95,7 @@ def test_what_does_not_exist_is_the_callers_fault(tmp_path):
     [
         (b"", "the file is empty"),
         (b" \r\n\r\n", "the file is empty"),
-        (b"PK\x03\x04xxxxxxxx", "a workbook or an archive is not an address book"),
+        (b"PK\x03\x04xxxxxxxx", "the archive is broken"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "not an address book"),
         (b"Dear Ada,\nall is well.\n", "not an address book"),
         (b"name;email\nAda;ada@example.org\n", "no column with phone numbers"),

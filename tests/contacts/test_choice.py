@@ -1,0 +1,50 @@
+"""Whom to look up at all."""
+
+import pytest
+
+from contactsync.contacts.book import AddressBook, Contact
+from contactsync.contacts.choice import Choice, People
+from contactsync.foundation.errors import BadInput
+
+ADA = Contact("Ada", (b"tel:+491", b"tel:+492"), "1", ("Choir", "Work"))
+BOB = Contact("Bob", (b"tel:+493",), "2", ("work",))
+EVE = Contact("Eve", (), "3")
+
+
+def left(choice):
+    book = AddressBook([ADA, BOB, EVE])
+    choice.apply(book)
+    assert book.left_out == 3 - len(book.contacts)
+    return "".join(contact.name[0] for contact in book.contacts)
+
+
+def test_a_choice_that_leaves_nobody_out_is_none():
+    assert not Choice()
+    assert left(Choice()) == "ABE"
+
+
+def test_groups_in_any_spelling():
+    assert left(Choice(("WORK",))) == "AB"
+    assert left(Choice(("choir",))) == "A"
+    with pytest.raises(BadInput, match="Chess"):
+        left(Choice(("choir", "Chess")))
+
+
+def test_a_shared_number_is_enough():
+    shared = People.of([Contact("somebody", (b"tel:+492",), "")])
+    assert left(Choice(only=[shared])) == "A"
+    assert left(Choice(exclude=[shared])) == "BE"
+
+
+def test_names_count_for_those_who_have_no_number():
+    people = People.of([Contact("EVE", (), ""), Contact("Bob", (b"tel:+499",), "")], ["  ada  "])
+    assert left(Choice(only=[people])) == "AE"
+
+
+def test_all_conditions_hold_together():
+    everybody = People.of([ADA, BOB, EVE])
+    assert left(Choice(("work",), [everybody], [People.of([BOB])])) == "A"
+
+
+def test_no_name_is_nobodys_name():
+    assert People.of((), ["", "  "]).names == frozenset()
