@@ -36,6 +36,7 @@ COMPLETE = "_CONTACTSYNC_COMPLETE"
 # Sub-command → "module:object", in the order in which the help lists them.
 COMMANDS = {
     "sync": "contactsync.commands.sync:sync",
+    "contacts": "contactsync.commands.contacts:contacts",
     "unmark": "contactsync.commands.unmark:unmark",
     "trust": "contactsync.commands.trust:trust",
     "status": "contactsync.commands.status:status",
@@ -56,6 +57,7 @@ COMMANDS = {
 # What the help says of each: the first sentence of its own help, which takes its module to know.
 SUMMARIES = {
     "sync": "Find out which contacts in the address books FILE… are members.",
+    "contacts": "Show what is read from the address books FILE…, and what a sync would look up.",
     "unmark": "Remove the category that `sync --mark` has added to the cards in the undo list FILE.",
     "trust": "Pin the server at URL: from then on, a sync accepts only what the server's keys signed.",
     "status": "Show the trusted servers, their stored data, and what bucket lists have told each.",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from contactsync.commands import _books, _output
+from contactsync.commands import _books
 from contactsync.commands._progress import ProgressLine
+from contactsync.commands._reading import Reading, say_what_is_missing
 from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:
@@ -40,21 +40,18 @@ class Gathering:
         self.sources = [address for address, _ in self._sources()]
 
     @property
-    def region(self) -> str | None:
-        """The country of numbers without a country code."""
-        from contactsync.identifiers import default_region
-
-        return self._of["region"] or self._given.configuration.region or default_region()
+    def reading(self) -> Reading:
+        """What the options say of how books are read, and who of them is looked up."""
+        return Reading.of(self._of, self._given.configuration.region)
 
     def read(self, state: State, patience: Patience) -> AddressBook:
         """The address books. Raises BadInput if they contain no contact: it is probably the wrong file."""
-        from contactsync.sources import read_address_books
-
-        books = self._fetch(state, patience)
-        book = read_address_books(books, region=self.region, stdin=sys.stdin.buffer)
-        _output.say_unreadable(book, quiet=self._of["quiet"], verbose=self._of["verbose"])
+        book = self.reading.read(self._fetch(state, patience))
+        say_what_is_missing(book, quiet=self._of["quiet"], verbose=self._of["verbose"])
         if not book.contacts:
             hint = "give another FILE; see `contactsync docs address-books`"
+            if book.left_out:
+                hint = "--group, --only and --exclude left everybody out"
             raise BadInput("there are no contacts to look up", hint=hint)
         return book
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,12 +25,14 @@ class Marker:
     An error while it marks is kept, so that the sync can print what it found first.
     """
 
-    def __init__(self, category: str | None, sources: Sequence[str], region: str | None) -> None:
+    def __init__(
+        self, category: str | None, sources: Sequence[str], identifiers_of: Callable[[bytes], list[bytes]]
+    ) -> None:
         from contactsync.contacts.categories import check_category
 
         self._category = None if category is None else check_category(category)
         self._sources = [source for source in sources if not is_remote(source)]
-        self._region = region
+        self._identifiers_of = identifiers_of
         self._marks: Marks | None = None
         self._error: ContactSyncError | None = None
 
@@ -72,19 +73,12 @@ class Marker:
         _output.say_marked(plan.marks, done=done, already="have it already")
 
     def _plan(self, matched: frozenset[bytes], pulled: Sequence[Pulled], category: str) -> Marking:
-        from contactsync.identifiers import default_region
         from contactsync.marking.marks import Marking
-        from contactsync.sources import read_address_books
-
-        region = self._region or default_region()
-
-        def identifiers_of(card: bytes) -> list[bytes]:
-            return read_address_books(["-"], region=region, stdin=io.BytesIO(card)).identifiers
 
         return Marking(
             self._sources,
             pulled,
             identifiers=matched,
-            identifiers_of=identifiers_of,
+            identifiers_of=self._identifiers_of,
             category=category,
         )

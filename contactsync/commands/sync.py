@@ -18,6 +18,7 @@ from contactsync.commands._options import (
     proxy_option,
     state_option,
 )
+from contactsync.commands._reading import reading_options
 from contactsync.commands._watching import OptionalInterval, WatchingCommand
 from contactsync.foundation.errors import NotTrusted
 
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="File that contains your account's credential (CONTACTSYNC_CREDENTIAL_FILE).",
 )
-@click.option("--region", metavar="XX", help="Country of numbers without +, e.g. DE (default: the locale's).")
+@reading_options
 @click.option(
     "--audience",
     type=click.Choice(["people", "business"]),

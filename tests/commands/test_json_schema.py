@@ -97,6 +97,9 @@ def test_commands_without_a_server(tmp_path):
     check("explain", run("explain", "+491512345678", "--json"))
     check("explain", run("explain", "1", "--region", "DE", "--json"))
     check("explain", run("explain", "0176 04069001", "+491512345678", "--region", "auto", "--json"))
+    book = tmp_path / "book.csv"
+    book.write_text("name,phone\nAda,0176 04069001\nBob,none\n")
+    check("contacts", run("contacts", str(book), "--region", "DE", "--json"))
     check("status", run("status", "--json", "--state", str(tmp_path)))
     check("audit-vectors", run("audit", "vectors", "--json"))
 

@@ -1,0 +1,149 @@
+"""How commands read address books: the options for it, and what is said of what was not read."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from contactsync.commands import _output
+from contactsync.foundation.errors import BadInput
+
+if TYPE_CHECKING:
+    from contactsync.contacts import AddressBook
+    from contactsync.contacts.choice import People
+    from contactsync.sources import FetchedBook
+
+_MOST_NAMES = 1 << 20  # bytes of a list of names
+
+_OPTIONS = (
+    click.option(
+        "--region", metavar="XX", help="Country of numbers without +, e.g. DE (default: the locale's)."
+    ),
+    click.option(
+        "--area-code",
+        metavar="CODE",
+        help="Area code of numbers without one, as it is dialled, e.g. 030 (default: they are reported).",
+    ),
+    click.option(
+        "--group",
+        "--category",
+        "groups",
+        multiple=True,
+        metavar="NAME",
+        help="Look up only contacts in this group, category, label or list. May be given several times.",
+    ),
+    click.option(
+        "--only",
+        multiple=True,
+        metavar="FILE",
+        help="Look up only people in FILE: an address book of any kind, or names, one per line.",
+    ),
+    click.option(
+        "--exclude", multiple=True, metavar="FILE", help="Do not look up people in FILE (as with --only)."
+    ),
+)
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say what is read and who of it is looked up."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What these options say. `region` None: that of the locale."""
+
+    region: str | None
+    area_code: str | None
+    groups: tuple[str, ...]
+    only: tuple[str, ...]
+    exclude: tuple[str, ...]
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], region: str | None) -> Reading:
+        """From the values of a command's options; `region` is the configuration's."""
+        rest = (given["area_code"], given["groups"], given["only"], given["exclude"])
+        return cls(given["region"] or region, *rest)
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that it reads beside the address books."""
+        return [Path(name) for name in (*self.only, *self.exclude)]
+
+    def identifiers_of(self, card: bytes) -> list[bytes]:
+        """The identifiers in one card, read as the address books are."""
+        from contactsync.sources import read_address_books
+
+        region, stdin = self._known_region(), io.BytesIO(card)
+        return read_address_books(["-"], region=region, area_code=self.area_code, stdin=stdin).identifiers
+
+    def _known_region(self) -> str | None:
+        from contactsync.identifiers import default_region
+
+        return self.region or default_region()
+
+    def read(self, sources: Sequence[str | FetchedBook]) -> AddressBook:
+        """Read the address books, and keep those who are chosen. Raises BadInput for what cannot be meant."""
+        from contactsync.contacts.choice import Choice
+        from contactsync.sources import read_address_books
+
+        region = self._known_region()
+        book = read_address_books(
+            sources,
+            region=region,
+            area_code=self.area_code,
+            grouped=bool(self.groups),
+            stdin=sys.stdin.buffer,
+        )
+        choice = Choice(
+            self.groups,
+            [self._people(name, region) for name in self.only],
+            [self._people(name, region) for name in self.exclude],
+        )
+        if choice:
+            choice.apply(book)
+        return book
+
+    def _people(self, name: str, region: str | None) -> People:
+        from contactsync.contacts.choice import People
+        from contactsync.sources import read_address_books
+
+        found = read_address_books([name], region=region, area_code=self.area_code, stdin=sys.stdin.buffer)
+        if found.contacts:
+            return People.of(found.contacts)
+        names = _names(Path(name))
+        if not names:
+            raise BadInput(f"{name} holds no people", hint="give an address book, or names, one per line")
+        return People.of((), names)
+
+
+def _names(path: Path) -> list[str]:
+    """The lines of a list of names; none if it is something else."""
+    if not path.is_file() or path.stat().st_size > _MOST_NAMES:
+        return []
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except ValueError:
+        return []
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return lines if all(line.isprintable() for line in lines) else []
+
+
+def say_what_is_missing(book: AddressBook, *, quiet: bool = False, verbose: bool = False) -> None:
+    """List on stderr what could not be read, and count who is not looked up."""
+    _output.say_unreadable(book, quiet=quiet, verbose=verbose)
+    if quiet:
+        return
+    if book.left_out:
+        contacts = _output.counted(book.left_out, "contact", "contacts")
+        click.echo(f"left out: {contacts} that you did not choose", err=True)
+    if book.without_number:
+        click.echo(f"contacts without a number: {book.without_number:,}", err=True)
