@@ -39,6 +39,7 @@ bench: $(STAMP)-bench
 	$(BIN)/python -m bench directory --quick
 	$(BIN)/python -m bench admin --quick
 	$(BIN)/python -m bench quota --quick
+	$(BIN)/python -m bench books --quick
 
 docs: $(STAMP)
 	$(BIN)/python -m contactsync.commands.reference docs/cli.md

@@ -6,7 +6,7 @@ from pathlib import Path
 
 NAMES = tuple(
     name
-    for name in ("engine", "matching", "directory", "members", "admin", "quota", "crawl")
+    for name in ("engine", "matching", "directory", "members", "admin", "quota", "crawl", "books")
     if (Path(__file__).parent / f"{name}.py").exists()
 )
 

@@ -15,7 +15,9 @@ _GUESSED_DIGITS = 8
 _LEAST_DIGITS = 4
 # Open plans: in them any few digits look like a complete number, so a local number would be a stranger's.
 _OPEN = {43, 46, 49, 62, 358}
-_WRITTEN = re.compile(r"[^\d+]*(\+?)((?:[\d\s()./-]|\[|\])*)")
+_LONGEST = 40  # characters of a local number with its label
+_SEPARATORS = str.maketrans("", "", " \t()./-[]")
+_WRITTEN = re.compile(r"[^\d+]*(\+?)([\d\s()./\[\]-]*)")
 
 
 class Dialling:
@@ -43,16 +45,15 @@ class Dialling:
 
     def _local_digits(self, text: str) -> str:
         """The digits of a number that may be local; empty if it is not."""
-        if self.region is None or len(text) > 40 or ";" in text:
+        if self.region is None or len(text) > _LONGEST or text[:1] == "+" or ";" in text:
             return ""
         match = _WRITTEN.match(text)
         assert match is not None, "the pattern matches an empty string"
-        digits = re.sub(r"\D", "", match.group(2))
-        short = _LEAST_DIGITS <= len(digits) <= _MOST_DIGITS and digits.isascii()
-        prefixed = bool(match.group(1)) or digits.startswith("00")
-        return (
-            digits if short and not prefixed and not (self._trunk and digits.startswith(self._trunk)) else ""
-        )
+        if match.group(1):
+            return ""
+        digits = match.group(2).translate(_SEPARATORS)
+        short = _LEAST_DIGITS <= len(digits) <= _MOST_DIGITS and digits.isascii() and digits.isdecimal()
+        return digits if short and not (self._trunk and digits.startswith(self._trunk)) else ""
 
     def _is_guess(self, identifier: bytes) -> bool:
         """Whether a number that was written without a trunk prefix is one that is dialled with it."""

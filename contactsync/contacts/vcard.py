@@ -7,6 +7,7 @@ skipped and not kept in memory. If something cannot be read, only that number or
 from __future__ import annotations
 
 import binascii
+import functools
 import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -50,7 +51,6 @@ _ALIASES = {
     "X-MS-TEL": "TEL",
     "X-ADDRESSBOOKSERVER-KIND": "KIND",
     "X-ADDRESSBOOKSERVER-MEMBER": "MEMBER",
-    "INVENTED": "INVENTED",
 }
 
 
@@ -66,7 +66,7 @@ class _Line(NamedTuple):
 class _Card:
     """A card that is being read. `interrupted`: another card began inside it."""
 
-    __slots__ = ("dropped", "interrupted", "line", "lines", "number")
+    __slots__ = ("dropped", "interrupted", "line", "lines", "number", "old")
 
     def __init__(self, number: int, line: int) -> None:
         self.number = number
@@ -74,6 +74,7 @@ class _Card:
         self.lines: list[_Line] = []
         self.dropped = 0
         self.interrupted = False
+        self.old = False  # vCard 2.1
 
     @property
     def place(self) -> str:
@@ -107,7 +108,9 @@ def read_vcards(data: bytes, decoder: Decoder | None = None) -> Iterator[Entry |
         elif open_cards:
             card = open_cards[-1]
             card.interrupted = False
-            if len(card.lines) < _MAX_KEPT:
+            if name == "VERSION":
+                card.old = line.content.rstrip().endswith(b"2.1")
+            elif len(card.lines) < _MAX_KEPT:
                 card.lines.append(line)
             else:
                 card.dropped += 1
@@ -160,7 +163,7 @@ def _needed_lines(data: bytes) -> Iterator[_Line]:  # noqa: C901 - one flat loop
     for chunk in chunks(data):
         for physical in chunk.splitlines():
             number += 1
-            folded = physical[:1] in _WHITE and bool(physical)
+            folded = physical[:1] in _WHITE
             if folded and not name and not quoted:  # a photo, mostly
                 continue
             if not physical and not soft:  # some writers end each line twice
@@ -168,17 +171,17 @@ def _needed_lines(data: bytes) -> Iterator[_Line]:  # noqa: C901 - one flat loop
             broken = soft or (quoted and _OCTET.match(physical))  # some writers omit the = at the end
             if not folded and (not broken or _MARKER.fullmatch(physical)):
                 if name:
-                    yield _Line(start, name, b"".join(pieces), quoted)
+                    yield _Line(start, name, pieces[0] if len(pieces) == 1 else b"".join(pieces), quoted)
                     name = ""
                 quoted = False
                 if b":" not in physical and b";" not in physical:
                     soft = False
                     continue
-                quoted = b"quoted-printable" in physical[:MAX_LINE].partition(b":")[0].lower()
+                head = physical[:MAX_LINE].partition(b":")[0]
+                quoted = b";" in head and b"quoted-printable" in head.lower()
                 match = _NEEDED.match(physical)
                 if match is not None:
-                    name = match.group(1).decode("ascii").upper()
-                    name = _ALIASES.get(name, name)
+                    name = _name_of(match.group(1))
                 elif _INVENTED.match(physical[:_NAME_BYTES]):
                     name = "INVENTED"
                 start, size, pieces = number, 0, []
@@ -186,10 +189,18 @@ def _needed_lines(data: bytes) -> Iterator[_Line]:  # noqa: C901 - one flat loop
                 pieces.append(b"\n")
             soft = quoted and physical.endswith(b"=")
             if name and size <= MAX_LINE:  # one byte more, so that the excess is noticed
-                pieces.append((physical[:-1] if soft else physical)[: MAX_LINE + 1 - size])
-                size += len(pieces[-1])
+                piece = physical[:-1] if soft else physical
+                size += len(piece)
+                pieces.append(piece if size <= MAX_LINE else piece[: MAX_LINE + 1 - (size - len(piece))])
     if name:
         yield _Line(start, name, b"".join(pieces), quoted)
+
+
+@functools.lru_cache(maxsize=256)
+def _name_of(written: bytes) -> str:
+    """The name of a property in capitals; the usual one where a program has its own."""
+    name = written.decode("ascii").upper()
+    return _ALIASES.get(name, name)
 
 
 def _card(card: _Card, decode: Callable[[bytes], str]) -> Iterator[Entry | Group | Fault]:
@@ -197,7 +208,7 @@ def _card(card: _Card, decode: Callable[[bytes], str]) -> Iterator[Entry | Group
     values: dict[str, list[_Line]] = {}
     numbers: list[Number] = []
     number = card.number
-    old = any(line.name == "VERSION" and line.content.rstrip().endswith(b"2.1") for line in card.lines)
+    old = card.old
     for line in card.lines:
         if line.name == "TEL" and len(line.content) <= MAX_LINE:
             text = _unescape(_value(line, decode, old=old)).strip().strip('"')

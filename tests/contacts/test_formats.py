@@ -9,9 +9,9 @@ import pytest
 
 from contactsync import contacts
 from contactsync.commands.sync import sync
-from contactsync.contacts import book, formats, vcard
+from contactsync.contacts import book, fields, formats, jcard, vcard, xmlbook
 from contactsync.contacts.book import Entry, Number
-from contactsync.sources import read_address_books
+from contactsync.sources import archives, read_address_books
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "address-books.md").read_text(encoding="utf-8")
@@ -102,4 +102,9 @@ def test_the_limits_of_the_page_are_those_of_the_code():
         "a CSV field": f"{csv.field_size_limit() >> 10} KiB",
         "lines of one CSV row": f"{book.MAX_ROW_LINES}",
         "a name": f"{book.MAX_NAME} characters",
+        "a field with numbers": f"{fields._MOST >> 10} KiB",
+        "a zip, when unpacked": f"{book.MAX_FILE >> 20} MiB",
+        "the list of files in a zip": f"{archives._MAX_DIRECTORY >> 20} MiB",
+        "a jCard": f"{jcard.MAX_JSON >> 20} MiB",
+        "nesting of XML": f"{xmlbook._MAX_DEPTH} levels",
     }
