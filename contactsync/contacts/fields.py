@@ -13,11 +13,13 @@ import re
 from collections.abc import Callable, Iterator
 
 from contactsync.contacts.words import (
+    LEAST_DIGITS,
     NUMBER_DIGITS,
     digits_in,
     is_stale,
     second,
     stale,
+    without_dates,
     without_words,
 )
 from contactsync.identifiers import Rejected, plain_characters
@@ -26,6 +28,7 @@ Dial = Callable[[str], bytes]
 """The identifier of one number. Raises Rejected."""
 
 _MOST = 64 << 10  # characters of one field
+_LONGEST_DATE = 12
 # One number for certain: no list mark (`1) …`), no `+00 49`, and brackets only near the front.
 _CLEAN = re.compile(
     r"(?!\s*\d\d?[.)]\s|\s*\+\s*0)[ \t]*\+?[ ]?(?:[0-9][0-9 .-]{0,6})?(?:\([0-9 ]{1,6}\))?[0-9 .-]+"
@@ -62,7 +65,7 @@ _ABROAD = re.compile(r"[ (\[]*(?:\+|00)[ )\]]*\d{1,3}(?=[\s()/.-]|$)[ )\]]*")
 
 def read_field(text: str, dial: Dial) -> Iterator[bytes | Rejected]:
     """The identifiers in a field, and a rejection for each part that is not a number or not clear."""
-    if _CLEAN.fullmatch(text) is not None:
+    if _CLEAN.fullmatch(text) is not None and (len(text) > _LONGEST_DATE or digits_in(without_dates(text))):
         yield _dialled(text, dial)
     elif len(text) > _MOST:
         yield Rejected("too long for a phone number")
@@ -99,9 +102,9 @@ def _is_wrapped(lines: list[str], read: list[list[bytes | Rejected]], dial: Dial
 
 def _line(line: str, dial: Dial) -> Iterator[bytes | Rejected]:
     parts = [part for part in _ALWAYS.split(line) if digits_in(part)]
-    whole = parts if all(digits_in(part) >= NUMBER_DIGITS - 2 for part in parts) else None
+    whole = parts if all(digits_in(part) >= LEAST_DIGITS for part in parts) else None
     if whole is None and len(parts) > 1:  # a remark between the signs, or a number cut in two
-        whole = [part for part in parts if digits_in(part) >= NUMBER_DIGITS - 2]
+        whole = [part for part in parts if digits_in(part) >= LEAST_DIGITS]
         if not whole or any(digits_in(part) > 2 for part in parts if part not in whole):
             yield second()
             return
@@ -113,19 +116,30 @@ def _line(line: str, dial: Dial) -> Iterator[bytes | Rejected]:
 def _part(part: str, dial: Dial) -> Iterator[str | Rejected]:
     """The numbers in a text without separators that always separate."""
     part = plain_characters(part).strip(_AROUND)
+    undated = without_dates(part)
     link = _LINK.search(part)
     if link is not None:
         yield "+" + link.group(1)
-        return
-    if _ADDRESS.search(part):
+    elif undated != part and digits_in(undated) < LEAST_DIGITS:
+        yield Rejected("a date, not a phone number", "put it into a field for dates")
+    elif _ADDRESS.search(part):
         yield Rejected("an address, not a phone number", "write the phone number alone")
-        return
+    else:
+        yield from _numbers(_without_codes(undated.strip(_AROUND)), dial)
+
+
+def _without_codes(part: str) -> str:
+    """The text without what is dialled to hide one's own number, and with one plus for two or `+00`."""
     part = _PLUS.sub("+", part)
     hidden = _HIDDEN.match(part)
     if hidden is not None:
         part = part[hidden.end() :].removesuffix("#" if hidden.group().endswith("*") else "")
     if part.endswith("#") and part.count("#") == 1 and "*" not in part:  # dialled to end a number
         part = part[:-1].rstrip()
+    return part
+
+
+def _numbers(part: str, dial: Dial) -> Iterator[str | Rejected]:
     if _PARAMETER.search(part) or _URI.fullmatch(part):
         yield part
         return
@@ -137,7 +151,7 @@ def _part(part: str, dial: Dial) -> Iterator[str | Rejected]:
         if isinstance(piece, Rejected):
             yield piece
         else:
-            yield from _slashes(piece)
+            yield from _slashes(piece, dial)
     for other in others:
         yield from _part(other, dial)
 
@@ -152,7 +166,7 @@ def _without_brackets(text: str) -> tuple[str, str, list[str]]:
     def take(match: re.Match[str]) -> str:
         inner, size = match.group(1), digits_in(match.group(1))
         words = any(map(str.isalpha, inner))
-        if size >= NUMBER_DIGITS and (words or digits_in(text[: match.start()]) >= NUMBER_DIGITS - 2):
+        if size >= NUMBER_DIGITS and (words or digits_in(text[: match.start()]) >= LEAST_DIGITS):
             others.append(inner)
             return " "
         if words or not size:
@@ -199,19 +213,20 @@ def _is_second(sign: str, text: str, dial: Dial) -> bool | None:
     return None if size > 3 and text[0] == " " else False
 
 
-def _slashes(text: str) -> Iterator[str | Rejected]:
+def _slashes(text: str, dial: Dial) -> Iterator[str | Rejected]:
     """Split at slashes between numbers. Elsewhere they stand between an area code and a number."""
     apart = _APART.split(text)
     if len(apart) > 1 and all(digits_in(one) >= NUMBER_DIGITS and _starts_number(one) for one in apart):
         for one in apart:
-            yield from _slashes(one)
+            yield from _slashes(one, dial)
         return
     current, *rest = _SLASH.split(text)
     groups = [current, *rest]
     if rest and not (max(map(digits_in, groups)) <= 4 and not any(map(str.isalpha, text))):
         for following in rest:
             size, before = digits_in(following), _national_digits(current)
-            if size >= NUMBER_DIGITS and before >= NUMBER_DIGITS and _starts_number(following):
+            whole = size >= NUMBER_DIGITS and before >= NUMBER_DIGITS
+            if whole and (_starts_number(following) or _are_numbers(current, following, dial)):
                 yield from without_words(current)
                 current = following
             elif size and before >= NUMBER_DIGITS:  # `030 231250-01/02`: the end of another number
@@ -225,6 +240,12 @@ def _slashes(text: str) -> Iterator[str | Rejected]:
     else:
         current = text
     yield from without_words(current)
+
+
+def _are_numbers(one: str, other: str, dial: Dial) -> bool:
+    """Whether each of two texts is a number, and both together are none."""
+    alone = all(isinstance(_dialled(text, dial), bytes) for text in (one, other))
+    return alone and isinstance(_dialled(f"{one} {other}", dial), Rejected)
 
 
 def _starts_number(text: str) -> bool:

@@ -22,6 +22,7 @@ _HEADER_LINES = 12  # a header is among the first lines
 _CLEAR = re.compile(r"\s*(?:\+|00|\(?0|\d+[ ()/.-]+\d+[ ()/.-]*\d)")
 _NAME_COLUMNS = 2
 _NAME_LENGTH = 40
+_NICKNAME_TOO = "apelido"
 _FAMILY_FIRST = {"vezetéknév", "családnév"}
 
 
@@ -149,6 +150,10 @@ def _by_roles(
     family = columns(headings.FAMILY)
     if full and given and not family:  # `Name, Vorname`
         full, family = (), full
+    if full and family and not given:  # `Name, Surname`
+        full, given = (), full
+    if len(family) > 1:  # `Apelido`: the family's name in Portugal, a nickname in Brazil
+        family = tuple(i for i in family if headings.plain_heading(header[i]) != _NICKNAME_TOO) or family
     parts = given + middle + family
     if family and headings.plain_heading(header[family[0]]) in _FAMILY_FIRST:
         parts = family + given + middle

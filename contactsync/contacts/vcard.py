@@ -15,6 +15,7 @@ from typing import NamedTuple
 from contactsync.contacts.book import MAX_LINE, MAX_NESTED, MAX_NUMBERS, Entry, Fault, Group, Number
 from contactsync.contacts.charsets import codec_of
 from contactsync.contacts.text import Decoder, chunks
+from contactsync.contacts.words import LEAST_DIGITS
 
 # The properties that are used. A group (`item1.`) may precede each.
 _NEEDED = re.compile(
@@ -42,7 +43,6 @@ _MIDDLE_OF_WORD = re.compile(
 _FOLD = re.compile(rb"\n[ \t]?")
 _CHARSET = re.compile(rb";\s*charset\s*=\s*\"?([A-Za-z0-9_.:-]+)", re.IGNORECASE)
 _BASE64 = re.compile(rb";\s*(?:encoding\s*=\s*\"?)?b(?:ase64)?\"?\s*(?:;|\Z)", re.IGNORECASE)
-_LEAST_DIGITS = 5
 _WHITE = {b" ", b"\t"}
 _NAME_BYTES = 100  # of a property's name
 _MARKERS = {"BEGIN", "END"}
@@ -241,7 +241,7 @@ def _not_read(line: _Line, card: int, decode: Callable[[bytes], str]) -> Iterato
     place = f"card {card}, line {line.number}"
     if line.name != "INVENTED":
         yield Fault(place, f"a {line.name} line longer than {MAX_LINE >> 10} KiB", "shorten it")
-    elif sum(map(str.isdigit, _value(line, decode, old=False)[:MAX_LINE])) >= _LEAST_DIGITS:
+    elif sum(map(str.isdigit, _value(line, decode, old=False)[:MAX_LINE])) >= LEAST_DIGITS:
         yield Fault(place, "a number in a property that vCard does not have", "name the property TEL")
 
 

@@ -11,8 +11,10 @@ import re
 
 from contactsync.identifiers import Rejected
 
-_LEAST = 5  # digits; fewer are no number beside words
 _SEPARATORS = " -./:([_~"
+
+LEAST_DIGITS = 5
+"""With fewer digits, text beside words is no number."""
 
 NUMBER_DIGITS = 7
 """With as many digits, text behind a number may be a second one; with fewer it is a remark."""
@@ -27,6 +29,10 @@ _EXTENSION = re.compile(
 _PAUSE = re.compile(r"(?<=\d)\s*[pPwW](?=[\d\s*#,;pPwW]*$)")
 _INDEX = re.compile(
     r"(?:[^\W\d_]\D{0,40})?\b\d{1,2}\s*[:.)=]\s+(?=[+(]|0)|[^\W\d_]\D{0,40}\d{1,2}\s*[:)=]\s*"
+)
+_DATE = re.compile(
+    r"(?<![\d.+/-])(?:(?:0?[1-9]|[12]\d|3[01])[./-](?:0?[1-9]|1[0-2])[./-](?:19|20)\d\d|(?:19|20)\d\d-\d\d-\d\d)"
+    r"(?!\d|[./-]\d)"
 )
 _STALE = re.compile(
     r"\b(?:alte?|veraltet|ungültig|falsch|früher|nicht mehr|old|former|invalid|wrong|disconnected|inactive|"
@@ -60,6 +66,11 @@ def digits_in(text: str) -> int:
     return sum(map(str.isdigit, text))
 
 
+def without_dates(text: str) -> str:
+    """The text without dates, which have as many digits as a number."""
+    return _DATE.sub(" ", text)
+
+
 def is_stale(words: str) -> bool:
     """Whether words say that the number is no longer right."""
     return _STALE.search(words) is not None
@@ -79,7 +90,7 @@ def without_words(text: str) -> list[str | Rejected]:
         doubt = [second()] if digits_in(more) >= NUMBER_DIGITS and more.lstrip(" ").startswith("0") else []
         return [text[: pause.start()], *doubt]
     extension = _EXTENSION.search(text)
-    if extension is not None and digits_in(text[: extension.start()]) >= _LEAST:
+    if extension is not None and digits_in(text[: extension.start()]) >= LEAST_DIGITS:
         return without_words(text[: extension.start()])
     return [text] if is_vanity(text) else _numbers_among_words(text)
 
@@ -106,7 +117,7 @@ def _numbers_among_words(text: str) -> list[str | Rejected]:
     if any(_glued(text, one.end(), next_one.start()) for one, next_one in itertools.pairwise(runs)):
         return [_letters()]
     sizes = [digits_in(run.group()) for run in runs]
-    main = next((i for i, size in enumerate(sizes) if size >= _LEAST), None)
+    main = next((i for i, size in enumerate(sizes) if size >= LEAST_DIGITS), None)
     # Figures in front must be part of a label: in `0176 mobil 4069001` they are part of the number.
     labelled = _LETTERS.search(text[: runs[0].start()]) is not None
     if main is None or any(size > (3 if labelled else 2) for size in sizes[:main]):
@@ -121,7 +132,7 @@ def _numbers_among_words(text: str) -> list[str | Rejected]:
     for run, size in zip(runs[main + 1 :], sizes[main + 1 :], strict=True):
         if size >= NUMBER_DIGITS and run.group().lstrip("([ ")[:1] in {"+", "0"}:
             found.append(run.group().rstrip(_SEPARATORS))
-        elif size >= _LEAST:
+        elif size >= LEAST_DIGITS:
             return [second()]
     return found
 

@@ -202,6 +202,10 @@ def test_names_from_parts():
     assert read("姓,名,電話番号\n山田,花子,1\n")[0] == [("山田 花子", ["1"])]
     assert read("名,姓,電話番号\nAnna,Muster,1\n")[0] == [("Anna Muster", ["1"])]
     assert read("Company,Phone\nMills,1\n")[0] == [("Mills", ["1"])]
+    assert read("Name,Surname,Phone\nAda,King,1\n")[0] == [("Ada King", ["1"])]
+    assert read("Jméno;Příjmení;Mobilní telefon\nJitka;Nová;1\n")[0] == [("Jitka Nová", ["1"])]
+    assert read("Nome;Apelido;Telemóvel\nJoão;Reis;1\n")[0] == [("João Reis", ["1"])]
+    assert read("Primeiro nome;Sobrenome;Apelido;Celular\nJoão;Reis;Jô;1\n")[0] == [("João Reis", ["1"])]
 
 
 def test_people_without_a_number_above_the_first_are_kept():
