@@ -92,7 +92,7 @@ class Reading:
 
     def read(self, sources: Sequence[str | FetchedBook]) -> AddressBook:
         """Read the address books, and keep those who are chosen. Raises BadInput for what cannot be meant."""
-        from contactsync.contacts.choice import Choice
+        from contactsync.contacts.choice import Selection
         from contactsync.sources import read_address_books
 
         region = self._known_region()
@@ -103,7 +103,7 @@ class Reading:
             grouped=bool(self.groups),
             stdin=sys.stdin.buffer,
         )
-        choice = Choice(
+        choice = Selection(
             self.groups,
             [self._people(name, region) for name in self.only],
             [self._people(name, region) for name in self.exclude],

@@ -31,7 +31,7 @@ class People:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Selection:
     """Which contacts are looked up: of these groups (any of them), on `only`, not on `exclude`."""
 
     groups: tuple[str, ...] = ()

@@ -58,11 +58,11 @@ class Dialling:
     def _is_guess(self, identifier: bytes) -> bool:
         """Whether a number that was written without a trunk prefix is one that is dialled with it."""
         number = phonenumbers.parse(identifier.decode("ascii").removeprefix("tel:"))
+        if not self._trunk or number.country_code in _OPEN:
+            return bool(self._trunk)
         national = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL)
-        dialled = re.sub(r"\D", "", national)
-        if not self._trunk or not dialled.startswith(self._trunk):
-            return False
-        return number.country_code in _OPEN or not phonenumbers.is_valid_number(number)
+        prefixed = re.sub(r"\D", "", national).startswith(self._trunk)
+        return prefixed and not phonenumbers.is_valid_number(number)
 
 
 def _check_area_code(area_code: str, region: str | None) -> str:

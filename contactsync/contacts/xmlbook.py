@@ -14,7 +14,7 @@ from contactsync.contacts.charsets import codec_of
 from contactsync.contacts.text import Decoder
 
 _MAX_DEPTH = 40
-_PIECE = 1 << 16
+_FED_AT_ONCE = 1 << 16
 _ROOT = re.compile(
     rb"\s*(?:<\?xml[^>]{0,200}\?>\s*)?(?:<!--[^>]{0,2000}-->\s*)*(?:<\?[^>]{0,500}\?>\s*)*"
     rb"<(?:!doctype\s+|[a-z]\w*:)?(vcards?|phonebooks?|contacts?|addressbook|\w+ipphonedirectory|ipphonedirectory)[\s>/]",
@@ -43,8 +43,8 @@ def read_xml(data: bytes, decoder: Decoder) -> Iterator[Entry | Group | Fault]:
     reader = _Reader()
     try:
         data = _in_utf8(data, decoder)
-        for start in range(0, len(data), _PIECE):
-            reader.parser.Parse(data[start : start + _PIECE], start + _PIECE >= len(data))
+        for start in range(0, len(data), _FED_AT_ONCE):
+            reader.parser.Parse(data[start : start + _FED_AT_ONCE], start + _FED_AT_ONCE >= len(data))
             yield from reader.take()
     except expat.ExpatError as error:
         yield from reader.take()

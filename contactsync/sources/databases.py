@@ -14,7 +14,7 @@ from contactsync.contacts.book import Entry, Fault, Group, Number
 from contactsync.contacts.vcard import read_vcards
 
 SQLITE = b"SQLite format 3\0"
-_SECONDS = 120.0
+_PATIENCE = 120.0  # seconds
 _STEPS = 100_000  # of SQLite's machine, between two looks at the clock
 _WAL = b"\x02\x02"  # write and read version of a database that has a write-ahead log
 _EXPORT = {
@@ -66,7 +66,7 @@ def _open(connection: sqlite3.Connection, data: bytes) -> dict[str, dict[str, st
         data = data[:18] + b"\x01\x01" + data[20:]
     connection.deserialize(data)
     connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-    end = time.monotonic() + _SECONDS
+    end = time.monotonic() + _PATIENCE
     connection.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA query_only = ON")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from contactsync.sources.fetched import FetchedBook
 
 _STDIN = "-"
 _CARD_SUFFIXES = {".vcf", ".vcard"}
+_LEFT_BEHIND = re.compile(r"~$|^tmp\w+$|\.(?:tmp|bak|part)$", re.IGNORECASE)  # by an editor, or vdirsyncer
 _OF_THE_FOLDER = {"displayname", "color", "thumbs.db", "desktop.ini"}  # vdirsyncer's and Windows' own
 
 
@@ -187,7 +189,7 @@ def _card_files(folder: Path, collector: Collector, others: list[str]) -> Iterat
             collector.report(_display(parent), Fault("folder", f"more than {MAX_DEPTH} folders deep"))
             folders.clear()
         for name in sorted(names):
-            if name.startswith("."):
+            if name.startswith(".") or _LEFT_BEHIND.search(name):
                 continue
             if Path(name).suffix.lower() in _CARD_SUFFIXES:
                 yield Path(parent, name)

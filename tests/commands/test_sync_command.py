@@ -212,6 +212,32 @@ def test_a_credential_that_others_can_read_is_said(desk):
     assert f"other users can read {desk.credential}; run chmod 600 on it" in desk.sync().stderr
 
 
+def test_a_sync_looks_up_whom_was_chosen_and_counts_the_others(desk, tmp_path):
+    assert desk.trust("--yes").exit_code == 0
+    (tmp_path / "not.txt").write_text(f"{CARL}\n")
+    (tmp_path / "only.txt").write_text("bodo\nCarl\n")
+    desk.book.write_text(BOOK + "BEGIN:VCARD\nVERSION:3.0\nFN:Nobody\nEND:VCARD\n", encoding="utf-8")
+    result = desk.sync("--json", "--exclude", tmp_path / "not.txt")
+    assert [match["name"] for match in json.loads(result.stdout)["matches"]] == ["Anna Müller, jr."]
+    assert "left out: 1 contact that you did not choose" in result.stderr
+    assert "contacts without a number: 1" in result.stderr
+    counts = json.loads(desk.sync("--dry-run", "--json", "--only", tmp_path / "only.txt").stdout)
+    assert (counts["contacts"], counts["identifiers"]) == (1, 1)
+    nobody = desk.sync("--only", tmp_path / "only.txt", "--exclude", tmp_path / "only.txt")
+    assert nobody.exit_code == 3
+    assert "left everybody out" in nobody.stderr
+
+
+def test_a_sync_completes_local_numbers(desk, service):
+    service.publish(ANNA, "+493012345678")
+    assert desk.trust("--yes").exit_code == 0
+    desk.book.write_text("name,phone\nLocal,12345678\n")
+    assert json.loads(desk.sync("--json", "--area-code", "030").stdout)["matches"] == [
+        {"name": "Local", "identifier": "tel:+493012345678"}
+    ]
+    assert "give --area-code" in desk.sync("--dry-run").stderr
+
+
 def test_a_dry_run_asks_nobody(desk, service):
     counts = json.loads(desk.sync("--dry-run", "--json").stdout)
     assert (counts["contacts"], counts["identifiers"], counts["new_identifiers"]) == (3, 3, 3)

@@ -3,7 +3,7 @@
 import pytest
 
 from contactsync.contacts.book import AddressBook, Contact
-from contactsync.contacts.choice import Choice, People
+from contactsync.contacts.choice import People, Selection
 from contactsync.foundation.errors import BadInput
 
 ADA = Contact("Ada", (b"tel:+491", b"tel:+492"), "1", ("Choir", "Work"))
@@ -19,31 +19,31 @@ def left(choice):
 
 
 def test_a_choice_that_leaves_nobody_out_is_none():
-    assert not Choice()
-    assert left(Choice()) == "ABE"
+    assert not Selection()
+    assert left(Selection()) == "ABE"
 
 
 def test_groups_in_any_spelling():
-    assert left(Choice(("WORK",))) == "AB"
-    assert left(Choice(("choir",))) == "A"
+    assert left(Selection(("WORK",))) == "AB"
+    assert left(Selection(("choir",))) == "A"
     with pytest.raises(BadInput, match="Chess"):
-        left(Choice(("choir", "Chess")))
+        left(Selection(("choir", "Chess")))
 
 
 def test_a_shared_number_is_enough():
     shared = People.of([Contact("somebody", (b"tel:+492",), "")])
-    assert left(Choice(only=[shared])) == "A"
-    assert left(Choice(exclude=[shared])) == "BE"
+    assert left(Selection(only=[shared])) == "A"
+    assert left(Selection(exclude=[shared])) == "BE"
 
 
 def test_names_count_for_those_who_have_no_number():
     people = People.of([Contact("EVE", (), ""), Contact("Bob", (b"tel:+499",), "")], ["  ada  "])
-    assert left(Choice(only=[people])) == "AE"
+    assert left(Selection(only=[people])) == "AE"
 
 
 def test_all_conditions_hold_together():
     everybody = People.of([ADA, BOB, EVE])
-    assert left(Choice(("work",), [everybody], [People.of([BOB])])) == "A"
+    assert left(Selection(("work",), [everybody], [People.of([BOB])])) == "A"
 
 
 def test_no_name_is_nobodys_name():

@@ -113,6 +113,7 @@ REPORTED = [
     "17604069097.0",
     "23125001",  # local: Berlin's, and a number of Dortmund
     "231250",
+    "12345678",
     "Herr Müller",
     "**21*03023125001#",
     "01.02.1970",  # a date, and a number of somebody in Germany
