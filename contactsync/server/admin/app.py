@@ -166,9 +166,8 @@ class AdminApp:
 
         def read(register: MemberStore) -> AdminAnswer:
             found = status(self._folder, register, self._accounts, datetime.now(UTC))
-            members = dataclasses.asdict(found)
-            members["expires"] = {role: end.isoformat() for role, end in found.expires.items()}
-            return AdminAnswer(200, members)
+            text = json.dumps(dataclasses.asdict(found), default=lambda value: value.isoformat())
+            return AdminAnswer(200, json.loads(text))
 
         return await self._readers.run(read)
 
