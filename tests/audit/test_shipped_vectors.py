@@ -69,7 +69,7 @@ def test_a_difference_ends_the_command(copy, monkeypatch) -> None:
     monkeypatch.setattr(vectors, "files", lambda _: copy.parent)
     result = CliRunner().invoke(main, ["audit", "vectors", "--json"])
     assert result.exit_code == 1
-    assert not result.stdout
+    assert json.loads(result.stdout)["error"]["kind"] == "installation"
     assert "error: RFC 9497 A.1.2 VOPRF mode, vector 1: proof differs" in result.stderr
     assert "hint: " in result.stderr
 

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import phonenumbers
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from contactsync.foundation.errors import BadInput
@@ -171,9 +171,10 @@ def test_any_dump_means_what_its_values_say(rows, region):
 
 @SETTINGS
 @given(rows_of_cells)
+@example([("", "\n", "")])
 def test_any_json_lines_mean_what_their_values_say(rows):
     numbers, refused = both_ways(as_json([("0", "+14155552671", "US"), *rows]))
-    want = [row for row in rows if any(cell.strip(" \r\n\t") for cell in row)]
+    want = [row for row in rows if any(cell.strip(" \r\t") for cell in row)]
     assert (numbers[1:], [(i, reason) for _, i, reason, _ in refused]) == expected(want)
 
 
