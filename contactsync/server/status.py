@@ -10,6 +10,7 @@ from contactsync.foundation.roles import OFFLINE, ONLINE, ROLES
 from contactsync.publication.tuf.follower import root_fingerprint
 from contactsync.publication.tuf.repository import Repository
 from contactsync.publication.tuf.signed import NOTICE
+from contactsync.server.belonging import doubts_of
 from contactsync.server.breakers import CROWDS, BreakerState, sentence
 from contactsync.server.epochs import EpochAge
 from contactsync.server.keyring import Keyring, key_names, seed_name
@@ -109,8 +110,10 @@ def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, no
     keys = {role: (root.roles[role].threshold, len(root.roles[role].keyids), files[role]) for role in ROLES}
     offline = tuple(role for role in ROLES if files[role] < root.roles[role].threshold)
     prepared = Preparation.read(folder)
-    pending = bool(registry.touched(registry.serial()))
+    doubts = doubts_of(registry, repository)
+    pending = bool(doubts or registry.touched(registry.serial()))
     warnings = _about_expiry(expires, offline, now)
+    warnings += [f"{reason}: publish, which compares everything" for reason in doubts.values()]
     warnings += [
         f"what is published for {audience} has an old format, which newer clients refuse: publish again"
         for audience in earlier

@@ -90,6 +90,8 @@ def publish(
     epochs; the first one after the overlap ends the rotation.
     """
     from contactsync.commands.server.publish_loop import Stop, passphrase_from_pipe, publish_every
+    from contactsync.publication.tuf.repository import Repository
+    from contactsync.server.belonging import doubts_of
     from contactsync.server.keyring import Keyring
     from contactsync.server.publishing.rotation import Aim, Order
 
@@ -109,7 +111,7 @@ def publish(
 
     def has_changed() -> bool:
         with members_of_folder(data) as store:
-            return bool(store.touched(store.serial()))
+            return bool(store.touched(store.serial()) or doubts_of(store, Repository(folder.public)))
 
     publish_every(every, once, has_changed, stop)
 
@@ -135,6 +137,8 @@ def run_publish(data: Path, keyring: Keyring, order: Order, memory: int, request
                     prepare_to_publish(folder, keyring, manifests, serial)
                 ),
             )
+    for reason in publisher.doubts.values():
+        click.echo(f"warning: {reason}; every partition was compared", err=True)
     say_outcomes(outcomes, "signed anew" if request_file is None else "to be signed anew")
     if request_file is not None:
         write_request(request_file, requests[0])

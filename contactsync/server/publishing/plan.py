@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -52,10 +52,12 @@ def plan_editions(
     *,
     new_epoch: bool,
     overlaps: Mapping[str, int | None] = _NONE,
+    suspect: Collection[str] = (),
 ) -> tuple[int, list[AudiencePlan]]:
     """A plan for each audience that is published or has members, and the serial that they are up to.
 
-    `overlaps` says until when an audience's next epoch is announced; there is a plan for that one too.
+    `overlaps` says until when an audience's next epoch is announced; there is a plan for that one too. Of
+    the `suspect` audiences every partition may have changed, whatever the registry says.
 
     They are made from one moment of the registry. What changes after it is for the next publish, whether or
     not this one happens to see it. Raises OurError if a newer program has published last.
@@ -80,6 +82,8 @@ def plan_editions(
             for number, old, end in epochs:
                 if old is None:
                     partitions = registry.partitions(audience)
+                elif audience in suspect:
+                    partitions = sorted({*old.partitions, *registry.partitions(audience)})
                 else:
                     partitions = _suspects(folder, old, touched, remainder_bits)
                 plans.append(

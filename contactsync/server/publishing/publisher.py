@@ -32,6 +32,7 @@ from contactsync.publication.manifest import Manifest
 from contactsync.publication.tuf.ceremony import apply, check, remaining
 from contactsync.publication.tuf.repository import ONLINE, PUBLISHING, Repository
 from contactsync.publication.tuf.request import SigningRequest
+from contactsync.server.belonging import doubts, holds_tokens_of
 from contactsync.server.keyring import Keyring
 from contactsync.server.publishing.job import (
     STILL_SERVED,
@@ -83,6 +84,8 @@ class Publisher:
         self._executor = executor
         self._at_once = folder.settings().evaluator_threads or os.cpu_count() or 1
         self._repository = Repository(folder.public)
+        self.doubts: Mapping[str, str] = {}
+        """Why what is published was suspect in the last publish, by audience (belonging.py)."""
 
     def publish(
         self,
@@ -105,12 +108,15 @@ class Publisher:
             signers = self._keyring.signers()
             self._repository.check_signers(signers, PUBLISHING if elsewhere is None else ONLINE)
             before = {audience: self._repository.current(audience) for audience in AUDIENCES}
+            self.doubts = doubts(self._registry, before)
             rotations = self._rotations()
             first = rotations.begin(before, order, elsewhere=elsewhere is not None)
             # What a killed publish took back must be gone before another seed is drawn.
             rotations.forget([one for one in before.values() if one is not None])
             if first and order.aim is not Aim.NEW_EPOCH:
                 after = [first.get(one.audience, one) for one in before.values() if one is not None]
+                # What is suspect stays so, until all of it was compared.
+                self._registry.expect([one for one in after if one.audience not in self.doubts])
                 if elsewhere is not None:
                     elsewhere(after, NOT_SETTLED)
                     return [begun(one) for one in first.values()]
@@ -142,8 +148,12 @@ class Publisher:
             before,
             new_epoch=order.aim is Aim.NEW_EPOCH,
             overlaps={audience: rotations.until(one, order) for audience, one in before.items()},
+            suspect=self.doubts,
         )
         keys = {plan.of: self._key(plan) for plan in plans}
+        for (audience, epoch), key in keys.items():
+            keep = audience in self.doubts and holds_tokens_of(self._registry, audience, epoch, key)
+            self._registry.adopt(audience, epoch, key.public, keep=keep)
         with self._pool() as executor:
             evaluated = {plan.of: self._evaluate(executor, plan, keys[plan.of]) for plan in plans}
             results = self._build(executor, plans)
@@ -160,6 +170,7 @@ class Publisher:
         after, outcomes = announcing(before, plans, merged)
         # A publish that was killed may have named files, and this one found no more to be done for them.
         durable.sync_folder(self._folder.data)
+        self._registry.expect(after)
         if elsewhere is not None:
             elsewhere(after, serial)
             return outcomes

@@ -66,7 +66,49 @@ def _verified(connection: sqlite3.Connection) -> None:
     connection.execute(EDITIONS_SCHEMA)
 
 
-REGISTRY_STEPS: Final[tuple[SqlStep, ...]] = (_kinds, _verified)
+PROVENANCE_SCHEMA: Final = """
+-- What may be published now, each made from this register: one row for an audience, more while one is made.
+CREATE TABLE published (
+    audience INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    edition INTEGER NOT NULL,
+    manifest BLOB NOT NULL,
+    PRIMARY KEY (audience, manifest)
+) WITHOUT ROWID;
+-- The key that the tokens of an epoch are of.
+CREATE TABLE token_keys (
+    audience INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    public_key BLOB NOT NULL,
+    PRIMARY KEY (audience, epoch)
+) WITHOUT ROWID;
+"""
+
+
+def _provenance(connection: sqlite3.Connection) -> None:
+    run_script(connection, PROVENANCE_SCHEMA)
+    # What was removed before may still be read in the file.
+    connection.execute("ALTER TABLE changes ADD COLUMN unerased INTEGER NOT NULL DEFAULT 1")
+    tables = connection.execute("SELECT name FROM sqlite_master WHERE name GLOB 'members_*'").fetchall()
+    for (table,) in tables:
+        connection.execute(f"ALTER TABLE {table} RENAME TO moving")
+        connection.execute(
+            f"CREATE TABLE {table} (key {_type_of_key(connection)} PRIMARY KEY, audiences INTEGER NOT NULL,"
+            " added INTEGER NOT NULL, verified INTEGER NOT NULL DEFAULT 0, since INTEGER NOT NULL DEFAULT 0)"
+            " WITHOUT ROWID"
+        )
+        connection.execute(
+            f"INSERT INTO {table} SELECT key, audiences, added, verified, since FROM moving ORDER BY key"  # noqa: S608
+        )
+        connection.execute("DROP TABLE moving")
+
+
+def _type_of_key(connection: sqlite3.Connection) -> str:
+    rows = connection.execute("SELECT type FROM pragma_table_info('moving') WHERE name = 'key'").fetchall()
+    return str(rows[0][0])
+
+
+REGISTRY_STEPS: Final[tuple[SqlStep, ...]] = (_kinds, _verified, _provenance)
 
 _ACCOUNTS_2: Final = """
 -- `level` and `at`: the bucket, as server/quota.py says; `last_used` is a day since 1970. `outcome` is what

@@ -22,11 +22,12 @@ from contactsync.foundation.errors import OurError
 from contactsync.foundation.migrations import newest
 from contactsync.identifiers.kinds import KINDS, Kind, kind_of_partition
 from contactsync.publication.manifest import Manifest
-from contactsync.server.storage.migrations import EDITIONS_SCHEMA, REGISTRY_STEPS
+from contactsync.server.storage.migrations import EDITIONS_SCHEMA, PROVENANCE_SCHEMA, REGISTRY_STEPS
 from contactsync.server.storage.ports import Members
 from contactsync.server.storage.records import Edition
 from contactsync.server.storage.sqlite.answers import ANSWERS_TABLE, SqliteAnswers, create_answers
 from contactsync.server.storage.sqlite.database import Database, bit_of, sqlite_errors
+from contactsync.server.storage.sqlite.provenance import SqliteProvenance, keep_settled
 from contactsync.tokens import TOKEN_BYTES, Tokens
 
 CHUNK: Final = 1 << 16
@@ -36,10 +37,11 @@ _WHAT: Final = "registry"
 
 _SCHEMA: Final = f"""
 BEGIN;
-CREATE TABLE changes (serial INTEGER NOT NULL);
-INSERT INTO changes VALUES (0);
+CREATE TABLE changes (serial INTEGER NOT NULL, unerased INTEGER NOT NULL DEFAULT 1);
+INSERT INTO changes VALUES (0, 0);
 CREATE TABLE touched (partition TEXT PRIMARY KEY, serial INTEGER NOT NULL) WITHOUT ROWID;
 {EDITIONS_SCHEMA};
+{PROVENANCE_SCHEMA}
 PRAGMA user_version = {newest(REGISTRY_STEPS)};
 COMMIT;
 """
@@ -48,6 +50,7 @@ COMMIT;
 # higher. `verified` is a day since 1970, 0 for the day of `added`; `since` the serial of the last change in
 # the first audience: so a member takes about 20 octets. Tokens have their own table, in the order in which a
 # publish writes and reads them. The tokens of a new epoch are added beside those of the current one.
+# No table has rowids: the inner pages of such a tree keep the keys of rows that are gone.
 _TABLES: Final = (
     """
     CREATE TABLE IF NOT EXISTS members_{kind} (
@@ -56,7 +59,7 @@ _TABLES: Final = (
         added INTEGER NOT NULL,
         verified INTEGER NOT NULL DEFAULT 0,
         since INTEGER NOT NULL DEFAULT 0
-    ){rowid}""",
+    ) WITHOUT ROWID""",
     """
     CREATE TABLE IF NOT EXISTS tokens_{kind} (
         audience INTEGER NOT NULL,
@@ -83,7 +86,7 @@ OBJECTION: Final = 16
 # ruff: noqa: S608 - the only text put into a statement is the name of a kind, and integers
 
 
-class RegistryFile:
+class RegistryFile(SqliteProvenance):
     """The part of a `MemberStore` that does not say who a member is. An object is for one thread."""
 
     def __init__(self, path: Path) -> None:
@@ -127,15 +130,9 @@ class RegistryFile:
             with self._database.transaction():
                 create_answers(self._database.connection)
                 for kind in missing:
-                    integer = kind.key_type is int
+                    key = "INTEGER" if kind.key_type is int else "BLOB"
                     for table in _TABLES:
-                        self._database.connection.execute(
-                            table.format(
-                                kind=kind.name,
-                                type="INTEGER" if integer else "BLOB",
-                                rowid="" if integer else " WITHOUT ROWID",
-                            )
-                        )
+                        self._database.connection.execute(table.format(kind=kind.name, type=key))
 
     def count(self, audience: str) -> int:
         """See `MemberStore.count`."""
@@ -165,6 +162,7 @@ class RegistryFile:
                 "SET serial = excluded.serial WHERE serial < excluded.serial",
                 ((bit_of(one.audience), one.epoch, one.edition, serial, now) for one in published),
             )
+            keep_settled(self._database.connection, published)
 
     def edition_of(self, audience: str, serial: int) -> Edition | None:
         """See `MemberStore.edition_of`."""
@@ -257,6 +255,10 @@ class RegistryFile:
                     f"DELETE FROM {tokens_table(kind)} WHERE audience = ? AND epoch >= ? AND epoch < ?",
                     (bit_of(audience), epochs.start, epochs.stop),
                 )
+            self._database.connection.execute(
+                "DELETE FROM token_keys WHERE audience = ? AND epoch >= ? AND epoch < ?",
+                (bit_of(audience), epochs.start, epochs.stop),
+            )
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
