@@ -90,7 +90,9 @@ class Server:
     ) -> int:
         """Take members out of an audience, or (None) forget everything about them; how many there were."""
         with self._members() as store:
-            return store.remove(_members_of(numbers, region), audience)
+            removed = store.remove(_members_of(numbers, region), audience)
+            store.erase()  # what somebody else still reads is erased by the next publish
+            return removed
 
     def consent(
         self,

@@ -23,7 +23,6 @@ SAMPLED: Final = 16
 """Members of each partition whose tokens are computed again, where nothing says which key they are of."""
 
 
-
 def doubts(store: ProvenanceStore, published: Mapping[str, Manifest | None]) -> dict[str, str]:
     """Why the register cannot be trusted to know what has changed since it was published, by audience."""
     known = store.provenance()

@@ -105,25 +105,27 @@ def _presence(
     # The oldest of these may be served together with earlier ones, which are not kept.
     history = list(repository.history(audience, MANIFESTS_KEPT))
     partition = partition_of(record.entry.identifier)
-    holding = [_holds(manifest, partition, change) for manifest in history]
-    newest = next((place for place, holds in enumerate(holding) if holds), len(history))
-    if newest < EDITIONS_SERVED:
+    holding = [_holding(manifest, partition, change) for manifest in history]
+    newest = next((place for place, files in enumerate(holding) if files), len(history))
+    served = {file for files in holding[:EDITIONS_SERVED] for file in files}
+    if any((repository.folder / "data" / file).exists() for file in served):
         return Presence(audience, "in older files", change.epoch, change.edition)
-    gone = _first_after(history, newest)
+    # A publish that took the files out of service at once is the one after those that had them.
+    gone = _first_after(history, newest, 1 if served else EDITIONS_SERVED)
     return Presence(audience, "nowhere", *(gone or (change.epoch, change.edition)))
 
 
-def _first_after(history: Sequence[Manifest], newest: int) -> tuple[int, int] | None:
-    """The first edition that was served without anything of the one at `newest` (0 is the current one)."""
-    place = min(newest, len(history)) - EDITIONS_SERVED
+def _first_after(history: Sequence[Manifest], newest: int, later: int) -> tuple[int, int] | None:
+    """The edition that came so many editions `later` than the one at `newest` (0 is the current one)."""
+    place = min(newest, len(history)) - later
     return (history[place].epoch, history[place].edition) if place >= 0 else None
 
 
-def _holds(manifest: Manifest, name: str, change: Edition) -> bool:
-    """Whether the files of a manifest contain who left with a change: as a member, or as one who is gone."""
+def _holding(manifest: Manifest, name: str, change: Edition) -> list[str]:
+    """The files of a manifest that contain who left with a change: as a member, or as one who is gone."""
     partition = manifest.partitions.get(name)
     if partition is None or manifest.epoch > change.epoch:
-        return False
+        return []
     if manifest.epoch < change.epoch or partition.edition < change.edition:
-        return True
-    return any(delta.from_edition < change.edition <= delta.to_edition for delta in partition.deltas)
+        return [file.sha256 for file in partition.files()]
+    return [delta.file.sha256 for delta in partition.deltas if delta.from_edition < change.edition]

@@ -114,6 +114,10 @@ def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, no
     pending = bool(doubts or registry.touched(registry.serial()))
     warnings = _about_expiry(expires, offline, now)
     warnings += [f"{reason}: publish, which compares everything" for reason in doubts.values()]
+    if registry.unerased():
+        warnings.append(
+            "registry.sqlite or its write-ahead log may still hold what was removed: publish, which erases it"
+        )
     warnings += [
         f"what is published for {audience} has an old format, which newer clients refuse: publish again"
         for audience in earlier

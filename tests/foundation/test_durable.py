@@ -230,6 +230,7 @@ KNOWN = {
     "server/settings.py": {"O_CREAT"},  # a lock
     "server/storage/sqlite/database.py": {"connect"},  # SQLite
     "server/storage/sqlite/registry.py": {"connect", "O_CREAT"},  # SQLite
+    "server/storage/sqlite/erasing.py": {"connect", "fsync"},  # SQLite; zeros, where nobody reads
     "server/storage/sqlite/accounts.py": {"connect"},  # SQLite; the file appears whole
     "server/publishing/job.py": {"O_CREAT"},  # how far a job is, for whoever waits; lost without harm
     "audit/formats.py": {"write_bytes"},  # vectors, into a temporary folder

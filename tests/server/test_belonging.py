@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from server_tools import AMERICAN, GERMAN, Operator, numbers, run
+from server_tools import AMERICAN, GERMAN, Operator, Process, numbers, run
 
+from contactsync import Client, Server, book_of_numbers
 from contactsync.commands import main
 from contactsync.directory import match, open_directory
 from contactsync.foundation.errors import OurError
@@ -55,7 +56,7 @@ class Installation:
             return status(self.folder, store, accounts, datetime.now(UTC))
 
     def warnings(self):
-        return [line for line in self.status().warnings if "registry" in line]
+        return [line for line in self.status().warnings if "registry" in line and "removed: " not in line]
 
     def backup(self, name, to):
         source = self.path / name
@@ -275,3 +276,26 @@ def test_a_registry_of_version_3_of_another_installation(version_3, installation
     outcomes, _ = installation.publish()
     assert outcomes[0].evaluated == len(V3) + 1
     assert installation.found(*V3, 4915100000012, *HERS[20:], 4915100000015) == sorted([*V3, 4915100000015])
+
+
+@pytest.mark.slow
+def test_a_real_client_finds_exactly_the_right_members(installation, other, tmp_path):
+    """Before and after the registry was replaced, and after a publish that expunged what it holds."""
+    server = Server(installation.path)
+    credential = server.add_account("app")
+    client = Client(tmp_path / "state")
+    book = book_of_numbers(np.array([*EVERYBODY, GERMAN + 1], np.uint64))
+    with Process(installation.path) as process:
+        client.trust(process.url, fingerprint=server.fingerprint)
+
+        def found():
+            return client.sync(book, credential=credential).numbers.tolist()
+
+        assert found() == sorted([*HERS, AMERICAN])
+        installation.restore("registry.sqlite", other.folder.registry)
+        installation.add(GERMAN + 1)
+        installation.publish()
+        assert found() == sorted([*HIS, GERMAN + 1])
+        server.remove_members(np.array(HIS[:3], np.uint64))
+        run("publish", "--expunge", data=installation.path)
+        assert found() == sorted([*HIS[3:], GERMAN + 1])

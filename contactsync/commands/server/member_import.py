@@ -14,7 +14,13 @@ from contactsync.commands import _json
 from contactsync.commands._numbers import Rejections, name_of, opened, rejected_file
 from contactsync.commands._progress import ProgressLine
 from contactsync.commands.server._members_shared import ABOUT_SOURCE, by_option, origin_of, verified_option
-from contactsync.commands.server._shared import audience_option, data_option, json_option, members_of_folder
+from contactsync.commands.server._shared import (
+    audience_option,
+    data_option,
+    erase_removed,
+    json_option,
+    members_of_folder,
+)
 
 if TYPE_CHECKING:  # numpy hangs on these
     from contactsync.server.members import ImportReport, Share
@@ -123,6 +129,9 @@ def import_members(
         _json.emit({"dry_run": found.dry_run, **dataclasses.asdict(report)})
     else:
         click.echo(_said(report) + (" (dry run: nothing was changed)" if found.dry_run else ""))
+    if report.removed and not found.dry_run:
+        with members_of_folder(data) as store:
+            erase_removed(store)
 
 
 def _options(

@@ -13,6 +13,7 @@ from contactsync.commands.server._members_shared import by_option, number_of, or
 from contactsync.commands.server._shared import (
     audience_option,
     data_option,
+    erase_removed,
     folder_of,
     json_option,
     members_of_folder,
@@ -133,6 +134,9 @@ def consent(
     with members_of_folder(data) as store, store.together():
         for batch in batches:
             found += store.consent(batch, audience, granted=granted, origin=origin, only=only)
+    if not granted:
+        with members_of_folder(data) as store:
+            erase_removed(store)
     if found.unknown and not found.changed and not found.unchanged:
         raise BadInput("not a member; nothing was changed", hint="use `members add` first")
     if as_json:

@@ -32,7 +32,11 @@ from contactsync.commands.server._members_shared import (
 )
 from contactsync.commands.server._shared import (
     audience_option,
+    check_erased,
     data_option,
+    erase_removed,
+    folder_of,
+    json_option,
     members_of_folder,
     region_option,
 )
@@ -42,7 +46,7 @@ from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:  # numpy hangs on these
-    from contactsync.server.storage.ports import MemberStore
+    from contactsync.server.storage.ports import Members, MemberStore
     from contactsync.server.storage.records import MemberEntry
 
 PAGE = 1 << 14
@@ -99,24 +103,71 @@ def add_members(
 @click.option(
     "--audience", type=click.Choice(AUDIENCES), help="Remove from this audience only (default: all)."
 )
+@click.option(
+    "--reference", metavar="TEXT", help="Your own reference, for the receipt."
+)
+@click.option(
+    "--receipt",
+    "receipt_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the receipt to FILE, as JSON, readable by its owner only.",
+)
+@json_option
 def remove_members(
-    numbers: tuple[str, ...], file: str | None, data: Path, region: str | None, audience: str | None
+    numbers: tuple[str, ...],
+    file: str | None,
+    data: Path,
+    region: str | None,
+    audience: str | None,
+    *,
+    reference: str | None,
+    receipt_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Remove members and all data stored about them. Clients see this after the next publish.
 
     `-` reads the numbers from stdin, one a line. Objections are forgotten, too: a later import adds whoever
     is in its file. To keep somebody out, use `consent --off`.
+
+    What was stored is overwritten. The receipt (--json) says what was removed, where and when, and what is
+    left until which step. It contains no number.
     """
+    from contactsync.foundation import durable
+    from contactsync.publication.tuf.repository import Repository
+    from contactsync.server.receipts import Removal
+
     source = source_of(numbers, file)
     origin = origin_of("members remove", None)
+    wanted, removal = as_json or receipt_file is not None, Removal()
+
+    def remove(members: Members) -> int:
+        if wanted:
+            removal.add(store.show(members), audience)
+        return store.remove(members, audience, origin=origin)
+
     with members_of_folder(data) as store:
-        if source:
-            removed = for_each_chunk(
-                source, region, lambda members: store.remove(members, audience, origin=origin)
+        removed = for_each_chunk(source, region, remove) if source else remove(members_of(numbers, region))
+        kept = store.erase()
+        if wanted:
+            receipt = removal.receipt(
+                Repository(folder_of(data).public),
+                removed=removed,
+                audience=audience,
+                reference=reference,
+                kept=kept,
             )
-        else:
-            removed = store.remove(members_of(numbers, region), audience, origin=origin)
-    click.echo(f"{removed:,} removed")
+            text = json.dumps(receipt)
+            if receipt_file is not None:
+                try:
+                    durable.write(receipt_file, text.encode() + b"\n")
+                except OSError as error:
+                    raise BadInput(
+                        f"removed, but {receipt_file} cannot be written: {error.strerror}",
+                        hint=f"keep this receipt: {text}",
+                    ) from error
+        click.echo(text if as_json else f"{removed:,} removed")
+        check_erased(kept)
 
 
 @members.command("expire")
@@ -130,7 +181,9 @@ def expire(before: datetime, data: Path, *, dry_run: bool) -> None:
     """
     with members_of_folder(data) as store:
         expired = store.expire(before.date(), dry_run=dry_run)
-    click.echo(f"{expired:,} would be removed" if dry_run else f"{expired:,} removed")
+        click.echo(f"{expired:,} would be removed" if dry_run else f"{expired:,} removed")
+        if not dry_run:
+            erase_removed(store)
 
 
 @members.command("count")

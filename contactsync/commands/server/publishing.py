@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +16,7 @@ from contactsync.commands._progress import ProgressLine
 from contactsync.commands.server._shared import (
     data_option,
     folder_of,
+    json_option,
     key_passphrase_option,
     keyring_of,
     members_of_folder,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:  # numpy hangs on these
     from contactsync.publication.tuf.request import SigningRequest
     from contactsync.server.keyring import Keyring
     from contactsync.server.publishing.merge import Outcome
+    from contactsync.server.publishing.publisher import Publisher
     from contactsync.server.publishing.rotation import Order
     from contactsync.server.settings import DataFolder
 
@@ -61,6 +64,13 @@ offline_targets_option = click.option(
     help="In an emergency: generate new VOPRF keys, evaluate every member again, and replace the old ones at"
     " once. `rotate` does it with an overlap.",
 )
+@click.option(
+    "--expunge",
+    is_flag=True,
+    help="Take every file out of service at once that may hold the token of somebody who was removed. Clients"
+    " then fetch whole partitions, not changes.",
+)
+@json_option
 @memory_option
 @offline_targets_option
 @click.option(
@@ -79,6 +89,8 @@ def publish(
     passphrase_file: Path | None,
     *,
     new_epoch: bool,
+    expunge: bool,
+    as_json: bool,
     memory: int,
     request_file: Path | None,
     every: float | None,
@@ -98,8 +110,13 @@ def publish(
     folder = folder_of(data)
     if every is None:
         order = Order(Aim.NEW_EPOCH if new_epoch else Aim.PUBLISH)
-        run_publish(data, keyring_of(folder, passphrase_file), order, memory, request_file)
+        if request_file is not None and (expunge or as_json):
+            raise click.UsageError("--offline-targets goes with neither --expunge nor --json.")
+        keyring = keyring_of(folder, passphrase_file)
+        run_publish(data, keyring, order, memory, request_file, expunge=expunge, as_json=as_json)
         return
+    if expunge or as_json:
+        raise click.UsageError("--every goes with neither --expunge nor --json.")
     if new_epoch or request_file is not None:
         raise click.UsageError("--every goes with neither --new-epoch nor --offline-targets.")
     stdin = 0 if attached else None  # of the server that this belongs to
@@ -116,7 +133,16 @@ def publish(
     publish_every(every, once, has_changed, stop)
 
 
-def run_publish(data: Path, keyring: Keyring, order: Order, memory: int, request_file: Path | None) -> None:
+def run_publish(
+    data: Path,
+    keyring: Keyring,
+    order: Order,
+    memory: int,
+    request_file: Path | None,
+    *,
+    expunge: bool = False,
+    as_json: bool = False,
+) -> None:
     """Follow an order here or, with `request_file`, by having it signed elsewhere; print what was done."""
     from contactsync.publication.tuf.repository import Repository
     from contactsync.server.epochs import ages
@@ -129,7 +155,7 @@ def run_publish(data: Path, keyring: Keyring, order: Order, memory: int, request
     with members_of_folder(data) as store, ProgressLine() as progress:
         publisher = Publisher(folder, store, keyring, progress, memory=memory)
         if request_file is None:
-            outcomes = publisher.publish(order=order)
+            outcomes = publisher.publish(order=order, expunge=expunge)
         else:
             outcomes = publisher.publish(
                 order=order,
@@ -139,16 +165,48 @@ def run_publish(data: Path, keyring: Keyring, order: Order, memory: int, request
             )
     for reason in publisher.doubts.values():
         click.echo(f"warning: {reason}; every partition was compared", err=True)
-    say_outcomes(outcomes, "signed anew" if request_file is None else "to be signed anew")
+    if publisher.remains:
+        click.echo(f"warning: what was removed is not yet erased: {publisher.remains}", err=True)
+    if as_json:
+        click.echo(json.dumps(_receipt(publisher, outcomes, expunge=expunge)))
+    else:
+        say_outcomes(outcomes, "signed anew" if request_file is None else "to be signed anew")
     if request_file is not None:
         write_request(request_file, requests[0])
         say_prepared(request_file, requests[0])
     else:
+        if expunge and not as_json:
+            files = counted(publisher.taken_out, "file is", "files are")
+            click.echo(f"{files} out of service; none that is served holds who was removed")
         now = datetime.now(UTC)
         for age in ages(folder, (), now):
             for warning in age.look_ahead(folder).warnings(now):
                 click.echo(f"warning: {warning}", err=True)
         say_root(folder, before)
+
+
+def _receipt(publisher: Publisher, outcomes: list[Outcome], *, expunge: bool) -> dict[str, Any]:
+    """What was published and what was taken out of service, for --json."""
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "audiences": [
+            {
+                "audience": one.audience,
+                "epoch": one.epoch,
+                "edition": one.edition,
+                "members": one.members,
+                "evaluated": one.evaluated,
+                "partitions": one.partitions,
+                "changed": None if one.changed is None else list(one.changed),
+                "announced_until": one.until,
+            }
+            for one in outcomes
+        ],
+        "expunged": expunge,
+        "files_taken_out": publisher.taken_out,
+        "registry_erased": not publisher.remains,
+        "doubts": dict(publisher.doubts),
+    }
 
 
 @click.command()

@@ -68,6 +68,7 @@ class Repository:
     """A TUF repository in `folder`. The caller sees to it that only one process at a time writes to it."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._metadata = folder / "metadata"
         self._targets = folder / "targets"
 

@@ -86,6 +86,8 @@ class BuildJob:
     work: str
     data: str
     old: Partition | None
+    fresh: bool = False
+    """Whether no file may come of it that says who was a member before."""
 
     def __str__(self) -> str:
         return f"building {self.audience} {self.partition}"
@@ -126,6 +128,8 @@ def _build(job: BuildJob, scratch: Path) -> Partition:
     )
     durable.rename(unnamed, data / info.file.sha256)
     old, edition = job.old, job.edition
+    if job.fresh and old is not None and old.deltas:
+        old = None
     if old is not None and old.base.sha256 == info.file.sha256:
         if is_whole(data, old):
             return old
@@ -140,7 +144,7 @@ def _build(job: BuildJob, scratch: Path) -> Partition:
             remainder_bits=info.remainder_bits,
             top_sha256=info.top_sha256,
             base=info.file,
-            deltas=() if old is None else _deltas(old, directory, edition, unnamed, data),
+            deltas=() if old is None or job.fresh else _deltas(old, directory, edition, unnamed, data),
             screen=_screen(directory, unnamed, data),
         )
 

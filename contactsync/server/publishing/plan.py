@@ -12,6 +12,7 @@ from contactsync.foundation.errors import OurError
 from contactsync.publication.manifest import Manifest
 from contactsync.server.publishing.job import is_whole
 from contactsync.server.settings import DataFolder
+from contactsync.server.storage.erasing import EVERYWHERE
 from contactsync.server.storage.ports import MemberStore
 
 _NONE: Final[Mapping[str, int | None]] = MappingProxyType({})
@@ -26,7 +27,8 @@ class AudiencePlan:
     that is published, of whatever epoch. `members` is how many there are.
 
     `until` is None if the epoch is to be in force. Else it is announced beside the one that is, until then
-    (seconds since 1970); `old` is then what was announced before.
+    (seconds since 1970); `old` is then what was announced before. The `fresh` of the partitions begin anew:
+    nothing of them may say who was a member before.
     """
 
     audience: str
@@ -38,6 +40,7 @@ class AudiencePlan:
     old: Manifest | None
     previous: str | None
     until: int | None = None
+    fresh: frozenset[str] = frozenset()
 
     @property
     def of(self) -> tuple[str, int]:
@@ -53,11 +56,13 @@ def plan_editions(
     new_epoch: bool,
     overlaps: Mapping[str, int | None] = _NONE,
     suspect: Collection[str] = (),
+    expunge: bool = False,
 ) -> tuple[int, list[AudiencePlan]]:
     """A plan for each audience that is published or has members, and the serial that they are up to.
 
     `overlaps` says until when an audience's next epoch is announced; there is a plan for that one too. Of
-    the `suspect` audiences every partition may have changed, whatever the registry says.
+    the `suspect` audiences every partition may have changed, whatever the registry says. To `expunge`, all
+    partitions begin anew that somebody has left.
 
     They are made from one moment of the registry. What changes after it is for the next publish, whether or
     not this one happens to see it. Raises OurError if a newer program has published last.
@@ -69,6 +74,7 @@ def plan_editions(
     with registry.snapshot():
         serial = registry.serial()
         touched = registry.touched(serial)
+        left = registry.departures() if expunge else ()
         for audience in AUDIENCES:
             current = published[audience]
             members = registry.count(audience)
@@ -86,6 +92,8 @@ def plan_editions(
                     partitions = sorted({*old.partitions, *registry.partitions(audience)})
                 else:
                     partitions = _suspects(folder, old, touched, remainder_bits)
+                published_before = () if old is None else old.partitions
+                fresh = frozenset(one for one in (*partitions, *published_before) if has_left(left, one))
                 plans.append(
                     AudiencePlan(
                         audience=audience,
@@ -93,13 +101,19 @@ def plan_editions(
                         edition=1 if old is None else old.edition + 1,
                         remainder_bits=remainder_bits,
                         members=members,
-                        partitions=tuple(partitions),
+                        partitions=tuple(sorted(fresh.union(partitions))),
+                        fresh=fresh,
                         old=old,
                         previous=None if current is None else current.sha256(),
                         until=end,
                     )
                 )
     return serial, plans
+
+
+def has_left(departures: Collection[str], partition: str) -> bool:
+    """Whether somebody may have left a partition, by the names of those that somebody has left."""
+    return EVERYWHERE in departures or partition in departures
 
 
 def _check_understood(manifest: Manifest | None) -> None:

@@ -43,7 +43,7 @@ from contactsync.server.publishing.job import (
     run_evaluate,
 )
 from contactsync.server.publishing.merge import Outcome, merge
-from contactsync.server.publishing.plan import AudiencePlan, plan_editions
+from contactsync.server.publishing.plan import AudiencePlan, has_left, plan_editions
 from contactsync.server.publishing.reading import EVALUATED_AT_ONCE, READ_AT_ONCE, Evaluation, build_tasks
 from contactsync.server.publishing.rotation import Aim, Order, Rotations, announcing, begun
 from contactsync.server.publishing.running import run_all
@@ -84,6 +84,11 @@ class Publisher:
         self._executor = executor
         self._at_once = folder.settings().evaluator_threads or os.cpu_count() or 1
         self._repository = Repository(folder.public)
+        self._expunge = False
+        self.taken_out = 0
+        """How many files the last publish took out of service."""
+        self.remains = ""
+        """Why what was removed can still be read in the registry's files, after the last publish."""
         self.doubts: Mapping[str, str] = {}
         """Why what is published was suspect in the last publish, by audience (belonging.py)."""
 
@@ -92,6 +97,7 @@ class Publisher:
         *,
         new_epoch: bool = False,
         order: Order | None = None,
+        expunge: bool = False,
         elsewhere: Callable[[Collection[Manifest], int], None] | None = None,
     ) -> list[Outcome]:
         """Publish what the registry holds now; `new_epoch` makes new keys and evaluates all members again.
@@ -100,15 +106,22 @@ class Publisher:
         manifests, whose files are in place, and the serial of the registry; `finish` goes on when they have
         been signed. An epoch that begins because its overlap has ended is then prepared alone.
 
+        To `expunge` takes every file out of service that may hold a token of somebody who has left, as soon
+        as the next edition is in its place; clients then fetch whole partitions.
+
         Raises Busy (another publish is running), BadInput (too little memory, an order that cannot be
         followed), OurError (keys, damaged files, a full disk).
         """
+        assert not (expunge and elsewhere), "what is only prepared takes nothing out of service"
+        self._expunge, self.taken_out = expunge, 0
         order = order or Order(Aim.NEW_EPOCH if new_epoch else Aim.PUBLISH)
         with self._folder.lock(wait=LOCK_WAIT), _errors_of_disk():
             signers = self._keyring.signers()
             self._repository.check_signers(signers, PUBLISHING if elsewhere is None else ONLINE)
             before = {audience: self._repository.current(audience) for audience in AUDIENCES}
             self.doubts = doubts(self._registry, before)
+            if self.doubts:
+                self._registry.depart()  # whoever left before is not known here
             rotations = self._rotations()
             first = rotations.begin(before, order, elsewhere=elsewhere is not None)
             # What a killed publish took back must be gone before another seed is drawn.
@@ -149,6 +162,7 @@ class Publisher:
             new_epoch=order.aim is Aim.NEW_EPOCH,
             overlaps={audience: rotations.until(one, order) for audience, one in before.items()},
             suspect=self.doubts,
+            expunge=self._expunge,
         )
         keys = {plan.of: self._key(plan) for plan in plans}
         for (audience, epoch), key in keys.items():
@@ -282,6 +296,7 @@ class Publisher:
     def _clean_up(self, published: Collection[Manifest], serial: int) -> None:
         """Delete what no client can be asking for any more; nothing of it decides what is served."""
         self._registry.settle(serial, published)
+        left = self._registry.departures() if self._expunge and serial != NOT_SETTLED else ()
         self._rotations().forget(published)
         manifests: list[Link] = []
         files: set[str] = set()
@@ -289,7 +304,14 @@ class Publisher:
             self._registry.drop_tokens(manifest.audience, range(manifest.epoch))
             self._keyring.destroy_seeds(manifest.audience, manifest.epoch)
             served = list(self._repository.history(manifest.audience, EDITIONS_SERVED))
-            files.update(*(old.files() for old in served))
+            files.update(manifest.files())
+            files.update(
+                file.sha256
+                for old in served
+                for partition in old.all_partitions()
+                if not has_left(left, partition.name)
+                for file in partition.files()
+            )
             # A client may be walking back from any manifest whose files are still served.
             longest = MANIFESTS_KEPT + EDITIONS_SERVED - 1
             manifests += self._repository.links(manifest.audience, longest)
@@ -299,6 +321,11 @@ class Publisher:
                 shutil.rmtree(path)
             elif path.name not in files:
                 path.unlink()
+                self.taken_out += 1
+        if self._expunge and serial != NOT_SETTLED:
+            durable.sync_folder(self._folder.data)
+            self._registry.expunged(serial)
+        self.remains = self._registry.erase(0)
 
 
 @contextlib.contextmanager

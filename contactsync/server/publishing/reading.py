@@ -114,6 +114,7 @@ def build_tasks(
                     work=str(work),
                     data=str(data),
                     old=None if plan.old is None else plan.old.partitions.get(partition),
+                    fresh=partition in plan.fresh,
                 )
                 yield Task(job, _used_memory(job), None, job.report)
 

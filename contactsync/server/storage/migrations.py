@@ -75,6 +75,8 @@ CREATE TABLE published (
     manifest BLOB NOT NULL,
     PRIMARY KEY (audience, manifest)
 ) WITHOUT ROWID;
+-- Partitions with somebody who left, and when last, whose files were not expunged since; '*' is all of them.
+CREATE TABLE departures (partition TEXT PRIMARY KEY, serial INTEGER NOT NULL) WITHOUT ROWID;
 -- The key that the tokens of an epoch are of.
 CREATE TABLE token_keys (
     audience INTEGER NOT NULL,
@@ -89,6 +91,7 @@ def _provenance(connection: sqlite3.Connection) -> None:
     run_script(connection, PROVENANCE_SCHEMA)
     # What was removed before may still be read in the file.
     connection.execute("ALTER TABLE changes ADD COLUMN unerased INTEGER NOT NULL DEFAULT 1")
+    connection.execute("INSERT INTO departures SELECT '*', serial FROM changes")
     tables = connection.execute("SELECT name FROM sqlite_master WHERE name GLOB 'members_*'").fetchall()
     for (table,) in tables:
         connection.execute(f"ALTER TABLE {table} RENAME TO moving")

@@ -23,6 +23,7 @@ from contactsync.identifiers.kinds import KINDS, kind_of
 from contactsync.publication.manifest import Manifest
 from contactsync.server.breakers import OFF, Breakers, Flow
 from contactsync.server.quota import PointQuota, Standing, Terms
+from contactsync.server.storage.erasing import ErasingStore
 from contactsync.server.storage.provenance import ProvenanceStore
 from contactsync.server.storage.records import (
     NOT_STATED,
@@ -83,7 +84,7 @@ class Members:
         return self.keys[-1:].tolist()[0]
 
 
-class MemberStore(ProvenanceStore, Protocol):
+class MemberStore(ProvenanceStore, ErasingStore, Protocol):
     """The register of members. Every method is one transaction. An object is for one thread.
 
     A member of the first audience stays in it until they object; in another one is who has opted in. An

@@ -159,6 +159,8 @@ class SqliteMembers(RegistryFile):
                 after = {key: 0 if audience is None else old & ~bits for key, old in before.items()}
                 changed = [key for key in before if audience is None or before[key] & bits]
                 self._change(kind, {key: (before[key], after[key]) for key in changed}, serial, origin)
+                if any(before[key] & ~after[key] & _ALL for key in changed):
+                    self._depart(partition, serial)
                 if changed:
                     removed += len(changed)
                     self._touch(partition, serial)
@@ -189,6 +191,8 @@ class SqliteMembers(RegistryFile):
                 self._change(kind, changed, serial, origin)
                 if any((old ^ new) & _ALL for old, new in changed.values()):
                     self._touch(partition, serial)
+                if any(old & ~new & _ALL for old, new in changed.values()):
+                    self._depart(partition, serial)
                 found += Consented(len(changed), keys.size - unknown - len(changed), unknown)
         return found
 
@@ -197,6 +201,8 @@ class SqliteMembers(RegistryFile):
         connection = self._database.connection
         gone = [(key,) for key, (_, new) in changed.items() if not new]
         kept = {key: bits for key, bits in changed.items() if bits[1]}
+        if any(old & ~new for old, new in changed.values()):
+            self._leave_traces()
         connection.executemany(f"DELETE FROM {members_table(kind)} WHERE key = ?", gone)
         connection.executemany(f"DELETE FROM {consents_table(kind)} WHERE key = ?", gone)
         connection.executemany(

@@ -56,6 +56,7 @@ class SqliteProvenance:
             connection.execute("INSERT OR REPLACE INTO token_keys VALUES (?, ?, ?)", (*of, public_key))
             if dropped:
                 connection.execute("DELETE FROM published WHERE audience = ?", of[:1])
+                connection.execute("UPDATE changes SET unerased = 1")
         return dropped > 0
 
 
@@ -68,4 +69,3 @@ def keep_settled(connection: sqlite3.Connection, published: Collection[Manifest]
             "(SELECT 1 FROM published WHERE audience = ?1 AND manifest = ?2)",
             (bit, sha256),
         )
-

@@ -27,6 +27,7 @@ from contactsync.server.storage.ports import Members
 from contactsync.server.storage.records import Edition
 from contactsync.server.storage.sqlite.answers import ANSWERS_TABLE, SqliteAnswers, create_answers
 from contactsync.server.storage.sqlite.database import Database, bit_of, sqlite_errors
+from contactsync.server.storage.sqlite.erasing import SqliteErasing
 from contactsync.server.storage.sqlite.provenance import SqliteProvenance, keep_settled
 from contactsync.tokens import TOKEN_BYTES, Tokens
 
@@ -86,12 +87,13 @@ OBJECTION: Final = 16
 # ruff: noqa: S608 - the only text put into a statement is the name of a kind, and integers
 
 
-class RegistryFile(SqliteProvenance):
+class RegistryFile(SqliteProvenance, SqliteErasing):
     """The part of a `MemberStore` that does not say who a member is. An object is for one thread."""
 
     def __init__(self, path: Path) -> None:
         self._serial: int | None = None  # of the transaction that is open: see `together`
         self._together = False
+        self._path = path
         self._database = Database(path, _WHAT, REGISTRY_STEPS)
         try:
             self._make_tables()
@@ -250,11 +252,15 @@ class RegistryFile(SqliteProvenance):
     def drop_tokens(self, audience: str, epochs: range) -> None:
         """See `MemberStore.drop_tokens`."""
         with self._database.transaction():
-            for kind in KINDS:
+            dropped = sum(
                 self._database.connection.execute(
                     f"DELETE FROM {tokens_table(kind)} WHERE audience = ? AND epoch >= ? AND epoch < ?",
                     (bit_of(audience), epochs.start, epochs.stop),
-                )
+                ).rowcount
+                for kind in KINDS
+            )
+            if dropped:
+                self._leave_traces()
             self._database.connection.execute(
                 "DELETE FROM token_keys WHERE audience = ? AND epoch >= ? AND epoch < ?",
                 (bit_of(audience), epochs.start, epochs.stop),
@@ -307,6 +313,14 @@ class RegistryFile(SqliteProvenance):
                 query = "UPDATE changes SET serial = serial + 1 RETURNING serial"
                 self._serial = int(self._database.connection.execute(query).fetchone()[0])
             yield self._serial
+
+    def _leave_traces(self) -> None:
+        """Note, in the open transaction, that something is removed which `erase` has to overwrite."""
+        self._database.connection.execute("UPDATE changes SET unerased = 1 WHERE unerased = 0")
+
+    def _depart(self, partition: str, serial: int) -> None:
+        query = "INSERT OR REPLACE INTO departures VALUES (?, ?)"
+        self._database.connection.execute(query, (partition, serial))
 
     def _touch(self, partition: str, serial: int) -> None:
         self._database.connection.execute("INSERT OR REPLACE INTO touched VALUES (?, ?)", (partition, serial))
