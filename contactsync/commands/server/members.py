@@ -167,6 +167,9 @@ def remove_members(
                         hint=f"keep this receipt: {text}",
                     ) from error
         click.echo(text if as_json else f"{removed:,} removed")
+        if as_json and kept:  # the receipt is the only document on stdout
+            click.echo(f"error: removed, but not yet erased: {kept}", err=True)
+            raise click.exceptions.Exit(1)
         check_erased(kept)
 
 

@@ -9,7 +9,7 @@ the log, the log is overwritten with zeros, and so is the unused middle of each 
 either; a crash at any moment leaves a log without frames beside a file that is complete. Last, a small change
 is committed: other connections then drop the pages that they keep in memory, and do not write them back.
 
-That takes one reading of the file, about a second for ten million members. Tables with rowids would need
+That takes one reading of the file, less than a second for ten million members. Tables with rowids would need
 more, as their inner pages keep the keys of deleted rows; there are none here.
 """
 
