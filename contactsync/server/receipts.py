@@ -85,7 +85,5 @@ class Removal:
                 partitions = [one for name, one in manifest.partitions.items() if name in names]
                 files = [file.sha256 for one in partitions for file in one.files()]
                 if any((repository.folder / "data" / file).exists() for file in files):
-                    found.append(
-                        {"audience": audience, "epoch": manifest.epoch, "edition": manifest.edition}
-                    )
+                    found.append({"audience": audience, "epoch": manifest.epoch, "edition": manifest.edition})
         return found

@@ -122,7 +122,12 @@ def test_commands_of_the_operator(tmp_path):
     check("server-members-import", run(*command))
     consent = ["server", "members", "consent", "+491512345671", "--off", "--source", "a test", "--json"]
     check("server-members-consent", run(*consent, "--data", data))
-    run("server", "publish", "--data", data)
+    check("server-publish", run("server", "publish", "--json", "--data", data))
+    remove = ("server", "members", "remove", "+491512345672", "--json", "--reference", "R 1", "--data", data)
+    assert check("server-members-remove", run(*remove))["remains"]
+    published = check("server-publish", run("server", "publish", "--expunge", "--json", "--data", data))
+    assert published["files_taken_out"]
+    run("server", "members", "add", "+491512345672", "--data", data)
     check("server-status", run("server", "status", "--json", "--data", data))
     numbers = ["+491512345671", "+491512345672", "+491512345673"]
     lines = run("server", "members", "show", *numbers, "--json", "--data", data).splitlines()

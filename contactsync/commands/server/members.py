@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from contactsync.commands import _json
 from contactsync.commands._numbers import (
     file_option,
     for_each_chunk,
@@ -103,9 +104,7 @@ def add_members(
 @click.option(
     "--audience", type=click.Choice(AUDIENCES), help="Remove from this audience only (default: all)."
 )
-@click.option(
-    "--reference", metavar="TEXT", help="Your own reference, for the receipt."
-)
+@click.option("--reference", metavar="TEXT", help="Your own reference, for the receipt.")
 @click.option(
     "--receipt",
     "receipt_file",
@@ -157,7 +156,7 @@ def remove_members(
                 reference=reference,
                 kept=kept,
             )
-            text = json.dumps(receipt)
+            text = _json.text(receipt).rstrip()
             if receipt_file is not None:
                 try:
                     durable.write(receipt_file, text.encode() + b"\n")
@@ -166,7 +165,10 @@ def remove_members(
                         f"removed, but {receipt_file} cannot be written: {error.strerror}",
                         hint=f"keep this receipt: {text}",
                     ) from error
-        click.echo(text if as_json else f"{removed:,} removed")
+        if as_json:
+            _json.emit(receipt)
+        else:
+            click.echo(f"{removed:,} removed")
         if as_json and kept:  # the receipt is the only document on stdout
             click.echo(f"error: removed, but not yet erased: {kept}", err=True)
             raise click.exceptions.Exit(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from contactsync.commands import _json
 from contactsync.commands._options import Duration, Size
 from contactsync.commands._output import counted
 from contactsync.commands._progress import ProgressLine
@@ -168,7 +168,7 @@ def run_publish(
     if publisher.remains:
         click.echo(f"warning: what was removed is not yet erased: {publisher.remains}", err=True)
     if as_json:
-        click.echo(json.dumps(_receipt(publisher, outcomes, expunge=expunge)))
+        _json.emit(_receipt(publisher, outcomes, expunge=expunge))
     else:
         say_outcomes(outcomes, "signed anew" if request_file is None else "to be signed anew")
     if request_file is not None:
