@@ -9,6 +9,7 @@ import tarfile
 from collections import Counter
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,6 +21,26 @@ os.environ.pop("CONTACTSYNC_CONFIG", None)
 SLOW_SECONDS = 600
 
 left_out = Counter()
+
+
+def is_fast(config):
+    """Whether this run leaves out what is slow."""
+    return "not slow" in config.option.markexpr
+
+
+def pytest_configure(config):
+    if is_fast(config):
+        # Where a test does not say how many examples it needs. `make test` takes hypothesis's own 100.
+        hypothesis.settings.register_profile("fast", max_examples=25)
+        hypothesis.settings.load_profile("fast")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """A fast run does not even import a file named `test_…_slow.py`: its tests take long to be collected."""
+    if is_fast(config) and collection_path.match("test_*_slow.py"):
+        left_out[f"{collection_path.relative_to(ROOT)}, all of it"] += 1
+        return True
+    return None
 
 
 def pytest_collection_modifyitems(items):
@@ -44,7 +65,7 @@ def pytest_sessionfinish(session):
 
 
 def pytest_terminal_summary(terminalreporter):
-    if left_out and "not slow" in terminalreporter.config.option.markexpr:
+    if left_out and is_fast(terminalreporter.config):
         terminalreporter.section("left out as slow (`make test` runs all)")
         for name, cases in sorted(left_out.items()):
             terminalreporter.write_line(name + (f" ({cases} cases)" if cases > 1 else ""))
@@ -64,6 +85,14 @@ def lanes(request, monkeypatch):
     yield request.param
     policy.lanes.cache_clear()
     start.default_engine.cache_clear()
+
+
+@pytest.fixture
+def cheap_passphrases(monkeypatch):
+    """New passphrases cost no time: files state what theirs costs. test_sealing.py holds the real cost."""
+    from contactsync.server import sealing
+
+    monkeypatch.setattr(sealing, "_ARGON2", {**sealing._ARGON2, "iterations": 1, "lanes": 1, "memory_kib": 8})
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -48,6 +50,22 @@ class Request:
     path: str
     headers: dict[str, str]
     body: bytes
+
+
+@lru_cache(maxsize=64)
+def built(code, crowd, members):
+    """A directory of members and a crowd, and its screen if it has one, with their octets.
+
+    Many tests publish the same. `members` are tokens in a row.
+    """
+    rows = np.random.default_rng(int(code)).integers(0, 256, (crowd, 10), np.uint8)
+    tokens = [np.frombuffer(members, np.uint8).reshape(-1, 10), rows]
+    with TemporaryDirectory() as folder:
+        path, beside = Path(folder, "base"), Path(folder, "screen")
+        info = build(path, list(map(Tokens.from_bytes, tokens)))
+        with open_directory(path, expect=info) as directory:
+            screen = build_screen(beside, directory) if has_screen(info.count) else None
+        return info, path.read_bytes(), screen, screen and beside.read_bytes()
 
 
 @dataclass
@@ -144,9 +162,9 @@ class Service:
     def partition(self, code, edition, tokens, old):
         """The next state of a partition: a fresh base, the delta that leads there, perhaps a screen."""
         data = self.folder / "data"
-        chance = np.random.default_rng(int(code))
-        rows = chance.integers(0, 256, (self.crowd.get(code, 0), 10), np.uint8)
-        info = build(data / "new", [tokens, Tokens.from_bytes(rows)])
+        members = tokens.to_bytes().tobytes()
+        info, base, screen, screen_octets = built(code, self.crowd.get(code, 0), members)
+        (data / "new").write_bytes(base)
         if old is not None and old.base.sha256 == info.file.sha256:
             (data / "new").unlink()
             return old
@@ -160,9 +178,8 @@ class Service:
                 if change is not None:
                     (data / "delta").rename(data / change.sha256)
                     files = [*old.deltas, DeltaFile(old.edition, edition, change)]
-            screen = build_screen(data / "screen", new) if has_screen(info.count) else None
         if screen is not None:
-            (data / "screen").rename(data / screen.sha256)
+            (data / screen.sha256).write_bytes(screen_octets)
         (data / "new").rename(data / info.file.sha256)
         return Partition(
             name=code,
@@ -259,6 +276,7 @@ def problem(status, slug, detail, **extra):
 def listen(service, context=None):
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # else each body waits 40 ms until its head is acknowledged
 
         def do_GET(self):
             length = int(self.headers.get("Content-Length", 0))
@@ -291,8 +309,9 @@ def listen(service, context=None):
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
-    """Nobody waits between attempts."""
+    """Nobody waits between attempts, nor for the beat that requests keep; test_transport.py measures that."""
     monkeypatch.setattr("contactsync.client.patience.BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr("contactsync.client.transport.PACE_SECONDS", 0.001)
 
 
 @pytest.fixture

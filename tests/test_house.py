@@ -15,8 +15,6 @@ from contactsync.foundation.audiences import AUDIENCES
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "contactsync"
-MODULES = {str(path.relative_to(PACKAGE)): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
-
 MOST_LINES = 450
 
 LONGER = {
@@ -40,6 +38,12 @@ UNRELATED = {
 }
 
 
+@pytest.fixture(scope="module")
+def modules():
+    """The package by path."""
+    return {str(path.relative_to(PACKAGE)): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
+
+
 def named(module):
     """Name without underscore → source of the literal, for the module's upper-case constants."""
     for node in module.body:
@@ -60,18 +64,18 @@ def figure(value):
     return repr(eval(compile(ast.Expression(value), "constant", "eval"), {}))
 
 
-def test_no_class_name_is_used_twice():
+def test_no_class_name_is_used_twice(modules):
     places = defaultdict(list)
-    for path, module in MODULES.items():
+    for path, module in modules.items():
         for node in ast.walk(module):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(path)
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
-def test_no_figure_is_stated_twice():
+def test_no_figure_is_stated_twice(modules):
     places = defaultdict(list)
-    for path, module in MODULES.items():
+    for path, module in modules.items():
         for name, value in named(module):
             if figure(value) is not None:
                 places[name, figure(value)].append(path)
@@ -99,6 +103,12 @@ def texts(module):
             yield node.value
 
 
+@pytest.fixture(scope="module")
+def words(modules):
+    """The literals of each module."""
+    return {path: set(texts(module)) for path, module in modules.items()}
+
+
 @pytest.mark.parametrize(
     ("literal", "home", "others"),
     [
@@ -106,13 +116,13 @@ def texts(module):
         (b"tel:+", "identifiers/tel/__init__.py", set()),
     ],
 )
-def test_a_word_of_the_protocol_is_spelt_in_one_module(literal, home, others):
-    found = {path for path, module in MODULES.items() if literal in list(texts(module))}
+def test_a_word_of_the_protocol_is_spelt_in_one_module(words, literal, home, others):
+    found = {path for path, said in words.items() if literal in said}
     assert found - others == {home}
 
 
-def test_modules_are_short_enough_to_be_read():
-    lines = {path: len((PACKAGE / path).read_text().splitlines()) for path in MODULES}
+def test_modules_are_short_enough_to_be_read(modules):
+    lines = {path: len((PACKAGE / path).read_text().splitlines()) for path in modules}
     assert {path: n for path, n in lines.items() if n > MOST_LINES and path not in LONGER} == {}
     assert {path for path in LONGER if lines.get(path, 0) <= MOST_LINES} == set(), "no exception is needed"
 

@@ -24,6 +24,7 @@ put("file", secret)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "found"),
     [

@@ -22,6 +22,7 @@ COUNTRY = MobileNumbers("AT")
 # The numbers of a country
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("region", ["SH", "FK"])
 def test_every_number_that_matches_the_plan_is_counted_once(region):
     country = MobileNumbers(region)
@@ -81,6 +82,7 @@ def simulate(tmp_path, accounts, allowance, breakers=(0, 0), *, days=3, every=4)
     return setup, setup.simulate(tmp_path / "server", breakers)
 
 
+@pytest.mark.slow
 def test_accounts_get_their_burst_and_what_comes_back(tmp_path):
     setup, course = simulate(tmp_path, 3, (100, 8))
     assert [course.tested(day) for day in (0, 0.9, 1, 2, 3)] == [300, 300, 324, 348, 372]
@@ -93,6 +95,7 @@ def test_accounts_get_their_burst_and_what_comes_back(tmp_path):
     assert row["accounts_for_30_days"] == -(-len(COUNTRY) // (100 + 30 * 8))
 
 
+@pytest.mark.slow
 def test_a_breaker_lets_so_much_through_in_an_hour(tmp_path):
     setup, course = simulate(tmp_path, 4, (256, 8), breakers=(300, 0), days=1)
     hours = [course.tested(hour / 24) for hour in (0, 1.01, 2.02, 3.03)]
@@ -101,11 +104,13 @@ def test_a_breaker_lets_so_much_through_in_an_hour(tmp_path):
     assert setup.row("many", course, (0, 0))["accounts_for_30_days"] is not None
 
 
+@pytest.mark.slow
 def test_a_limit_below_a_batch_makes_batches_smaller_and_does_not_stop_them(tmp_path):
     _setup, course = simulate(tmp_path, 1, (100, 8), breakers=(70, 0), days=1)
     assert [course.tested(hour / 24) for hour in (0, 1.01, 24)] == [70, 100, 108]
 
 
+@pytest.mark.slow
 def test_it_stops_when_all_numbers_are_tested(tmp_path):
     country = MobileNumbers("NU")
     setup = Setup(country, 2, PointQuota(10**9, 1), (0, 0), 1, 1000)

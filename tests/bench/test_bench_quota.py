@@ -40,6 +40,7 @@ def test_requests_with_and_without_charging(tmp_path, monkeypatch):
     assert all(row["ratio"] == pytest.approx(row["peer_us"] / row["ours_us"]) for row in rows)
 
 
+@pytest.mark.slow
 def test_what_is_switched_off_charges_nothing(tmp_path):
     service = quota.Service(tmp_path / "server", quota.system_clock, quota.Evaluator(1))
     with service:

@@ -12,6 +12,7 @@ from contactsync.sources import read_address_books
 CASES = [*CARDS, *NUMBERS, *TABLES, *OTHERS, *REPORTS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_book_is_read_as_a_person_would(case, tmp_path):
     book = read_address_books([case.write(tmp_path)], region=case.region)

@@ -70,6 +70,7 @@ FILE = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -92,6 +93,7 @@ def test_documents_that_are_none(dav, fetch, body, reason):
     assert time.monotonic() - begun < 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["PROPFIND", "sync-collection", "multiget"])
 def test_an_endless_body(dav, fetch, monkeypatch, where):
     monkeypatch.setattr(connection, "MAX_REPLY", 1 << 20)

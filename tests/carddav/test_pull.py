@@ -165,6 +165,7 @@ def test_a_sync_that_is_killed_goes_on_where_it_was(dav, tmp_path):
     assert len(asked) == 5 * BATCH  # the batch that was under way is asked for twice, nothing else
 
 
+@pytest.mark.slow
 def test_a_server_that_fails_is_asked_again(dav, fetch):
     fill(dav, 1)
     failing = iter([503, 500])

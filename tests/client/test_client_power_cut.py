@@ -19,7 +19,7 @@ from contactsync.client.trust import is_known, seen_manifests
 from contactsync.foundation.errors import NotTrusted, OurError
 from contactsync.sources import read_address_books
 
-pytestmark = needs_strace
+pytestmark = [needs_strace, pytest.mark.slow]
 
 BOOK = ("+4915100000001", "+4915100000002", "+12125550100")
 MEMBERS = ("+4915100000001", "+12125550100")
@@ -89,7 +89,6 @@ def test_forget(service, disk):
             assert State(found / "state").folders() == []
 
 
-@pytest.mark.slow
 def test_sync(service, disk, files):
     """The first sync, and one after another edition, both of which replace what has to survive."""
     service.publish("+4915100000001", "+447700900123")
@@ -227,11 +226,3 @@ def test_a_list_that_is_about_to_be_sent_is_remembered_and_counted(disk):
             assert here == ("49" in ledger.odds())
             remembered.add((here, "asked" in cut.said))
     assert remembered == {(False, False), (True, False), (True, True)}
-
-
-def test_the_cache_asks_for_it(disk):
-    with Cache(disk / "cache.sqlite", "http://server.test") as cache:
-        asked = ("synchronous", "journal_mode", "secure_delete", "temp_store", "locking_mode", "auto_vacuum")
-        found = [cache._db.execute(f"PRAGMA {name}").fetchone()[0] for name in asked]
-        assert found == [3, "persist", 1, 2, "normal", 0]
-    assert (disk / "cache.sqlite").stat().st_mode & 0o777 == 0o600

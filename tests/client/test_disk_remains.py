@@ -55,6 +55,7 @@ def tokens_in(state, service):
         return {token for (token,) in cache._db.execute("SELECT token FROM tokens")}
 
 
+@pytest.mark.slow
 def test_what_sqlite_leaves_of_rows_that_it_moved_is_gone_too(tmp_path):
     """`secure_delete` overwrites rows where they are, not copies in pages that were split or joined."""
     numbers = np.random.default_rng(1).choice(10**7, 20_000, replace=False).tolist()

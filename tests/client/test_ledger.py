@@ -40,6 +40,7 @@ def lists(service):
     return asked[2::3]
 
 
+@pytest.mark.slow
 def test_odds_multiply_over_lists_editions_and_epochs_and_stay_after_forget(crowded, person):
     once = 128 / 16
     assert person.sync(*NUMBERS[:10], **SCREEN).leak_odds == {"49": once}
@@ -136,6 +137,7 @@ def test_what_two_lists_name_is_what_the_ledger_says(crowded, person):
     assert len(left) == pytest.approx(len(STRANGERS) / report.leak_odds["49"], rel=0.35)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [
@@ -159,6 +161,7 @@ def test_a_damaged_ledger_is_not_a_new_one(crowded, person, damage):
     assert refused.value.hint
 
 
+@pytest.mark.slow
 def test_the_very_list_that_was_not_answered_is_not_counted_again(crowded, person):
     """One reset of the connection ended screen mode for good."""
 

@@ -104,6 +104,7 @@ def test_deltas_and_new_contacts_in_the_announced_epoch(service, moved):
     assert sent(service)[0] == {2: 8}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("editions", [0, 1, 2])
 def test_after_having_moved_the_promotion_costs_nothing(service, moved, editions):
     """`editions` of the announcement, with deltas, that the client saw after it had moved."""
@@ -202,6 +203,7 @@ def test_a_rotation_that_is_taken_back_costs_nobody_points(service, moved):
         assert not cache.has_tokens("people", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("between", [True, False])
 def test_another_key_after_a_rotation_was_taken_back(service, moved, clock, between):
     """`between`: the client has synced in between. Its tokens of the first key are used for nothing."""
@@ -219,6 +221,7 @@ def test_another_key_after_a_rotation_was_taken_back(service, moved, clock, betw
     assert (report.withdrawn, sent(service)[0]) == (None, {2: 8})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("withdrawn_first", [True, False])
 def test_an_emergency_after_the_client_has_moved(service, moved, withdrawn_first):
     """The epoch comes with another key than announced. Nothing that was prepared is used."""
@@ -234,6 +237,7 @@ def test_an_emergency_after_the_client_has_moved(service, moved, withdrawn_first
     assert moved.sync(ANNA, BODO, CARL, cover=False).withdrawn is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["public_key", "until", "edition"])
 def test_an_announcement_must_not_change(service, person, change):
     """The attack: another key for this client, from one edition to the next."""

@@ -130,6 +130,7 @@ def test_a_wrong_credential_fails_a_sync_that_would_fetch_nothing(service, perso
     assert refused.value.kind == "bad-credential"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(
     "header",

@@ -31,6 +31,7 @@ def cut_after(service, answered):
     service.tamper = cut
 
 
+@pytest.mark.slow
 def test_a_round_that_is_cut_again_and_again_tells_no_more_than_a_whole_one(service, person, monkeypatch):
     """Padded anew each time, six aborted rounds told the size of a book to within 0.1 %."""
     monkeypatch.setattr("contactsync.client.core.round.MAX_BATCH", 32)

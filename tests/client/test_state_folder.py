@@ -270,6 +270,15 @@ def test_a_pin_that_fails_leaves_nothing_half_done(tmp_path, monkeypatch):
     assert state.folders() == []
 
 
+def test_a_cache_asks_for_what_survives_a_power_cut(tmp_path):
+    """Why each of them is needed: test_client_power_cut.py."""
+    with Cache(tmp_path / "cache.sqlite", "http://server.test") as cache:
+        asked = ("synchronous", "journal_mode", "secure_delete", "temp_store", "locking_mode", "auto_vacuum")
+        found = [cache._db.execute(f"PRAGMA {name}").fetchone()[0] for name in asked]
+        assert found == [3, "persist", 1, 2, "normal", 0]
+    assert (tmp_path / "cache.sqlite").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_cache_that_cannot_be_written_is_not_called_damaged(tmp_path):
     with Cache(tmp_path / "cache", "https://one.example") as cache:
         (pages,) = cache._db.execute("PRAGMA page_count").fetchone()

@@ -79,6 +79,7 @@ def test_a_new_epoch_with_an_invented_past(service, person):
     assert person.sync(ANNA).epoch == 2
 
 
+@pytest.mark.slow
 def test_what_a_walk_costs_and_tells(service, person):
     service.publish(ANNA, CARL)
     person.sync(ANNA, CARL)
@@ -136,6 +137,7 @@ def test_a_link_that_must_be_there(service, person):
     assert person.sync(ANNA).edition == 5
 
 
+@pytest.mark.slow
 def test_trouble_on_the_way_can_be_tried_again(service, person):
     service.publish(ANNA)
     person.sync(ANNA)

@@ -222,6 +222,7 @@ def test_a_credential_is_rotated(run, data):
     assert until() == [None, None]
 
 
+@pytest.mark.slow
 def test_30000_in_seconds_and_no_credential_is_kept(data):
     command = [sys.executable, "-m", "contactsync", "server", "accounts", "add", "--count", "30000"]
     begin = time.monotonic()

@@ -41,6 +41,7 @@ def test_matches_by_person_without_the_network(synced):
     assert {one["service"] for one in value["services"]} == {"work", "club"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "names"),
     [

@@ -115,6 +115,7 @@ def test_a_reader_that_goes_away_is_no_error():
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
 def test_a_stream_that_is_closed_is_no_error_and_not_where_the_next_file_goes(closed, tmp_path):
     program = (

@@ -32,6 +32,7 @@ def synced(configured):
     return configured
 
 
+@pytest.mark.slow
 def test_each_column_wraps_and_none_is_cut(synced):
     text, code = on_terminal(["matches"], synced.environment(), columns=48)
     assert code == 0
@@ -45,6 +46,7 @@ def test_each_column_wraps_and_none_is_cut(synced):
     assert "…" not in plain
 
 
+@pytest.mark.slow
 def test_a_name_from_right_to_left_is_isolated_on_a_terminal_and_nowhere_else(synced):
     text, _ = on_terminal(["matches"], synced.environment())
     assert "\u2068نور حداد\u2069" in text
@@ -54,6 +56,7 @@ def test_a_name_from_right_to_left_is_isolated_on_a_terminal_and_nowhere_else(sy
     assert "\u2068" not in latin
 
 
+@pytest.mark.slow
 def test_no_color_has_no_colour_and_a_dumb_terminal_nothing_at_all(synced):
     text, _ = on_terminal(["matches"], {**synced.environment(), "NO_COLOR": "1"})
     assert not COLOUR.search(text)
@@ -62,6 +65,7 @@ def test_no_color_has_no_colour_and_a_dumb_terminal_nothing_at_all(synced):
     assert text.startswith("NAME")
 
 
+@pytest.mark.slow
 def test_a_file_gets_plain_lines_even_from_a_terminal(synced, tmp_path):
     out = tmp_path / "out"
     text, code = on_terminal(["sync", "--output", out], synced.environment())
@@ -71,6 +75,7 @@ def test_a_file_gets_plain_lines_even_from_a_terminal(synced, tmp_path):
     assert "\x1b" not in out.read_text()
 
 
+@pytest.mark.slow
 def test_progress_is_drawn_and_wiped(synced):
     raw, _ = on_terminal(["sync"], synced.environment(), raw=True)
     assert "work: fetching metadata" in raw
@@ -80,6 +85,7 @@ def test_progress_is_drawn_and_wiped(synced):
     assert quiet == ""
 
 
+@pytest.mark.slow
 def test_a_pipe_loads_no_rich(synced):
     program = (
         "import sys\nfrom contactsync.commands import main\n"

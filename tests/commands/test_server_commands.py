@@ -132,6 +132,7 @@ def test_a_second_number_on_a_line_is_not_dropped_in_silence(ready, tmp_path):
     assert done.stderr == f"{members}:1: two numbers in one field (only the first was read)\n"
 
 
+@pytest.mark.slow
 def test_an_account_whose_credential_nobody_saw_does_not_exist(ready, data):
     command = [sys.executable, "-m", "contactsync", "server", "accounts", "add", "shop", "--data", str(data)]
     with Path("/dev/full").open("wb") as full:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -17,38 +18,48 @@ from contactsync.server.settings import DataFolder
 PASSPHRASE = "the key's own"
 ID = re.compile("[0-9a-f]{64}")
 
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    for name in ("CONTACTSYNC_PASSPHRASE", "CONTACTSYNC_DATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("CONTACTSYNC_KEY_PASSPHRASE", PASSPHRASE)
+pytestmark = pytest.mark.usefixtures("cheap_passphrases")
 
 
-@pytest.fixture
-def run():
+@pytest.fixture(autouse=True, scope="module")
+def environment():
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("CONTACTSYNC_PASSPHRASE", "CONTACTSYNC_DATA"):
+            patch.delenv(name, raising=False)
+        patch.setenv("CONTACTSYNC_KEY_PASSPHRASE", PASSPHRASE)
+        yield
+
+
+def contactsync_server(*words, code=0, given=None):
     """`contactsync server …`; nothing that is secret is ever said."""
-
-    def run(*words, code=0, given=None):
-        result = CliRunner().invoke(main, ["server", *map(str, words)], input=given)
-        assert result.exit_code == code, result.output
-        assert "Traceback" not in result.output
-        assert PASSPHRASE not in result.output
-        if code not in (0, 2):
-            lines = result.stderr.splitlines()
-            assert [line.split(":")[0] for line in lines[-2:]] == ["error", "hint"], result.stderr
-        return result
-
-    return run
+    result = CliRunner().invoke(main, ["server", *map(str, words)], input=given)
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    assert PASSPHRASE not in result.output
+    if code not in (0, 2):
+        lines = result.stderr.splitlines()
+        assert [line.split(":")[0] for line in lines[-2:]] == ["error", "hint"], result.stderr
+    return result
 
 
-@pytest.fixture
-def data(tmp_path, run):
-    data = tmp_path / "server"
+@pytest.fixture(scope="module")
+def run():
+    return contactsync_server
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory, run):
+    """A server with one member, who is published. Tests get copies."""
+    data = tmp_path_factory.mktemp("published") / "server"
     run("init", "--data", data)
     run("members", "add", "+12125550100", "--data", data)
     run("publish", "--data", data)
     return data
+
+
+@pytest.fixture
+def data(published, tmp_path):
+    return Path(shutil.copytree(published, tmp_path / "server"))
 
 
 @pytest.fixture
@@ -380,6 +391,7 @@ def of_manifests(body):
     body["manifests"]["00" * 32] = text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -358,6 +358,7 @@ def forged(request, reply):
         reply.body = reply.body.replace(b'"epoch":1', b'"epoch":2')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tamper", "code", "word"),
     [

@@ -2,11 +2,13 @@
 
 import json
 
+import pytest
 from click.testing import CliRunner
 
 from contactsync.commands import main
 
 
+@pytest.mark.slow
 def test_it_says_how_many_lanes_and_where_the_code_is(lanes, monkeypatch, tmp_path) -> None:
     result = CliRunner().invoke(main, ["warmup"])
     assert result.exit_code == 0, result.output

@@ -29,6 +29,7 @@ def rounds(monkeypatch):
     return slept, between
 
 
+@pytest.mark.slow
 def test_what_is_new_is_said_and_nothing_else(configured, rounds):
     slept, between = rounds
     between += [
@@ -101,6 +102,7 @@ def test_a_network_that_is_down_at_first_is_waited_for(configured, rounds):
     assert f"new: Anna {ANNA} (work)" in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "seconds"),
     [

@@ -44,6 +44,7 @@ def test_any_bytes(data):
     check(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(len(SEEDS)))
 def test_flipped_cut_and_doubled_bytes(seed):
     rng = random.Random(seed)
@@ -81,6 +82,7 @@ NASTY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NASTY)
 def test_nothing_takes_more_than_linear_time(name):
     started = time.process_time()

@@ -210,6 +210,7 @@ NASTY = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", [*NASTY, "1(a" * 20_000, "[1]" * 20_000, "+ " * 30_000 + "1", "1p" * 30_000, "A1:" * 20_000]
 )

@@ -161,6 +161,7 @@ NASTY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NASTY)
 def test_nothing_takes_more_than_linear_time(name):
     started = time.process_time()

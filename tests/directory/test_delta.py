@@ -60,6 +60,7 @@ def editions(tmp_path):
     return made
 
 
+@pytest.mark.slow
 @WIDTHS
 @pytest.mark.parametrize(
     ("old", "new"),
@@ -387,6 +388,7 @@ def values_of(some):
     return Values(np.array([k for k, _ in rows], np.uint64), np.array([e for _, e in rows], np.uint8))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(members, members)
 def test_the_algebra_of_sets(a, b):

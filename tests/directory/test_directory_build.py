@@ -165,6 +165,7 @@ build(sys.argv[1], chunks(), memory=1 << 20)
 """
 
 
+@pytest.mark.slow
 def test_killed(tmp_path) -> None:
     """kill -9 in the middle: the old file stays as it was, and the next build cleans up and succeeds."""
     path = tmp_path / "d.tokens"
@@ -206,6 +207,7 @@ def test_only_its_own_left_overs(tmp_path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == [".other.12.build", "d", "d*"]
 
 
+@pytest.mark.slow
 def test_errors(tmp_path) -> None:
     with pytest.raises(BadInput, match="33 remainder bits"):
         build(tmp_path / "d", [], remainder_bits=33)

@@ -83,6 +83,7 @@ def fetcher(path: Path) -> Callable[[int, int], bytes]:
     return lambda offset, length: content[offset : offset + length]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "remainder_bits"), [(0, 32), (5, 40), (20_000, 32), (30_000, 40)])
 def test_agrees(tmp_path, count: int, remainder_bits: int) -> None:
     rng = np.random.default_rng(count)

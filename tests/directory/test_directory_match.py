@@ -38,6 +38,7 @@ def directory(request, tmp_path_factory):
         yield opened, members
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_like_a_set(directory, way) -> None:
     opened, members = directory
@@ -72,7 +73,7 @@ def written(path, members: Tokens, slot_bits: int, remainder_bits: int):
 
 
 @pytest.mark.parametrize("remainder_bits", [32, 40])
-@pytest.mark.parametrize("slot_bits", [23, 24, 25, 27])
+@pytest.mark.parametrize("slot_bits", [23, 24, 25, pytest.param(27, marks=pytest.mark.slow)])
 def test_many_slot_bits(tmp_path, slot_bits: int, remainder_bits: int) -> None:
     """Above 24 slot bits a value of 40 remainder bits has more than 64, some of them of the tail."""
     rng = np.random.default_rng(7)
@@ -110,6 +111,7 @@ def test_many_lookups_are_grouped_and_chunked(tmp_path, monkeypatch, remainder_b
             assert (way(asked, opened) == expected).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remainder_bits", [32, 40])
 def test_a_crowded_slot(tmp_path, remainder_bits: int) -> None:
     """Thousands of values in one slot, and none around it."""

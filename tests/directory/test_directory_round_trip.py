@@ -17,6 +17,7 @@ def as_ints(tokens: Tokens, slot_bits: int, remainder_bits: int) -> list[int]:
     return [int.from_bytes(row.tobytes()) >> shift for row in tokens.to_bytes()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remainder_bits", [32, 40])
 @pytest.mark.parametrize("count", [0, 1, 2, 64, 4095, 5792, 5793, 50_000, 1_200_000])
 def test_round_trip(tmp_path, count: int, remainder_bits: int) -> None:

@@ -180,6 +180,7 @@ def test_killed_in_the_middle_it_goes_on_from_there(path):
         assert content(db) == (3, [(1, 2), (7, 8)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("new", [False, True])
 def test_two_processes_at_once(path, new):
     if new:
@@ -287,6 +288,7 @@ def test_a_folder_killed_in_the_middle_goes_on(folder):
     assert migrate(folder) == {"version": 3, "title": "x"}
 
 
+@pytest.mark.slow
 def test_two_processes_at_one_folder(folder):
     processes = [start(FOLDER, folder, "wait") for _ in range(3)]
     for process in processes:

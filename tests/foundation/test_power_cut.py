@@ -61,6 +61,7 @@ def test_a_right_writer_holds(tmp_path):
     assert holds(RIGHT, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", WRONG.values(), ids=WRONG)
 def test_a_wrong_writer_is_caught(tmp_path, script):
     assert not holds(script, tmp_path)

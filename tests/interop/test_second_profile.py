@@ -8,11 +8,13 @@ from pathlib import Path
 import phonenumbers
 import pytest
 import second_profile
+from cases import each
 
 import contactsync
 from contactsync import identifiers
 
 VECTORS = Path(contactsync.__file__).parent / "vectors" / "normalisation-1.json"
+GROUPS = json.loads(VECTORS.read_text())["groups"]
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 
 
@@ -28,12 +30,6 @@ def first(text: str, region: str | None) -> bytes | None:
         return identifiers.normalise(text, region)
     except identifiers.Rejected:
         return None
-
-
-def cases() -> list:
-    groups = json.loads(VECTORS.read_text())["groups"]
-    every = [case for group in groups for case in group["cases"]]
-    return [pytest.param(case["given"], case["expected"]["identifier"], id=case["reason"]) for case in every]
 
 
 def examples() -> list:
@@ -53,11 +49,17 @@ def test_the_examples_of_the_page(text, expected, reason) -> None:
             identifiers.normalise(text, None)
 
 
-@pytest.mark.parametrize(("given", "expected"), cases())
-def test_vectors(given, expected) -> None:
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group["name"])
+def test_vectors(group) -> None:
+    cases = [(case["reason"], case["given"], case["expected"]["identifier"]) for case in group["cases"]]
+    each(cases, agrees)
+
+
+def agrees(given, expected) -> None:
     assert second(given["text"], given["region"]) == (expected.encode() if expected else None)
 
 
+@pytest.mark.slow
 def test_written_in_every_country() -> None:
     """Examples of each country, as people write them there and elsewhere."""
     kinds = (phonenumbers.PhoneNumberType.FIXED_LINE, phonenumbers.PhoneNumberType.MOBILE)
@@ -77,6 +79,7 @@ def test_written_in_every_country() -> None:
     assert taken > 2000
 
 
+@pytest.mark.slow
 def test_random_text() -> None:
     rng = random.Random(11)
     signs = "0123456789" * 4 + "+-() ./;,xpw#*ext:\uff0e\uff0b\u0663\u200e\u2013A"

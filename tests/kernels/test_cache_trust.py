@@ -70,6 +70,7 @@ def file_in(folder: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_it_is_kept_and_found_again(roots, compiled) -> None:
     assert compiled()
     first, second = policy.cache_folders()
@@ -101,6 +102,7 @@ def test_a_folder_that_others_can_write_to_is_left_out(roots, monkeypatch, level
     assert tuple(folder for folder in policy.cache_folders() if folder in (first, second)) == left
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["digest", "mode", "symlink", "owner"])
 def test_a_file_that_others_can_have_written_is_not_opened(
     roots, compiled, monkeypatch, tmp_path, way

@@ -102,6 +102,7 @@ def keeps_to_sizes(secrets, out):
         out[i] = (secrets[i] ^ (mask & 7)) + _steps(20, secrets[i])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "arrays", "leak"),
     [

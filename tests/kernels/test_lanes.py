@@ -72,6 +72,7 @@ def width(request):
     return WIDTHS[request.param]
 
 
+@pytest.mark.slow
 def test_operations(width) -> None:
     n, rng = width.lanes, random.Random(1)
     for _ in range(40):

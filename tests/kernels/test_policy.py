@@ -162,6 +162,7 @@ def test_other_widths_are_refused(width, value) -> None:
         width(value)
 
 
+@pytest.mark.slow
 def test_eight_lanes_without_the_unit_are_refused_before_anything_compiles() -> None:
     command = [sys.executable, "-m", "contactsync", "warmup"]
     environment = os.environ | {policy.LANES: "8", "NUMBA_CPU_NAME": "generic"}

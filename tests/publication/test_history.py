@@ -70,6 +70,7 @@ def kept():
     return Kept()
 
 
+@pytest.mark.slow
 def test_every_manifest_is_reached_from_every_later_one_that_is_near_enough(kept):
     links = kept.chain(3, 1, 2, 40, 1, 1, 5)
     gaps = 0
@@ -249,6 +250,7 @@ def trees(draw):
     return kept, links
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(trees(), st.data())
 def test_no_walk_ends_well_unless_each_manifest_names_the_one_before(tree, data):

@@ -218,6 +218,7 @@ VALUES = st.recursive(
 MEMBERS = st.dictionaries(NAMES, VALUES, max_size=4)
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_any_manifest_with_more_members_is_kept_as_it_is(data):
     tree = json.loads(two_partitions().to_bytes())

@@ -93,6 +93,7 @@ def agree(n: int) -> None:
 
 
 # Groups of eight lanes; groups that share doublings (32) or an inversion (128), and one more at either width.
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 33, 129, 257, 1025])
 def test_agrees_with_libsodium(n: int) -> None:
     agree(n)
@@ -419,6 +420,7 @@ def test_nasty_scalars() -> None:
     assert (scalars.reduce_wide(rows([w.to_bytes(64, "little") for w in wide], 64)) == reduced).all()
 
 
+@pytest.mark.slow
 def test_every_shipped_vector() -> None:
     """All vectors of RFC 9380, 9496 and 9497 and our own, at this width."""
     result = CliRunner().invoke(main, ["audit", "vectors"])

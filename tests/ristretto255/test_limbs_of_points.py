@@ -56,6 +56,7 @@ def scalar_rows(values: list[int]) -> np.ndarray:
     return np.frombuffer(b"".join(v.to_bytes(32, "little") for v in values), np.uint8).reshape(-1, 32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_what_limbs_a_coordinate_has_does_not_matter(seed: int) -> None:
     rng = random.Random(seed)
@@ -89,7 +90,7 @@ def test_scalar_arithmetic_takes_any_256_bits() -> None:
     assert strings(got) == strings(scalar_rows(expected))
 
 
-@pytest.mark.parametrize("n", [1, 9, 1025])
+@pytest.mark.parametrize("n", [1, 9, pytest.param(1025, marks=pytest.mark.slow)])
 def test_a_zero_in_a_batch_of_inversions_spoils_no_other(n: int) -> None:
     """Zeros first, last, alone in their lane, everywhere: the others come out as if there were none."""
     rng = random.Random(n)

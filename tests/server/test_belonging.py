@@ -187,6 +187,7 @@ def test_tokens_of_another_key_are_told(installation):
     is_right_from_now_on(installation, [*HERS, AMERICAN])
 
 
+@pytest.mark.slow
 def test_both_epochs_of_a_rotation_are_put_right(installation, other, tmp_path):
     installation.publish(Order(Aim.ROTATE, 999_999))
     installation.restore("registry.sqlite", other.folder.registry)
@@ -210,6 +211,7 @@ def test_the_end_of_a_rotation_hides_no_doubt(installation, other, monkeypatch):
     is_right_from_now_on(installation, HIS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["expect", "settle", "adopt"])
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_publish_that_is_killed(installation, other, monkeypatch, step, moment):

@@ -9,6 +9,8 @@ from contactsync.server.exported import ExportedKey, keys_in, new_secret, read_p
 
 PASSPHRASE = b"correct horse"
 
+pytestmark = pytest.mark.usefixtures("cheap_passphrases")
+
 
 @pytest.fixture
 def path(tmp_path):

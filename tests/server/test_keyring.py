@@ -12,6 +12,8 @@ from contactsync.voprf.server import derive_key_pair
 
 PASSPHRASE = b"correct horse"
 
+pytestmark = pytest.mark.usefixtures("cheap_passphrases")
+
 
 @pytest.fixture(params=[None, PASSPHRASE], ids=["plain", "passphrase"])
 def passphrase(request):

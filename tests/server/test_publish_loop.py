@@ -154,6 +154,7 @@ def test_the_loop_alone_ends_by_a_signal(operator):
     assert loop.communicate() == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["--every", "0"], ["--every", "0.5s"], ["--every", "1h", "--new-epoch"]])
 def test_what_does_not_go(operator, words):
     done = subprocess.run(

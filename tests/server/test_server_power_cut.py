@@ -14,7 +14,7 @@ from contactsync.publication.tuf.repository import ROLES, Repository
 from contactsync.server.keyring import Keyring
 from contactsync.server.settings import DataFolder, Settings
 
-pytestmark = needs_strace
+pytestmark = [needs_strace, pytest.mark.slow]
 
 DONE = "epoch "
 
@@ -79,7 +79,6 @@ def follow(data, state):
     return manifest
 
 
-@pytest.mark.slow
 def test_publish(data, disk, tmp_path):
     """The first edition, the next with deltas, and the next epoch with a new seed."""
     old = None

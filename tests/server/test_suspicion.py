@@ -61,6 +61,7 @@ CRAWLERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CRAWLERS)
 def test_however_it_goes_about_it(kind):
     population = users(7)
@@ -99,6 +100,7 @@ def test_what_the_largest_book_has_is_for_the_operator_to_say():
     assert len(look(population, book=500).suspects) > 30
 
 
+@pytest.mark.slow
 def test_the_young_are_compared_with_the_young():
     """Old accounts have looked their book up in twelve epochs. A young one that asks for as much is odd."""
     population = Population(1, epochs=range(30, 30 + 12 * 180, 180))
@@ -114,6 +116,7 @@ def test_the_young_are_compared_with_the_young():
 # Many accounts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("within", [0.2, 3])
 @pytest.mark.parametrize("points", [600, 2000, 7000])
 def test_a_farm_of_50_young_accounts_below_the_quota_is_a_group(points, within):
@@ -210,6 +213,7 @@ HONEST = {
 EPOCHS = {"one epoch": (1600,), "six epochs": (1600, 900, 720, 540, 360, 180), "a new epoch": (1600, 1000, 5)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epochs", EPOCHS)
 @pytest.mark.parametrize("kind", HONEST)
 def test_honest_users_are_hardly_ever_listed(kind, epochs):

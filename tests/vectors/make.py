@@ -9,32 +9,31 @@ contactsync/audit/vectors.py, and at schema.json and README.md beside the files.
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "contactsync" / "vectors"
 sys.path[:0] = [str(ROOT / "tests" / part) for part in ("", "voprf", "vectors")]
 
-import make_deltas  # noqa: E402 - found by the line above when run as a script
-import make_directories  # noqa: E402
-import make_manifests  # noqa: E402
-import make_screens  # noqa: E402
-import make_vectors  # noqa: E402
+import make_vectors  # noqa: E402 - found by the line above when run as a script
 
-FILES: dict[str, Callable[[], dict[str, Any]]] = {
-    **make_vectors.FILES,
-    "directory.json": make_directories.directories,
-    "delta.json": make_deltas.deltas,
-    "screen.json": make_screens.screens,
-    "manifest.json": make_manifests.manifests,
+LATE = {
+    "directory.json": "make_directories:directories",
+    "delta.json": "make_deltas:deltas",
+    "screen.json": "make_screens:screens",
+    "manifest.json": "make_manifests:manifests",
 }
+"""Imported when they are asked for: their modules make the files of directories while they are imported."""
+
+FILES = [*make_vectors.FILES, *LATE]
 
 
 def text(name: str) -> str:
     """The file: indented by one, but lists of plain values on one line."""
-    return _text(FILES[name](), "\n") + "\n"
+    make = make_vectors.FILES.get(name) or resolve_name(LATE[name])
+    return _text(make(), "\n") + "\n"
 
 
 def _text(value: Any, line: str) -> str:

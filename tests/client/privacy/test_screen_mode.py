@@ -60,6 +60,7 @@ def test_the_answer_is_the_same_and_the_base_is_never_fetched(crowded, person):
     assert crowded.manifest.partitions["44"].base.sha256 in str(crowded.asked("/data/"))
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_again_and_deltas_carry_it_on(crowded, person):
     person.sync(*MEMBERS, *OTHERS, privacy="screen")
     crowded.requests.clear()
@@ -106,6 +107,7 @@ def test_the_same_question_after_a_cut_comes_with_the_same_decoys(crowded, perso
     assert first == 3 * ranges(crowded)[2:]
 
 
+@pytest.mark.slow
 def test_another_question_after_a_cut_asks_for_all_of_the_first_list_too(crowded, person):
     """Else the buckets that both lists have in common would be those of the members."""
     sync_that_is_cut(crowded, person, *MEMBERS, *OTHERS[:50], buckets=16)
@@ -144,6 +146,7 @@ def test_a_new_contact_who_is_no_member_looks_like_one_who_is(crowded, person, o
     assert lists[0] != lists[1]
 
 
+@pytest.mark.slow
 def test_many_matches_cost_the_base_and_no_more(service, person):
     members = [f"+49151{i:07}" for i in range(1500)]
     service.crowd = {"49": CROWD}

@@ -75,6 +75,7 @@ def through_file(request):
 # What is published stays valid
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ROLES)
 def test_clients_follow_a_rotation_at_every_moment_of_it(  # noqa: PLR0917
     operator, change, make_manifest, tmp_path, role, monkeypatch
@@ -430,6 +431,7 @@ FORGED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", FORGED)
 def test_forged_requests(shared, make_manifest, case):
     request = prepare_publication(shared.repository, [make_manifest(2, previous=make_manifest())], NOW)

@@ -203,6 +203,7 @@ def test_a_gap_is_kept_before_the_manifest(publish, state, follower, monkeypatch
     assert follower().unchecked("people") is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [b"", b"{", b"{}", b'{"since": [1], "until": 2}'])
 def test_a_damaged_gap_is_all_that_was_seen(publish, state, follower, data):
     first = publish(1)

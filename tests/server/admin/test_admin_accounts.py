@@ -78,6 +78,7 @@ def test_a_credential_is_rotated_and_an_account_revoked(admin, operator):
     assert operator.accounts.find(kept.body["credential"]) is None
 
 
+@pytest.mark.slow
 def test_accounts_are_listed_in_pages(admin):
     names = [f"account-{n:04}" for n in range(1500)]
     add(admin, *names[:1000])

@@ -163,6 +163,7 @@ def test_a_long_body_is_no_long_head(site):
     assert status_of(process.raw(request("POST", "/v1/members/batch", chunked, chunk))) == 413
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "data", [b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"PUT / HTTP/1.1\r\nContent-Length: x\r\n\r\n"]
 )
@@ -220,6 +221,7 @@ def test_every_write_that_was_acknowledged_is_there_after_a_kill(operator, tmp_p
         pass
 
 
+@pytest.mark.slow
 def test_the_process_that_faces_the_internet_cannot_reach_it():
     """`serve` loads nothing of the admin API, nor the register."""
     script = (

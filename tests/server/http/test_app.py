@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import threading
 import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -171,15 +172,19 @@ def test_a_key_that_is_put_back_is_found_without_a_restart(app, operator, monkey
 
 
 class SlowAccounts(SqliteAccounts):
-    """Takes two seconds for the account `slow`, and for whoever is unknown; counts the look-ups."""
+    """Takes until `ready` is set for the account `slow`, and for whoever is unknown; counts the look-ups."""
 
     asked = 0
+
+    def __init__(self, path, ready):
+        super().__init__(path)
+        self._ready = ready
 
     def find(self, credential):
         self.asked += 1
         account = super().find(credential)
         if account is None or account.name == "slow":
-            time.sleep(2)
+            self._ready.wait(20)
         return account
 
 
@@ -193,20 +198,32 @@ class ReadOnlyAccounts(SqliteAccounts):
 
 
 class SlowFolder(PublicFolder):
-    """Takes two seconds to find a data file."""
+    """Takes until `ready` is set to find a data file."""
+
+    def __init__(self, path, ready):
+        super().__init__(path)
+        self._ready = ready
 
     def data(self, sha256):
-        time.sleep(2)
+        self._ready.wait(20)
         return super().data(sha256)
 
 
 @pytest.fixture
-def slow(app, operator):
+def ready():
+    """What slow stores wait for."""
+    return threading.Event()
+
+
+@pytest.fixture
+def slow(app, operator, ready):
     """The app on stores that can be slow, its accounts, and what was asked of them."""
     operator.accounts.add("slow", "people", "cs_slow")
-    accounts = SlowAccounts(operator.folder.accounts)
+    accounts = SlowAccounts(operator.folder.accounts, ready)
+    folder = SlowFolder(operator.folder.public, ready)
     with closing(Evaluator(1, 64)) as evaluator, closing(accounts):
-        yield App(operator.folder, accounts, SlowFolder(operator.folder.public), operator.keyring, evaluator)
+        yield App(operator.folder, accounts, folder, operator.keyring, evaluator)
+        ready.set()
 
 
 def evaluate(app, credential, body=BLINDED):
@@ -219,7 +236,7 @@ async def within(seconds, *requests):
         return [sent[0]["status"] for sent in await asyncio.gather(*requests)]
 
 
-def test_a_slow_store_delays_only_who_waits_for_it(slow, operator):
+def test_a_slow_store_delays_only_who_waits_for_it(slow, operator, ready):
     name = operator.manifest().partitions["49"].base.sha256
 
     async def run():
@@ -237,12 +254,14 @@ def test_a_slow_store_delays_only_who_waits_for_it(slow, operator):
             meta = talk(slow, "GET", "/v1/tuf/metadata/timestamp.json")
             assert await within(1, *quick, meta) == [200, 200, 200]
         assert not any(task.done() for task in waiting)
+        ready.set()
         assert await within(10, *waiting) == [200, 401, 200]
 
     asyncio.run(run())
 
 
-def test_look_ups_that_would_fill_the_memory_are_refused(slow, monkeypatch):
+@pytest.mark.slow
+def test_look_ups_that_would_fill_the_memory_are_refused(slow, ready, monkeypatch):
     monkeypatch.setattr(threads, "WAITING", 2)
 
     async def run():
@@ -251,14 +270,16 @@ def test_look_ups_that_would_fill_the_memory_are_refused(slow, monkeypatch):
         sent = await evaluate(slow, "cs_shop")
         assert problem(sent) == (503, "overloaded")
         assert (b"retry-after", b"1") in sent[0]["headers"]
+        ready.set()
         assert set(await within(10, *waiting)) == {401}
         assert await within(1, evaluate(slow, "cs_shop")) == [200]
 
     asyncio.run(run())
 
 
-def test_a_caller_is_looked_up_once_and_again_after_any_change(slow, operator):
+def test_a_caller_is_looked_up_once_and_again_after_any_change(slow, operator, ready):
     accounts = slow._callers._accounts
+    ready.set()
 
     async def run():
         for _ in range(5):
@@ -275,12 +296,15 @@ def test_a_caller_is_looked_up_once_and_again_after_any_change(slow, operator):
     asyncio.run(run())
 
 
-def test_a_look_up_that_a_change_overtakes_is_not_remembered(slow, operator):
+@pytest.mark.slow
+def test_a_look_up_that_a_change_overtakes_is_not_remembered(slow, operator, ready):
     async def run():
         waiting = asyncio.create_task(evaluate(slow, "cs_slow"))
         await asyncio.sleep(0.3)  # found, and held back
         operator.accounts.revoke("slow")
         assert await within(1, evaluate(slow, "cs_shop")) == [200]  # the new revision was seen
+        assert not waiting.done()
+        ready.set()
         assert await within(5, waiting) == [401], "there is nobody to be charged any more"
         assert await within(5, evaluate(slow, "cs_slow")) == [401]
 
@@ -391,6 +415,7 @@ def test_who_was_charged_and_not_answered_is_answered_for_nothing(app, operator,
     assert operator.accounts.uses("shop")[0].points_total == points
 
 
+@pytest.mark.slow
 def test_charges_that_come_together_share_a_transaction(app, operator, monkeypatch, way):
     groups, real = [], operator.accounts.charge
 
@@ -410,6 +435,7 @@ def test_charges_that_come_together_share_a_transaction(app, operator, monkeypat
     assert len(groups) <= 4
 
 
+@pytest.mark.slow
 def test_charges_that_would_fill_the_memory_are_refused(app, operator, monkeypatch):
     monkeypatch.setattr(charging, "WAITING", 2)
     monkeypatch.setattr(app._evaluator, "_room", 100)
@@ -429,6 +455,7 @@ def test_charges_that_would_fill_the_memory_are_refused(app, operator, monkeypat
     assert operator.accounts.uses("shop")[0].points_total == SMALL + 1, "they were all the same batch"
 
 
+@pytest.mark.slow
 def test_what_is_over_is_forgotten_while_it_runs(app, operator, monkeypatch):
     swept = []
     monkeypatch.setattr(module, "SWEEP_INTERVAL", 0.05)
@@ -442,6 +469,7 @@ def test_what_is_over_is_forgotten_while_it_runs(app, operator, monkeypatch):
     assert len(swept) > 2
 
 
+@pytest.mark.slow
 def test_both_epochs_are_served_while_they_overlap(operator, app):
     """No restart: what is published decides. Each epoch is evaluated with its own key, and proved by it."""
 

@@ -69,6 +69,7 @@ def site(tmp_path_factory):
         yield site
 
 
+@pytest.mark.slow
 def test_the_breaker_stops_whoever_asks_and_everybody_is_told(site):
     assert site.ask("a", 40).status == 200
     stopped = site.ask("b", 11)
@@ -113,6 +114,7 @@ def test_the_log_says_each_change_once(caplog):
     assert said == [[], [], alarm, [], paused, [], [], [], over, [], paused]
 
 
+@pytest.mark.slow
 def test_a_port_for_metrics_that_is_in_use(site):
     port = int(re.search(r"metrics are at http://127\.0\.0\.1:(\d+)/", site.log)[1])
     with pytest.raises(CallerError, match=f"port {port} of 127.0.0.1 cannot be used") as raised:
@@ -120,6 +122,7 @@ def test_a_port_for_metrics_that_is_in_use(site):
     assert "--metrics-port" in raised.value.hint
 
 
+@pytest.mark.slow
 def test_the_metrics_tell_when_a_rotation_is_due_and_until_when_two_epochs_overlap(site):
     metrics = site.metrics()
     began = metrics["contactsync_epoch_began_seconds", "people", "1"]

@@ -114,6 +114,7 @@ def test_what_a_client_is_told(site):
     assert refused.headers["cache-control"] == "no-store"
 
 
+@pytest.mark.slow
 def test_who_waits_as_long_as_it_is_told_passes(site):
     ask = site.account("patient", 8, 8 * 86_400 // 2)  # eight points in two seconds
     body = batch()
@@ -214,6 +215,7 @@ def test_a_credential_is_refused_at_once_wherever_it_is_shown(site):
     assert site.http.request("GET", site.processes[0].url + "/v1/account").status == 401
 
 
+@pytest.mark.slow
 def test_a_rotated_credential_ends_when_its_overlap_does(site):
     ask = site.account("rotated")
     assert ask("GET", "/v1/account").status == 200

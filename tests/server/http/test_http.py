@@ -453,6 +453,7 @@ def test_a_new_edition_and_epoch_are_picked_up(site):
     problem(site("GET", f"/v1/data/{old.sha256}"), 404, "not-found")
 
 
+@pytest.mark.slow
 def test_older_manifests_are_served_by_their_hash_across_epochs(site):
     """As docs/http-api.md tells another client to walk: without a credential, each named by the next."""
     for number in range(3):
@@ -499,6 +500,7 @@ def test_before_the_first_publish_and_without_a_key(tmp_path):
     assert "Traceback" not in log
 
 
+@pytest.mark.slow
 def test_an_audience_that_nothing_is_published_for(tmp_path):
     """Its epoch is not a wrong one, and it may come: `not-published`, as before the first publish."""
     site = Site(tmp_path)
@@ -514,6 +516,7 @@ def test_an_audience_that_nothing_is_published_for(tmp_path):
         site.http.clear()
 
 
+@pytest.mark.slow
 def test_the_members_are_out_of_reach_of_the_serving_process(tmp_path):
     """It opens neither their file nor asks whether there is one: it may stay on another machine."""
     site = Site(tmp_path, GERMAN)
@@ -547,6 +550,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
 
+@pytest.mark.slow
 def test_it_serves_as_a_user_who_may_not_read_the_members(tmp_path):
     site = Site(tmp_path, GERMAN)
     with site.process:

@@ -69,6 +69,7 @@ LONG = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", LONG)
 def test_a_head_is_bounded(site, parts):
     found = statuses(site.raw(*parts, pause=0.01))
@@ -83,6 +84,7 @@ def test_a_head_just_below_the_bound_is_read(site):
     assert statuses(site.raw(HEALTH + CLOSE + b"Y: " + b"y" * (left + 1) + END + END)) == [400]
 
 
+@pytest.mark.slow
 def test_a_connection_serves_many_requests_of_any_size(site):
     body = blind([b"%d" % i for i in range(600)]).blinded.tobytes()
     head = b"POST /v1/evaluate/people/1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer cs_a\r\n"

@@ -88,6 +88,7 @@ def expunge(operator, order=None):
     return publisher, outcomes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rotating", [False, True])
 @pytest.mark.parametrize("between", [0, 1, 2])
 def test_no_file_holds_who_was_removed(published, rotating, between):
@@ -225,6 +226,7 @@ def test_the_receipts(published, tmp_path):
     assert [one["edition"] for one in published_now["audiences"]] == [2, 2]
 
 
+@pytest.mark.slow
 def test_the_receipt_says_what_an_idle_reader_keeps(published, monkeypatch):
     monkeypatch.setattr("contactsync.server.storage.sqlite.erasing.SqliteErasing.erase.__defaults__", (0.1,))
     with closing(SqliteMembers(published.folder.registry)) as reader:

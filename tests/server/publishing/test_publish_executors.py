@@ -60,15 +60,23 @@ def published(operator):
     return {name: data for name, data in files.items() if not name.startswith("metadata")}
 
 
-@pytest.fixture
-def prepared(tmp_path):
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
     """A folder that has published once and has changes in some of its partitions, and who made it."""
-    operator = Operator(tmp_path / "prepared")
+    operator = Operator(tmp_path_factory.mktemp("publishing") / "original")
     operator.add(*range(GERMAN, GERMAN + 9000), *range(AMERICAN, AMERICAN + 50), BRITISH, BRITISH + 1)
     operator.add(*range(GERMAN + 500, GERMAN + 600), audience="business")
     operator.publish(executor=InLine())
     operator.add(*range(GERMAN + 10_000, GERMAN + 19_000), AMERICAN + 60, 33612345678)
     operator.registry.remove(operator.registry.unevaluated("people", 9, "44", None, 9))
+    operator.close()
+    return operator
+
+
+@pytest.fixture
+def prepared(original, tmp_path):
+    """The original in a folder of its own."""
+    operator = copy_of(original, tmp_path / "prepared")
     yield operator
     operator.close()
 
@@ -85,9 +93,16 @@ def copy_of(operator, path):
     return other
 
 
-def test_every_executor_gives_the_same_files_and_manifests(prepared, tmp_path):
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        pytest.param((threads, Twice, lambda: None), id="here"),
+        pytest.param((processes,), id="processes", marks=pytest.mark.slow),
+    ],
+)
+def test_every_executor_gives_the_same_files_and_manifests(prepared, tmp_path, kinds):
     results = {}
-    for kind in (InLine, threads, processes, Twice, lambda: None):
+    for kind in (InLine, *kinds):
         operator = copy_of(prepared, tmp_path / f"copy-{len(results)}")
         executor = kind()
         outcomes = operator.publish(executor=executor)
@@ -104,7 +119,7 @@ def test_every_executor_gives_the_same_files_and_manifests(prepared, tmp_path):
         assert other == first
 
 
-@pytest.mark.parametrize("kind", [InLine, threads, processes])
+@pytest.mark.parametrize("kind", [InLine, threads, pytest.param(processes, marks=pytest.mark.slow)])
 def test_a_job_that_fails_leaves_the_old_edition(prepared, kind):
     before, files = published(prepared), prepared.data_files()
     with kind() as executor, pytest.raises(OurError, match=r"^building people 33: .*shorter") as raised:
@@ -126,6 +141,7 @@ def test_when_a_job_fails_those_behind_it_are_never_begun(prepared):
     assert [job.partition for job in executor.jobs if isinstance(job, BuildJob)] == ["1"]
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_an_error_of_ours(prepared):
     class Deadly(InLine):
         def submit(self, function, /, job):

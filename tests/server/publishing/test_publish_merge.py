@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 from publishing_tools import InLine
-from server_tools import AMERICAN, GERMAN
+from server_tools import AMERICAN, GERMAN, Operator
 
 from contactsync.foundation.errors import OurError
 from contactsync.publication.manifest import AUDIENCES
@@ -27,9 +27,10 @@ class Recording(InLine):
         return future
 
 
-@pytest.fixture
-def second(operator):
+@pytest.fixture(scope="module")
+def second(tmp_path_factory):
     """The plan of a second edition, in which 49 changed and 1 ended, its key, and the results of its jobs."""
+    operator = Operator(tmp_path_factory.mktemp("merge") / "server")
     operator.add(*range(GERMAN, GERMAN + 2000), AMERICAN)
     operator.publish()
     operator.add(GERMAN + 5000)
@@ -38,7 +39,8 @@ def second(operator):
     _, (plan,) = plan_editions(operator.registry, operator.folder, published, new_epoch=False)
     executor = Recording()
     operator.publish(executor=executor)
-    return plan, operator.manifest().public_key, executor.results, operator
+    yield plan, operator.manifest().public_key, executor.results, operator
+    operator.close()
 
 
 def test_any_order_gives_the_manifest(second):

@@ -22,6 +22,7 @@ def test_results_come_with_their_tasks():
     assert found == {i: f"JOB {i}" for i in range(50)}
 
 
+@pytest.mark.slow
 def test_what_runs_at_once_stays_within_the_limit_or_is_alone():
     executor, begun, ended = Held(), [], []
     costs = [3, 3, 5, 1, 20, 2, 2]
@@ -60,6 +61,7 @@ def settle(condition):
     threading.Event().wait(0.05)
 
 
+@pytest.mark.slow
 def test_a_failure_cancels_what_waits_and_ends_what_runs(tmp_path):
     work, running = tmp_path / "work", threading.Event()
     work.mkdir()

@@ -276,7 +276,7 @@ def test_the_chain_of_deltas_is_bounded(operator, monkeypatch):
     assert [delta.to_edition for delta in deltas] == [4, 5, 6]
 
 
-FEWEST = 24_000
+FEWEST = 5_000
 
 
 @pytest.fixture
@@ -338,6 +338,7 @@ def test_an_older_program_does_not_publish_after_a_newer_one(operator, newer):
     assert not operator.keyring.has_seed("people", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["base", "screen", "delta"])
 def test_a_lost_or_cut_data_file_is_made_again(operator, kind, screened):
     operator.add(*range(GERMAN, GERMAN + (FEWEST if kind == "screen" else 500)))
@@ -372,6 +373,7 @@ def test_other_remainder_bits_take_effect(operator):
     assert operator.manifest().partitions["49"].remainder_bits == 40
 
 
+@pytest.mark.slow
 def test_two_publishers(operator, monkeypatch):
     monkeypatch.setattr(publisher, "LOCK_WAIT", 0.2)
     with DataFolder(operator.folder.path).lock(), pytest.raises(Busy, match="another process"):

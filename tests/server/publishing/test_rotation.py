@@ -163,6 +163,7 @@ def test_old_files_go_after_the_promotion_as_after_a_new_epoch(published, time):
     assert set(published.manifest().files()) <= published.data_files()
 
 
+@pytest.mark.slow
 def test_a_follower_of_any_edition_accepts_the_whole_history(published, time, tmp_path):
     """At each edition of a rotation a client looks for the first time; all of them come to the end of it."""
     root, clients = published.repository.root_bytes(), []
@@ -243,6 +244,7 @@ def test_another_rotate_continues_and_does_not_begin_a_second_one(published, tim
     assert published.manifest().next.epoch == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("over", [False, True], ids=["in the overlap", "after it"])
 def test_an_emergency_abandons_the_announced_key(published, tmp_path, time, over):
     """Its epoch is passed over: it has a place in the history, and was never in force."""
@@ -339,6 +341,7 @@ def test_taking_back_what_was_killed_before_it_was_announced(published, monkeypa
     assert count_tokens(published, 2) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("then", [Aim.PUBLISH, Aim.TAKE_BACK, Aim.ROTATE, Aim.NEW_EPOCH])
 @pytest.mark.parametrize("place", ["before the switch", "after the switch"])
 def test_taking_back_that_was_killed(published, monkeypatch, place, then):

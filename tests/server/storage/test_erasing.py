@@ -126,6 +126,7 @@ def test_who_was_removed_is_nowhere_after_splits_and_merges(store, folder, seed)
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
+@pytest.mark.slow
 def test_what_sqlite_does_by_itself_is_not_enough(store, folder, monkeypatch):
     """Else the test above would prove nothing."""
     secrets = grow(store, np.random.default_rng(1), 3000)
@@ -136,6 +137,7 @@ def test_what_sqlite_does_by_itself_is_not_enough(store, folder, monkeypatch):
     assert readable(folder, removed, gone(secrets, removed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["remove", "audience", "expire", "replace", "drop_tokens"])
 def test_every_way_to_forget_leaves_no_trace(store, folder, way):
     secrets = grow(store, np.random.default_rng(2), 400)
@@ -169,6 +171,7 @@ def test_an_objection_keeps_the_number_and_no_token(store, folder):
     assert len(store.show(tel(removed))) == len(removed)
 
 
+@pytest.mark.slow
 def test_with_the_register_open_elsewhere_and_with_pages_in_its_memory(store, folder):
     secrets = grow(store, np.random.default_rng(4), 1000)
     removed = sorted(secrets)[::4]
@@ -185,6 +188,7 @@ def test_with_the_register_open_elsewhere_and_with_pages_in_its_memory(store, fo
         assert readable(folder, removed, gone(secrets, removed)) == set()
 
 
+@pytest.mark.slow
 def test_a_snapshot_keeps_it_and_that_is_said(store, folder):
     secrets = grow(store, np.random.default_rng(5), 300)
     removed = sorted(secrets)[::4]
@@ -198,6 +202,7 @@ def test_a_snapshot_keeps_it_and_that_is_said(store, folder):
     assert readable(folder, removed, gone(secrets, removed)) == set()
 
 
+@pytest.mark.slow
 def test_another_process_that_writes_all_the_time(store, folder):
     """Nothing of what it writes is lost, and in the end the files are clean."""
     secrets = grow(store, np.random.default_rng(6), 300)
@@ -226,6 +231,7 @@ def _write(path):
 STEPS = ["blank", "_blank_unused", "pwrite"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("alive", [True, False])
 def test_killed_in_the_middle_loses_nothing(store, folder, step, alive):

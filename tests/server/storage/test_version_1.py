@@ -174,6 +174,7 @@ def test_who_published_nobody_publishes_nobody_in_the_new_format(folder):
     assert (manifest.is_current, manifest.partitions, manifest.previous) == (True, {}, nobody.sha256())
 
 
+@pytest.mark.slow
 def test_a_client_of_version_1_goes_on_with_nothing_forgotten(v1, folder):
     """It refuses what version 1 published, says whose turn it is, and fetches all anew after that."""
     (pinned,) = State(v1 / "state").servers()
@@ -216,6 +217,7 @@ def test_the_first_command_may_be_any(v1):
         assert expected in result.stdout
 
 
+@pytest.mark.slow
 def test_it_may_be_served_first_and_its_credentials_open_what_they_did(v1, folder):
     before = version_1(folder)
     http = urllib3.PoolManager(retries=False, timeout=20)
@@ -272,6 +274,7 @@ def test_the_program_of_version_1_would_change_nothing_any_more(folder):
     assert len(names(folder)) == 2
 
 
+@pytest.mark.slow
 def test_several_processes_may_come_first_at_once(folder):
     before = version_1(folder)
     code = (
