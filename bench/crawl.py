@@ -35,10 +35,10 @@ import numpy as np
 
 from bench import harness
 from bench.harness import Row
-from bench.mobile import MobileNumbers
 from bench.service import Answer, Clock, Service
 from contactsync.foundation.errors import BadInput
 from contactsync.identifiers.tel import SCHEME
+from contactsync.phones.mobile import MobileNumbers
 from contactsync.server.company import SMALL
 from contactsync.server.evaluation import DecodedBatch, Evaluator
 from contactsync.server.quota import BURST, DAY_MS, MOST, PER_DAY, PointQuota, Terms, system_clock

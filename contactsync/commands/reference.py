@@ -30,6 +30,8 @@ prints `error: …` and usually `hint: …`, writes no output file, and leaves t
 | 6 | the server refused: credential, limit, audience |
 | 7 | it would cost or leak more than allowed: the message names the choices |
 | 8 | the account is out of quota: stderr says when to try again |
+| 9 | an audit disproved something, or a condition of `--fail-if` holds |
+| 10 | an audit could not check something |
 | 130 | interrupted |
 | 141 | stdout was closed |
 

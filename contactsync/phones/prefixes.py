@@ -27,7 +27,7 @@ class _Unknown(Exception):
     """The expression uses something outside the subset."""
 
 
-class _Automaton:
+class Automaton:
     """Thompson's construction: states with transitions on a set of digits, and empty ones.
 
     `moves[s]` is a list of (bit mask of digits, target); mask 0 is an empty transition.
@@ -199,7 +199,7 @@ def _table(pattern: str | None, *, empty: bool) -> NDArray[np.bool_]:
     table = np.zeros(10**DEPTH, np.bool_)
     if pattern:
         try:
-            automaton = _Automaton(pattern)
+            automaton = Automaton(pattern)
         except _Unknown:
             table[:] = True
         else:
@@ -216,7 +216,7 @@ def whole_lengths(pattern: str, longest: int) -> frozenset[int]:
     Conservative like `may_match`: other lengths cannot match.
     """
     try:
-        automaton = _Automaton(pattern)
+        automaton = Automaton(pattern)
     except _Unknown:
         return frozenset(range(longest + 1))
     states = automaton.closure({automaton.start})
@@ -229,7 +229,7 @@ def whole_lengths(pattern: str, longest: int) -> frozenset[int]:
 
 
 def _mark(
-    table: NDArray[np.bool_], automaton: _Automaton, states: set[int], digits: str, shortest: int
+    table: NDArray[np.bool_], automaton: Automaton, states: set[int], digits: str, shortest: int
 ) -> None:
     """Set the beginnings that continue `digits` and may match; a match takes at least `shortest` digits."""
     depth = len(digits)

@@ -11,9 +11,9 @@ from phonenumbers import PhoneMetadata, PhoneNumberType
 
 from bench import crawl
 from bench.crawl import Course, Setup
-from bench.mobile import MobileNumbers
 from contactsync.foundation.errors import BadInput
 from contactsync.identifiers.tel import normalise
+from contactsync.phones.mobile import MobileNumbers
 from contactsync.server.quota import PointQuota
 
 COUNTRY = MobileNumbers("AT")

@@ -106,6 +106,8 @@ def test_commands_without_a_server(tmp_path):
     check("contacts", run("contacts", str(book), "--region", "DE", "--json"))
     check("status", run("status", "--json", "--state", str(tmp_path)))
     check("audit-vectors", run("audit", "vectors", "--json"))
+    check("audit-leakage", run("audit", "leakage", "--members", "10000000", "--contacts", "9", "--json"))
+    check("audit-enumeration", run("audit", "enumeration", "--country", "AT", "--accounts", "9", "--json"))
 
 
 @pytest.mark.slow

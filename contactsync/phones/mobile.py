@@ -12,7 +12,7 @@ from functools import cache
 from phonenumbers import PhoneMetadata
 
 from contactsync.identifiers import check_region
-from contactsync.phones.prefixes import _Automaton
+from contactsync.phones.prefixes import Automaton
 
 _State = frozenset[int]
 
@@ -28,16 +28,16 @@ class MobileNumbers:
         """Raises BadInput for an unknown region, ValueError if it has no such mobile numbers."""
         self.region = check_region(region)
         plan = PhoneMetadata.metadata_for_region(self.region)
-        mobile = plan.mobile
-        if mobile is None or not mobile.national_number_pattern:
+        mobile = plan.mobile if plan is not None else None
+        if plan is None or mobile is None or not mobile.national_number_pattern:
             raise ValueError(f"libphonenumber knows no mobile numbers of {self.region}")
         self.code = str(plan.country_code)
-        self._automaton = _Automaton(mobile.national_number_pattern)
+        self._automaton = Automaton(mobile.national_number_pattern)
         self._start = frozenset(self._automaton.closure({self._automaton.start}))
         self._step = cache(self._step_of)
         self._count = cache(self._count_of)
         self.lengths = {n: self._count(self._start, n) for n in sorted(mobile.possible_length)}
-        self.digits = digits or len(mobile.example_number)
+        self.digits = digits or len(mobile.example_number or "")
         if not self.lengths.get(self.digits):
             raise ValueError(f"{self.region} has no mobile numbers of {self.digits} digits")
 

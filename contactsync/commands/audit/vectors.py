@@ -1,4 +1,4 @@
-"""`contactsync audit …`: checks for someone who does not want to take our word."""
+"""`contactsync audit vectors`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,7 @@ import click
 from contactsync.commands import _json
 
 
-@click.group()
-def audit() -> None:
-    """Check this installation without having to trust it."""
-
-
-@audit.command()
+@click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def vectors(as_json: bool) -> None:
     """Run the shipped test vectors on this copy.

@@ -1,0 +1,39 @@
+"""`contactsync audit …`: checks for someone who does not want to take our word.
+
+A command is imported when it is run.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+import click
+
+_COMMANDS: Final = {
+    "enumeration": ("contactsync.commands.audit.calculators", "enumeration"),
+    "leakage": ("contactsync.commands.audit.calculators", "leakage"),
+    "vectors": ("contactsync.commands.audit.vectors", "vectors"),
+}
+
+
+class _AuditGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute = _COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_AuditGroup)
+def audit() -> None:
+    """Check what is promised without having to trust it.
+
+    Exit codes of these commands: 0 all was proven; 9 something was disproven; 10 something could not be
+    checked.
+    """
