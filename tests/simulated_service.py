@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from forger import Forger
 from securesystemslib.signer import CryptoSigner
 
 from contactsync.client.core.planner import Options
@@ -24,7 +25,6 @@ from contactsync.directory.bounds import has_screen
 from contactsync.directory.delta import write_delta
 from contactsync.directory.screen import build_screen
 from contactsync.publication.manifest import DeltaFile, Manifest, NextEpoch, Partition
-from contactsync.publication.tuf.repository import Repository
 from contactsync.sources import read_address_books
 from contactsync.tokens import Tokens
 from contactsync.voprf.server import blind_evaluate, derive_key_pair, evaluate
@@ -87,7 +87,7 @@ class Service:
 
     def __post_init__(self):
         self.signers = {role: CryptoSigner.generate_ed25519() for role in ROLES}
-        self.repository = Repository(self.folder)
+        self.repository = Forger(self.folder)
         keys = {role: signer.public_key for role, signer in self.signers.items()}
         self.repository.create(keys, self.signers["root"], datetime.now(UTC))
         (self.folder / "data").mkdir()

@@ -17,6 +17,7 @@ ContactSyncError
 ├── Refused                6  the server understood and refused (credential, limit, epoch)
 │   └── OutOfQuota         8  the account has used up its points: try again later
 └── OurError               1  this installation: damaged state, a failing self-test, a full disk
+    └── NotCleanedUp      11  it is published, but what is no longer needed could not all be removed
 ```
 
 An error has one sentence that says what went wrong and where, and a hint that says what to do. Neither may
@@ -26,6 +27,8 @@ for a wrong command line, 130 is an interrupt.
 An error that refuses bytes from elsewhere also has a `refusal`: a word from contactsync/vectors/README.md,
 the same in every implementation of the protocol.
 """
+
+from collections.abc import Sequence
 
 
 class ContactSyncError(Exception):
@@ -160,3 +163,16 @@ class OutOfQuota(Refused):
 
 class OurError(ContactSyncError):
     """A fault in this installation: damaged state, a failed self-test, a full disk."""
+
+
+class NotCleanedUp(OurError):
+    """A publish has switched, and then failed to remove what nobody needs any more.
+
+    `outcomes` is what it did. Another publish cleans up; an order such as a new epoch must not be repeated.
+    """
+
+    exit_code = 11
+
+    def __init__(self, message: str, *, hint: str = "", outcomes: Sequence[object] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.outcomes = outcomes

@@ -170,10 +170,8 @@ class Keyring:
 
     def destroy_seeds(self, audience: str, before_epoch: int) -> None:
         """Delete the seeds of epochs that are over, for good: they would open archived directories."""
-        for path in self._folder.glob(f"voprf-{audience}-*.json"):
-            epoch = path.stem.rpartition("-")[2]
-            if epoch.isdecimal() and int(epoch) < before_epoch:
-                durable.remove(path)
+        for epoch in ended_seeds(self._folder, audience, before_epoch):
+            durable.remove(self._folder / seed_name(audience, epoch))
 
     # Files
 
@@ -241,6 +239,12 @@ def check_private(*places: Path) -> None:
 def seed_name(audience: str, epoch: int) -> str:
     """The file of an epoch's seed."""
     return f"voprf-{audience}-{epoch}.json"
+
+
+def ended_seeds(folder: Path, audience: str, epoch: int) -> list[int]:
+    """The epochs before `epoch` whose seeds are still there."""
+    found = (path.stem.rpartition("-")[2] for path in folder.glob(f"voprf-{audience}-*.json"))
+    return sorted(int(number) for number in found if number.isdecimal() and int(number) < epoch)
 
 
 def seed_facts(folder: Path, audience: str, epoch: int) -> SeedFacts | None:

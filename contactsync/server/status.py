@@ -13,7 +13,7 @@ from contactsync.publication.tuf.signed import NOTICE
 from contactsync.server.belonging import doubts_of
 from contactsync.server.breakers import CROWDS, BreakerState, sentence
 from contactsync.server.epochs import EpochAge
-from contactsync.server.keyring import Keyring, key_names, seed_name
+from contactsync.server.keyring import Keyring, ended_seeds, key_names, seed_name
 from contactsync.server.prepared import Preparation, is_out_of_date
 from contactsync.server.quota import STEP
 from contactsync.server.settings import DataFolder
@@ -192,6 +192,12 @@ def _about_keys(folder: DataFolder, audiences: list[AudienceStatus]) -> list[str
         f"keys/{name} is missing: restore it from a backup"
         for name in names
         if not (folder.keys / name).exists()
+    ]
+    warnings += [
+        f"the key of {one.audience} of epoch {epoch}, which has ended, is still in keys/: publish, which"
+        " destroys it"
+        for one in audiences
+        for epoch in ended_seeds(folder.keys, one.audience, one.epoch)
     ]
     places = [folder.path, folder.keys, *folder.keys.iterdir()] if folder.keys.is_dir() else [folder.path]
     if any(place.stat().st_mode & 0o077 for place in places):

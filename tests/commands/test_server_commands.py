@@ -58,7 +58,12 @@ def test_from_init_to_status(ready, data, tmp_path):
     assert ready("members", "import", str(members), "--region", "DE").stdout.startswith("0 added, 2 already")
     assert ready("members", "count").stdout == "2\n"
     done = ready("publish")
-    assert done.stdout == "people: epoch 1, edition 1: 2 members in 2 partitions, 2 changed, 2 evaluated\n"
+    assert done.stdout == (
+        "people: epoch 1, edition 1: 2 members in 2 partitions, 2 changed, 2 evaluated\n"
+        "  1: 1 member (new); base 712 bytes\n"
+        "  49: 1 member (new); base 712 bytes\n"
+        "  clients download 1,424 bytes\n"
+    )
     assert "unchanged" in ready("publish").stdout
     state = json.loads(ready("status", "--json").stdout)
     (people,) = state["audiences"]
@@ -107,7 +112,7 @@ def test_a_rotation_by_the_command_line(ready):
     assert re.fullmatch(
         r"people: epoch 1, edition 2: 1 member in 1 partition, 0 changed, 0 evaluated\n"
         r"people: epoch 2, edition 1 \(announced, until \S+ \S+ UTC\): 1 member in 1 partition, 1 changed,"
-        r" 1 evaluated\n",
+        r" 1 evaluated\n  1: 1 member \(new\); base 712 bytes\n  clients download 712 bytes\n",
         done.stdout,
     )
     assert "warning" not in done.stderr

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from forger import Forger
 from manifest_twin import base_lengths
 from securesystemslib.signer import CryptoSigner
 from tuf.api.exceptions import DownloadHTTPError
@@ -14,7 +15,7 @@ from tuf.ngclient import FetcherInterface
 
 from contactsync.publication.manifest import DataFile, DeltaFile, Manifest, Partition
 from contactsync.publication.tuf.follower import Follower
-from contactsync.publication.tuf.repository import ROLES, Repository
+from contactsync.publication.tuf.repository import ROLES
 
 BASE = "http://server.test"
 BASE_LENGTH = base_lengths(1000, 12, 32)[0]  # one bucket
@@ -44,7 +45,7 @@ class Operator:
     def __init__(self, folder: Path) -> None:
         self.public = folder / "public"
         self.signers = {role: CryptoSigner.generate_ed25519() for role in ROLES}
-        self.repository = Repository(self.public)
+        self.repository = Forger(self.public)
         self.fetcher = FolderFetcher(self.public)
         self.create()
 

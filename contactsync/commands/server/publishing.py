@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +13,7 @@ from contactsync.commands import _json
 from contactsync.commands._options import Duration, Size
 from contactsync.commands._output import counted
 from contactsync.commands._progress import ProgressLine
+from contactsync.commands.server._published import receipt, say_ages, say_outcomes
 from contactsync.commands.server._shared import (
     data_option,
     folder_of,
@@ -24,7 +25,7 @@ from contactsync.commands.server._shared import (
     passphrase_of_key,
     passphrase_option,
 )
-from contactsync.foundation.errors import BadInput
+from contactsync.foundation.errors import BadInput, NotCleanedUp
 from contactsync.foundation.roles import OFFLINE
 
 if TYPE_CHECKING:  # numpy hangs on these
@@ -32,8 +33,6 @@ if TYPE_CHECKING:  # numpy hangs on these
 
     from contactsync.publication.tuf.request import SigningRequest
     from contactsync.server.keyring import Keyring
-    from contactsync.server.publishing.merge import Outcome
-    from contactsync.server.publishing.publisher import Publisher
     from contactsync.server.publishing.rotation import Order
     from contactsync.server.settings import DataFolder
 
@@ -145,17 +144,20 @@ def run_publish(
 ) -> None:
     """Follow an order here or, with `request_file`, by having it signed elsewhere; print what was done."""
     from contactsync.publication.tuf.repository import Repository
-    from contactsync.server.epochs import ages
     from contactsync.server.prepared import prepare_to_publish, write_request
+    from contactsync.server.publishing.merge import Outcome
     from contactsync.server.publishing.publisher import Publisher
 
     folder = folder_of(data)
     before = Repository(folder.public).root_bytes()
-    requests = []
+    requests, unclean = [], None
     with members_of_folder(data) as store, ProgressLine() as progress:
         publisher = Publisher(folder, store, keyring, progress, memory=memory)
         if request_file is None:
-            outcomes = publisher.publish(order=order, expunge=expunge)
+            try:
+                outcomes = publisher.publish(order=order, expunge=expunge)
+            except NotCleanedUp as error:  # it is published: say so first
+                outcomes, unclean = [one for one in error.outcomes if isinstance(one, Outcome)], error
         else:
             outcomes = publisher.publish(
                 order=order,
@@ -168,9 +170,10 @@ def run_publish(
     if publisher.remains:
         click.echo(f"warning: what was removed is not yet erased: {publisher.remains}", err=True)
     if as_json:
-        _json.emit(_receipt(publisher, outcomes, expunge=expunge))
+        _json.emit(receipt(publisher, outcomes, expunge=expunge, unclean=str(unclean or "")))
     else:
-        say_outcomes(outcomes, "signed anew" if request_file is None else "to be signed anew")
+        without_change = "signed anew" if request_file is None else "to be signed anew"
+        say_outcomes(outcomes, without_change, publisher.reports)
     if request_file is not None:
         write_request(request_file, requests[0])
         say_prepared(request_file, requests[0])
@@ -178,35 +181,10 @@ def run_publish(
         if expunge and not as_json:
             files = counted(publisher.taken_out, "file is", "files are")
             click.echo(f"{files} out of service; none that is served holds who was removed")
-        now = datetime.now(UTC)
-        for age in ages(folder, (), now):
-            for warning in age.look_ahead(folder).warnings(now):
-                click.echo(f"warning: {warning}", err=True)
+        say_ages(folder)
         say_root(folder, before)
-
-
-def _receipt(publisher: Publisher, outcomes: list[Outcome], *, expunge: bool) -> dict[str, Any]:
-    """What was published and what was taken out of service, for --json."""
-    return {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "audiences": [
-            {
-                "audience": one.audience,
-                "epoch": one.epoch,
-                "edition": one.edition,
-                "members": one.members,
-                "evaluated": one.evaluated,
-                "partitions": one.partitions,
-                "changed": None if one.changed is None else list(one.changed),
-                "announced_until": one.until,
-            }
-            for one in outcomes
-        ],
-        "expunged": expunge,
-        "files_taken_out": publisher.taken_out,
-        "registry_erased": not publisher.remains,
-        "doubts": dict(publisher.doubts),
-    }
+    if unclean is not None:
+        raise unclean
 
 
 @click.command()
@@ -280,12 +258,15 @@ def finish(files: tuple[Path, ...], data: Path, passphrase_file: Path | None) ->
         )
     prepared.take(files)
     keyring = keyring_of(folder, passphrase_file)
-    before = Repository(folder.public).root_bytes()
+    before, unclean = Repository(folder.public).root_bytes(), None
     if prepared.serial is None:
         finish_change(folder, keyring, prepared)
     else:
         with members_of_folder(data) as store:
-            Publisher(folder, store, keyring).finish(prepared.request, prepared.serial)
+            try:
+                Publisher(folder, store, keyring).finish(prepared.request, prepared.serial)
+            except NotCleanedUp as error:  # it is published: say so first
+                unclean = error
     prepared.remove(folder)
     for audience, manifest in sorted(prepared.request.of(prepared.request.targets).items()):
         click.echo(
@@ -296,27 +277,13 @@ def finish(files: tuple[Path, ...], data: Path, passphrase_file: Path | None) ->
     if prepared.role is not None:
         click.echo(f"the keys of the role {prepared.role} have changed")
     say_root(folder, before)
+    if unclean is not None:
+        raise unclean
 
 
 def somebody_is_there() -> bool:
     """Whether a person can answer at the terminal."""
     return sys.stdin.isatty()
-
-
-def say_outcomes(outcomes: list[Outcome], without_change: str) -> None:
-    """What a publish did for each audience."""
-    for outcome in outcomes:
-        state = f"{outcome.audience}: epoch {outcome.epoch}, edition {outcome.edition}"
-        if outcome.until:
-            state += f" (announced, until {datetime.fromtimestamp(outcome.until, UTC):%Y-%m-%d %H:%M} UTC)"
-        if outcome.changed is None:
-            click.echo(f"{state}: unchanged ({without_change})")
-        else:
-            click.echo(
-                f"{state}: {counted(outcome.members, 'member', 'members')} in "
-                f"{counted(outcome.partitions, 'partition', 'partitions')}, "
-                f"{len(outcome.changed)} changed, {outcome.evaluated:,} evaluated"
-            )
 
 
 def say_prepared(path: Path, request: SigningRequest) -> None:

@@ -47,6 +47,7 @@ import itertools
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 from tuf.api import exceptions
@@ -108,8 +109,18 @@ class Follower:
     passes through). One process at a time may use a folder.
     """
 
-    def __init__(self, folder: Path, base_url: str, fetcher: FetcherInterface, root: bytes) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        base_url: str,
+        fetcher: FetcherInterface,
+        root: bytes,
+        *,
+        now: datetime | None = None,
+    ) -> None:
+        """`now` is the moment at which signatures must be valid; None: when they are looked at."""
         self._folder = folder
+        self._now = now
         self._base_url = base_url.rstrip("/")
         self._fetcher = fetcher
         self._root = root
@@ -118,6 +129,12 @@ class Follower:
         self._seen: dict[str, Link | OurError] = {}
         self._firsts: dict[str, bytes] = {}
         self._strangers: set[str] = set()
+
+    def refresh(self) -> None:
+        """Bring the metadata up to date, once per Follower. Raises as `manifest`."""
+        with _errors_of_tuf():
+            if self._updater is None:
+                self._updater = self._refreshed()
 
     def manifest(self, audience: str) -> Manifest:
         """The current manifest of an audience; the metadata is refreshed once per Follower.
@@ -270,6 +287,8 @@ class Follower:
                 config=_LIMITS,
                 bootstrap=self._root,
             )
+            if self._now is not None:  # python-tuf has no other way to say it
+                updater._trusted_set.reference_time = self._now  # noqa: SLF001
             try:
                 updater.refresh()
                 if not _is_current(scratch, kept):

@@ -8,7 +8,8 @@ public/targets/    SHA256.people.json …
 Consistent snapshots: every file but timestamp.json has its version or hash in its name and is never changed
 once timestamp.json leads to it. So replacing timestamp.json is the one switch: before it clients see the old
 state whole, after it the new one. Files that a killed publish left behind are led to by nothing; the next one
-overwrites them.
+overwrites them. Before each switch the clients' own follower must have accepted what it leads to
+(rehearsal.py).
 
 A root counts from the moment it has its name. So none is written under which what is published would not
 hold: a key leaves only when others have signed in its place (ceremony.py).
@@ -35,6 +36,7 @@ from contactsync.foundation.errors import BadInput, OurError
 from contactsync.foundation.roles import ONLINE, PUBLISHING, ROLES
 from contactsync.publication.history import Link
 from contactsync.publication.manifest import Manifest
+from contactsync.publication.tuf.rehearsal import Rehearsal
 from contactsync.publication.tuf.signed import LIFETIMES, expiry, is_due, is_signed, renewed_root, targets_of
 
 __all__ = ["LIFETIMES", "ONLINE", "PUBLISHING", "ROLES", "Published", "Repository"]
@@ -246,12 +248,29 @@ class Repository:
             raise BadInput("the new root would invalidate what is published", hint="nothing was changed")
         self._write_new_root(root)
 
+    def renew_root(self, signers: Mapping[str, Signer], now: datetime) -> bool:
+        """Renew the root if it is past half of its lifetime and enough of its keys are here; whether it was.
+
+        Raises OurError, with nothing written, if keys are here that the root does not name in their place.
+        """
+        root = self.root()
+        if not is_due(root, now):
+            return False
+        if any(name.split("-")[0] == "root" for name in signers):
+            self.check_signers(signers, ["root"], root)
+        if not _suffice(signers, "root", root):
+            return False
+        metadata = Metadata(renewed_root(root, now))
+        _sign_by(metadata, _of(signers, "root", root))
+        self.add_root(metadata)
+        return True
+
     def refresh(self, signers: Mapping[str, Signer], now: datetime, *, force: bool = False) -> list[str]:
         """Sign again what is past half of its lifetime, as far as the keys are here. Returns the roles.
 
         `force` signs everything but the root, which is always renewed by its age.
         """
-        done = ["root"] if self._renew_root(signers, now) else []
+        done = ["root"] if self.renew_root(signers, now) else []
         published = self.published()
         if published is None:
             return done
@@ -327,7 +346,21 @@ class Repository:
                 metadata.signed.version += 1
                 metadata.signed.expires = expiry(role, now)
                 _sign_by(metadata, _of(signers, role, root))
+                if metadata is published.timestamp:
+                    self._rehearse(published, root, now)
                 self._write(published, metadata)
+
+    def _rehearse(self, published: Published, root: Root, now: datetime) -> None:
+        """Raise OurError unless clients will accept what is about to be published."""
+        before = self.published()
+        there = {} if before is None else before.targets.signed.targets
+        changed = [
+            name.removesuffix(".json")
+            for name, info in published.targets.signed.targets.items()
+            if there.get(name) != info
+        ]
+        timestamp = published.timestamp.to_bytes()
+        Rehearsal(self.folder, timestamp, root.version, root.expires).run(changed, now)
 
     def _write(self, published: Published, metadata: Metadata[Any]) -> None:
         """Write one role's metadata, and what the role above it says of it."""
@@ -339,14 +372,6 @@ class Repository:
             published.snapshot.signed.meta = {"targets.json": meta}
         elif metadata is published.snapshot:
             published.timestamp.signed.snapshot_meta = meta
-
-    def _renew_root(self, signers: Mapping[str, Signer], now: datetime) -> bool:
-        root = self.root()
-        if not is_due(root, now) or not _suffice(signers, "root", root):
-            return False
-        renewed = renewed_root(root, now)
-        self._write_root(renewed, *_of(signers, "root", root))
-        return True
 
     def _write_root(self, root: Root, *signers: Signer) -> None:
         metadata = Metadata(root)

@@ -27,6 +27,7 @@ ADMIN_KINDS: Final = {
     "identifier-refused": (422, "An identifier cannot be used"),
     "key-reused": (422, "The Idempotency-Key was used for another request"),
     "internal": (500, "The server failed"),
+    "not-cleaned-up": (500, "Published, but cleaning up failed"),
     "store-unavailable": (503, "The data folder cannot be used"),
     "overloaded": (503, "The server is busy"),
 }

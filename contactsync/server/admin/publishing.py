@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from contactsync.foundation.errors import ContactSyncError
+from contactsync.foundation.errors import ContactSyncError, NotCleanedUp
 from contactsync.server.admin.calls import AdminAnswer, Call
 from contactsync.server.admin.idempotency import Repeats
 from contactsync.server.admin.problems import AdminProblem
@@ -171,6 +171,10 @@ class PublishingRoutes:
                 run.serial = store.serial()
                 publisher = Publisher(self._folder, store, self._keyring, progress)
                 run.outcomes = publisher.publish(new_epoch=run.new_epoch)
+            run.state = "done"
+        except NotCleanedUp as error:
+            run.outcomes = [one for one in error.outcomes if isinstance(one, Outcome)]
+            run.problem = AdminProblem("not-cleaned-up", str(error), error.hint).document()
             run.state = "done"
         except ContactSyncError as error:
             slug = "publish-running" if isinstance(error, Busy) else "store-unavailable"

@@ -25,7 +25,7 @@ from securesystemslib.signer import Signer
 
 from contactsync.foundation import durable
 from contactsync.foundation.audiences import AUDIENCES
-from contactsync.foundation.errors import OurError
+from contactsync.foundation.errors import ContactSyncError, NotCleanedUp, OurError
 from contactsync.foundation.progress import Progress, silent
 from contactsync.publication.history import MANIFESTS_KEPT, Link
 from contactsync.publication.manifest import Manifest
@@ -45,6 +45,7 @@ from contactsync.server.publishing.job import (
 from contactsync.server.publishing.merge import Outcome, merge
 from contactsync.server.publishing.plan import AudiencePlan, has_left, plan_editions
 from contactsync.server.publishing.reading import EVALUATED_AT_ONCE, READ_AT_ONCE, Evaluation, build_tasks
+from contactsync.server.publishing.report import EditionReport, reports
 from contactsync.server.publishing.rotation import Aim, Order, Rotations, announcing, begun
 from contactsync.server.publishing.running import run_all
 from contactsync.server.settings import EDITIONS_SERVED, LOCK_WAIT, DataFolder
@@ -85,8 +86,12 @@ class Publisher:
         self._at_once = folder.settings().evaluator_threads or os.cpu_count() or 1
         self._repository = Repository(folder.public)
         self._expunge = False
+        self._unclean = ""
         self.taken_out = 0
-        """How many files the last publish took out of service."""
+        """How many files the last publish took out of service; `taken_out_bytes` is how long they were."""
+        self.taken_out_bytes = 0
+        self.reports: dict[tuple[str, int], EditionReport] = {}
+        """What the last publish has changed for clients, by audience and epoch."""
         self.remains = ""
         """Why what was removed can still be read in the registry's files, after the last publish."""
         self.doubts: Mapping[str, str] = {}
@@ -110,14 +115,16 @@ class Publisher:
         as the next edition is in its place; clients then fetch whole partitions.
 
         Raises Busy (another publish is running), BadInput (too little memory, an order that cannot be
-        followed), OurError (keys, damaged files, a full disk).
+        followed), OurError (keys, damaged files, a full disk), and NotCleanedUp, after the switch.
         """
         assert not (expunge and elsewhere), "what is only prepared takes nothing out of service"
-        self._expunge, self.taken_out = expunge, 0
+        self._expunge, self._unclean = expunge, ""
+        self.taken_out = self.taken_out_bytes = 0
+        self.reports = {}
         order = order or Order(Aim.NEW_EPOCH if new_epoch else Aim.PUBLISH)
         with self._folder.lock(wait=LOCK_WAIT), _errors_of_disk():
             signers = self._keyring.signers()
-            self._repository.check_signers(signers, PUBLISHING if elsewhere is None else ONLINE)
+            self._check_signers(signers, PUBLISHING if elsewhere is None else ONLINE)
             before = {audience: self._repository.current(audience) for audience in AUDIENCES}
             self.doubts = doubts(self._registry, before)
             if self.doubts:
@@ -134,13 +141,16 @@ class Publisher:
                     elsewhere(after, NOT_SETTLED)
                     return [begun(one) for one in first.values()]
                 rotations.mark(before, after)
+                self._repository.renew_root(signers, datetime.now(UTC))
                 self._repository.publish(after, signers, datetime.now(UTC))
+                self._tell(before, after)
                 self._clean_up(after, NOT_SETTLED)
                 if order.aim is Aim.ROTATE and any(one.edition == 1 for one in first.values()):
                     order = Order()  # it was the end of a rotation that was asked for
             outcomes = self._publish(before | first, order, signers, elsewhere)
             passed_over = order.aim is Aim.NEW_EPOCH
             ended = [begun(one) for one in first.values() if one.edition == 1 and not passed_over]
+            self._check_cleaned(ended + outcomes)
             return ended + outcomes
 
     def _publish(
@@ -190,12 +200,13 @@ class Publisher:
             return outcomes
         rotations.mark(before, after)
         now = datetime.now(UTC)
+        self._repository.renew_root(signers, now)  # before the switch, which clients check under it
         if all(manifest == before[manifest.audience] for manifest in after):
             self._repository.refresh(signers, now, force=True)
         else:
             self._repository.keep([one for one in before.values() if one is not None])
             self._repository.publish(after, signers, now)
-            self._repository.refresh(signers, now)  # the root, if it is getting old
+        self._tell(before, after)
         self._clean_up(after, serial)
         return outcomes
 
@@ -205,8 +216,10 @@ class Publisher:
         `serial` is of the registry when it was prepared. Killed in the middle it may be called again. Raises
         as `publish`, and BadInput, with nothing changed, if the request is stale or signed by too few.
         """
+        self._unclean = ""
         with self._folder.lock(wait=LOCK_WAIT), _errors_of_disk():
             manifests = request.of(request.targets).values()
+            before = {audience: self._repository.current(audience) for audience in AUDIENCES}
             if remaining(self._repository, request):
                 if not all(
                     is_whole(self._folder.data, partition)
@@ -214,13 +227,14 @@ class Publisher:
                     for partition in one.all_partitions()
                 ):
                     raise OurError("files of the prepared edition are missing", hint="prepare it again")
-                before = {audience: self._repository.current(audience) for audience in AUDIENCES}
                 self._rotations().check_not_late(before, manifests)
                 check(self._repository, request, datetime.now(UTC))
                 self._rotations().mark(before, manifests)
             signers = self._keyring.signers(ONLINE)
             renewed = apply(self._repository, request, signers, datetime.now(UTC))
+            self._tell(before, manifests)
             self._clean_up(manifests, serial)
+        self._check_cleaned(())
         return renewed
 
     def _rotations(self) -> Rotations:
@@ -293,7 +307,41 @@ class Publisher:
             shutil.rmtree(work, ignore_errors=True)
         return built
 
+    def _check_signers(self, signers: Mapping[str, Signer], roles: Collection[str]) -> None:
+        """Raise OurError unless the keys of these roles are here, and those of the root are its own, if any.
+
+        The key of another installation, put back for the renewal of the root, would renew nothing.
+        """
+        self._repository.check_signers(signers, roles)
+        root = self._repository.root()
+        here = {signer.public_key.keyid for name, signer in signers.items() if name.split("-")[0] == "root"}
+        if here and here.isdisjoint(root.roles["root"].keyids):
+            self._repository.check_signers(signers, ["root"])
+
+    def _tell(self, before: Mapping[str, Manifest | None], after: Collection[Manifest]) -> None:
+        for manifest in after:
+            for one in reports(before[manifest.audience], manifest):
+                self.reports[one.audience, one.epoch] = one
+
+    def _check_cleaned(self, outcomes: Sequence[Outcome]) -> None:
+        if self._unclean:
+            raise NotCleanedUp(
+                f"published; cleaning up failed: {self._unclean}",
+                hint="clients see the new edition: do not give the same order again; fix the cause, then"
+                " `server publish` removes what is left (`server status` names seeds of ended epochs)",
+                outcomes=outcomes,
+            )
+
     def _clean_up(self, published: Collection[Manifest], serial: int) -> None:
+        """Remove what is not needed any more. A failure is kept for the end: the switch has been made."""
+        try:
+            self._remove_the_old(published, serial)
+        except OSError as error:
+            self._unclean = f"{error.strerror} ({error.filename or 'data folder'})"
+        except ContactSyncError as error:
+            self._unclean = str(error)
+
+    def _remove_the_old(self, published: Collection[Manifest], serial: int) -> None:
         """Delete what no client can be asking for any more; nothing of it decides what is served."""
         self._registry.settle(serial, published)
         left = self._registry.departures() if self._expunge and serial != NOT_SETTLED else ()
@@ -320,6 +368,7 @@ class Publisher:
             if path.is_dir():  # of a build that was killed
                 shutil.rmtree(path)
             elif path.name not in files:
+                self.taken_out_bytes += path.stat().st_size
                 path.unlink()
                 self.taken_out += 1
         if self._expunge and serial != NOT_SETTLED:

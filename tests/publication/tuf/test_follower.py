@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from forger import Forger
 from securesystemslib.signer import CryptoSigner
 from tuf.api.exceptions import DownloadError
 from tuf.api.metadata import Metadata
@@ -14,7 +15,7 @@ from tuf.ngclient._internal import trusted_metadata_set
 
 from contactsync.foundation.errors import BadReply, BadSignature, NetworkError, OurError, Refused
 from contactsync.publication.tuf.follower import Follower, check_root, newest_root, root_fingerprint
-from contactsync.publication.tuf.repository import LIFETIMES, Repository
+from contactsync.publication.tuf.repository import LIFETIMES
 from contactsync.server.keyring import Keyring
 
 
@@ -389,7 +390,7 @@ def test_a_follower_refreshes_once(operator, make_manifest, tmp_path):
 def test_goes_on_from_what_version_1_wrote(operator, version_1, tmp_path, monkeypatch, make_manifest):
     """The metadata and the manifest that it kept count: the server goes on, and cannot go back."""
     operator.public = operator.fetcher.folder = version_1 / "server" / "public"
-    operator.repository = Repository(operator.public)
+    operator.repository = Forger(operator.public)
     operator.root = operator.repository.root_bytes()
     operator.signers = Keyring.open(version_1 / "server" / "keys", None).signers()
     (state,) = (version_1 / "state" / "servers").glob("*/tuf")

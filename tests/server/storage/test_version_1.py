@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import urllib3
 from click.testing import CliRunner
+from forger import Forger
 from server_tools import Process
 
 from contactsync.client.core.planner import Options
@@ -166,7 +167,7 @@ def test_who_published_nobody_publishes_nobody_in_the_new_format(folder):
     with closing(open_members(folder)) as members:
         for code in members.partitions("people"):
             members.remove(members.unevaluated("people", 9, code, None, 99))
-    signers, repository = Keyring.open(folder.keys, None).signers(), Repository(folder.public)
+    signers, repository = Keyring.open(folder.keys, None).signers(), Forger(folder.public)
     nobody = replace(repository.current("people"), partitions={})
     repository.publish([nobody, repository.current("business")], signers, datetime.now(UTC))
     publish(folder)

@@ -1,0 +1,106 @@
+"""What the operator is told after a publish, as text and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from contactsync.commands._output import counted
+
+if TYPE_CHECKING:  # numpy hangs on these
+    from contactsync.server.publishing.merge import Outcome
+    from contactsync.server.publishing.publisher import Publisher
+    from contactsync.server.publishing.report import EditionReport
+    from contactsync.server.settings import DataFolder
+
+_SHOWN_CHANGES = 12  # partitions that are named on the terminal
+
+
+def receipt(publisher: Publisher, outcomes: list[Outcome], *, expunge: bool, unclean: str) -> dict[str, Any]:
+    """What was published and what was taken out of service, for --json."""
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "audiences": [
+            {
+                "audience": one.audience,
+                "epoch": one.epoch,
+                "edition": one.edition,
+                "members": one.members,
+                "evaluated": one.evaluated,
+                "partitions": one.partitions,
+                "changed": None if one.changed is None else list(one.changed),
+                "announced_until": one.until,
+                **_reported(publisher.reports.get((one.audience, one.epoch)), one),
+            }
+            for one in outcomes
+        ],
+        "expunged": expunge,
+        "files_taken_out": publisher.taken_out,
+        "bytes_taken_out": publisher.taken_out_bytes,
+        "cleaning_up_failed": unclean or None,
+        "registry_erased": not publisher.remains,
+        "doubts": dict(publisher.doubts),
+    }
+
+
+def _reported(told: EditionReport | None, outcome: Outcome) -> dict[str, Any]:
+    """What has changed for clients. The last edition of a publish counts."""
+    if told is None or told.edition != outcome.edition:
+        return {"changes": [], "download": None}
+    return {
+        "changes": [dataclasses.asdict(change) for change in told.changes],
+        "download": {"update": told.update, "whole": told.whole},
+    }
+
+
+def say_outcomes(
+    outcomes: list[Outcome], without_change: str, reports: Mapping[tuple[str, int], EditionReport]
+) -> None:
+    """What a publish did for each audience."""
+    for outcome in outcomes:
+        state = f"{outcome.audience}: epoch {outcome.epoch}, edition {outcome.edition}"
+        if outcome.until:
+            state += f" (announced, until {datetime.fromtimestamp(outcome.until, UTC):%Y-%m-%d %H:%M} UTC)"
+        if outcome.changed is None:
+            click.echo(f"{state}: unchanged ({without_change})")
+        else:
+            click.echo(
+                f"{state}: {counted(outcome.members, 'member', 'members')} in "
+                f"{counted(outcome.partitions, 'partition', 'partitions')}, "
+                f"{len(outcome.changed)} changed, {outcome.evaluated:,} evaluated"
+            )
+            told = reports.get((outcome.audience, outcome.epoch))
+            if told is not None and told.edition == outcome.edition:
+                _say_changes(told)
+
+
+def _say_changes(told: EditionReport) -> None:
+    for one in told.changes[:_SHOWN_CHANGES]:
+        if one.change == "gone":
+            click.echo(f"  {one.name}: gone ({one.members_before:,} before)")
+            continue
+        sizes = [f"base {one.base:,}", *([f"delta {one.delta:,}"] if one.delta else [])]
+        sizes += [f"screen {one.screen:,}"] if one.screen else []
+        new = "new" if one.change == "new" else f"{one.members - one.members_before:+,}"
+        click.echo(
+            f"  {one.name}: {counted(one.members, 'member', 'members')} ({new}); {', '.join(sizes)} bytes"
+        )
+    if (more := len(told.changes) - _SHOWN_CHANGES) > 0:
+        click.echo(f"  and {counted(more, 'partition', 'partitions')} more (--json lists all)")
+    if told.changes:
+        anew = "" if told.update == told.whole else f" ({told.whole:,} without the edition before)"
+        click.echo(f"  clients download {told.update:,} bytes{anew}")
+
+
+def say_ages(folder: DataFolder) -> None:
+    """Warnings about the age of the epochs."""
+    from contactsync.server.epochs import ages
+
+    now = datetime.now(UTC)
+    for age in ages(folder, (), now):
+        for warning in age.look_ahead(folder).warnings(now):
+            click.echo(f"warning: {warning}", err=True)

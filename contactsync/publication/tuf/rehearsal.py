@@ -1,0 +1,101 @@
+"""Follows a publication as clients will, before it is switched to: what they would refuse is never served.
+
+All files of a publication but `timestamp.json` are there before the switch, under names that nothing leads to
+yet. So the clients' own follower is run over the folder with the new timestamp in the place of the old one:
+
+- from each root that a client may still have, as one that was never here;
+- as a client that has seen what is served now, which must find its history continued.
+
+A root that has expired is not held against the publication: clients refuse what is served before it as well,
+and its renewal may be the next step of the same change. Whoever publishes says so apart.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from tuf.api.exceptions import DownloadHTTPError
+from tuf.ngclient import FetcherInterface
+
+from contactsync.foundation.errors import ContactSyncError, OurError
+from contactsync.publication.tuf.follower import MAX_RENEWALS, Follower
+
+_FOLDERS: Final = "/v1/tuf/"
+_TIMESTAMP: Final = "metadata/timestamp.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """A publication before its switch, in the folder `public`.
+
+    `timestamp` is the new file; `newest` is the newest root's version, which is valid until `expires`.
+    """
+
+    public: Path
+    timestamp: bytes
+    newest: int
+    expires: datetime
+
+    def run(self, audiences: Collection[str], now: datetime) -> None:
+        """Follow it as clients will at `now`, with the manifests of the audiences that are given.
+
+        Raises OurError if a client would refuse it.
+        """
+        moment = min(now, self.expires - timedelta(seconds=1))
+        after = _Overlay(self.public, {_TIMESTAMP: self.timestamp})
+        with tempfile.TemporaryDirectory(prefix="contactsync-") as name:
+            scratch = Path(name)
+            try:
+                for version in self._versions():
+                    self._follow(scratch / f"root-{version}", after, version, audiences, moment)
+                self._go_on(scratch / "seen", after, audiences, moment)
+            except ContactSyncError as error:
+                raise OurError(
+                    f"clients would refuse this publication: {error}",
+                    hint="it was not switched to, and what was served before still is; restore keys/ and"
+                    " public/ from the same backup, then publish again",
+                ) from error
+
+    def _versions(self) -> list[int]:
+        """The roots that a client may have, as far as it can follow them to the newest."""
+        here = {int(path.name.split(".")[0]) for path in (self.public / "metadata").glob("*.root.json")}
+        return sorted(version for version in here if version > self.newest - MAX_RENEWALS)
+
+    def _follow(
+        self, folder: Path, fetcher: _Overlay, version: int, audiences: Collection[str], moment: datetime
+    ) -> None:
+        root = (self.public / "metadata" / f"{version}.root.json").read_bytes()
+        follower = Follower(folder, "", fetcher, root, now=moment)
+        follower.refresh()
+        for audience in sorted(audiences):
+            follower.manifest(audience)
+
+    def _go_on(self, folder: Path, after: _Overlay, audiences: Collection[str], moment: datetime) -> None:
+        """Follow what is served now, as far as clients accept it, and then what is to come."""
+        before = _Overlay(self.public, {})
+        for audience in sorted(audiences):
+            try:
+                self._follow(folder / audience, before, self.newest, [audience], moment)
+            except ContactSyncError:
+                continue  # nothing is published for it, or nobody accepts it
+            self._follow(folder / audience, after, self.newest, [audience], moment)
+
+
+class _Overlay(FetcherInterface):
+    """A public folder as clients see it, with some files in the place of those that are there."""
+
+    def __init__(self, public: Path, files: Mapping[str, bytes]) -> None:
+        self._public = public
+        self._files = files
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        name = url.partition(_FOLDERS)[2]
+        try:
+            yield self._files[name] if name in self._files else (self._public / name).read_bytes()
+        except FileNotFoundError:
+            raise DownloadHTTPError("not found", 404) from None
