@@ -259,6 +259,15 @@ class Cache(CacheFile):
         with self._transaction() as db:
             db.execute("DELETE FROM holdings WHERE audience = ? AND code = ?", (audience, name))
 
+    def drop_matches(self, audience: str) -> None:
+        """Forget what is held of all partitions, and what was matched against it. Tokens and findings stay.
+
+        Editions of another history may have the numbers of those that were matched.
+        """
+        with self._transaction() as db:
+            db.execute("DELETE FROM holdings WHERE audience = ?", (audience,))
+            db.execute("UPDATE tokens SET member = NULL, edition = NULL WHERE audience = ?", (audience,))
+
     def held_files(self) -> set[str]:
         """The SHA-256 of every data file that some holding names."""
         with self._explained():

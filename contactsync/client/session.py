@@ -187,7 +187,12 @@ class Session:
     ) -> Report:
         """Run the chain of states against one manifest."""
         manifest = followed.manifest
-        if recalled.epoch != manifest.epoch:
+        apart = followed.follower.unchecked(manifest.audience) is not None
+        if apart:
+            # Nobody knows whether what is held is of this history, as after a restore of an older backup.
+            # Its editions may have the numbers of others, so that no delta would fit, or none be fetched.
+            self._cache.drop_matches(manifest.audience)
+        if apart or recalled.epoch != manifest.epoch:
             recalled = self._recall(question, manifest.epoch)
         prepared = Prepared.of(
             question,
