@@ -87,7 +87,7 @@ def test_a_promotion_whose_clean_up_fails(published, monkeypatch):
     clean_up_fails(monkeypatch, published)
     with pytest.raises(NotCleanedUp) as raised:
         publisher.publish()
-    assert [(one.epoch, one.edition) for one in raised.value.outcomes][0] == (2, 1)
+    assert next((one.epoch, one.edition) for one in raised.value.outcomes) == (2, 1)
     assert published.keyring.has_seed("people", 1)
     monkeypatch.undo()
     publisher.publish()
