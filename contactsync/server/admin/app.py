@@ -13,6 +13,7 @@ import dataclasses
 import hmac
 import json
 import logging
+import time
 import traceback
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -42,6 +43,10 @@ from contactsync.server.storage.opening import open_members
 from contactsync.server.storage.ports import AccountStore, MemberStore, credential_hash
 
 SWEEP_SECONDS: Final = 600.0
+
+ERASE_SECONDS: Final = 1.0
+"""What was removed is overwritten after so many seconds, or ten times as many as it took the last time."""
+
 _HEAD: Final = [
     (b"content-type", b"application/json"),
     (b"cache-control", b"no-store"),
@@ -90,7 +95,7 @@ class AdminApp:
             ("publications",): {"GET": self._publishing.list, "POST": self._publishing.begin},
             ("publications", "*"): {"GET": self._publishing.show},
         }
-        self._sweeping: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or begin and end with the server."""
@@ -175,7 +180,7 @@ class AdminApp:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                self._sweeping = asyncio.create_task(self._sweep())
+                self._tasks = [asyncio.create_task(self._sweep()), asyncio.create_task(self._erase())]
                 await send({"type": "lifespan.startup.complete"})
             else:
                 await self._close()
@@ -183,9 +188,11 @@ class AdminApp:
                 return
 
     async def _close(self) -> None:
-        if self._sweeping is not None:
-            self._sweeping.cancel()
+        for task in self._tasks:
+            task.cancel()
         await asyncio.to_thread(self._publishing.close)
+        with contextlib.suppress(ContactSyncError, Overloaded):  # then the next process does it, or a publish
+            await self._writer.erase()
         await self._writer.close()
         await self._readers.close()
         self._threads.close()
@@ -198,3 +205,17 @@ class AdminApp:
             except (ContactSyncError, Overloaded) as error:
                 log.warning("old answers could not be forgotten: %s", error)
             await asyncio.sleep(SWEEP_SECONDS)
+
+    async def _erase(self) -> None:
+        """Overwrite what was removed, soon after it was."""
+        told, pause = "", ERASE_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            begin = time.monotonic()
+            try:
+                kept = await self._writer.erase()
+            except (ContactSyncError, Overloaded) as error:
+                kept = str(error)
+            if kept and kept != told:
+                log.warning("what was removed is not overwritten yet: %s", kept)
+            told, pause = kept, max(ERASE_SECONDS, 10 * (time.monotonic() - begin))

@@ -45,6 +45,7 @@ class PublishRun:
 
     id: str
     new_epoch: bool
+    expunge: bool
     begun: datetime
     serial: int | None = None
     ended: datetime | None = None
@@ -52,6 +53,8 @@ class PublishRun:
     progress: tuple[str, int, int] = ("waiting", 0, 0)
     outcomes: list[Outcome] = field(default_factory=list)
     problem: dict[str, Any] | None = None
+    files_taken_out: int = 0
+    erased: bool | None = None
 
     def members(self) -> dict[str, Any]:
         """As it is told."""
@@ -60,6 +63,7 @@ class PublishRun:
             "id": self.id,
             "state": self.state,
             "new_epoch": self.new_epoch,
+            "expunge": self.expunge,
             "serial": self.serial,
             "begun": self.begun.isoformat(),
             "ended": None if self.ended is None else self.ended.isoformat(),
@@ -71,6 +75,8 @@ class PublishRun:
                 }
                 for outcome in self.outcomes
             ],
+            "files_taken_out": self.files_taken_out,
+            "registry_erased": self.erased,
             "problem": self.problem,
         }
 
@@ -95,10 +101,14 @@ class PublishingRoutes:
     async def begin(self, call: Call) -> AdminAnswer:
         """Begin to publish."""
         call.query()
-        body = await call.fields("new_epoch")
-        new_epoch = body.flag("new_epoch")
+        body = await call.fields("new_epoch", "expunge")
+        new_epoch, expunge = body.flag("new_epoch"), body.flag("expunge")
         body.finish()
-        answer = await self._repeats.elsewhere(call, lambda: self._begin(new_epoch=new_epoch))
+
+        async def work() -> AdminAnswer:
+            return await self._begin(new_epoch=new_epoch, expunge=expunge)
+
+        answer = await self._repeats.elsewhere(call, work)
         return await self._awaited(call, answer)
 
     async def show(self, call: Call) -> AdminAnswer:
@@ -124,7 +134,7 @@ class PublishingRoutes:
         if self._thread is not None:
             self._thread.join()
 
-    async def _begin(self, *, new_epoch: bool) -> AdminAnswer:
+    async def _begin(self, *, new_epoch: bool, expunge: bool) -> AdminAnswer:
         newest = next(reversed(self._runs.values()), None)
         if newest is not None and newest[0].ended is None:
             raise AdminProblem(
@@ -134,7 +144,7 @@ class PublishingRoutes:
                 headers={"retry-after": "1"},
                 location=_place(newest[0]),
             )
-        run = PublishRun(secrets.token_hex(8), new_epoch, datetime.now(UTC))
+        run = PublishRun(secrets.token_hex(8), new_epoch, expunge, datetime.now(UTC))
         ended, loop = asyncio.Event(), asyncio.get_running_loop()
         self._runs[run.id] = run, ended
         if len(self._runs) > REMEMBERED:
@@ -170,7 +180,11 @@ class PublishingRoutes:
             with self._open_store() as store:
                 run.serial = store.serial()
                 publisher = Publisher(self._folder, store, self._keyring, progress)
-                run.outcomes = publisher.publish(new_epoch=run.new_epoch)
+                try:
+                    run.outcomes = publisher.publish(new_epoch=run.new_epoch, expunge=run.expunge)
+                finally:
+                    run.files_taken_out = publisher.taken_out
+                run.erased = not publisher.remains
             run.state = "done"
         except NotCleanedUp as error:
             run.outcomes = [one for one in error.outcomes if isinstance(one, Outcome)]

@@ -26,6 +26,9 @@ from contactsync.server.storage.records import Added
 IN_A_GROUP: Final = 512
 """Changes of one transaction, so that none of them waits long for the others."""
 
+ERASE_WAIT: Final = 0.2
+"""Seconds that changes wait while what was removed cannot be overwritten yet, because somebody reads."""
+
 log = logging.getLogger("contactsync.admin")
 
 
@@ -129,6 +132,13 @@ class Writer:
         if self._task is None:
             self._task = asyncio.create_task(self._run())
         return future
+
+    async def erase(self) -> str:
+        """Overwrite what was removed, between two groups; "" if that is done, else why not.
+
+        Raises OurError, Overloaded.
+        """
+        return await self._threads.run(lambda: self._store.erase(ERASE_WAIT))
 
     async def close(self) -> None:
         """Make what waits, and end the thread."""
