@@ -33,6 +33,7 @@ prints `error: …` and usually `hint: …`, writes no output file, and leaves t
 | 9 | an audit disproved something, or a condition of `--fail-if` holds |
 | 10 | an audit could not check something |
 | 11 | published, but cleaning up failed: do not give the same order again, run `server publish` |
+| 12 | `server status --check` or `server doctor` found something to do |
 | 130 | interrupted |
 | 141 | stdout was closed |
 

@@ -60,7 +60,8 @@ class Status:
     """`expires` is by TUF role, and so is `keys`: how many must sign, how many there are, how many are here.
 
     `prepared` is the fingerprint of a request that waits for signatures. `breakers` is by `all` accounts and
-    `new` ones. `warnings` are sentences for people.
+    `new` ones. `warnings` are sentences for people; `due` are those of them that ask for something soon, the
+    rest is advice.
     """
 
     audiences: tuple[AudienceStatus, ...]
@@ -74,6 +75,7 @@ class Status:
     prepared: str | None
     breakers: dict[str, BreakerStatus]
     warnings: tuple[str, ...]
+    due: tuple[str, ...] = ()
 
 
 def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, now: datetime) -> Status:
@@ -145,6 +147,7 @@ def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, no
         for crowd, state in states.items()
         if state is not BreakerState.QUIET
     ]
+    due = tuple(warnings)
     locked = Keyring.is_locked(folder.keys)
     if not locked:
         warnings.append("the keys are not protected by a passphrase")
@@ -165,6 +168,7 @@ def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, no
             for crowd, state in states.items()
         },
         warnings=tuple(warnings),
+        due=due,
     )
 
 

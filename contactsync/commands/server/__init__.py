@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from contactsync.commands import _json
 from contactsync.commands._options import Duration
-from contactsync.commands._output import counted
 from contactsync.commands.server._shared import (
-    accounts_of_folder,
     data_option,
     folder_of,
-    json_option,
-    members_of_folder,
     passphrase_of,
     passphrase_option,
 )
@@ -29,6 +22,7 @@ from contactsync.commands.server.members import members
 from contactsync.commands.server.publishing import finish, publish, sign
 from contactsync.commands.server.role_keys import keys
 from contactsync.commands.server.rotating import rotate
+from contactsync.commands.server.status import show_status
 from contactsync.commands.server.suspicious import list_suspicious
 
 
@@ -108,51 +102,6 @@ def serve(
         run(folder, store, keyring, (host, port), ready, metrics_port=metrics_port)
 
 
-@server.command("status")
-@data_option
-@json_option
-def show_status(data: Path, *, as_json: bool) -> None:
-    """Show what is published, when its signatures expire, and what needs attention."""
-    from contactsync.publication.tuf.follower import grouped
-    from contactsync.server.status import status
-
-    with members_of_folder(data) as everybody, accounts_of_folder(data) as store:
-        found = status(folder_of(data), everybody, store, datetime.now(UTC))
-    if as_json:
-        _json.emit(dataclasses.asdict(found))
-        return
-    for one in found.audiences:
-        click.echo(
-            f"{one.audience}: epoch {one.epoch}, edition {one.edition}, "
-            f"{counted(one.published, 'token', 'tokens')} in "
-            f"{counted(one.partitions, 'partition', 'partitions')} ({one.bytes:,} bytes), "
-            f"{counted(one.members, 'member', 'members')}"
-            if one.edition
-            else f"{one.audience}: {counted(one.members, 'member', 'members')}, not published"
-        )
-        if one.overlap_until is not None:
-            until = f"{one.overlap_until:%Y-%m-%d %H:%M} UTC"
-            click.echo(f"  epoch {one.next_epoch} is announced beside it, until {until}")
-        elif one.began is not None and one.rotation_due is not None:
-            age = counted((datetime.now(UTC) - one.began).days, "day", "days")
-            points = counted(one.evaluated, "point", "points")
-            click.echo(f"  the epoch is {age} old ({points}); a rotation is due {one.rotation_due:%Y-%m-%d}")
-    if not found.audiences:
-        click.echo("no members")
-    click.echo(f"unpublished changes: {'yes' if found.pending else 'no'}")
-    click.echo(f"accounts: {found.accounts}")
-    for crowd, breaker in found.breakers.items():
-        click.echo(
-            f"points in the last hour, {crowd} accounts: {breaker.last_hour:,} of "
-            f"{f'{breaker.limit:,}' if breaker.limit else 'any number'} (most in a day: {breaker.most:,})"
-        )
-    click.echo(f"fingerprint {grouped(found.root_fingerprint)}")
-    for role, end in found.expires.items():
-        click.echo(f"{role} is signed until {end:%Y-%m-%d %H:%M} UTC")
-    for warning in found.warnings:
-        click.echo(f"warning: {warning}", err=True)
-
-
-for command in (members, accounts, publish, rotate, sign, finish, keys, admin):
+for command in (show_status, members, accounts, publish, rotate, sign, finish, keys, admin):
     server.add_command(command)
 accounts.add_command(list_suspicious)

@@ -29,6 +29,22 @@ _FOLDERS: Final = "/v1/tuf/"
 _TIMESTAMP: Final = "metadata/timestamp.json"
 
 
+def check_served(public: Path, audiences: Collection[str], now: datetime) -> None:
+    """Follow what is served, from the oldest root and the newest; raises what a client would raise at `now`.
+
+    Raises OSError if the folder cannot be read.
+    """
+    versions = sorted(int(path.name.split(".")[0]) for path in (public / "metadata").glob("*.root.json"))
+    followed = [version for version in versions if version > versions[-1] - MAX_RENEWALS]
+    with tempfile.TemporaryDirectory(prefix="contactsync-") as name:
+        for version in {followed[0], followed[-1]} if followed else ():
+            root = (public / "metadata" / f"{version}.root.json").read_bytes()
+            follower = Follower(Path(name) / f"{version}", "", _Overlay(public, {}), root, now=now)
+            follower.refresh()
+            for audience in sorted(audiences):
+                follower.manifest(audience)
+
+
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
     """A publication before its switch, in the folder `public`.

@@ -33,6 +33,7 @@ from contactsync.server.http.callers import Callers, bad_credential
 from contactsync.server.http.charging import Charging, StoreGuard, fields
 from contactsync.server.http.data import data_response
 from contactsync.server.http.evaluating import PATH, Evaluating
+from contactsync.server.http.health import Health
 from contactsync.server.http.metrics import Metrics
 from contactsync.server.http.problems import (
     Problem,
@@ -86,6 +87,7 @@ class App:
         self._threads = Threads("publications", _PUBLICATION_THREADS)
         self._reminded: date | None = None
         self._served = Served(publications, keyring, self._threads)
+        self._healthy = Health(folder, self._served, self._threads)
         evaluating = Evaluating(self._callers, self._charging, self._served, evaluator, self._guard)
         routes = [
             Route("/v1/health", self._health),
@@ -108,11 +110,7 @@ class App:
     # Routes
 
     async def _health(self, _request: Request) -> Response:
-        served = await self._served.current()
-        for audience, epoch in served.epochs():
-            served.key(audience, epoch)
-        if not served.manifests:
-            raise not_published()
+        await self._healthy.check()
         return JSONResponse({"status": "ok"}, headers={"cache-control": "no-store"})
 
     async def _metadata(self, request: Request) -> Response:
@@ -208,8 +206,10 @@ class App:
             await asyncio.sleep(SWEEP_INTERVAL)
 
     async def _look(self) -> None:
-        """Have the log say in time that a breaker comes near its limit."""
+        """Have the log say in time that a breaker comes near its limit, or that clients refuse the server."""
         while True:
+            with contextlib.suppress(Overloaded):
+                await self._healthy.watch()
             with contextlib.suppress(Overloaded):
                 try:
                     await self._charging.look()
