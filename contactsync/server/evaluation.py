@@ -78,6 +78,8 @@ class Evaluator:
         self._companions = 0
         self._idle = 0
         self._closed = False
+        self.accompanied: Callable[[int], None] = lambda _: None
+        """Is told how many batches are about to be evaluated together."""
         self._threads = [
             threading.Thread(target=self._work, name=f"evaluator-{i}", daemon=True) for i in range(count)
         ]
@@ -106,6 +108,11 @@ class Evaluator:
         Raises Overloaded at once instead of waiting.
         """
         return self._submit(_Job(_BULK, _evaluate(key, inputs)))
+
+    def load(self) -> tuple[int, int]:
+        """How many batches wait or are worked on, and how many may."""
+        with self._changed:
+            return len(self._unfinished) + self._companions, self._room
 
     def warm_up(self) -> None:
         """Compile and load every kernel, using a key that is then discarded."""
@@ -159,6 +166,7 @@ class Evaluator:
         with self._changed:
             taken = company.take(SLICE, 1 + self._idle)
         if taken:
+            self.accompanied(len(taken))
             company.work(taken)
             with self._changed:
                 self._companions -= len(taken)

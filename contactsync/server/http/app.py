@@ -11,7 +11,7 @@ import contextlib
 import logging
 import re
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
@@ -105,7 +105,10 @@ class App:
         }
         app = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
         app.router.redirect_slashes = False
-        self.asgi: ASGIApp = _Guard(app, evaluating, (lambda _: None) if metrics is None else metrics.replied)
+        self.asgi: ASGIApp = _Guard(app, evaluating)
+        if metrics is not None:
+            metrics.tell(lambda: self._healthy.is_well)
+            self.asgi = metrics.requests.around(self.asgi)
 
     # Routes
 
@@ -236,17 +239,15 @@ class App:
 class _Guard:
     """Wraps the application: adds common headers, and logs internal errors without their text."""
 
-    def __init__(self, app: ASGIApp, evaluating: ASGIApp, replied: Callable[[int], None]) -> None:
-        """`evaluating` answers evaluations, `app` the rest; `replied` is called with each reply's status."""
+    def __init__(self, app: ASGIApp, evaluating: ASGIApp) -> None:
+        """`evaluating` answers evaluations, `app` the rest."""
         self._app = app
         self._evaluating = evaluating
-        self._replied = replied
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], (b"x-content-type-options", b"nosniff")]
-                self._replied(message["status"])
             await send(message)
 
         try:

@@ -63,6 +63,8 @@ class Health:
         self._last: _Look | None = None
         self._looking = asyncio.Lock()
         self._said = ""
+        self.is_well: bool | None = None
+        """What `watch` found last; None before that."""
         self._told_of_members = False
 
     async def check(self) -> None:
@@ -108,6 +110,7 @@ class Health:
                 "registry.sqlite was replaced while this process runs: `server status` says whether it"
                 " belongs to what is published; restart `serve` when it does"
             )
+        self.is_well = not said
         return not said
 
     async def _look(self, manifests: list[Manifest]) -> _Look:

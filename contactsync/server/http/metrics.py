@@ -1,22 +1,26 @@
 """What a Prometheus server may read: `/metrics` on a port of its own, on this machine alone.
 
-Figures of the accounts are those of all processes on the store; replies are those of this process. None of
-them is about a single account, and nothing is in them that came with a request.
+Figures of the accounts and of the publication are those of the data folder; those of requests (measured.py)
+and of the queue are those of this process. None of them is about a single account, and nothing is in them
+that came with a request.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from contactsync.foundation.errors import CallerError, ContactSyncError, OurError
 from contactsync.server.breakers import CROWDS, Breakers
 from contactsync.server.epochs import ages
+from contactsync.server.evaluation import Evaluator
+from contactsync.server.http.figures import OfPublication
+from contactsync.server.http.measured import Requests
 from contactsync.server.quota import STEP
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.ports import AccountStore, EpochUse
@@ -64,6 +68,9 @@ class _OfStore(Collector):
 
     def _epochs(self, used: Sequence[EpochUse]) -> Iterator[Metric]:
         """How old the epochs in force are, and when another is due."""
+        old = GaugeMetricFamily(
+            "contactsync_epoch_age_seconds", "How old the epoch's key is.", labels=["audience", "epoch"]
+        )
         began = GaugeMetricFamily(
             "contactsync_epoch_began_seconds", "When the epoch's key was drawn.", labels=["audience", "epoch"]
         )
@@ -76,18 +83,20 @@ class _OfStore(Collector):
         until = GaugeMetricFamily(
             "contactsync_overlap_until_seconds", "When the overlap of a rotation ends.", labels=["audience"]
         )
+        now = datetime.now(UTC)
         try:
-            found = ages(self._folder, used, datetime.now(UTC))
+            found = ages(self._folder, used, now)
         except ContactSyncError:
             return
         for age in found:
             if age.began is not None and age.due is not None:
                 began.add_metric([age.audience, str(age.epoch)], age.began.timestamp())
+                old.add_metric([age.audience, str(age.epoch)], (now - age.began).total_seconds())
                 due.add_metric([age.audience], age.due.timestamp())
             is_due.add_metric([age.audience], age.is_due)
             if age.overlap_until is not None:
                 until.add_metric([age.audience], age.overlap_until.timestamp())
-        yield from (began, due, is_due, until)
+        yield from (began, old, due, is_due, until)
 
 
 class Metrics:
@@ -96,13 +105,18 @@ class Metrics:
     def __init__(self, folder: DataFolder, accounts: AccountStore, breakers: Breakers) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_OfStore(folder, accounts, breakers))
-        self._replies = Counter(
-            "contactsync_replies", "Replies of this process.", ["status"], registry=self._registry
-        )
+        self._publication = OfPublication(folder)
+        self._registry.register(self._publication)
+        self.requests = Requests(self._registry)
 
-    def replied(self, status: int) -> None:
-        """Count a reply."""
-        self._replies.labels(str(status)).inc()
+    def watch(self, evaluator: Evaluator) -> None:
+        """Have figures of the queue, and of the company that small batches have in it."""
+        self._publication.queue = evaluator.load
+        evaluator.accompanied = self.requests.accompanied
+
+    def tell(self, is_well: Callable[[], bool | None]) -> None:
+        """Have a figure of the health: what `is_well` returns (None: it is not known yet)."""
+        self._publication.is_well = is_well
 
     def serve(self, port: int) -> str:
         """Answer readers, in threads that end with the process; the URL. Port 0 takes a free port.

@@ -55,11 +55,14 @@ def serve(
     """
     settings = folder.settings()
     listener = listen(*address)
-    metrics = Metrics(folder, accounts, settings.breakers)
+    metrics = None
     if metrics_port is not None:
+        metrics = Metrics(folder, accounts, settings.breakers)
         log.info("metrics are at %s", metrics.serve(metrics_port))
     evaluator = Evaluator(settings.evaluator_threads, settings.evaluator_queue)
     evaluator.warm_up()
+    if metrics is not None:
+        metrics.watch(evaluator)
     app = App(folder, accounts, PublicFolder(folder.public), keyring, evaluator, metrics=metrics).asgi
     run(app, listener, lambda: on_ready(url_of(listener)))
 
