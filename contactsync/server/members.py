@@ -15,6 +15,7 @@ from contactsync.foundation.errors import BadInput
 from contactsync.foundation.progress import Progress, silent
 from contactsync.phones import Columns, Refusal, read_numbers
 from contactsync.phones.layout import BY_DEFAULT
+from contactsync.server.storage.erasing import Watch, unwatched
 from contactsync.server.storage.ports import Members, MemberStore
 from contactsync.server.storage.records import NOT_STATED, Added, Difference, Origin
 
@@ -166,11 +167,13 @@ def import_members(
     *,
     on_refusal: Callable[[Refusal], None],
     progress: Progress = silent,
+    watch: Watch = unwatched,
 ) -> ImportReport:
     """Import a file: one transaction, which begins when the file, or 16 million numbers of it, has been read.
 
-    To replace an audience, all numbers of the file are held, 8 octets each. Raises BadInput, with nothing
-    changed: nothing in it, too many rows rejected, too many members to be removed, and as `read_members`.
+    To replace an audience, all numbers of the file are held, 8 octets each; `watch` sees who is removed.
+    Raises BadInput, with nothing changed: nothing in it, too many rows rejected, too many members to be
+    removed, and as `read_members`.
     """
     tally = Tally()
     batches = read_members(
@@ -193,7 +196,12 @@ def import_members(
         if options.replace:
             everybody = Members("tel", _distinct([batch.keys for batch in batches]))
             store.replace(
-                everybody, options.audience, verified=options.verified, origin=options.origin, allow=allow
+                everybody,
+                options.audience,
+                verified=options.verified,
+                origin=options.origin,
+                allow=allow,
+                watch=watch,
             )
         for place, batch in enumerate(batches):  # none is left if they have replaced an audience
             if not place:

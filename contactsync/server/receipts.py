@@ -30,14 +30,20 @@ class Removal:
     tokens: Counter[tuple[str, int]] = field(default_factory=Counter)
     places: set[tuple[str, str]] = field(default_factory=set)
 
-    def add(self, records: Iterable[MemberRecord], audience: str | None) -> None:
-        """Count these, as far as leaving an audience (None: all) removes what is stored about them."""
+    def add(self, records: Iterable[MemberRecord], audience: str | None, *, objects: bool = False) -> None:
+        """Count these, as far as leaving an audience (None: all) removes what is stored about them.
+
+        Who `objects` is remembered, with the changes of consent: else an import would add them again.
+        """
         for record in records:
             left = [one for one in record.entry.audiences if audience in {None, one}]
-            if audience is not None and not left:
+            if not left and (objects or audience is not None):
                 continue
             self.members += 1
-            if audience is None or (set(left) == {*record.entry.audiences} and not record.entry.objections):
+            forgotten = audience is None or (
+                set(left) == {*record.entry.audiences} and not record.entry.objections
+            )
+            if forgotten and not objects:
                 self.consents += len(record.consents)
             self.tokens.update(of for of in record.tokens if audience in {None, of[0]})
             partition = partition_of(record.entry.identifier)

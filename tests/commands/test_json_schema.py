@@ -125,14 +125,19 @@ def test_commands_of_the_operator(tmp_path):
     members = str(tmp_path / "members.csv")
     Path(members).write_text("phone\n+491512345671\n+491512345672\n")
     command = ["server", "members", "import", members, "--json", "--data", data]
-    check("server-members-import", run(*command))
+    assert check("server-members-import", run(*command))["receipt"] is None
     consent = ["server", "members", "consent", "+491512345671", "--off", "--source", "a test", "--json"]
-    check("server-members-consent", run(*consent, "--data", data))
+    assert (
+        check("server-members-consent", run(*consent, "--data", data))["receipt"]["registry"]["members"] == 1
+    )
     check("server-publish", run("server", "publish", "--json", "--data", data))
     remove = ("server", "members", "remove", "+491512345672", "--json", "--reference", "R 1", "--data", data)
     assert check("server-members-remove", run(*remove))["remains"]
     published = check("server-publish", run("server", "publish", "--expunge", "--json", "--data", data))
     assert published["files_taken_out"]
+    expire = ("server", "members", "expire", "--before", "2001-01-01", "--json", "--data", data)
+    assert check("server-members-expire", run(*expire))["receipt"]["removed"] == 0
+    assert check("server-members-expire", run(*expire, "--dry-run"))["receipt"] is None
     run("server", "members", "add", "+491512345672", "--data", data)
     check("server-status", run("server", "status", "--json", "--data", data))
     numbers = ["+491512345671", "+491512345672", "+491512345673"]

@@ -89,7 +89,13 @@ def test_nobody_gets_another_persons_number(run, table):
 def test_json_of_an_import(run, table):
     done = run("import", str(table), *COLUMNS, "--json", "--dry-run")
     report = {"dry_run": True, "rows": 5, "rejected": 2, "twice": 0, "added": 3, "known": 0}
-    assert json.loads(done.stdout) == {"version": 1, **report, "objected": 0, "removed": None}
+    assert json.loads(done.stdout) == {
+        "version": 1,
+        **report,
+        "objected": 0,
+        "removed": None,
+        "receipt": None,
+    }
     assert run("count").stdout == "0\n"
     text = run("import", str(table), *COLUMNS, "--dry-run").stdout
     assert text.endswith("(dry run: nothing was changed)\n")
@@ -166,7 +172,7 @@ def test_an_objection_is_kept_and_reported(run):
     assert "people: objected\n  business: objected" in run("show", A).stdout
     assert (
         run("consent", A, "--on", "--json", *CONSENT).stdout
-        == '{"version": 1, "changed": 1, "unchanged": 0, "unknown": 0}\n'
+        == '{"version": 1, "changed": 1, "unchanged": 0, "unknown": 0, "receipt": null}\n'
     )
     assert run("list").stdout.split() == [B, C, A]
 
@@ -224,3 +230,34 @@ def test_the_source_of_an_opt_in_by_import(run):
     (change,) = shown(run, B)["consents"]
     assert change["source"] == "members add"
     assert change["by"]
+
+
+REMOVALS = {
+    "expire": (["expire", "--before", "2100-01-01"], 2, None),
+    "consent": (["consent", "+4915112345670", "--off", "--source", "a test"], 1, None),
+    "consent-only": (["consent", "+4915112345670", "--off", "--only", "--source", "a test"], 1, "people"),
+    "replace": (["import", "{file}", "--replace", "--max-removed", "100%"], 1, None),
+}
+
+
+@pytest.mark.parametrize("how", REMOVALS)
+def test_every_removal_gives_a_receipt(run, tmp_path, how):
+    words, count, audience = REMOVALS[how]
+    file, receipt = tmp_path / "table.csv", tmp_path / "receipt.json"
+    file.write_text("phone\n+4915112345671\n")
+    run("add", "+4915112345670", "+4915112345671")
+    words = [word.format(file=file) for word in words]
+    result = run(*words, "--receipt", str(receipt), "--reference", "A 7", "--json")
+    told = json.loads(result.stdout)["receipt"]
+    assert {**told, "version": 1} == json.loads(receipt.read_text())
+    assert stat.S_IMODE(receipt.stat().st_mode) == 0o600
+    assert (told["reference"], told["removed"], told["audience"]) == ("A 7", count, audience)
+    assert (told["registry"]["members"], told["registry"]["erased"]) == (count, True)
+    assert "15112345" not in receipt.read_text()
+
+
+def test_receipts_are_for_removals(run):
+    run("add", "+4915112345670")
+    consent = ("consent", "+4915112345670", "--on", "--source", "x")
+    assert "--off" in run(*consent, "--receipt", "r", code=2).stderr
+    assert "--replace" in run("import", "-", "--reference", "r", code=2).stderr

@@ -14,13 +14,14 @@ from contactsync.commands import _json
 from contactsync.commands._numbers import Rejections, name_of, opened, rejected_file
 from contactsync.commands._progress import ProgressLine
 from contactsync.commands.server._members_shared import ABOUT_SOURCE, by_option, origin_of, verified_option
+from contactsync.commands.server._receipts import Erasing, receipt_options
 from contactsync.commands.server._shared import (
     audience_option,
     data_option,
-    erase_removed,
     json_option,
     members_of_folder,
 )
+from contactsync.foundation.audiences import AUDIENCES
 
 if TYPE_CHECKING:  # numpy hangs on these
     from contactsync.server.members import ImportReport, Share
@@ -91,6 +92,7 @@ class Portion(click.ParamType["Share"]):
 @verified_option
 @click.option("--source", metavar="TEXT", help=ABOUT_SOURCE)
 @by_option
+@receipt_options
 @json_option
 def import_members(
     file: str,
@@ -100,6 +102,8 @@ def import_members(
     *,
     rejected: Path | None,
     with_numbers: bool,
+    reference: str | None,
+    receipt_file: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -109,29 +113,49 @@ def import_members(
     PostgreSQL dump (pg_dump --data-only). A column C is a name, in any case, or a number from 1.
 
     Rows that cannot be used are rejected and listed. All is one transaction. Who has objected is not added.
-    Importing a file again only changes the day on which the members were last verified.
+    Importing a file again only changes the day on which the members were last verified. Who is removed by
+    --replace is in a receipt, as that of `remove`.
     """
     from contactsync.server.members import import_members as run
 
     found = _options(audience, region, **options)
+    if not found.replace and (receipt_file is not None or reference is not None):
+        raise click.UsageError("--receipt and --reference are of use only with --replace.")
     with (
         members_of_folder(data) as store,
         rejected_file(rejected, numbers=with_numbers) as sink,
         opened(file) as stream,
     ):
         refusals = Rejections(name_of(file), sink)
+        erasing = Erasing(
+            data,
+            store,
+            None if audience == AUDIENCES[0] else audience,
+            wanted=as_json and found.replace,
+            file=receipt_file,
+            reference=reference,
+        )
         try:
             with ProgressLine() as progress:
-                report = run(store, stream, name_of(file), found, on_refusal=refusals.add, progress=progress)
+                report = run(
+                    store,
+                    stream,
+                    name_of(file),
+                    found,
+                    on_refusal=refusals.add,
+                    progress=progress,
+                    watch=erasing.watch,
+                )
         finally:
             refusals.sum_up()
+        receipt = None
+        if report.removed and not found.dry_run:
+            receipt = erasing.finish(report.removed)
     if as_json:
-        _json.emit({"dry_run": found.dry_run, **dataclasses.asdict(report)})
+        _json.emit({"dry_run": found.dry_run, **dataclasses.asdict(report), "receipt": receipt})
     else:
         click.echo(_said(report) + (" (dry run: nothing was changed)" if found.dry_run else ""))
-    if report.removed and not found.dry_run:
-        with members_of_folder(data) as store:
-            erase_removed(store)
+    erasing.check(as_json=as_json)
 
 
 def _options(

@@ -10,10 +10,10 @@ import click
 from contactsync.commands import _json
 from contactsync.commands._numbers import FROM_STDIN, file_option, members_given, numbers_argument
 from contactsync.commands.server._members_shared import by_option, number_of, origin_of
+from contactsync.commands.server._receipts import Erasing, receipt_options
 from contactsync.commands.server._shared import (
     audience_option,
     data_option,
-    erase_removed,
     folder_of,
     json_option,
     members_of_folder,
@@ -102,6 +102,7 @@ def _print(found: dict[str, Any]) -> None:
 @click.option(
     "--only", is_flag=True, help="With --off: leave this audience only. Who leaves people leaves all."
 )
+@receipt_options
 @json_option
 def consent(
     numbers: tuple[str, ...],
@@ -114,6 +115,8 @@ def consent(
     source: str,
     by: str | None,
     only: bool,
+    reference: str | None,
+    receipt_file: Path | None,
     as_json: bool,
 ) -> None:
     """Record that members opt in to an audience, or that they object to it.
@@ -121,27 +124,38 @@ def consent(
     `-` reads the numbers from stdin, one a line. Each change is kept with its time, its source and who made
     it; `show` prints them. Clients see it after the next publish. An objection is remembered, whatever is
     imported later, and also of numbers that are no members. Nobody becomes a member by --on alone.
+
+    With --off, tokens are overwritten, and --json has a receipt, as that of `remove`.
     """
     from contactsync.server.storage.records import Consented
 
     if granted is None:
         raise click.UsageError("Give --on or --off.")
-    if only and granted:
-        raise click.UsageError("--only belongs to --off.")
+    if granted and (only or receipt_file is not None or reference is not None):
+        raise click.UsageError("--only, --receipt and --reference belong to --off.")
     origin = origin_of(source, by)
     batches = members_given(numbers, file, region)
-    found = Consented(0, 0, 0)
-    with members_of_folder(data) as store, store.together():
-        for batch in batches:
-            found += store.consent(batch, audience, granted=granted, origin=origin, only=only)
-    if not granted:
-        with members_of_folder(data) as store:
-            erase_removed(store)
-    if found.unknown and not found.changed and not found.unchanged:
-        raise BadInput("not a member; nothing was changed", hint="use `members add` first")
-    if as_json:
-        counts = {"changed": found.changed, "unchanged": found.unchanged, "unknown": found.unknown}
-        _json.emit(counts)
-        return
-    unknown = f", {found.unknown:,} not known" if found.unknown else ""
-    click.echo(f"{found.changed:,} changed, {found.unchanged:,} as before{unknown}")
+    found, receipt = Consented(0, 0, 0), None
+    # Who leaves people leaves all audiences.
+    left = audience if only or audience != AUDIENCES[0] else None
+    with members_of_folder(data) as store:
+        wanted = as_json and not granted
+        erasing = Erasing(
+            data, store, left, wanted=wanted, file=receipt_file, reference=reference, objects=True
+        )
+        with store.together():
+            for batch in batches:
+                if not granted:
+                    erasing.watch(batch, left)
+                found += store.consent(batch, audience, granted=granted, origin=origin, only=only)
+        if not granted:
+            receipt = erasing.finish(found.changed)
+        if found.unknown and not found.changed and not found.unchanged:
+            raise BadInput("not a member; nothing was changed", hint="use `members add` first")
+        if as_json:
+            counts = {"changed": found.changed, "unchanged": found.unchanged, "unknown": found.unknown}
+            _json.emit({**counts, "receipt": receipt})
+        else:
+            unknown = f", {found.unknown:,} not known" if found.unknown else ""
+            click.echo(f"{found.changed:,} changed, {found.unchanged:,} as before{unknown}")
+        erasing.check(as_json=as_json)

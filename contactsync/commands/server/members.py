@@ -31,12 +31,10 @@ from contactsync.commands.server._members_shared import (
     origin_of,
     verified_option,
 )
+from contactsync.commands.server._receipts import Erasing, receipt_options
 from contactsync.commands.server._shared import (
     audience_option,
-    check_erased,
     data_option,
-    erase_removed,
-    folder_of,
     json_option,
     members_of_folder,
     region_option,
@@ -104,14 +102,7 @@ def add_members(
 @click.option(
     "--audience", type=click.Choice(AUDIENCES), help="Remove from this audience only (default: all)."
 )
-@click.option("--reference", metavar="TEXT", help="Your own reference, for the receipt.")
-@click.option(
-    "--receipt",
-    "receipt_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write the receipt to FILE, as JSON, readable by its owner only.",
-)
+@receipt_options
 @json_option
 def remove_members(
     numbers: tuple[str, ...],
@@ -132,63 +123,60 @@ def remove_members(
     What was stored is overwritten. The receipt (--json) says what was removed, where and when, and what is
     left until which step. It contains no number.
     """
-    from contactsync.foundation import durable
-    from contactsync.publication.tuf.repository import Repository
-    from contactsync.server.receipts import Removal
-
     source = source_of(numbers, file)
     origin = origin_of("members remove", None)
-    wanted, removal = as_json or receipt_file is not None, Removal()
-
-    def remove(members: Members) -> int:
-        if wanted:
-            removal.add(store.show(members), audience)
-        return store.remove(members, audience, origin=origin)
-
     with members_of_folder(data) as store:
+        erasing = Erasing(data, store, audience, wanted=as_json, file=receipt_file, reference=reference)
+
+        def remove(members: Members) -> int:
+            erasing.watch(members, audience)
+            return store.remove(members, audience, origin=origin)
+
         removed = for_each_chunk(source, region, remove) if source else remove(members_of(numbers, region))
-        kept = store.erase()
-        if wanted:
-            receipt = removal.receipt(
-                Repository(folder_of(data).public),
-                removed=removed,
-                audience=audience,
-                reference=reference,
-                kept=kept,
-            )
-            text = _json.text(receipt).rstrip()
-            if receipt_file is not None:
-                try:
-                    durable.write(receipt_file, text.encode() + b"\n")
-                except OSError as error:
-                    raise BadInput(
-                        f"removed, but {receipt_file} cannot be written: {error.strerror}",
-                        hint=f"keep this receipt: {text}",
-                    ) from error
-        if as_json:
+        receipt = erasing.finish(removed)
+        if as_json and receipt is not None:
             _json.emit(receipt)
         else:
             click.echo(f"{removed:,} removed")
-        if as_json and kept:  # the receipt is the only document on stdout
-            click.echo(f"error: removed, but not yet erased: {kept}", err=True)
-            raise click.exceptions.Exit(1)
-        check_erased(kept)
+        erasing.check(as_json=as_json)
 
 
 @members.command("expire")
 @click.option("--before", type=DAY, required=True, metavar="DATE", help="A day, like 2026-01-31.")
 @click.option("--dry-run", is_flag=True, help="Only say how many.")
 @data_option
-def expire(before: datetime, data: Path, *, dry_run: bool) -> None:
+@receipt_options
+@json_option
+def expire(
+    before: datetime,
+    data: Path,
+    *,
+    dry_run: bool,
+    reference: str | None,
+    receipt_file: Path | None,
+    as_json: bool,
+) -> None:
     """Remove everybody who was last verified before DATE: the number may be somebody else's by now.
 
-    `add` and `import` set the day on which a member was last verified, also for those who were members.
+    `add` and `import` set the day on which a member was last verified, also for those who were members. The
+    receipt is that of `remove`.
     """
     with members_of_folder(data) as store:
-        expired = store.expire(before.date(), dry_run=dry_run)
-        click.echo(f"{expired:,} would be removed" if dry_run else f"{expired:,} removed")
-        if not dry_run:
-            erase_removed(store)
+        if dry_run:
+            expired = store.expire(before.date(), dry_run=True)
+            if as_json:
+                _json.emit({"dry_run": True, "removed": expired, "receipt": None})
+            else:
+                click.echo(f"{expired:,} would be removed")
+            return
+        erasing = Erasing(data, store, None, wanted=as_json, file=receipt_file, reference=reference)
+        expired = store.expire(before.date(), watch=erasing.watch)
+        receipt = erasing.finish(expired)
+        if as_json:
+            _json.emit({"dry_run": False, "removed": expired, "receipt": receipt})
+        else:
+            click.echo(f"{expired:,} removed")
+        erasing.check(as_json=as_json)
 
 
 @members.command("count")

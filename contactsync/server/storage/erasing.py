@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Final, Protocol
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from contactsync.server.storage.ports import Members
 
 ERASING_WAIT: Final = 5.0
 """Seconds to wait for readers that keep old content readable."""
 
 EVERYWHERE: Final = "*"
 """Stands for every partition."""
+
+
+Watch = Callable[["Members", str | None], None]
+"""Sees members before they are removed from an audience, or (None) before all about them is forgotten."""
+
+
+def unwatched(_members: Members, _audience: str | None) -> None:
+    """Nobody wants to see who is removed."""
 
 
 class ErasingStore(Protocol):

@@ -23,7 +23,7 @@ from contactsync.identifiers.kinds import KINDS, kind_of
 from contactsync.publication.manifest import Manifest
 from contactsync.server.breakers import OFF, Breakers, Flow
 from contactsync.server.quota import PointQuota, Standing, Terms
-from contactsync.server.storage.erasing import ErasingStore
+from contactsync.server.storage.erasing import ErasingStore, Watch, unwatched
 from contactsync.server.storage.provenance import ProvenanceStore
 from contactsync.server.storage.records import (
     NOT_STATED,
@@ -142,18 +142,19 @@ class MemberStore(ProvenanceStore, ErasingStore, Protocol):
         verified: date | None = None,
         origin: Origin = NOT_STATED,
         allow: Callable[[Difference], None],
+        watch: Watch = unwatched,
     ) -> Difference:
         """Make an audience consist of these members (of their kind), except those who objected.
 
-        `allow` sees what would change; nothing changes if it raises. Who is missing is removed from this
-        audience; if it is the first, everything about them is forgotten. Objections of others stay. Raises
-        BadInput if there are no members.
+        `allow` sees what would change; nothing changes if it raises. `watch` sees who is about to be removed.
+        Who is missing is removed from this audience; if it is the first, everything about them is forgotten.
+        Objections of others stay. Raises BadInput if there are no members.
         """
 
-    def expire(self, before: date, *, dry_run: bool = False) -> int:
+    def expire(self, before: date, *, dry_run: bool = False, watch: Watch = unwatched) -> int:
         """Forget everything about those who were last verified before a day; how many they are.
 
-        Nothing is changed if `dry_run`.
+        Nothing is changed if `dry_run`. `watch` sees who is about to be removed.
         """
 
     def show(self, members: Members) -> list[MemberRecord]:

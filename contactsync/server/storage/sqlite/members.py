@@ -15,6 +15,7 @@ import numpy as np
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput
 from contactsync.identifiers.kinds import KINDS
+from contactsync.server.storage.erasing import Watch, unwatched
 from contactsync.server.storage.ports import Members
 from contactsync.server.storage.records import (
     NOT_STATED,
@@ -237,6 +238,7 @@ class SqliteMembers(RegistryFile):
         verified: date | None = None,
         origin: Origin = NOT_STATED,
         allow: Callable[[Difference], None],
+        watch: Watch = unwatched,
     ) -> Difference:
         """See `MemberStore.replace`."""
         if not len(members):
@@ -258,12 +260,13 @@ class SqliteMembers(RegistryFile):
             found = Difference(before, len(missing), len(members) - kept - objected, objected)
             allow(found)
             if missing:
-                leaving = Members.from_keys(kind, missing)
-                self.remove(leaving, None if bit == _FIRST else audience, origin=origin)
+                leaving, of = Members.from_keys(kind, missing), None if bit == _FIRST else audience
+                watch(leaving, of)
+                self.remove(leaving, of, origin=origin)
             self.add(members, audience, verified=verified, origin=origin)
         return found
 
-    def expire(self, before: date, *, dry_run: bool = False) -> int:
+    def expire(self, before: date, *, dry_run: bool = False, watch: Watch = unwatched) -> int:
         """See `MemberStore.expire`."""
         expired = 0
         with self.together():
@@ -271,6 +274,7 @@ class SqliteMembers(RegistryFile):
                 pages = list(self._keys(kind, f"{_VERIFIED} < {day_number(before):d}"))
                 expired += sum(keys.size for keys in pages)
                 for keys in pages if not dry_run else ():
+                    watch(Members(kind, keys), None)
                     self.remove(Members(kind, keys))
         return expired
 
