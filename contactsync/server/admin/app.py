@@ -76,7 +76,7 @@ class AdminApp:
         self._expected = None if credential is None else credential_hash(credential)
         self._threads = Threads("accounts", 1)
         self._readers = Readers(folder)
-        self._writer = Writer(open_members(folder), NextEditions(folder, PublicFolder(folder.public)))
+        self._writer = Writer(open_members(folder), NextEditions(folder, PublicFolder(folder.public)), clock)
         self._repeats = Repeats(self._writer, clock)
         members = MemberRoutes(Repository(folder.public), self._repeats, self._readers)
         people = AccountRoutes(folder, accounts, self._repeats, self._threads)

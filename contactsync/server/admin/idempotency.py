@@ -11,21 +11,19 @@ finds no identifier and no credential there, nor a hash that could be guessed at
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import re
 import secrets
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from contactsync.foundation.errors import OurError
 from contactsync.server.admin.calls import AdminAnswer, Call
 from contactsync.server.admin.problems import AdminProblem
-from contactsync.server.admin.writer import Done, Fate, Single, Work, Writer
+from contactsync.server.admin.writer import CommitGroup, Done, Fate, Single, Work, Writer, editions_of
 from contactsync.server.quota import DAY_MS, Clock
 from contactsync.server.storage.ports import KeptAnswer, MemberStore
 
@@ -69,34 +67,36 @@ class IdempotencyKey:
         mac.update(b"\0" + call.data)
         return mac.digest()
 
-    def seal(self, answer: AdminAnswer) -> bytes:
-        """An answer, to be kept."""
+    def seal(self, answer: AdminAnswer, group: bytes) -> bytes:
+        """An answer, to be kept, and the name of the group of its change, if it is one of the register."""
         nonce = secrets.token_bytes(_NONCE)
-        data = json.dumps([answer.status, answer.members, answer.location]).encode()
+        data = json.dumps([answer.status, answer.members, answer.location, group.hex()]).encode()
         return nonce + ChaCha20Poly1305(self._secret).encrypt(nonce, data, self.name)
 
-    def open(self, sealed: bytes) -> AdminAnswer:
+    def open(self, sealed: bytes) -> tuple[AdminAnswer, bytes]:
         """The inverse. The name is of this key, so it fails only if the storage is damaged."""
         nonce, data = sealed[:_NONCE], sealed[_NONCE:]
-        return AdminAnswer(*json.loads(ChaCha20Poly1305(self._secret).decrypt(nonce, data, self.name)))
+        # An earlier version kept no group: then the answer has its editions.
+        opened = json.loads(ChaCha20Poly1305(self._secret).decrypt(nonce, data, self.name))
+        return AdminAnswer(*opened[:3]), bytes.fromhex("".join(opened[3:]))
 
 
 class _Once:
     """One request with its key: what is kept of it, in the transaction that carries it out."""
 
-    __slots__ = ("_mark", "_now", "_told", "key")
+    __slots__ = ("_mark", "_now", "_told", "key", "name")
 
     def __init__(
         self, key: IdempotencyKey, mark: bytes, now: int, told: Callable[[Fate], AdminAnswer] | None = None
     ) -> None:
         self.key = key
+        self.name = key.name
         self._mark = mark
         self._now = now
         self._told = told
 
-    def before(self, store: MemberStore) -> AdminAnswer | None:
+    def before(self, store: MemberStore, kept: KeptAnswer | None) -> AdminAnswer | None:
         """What was answered before. Raises AdminProblem if that cannot be answered again."""
-        kept = store.answers().find(self.key.name)
         if kept is None or kept.at <= self._now - KEPT_MS:
             return None
         if kept.request != self._mark:
@@ -111,23 +111,31 @@ class _Once:
                 "this request was begun, and the process ended before it had an answer",
                 "look at what there is, then send what is missing with a new key",
             )
-        return self.key.open(kept.answer)
+        answer, group = self.key.open(kept.answer)
+        editions = editions_of(store, group) if group else None
+        # If that was lost, or the answer has none, the caller finds a later edition, which is as true.
+        return answer if editions is None else _with(answer, edition=editions)
 
-    def after(self, store: MemberStore, fate: Fate) -> AdminAnswer:
-        """Keep the answer to a single change."""
+    def asked(self, store: MemberStore) -> AdminAnswer | None:
+        """The same, for a change that is not one of many."""
+        return self.before(store, store.answers().find([self.name]).get(self.name))
+
+    def after(self, fate: Fate, serial: int, group: CommitGroup) -> tuple[AdminAnswer, KeptAnswer]:
+        """The answer to a single change, and what is to be kept of it."""
         assert self._told is not None
-        return self.keep(store, self._told(fate))
+        answer = _with(self._told(fate), serial=serial)
+        return answer, self.kept(answer, group.name)
 
-    def keep(self, store: MemberStore, answer: AdminAnswer) -> AdminAnswer:
-        """Keep an answer, with the serial of the change."""
-        answer = answer._replace(members={**(answer.members or {}), "serial": store.serial()})
-        store.answers().keep(*self.kept(answer))
+    def keep(self, store: MemberStore, answer: AdminAnswer, group: CommitGroup) -> AdminAnswer:
+        """Keep the answer to a change of the register, with its serial."""
+        answer = _with(answer, serial=store.serial())
+        store.answers().keep({self.name: self.kept(answer, group.name)})
         return answer
 
-    def kept(self, answer: AdminAnswer | None) -> tuple[bytes, KeptAnswer]:
-        """What a store keeps, and under which name; None: it is not known yet what came of it."""
-        sealed = None if answer is None else self.key.seal(answer)
-        return self.key.name, KeptAnswer(self._mark, sealed, self._now)
+    def kept(self, answer: AdminAnswer | None, group: bytes = b"") -> KeptAnswer:
+        """What a store keeps; None: it is not known yet what came of it."""
+        sealed = None if answer is None else self.key.seal(answer, group)
+        return KeptAnswer(self._mark, sealed, self._now)
 
 
 class Repeats:
@@ -137,7 +145,6 @@ class Repeats:
         self._writer = writer
         self._clock = clock
         self._running: set[bytes] = set()
-        self._settled: deque[tuple[bytes, KeptAnswer]] = deque()
 
     async def change(self, call: Call, change: Change) -> AdminAnswer:
         """Carry out a request that changes the register; the answer names the serial and the editions.
@@ -150,7 +157,7 @@ class Repeats:
         once = _Once(key, key.fingerprint(call), self._clock())
 
         def keyed(store: MemberStore) -> AdminAnswer:
-            return once.before(store) or once.keep(store, change(store))
+            return once.asked(store) or once.keep(store, change(store), self._writer.group)
 
         return await self._carry_out(once, keyed)
 
@@ -159,26 +166,15 @@ class Repeats:
         key = IdempotencyKey.of(call)
         if key is None:
             done = await self._writer.write(single)
-            return finished(dataclasses.replace(done, result=told(done.result)))
+            return finished(Done(told(done.result), done.serial, done.editions))
         once = _Once(key, key.fingerprint(call), self._clock(), told)
-        return await self._carry_out(once, dataclasses.replace(single, guard=once))
+        guarded = Single(single.put, single.kind, single.key, single.audience, once)
+        return await self._carry_out(once, guarded)
 
     async def _carry_out(self, once: _Once, change: Single | Work) -> AdminAnswer:
         with self._alone(once.key):
             done = await self._writer.write(change)
-            if "edition" in done.result.members:  # it is an answer that was kept
-                return done.result  # type: ignore[no-any-return]
-            answer = finished(done)
-            # It is known only now. Should this be lost, a repeat names a later edition, which is as true.
-            self._settled.append(once.kept(answer))
-            if len(self._settled) == 1:
-                self._writer.send(self._settle)
-            return answer
-
-    def _settle(self, store: MemberStore) -> None:
-        """Keep answers as they were given, all that have been given by now."""
-        for _ in range(len(self._settled)):
-            store.answers().keep(*self._settled.popleft())
+            return finished(done)
 
     async def elsewhere(self, call: Call, work: Callable[[], Awaitable[AdminAnswer]]) -> AdminAnswer:
         """Carry out a request that changes something else than the register.
@@ -191,9 +187,9 @@ class Repeats:
         once = _Once(key, key.fingerprint(call), self._clock())
 
         def begin(store: MemberStore) -> AdminAnswer | None:
-            found = once.before(store)
+            found = once.asked(store)
             if found is None:
-                store.answers().keep(*once.kept(None))
+                store.answers().keep({once.name: once.kept(None)})
             return found
 
         with self._alone(key):
@@ -205,7 +201,7 @@ class Repeats:
             except (AdminProblem, OurError):  # nothing was changed
                 await self._writer.write(lambda store: store.answers().drop(key.name))
                 raise
-            await self._writer.write(lambda store: store.answers().keep(*once.kept(answer)))
+            await self._writer.write(lambda store: store.answers().keep({once.name: once.kept(answer)}))
             return answer
 
     async def sweep(self) -> None:
@@ -229,7 +225,11 @@ class Repeats:
 
 
 def finished(done: Done) -> AdminAnswer:
-    """The answer to a change that is on the disk, whose result is an AdminAnswer."""
+    """The answer to a change that is on the disk, whose result is an AdminAnswer; as it is if it was kept."""
     answer: AdminAnswer = done.result
-    members = {"serial": done.serial, **(answer.members or {}), "edition": done.editions}
+    members = {"serial": done.serial, "edition": done.editions, **(answer.members or {})}
     return answer._replace(members=members)
+
+
+def _with(answer: AdminAnswer, **members: Any) -> AdminAnswer:
+    return answer._replace(members={**(answer.members or {}), **members})

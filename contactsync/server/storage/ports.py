@@ -9,7 +9,7 @@ it says otherwise.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
@@ -233,11 +233,11 @@ class KeptAnswer:
 class AnswerStore(Protocol):
     """Answers to requests that may be sent again. For the thread of its MemberStore. Raises OurError."""
 
-    def find(self, name: bytes) -> KeptAnswer | None:
-        """What is kept under a name."""
+    def find(self, names: Sequence[bytes]) -> dict[bytes, KeptAnswer]:
+        """What is kept under those of these names (at most some hundreds) that there are."""
 
-    def keep(self, name: bytes, kept: KeptAnswer) -> None:
-        """Keep it under a name, in the place of what was there."""
+    def keep(self, answers: Mapping[bytes, KeptAnswer]) -> None:
+        """Keep these under their names, in the place of what was there."""
 
     def drop(self, name: bytes) -> None:
         """Forget what is kept under a name."""

@@ -1,5 +1,6 @@
 """Idempotency-Key: a request is carried out once, whoever was killed in between, and its answer stays."""
 
+import json
 import sqlite3
 
 import pytest
@@ -149,5 +150,43 @@ def test_nothing_of_a_request_or_an_answer_can_be_read_on_the_disk(operator, clo
     with sqlite3.connect(operator.folder.registry) as registry:
         rows = registry.execute("SELECT request, answer FROM answers").fetchall()
     registry.close()
+    groups = [json.loads(answer) for request, answer in rows if not request]
+    assert groups == [{audience: {"epoch": 1, "edition": 1} for audience in ("people", "business")}]
+    rows = [row for row in rows if row[0]]
     assert len(rows) == 2
     assert all(len(request) == 16 for request, _ in rows)
+
+
+def keyed_puts(count):
+    return [
+        ("PUT", member(GERMAN + n), None, {"idempotency-key": f'"6f0c1c9e-7d5f-4f0e-9a51-{n:012}"'})
+        for n in range(count)
+    ]
+
+
+def test_requests_that_come_together_ask_and_keep_together(admin, operator):
+    """One look-up and one insertion for all of them: each of its own made keyed writes half as fast."""
+    admin.together(*keyed_puts(2))
+    statements = []
+    admin.app._writer._store._database.connection.set_trace_callback(statements.append)
+    assert {reply.status for reply in admin.together(*keyed_puts(100)[2:])} == {201}
+    admin.app._writer._store._database.connection.set_trace_callback(None)
+    assert sum("FROM answers WHERE name" in one for one in statements) <= 6
+    assert sum(one == "COMMIT" for one in statements) <= 6
+    again = admin.together(*keyed_puts(100))
+    assert [reply.body["changed"] for reply in again] == [True] * 100
+    assert operator.registry.count("people") == 100
+
+
+def test_if_the_editions_of_an_answer_were_lost_a_repeat_names_later_ones(admin, operator):
+    """Killed between the change and the note on its editions."""
+    first = put(admin)
+    assert put(admin).body == first.body
+    with sqlite3.connect(operator.folder.registry) as registry:
+        assert registry.execute("DELETE FROM answers WHERE request = x''").rowcount == 1
+    registry.close()
+    admin("POST", "/v1/publications", prefer="wait=60")
+    again = put(admin)
+    assert again.body["edition"]["people"] == {"epoch": 1, "edition": 2}
+    assert again.body["edition"]["business"]["edition"] >= first.body["edition"]["business"]["edition"]
+    assert again.body | {"edition": 0} == first.body | {"edition": 0}

@@ -33,10 +33,10 @@ def test_a_group_that_fails_leaves_nothing(store, people):
     before = store.serial()
     with refused(), store.grouped():
         store.add(people.members(people.P[0]))
-        store.answers().keep(b"name", KEPT)
+        store.answers().keep({b"name": KEPT})
         raise BadInput("of no use")
     assert (store.count("people"), store.serial()) == (0, before)
-    assert store.answers().find(b"name") is None
+    assert store.answers().find([b"name"]) == {}
 
 
 def test_each_change_of_consent_in_a_group_is_kept(store, people):
@@ -54,20 +54,24 @@ def test_an_answer_stands_and_falls_with_its_change(store, people):
     with store.grouped():
         with store.together():
             store.add(people.members(people.P[0]))
-            answers.keep(b"made", KEPT)
+            answers.keep({b"made": KEPT})
         with refused(), store.together():
-            answers.keep(b"refused", KEPT)
+            answers.keep({b"refused": KEPT})
             raise BadInput("of no use")
-    assert (answers.find(b"made"), answers.find(b"refused")) == (KEPT, None)
+    assert answers.find([b"made", b"refused"]) == {b"made": KEPT}
 
 
 def test_answers_are_replaced_dropped_and_swept(store):
     answers = store.answers()
     unknown = KeptAnswer(b"request", None, 999)
-    for name in (b"a", b"b", b"c"):
-        answers.keep(name, unknown)
-    answers.keep(b"a", KEPT)
+    names = [b"a", b"b", b"c"]
+    answers.keep(dict.fromkeys(names, unknown))
+    answers.keep({b"a": KEPT})
     answers.drop(b"b")
-    assert (answers.find(b"a"), answers.find(b"b"), answers.find(b"c")) == (KEPT, None, unknown)
+    assert answers.find(names) == {b"a": KEPT, b"c": unknown}
     answers.sweep(1_000)
-    assert (answers.find(b"a"), answers.find(b"c")) == (KEPT, None)
+    assert answers.find(names) == {b"a": KEPT}
+    many = {bytes([n >> 8, n & 255]): KEPT for n in range(512)}
+    answers.keep(many)
+    assert answers.find(list(many)) == many
+    assert answers.find([]) == {}

@@ -7,6 +7,7 @@ opened: one without it was written by an earlier version.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from contactsync.server.storage.ports import KeptAnswer
@@ -38,15 +39,19 @@ class SqliteAnswers:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def find(self, name: bytes) -> KeptAnswer | None:
+    def find(self, names: Sequence[bytes]) -> dict[bytes, KeptAnswer]:
         """See `AnswerStore.find`."""
-        rows = self._database.all("SELECT request, answer, at FROM answers WHERE name = ?", name)
-        return KeptAnswer(*rows[0]) if rows else None
+        marks = ", ".join("?" * len(names))
+        query = f"SELECT name, request, answer, at FROM answers WHERE name IN ({marks})"  # noqa: S608
+        return {name: KeptAnswer(*row) for name, *row in self._database.all(query, *names)}
 
-    def keep(self, name: bytes, kept: KeptAnswer) -> None:
+    def keep(self, answers: Mapping[bytes, KeptAnswer]) -> None:
         """See `AnswerStore.keep`."""
-        row = (name, kept.request, kept.answer, kept.at)
-        self._database.change("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", *row)
+        with self._database.transaction():
+            self._database.connection.executemany(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)",
+                ((name, kept.request, kept.answer, kept.at) for name, kept in sorted(answers.items())),
+            )
 
     def drop(self, name: bytes) -> None:
         """See `AnswerStore.drop`."""
