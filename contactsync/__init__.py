@@ -14,13 +14,18 @@ _PLACES = {
     "AddressBook": "contactsync.contacts",
     "Client": "contactsync.library.client",
     "ContactSyncError": "contactsync.foundation.errors",
+    "Explained": "contactsync.library.identifying",
+    "LastFound": "contactsync.library.found",
     "Introduction": "contactsync.library.trusting",
     "Options": "contactsync.client.core.planner",
     "Outcome": "contactsync.server.publishing.merge",
+    "Sending": "contactsync.library.client",
     "Server": "contactsync.library.server",
     "SyncResult": "contactsync.library.client",
     "address_book": "contactsync.library.books",
     "book_of_numbers": "contactsync.library.books",
+    "explain": "contactsync.library.identifying",
+    "warm_up": "contactsync.library.warming",
 }
 
 __all__ = [*_PLACES, "__version__"]  # noqa: PLE0604 - they are names

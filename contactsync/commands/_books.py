@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import unquote
 
 import click
 
@@ -16,12 +15,10 @@ from contactsync.commands import _output
 from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:  # these import an HTTP library
-    from contactsync.carddav.authentication import Scheme
-    from contactsync.carddav.connection import DavAccount
-    from contactsync.carddav.pull import Pulled
-    from contactsync.client.patience import Patience
     from contactsync.foundation.progress import Progress
-    from contactsync.sources import FetchedBook
+    from contactsync.library.books import FetchedBook
+    from contactsync.library.carddav import DavAccount, Pulled, Scheme
+    from contactsync.library.client import Patience
 
 AUTHENTICATION = ["auto", "basic", "digest", "bearer"]
 
@@ -69,19 +66,18 @@ class BookAccess:
 
     def account(self, address: str, *, proxy: str | None, may_ask: bool) -> DavAccount:
         """The account at an address. Raises BadInput. No password is read before the server asks for it."""
-        from contactsync.carddav.address import parse_address
-        from contactsync.carddav.connection import DavAccount
-        from contactsync.carddav.passwords import password_of
+        from contactsync.library.carddav import account_at
 
-        parsed = parse_address(address, allow_plain_http=self.allow_plain_http)
-        ask = _ask if may_ask and sys.stdin.isatty() else None
-
-        def secret() -> str:
-            return password_of(
-                parsed.account, file=self.password_file, command=self.password_command, ask=ask
-            )
-
-        return DavAccount(parsed, secret, self.scheme, self.ca_file, proxy)
+        return account_at(
+            address,
+            password_file=self.password_file,
+            password_command=self.password_command,
+            ask=_ask if may_ask and sys.stdin.isatty() else None,
+            scheme=self.scheme,
+            ca_file=self.ca_file,
+            allow_plain_http=self.allow_plain_http,
+            proxy=proxy,
+        )
 
     def accounts(self, addresses: Sequence[str], *, proxy: str | None, may_ask: bool) -> list[DavAccount]:
         """The accounts. Raises BadInput if one password would go to several of them."""
@@ -121,7 +117,7 @@ def book_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def is_remote(source: str) -> bool:
     """Whether a FILE of the command line is an account on a CardDAV server."""
-    from contactsync.carddav.address import is_address
+    from contactsync.library.carddav import is_address
 
     return is_address(source)
 
@@ -139,7 +135,7 @@ def fetch(
     remote = [source for source in sources if is_remote(source)]
     if not remote:
         return list(sources), []
-    from contactsync.carddav.pull import pull
+    from contactsync.library.carddav import books_of, pull
 
     accounts = iter(access.accounts(remote, proxy=proxy, may_ask="-" not in sources))
     read: list[str | FetchedBook] = []
@@ -152,20 +148,6 @@ def fetch(
         pulled.append(one)
         read += books_of(one)
     return read, pulled
-
-
-def books_of(pulled: Pulled) -> list[FetchedBook]:
-    """The address books of an account as sources to read."""
-    from contactsync.sources import FetchedBook
-
-    return [
-        FetchedBook(
-            f"{book.name} on {pulled.account.address.account}",
-            [(unquote(card.path.rstrip("/").rpartition("/")[2]), card.data) for card in book.cards],
-            book.faults,
-        )
-        for book in pulled.books
-    ]
 
 
 def say_fetched(pulled: Sequence[Pulled]) -> None:

@@ -148,7 +148,7 @@ class _ConfigurationReader:
         )
 
     def _region(self, table: _TableOfFile, region: str) -> str:
-        from contactsync.identifiers import check_region
+        from contactsync.library.identifying import check_region
 
         try:
             return check_region(region)
@@ -166,7 +166,7 @@ class _ConfigurationReader:
         return [_TableOfFile(self._path, f"{kind}.{name}", one, keys) for name, one in found.items()]
 
     def _server(self, table: _TableOfFile) -> ConfiguredServer:
-        from contactsync.client.state import canonical_url
+        from contactsync.library.state import canonical_url
 
         url = table.get("url", _is_text, "text")
         if url is None:

@@ -10,11 +10,10 @@ from contactsync.foundation.errors import OurError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from contactsync.client.ledger import Told
-    from contactsync.client.state import State
     from contactsync.foundation.erasure import Erased
+    from contactsync.library.forgetting import Told
+    from contactsync.library.state import State
 
 
 def forget_server(state: State, name: str) -> bool:
@@ -25,28 +24,23 @@ def forget_server(state: State, name: str) -> bool:
 
 def say_what_is_kept(state: State, name: str) -> None:
     """The ledger, which is left, and how to be rid of it."""
-    for url, line in _ledger_lines(state.ledger(name)):
+    for url, line in _ledger_lines(state, name):
         option = f" --server {url}" if url else ""
         click.echo(f"kept: {line}; `contactsync forget --everything{option}` also removes it")
 
 
 def forget_books(state: State, *, wipe: bool) -> bool:
     """Wipe copies of CardDAV address books and undo lists, or say that they are kept. Whether all is done."""
-    folders = [folder for folder in (state.books, state.marks) if folder.is_dir()]
-    if not folders:
+    from contactsync.library import forgetting as library
+
+    if not library.has_books(state):
         return True
     what = "copies of CardDAV address books, and undo lists of marked cards"
     if not wipe:
         click.echo(f"kept: {what}; `contactsync forget --only books` removes them")
         return True
-    from contactsync.carddav.store import forget_books as erase_books
-    from contactsync.foundation.erasure import erase
-
     try:
-        erased = erase(state.marks)
-        if state.books.is_dir():
-            erased.add(erase_books(state.books))
-        return report(f"forgot the {what}", erased)
+        return report(f"forgot the {what}", library.forget_books(state))
     except OurError as error:
         click.echo(f"not erased: {error} ({error.hint})", err=True)
         return False
@@ -54,7 +48,7 @@ def forget_books(state: State, *, wipe: bool) -> bool:
 
 def forget_ledger(state: State, name: str) -> bool:
     """Wipe the ledger of a server, and say what that costs. Whether nothing of it remains."""
-    lines = list(_ledger_lines(state.ledger(name)))
+    lines = list(_ledger_lines(state, name))
     for _, line in lines:
         click.echo(f"no longer counted: {line}; new lists will use different decoys")
     return report(f"forgot the ledger of {name}", state.forget_ledger(name)) if lines else True
@@ -78,16 +72,14 @@ def told_line(told: Told) -> str:
     )
 
 
-def _ledger_lines(path: Path) -> Iterator[tuple[str, str]]:
+def _ledger_lines(state: State, name: str) -> Iterator[tuple[str, str]]:
     """(URL, line) for all that a ledger says; without a URL if it is damaged."""
-    from contactsync.client.ledger import Ledger
+    from contactsync.library.forgetting import telling
 
     try:
-        ledger = Ledger.read(path)
-    except FileNotFoundError:
-        return
+        found = telling(state, name)
     except (OurError, OSError):
-        yield "", f"the ledger {path}, which cannot be read"
+        yield "", f"the ledger {state.ledger(name)}, which cannot be read"
         return
-    for one in ledger.told:
-        yield ledger.url, told_line(one)
+    if found is not None:
+        yield from ((found.url, told_line(one)) for one in found.told)

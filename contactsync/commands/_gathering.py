@@ -14,12 +14,11 @@ from contactsync.commands._reading import Reading, say_what_is_missing
 from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:
-    from contactsync.carddav.pull import Pulled
-    from contactsync.client.patience import Patience
-    from contactsync.client.state import State
     from contactsync.commands._services import Given
-    from contactsync.contacts import AddressBook
-    from contactsync.sources import FetchedBook
+    from contactsync.library.books import AddressBook, FetchedBook
+    from contactsync.library.carddav import Pulled
+    from contactsync.library.client import Patience
+    from contactsync.library.state import State
 
 _PASSWORDS: Final = ("password_file", "password_command")
 _ACCESS: Final = {

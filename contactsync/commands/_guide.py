@@ -11,7 +11,7 @@ from contactsync.commands._options import open_state
 from contactsync.foundation.errors import ContactSyncError, OurError
 
 if TYPE_CHECKING:
-    from contactsync.client.state import ServerState
+    from contactsync.library.state import State
 
 _TRUST: Final = """\
 contactsync finds out which of your contacts are members of a service, without
@@ -54,13 +54,14 @@ def next_steps() -> str:
     """The text for the state of this user. It reads small files only."""
     try:
         folder = os.environ.get("CONTACTSYNC_STATE")
-        servers = open_state(Path(folder) if folder else None).servers()
+        state = open_state(Path(folder) if folder else None)
+        servers = state.servers()
     except (ContactSyncError, OSError):
         return "Some of the stored data cannot be read: `contactsync status` says more."
     if not servers:
         return _TRUST
     known = servers[0].url + " is" if len(servers) == 1 else f"{len(servers)} servers are"
-    last = _last(servers)
+    last = _last(state)
     if last is None:
         return _SYNC.format(servers=known)
     configured = Path(os.environ.get("CONTACTSYNC_CONFIG") or default_path()).exists()
@@ -68,14 +69,14 @@ def next_steps() -> str:
     return _AGAIN.format(servers=known, last=last, config=config, file=file)
 
 
-def _last(servers: list[ServerState]) -> str | None:
+def _last(state: State) -> str | None:
     """The time of the last sync of all; None if there was none."""
-    from contactsync.client.results import recall
+    from contactsync.library.found import last_syncs
 
     times = []
-    for server in servers:
+    for server in state.servers():
         try:
-            times += [one.when for one in recall(server.results).values()]
+            times += [one.last.when for one in last_syncs(state, server.url)]
         except OurError:
             continue
     return f"{max(times):%Y-%m-%d %H:%M}" if times else None

@@ -14,9 +14,9 @@ from contactsync.commands._progress import ProgressLine
 from contactsync.foundation.errors import ContactSyncError
 
 if TYPE_CHECKING:  # these import an HTTP library
-    from contactsync.carddav.pull import Pulled
-    from contactsync.client.patience import Patience
-    from contactsync.marking.marks import Marking, Marks
+    from contactsync.library.carddav import Pulled
+    from contactsync.library.client import Patience
+    from contactsync.library.marking import Marking, Marks
 
 
 class Marker:
@@ -28,7 +28,7 @@ class Marker:
     def __init__(
         self, category: str | None, sources: Sequence[str], identifiers_of: Callable[[bytes], list[bytes]]
     ) -> None:
-        from contactsync.contacts.categories import check_category
+        from contactsync.library.marking import check_category
 
         self._category = None if category is None else check_category(category)
         self._sources = [source for source in sources if not is_remote(source)]
@@ -73,7 +73,7 @@ class Marker:
         _output.say_marked(plan.marks, done=done, already="have it already")
 
     def _plan(self, matched: frozenset[bytes], pulled: Sequence[Pulled], category: str) -> Marking:
-        from contactsync.marking.marks import Marking
+        from contactsync.library.marking import Marking
 
         return Marking(
             self._sources,

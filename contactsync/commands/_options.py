@@ -13,7 +13,7 @@ import click
 from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:  # it imports numpy and an HTTP library
-    from contactsync.client.state import State
+    from contactsync.library.state import State
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -46,13 +46,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 def open_state(folder: Path | None) -> State:
     """The state in this folder, or in the user's own."""
-    from contactsync.client.state import State
+    from contactsync.library.state import open_state as opened
 
-    if folder is None:
-        import platformdirs
-
-        folder = Path(platformdirs.user_state_dir("contactsync"))
-    return State(folder)
+    return opened(folder)
 
 
 def read_credential(path: Path) -> str:

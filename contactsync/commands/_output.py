@@ -21,10 +21,9 @@ import click
 from contactsync.commands import _json, _screen
 
 if TYPE_CHECKING:
-    from contactsync.client.report import Match, Report
-    from contactsync.contacts import AddressBook
-    from contactsync.marking.marks import Marks
-    from contactsync.publication.history import Gap
+    from contactsync.library.books import AddressBook
+    from contactsync.library.client import Gap, Match, Report
+    from contactsync.library.marking import Marks
 
 Row = tuple[str, ...]
 SHOWN_UNREADABLE = 20

@@ -13,10 +13,10 @@ from contactsync.commands import _json, _output
 from contactsync.commands._output import Row
 
 if TYPE_CHECKING:
-    from contactsync.client.results import FoundPerson
     from contactsync.commands._services import ServiceOutcome
-    from contactsync.contacts import AddressBook
-    from contactsync.marking.marks import Marks
+    from contactsync.library.books import AddressBook
+    from contactsync.library.found import FoundPerson
+    from contactsync.library.marking import Marks
 
 
 @dataclass(slots=True)

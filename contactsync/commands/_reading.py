@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from contactsync.commands import _output
-from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:
-    from contactsync.contacts import AddressBook
-    from contactsync.contacts.choice import People
-    from contactsync.sources import FetchedBook
-
-_MOST_NAMES = 1 << 20  # bytes of a list of names
+    from contactsync.library.books import AddressBook, FetchedBook
 
 _OPTIONS = (
     click.option(
@@ -80,61 +74,23 @@ class Reading:
 
     def identifiers_of(self, card: bytes) -> list[bytes]:
         """The identifiers in one card, read as the address books are."""
-        from contactsync.sources import read_address_books
+        from contactsync.library.books import address_book
 
-        region, stdin = self._known_region(), io.BytesIO(card)
-        return read_address_books(["-"], region=region, area_code=self.area_code, stdin=stdin).identifiers
-
-    def _known_region(self) -> str | None:
-        from contactsync.identifiers import default_region
-
-        return self.region or default_region()
+        stdin = io.BytesIO(card)
+        return address_book("-", region=self.region, area_code=self.area_code, stdin=stdin).identifiers
 
     def read(self, sources: Sequence[str | FetchedBook]) -> AddressBook:
         """Read the address books, and keep those who are chosen. Raises BadInput for what cannot be meant."""
-        from contactsync.contacts.choice import Selection
-        from contactsync.sources import read_address_books
+        from contactsync.library.books import address_book
 
-        region = self._known_region()
-        book = read_address_books(
-            sources,
-            region=region,
+        return address_book(
+            *sources,
+            region=self.region,
             area_code=self.area_code,
-            grouped=bool(self.groups),
-            stdin=sys.stdin.buffer,
+            groups=self.groups,
+            only=self.only,
+            exclude=self.exclude,
         )
-        choice = Selection(
-            self.groups,
-            [self._people(name, region) for name in self.only],
-            [self._people(name, region) for name in self.exclude],
-        )
-        if choice:
-            choice.apply(book)
-        return book
-
-    def _people(self, name: str, region: str | None) -> People:
-        from contactsync.contacts.choice import People
-        from contactsync.sources import read_address_books
-
-        found = read_address_books([name], region=region, area_code=self.area_code, stdin=sys.stdin.buffer)
-        if found.contacts:
-            return People.of(found.contacts)
-        names = _names(Path(name))
-        if not names:
-            raise BadInput(f"{name} holds no people", hint="give an address book, or names, one per line")
-        return People.of((), names)
-
-
-def _names(path: Path) -> list[str]:
-    """The lines of a list of names; none if it is something else."""
-    if not path.is_file() or path.stat().st_size > _MOST_NAMES:
-        return []
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except ValueError:
-        return []
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    return lines if all(line.isprintable() for line in lines) else []
 
 
 def say_what_is_missing(book: AddressBook, *, quiet: bool = False, verbose: bool = False) -> None:

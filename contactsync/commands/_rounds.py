@@ -19,11 +19,11 @@ from contactsync.commands._watching import now
 from contactsync.foundation.errors import NetworkError, OutOfQuota
 
 if TYPE_CHECKING:
-    from contactsync.carddav.pull import Pulled
-    from contactsync.client.patience import Patience
-    from contactsync.client.state import State
-    from contactsync.contacts import AddressBook
-    from contactsync.marking.marks import Marks
+    from contactsync.library.books import AddressBook
+    from contactsync.library.carddav import Pulled
+    from contactsync.library.client import Patience
+    from contactsync.library.marking import Marks
+    from contactsync.library.state import State
 
 Found = tuple[str, str, str]
 """A service, and a name with an identifier that it knows."""
@@ -52,7 +52,7 @@ class Rounds:
 
     def read(self) -> AddressBook:
         """The address books. Raises BadInput if they contain no contact."""
-        from contactsync.client.patience import Patience
+        from contactsync.library.client import Patience
 
         self._patience = Patience(timeout=self._of["timeout"])
         return self._gathering.read(self._state, self._patience)
@@ -118,11 +118,12 @@ class Rounds:
         """List the cards that would be marked, by what the last sync found."""
         if self._of["category"] is None:
             return
-        from contactsync.client.session import last_matches
+        from contactsync.library.client import Client
 
+        client = Client(self._state.folder)
         matched: frozenset[bytes] = frozenset()
         for one in self._services:
-            matched |= last_matches(self._state.server(one.url), book, one.settings["audience"])
+            matched |= client.last_matches(book, server=one.url, audience=one.settings["audience"])
         self._marker.say_what_would_be_marked(matched, self.pulled)
 
     def _text(self, outcomes: Sequence[ServiceOutcome], book: AddressBook) -> str:

@@ -21,13 +21,12 @@ from contactsync.commands._credentials import CredentialFile
 from contactsync.foundation.errors import BadInput, ContactSyncError
 
 if TYPE_CHECKING:  # these import numpy and an HTTP library
-    from contactsync.client.patience import Patience
-    from contactsync.client.report import Report
-    from contactsync.client.state import ServerState, State
     from contactsync.commands._configuration import Configuration
     from contactsync.commands._credentials import CredentialPlace
     from contactsync.commands._progress import ProgressBoard
-    from contactsync.contacts import AddressBook
+    from contactsync.library.books import AddressBook
+    from contactsync.library.client import Patience, Report
+    from contactsync.library.state import ServerState, State
 
 WORST: Final = (5, 1, 6, 3, 7, 8, 4, 0)
 """Exit codes of several servers, the worst first: the command's is the first of them that occurs."""
@@ -112,7 +111,7 @@ class Given:
         return found
 
     def _server(self, name: str) -> ConfiguredServer:
-        from contactsync.client.state import canonical_url
+        from contactsync.library.state import canonical_url
 
         servers = self.configuration.servers
         if name in servers:
@@ -166,7 +165,7 @@ class Run:
         return server, service.credential.read()
 
     def _task(self, outcome: ServiceOutcome, server: ServerState, credential: str) -> Callable[[], None]:
-        from contactsync.client.patience import Patience
+        from contactsync.library.client import Patience
 
         progress = self.board.of(outcome.service.name)
         patience = Patience(timeout=outcome.service.settings["timeout"], progress=progress)
@@ -181,8 +180,7 @@ class Run:
     def _sync(
         self, outcome: ServiceOutcome, server: ServerState, credential: str, patience: Patience
     ) -> None:
-        from contactsync.client.core.planner import Options
-        from contactsync.library.client import Client
+        from contactsync.library.client import Client, Options
 
         of, service = outcome.service.settings, outcome.service
         names = ("audience", "privacy", "partitions", "max_download", "buckets", "leak_budget", "cover")

@@ -19,7 +19,7 @@ from contactsync.commands._options import json_option, open_state, read_credenti
 from contactsync.foundation.errors import BadInput, ContactSyncError
 
 if TYPE_CHECKING:
-    from contactsync.client.state import State
+    from contactsync.library.state import State
 
 TEMPLATE = Path(__file__).with_name("template.toml")
 
@@ -171,16 +171,16 @@ def _problems(found: Configuration, state_folder: Path | None) -> Iterator[tuple
 
 
 def _problems_of_server(server: ConfiguredServer, state: State) -> Iterator[tuple[str, ContactSyncError]]:
-    from contactsync.client.route import Route
+    from contactsync.library.trusting import check_route
 
     with _noted("url") as noted:
         state.server(server.url)
     yield from noted
     with _noted("ca_file") as noted:
-        Route.to(server.url, proxy="none", ca_file=server.ca_file)
+        check_route(server.url, proxy="none", ca_file=server.ca_file)
     yield from noted
     with _noted("proxy") as noted:
-        Route.to(server.url, proxy=server.settings.get("proxy"))
+        check_route(server.url, proxy=server.settings.get("proxy"))
     yield from noted
     credential = server.credential
     with _noted(

@@ -15,7 +15,7 @@ from contactsync.commands._reading import Reading, reading_options
 from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:
-    from contactsync.contacts import AddressBook
+    from contactsync.library.books import AddressBook
 
 
 @click.command()

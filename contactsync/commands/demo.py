@@ -22,7 +22,7 @@ import click
 from contactsync.foundation.errors import BadInput, OurError
 
 if TYPE_CHECKING:
-    from contactsync.contacts import AddressBook
+    from contactsync.library.books import AddressBook
 
 BOOK = Path(__file__).parent / "example" / "contacts.vcf"
 REGION = "DE"
@@ -130,10 +130,10 @@ def _prepare(folder: Path, members: int) -> AddressBook:
     """Write the example book and a list of members: some from the book, others from many countries."""
     from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneNumberType, example_number_for_type
 
-    from contactsync.sources import read_address_books
+    from contactsync.library.books import address_book
 
     shutil.copyfile(BOOK, folder / "contacts.vcf")
-    book = read_address_books([BOOK], region=REGION)
+    book = address_book(BOOK, region=REGION)
     numbers = {i.decode().removeprefix("tel:") for i in book.identifiers[::MEMBER_SHARE]}
     # Not for secrets. It gives every demo the same members.
     chance = random.Random(0)  # noqa: S311
@@ -153,7 +153,7 @@ def _prepare(folder: Path, members: int) -> AddressBook:
 
 def _compare(book: AddressBook, transcript: Path) -> None:
     """Show what the server receives in three ways of asking, the third from the bytes that were sent."""
-    from contactsync.client.transcript import read_transcript
+    from contactsync.library.client import read_transcript
 
     sent = b"".join(piece.data for piece in read_transcript(transcript) if piece.sent)
     _, _, rest = sent.partition(b"POST /v1/evaluate/")

@@ -10,7 +10,6 @@ from contactsync.commands import _json
 from contactsync.commands._output import counted
 from contactsync.foundation.errors import BadInput
 
-AUTO: Final = "auto"
 SHOWN_REGIONS: Final = 8
 
 
@@ -49,36 +48,24 @@ def explain(context: click.Context, numbers: tuple[str, ...], region: str | None
 
 
 def _explained(number: str, given: str | None) -> dict[str, Any]:
-    from contactsync import identifiers
+    from contactsync.library.identifying import ANY_REGION, explain
 
-    if given is None:
-        region = identifiers.default_region()
-    else:
-        region = None if given.lower() == AUTO else identifiers.check_region(given)
-    steps = identifiers.explain(number, region)
-    last = steps[-1]
-    rejected = last.name == "rejected"
+    found = explain(number, given)
     value: dict[str, Any] = {
-        "text": number,
-        "region": region,
-        "profile": identifiers.PROFILE,
-        "identifier": None if rejected else last.result,
-        "reason": last.result if rejected else None,
-        "hint": last.why if rejected else None,
-        "steps": [{"name": s.name, "result": s.result, "why": s.why} for s in steps[1:-1]],
+        "text": found.text,
+        "region": found.region,
+        "profile": found.profile,
+        "identifier": found.identifier,
+        "reason": found.reason,
+        "hint": found.hint,
+        "steps": [{"name": s.name, "result": s.result, "why": s.why} for s in found.steps],
     }
-    if given is not None and given.lower() == AUTO:
-        value["candidates"] = _candidates(number) if rejected else []
+    if given is not None and given.lower() == ANY_REGION:
+        value["candidates"] = [
+            {"identifier": one.identifier, "regions": list(one.regions), "allotted": one.allotted}
+            for one in found.possible
+        ]
     return value
-
-
-def _candidates(number: str) -> list[dict[str, Any]]:
-    from contactsync.identifiers.tel.candidates import candidates
-
-    return [
-        {"identifier": one.identifier, "regions": list(one.regions), "allotted": one.allotted}
-        for one in candidates(number)
-    ]
 
 
 def _show(value: dict[str, Any], given: str | None) -> None:

@@ -18,7 +18,7 @@ from contactsync.commands._options import open_state, server_option, state_optio
 from contactsync.foundation.errors import BadInput, NotTrusted, OurError
 
 if TYPE_CHECKING:
-    from contactsync.client.state import State
+    from contactsync.library.state import State
 
 
 @click.command()
@@ -70,7 +70,7 @@ def forget(
 
 def _chosen(state: State, url: str | None, *, every: bool, ledgers: bool) -> list[str]:
     """The names of what is meant."""
-    from contactsync.client.state import is_pinned
+    from contactsync.library.state import is_pinned
 
     folders = {folder.name: folder for folder in state.folders()}
     names = {*folders, *(path.stem for path in state.ledgers() if ledgers)}

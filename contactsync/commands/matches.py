@@ -13,8 +13,8 @@ from contactsync.commands._options import json_option, open_state, state_option
 from contactsync.foundation.errors import BadInput, ContactSyncError, NotTrusted
 
 if TYPE_CHECKING:
-    from contactsync.client.results import LastSync
     from contactsync.commands._people import FoundSomewhere
+    from contactsync.library.found import LastSync
 
 
 @click.command()
@@ -91,15 +91,15 @@ def _described(service: str, url: str, audience: str, last: LastSync) -> dict[st
 
 def _kept(configuration: Configuration, state_folder: Path | None) -> list[tuple[str, str, str, LastSync]]:
     """Service, address, audience and last sync. Raises NotTrusted or BadInput if there is nothing at all."""
-    from contactsync.client.results import recall
+    from contactsync.library.found import last_syncs
 
-    servers = open_state(state_folder).servers()
-    if not servers:
+    state = open_state(state_folder)
+    if not state.servers():
         raise NotTrusted("no server is trusted yet", hint="run: contactsync trust URL")
-    kept = []
-    for server in servers:
-        for audience, last in recall(server.results).items():
-            kept.append((_name(configuration, server.url, audience), server.url, audience, last))
+    kept = [
+        (_name(configuration, one.url, one.audience), one.url, one.audience, one.last)
+        for one in last_syncs(state)
+    ]
     if not kept:
         raise BadInput("there was no sync yet", hint="run: contactsync sync FILE")
     order = list(configuration.servers)

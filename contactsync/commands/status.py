@@ -42,7 +42,7 @@ def _show_told(one: dict[str, Any]) -> None:
 
 
 def _show(found: dict[str, Any]) -> None:
-    from contactsync.publication.tuf.follower import grouped
+    from contactsync.library.fingerprints import grouped
 
     if not found["servers"] and not found["problems"]:
         click.echo(f"no server is trusted (state in {found['state']})")

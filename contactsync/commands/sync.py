@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from contactsync.client.privacy import DEFAULT, MODES
 from contactsync.commands import _books, _json, _output, _watching
 from contactsync.commands._configuration import config_option, load
 from contactsync.commands._options import (
@@ -20,14 +19,14 @@ from contactsync.commands._options import (
 )
 from contactsync.commands._reading import reading_options
 from contactsync.commands._watching import OptionalInterval, WatchingCommand
-from contactsync.foundation.errors import NotTrusted
+from contactsync.library.privacy import DEFAULT, MODES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from contactsync.client.state import State
     from contactsync.commands._services import Service
-    from contactsync.contacts import AddressBook
+    from contactsync.library.books import AddressBook
+    from contactsync.library.state import State
 
 
 @click.command(cls=WatchingCommand)
@@ -276,12 +275,14 @@ def _dry_run(
 
 
 def _would_send(state: State, service: Service, book: AddressBook) -> dict[str, int]:
-    from contactsync.client.core.round import LEAST, padded
-    from contactsync.client.session import new_identifiers
+    from contactsync.library.client import Client
 
-    try:
-        new = new_identifiers(state.server(service.url), book, service.settings["audience"])
-    except NotTrusted:
-        new = len(book.identifiers)
-    points = padded(new) or LEAST * service.settings["cover"]
-    return {"new_identifiers": new, "would_evaluate": points, "would_send_bytes": points * 32}
+    of = service.settings
+    would = Client(state.folder).would_send(
+        book, server=service.url, audience=of["audience"], cover=of["cover"]
+    )
+    return {
+        "new_identifiers": would.new_identifiers,
+        "would_evaluate": would.points,
+        "would_send_bytes": would.octets,
+    }

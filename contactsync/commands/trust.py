@@ -13,7 +13,7 @@ from contactsync.commands._options import open_state, proxy_option, state_option
 from contactsync.foundation.errors import BadInput, OurError
 
 if TYPE_CHECKING:  # it imports an HTTP library
-    from contactsync.client.state import State
+    from contactsync.library.state import State
 
 
 @click.command()
@@ -49,8 +49,8 @@ def trust(
     gives you over another channel; everything else is verified from this root. The operator renews the root
     about once a year: --fingerprint also accepts the fingerprint of an earlier root.
     """
+    from contactsync.library.fingerprints import grouped
     from contactsync.library.trusting import introduce
-    from contactsync.publication.tuf.follower import grouped
 
     state = open_state(state_folder)
     met = introduce(

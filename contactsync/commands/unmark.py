@@ -13,7 +13,7 @@ from contactsync.commands._options import Duration, proxy_option
 from contactsync.commands._progress import ProgressLine
 
 if TYPE_CHECKING:
-    from contactsync.carddav.connection import DavAccount
+    from contactsync.library.carddav import DavAccount
 
 
 @click.command()
@@ -34,10 +34,9 @@ def unmark(undo: Path, *, access: _books.BookAccess, timeout: float, proxy: str 
     Only the category goes; whatever else was changed in a card since then stays. When all cards are done,
     the list is wiped: it says who matched.
     """
-    from contactsync.client.patience import Patience
     from contactsync.foundation.erasure import erase
-    from contactsync.marking.marks import unmark as run
-    from contactsync.marking.undo import UndoList
+    from contactsync.library.marking import UndoList
+    from contactsync.library.marking import unmark as run
 
     listed = UndoList.read(undo)
     addresses = {
@@ -51,7 +50,7 @@ def unmark(undo: Path, *, access: _books.BookAccess, timeout: float, proxy: str 
         return accounts[origin, user]
 
     with ProgressLine() as line:
-        marks = run(listed, account, patience=Patience(timeout=timeout, progress=line), progress=line)
+        marks = run(listed, account, timeout=timeout, progress=line)
     done = f"removed {_output.printable(listed.category)}"
     _output.say_marked(marks, done=done, already="no longer had it")
     if not marks.left_alone:

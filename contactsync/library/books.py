@@ -2,29 +2,75 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.contacts import AddressBook
 from contactsync.contacts.book import NO_NAME, Contact
+from contactsync.contacts.choice import People, Selection
 from contactsync.foundation.errors import BadInput
 from contactsync.identifiers import KINDS, default_region
-from contactsync.sources import read_address_books
+from contactsync.sources import FetchedBook, read_address_books
+
+__all__ = ["AddressBook", "FetchedBook", "address_book", "as_numbers", "book_of_numbers", "checked_numbers"]
+
+_MOST_NAMES: Final = 1 << 20  # bytes of a list of names
 
 
 def address_book(
-    *sources: str | Path, region: str | None = None, stdin: BinaryIO | None = None
+    *sources: str | Path | FetchedBook,
+    region: str | None = None,
+    stdin: BinaryIO | None = None,
+    area_code: str | None = None,
+    groups: Sequence[str] = (),
+    only: Sequence[str | Path] = (),
+    exclude: Sequence[str | Path] = (),
 ) -> AddressBook:
-    """Read files, folders of vCards, and `-` (standard input) into one address book.
+    """Read files, folders of vCards, `-` (standard input) and what was fetched into one address book.
 
-    `region` (`"DE"`) is the country of numbers without a country code; None: that of the locale. What cannot
-    be read is in `unreadable`. Raises BadInput: no such file, no such region.
+    `region` (`"DE"`) is the country of numbers without a country code; None: that of the locale. `area_code`
+    (`"030"`) is dialled before local ones. `groups` keeps the contacts in one of these groups; `only` and
+    `exclude` are files of people, who are kept or left out: an address book of any kind, or names, one per
+    line. What cannot be read is in `unreadable`, how many were not chosen in `left_out`. Raises BadInput: no
+    such file, region or area code, or a file without people.
     """
-    return read_address_books(sources, region=region or default_region(), stdin=stdin)
+    region, stdin = region or default_region(), stdin or sys.stdin.buffer
+    book = read_address_books(sources, region=region, area_code=area_code, grouped=bool(groups), stdin=stdin)
+
+    def people(name: str | Path) -> People:
+        found = read_address_books([name], region=region, area_code=area_code, stdin=stdin)
+        return _people(name, found)
+
+    choice = Selection(tuple(groups), [people(name) for name in only], [people(name) for name in exclude])
+    if choice:
+        choice.apply(book)
+    return book
+
+
+def _people(name: str | Path, found: AddressBook) -> People:
+    if found.contacts:
+        return People.of(found.contacts)
+    names = _names(Path(name))
+    if not names:
+        raise BadInput(f"{name} holds no people", hint="give an address book, or names, one per line")
+    return People.of((), names)
+
+
+def _names(path: Path) -> list[str]:
+    """The lines of a list of names; none if it is something else."""
+    if not path.is_file() or path.stat().st_size > _MOST_NAMES:
+        return []
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except ValueError:
+        return []
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return lines if all(line.isprintable() for line in lines) else []
 
 
 def book_of_numbers(numbers: NDArray[np.uint64]) -> AddressBook:

@@ -10,24 +10,50 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
 from contactsync.client.core.planner import Options
+from contactsync.client.core.round import LEAST, padded
 from contactsync.client.patience import Patience
 from contactsync.client.report import Match, Report
 from contactsync.client.route import Route
-from contactsync.client.session import new_identifiers
+from contactsync.client.session import last_matches, new_identifiers
 from contactsync.client.session import sync as run_sync
-from contactsync.client.state import ServerState, State
-from contactsync.client.transcript import TranscriptWriter
+from contactsync.client.transcript import TranscriptWriter, read_transcript
 from contactsync.client.transport import Transport
 from contactsync.contacts import AddressBook
 from contactsync.foundation.erasure import Erased
+from contactsync.foundation.errors import NotTrusted
 from contactsync.foundation.progress import Progress, silent
 from contactsync.library.books import as_numbers, book_of_numbers
+from contactsync.library.found import LastFound, last_syncs
 from contactsync.library.kept import kept
+from contactsync.library.state import ServerState, open_state
 from contactsync.library.trusting import Introduction, introduce
+from contactsync.publication.history import Gap
+
+__all__ = [
+    "Client",
+    "Gap",
+    "Match",
+    "Options",
+    "Patience",
+    "Report",
+    "Sending",
+    "SyncResult",
+    "read_transcript",
+]
+
+_POINT = 32  # octets
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What a sync would send: the points of new identifiers, padded, or a cover round."""
+
+    new_identifiers: int
+    points: int
+    octets: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +84,7 @@ class Client:
 
     def __init__(self, state: Path | str | None = None) -> None:
         """`state` is the folder of trusted servers and tokens; None: the user's own."""
-        self.state = State(user_state() if state is None else Path(state))
+        self.state = open_state(state)
 
     def servers(self) -> list[str]:
         """The URLs of the trusted servers."""
@@ -114,11 +140,32 @@ class Client:
         """What is kept about each server, as `contactsync status --json` prints it. Sends nothing."""
         return kept(self.state)
 
+    def last_syncs(self, server: str | None = None) -> list[LastFound]:
+        """What the last sync with each server, or with this one, found in each audience. Sends nothing."""
+        return last_syncs(self.state, server)
+
     def new_identifiers(
         self, book: AddressBook, *, server: str | None = None, audience: str = "people"
     ) -> int:
         """How many identifiers a sync would look up for the first time. Sends nothing."""
         return new_identifiers(self._server(server), book, audience)
+
+    def would_send(
+        self, book: AddressBook, *, server: str | None = None, audience: str = "people", cover: bool = False
+    ) -> Sending:
+        """What a sync would send now; a server that is not trusted yet knows nothing. Sends nothing."""
+        try:
+            new = self.new_identifiers(book, server=server, audience=audience)
+        except NotTrusted:
+            new = len(book.identifiers)
+        points = padded(new) or LEAST * cover
+        return Sending(new, points, points * _POINT)
+
+    def last_matches(
+        self, book: AddressBook, *, server: str | None = None, audience: str = "people"
+    ) -> frozenset[bytes]:
+        """The identifiers of a book that the last sync found to be members. Sends nothing."""
+        return last_matches(self._server(server), book, audience)
 
     def sync(
         self,
@@ -223,8 +270,3 @@ class Client:
 
 class _Cancelled(Exception):
     """The task that waits for a sync was cancelled."""
-
-
-def user_state() -> Path:
-    """The folder in which the command line keeps its state."""
-    return Path(platformdirs.user_state_dir("contactsync"))

@@ -17,7 +17,7 @@ from contactsync.foundation.errors import BadInput
 from contactsync.foundation.progress import Progress, silent
 from contactsync.identifiers import Rejected, normalise
 from contactsync.library.books import checked_numbers
-from contactsync.publication.tuf.follower import root_fingerprint
+from contactsync.library.fingerprints import root_fingerprint
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.accounts import check_class, check_name, new_credential, rows_of
 from contactsync.server.keyring import Keyring

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contactsync.client.route import Route
-from contactsync.client.state import ServerState, State, canonical_url, is_in_clear
+from contactsync.client.state import is_in_clear
 from contactsync.client.transport import Transport
 from contactsync.client.trust import fetch_root, find_root, leads_to, read_fingerprint
 from contactsync.foundation.errors import BadInput, BadSignature, NotTrusted, OurError
-from contactsync.publication.tuf.follower import grouped, root_fingerprint
+from contactsync.library.fingerprints import grouped, root_fingerprint
+from contactsync.library.state import ServerState, State, canonical_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,11 @@ def introduce(
     authorities = None if accepted is None or (is_same and ca_file is None) else accepted.read_bytes()
     known = None if replace else known
     return Introduction(url, root_fingerprint(root), is_same, root, authorities, known, state)
+
+
+def check_route(url: str, *, ca_file: Path | None = None, proxy: str | None = None) -> None:
+    """Whether requests could go this way. Raises BadInput: authorities or proxy cannot be used."""
+    Route.to(url, proxy=proxy, ca_file=ca_file)
 
 
 def _known(state: State, url: str, *, replace: bool) -> ServerState | None:

@@ -19,7 +19,7 @@ def test_the_programs_of_the_page_do_what_they_say(tmp_path, monkeypatch, capsys
         "name,phone\nAnn,0151 12345678\nBob,0151 00000500\nEve,0176 1234567\n"
     )
     names, process, port = {}, None, "8440"
-    assert len(BLOCKS) == 7
+    assert len(BLOCKS) == 10
     try:
         for served, block in BLOCKS:
             if served:

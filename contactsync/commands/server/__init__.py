@@ -40,8 +40,8 @@ def init(data: Path, passphrase_file: Path | None) -> None:
     A passphrase (--passphrase-file or CONTACTSYNC_PASSPHRASE) encrypts the stored keys. Prints the
     fingerprint that clients compare in `contactsync trust`.
     """
+    from contactsync.library.fingerprints import grouped
     from contactsync.library.server import Server
-    from contactsync.publication.tuf.follower import grouped
     from contactsync.server.sealing import read_passphrase
 
     made = Server.create(data, passphrase=read_passphrase(passphrase_file))

@@ -288,7 +288,7 @@ def somebody_is_there() -> bool:
 
 def say_prepared(path: Path, request: SigningRequest) -> None:
     """Print what to do with a request."""
-    from contactsync.publication.tuf.follower import grouped
+    from contactsync.library.fingerprints import grouped
     from contactsync.publication.tuf.summary import about_signatures
 
     click.echo(f"prepared in {path}, not yet in force; next: sign, finish")
@@ -299,7 +299,7 @@ def say_prepared(path: Path, request: SigningRequest) -> None:
 
 def say_root(folder: DataFolder, before: bytes) -> None:
     """That the root is another one than `before`, and that it has expired."""
-    from contactsync.publication.tuf.follower import grouped, root_fingerprint
+    from contactsync.library.fingerprints import grouped, root_fingerprint
     from contactsync.publication.tuf.repository import Repository
 
     repository = Repository(folder.public)
@@ -318,7 +318,7 @@ def _signers(
     request: SigningRequest, places: tuple[Path, ...], passphrase_file: Path | None
 ) -> dict[str, Signer]:
     """The keys at these places that the request asks for. Raises BadInput if there is none."""
-    from contactsync.publication.tuf.follower import root_fingerprint
+    from contactsync.library.fingerprints import root_fingerprint
     from contactsync.publication.tuf.summary import shown_keys
     from contactsync.server.exported import keys_in
     from contactsync.server.keyring import Keyring

@@ -153,7 +153,7 @@ def export_key(
     `serve` needs the keys of snapshot and timestamp here, so they cannot be removed. A disk may keep traces
     of deleted data: if a key must never have been on this machine, generate it elsewhere (`keys new`).
     """
-    from contactsync.publication.tuf.follower import root_fingerprint
+    from contactsync.library.fingerprints import root_fingerprint
     from contactsync.publication.tuf.repository import Repository
     from contactsync.server.exported import write_key
     from contactsync.server.settings import LOCK_WAIT

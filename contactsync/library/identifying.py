@@ -1,0 +1,71 @@
+"""What a number becomes: the identifier that is looked up, or why it is rejected. Nothing is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from contactsync import identifiers
+from contactsync.identifiers import Step, check_region, default_region
+
+__all__ = ["ANY_REGION", "Explained", "Possible", "Step", "check_region", "default_region", "explain"]
+
+ANY_REGION: Final = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Possible:
+    """An identifier that a number without a country code may be: in which regions, and if it is allotted."""
+
+    identifier: str
+    regions: tuple[str, ...]
+    allotted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """How a text becomes an identifier: `steps`, each with its result and why.
+
+    `identifier` is None if the text is rejected; then `reason` and `hint` say why, and what to do. `profile`
+    is the number of the rules. `possible` has what it may be, if that was asked for and the text is rejected.
+    """
+
+    text: str
+    region: str | None
+    profile: int
+    identifier: str | None
+    reason: str | None
+    hint: str | None
+    steps: tuple[Step, ...]
+    possible: tuple[Possible, ...] = ()
+
+
+def explain(number: str, region: str | None = None) -> Explained:
+    """Say what a number becomes. `region` (`"DE"`) is the country of one without a country code.
+
+    None: that of the locale. `"auto"`: no country, and `possible` says what it would be in each. A sync never
+    guesses. Raises BadInput if there is no such region.
+    """
+    in_any = region is not None and region.lower() == ANY_REGION
+    known = None
+    if not in_any:
+        known = default_region() if region is None else check_region(region)
+    steps = identifiers.explain(number, known)
+    last = steps[-1]
+    is_rejected = last.name == "rejected"
+    return Explained(
+        text=number,
+        region=known,
+        profile=identifiers.PROFILE,
+        identifier=None if is_rejected else last.result,
+        reason=last.result if is_rejected else None,
+        hint=last.why if is_rejected else None,
+        steps=tuple(steps[1:-1]),
+        possible=_possible(number) if in_any and is_rejected else (),
+    )
+
+
+def _possible(number: str) -> tuple[Possible, ...]:
+    from contactsync.identifiers.tel.candidates import candidates  # noqa: PLC0415 - it reads all plans
+
+    return tuple(Possible(one.identifier, one.regions, one.allotted) for one in candidates(number))
