@@ -6,8 +6,9 @@ its own error.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+import heapq
+import itertools
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -27,11 +28,15 @@ class Waiting(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Companion:
-    """What one caller gave: `load` elements, and the future that the caller waits for."""
+    """What one caller gave: `load` elements, and the future that the caller waits for.
+
+    `account` is whom it is for, if it was admitted for somebody.
+    """
 
     load: int
     given: Any = field(repr=False)
     future: Waiting
+    account: Hashable = None
 
 
 Deliver = Callable[[Sequence[tuple[Companion, Any]]], None]
@@ -44,23 +49,31 @@ class Company:
     def __init__(self, together: Together, deliver: Deliver) -> None:
         self._together = together
         self._deliver = deliver
-        self._waiting: deque[Companion] = deque()
+        self._waiting: list[tuple[float, int, Companion]] = []
+        self._arrivals = itertools.count()
+        self._load = 0
 
-    def join(self, one: Companion) -> None:
-        """Queue behind the others."""
-        self._waiting.append(one)
+    def join(self, one: Companion, turn: float = 0.0) -> None:
+        """Queue behind those whose turn is not later."""
+        heapq.heappush(self._waiting, (turn, next(self._arrivals), one))
+        self._load += one.load
+
+    def first(self) -> float | None:
+        """The earliest turn of those who wait; None: nobody does."""
+        return self._waiting[0][0] if self._waiting else None
 
     def take(self, limit: int, threads: int) -> list[Companion]:
         """Those at the head of the queue: the share of one of `threads`, of `limit` elements at most.
 
         None if others have taken them all.
         """
-        share = min(limit, -(-sum(one.load for one in self._waiting) // threads))
+        share = min(limit, -(-self._load // threads))
         taken: list[Companion] = []
         load = 0
-        while self._waiting and (not taken or load + self._waiting[0].load <= share):
-            taken.append(self._waiting.popleft())
+        while self._waiting and (not taken or load + self._waiting[0][2].load <= share):
+            taken.append(heapq.heappop(self._waiting)[2])
             load += taken[-1].load
+        self._load -= load
         return taken
 
     def work(self, taken: Sequence[Companion]) -> None:
@@ -76,7 +89,8 @@ class Company:
 
     def end(self, error: BaseException) -> None:
         """Tell all who wait that there will be nothing."""
-        some = list(self._waiting)
+        some = [one for _, _, one in self._waiting]
         self._waiting.clear()
+        self._load = 0
         if some:
             self._deliver([(one, error) for one in some])

@@ -1,10 +1,10 @@
 """The threads that evaluate. They cannot reach identifiers or contacts (import-linter checks this).
 
 Kernels release the GIL, so a few threads use all cores. Work is cut into slices of a few milliseconds. A free
-thread takes the slice with the earliest turn (start-time fair queueing: P. Goyal, H. Vin and H. Cheng,
-SIGCOMM 1996): slice k of a job that arrives at turn t has turn t + k. So a small batch overtakes the rest of
-a large one, small batches never starve a large one, and online batches always go before bulk work. Small
-batches that wait at the same time share slices (company.py).
+thread takes the slice with the earliest turn (turns.py): slice k of a job that arrives at turn t has turn
+t + k, or a later one if its account has more waiting. So a small batch overtakes the rest of a large one,
+small batches never starve a large one, nobody waits for all that one account has asked for, and online
+batches always go before bulk work. Small batches that wait at the same time share slices (company.py).
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
+import math
 import os
 import secrets
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +25,9 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from contactsync.ristretto255 import Elements, add, encode, multiply_base, scalars
+from contactsync.server.admission import SHARES, Overloaded, weight
 from contactsync.server.company import Companion, Company
+from contactsync.server.turns import Turns
 from contactsync.voprf.proof import composite_sum, prove
 from contactsync.voprf.server import (
     KeyPair,
@@ -40,42 +43,44 @@ SLICE = 512
 
 _ONLINE, _BULK = 0, 1
 _WARM_UP = 2 * SLICE + 1
+_STAGES = 3  # of a job, each of which goes over all its elements
 
 Slice = Callable[[], None]
 T = TypeVar("T")
-_Entry = tuple[int, int, int, "_Job[Any] | None", Callable[[], bool]]
+_Entry = tuple[int, float, int, "_Job[Any] | None", Callable[[], bool]]
 """In a heap: class, turn, arrival, job, slice. Companions have no job."""
 
 Stages = Generator[list[Slice], None, T]
 """A job. The slices it yields together may run in parallel; all must end before it continues."""
 
 
-class Overloaded(Exception):
-    """Too many jobs are waiting already."""
-
-
 @dataclass(frozen=True, slots=True)
 class DecodedBatch:
-    """A batch, uint8[n, 32], and its elements, slice by slice: each is usable."""
+    """A batch of `account`, uint8[n, 32], and its elements, slice by slice: each is usable."""
 
     blinded: Rows
     elements: Sequence[Elements]
+    account: Hashable = None
 
 
 class Evaluator:
     """A bounded queue for a few threads. Every job is a future: `.result()` waits, asyncio can wrap it."""
 
     def __init__(self, threads: int = 0, queue: int = 64) -> None:
-        """`threads` 0 means one for each processor. `queue` is how many more jobs may wait."""
+        """`threads` 0 means one for each processor. `queue` is how many more jobs may wait.
+
+        What is for an account is not counted: that it may wait was decided before (admission.py).
+        """
         count = threads or os.cpu_count() or 1
-        self._room = count + queue
+        self.room = count + queue
         self._changed = threading.Condition()
         self._waiting: list[_Entry] = []
-        self._turn = [0, 0]
+        self._turns = (Turns(), Turns())
         self._arrivals = itertools.count()
         self._unfinished: set[_Job[Any]] = set()
         self._companies: set[Company] = set()
-        self._companions = 0
+        self._companions = 0.0
+        self._counted = 0  # jobs and companions that are for no account
         self._idle = 0
         self._closed = False
         self.accompanied: Callable[[int], None] = lambda _: None
@@ -94,13 +99,14 @@ class Evaluator:
         """
         return self._submit(_Job(_ONLINE, _blind_evaluate(key, check_batch(blinded, "blinded elements"))))
 
-    def decode(self, blinded: Rows) -> Future[DecodedBatch]:
+    def decode(self, blinded: Rows, account: Hashable = None) -> Future[DecodedBatch]:
         """The first half of `blind_evaluate`, which raises all that it does: no key is used yet."""
-        return self._submit(_Job(_ONLINE, _decode(check_batch(blinded, "blinded elements"))))
+        stages = _decode(check_batch(blinded, "blinded elements"), account)
+        return self._submit(_Job(_ONLINE, stages, account))
 
     def evaluate_decoded(self, key: KeyPair, batch: DecodedBatch) -> Future[tuple[Rows, bytes]]:
         """The second half of `blind_evaluate`. Raises Overloaded at once instead of waiting."""
-        return self._submit(_Job(_ONLINE, _evaluate_decoded(key, batch)))
+        return self._submit(_Job(_ONLINE, _evaluate_decoded(key, batch), batch.account))
 
     def evaluate(self, key: KeyPair, inputs: Sequence[bytes]) -> Future[Rows]:
         """Run voprf.server.evaluate in bulk: the outputs of any number of inputs, uint8[n, 64].
@@ -110,9 +116,9 @@ class Evaluator:
         return self._submit(_Job(_BULK, _evaluate(key, inputs)))
 
     def load(self) -> tuple[int, int]:
-        """How many batches wait or are worked on, and how many may."""
+        """How many batches wait or are worked on, and how many may. Small ones are parts of one."""
         with self._changed:
-            return len(self._unfinished) + self._companions, self._room
+            return len(self._unfinished) + math.ceil(self._companions), SHARES * self.room
 
     def warm_up(self) -> None:
         """Compile and load every kernel, using a key that is then discarded."""
@@ -135,46 +141,57 @@ class Evaluator:
 
     def _submit(self, job: _Job[T]) -> Future[T]:
         with self._changed:
-            self._check_room()
+            self._check_room(job.account)
             self._unfinished.add(job)
+            self._counted += job.account is None
         job.future.add_done_callback(lambda _: self._forget(job))
         self._advance(job)
         return job.future
 
-    def join(self, company: Company, one: Companion) -> None:
-        """Work on this one together with those of the company who wait when its turn comes.
+    def join(self, company: Company, *some: Companion) -> None:
+        """Work on these together with those of the company who wait when their turn comes.
 
         Raises Overloaded at once instead of waiting.
         """
         with self._changed:
-            self._check_room()
-            self._companions += 1
+            turns = self._turns[_ONLINE]
+            for one in some:
+                self._check_room(one.account)
+                self._counted += one.account is None
+                self._companions += weight(one.load)
+                company.join(one, turns.draw(one.account, _STAGES * weight(one.load)))
             self._companies.add(company)
-            company.join(one)
-            # It goes along with whoever is taken first; its own turn may find it gone.
-            turn, arrival = self._turn[_ONLINE], next(self._arrivals)
-            entry: _Entry = (_ONLINE, turn, arrival, None, partial(self._accompany, company))
+            self._call(company)
+
+    def _call(self, company: Company) -> None:
+        """Have a thread come for those of a company who wait. It may find that others have taken them."""
+        first = company.first()
+        if first is not None:
+            entry: _Entry = (_ONLINE, first, next(self._arrivals), None, partial(self._accompany, company))
             heapq.heappush(self._waiting, entry)
             self._changed.notify()
 
-    def _check_room(self) -> None:
-        if self._closed or len(self._unfinished) + self._companions >= self._room:
+    def _check_room(self, account: Hashable) -> None:
+        if self._closed or (account is None and self._counted >= self.room):
             raise Overloaded
 
     def _accompany(self, company: Company) -> bool:
         """Take a share of those who wait, and work on them."""
         with self._changed:
             taken = company.take(SLICE, 1 + self._idle)
+            self._call(company)
         if taken:
             self.accompanied(len(taken))
             company.work(taken)
             with self._changed:
-                self._companions -= len(taken)
+                self._counted -= sum(one.account is None for one in taken)
+                self._companions -= sum(weight(one.load) for one in taken)
         return False
 
     def _forget(self, job: _Job[Any]) -> None:
         """Make room: a job has ended, or was cancelled before it began."""
         with self._changed:
+            self._counted -= job in self._unfinished and job.account is None
             self._unfinished.discard(job)
             if job.future.cancelled():
                 self._waiting = [entry for entry in self._waiting if entry[3] is not job]
@@ -184,8 +201,9 @@ class Evaluator:
         """Queue the next stage of a job, if there is one."""
         slices = job.next_stage()
         with self._changed:
+            turns = self._turns[job.rank]
             for i, run in enumerate(slices):
-                turn = self._turn[job.rank] + i
+                turn = turns.now + i if job.account is None else turns.draw(job.account, 1)
                 heapq.heappush(self._waiting, (job.rank, turn, next(self._arrivals), job, run))
             self._changed.notify(len(slices))
 
@@ -199,7 +217,7 @@ class Evaluator:
                 if self._closed:
                     return
                 rank, turn, _, job, run = heapq.heappop(self._waiting)
-                self._turn[rank] = max(self._turn[rank], turn)
+                self._turns[rank].reach(turn)
             if run() and job is not None:
                 self._advance(job)
 
@@ -207,8 +225,9 @@ class Evaluator:
 class _Job(Generic[T]):
     """A generator of stages, and the future of what it returns."""
 
-    def __init__(self, rank: int, stages: Stages[T]) -> None:
+    def __init__(self, rank: int, stages: Stages[T], account: Hashable = None) -> None:
         self.rank = rank
+        self.account = account
         self.future: Future[T] = Future()
         self._stages = stages
         self._lock = threading.Lock()
@@ -271,7 +290,7 @@ def _blind_evaluate(key: KeyPair, blinded: Rows) -> Stages[tuple[Rows, bytes]]:
     return (yield from _evaluate_decoded(key, (yield from _decode(blinded))))
 
 
-def _decode(blinded: Rows) -> Stages[DecodedBatch]:
+def _decode(blinded: Rows, account: Hashable = None) -> Stages[DecodedBatch]:
     """Decode, slice by slice."""
     parts = _parts(len(blinded))
     elements: dict[int, Elements] = {}
@@ -280,7 +299,7 @@ def _decode(blinded: Rows) -> Stages[DecodedBatch]:
         elements[part.start] = decode_batch(blinded[part], first=part.start)
 
     yield [partial(decode, part) for part in parts]
-    return DecodedBatch(blinded, [elements[part.start] for part in parts])
+    return DecodedBatch(blinded, [elements[part.start] for part in parts], account)
 
 
 def _evaluate_decoded(key: KeyPair, batch: DecodedBatch) -> Stages[tuple[Rows, bytes]]:

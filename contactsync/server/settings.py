@@ -67,7 +67,10 @@ class Settings:
         0, range(1025), "Threads that evaluate batches; 0 means one for each processor."
     )
     evaluator_queue: int = _setting(
-        64, range(1, 65537), "Batches that may wait for a thread; others are answered with status 503."
+        64,
+        range(1, 65537),
+        "Batches of one account that may wait for a thread, and half of those of all; others are answered"
+        " with status 503. One of fewer than 512 points counts in part.",
     )
     points_per_hour: int = _setting(
         1_000_000,

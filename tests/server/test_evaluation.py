@@ -10,8 +10,9 @@ import pytest
 
 from contactsync.foundation.errors import BadInput, InvalidElement
 from contactsync.server import evaluation as module
+from contactsync.server.admission import Overloaded
 from contactsync.server.company import Companion, Company
-from contactsync.server.evaluation import SLICE, Evaluator, Overloaded
+from contactsync.server.evaluation import SLICE, Evaluator
 from contactsync.voprf import client, server
 
 LARGE = 3 * SLICE + 7

@@ -32,7 +32,7 @@ from contactsync.server.admin.problems import AdminProblem, problem_of
 from contactsync.server.admin.publishing import PublishingRoutes
 from contactsync.server.admin.reading import Readers
 from contactsync.server.admin.writer import Writer
-from contactsync.server.evaluation import Overloaded
+from contactsync.server.admission import Overloaded
 from contactsync.server.http.threads import Threads
 from contactsync.server.keyring import Keyring
 from contactsync.server.quota import Clock, system_clock

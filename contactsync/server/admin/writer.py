@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from contactsync.foundation.errors import BadInput, OurError
 from contactsync.server.admin.editions import NextEditions
 from contactsync.server.admin.problems import AdminProblem
-from contactsync.server.evaluation import Overloaded
+from contactsync.server.admission import Overloaded
 from contactsync.server.http.threads import WAITING, Threads
 from contactsync.server.quota import Clock
 from contactsync.server.storage.ports import KeptAnswer, Members, MemberStore

@@ -27,11 +27,13 @@ from contactsync.foundation.errors import ContactSyncError, OurError
 from contactsync.foundation.roles import ONLINE
 from contactsync.publication.tuf.repository import Repository
 from contactsync.publication.tuf.signed import NOTICE
+from contactsync.server.admission import Overloaded
 from contactsync.server.epochs import reminders
-from contactsync.server.evaluation import Evaluator, Overloaded
+from contactsync.server.evaluation import Evaluator
 from contactsync.server.http.callers import Callers, bad_credential
 from contactsync.server.http.charging import Charging, StoreGuard, fields
 from contactsync.server.http.data import data_response
+from contactsync.server.http.direct import Direct
 from contactsync.server.http.evaluating import PATH, Evaluating
 from contactsync.server.http.health import Health
 from contactsync.server.http.metrics import Metrics
@@ -63,7 +65,7 @@ log = logging.getLogger("contactsync.server")
 
 
 class App:
-    """The handlers and what they share. `asgi` is the application to serve."""
+    """The handlers and what they share. `asgi` is the application to serve, `direct` a short way into it."""
 
     def __init__(
         self,
@@ -106,6 +108,7 @@ class App:
         app = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
         app.router.redirect_slashes = False
         self.asgi: ASGIApp = _Guard(app, evaluating)
+        self.direct = Direct(evaluating, None if metrics is None else metrics.requests)
         if metrics is not None:
             metrics.tell(lambda: self._healthy.is_well)
             self.asgi = metrics.requests.around(self.asgi)

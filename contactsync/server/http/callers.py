@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from contactsync.server.http.fresh import Fresh
 from contactsync.server.http.problems import Problem
 from contactsync.server.http.threads import Threads
 from contactsync.server.quota import Clock
@@ -39,6 +40,7 @@ class Callers:
         self._threads = Threads("accounts", _THREADS)
         self._known: dict[bytes, Account] = {}
         self._revision: object = None
+        self._look = Fresh(self._ask)
 
     async def authenticate(self, authorization: str) -> Account:
         """The account of a request, by its field Authorization. Raises Problem, OurError, Overloaded."""
@@ -51,15 +53,30 @@ class Callers:
     async def find(self, credential: str) -> Account | None:
         """The account that a credential belongs to and still opens. Raises OurError, Overloaded."""
         account = await self._find(credential)
-        if account is not None and account.until is not None and self._clock() >= account.until:
-            return None
-        return account
+        return None if account is None or self._is_over(account) else account
 
-    async def _find(self, credential: str) -> Account | None:
-        revision, key = self._accounts.revision(), credential_hash(credential)
+    def recall(self, credential: str) -> Account | None:
+        """The same if it is remembered; None says nothing."""
+        self._renew()
+        account = self._known.get(credential_hash(credential))
+        return None if account is None or self._is_over(account) else account
+
+    def _is_over(self, account: Account) -> bool:
+        return account.until is not None and self._clock() >= account.until
+
+    def _ask(self) -> object:
+        return self._accounts.revision()
+
+    def _renew(self) -> object:
+        """Forget all, if accounts have changed since; the revision that holds now."""
+        revision = self._look()
         if revision is None or revision != self._revision:
             self._known.clear()
             self._revision = revision
+        return revision
+
+    async def _find(self, credential: str) -> Account | None:
+        revision, key = self._renew(), credential_hash(credential)
         account = self._known.get(key)
         if account is None:
             account = await self._threads.run(self._accounts.find, credential)

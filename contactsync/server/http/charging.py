@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from contactsync.foundation.errors import OurError
-from contactsync.server.evaluation import Overloaded
+from contactsync.server.admission import Overloaded
 from contactsync.server.http.alarms import Alarms
 from contactsync.server.http.problems import Problem
 from contactsync.server.http.threads import WAITING, Threads
@@ -97,10 +97,10 @@ class Charging:
         with self._writing:
             return self._accounts.charge(charges, self._breakers)
 
-    async def check(self, charge: Charge, standing: Standing) -> None:
+    async def check(self, points: int, allowance: PointQuota, standing: Standing) -> None:
         """Raise Problem if a charge was not let through."""
         if standing.outcome is Verdict.REFUSED:
-            raise _out_of_quota(standing, charge.allowance, charge.points)
+            raise _out_of_quota(standing, allowance, points)
         if standing.outcome is Verdict.STOPPED:
             with contextlib.suppress(OurError, Overloaded):  # the log can wait
                 await self.look()

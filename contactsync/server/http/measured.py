@@ -1,7 +1,7 @@
 """Measures requests: how many, how long, why refused. No label comes from a request, so there are few.
 
-It wraps the whole application. The reason of a refusal is read from the problem that is sent, whichever part
-of the application made it.
+It wraps the whole application, and is told of what does not go through it (direct.py). The reason of a
+refusal is read from the problem that is sent, whichever part of the application made it.
 """
 
 from __future__ import annotations
@@ -63,6 +63,27 @@ class Requests:
     def accompanied(self, batches: int) -> None:
         """So many small batches were evaluated together."""
         self._company.observe(batches)
+
+    # A `direct.Watcher`
+
+    def begun(self) -> None:
+        """An evaluation began, on the short way."""
+        self._of_route["evaluate"][0].inc()
+        self._running.inc()
+
+    def replied(self, status: int, slug: str, seconds: float) -> None:
+        """It was answered."""
+        self._of_route["evaluate"][1].observe(seconds)
+        self._replies.labels(str(status)).inc()
+        if slug:
+            self._refusals.labels(slug).inc()
+        self._running.dec()
+
+    def gone(self) -> None:
+        """Its caller went away."""
+        self._running.dec()
+
+    # All other requests
 
     def around(self, app: ASGIApp) -> ASGIApp:
         """The application, measured."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -14,6 +16,7 @@ from starlette.types import ASGIApp
 from contactsync.foundation.errors import CallerError
 from contactsync.server.evaluation import Evaluator
 from contactsync.server.http.app import App
+from contactsync.server.http.direct import DirectProtocol
 from contactsync.server.http.metrics import Metrics
 from contactsync.server.http.protocol import BoundedProtocol
 from contactsync.server.keyring import Keyring
@@ -63,15 +66,21 @@ def serve(
     evaluator.warm_up()
     if metrics is not None:
         metrics.watch(evaluator)
-    app = App(folder, accounts, PublicFolder(folder.public), keyring, evaluator, metrics=metrics).asgi
-    run(app, listener, lambda: on_ready(url_of(listener)))
+    app = App(folder, accounts, PublicFolder(folder.public), keyring, evaluator, metrics=metrics)
+    protocol = partial(DirectProtocol, app.direct)
+    run(app.asgi, listener, lambda: on_ready(url_of(listener)), protocol)
 
 
-def run(app: ASGIApp, listener: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Serve an application on a listening socket until SIGTERM or SIGINT."""
+def run(
+    app: ASGIApp,
+    listener: socket.socket,
+    on_ready: Callable[[], None],
+    protocol: Callable[..., asyncio.Protocol] = BoundedProtocol,
+) -> None:
+    """Serve an application on a listening socket until SIGTERM or SIGINT; `protocol` makes connections."""
     config = uvicorn.Config(
         app,
-        http=BoundedProtocol,
+        http=protocol,  # type: ignore[arg-type]  # it is only called
         access_log=False,
         log_config=None,
         server_header=False,

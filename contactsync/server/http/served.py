@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import ContactSyncError
 from contactsync.publication.manifest import Manifest
+from contactsync.server.http.fresh import Fresh
 from contactsync.server.http.problems import Problem
 from contactsync.server.http.threads import Threads
 from contactsync.server.keyring import Keyring
@@ -63,10 +64,11 @@ class Served:
         self._retry = math.inf
         self._editions = Editions()
         self._loading = asyncio.Lock()
+        self._look = Fresh(publications.stamp)
 
     async def current(self) -> Editions:
         """The current editions. If they are damaged, the last good ones continue to be served."""
-        if self._is_due(self._publications.stamp()):
+        if self._is_due(self._look()):
             async with self._loading:
                 stamp = self._publications.stamp()
                 if self._is_due(stamp):
@@ -80,6 +82,10 @@ class Served:
                     # Read before the load: if it changes meanwhile, the next request loads again.
                     self._stamp = stamp
         return self._editions
+
+    def recall(self) -> Editions | None:
+        """The same if they have been read; None says nothing."""
+        return None if self._is_due(self._look()) else self._editions
 
     def _is_due(self, stamp: object) -> bool:
         return stamp != self._stamp or time.monotonic() >= self._retry

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
-from contactsync.server.evaluation import Overloaded
+from contactsync.server.admission import Overloaded
 
 WAITING: Final = 1024
 """How many calls may wait for a thread. Further calls are refused at once, so that memory stays bounded."""

@@ -1,7 +1,7 @@
 """The way of a small batch: decoded, charged and evaluated together with those that wait at the same time.
 
-A group makes one hop to a thread and one back, whatever its size: for a batch of eight points, hops of its
-own would cost more than its cryptography.
+Those that arrive in one turn of the event loop make one hop to a thread, and a group makes one back: for a
+batch of eight points, hops of its own would cost more than its cryptography.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from contactsync.ristretto255 import Elements
-from contactsync.server.company import Companion, Company
+from contactsync.server.admission import Overloaded
+from contactsync.server.company import Companion, Company, Waiting
 from contactsync.server.evaluation import Evaluator
 from contactsync.server.http.charging import Charging
 from contactsync.server.quota import Standing, Verdict
@@ -35,6 +36,19 @@ Answer = tuple[Standing | None, tuple[Rows, bytes] | None]
 """The standing after the charge (None: the account is gone), and the evaluation if it was charged."""
 
 
+class Receiver(Waiting, Protocol):
+    """Where an answer is put, on the event loop: a future, or less than that."""
+
+    def set_result(self, answer: Answer, /) -> object:
+        """Take the answer."""
+
+    def set_exception(self, error: BaseException, /) -> object:
+        """Take what went wrong."""
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop."""
+
+
 class SmallBatches:
     """Small batches of all callers."""
 
@@ -42,6 +56,7 @@ class SmallBatches:
         self._evaluator = evaluator
         self._charging = charging
         self._company = Company(self._together, _deliver)
+        self._arriving: list[Companion] = []
 
     async def run(self, batch: SmallBatch) -> Answer:
         """Have a batch charged and evaluated. When this returns, the charge is on the disk.
@@ -49,8 +64,22 @@ class SmallBatches:
         Raises InvalidElement, and nothing is charged; Overloaded; OurError if the store fails.
         """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._evaluator.join(self._company, Companion(len(batch.blinded), batch, future))
+        self.add(batch, future)
         return await future
+
+    def add(self, batch: SmallBatch, future: Receiver) -> None:
+        """Have a batch charged and evaluated; `future` is given the answer, or what `run` raises."""
+        if not self._arriving:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._arriving.append(Companion(len(batch.blinded), batch, future, batch.charge.account))
+
+    def _send(self) -> None:
+        """Let those go who have arrived in this turn of the loop."""
+        arrived, self._arriving = self._arriving, []
+        try:
+            self._evaluator.join(self._company, *arrived)
+        except Overloaded as error:  # it is closed
+            _settle([(one, error) for one in arrived])
 
     def _together(self, batches: Sequence[SmallBatch]) -> Sequence[Answer | BaseException]:
         decoded = decode_batches([one.blinded for one in batches])

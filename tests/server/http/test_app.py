@@ -12,8 +12,9 @@ import pytest
 from server_tools import GERMAN
 
 from contactsync.foundation.errors import OurError
+from contactsync.server.admission import Overloaded
 from contactsync.server.company import SMALL
-from contactsync.server.evaluation import Evaluator, Overloaded
+from contactsync.server.evaluation import Evaluator
 from contactsync.server.http import app as module
 from contactsync.server.http import callers, charging, data, served, threads, together
 from contactsync.server.http import evaluating as evaluating_module
@@ -127,7 +128,7 @@ def test_a_reader_that_stalls_is_let_go(app, operator, monkeypatch):
 
 
 def test_overloaded(app, monkeypatch):
-    monkeypatch.setattr(app._evaluator, "_room", 0)
+    monkeypatch.setattr(app.direct.evaluating.admission, "_room", 0)
     sent = ask(app, "POST", "/v1/evaluate/people/1", receive=body_of(BLINDED))
     assert problem(sent) == (503, "overloaded")
     assert (b"retry-after", b"1") in sent[0]["headers"]
@@ -425,7 +426,7 @@ def test_charges_that_come_together_share_a_transaction(app, operator, monkeypat
         return real(charges, breakers)
 
     monkeypatch.setattr(operator.accounts, "charge", slow)
-    monkeypatch.setattr(app._evaluator, "_room", 100)
+    monkeypatch.setattr(app.direct.evaluating.admission, "_room", 100)
 
     async def run():
         return await within(10, *(evaluate(app, "cs_shop", way) for _ in range(20)))
@@ -438,7 +439,7 @@ def test_charges_that_come_together_share_a_transaction(app, operator, monkeypat
 @pytest.mark.slow
 def test_charges_that_would_fill_the_memory_are_refused(app, operator, monkeypatch):
     monkeypatch.setattr(charging, "WAITING", 2)
-    monkeypatch.setattr(app._evaluator, "_room", 100)
+    monkeypatch.setattr(app.direct.evaluating.admission, "_room", 100)
     real = operator.accounts.charge
 
     def slow(charges, breakers):

@@ -76,7 +76,7 @@ def test_requests_refusals_and_time(measured, operator):
     assert found["contactsync_company_sum",] == 2
     assert found["contactsync_points_total", "people", "1"] == 1, "a repetition is free"
     assert found["contactsync_queue_length",] == 0
-    assert found["contactsync_queue_limit",] == 2
+    assert found["contactsync_queue_limit",] == 4
 
 
 def test_what_is_published(measured, operator):

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from contactsync.server.evaluation import Overloaded
+from contactsync.server.admission import Overloaded
 from contactsync.server.http import threads as module
 from contactsync.server.http.threads import Threads
 
