@@ -197,8 +197,8 @@ def main(context: click.Context) -> None:
     Exit codes: 0 done; 1 a fault in this installation; 2 a wrong command line; 3 an input that cannot be
     used, or a server that is not trusted yet; 4 a network error; 5 the server sent something that failed
     verification; 6 the server refused; 7 it would cost or leak more than allowed; 8 the account is out
-    of quota; 9 an audit disproved something; 10 an audit could not check something; 130 interrupted;
-    141 stdout was closed.
+    of quota; 9 an audit disproved something; 10 an audit could not check something; 11 it is
+    published, but cleaning up failed; 130 interrupted; 141 stdout was closed.
     """
     if context.invoked_subcommand is None:
         from contactsync.commands._guide import next_steps
