@@ -20,6 +20,7 @@ from contactsync.server.quota import PointQuota
 MONTH: Final = 30.0
 YEAR: Final = 365.0
 GRANTS_A_YEAR: Final = 2
+_NEVER: Final = 1000 * YEAR
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,8 @@ class Enumeration:
         return min(self.numbers, int(min(self.accounts * self._one(days), self._together(days))))
 
     def days(self) -> float:
-        """Days until all are tested."""
-        if self.numbers > self._reach(100 * YEAR * 100):
+        """Days until all are tested; infinite if that takes more than a thousand years."""
+        if self.numbers > self._reach(_NEVER):
             return math.inf
         low, high = 0.0, 1.0
         while self._reach(high) < self.numbers:
@@ -65,15 +66,16 @@ class Enumeration:
         if not self.rotations:
             return total
         between = YEAR / self.rotations
-        before = 0.0
-        grants: list[tuple[float, float]] = []  # when, in days, and how large
+        granted = before = 0.0
+        last = [-math.inf] * GRANTS_A_YEAR  # when the latest grants were, in days
         for n in range(1, math.ceil(days / between)):
             at = n * between
-            used = self.quota.burst + self.quota.per_day * at + sum(size for _, size in grants)
-            if sum(when > at - YEAR for when, _ in grants) < GRANTS_A_YEAR:
-                grants.append((at, used - before))
+            used = self.quota.burst + self.quota.per_day * at + granted
+            if last[0] <= at - YEAR:
+                last = [*last[1:], at]
+                granted += used - before
             before = used
-        return total + sum(size for _, size in grants)
+        return total + granted
 
     def _together(self, days: float) -> float:
         """What the breakers let through by then, one limit's worth at the beginning included."""
