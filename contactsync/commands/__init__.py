@@ -72,7 +72,7 @@ SUMMARIES = {
     "demo": "Run a server with members in many countries on this machine, and sync an example address book "
     "with it.",
     "server": "Run a server: members, accounts, publishing, serving, keys.",
-    "audit": "Check this installation without having to trust it.",
+    "audit": "Check what is promised without having to trust it.",
     "docs": "List the documents of this version, or print PAGE, such as address-books.",
     "warmup": "Compile the kernels for this machine, and test the engine.",
 }
@@ -198,7 +198,8 @@ def main(context: click.Context) -> None:
     used, or a server that is not trusted yet; 4 a network error; 5 the server sent something that failed
     verification; 6 the server refused; 7 it would cost or leak more than allowed; 8 the account is out
     of quota; 9 an audit disproved something; 10 an audit could not check something; 11 it is
-    published, but cleaning up failed; 130 interrupted; 141 stdout was closed.
+    published, but cleaning up failed; 12 a check of a server found something to do; 130 interrupted;
+    141 stdout was closed.
     """
     if context.invoked_subcommand is None:
         from contactsync.commands._guide import next_steps

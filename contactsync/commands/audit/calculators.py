@@ -20,7 +20,13 @@ _COUNT = click.IntRange(min=1)
 @click.option(
     "--contacts", type=_COUNT, required=True, metavar="C", help="Contacts of the book who are among them."
 )
-@click.option("--mode", type=click.Choice(["download", "screen"]), default="screen", show_default=True)
+@click.option(
+    "--mode",
+    type=click.Choice(["download", "screen"]),
+    default="screen",
+    show_default=True,
+    help="Privacy mode of the syncs.",
+)
 @click.option(
     "--syncs",
     type=_COUNT,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # numpy hangs on these
     from contactsync.server.publishing.report import EditionReport
     from contactsync.server.settings import DataFolder
 
-_SHOWN_CHANGES = 12  # partitions that are named on the terminal
+_SHOWN_CHANGES = 5  # more partitions than that are not named on the terminal
 
 
 def receipt(publisher: Publisher, outcomes: list[Outcome], *, expunge: bool, unclean: str) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def say_outcomes(
 
 
 def _say_changes(told: EditionReport) -> None:
-    for one in told.changes[:_SHOWN_CHANGES]:
+    for one in told.changes if len(told.changes) <= _SHOWN_CHANGES else ():
         if one.change == "gone":
             click.echo(f"  {one.name}: gone ({one.members_before:,} before)")
             continue
@@ -89,11 +89,10 @@ def _say_changes(told: EditionReport) -> None:
         click.echo(
             f"  {one.name}: {counted(one.members, 'member', 'members')} ({new}); {', '.join(sizes)} bytes"
         )
-    if (more := len(told.changes) - _SHOWN_CHANGES) > 0:
-        click.echo(f"  and {counted(more, 'partition', 'partitions')} more (--json lists all)")
     if told.changes:
         anew = "" if told.update == told.whole else f" ({told.whole:,} without the edition before)"
-        click.echo(f"  clients download {told.update:,} bytes{anew}")
+        many = " (--json lists the partitions)" if len(told.changes) > _SHOWN_CHANGES else ""
+        click.echo(f"  clients download {told.update:,} bytes{anew}{many}")
 
 
 def say_ages(folder: DataFolder) -> None:
