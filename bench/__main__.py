@@ -4,11 +4,8 @@ import importlib
 import sys
 from pathlib import Path
 
-NAMES = tuple(
-    name
-    for name in ("engine", "matching", "directory", "members", "admin", "quota", "crawl", "books")
-    if (Path(__file__).parent / f"{name}.py").exists()
-)
+_ALL = ("engine", "matching", "directory", "members", "publishing", "admin", "quota", "crawl", "books")
+NAMES = tuple(name for name in _ALL if (Path(__file__).parent / f"{name}.py").exists())
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from contactsync.server.storage.ports import Members, MemberStore
 from contactsync.tokens import TOKEN_BYTES
 from contactsync.voprf.server import KeyPair
 
-READ_AT_ONCE: Final = 1 << 15
+READ_AT_ONCE: Final = 1 << 16
 """Members read, and their tokens stored, in one transaction."""
 
 EVALUATED_AT_ONCE: Final = 1 << 12

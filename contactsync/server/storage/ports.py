@@ -53,6 +53,8 @@ class Members:
 
     kind: str
     keys: Keys
+    read: tuple[str, int] | None = None
+    """Of which audience they all were members, and the serial of the store then; None: it is not known."""
 
     def __len__(self) -> int:
         return int(self.keys.size)

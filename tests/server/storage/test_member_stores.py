@@ -180,6 +180,30 @@ def test_no_token_for_who_has_left_meanwhile(store, people):
     assert stored(store, "people", 1, people.p) == [tokens_for([people.P[1]]).tobytes()]
 
 
+def test_no_token_for_who_has_left_since_they_were_read(store, people):
+    a, b = sorted(people.P[:2], key=lambda one: people.members(one).keys[0])
+    store.add(people.members(a, b))
+    page = store.unevaluated("people", 1, people.p, None, 9)
+    store.remove(people.members(a))
+    put(store, "people", 1, page)
+    assert stored(store, "people", 1, people.p) == [tokens_for([b]).tobytes()]
+    # Nothing has changed since they were read, but they were read as members of another audience.
+    put(store, "business", 1, store.unevaluated("people", 2, people.p, None, 9))
+    assert stored(store, "business", 1, people.p) == []
+
+
+def test_tokens_go_to_those_that_they_are_of(store, people):
+    store.add(people.everyone)
+    for page in (people.members(*people.P[1::2]), people.members(*people.P)):
+        put(store, "people", 1, page)
+    put(store, "people", 1, people.members(*people.Q))
+    shown = {
+        one.entry.identifier: one.tokens["people", 1] for one in store.show(people.everyone) if one.tokens
+    }
+    assert shown == {one: tokens_for([one]).tobytes() for one in (*people.P, *people.Q)}
+    assert sorted(stored(store, "people", 1, people.q)) == sorted(shown[one] for one in people.Q)
+
+
 def test_kinds_live_side_by_side(store):
     telephone, handle = Members.of([b"tel:+491511234567"]), Members.of([b"acct:a", b"acct:b", b"acct:c"])
     assert [store.add(telephone).new, store.add(handle).new, store.add(handle, "business").new] == [1, 3, 3]

@@ -10,6 +10,7 @@ import pytest
 from contactsync.foundation.errors import OurError
 from contactsync.identifiers.kinds import KINDS
 from contactsync.server.storage.ports import Members
+from contactsync.server.storage.sqlite import bulk
 from contactsync.server.storage.sqlite.accounts import CHARGE, SqliteAccounts
 from contactsync.server.storage.sqlite.members import SqliteMembers
 
@@ -47,6 +48,25 @@ def test_nothing_of_a_credential_or_of_who_was_removed_is_in_the_files(tmp_path)
     assert A.to_bytes(6, "big") not in files
     assert b"\xee" * 10 not in files
     assert all(file.stat().st_mode & 0o077 == 0 for file in tmp_path.iterdir())
+
+
+def test_publishing_moves_pages_not_rows(tmp_path, monkeypatch):
+    """Statements and rows cost more than what SQLite does for them, and the lock that evaluators wait for."""
+    monkeypatch.setattr(bulk, "_AT_ONCE", 1000)
+    everyone = numbers(*range(A, A + 3000))
+    with closing(SqliteMembers.create(tmp_path / "r.sqlite")) as store:
+        store.add(everyone)
+        said = []
+        store._database.connection.set_trace_callback(said.append)
+        page = store.unevaluated("people", 1, "49", None, 2500)
+        rows = np.arange(25_000, dtype=np.uint32).astype(np.uint8).reshape(-1, 10)
+        store.store_tokens("people", 1, page, rows)
+        (rest,) = [store.unevaluated("people", 1, "49", page.last, 2500)]
+        pages = [chunk.to_bytes() for chunk in store.tokens("people", 1, "49")]
+        assert len(said) < 100
+        assert (len(page), len(rest)) == (2500, 500)
+        assert [len(one) for one in pages] == [1000, 1000, 500]
+        assert sorted(map(bytes, np.concatenate(pages))) == sorted(map(bytes, rows))
 
 
 def test_numbers_are_integer_primary_keys(tmp_path):

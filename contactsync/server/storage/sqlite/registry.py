@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,14 @@ from contactsync.server.storage.migrations import EDITIONS_SCHEMA, PROVENANCE_SC
 from contactsync.server.storage.ports import Members
 from contactsync.server.storage.records import Edition
 from contactsync.server.storage.sqlite.answers import ANSWERS_TABLE, SqliteAnswers, create_answers
+from contactsync.server.storage.sqlite.bulk import read_tokens, read_unevaluated, write_tokens
 from contactsync.server.storage.sqlite.database import Database, bit_of, sqlite_errors
 from contactsync.server.storage.sqlite.erasing import SqliteErasing
 from contactsync.server.storage.sqlite.provenance import SqliteProvenance, keep_settled
-from contactsync.tokens import TOKEN_BYTES, Tokens
+from contactsync.tokens import Tokens
+
+if TYPE_CHECKING:
+    from contactsync.identifiers.kinds import Keys
 
 CHUNK: Final = 1 << 16
 """Rows at once."""
@@ -195,24 +199,20 @@ class RegistryFile(SqliteProvenance, SqliteErasing):
 
     def unevaluated(self, audience: str, epoch: int, partition: str, after: Any, limit: int) -> Members:
         """See `MemberStore.unevaluated`."""
-        kind, bit = kind_of_partition(partition), bit_of(audience)
-        found: list[Any] = []
+        kind, of = kind_of_partition(partition), (bit_of(audience), epoch)
+        found: list[Keys] = []
+        read = audience, self.serial()  # before they are: what changes meanwhile has a later one
         for low, high in kind.spans(partition):
             if after is not None and high <= after:
                 continue
             # Only one lower bound: of two, SQLite would search by the first.
-            begin, first = (">=", low) if after is None or after < low else (">", after)
-            rows = self._database.all(
-                f"SELECT key FROM {members_table(kind.name)} AS m "
-                f"WHERE key {begin} ? AND key < ? AND audiences & ? AND NOT EXISTS "
-                f"(SELECT 1 FROM {tokens_table(kind.name)} WHERE audience = ? AND epoch = ? AND key = m.key) "
-                "ORDER BY key LIMIT ?",
-                *(first, high, bit, bit, epoch, limit - len(found)),
-            )
-            found += [key for (key,) in rows]
-            if len(found) >= limit:
+            span = (">=", low, high) if after is None or after < low else (">", after, high)
+            found.append(read_unevaluated(self._database, kind, of, span, limit))
+            limit -= found[-1].size
+            if limit <= 0:
                 break
-        return Members.from_keys(kind.name, found)
+        keys: Keys = np.concatenate(found) if found else kind.keys_of(())  # type: ignore[assignment]
+        return Members(kind.name, keys, read)
 
     def count_unevaluated(self, audience: str, epoch: int) -> int:
         """See `MemberStore.count_unevaluated`."""
@@ -224,30 +224,15 @@ class RegistryFile(SqliteProvenance, SqliteErasing):
 
     def store_tokens(self, audience: str, epoch: int, members: Members, tokens: NDArray[np.uint8]) -> None:
         """See `MemberStore.store_tokens`."""
-        octets, bit = tokens.tobytes(), bit_of(audience)
         with self._database.transaction():
-            self._database.connection.executemany(
-                f"INSERT OR REPLACE INTO {tokens_table(members.kind)} SELECT ?, ?, key, ? "
-                f"FROM {members_table(members.kind)} WHERE key = ? AND audiences & ?",
-                (
-                    (bit, epoch, octets[i * TOKEN_BYTES : (i + 1) * TOKEN_BYTES], key, bit)
-                    for i, key in enumerate(members.keys.tolist())
-                ),
-            )
+            known = members.read == (audience, self.serial())
+            write_tokens(self._database, (bit_of(audience), epoch), members, tokens, known=known)
 
     def tokens(self, audience: str, epoch: int, partition: str) -> Generator[Tokens, None, None]:
         """See `MemberStore.tokens`."""
         kind = kind_of_partition(partition)
-        for low, high in kind.spans(partition):
-            with self._database.errors(), contextlib.closing(self._database.connection.cursor()) as cursor:
-                cursor.execute(
-                    f"SELECT token FROM {tokens_table(kind.name)} WHERE audience = ? AND epoch = ? "
-                    "AND key >= ? AND key < ? ORDER BY key",
-                    (bit_of(audience), epoch, low, high),
-                )
-                while rows := cursor.fetchmany(CHUNK):
-                    octets = b"".join([row[0] for row in rows])
-                    yield Tokens.from_bytes(np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES))
+        for span in kind.spans(partition):
+            yield from read_tokens(self._database, kind, (bit_of(audience), epoch), span)
 
     def drop_tokens(self, audience: str, epochs: range) -> None:
         """See `MemberStore.drop_tokens`."""

@@ -1,0 +1,103 @@
+"""Keys and tokens between the registry and arrays, a page with each step of SQLite.
+
+A step that gives a row costs more than what SQLite does for it, and each takes and releases the interpreter's
+lock, for which the threads that evaluate wait too. So SQLite joins a page of keys, or of tokens, into one
+value, and takes the tokens to be stored as one value and their keys as another: while it works, other threads
+run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from contactsync.identifiers.kinds import Kind
+from contactsync.server.storage.ports import Members
+from contactsync.server.storage.sqlite.database import Database
+from contactsync.tokens import TOKEN_BYTES, Tokens
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from contactsync.identifiers.kinds import Keys
+
+_AT_ONCE = 1 << 16  # tokens
+
+# ruff: noqa: S608 - the only text put into a statement is the name of a kind, and integers
+
+
+def read_unevaluated(
+    database: Database, kind: Kind, of: tuple[int, int], span: tuple[str, Any, Any], limit: int
+) -> Keys:
+    """Up to `limit` keys of members in a span, ascending, who have no token of an audience (bit) and epoch.
+
+    A span is its first key, with the comparison `>=` or `>`, and the key that it ends before.
+    """
+    (audience, epoch), (begin, first, end) = of, span
+    tokens = f"SELECT 1 FROM tokens_{kind.name} WHERE audience = {audience:d} AND epoch = {epoch:d}"
+    # One question for all of the rest, instead of one for each member, where there is no token at all.
+    some = database.one(f"SELECT EXISTS ({tokens} AND key {begin} ? AND key < ?)", first, end)
+    keys = (
+        f"SELECT key FROM members_{kind.name} AS m WHERE key {begin} ? AND key < ? "
+        f"AND audiences & {audience:d} {f'AND NOT EXISTS ({tokens} AND key = m.key)' if some else ''} "
+        "ORDER BY key LIMIT ?"
+    )
+    if kind.key_type is int:
+        text = database.one(f"SELECT group_concat(key) FROM ({keys})", first, end, limit)
+        # SQLite does not promise the order in which it joins.
+        return np.sort(np.fromstring(text or "", np.uint64, sep=","))
+    return Members.from_keys(kind.name, [key for (key,) in database.all(keys, first, end, limit)]).keys
+
+
+def write_tokens(
+    database: Database, of: tuple[int, int], members: Members, tokens: NDArray[np.uint8], *, known: bool
+) -> None:
+    """Store tokens, uint8[n, 10], of those who are members of the audience: `known` says that all are.
+
+    In the caller's transaction.
+    """
+    octets, (audience, epoch) = tokens.tobytes(), of
+    into = f"INSERT OR REPLACE INTO tokens_{members.kind} SELECT {audience:d}, {epoch:d}"
+    if members.keys.dtype != np.object_:
+        # CROSS JOIN: in the order of the keys that were given.
+        only_members = (
+            f"CROSS JOIN members_{members.kind} AS m ON m.key = given.value WHERE m.audiences & {audience:d}"
+        )
+        database.change(
+            f"{into}, given.value, substr(?, given.key * {TOKEN_BYTES} + 1, {TOKEN_BYTES}) "
+            f"FROM json_each(?) AS given {'' if known else only_members}",
+            octets,
+            str(members.keys.tolist()),
+        )
+        return
+    with database.errors():
+        database.connection.executemany(
+            f"{into}, key, ? FROM members_{members.kind} WHERE key = ? AND audiences & {audience:d}",
+            (
+                (octets[i * TOKEN_BYTES : (i + 1) * TOKEN_BYTES], key)
+                for i, key in enumerate(members.keys.tolist())
+            ),
+        )
+
+
+def read_tokens(
+    database: Database, kind: Kind, of: tuple[int, int], span: tuple[Any, Any]
+) -> Generator[Tokens, None, None]:
+    """The tokens of a span of keys, in pages, each in no order. In a transaction they are of one moment."""
+    begin, (after, end) = ">=", span
+    while True:
+        page = (
+            f"SELECT key, token FROM tokens_{kind.name} WHERE audience = ? AND epoch = ? "
+            f"AND key {begin} ? AND key < ? ORDER BY key LIMIT {_AT_ONCE}"
+        )
+        # `hex`: joined as they are, tokens would be text with zeros in it.
+        ((count, last, digits),) = database.all(
+            f"SELECT count(*), max(key), group_concat(hex(token), '') FROM ({page})", *of, after, end
+        )
+        if count:
+            yield Tokens.from_bytes(np.frombuffer(bytes.fromhex(digits), np.uint8).reshape(-1, TOKEN_BYTES))
+        if count < _AT_ONCE:
+            return
+        begin, after = ">", last
