@@ -16,18 +16,17 @@ from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput
 from contactsync.foundation.progress import Progress, silent
 from contactsync.identifiers import Rejected, normalise
+from contactsync.library.accounts import Accounts
 from contactsync.library.books import checked_numbers
 from contactsync.library.fingerprints import root_fingerprint
 from contactsync.publication.tuf.repository import Repository
-from contactsync.server.accounts import check_class, check_name, new_credential, rows_of
 from contactsync.server.keyring import Keyring
 from contactsync.server.publishing.merge import Outcome
 from contactsync.server.publishing.publisher import Publisher
-from contactsync.server.quota import Terms
 from contactsync.server.settings import DataFolder
 from contactsync.server.status import Status, status
 from contactsync.server.storage.opening import create_stores, open_accounts, open_members
-from contactsync.server.storage.ports import Members, MemberStore, NewAccount
+from contactsync.server.storage.ports import Members, MemberStore
 from contactsync.server.storage.records import NOT_STATED, Added, Consented, MemberRecord, Origin
 
 Numbers = NDArray[np.uint64] | Iterable[str]
@@ -129,34 +128,10 @@ class Server:
                 pages.append(np.array([entry.key for entry in entries], np.uint64))
         return np.concatenate([np.empty(0, np.uint64), *pages])
 
-    # Accounts
-
-    def add_account(self, name: str, *, audience: str = AUDIENCES[0], terms: Terms | None = None) -> str:
-        """Add an account; its credential, which is not stored and cannot be had again. Raises BadInput."""
-        check_name(name)
-        own = terms or Terms()
-        check_class(self.folder, own.quota_class)
-        credential = new_credential()
-        with contextlib.closing(open_accounts(self.folder)) as store:
-            store.add_all([NewAccount(name, audience, credential, own)])
-        return credential
-
-    def accounts(self) -> list[dict[str, Any]]:
-        """The accounts by name, each as docs/operations.md says of `accounts list --json`."""
-        with contextlib.closing(open_accounts(self.folder)) as store:
-            return rows_of(self.folder, store.uses())
-
-    def rotate_account(self, name: str, *, overlap: float = 7 * 86_400) -> str:
-        """Give an account another credential; the one before it is valid for `overlap` seconds more."""
-        credential = new_credential()
-        with contextlib.closing(open_accounts(self.folder)) as store:
-            store.rotate(name, credential, int(overlap * 1000))
-        return credential
-
-    def revoke_account(self, *names: str) -> None:
-        """Delete accounts, all or none. A running server refuses their credentials at once."""
-        with contextlib.closing(open_accounts(self.folder)) as store:
-            store.revoke(*names)
+    @property
+    def accounts(self) -> Accounts:
+        """Who may ask this server, and how much."""
+        return Accounts(self.folder)
 
     # Publishing
 

@@ -50,16 +50,37 @@ def test_a_folder_is_set_up_once(server, tmp_path):
 
 
 def test_accounts_are_as_on_the_command_line(server):
-    credential = server.add_account("shop")
+    credential = server.accounts.add("shop")
     assert credential.startswith("cs_")
-    assert server.rotate_account("shop") != credential
-    assert [one["name"] for one in server.accounts()] == ["shop"]
+    assert server.accounts.rotate("shop") != credential
+    assert [one.name for one in server.accounts.all()] == ["shop"]
     with pytest.raises(BadInput, match="already"):
-        server.add_account("shop")
+        server.accounts.add("shop")
     with pytest.raises(BadInput):
-        server.add_account("\n")
-    server.revoke_account("shop")
-    assert server.accounts() == []
+        server.accounts.add("\n")
+    server.accounts.revoke("shop")
+    assert server.accounts.all() == []
+
+
+def test_accounts_are_added_all_or_none_and_changed_with_their_class_behind(server):
+    names = server.accounts.new_names(2)
+    issued = server.accounts.add_all(names)
+    assert [one.name for one in issued] == names == ["account-1", "account-2"]
+    assert issued[0].credential not in repr(issued)
+    with pytest.raises(BadInput, match="already"):
+        server.accounts.add_all(["new", "account-2"])
+    assert server.accounts.new_names(1) == ["account-3"]
+    before = server.accounts.show("account-1")
+    server.accounts.change(names, burst=17)
+    changed = server.accounts.show("account-1")
+    assert (changed.burst, changed.per_day, changed.left) == (17, before.per_day, 17)
+    server.accounts.change(["account-1"], burst=0)
+    assert server.accounts.show("account-1") == before
+    assert [one.burst for one in server.accounts.all()] == [before.burst, 17]
+    with pytest.raises(BadInput, match="no quota class"):
+        server.accounts.change(names, quota_class="gold")
+    assert server.accounts.expire(2**40, dry_run=True) == names
+    assert server.accounts.suspicious().accounts == len(names)
 
 
 def test_without_trust_there_is_no_sync(tmp_path):

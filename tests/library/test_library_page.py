@@ -19,7 +19,7 @@ def test_the_programs_of_the_page_do_what_they_say(tmp_path, monkeypatch, capsys
         "name,phone\nAnn,0151 12345678\nBob,0151 00000500\nEve,0176 1234567\n"
     )
     names, process, port = {}, None, "8440"
-    assert len(BLOCKS) == 10
+    assert len(BLOCKS) == 11
     try:
         for served, block in BLOCKS:
             if served:
@@ -45,7 +45,8 @@ def test_the_page_names_every_public_name():
 
 def test_every_method_of_the_server_is_in_the_table():
     from contactsync import Client, Server
+    from contactsync.library.accounts import Accounts
 
-    for one in (Server, Client):
+    for one in (Server, Client, Accounts):
         for name in vars(one):
             assert name.startswith("_") or re.search(rf"\b{name}\b", PAGE), name

@@ -284,7 +284,7 @@ def test_a_registry_of_version_3_of_another_installation(version_3, installation
 def test_a_real_client_finds_exactly_the_right_members(installation, other, tmp_path):
     """Before and after the registry was replaced, and after a publish that expunged what it holds."""
     server = Server(installation.path)
-    credential = server.add_account("app")
+    credential = server.accounts.add("app")
     client = Client(tmp_path / "state")
     book = book_of_numbers(np.array([*EVERYBODY, GERMAN + 1], np.uint64))
     with Process(installation.path) as process:

@@ -15,6 +15,7 @@ from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:  # numpy hangs on these
+    from contactsync.library.accounts import Accounts
     from contactsync.server.keyring import Keyring
     from contactsync.server.settings import DataFolder
     from contactsync.server.storage.ports import AccountStore, MemberStore
@@ -64,6 +65,13 @@ def folder_of(data: Path) -> DataFolder:
     from contactsync.server.settings import DataFolder
 
     return DataFolder.existing(data)
+
+
+def accounts_of(data: Path) -> Accounts:
+    """The accounts of a data folder. Raises BadInput if there is none."""
+    from contactsync.library.server import Server
+
+    return Server(data).accounts
 
 
 @contextlib.contextmanager

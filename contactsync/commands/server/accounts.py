@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import itertools
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from contactsync.commands import _json
 from contactsync.commands._options import SECONDS, Duration
 from contactsync.commands._output import counted
-from contactsync.commands.server._shared import audience_option, data_option, day_of, json_option
+from contactsync.commands.server._shared import accounts_of, audience_option, data_option, day_of, json_option
 from contactsync.foundation.errors import BadInput
 
-if TYPE_CHECKING:  # numpy hangs on these
-    from contactsync.server.settings import DataFolder
-    from contactsync.server.storage.ports import AccountStore
-
 _MOST_NAMES = 1_000_000
-_COUNTED = "account-"
 _RESET = "default"
 NO_CLASS = "none"
 
@@ -41,7 +33,7 @@ class _Points(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Parse it, or fail as click does."""
-        from contactsync.server.quota import MOST
+        from contactsync.library.accounts import MOST
 
         if self._reset and value == _RESET:
             return 0
@@ -125,30 +117,23 @@ def add_accounts(
     The credential of a single NAME is printed alone. Otherwise each line has the name, a tab and the
     credential.
     """
-    from contactsync.server.accounts import check_class, check_name, new_credential
-    from contactsync.server.quota import Terms
-    from contactsync.server.storage.ports import NewAccount
+    from contactsync.library.accounts import Terms
 
     if (bool(names), file is not None, count is not None).count(True) != 1:
         raise click.UsageError("Give one of NAME..., --from FILE and --count N.")
-    with _opened(data) as (folder, store):
-        check_class(folder, terms["quota_class"])
-        if count is not None:
-            wanted = _new_names(store, count)
-        else:
-            wanted = list(names) if file is None else _names_in(file)
-        for name in wanted:
-            check_name(name)
-        new = [NewAccount(name, audience, new_credential(), Terms(**_given(terms))) for name in wanted]
-        store.add_all(new)
-        alone = len(names) == 1
-        try:
-            for one in new:
-                click.echo(one.credential if alone else f"{one.name}\t{one.credential}")
-            sys.stdout.flush()
-        except OSError:  # nobody has seen all of them, and nobody ever can
-            store.revoke(*wanted)
-            raise
+    known = accounts_of(data)
+    wanted = list(names) if file is None else _names_in(file)
+    if count is not None:
+        wanted = known.new_names(count)
+    new = known.add_all(wanted, audience=audience, terms=Terms(**_given(terms)))
+    alone = len(names) == 1
+    try:
+        for one in new:
+            click.echo(one.credential if alone else f"{one.name}\t{one.credential}")
+        sys.stdout.flush()
+    except OSError:  # nobody has seen all of them, and nobody ever can
+        known.revoke(*wanted)
+        raise
 
 
 @accounts.command("show")
@@ -157,10 +142,7 @@ def add_accounts(
 @json_option
 def show_account(name: str, data: Path, *, as_json: bool) -> None:
     """Show the quota of an account and how much of it was used."""
-    from contactsync.server.accounts import rows_of
-
-    with _opened(data) as (folder, store):
-        (row,) = rows_of(folder, store.uses(name))
+    row = accounts_of(data).show(name).as_json()
     if as_json:
         _json.emit(row)
         return
@@ -176,10 +158,7 @@ def show_account(name: str, data: Path, *, as_json: bool) -> None:
 @json_option
 def list_accounts(data: Path, *, as_json: bool) -> None:
     """List accounts: name, audience, added, last used, points today, total points, refused, points left."""
-    from contactsync.server.accounts import rows_of
-
-    with _opened(data) as (folder, store):
-        rows = rows_of(folder, store.uses())
+    rows = [one.as_json() for one in accounts_of(data).all()]
     if as_json:
         _json.emit_list(rows)
         return
@@ -196,18 +175,12 @@ def list_accounts(data: Path, *, as_json: bool) -> None:
 @_terms_options(reset=True)
 def set_accounts(names: tuple[str, ...], data: Path, *, refill: bool, **terms: Any) -> None:
     """Change the quotas of accounts, all or none. The change applies from their next request on."""
-    from contactsync.server.accounts import check_class
-
     given = _given(terms)
     if not given and not refill:
         raise click.UsageError("Give at least one of --burst, --per-day, --class and --refill.")
-    given = {key: value or None for key, value in given.items()}  # 0 stands for `default`
     if given.get("quota_class") == NO_CLASS:
         given["quota_class"] = ""
-
-    with _opened(data) as (folder, store):
-        check_class(folder, given.get("quota_class"))
-        store.change(names, lambda terms: dataclasses.replace(terms, **given), refill=refill)
+    accounts_of(data).change(names, **given, refill=refill)
 
 
 @accounts.command("revoke")
@@ -215,8 +188,7 @@ def set_accounts(names: tuple[str, ...], data: Path, *, refill: bool, **terms: A
 @data_option
 def revoke_accounts(names: tuple[str, ...], data: Path) -> None:
     """Delete accounts, all or none. A running server refuses their credentials at once."""
-    with _opened(data) as (_, store):
-        store.revoke(*dict.fromkeys(names))
+    accounts_of(data).revoke(*names)
 
 
 @accounts.command("expire")
@@ -232,8 +204,7 @@ def revoke_accounts(names: tuple[str, ...], data: Path) -> None:
 @data_option
 def expire_accounts(before: int, data: Path, *, dry_run: bool) -> None:
     """Revoke accounts that were neither added nor used since the given time, and print their names."""
-    with _opened(data) as (_, store):
-        gone = store.expire(before, dry_run=dry_run)
+    gone = accounts_of(data).expire(before, dry_run=dry_run)
     for name in gone:
         click.echo(name)
     click.echo(
@@ -257,22 +228,7 @@ def rotate_account(name: str, overlap: float, data: Path) -> None:
 
     The quota does not change.
     """
-    from contactsync.server.accounts import new_credential
-
-    credential = new_credential()
-    with _opened(data) as (_, store):
-        store.rotate(name, credential, int(overlap * 1000))
-    click.echo(credential)
-
-
-@contextlib.contextmanager
-def _opened(data: Path) -> Iterator[tuple[DataFolder, AccountStore]]:
-    from contactsync.server.settings import DataFolder
-    from contactsync.server.storage.opening import open_accounts
-
-    folder = DataFolder.existing(data)
-    with contextlib.closing(open_accounts(folder)) as store:
-        yield folder, store
+    click.echo(accounts_of(data).rotate(name, overlap=overlap))
 
 
 def _given(terms: Mapping[str, Any]) -> dict[str, Any]:
@@ -289,10 +245,3 @@ def _names_in(file: Any) -> list[str]:
     if len(names) > _MOST_NAMES:
         raise BadInput(f"{file.name} has more than {_MOST_NAMES:,} names", hint="split it")
     return names
-
-
-def _new_names(store: AccountStore, count: int) -> list[str]:
-    """`account-1`, `account-2` and so on, from behind the last one there is."""
-    numbers = (one.name.removeprefix(_COUNTED) for one in store.list() if one.name.startswith(_COUNTED))
-    last = max((int(number) for number in numbers if re.fullmatch(r"[0-9]{1,15}", number)), default=0)
-    return [f"{_COUNTED}{number}" for number in itertools.islice(itertools.count(last + 1), count)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +9,10 @@ import click
 
 from contactsync.commands import _json
 from contactsync.commands._output import counted
-from contactsync.commands.server._shared import accounts_of_folder, data_option, day_of, json_option
+from contactsync.commands.server._shared import accounts_of, data_option, day_of, json_option
 
 if TYPE_CHECKING:  # numpy hangs on these
-    from contactsync.server.suspicion import Alike, Suspect
+    from contactsync.library.accounts import Alike, Suspect
 
 _SHOWN_NAMES = 5
 _UNSEEN = (
@@ -38,15 +37,10 @@ def list_suspicious(data: Path, book: int | None, *, as_json: bool) -> None:
     of the same age, and with what an address book can have. Then looks for groups of accounts that were added
     together and asked for about as much. Nothing is changed: stop an account with `accounts revoke`.
     """
-    from contactsync.server.quota import system_clock
-    from contactsync.server.suspicion import BOOK, suspicions
+    from contactsync.library.accounts import BOOK
 
     book = book or BOOK
-    with accounts_of_folder(data) as store:
-        epochs = defaultdict(list)
-        for one in store.epochs():
-            epochs[one.audience].append(one.since)
-        found = suspicions(store.uses(), epochs, system_clock(), book)
+    found = accounts_of(data).suspicious(book)
     if as_json:
         figures = {
             "accounts": found.accounts,
