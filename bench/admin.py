@@ -91,9 +91,7 @@ def measure(served: Served, name: str, connections: int, keyed: bool, seconds: f
 
         async def run(latencies: list[float] = latencies) -> None:
             end = time.perf_counter() + seconds
-            await asyncio.gather(
-                *(_write(served.socket, end, keyed, latencies) for _ in range(connections))
-            )
+            await asyncio.gather(*(_write(served.socket, end, keyed, latencies) for _ in range(connections)))
 
         cpu, begin = served.cpu(), time.perf_counter()
         asyncio.run(run())

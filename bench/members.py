@@ -1,17 +1,22 @@
 """`python -m bench members`: the import of an operator's table, and what a member takes on the disk.
 
 The table has an id, a number as people write it or in E.164, and a country: 12 countries, half of the numbers
-without a country code. Times are of CPU and by the clock on the wall; the registry is on the disk.
+without a country code. It is a CSV, JSON lines with a name besides, or a dump of PostgreSQL. Times are of CPU
+and by the clock on the wall; the registry is on the disk. What is opened at last is a registry of version 2,
+with as many members and their tokens: it becomes one of the newest version.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shutil
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -36,20 +41,83 @@ PLANS = (
 CHUNK = 100_000
 
 
-def write_table(path: Path, count: int) -> None:
-    """A CSV of so many rows, never all in memory."""
+FORMS = {
+    "a table": ("id,phone,country\n", "{},{},{}\n", ""),
+    "JSON lines": ("", '{{"id": "{}", "name": "Ada Lovelace", "phone": "{}", "country": "{}"}}\n', ""),
+    "a PostgreSQL dump": ("COPY public.users (id, phone, country) FROM stdin;\n", "{}\t{}\t{}\n", "\\.\n"),
+}
+"""What stands at the beginning, for each row, and at the end."""
+
+VERSION_2 = """
+CREATE TABLE changes (serial INTEGER NOT NULL);
+INSERT INTO changes VALUES (1);
+CREATE TABLE touched (partition TEXT PRIMARY KEY, serial INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE members_tel (key INTEGER PRIMARY KEY, audiences INTEGER NOT NULL, added INTEGER NOT NULL);
+CREATE TABLE tokens_tel (
+    audience INTEGER NOT NULL, epoch INTEGER NOT NULL, key INTEGER NOT NULL, token BLOB NOT NULL,
+    PRIMARY KEY (audience, epoch, key)
+) WITHOUT ROWID;
+PRAGMA user_version = 2;
+"""
+
+
+def write_table(path: Path, count: int, form: str = "a table") -> None:
+    """A table of so many rows, never all in memory."""
     rng = np.random.default_rng(3)
+    begin, each, end = FORMS[form]
     with path.open("w") as file:
-        file.write("id,phone,country\n")
+        file.write(begin)
         for first in range(0, count, CHUNK):
             n = min(CHUNK, count - first)
             plans, digits, forms = (rng.integers(0, k, n).tolist() for k in (len(PLANS), 10**8, 2))
             rows = []
-            for i, (plan, number, form) in enumerate(zip(plans, digits, forms, strict=True), first + 1000):
-                country, code, trunk, begin, length = PLANS[plan]
-                rest = f"{begin}{number % 10**length:0{length}d}"
-                rows.append(f"{i},{'+' + code if form else trunk}{rest},{country}\n")
+            for i, (plan, number, written) in enumerate(zip(plans, digits, forms, strict=True), first + 1000):
+                country, code, trunk, prefix, length = PLANS[plan]
+                rest = f"{prefix}{number % 10**length:0{length}d}"
+                rows.append(each.format(i, f"{'+' + code if written else trunk}{rest}", country))
             file.write("".join(rows))
+        file.write(end)
+
+
+def write_version_2(path: Path, count: int) -> None:
+    """A registry as an earlier version left it."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(VERSION_2)
+        for first in range(0, count, CHUNK):
+            keys = range(4_915_100_000_000 + first, 4_915_100_000_000 + min(first + CHUNK, count))
+            connection.executemany("INSERT INTO members_tel VALUES (?, 1, 1700000000)", ((k,) for k in keys))
+            tokens = ((k, k.to_bytes(TOKEN_BYTES, "big")) for k in keys)
+            connection.executemany("INSERT INTO tokens_tel VALUES (1, 1, ?, ?)", tokens)
+        connection.commit()
+
+
+def _other_forms(count: int, rounds: int) -> list[Row]:
+    """What else can be imported, and the migration."""
+    options = ImportOptions("people", columns=Columns("phone", "country", "id"))
+    times: dict[str, list[tuple[float, float]]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        for _ in range(rounds):
+            for form in list(FORMS)[1:]:
+                table, registry = Path(name) / "users", Path(name) / "registry.sqlite"
+                write_table(table, count, form)
+                with contextlib.closing(SqliteMembers.create(registry)) as store, table.open("rb") as stream:
+
+                    def once(store: SqliteMembers = store, stream: BinaryIO = stream) -> None:
+                        import_members(store, stream, "users", options, on_refusal=print)
+
+                    times.setdefault(f"import {form} into a new registry", []).append(_timed(once))
+                registry.unlink()
+            write_version_2(registry, count)
+            opened = _timed(lambda path=registry: SqliteMembers(path).close())
+            times.setdefault("open a registry of version 2", []).append(opened)
+            registry.unlink()
+    rows: list[Row] = []
+    for case, some in times.items():
+        cpu, wall = np.median(np.array(some), axis=0).tolist()
+        unit = "member" if "version" in case else "row"
+        rows.append({"case": case, "n": count, "value": cpu / count * 1e9, "unit": f"ns CPU/{unit}"})
+        rows.append({"case": case, "n": count, "value": int(count / wall), "unit": f"{unit}s/s"})
+    return rows
 
 
 def _timed(run: Callable[[], object]) -> tuple[float, float]:
@@ -108,6 +176,7 @@ def run(count: int, rounds: int) -> list[Row]:
         rows.append(
             {"case": f"import a table {case}", "n": count, "value": int(count / wall), "unit": "rows/s"}
         )
+    rows += _other_forms(count, rounds)
     return rows + [
         {"case": case, "n": members, "value": size, "unit": "octets"} for case, size in sizes.items()
     ]

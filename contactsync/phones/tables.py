@@ -21,6 +21,10 @@ _HEAD: Final = 1 << 16  # octets in which a format shows itself
 _TAKEN: Final = 1 << 20
 _MOST_LINE: Final = 1 << 24  # octets of a line of SQL or JSON
 
+_DECODE: Final = json.JSONDecoder().raw_decode
+_SPACE: Final = " \t\r"
+_TABS: Final = 2  # in a COPY line of number, region and identity
+
 _COPY: Final = re.compile(
     rb'COPY ((?:"(?:[^"]|"")*"|[\w$]+)(?:\.(?:"(?:[^"]|"")*"|[\w$]+))?) \((.*)\) FROM stdin;\s*',
     re.IGNORECASE,
@@ -189,32 +193,52 @@ class _JsonLines:
         self._ready = b""
 
     def read(self, size: int, /) -> bytes:
-        if not self._ready:
-            some: list[bytes] = []
-            total = 0
-            while total < _TAKEN and (line := self._lines.line()):
-                self._number += 1
-                some.append(self._converted(line))
-                total += len(some[-1])
-            self._ready = b"".join(some)
+        if not self._ready and (data := self._lines.several()):
+            try:
+                lines = data.removesuffix(b"\n").decode().split("\n")
+            except UnicodeDecodeError:  # it is known line by line where
+                rows = [self._parsed(line) for line in data.removesuffix(b"\n").split(b"\n")]
+            else:
+                rows = self._converted(lines)
+            self._ready = "".join(rows).encode("utf-8", "replace")
         some_of, self._ready = self._ready[:size], self._ready[size:]
         return some_of
 
-    def _converted(self, line: bytes) -> bytes:
+    def _converted(self, lines: list[str]) -> list[str]:
+        """About 2 µs for each line that is plain: an object whose values are text without escapes."""
+        rows: list[str] = []
+        wanted, odd = self._wanted, re.compile(r"[\\\n\r]").search
+        for line in lines:
+            if self._number:
+                try:
+                    row, end = _DECODE(line)
+                    text = "\t".join([row[one] if one else "" for one in wanted])
+                except (ValueError, RecursionError, KeyError, TypeError):
+                    text, end = "\\", 0
+                if text.count("\t") == _TABS and not odd(text) and not line[end:].strip(_SPACE):
+                    self._number += 1
+                    rows.append(f"{text}\n")
+                    continue
+            rows.append(self._parsed(line.encode()))
+        return rows
+
+    def _parsed(self, line: bytes) -> str:
+        """Any line."""
+        self._number += 1
         if not line.strip():
-            return b"\n"
+            return "\n"
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
             self._faults[self._number] = "not a JSON object on a line of its own"
-            return b"\\N\t\n"
+            return "\\N\t\n"
         if not all(wanted in row for wanted in self._wanted if wanted):
             row = {key.strip().casefold(): value for key, value in row.items()} | row
         if self._number == 1:
             self._check(row)
-        return b"\t".join(map(_field, (_value(row, wanted) for wanted in self._wanted))) + b"\n"
+        return "\t".join(_field(_value(row, wanted)) for wanted in self._wanted) + "\n"
 
     def _check(self, row: dict[str, Any]) -> None:
         """The first line must have the columns; later ones may lack some."""
@@ -235,12 +259,10 @@ def _value(row: dict[str, Any], wanted: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _field(value: str) -> bytes:
-    data = value.encode("utf-8", "replace")
-    if b"\\" in data or b"\t" in data or b"\n" in data or b"\r" in data:
-        for sign, escape in ((b"\\", b"\\\\"), (b"\t", b"\\t"), (b"\n", b"\\n"), (b"\r", b"\\r")):
-            data = data.replace(sign, escape)
-    return data
+def _field(value: str) -> str:
+    for sign, escape in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
+        value = value.replace(sign, escape)
+    return value
 
 
 # ---- a PostgreSQL dump -------------------------------------------------------------------------------------

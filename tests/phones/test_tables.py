@@ -407,3 +407,38 @@ def test_json_lines_with_odd_values():
         (6, "19", "the column phone is empty"),
         (8, "21", "the column phone is empty"),
     ]
+
+
+PLAIN = b'{"id": "1", "phone": "+14155552671", "country": "US"}'
+LATER = PLAIN.replace(b"2671", b"2672")
+
+
+@pytest.mark.parametrize(
+    ("lines", "want"),
+    [
+        ([b" " + LATER, LATER + b" \r", b"\t" + LATER], [14155552672] * 3),
+        ([LATER + b"," + LATER], None),  # two values are no line
+        ([LATER + "\u00a0".encode()], None),
+        ([LATER + b"x", b"x" + LATER], None),
+        ([LATER[:-1], b', "name": "x"}'], None),  # nor is one of two lines
+        ([b'{"phone": "+1415', b'5552672"}'], None),
+        ([LATER.replace(b"+1415", b"+1\\u00341\\u0035")], [14155552672]),
+        ([LATER.replace(b"{", b'{"phone": "none", ')], [14155552672]),  # the last of a name counts
+        ([LATER.replace(b'"1"', b'"\xff"')], None),  # no UTF-8
+        ([b"\xef\xbb\xbf" + LATER], [14155552672]),
+        (
+            [LATER.replace(b'"1"', b'"a\\tb\\nc\\\\d"'), LATER.replace(b'"1"', b'"\\ud800"')],
+            [14155552672] * 2,
+        ),
+        ([LATER.replace(b'"phone"', b'" Phone "')], [14155552672]),
+        ([b"[" * 100_000, LATER], [0, 14155552672]),
+        ([b'"phone"', b"17", b"null", b'{"id": "9", "phone": ["+14155552672"]}'], None),
+    ],
+)
+def test_each_line_of_json_is_one_value_or_a_fault(lines, want):
+    """Whichever of the two ways a line is read; neighbours are read as ever."""
+    data = b"\n".join([PLAIN, *lines, PLAIN])
+    numbers, refused = both_ways(data)
+    assert (numbers[0], numbers[-1]) == (14155552671, 14155552671)
+    assert numbers[1:-1] == ([0] * len(lines) if want is None else want)
+    assert len(refused) == numbers.count(0)
