@@ -20,8 +20,7 @@ from contactsync.commands._progress import ProgressLine
 from contactsync.foundation.errors import BadInput, ContactSyncError
 
 if TYPE_CHECKING:  # these import numpy
-    from contactsync.phones import Refusal
-    from contactsync.server.storage.ports import Members
+    from contactsync.library.members import Members, Refusal
 
 FROM_STDIN = "-"
 
@@ -46,9 +45,11 @@ def members_given(numbers: tuple[str, ...], file: str | None, region: str | None
     """The members whose numbers the caller gave, in batches. Raises BadInput if one cannot be used."""
     source = source_of(numbers, file)
     if source is None:
+        from contactsync.library.members import members_of
+
         return [members_of(numbers, region)]
-    from contactsync.identifiers import default_region
-    from contactsync.server.members import read_members
+    from contactsync.library.identifying import default_region
+    from contactsync.library.members import read_members
 
     refusals = Rejections(name_of(source))
     with opened(source) as stream:
@@ -64,36 +65,29 @@ def members_given(numbers: tuple[str, ...], file: str | None, region: str | None
     return found
 
 
-def members_of(texts: tuple[str, ...], region: str | None) -> Members:
-    """The members with these numbers. Raises BadInput if one number cannot be used."""
-    from contactsync.identifiers import Rejected, default_region, normalise
-    from contactsync.server.storage.ports import Members
+def chunks_given(numbers: tuple[str, ...], file: str | None, region: str | None) -> Iterator[Members]:
+    """The same, each batch when it has been read, except lines of a file that cannot be used.
 
-    found = []
-    for place, text in enumerate(texts, 1):
-        try:
-            found.append(normalise(text, region or default_region()))
-        except Rejected as error:
-            raise BadInput(f"number {place} cannot be used: {error.reason}", hint=error.hint) from None
-    return Members.of(found)
+    Raises BadInput if a number of the command line cannot be used, or the file has none.
+    """
+    source = source_of(numbers, file)
+    return iter(members_given(numbers, None, region)) if source is None else _chunks_of(source, region)
 
 
-def for_each_chunk(file: str, region: str | None, change: Callable[[Members], int]) -> int:
-    """Apply `change` to the members in a file, except lines that cannot be used. Returns the sum."""
-    from contactsync.identifiers import default_region
-    from contactsync.server.members import read_members
+def _chunks_of(file: str, region: str | None) -> Iterator[Members]:
+    from contactsync.library.identifying import default_region
+    from contactsync.library.members import read_members
 
-    name, changed, total = name_of(file), 0, 0
+    name, total = name_of(file), 0
     refusals = Rejections(name)
     with opened(file) as stream, ProgressLine() as progress:
         region = region or default_region()
         for members in read_members(stream, region, name, refusals.add, progress):
-            changed += change(members)
+            yield members
             total += len(members)
     refusals.sum_up()
     if not total:
         raise _nothing_in(name)
-    return changed
 
 
 def _nothing_in(name: str) -> BadInput:

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from contactsync.foundation.audiences import AUDIENCES
-from contactsync.foundation.errors import BadInput
 from contactsync.foundation.progress import Progress, silent
-from contactsync.identifiers import Rejected, normalise
 from contactsync.library.accounts import Accounts
-from contactsync.library.books import checked_numbers
 from contactsync.library.fingerprints import root_fingerprint
+from contactsync.library.members import MemberRegister
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.keyring import Keyring
 from contactsync.server.publishing.merge import Outcome
@@ -26,11 +19,7 @@ from contactsync.server.publishing.publisher import Publisher
 from contactsync.server.settings import DataFolder
 from contactsync.server.status import Status, status
 from contactsync.server.storage.opening import create_stores, open_accounts, open_members
-from contactsync.server.storage.ports import Members, MemberStore
-from contactsync.server.storage.records import NOT_STATED, Added, Consented, MemberRecord, Origin
-
-Numbers = NDArray[np.uint64] | Iterable[str]
-"""Telephone numbers: an array of their digits with the country code, uint64[n]; or texts as people write."""
+from contactsync.server.storage.ports import MemberStore
 
 
 class Server:
@@ -65,68 +54,10 @@ class Server:
         """What clients compare before they trust this server: 64 hex digits."""
         return root_fingerprint(Repository(self.folder.public).root_bytes())
 
-    # Members
-
-    def add_members(
-        self,
-        numbers: Numbers,
-        *,
-        audience: str = AUDIENCES[0],
-        region: str | None = None,
-        verified: date | None = None,
-        origin: Origin = NOT_STATED,
-    ) -> Added:
-        """Add members to an audience, except those who objected to it; all or none.
-
-        `region` (`"DE"`) is the country of texts without a country code. Raises BadInput if a number cannot
-        be used.
-        """
-        with self._members() as store:
-            return store.add(_members_of(numbers, region), audience, verified=verified, origin=origin)
-
-    def remove_members(
-        self, numbers: Numbers, *, audience: str | None = None, region: str | None = None
-    ) -> int:
-        """Take members out of an audience, or (None) forget everything about them; how many there were."""
-        with self._members() as store:
-            removed = store.remove(_members_of(numbers, region), audience)
-            store.erase()  # what somebody else still reads is erased by the next publish
-            return removed
-
-    def consent(
-        self,
-        numbers: Numbers,
-        audience: str,
-        *,
-        granted: bool,
-        source: str,
-        by: str = "",
-        region: str | None = None,
-    ) -> Consented:
-        """Note that members opted in to an audience, or object to it."""
-        with self._members() as store:
-            members, origin = _members_of(numbers, region), Origin(source, by)
-            return store.consent(members, audience, granted=granted, origin=origin)
-
-    def show_members(self, numbers: Numbers, *, region: str | None = None) -> list[MemberRecord]:
-        """Everything that is stored about those of them who are known."""
-        with self._members() as store:
-            return store.show(_members_of(numbers, region))
-
-    def count_members(self, audience: str = AUDIENCES[0]) -> int:
-        """The members of an audience."""
-        with self._members() as store:
-            return store.count(audience)
-
-    def member_numbers(self, audience: str = AUDIENCES[0]) -> NDArray[np.uint64]:
-        """The telephone numbers of an audience, ascending, uint64[n]."""
-        pages: list[NDArray[np.uint64]] = []
-        after: Any = None
-        with self._members() as store, store.snapshot():
-            while entries := store.entries("tel", after, 1 << 16, audience):
-                after = entries[-1].key
-                pages.append(np.array([entry.key for entry in entries], np.uint64))
-        return np.concatenate([np.empty(0, np.uint64), *pages])
+    @property
+    def members(self) -> MemberRegister:
+        """Who can be found."""
+        return MemberRegister(self.folder)
 
     @property
     def accounts(self) -> Accounts:
@@ -172,17 +103,3 @@ class Server:
     def _members(self) -> Iterator[MemberStore]:
         with contextlib.closing(open_members(self.folder)) as store:
             yield store
-
-
-def _members_of(numbers: Numbers, region: str | None) -> Members:
-    if isinstance(numbers, np.ndarray):
-        return Members("tel", checked_numbers(numbers))
-    found = []
-    for place, text in enumerate(numbers, 1):
-        try:
-            found.append(normalise(text, region))
-        except Rejected as error:
-            raise BadInput(f"number {place} cannot be used: {error.reason}", hint=error.hint) from None
-    if not found:
-        return Members("tel", np.empty(0, np.uint64))
-    return Members.of(found)

@@ -1,7 +1,9 @@
 """The library where the page does not go: what is refused, and what cancelling really does."""
 
 import asyncio
+import io
 import threading
+from datetime import date
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from contactsync import AddressBook, Client, ContactSyncError, Server, book_of_numbers
 from contactsync.foundation.errors import BadInput, NotTrusted
 from contactsync.library import client as client_module
+from contactsync.library.members import Columns, Erasure, ImportOptions, Origin, Share, members_of
 
 
 @pytest.fixture
@@ -28,18 +31,61 @@ def server(tmp_path):
 )
 def test_numbers_that_cannot_be_used_change_nothing(server, numbers):
     with pytest.raises(BadInput):
-        server.add_members(numbers)
-    assert server.count_members() == 0
+        server.members.add(numbers)
+    assert server.members.count() == 0
 
 
 def test_arrays_may_be_unsorted_and_repeat(server):
     array = np.array([4915112345679, 4915112345678, 4915112345679], np.uint64)
-    assert server.add_members(array).new == 2
-    assert server.member_numbers().tolist() == [4915112345678, 4915112345679]
-    assert server.add_members([]).new == 0
-    assert server.remove_members(array, audience="business") == 0
-    assert server.remove_members(array[:1]) == 1
+    assert server.members.add(array).new == 2
+    assert server.members.numbers().tolist() == [4915112345678, 4915112345679]
+    assert server.members.add([]).new == 0
+    assert server.members.remove(array, "business").removed == 0
+    assert server.members.remove(array[:1]).removed == 1
     assert len(book_of_numbers(array).contacts) == 2
+
+
+def test_members_are_imported_shown_and_erased_with_a_receipt(server):
+    refused = []
+    table = io.BytesIO(b"phone,id\n0151 12345678,7\nnobody,8\n0151 12345679,9\n")
+    options = ImportOptions("people", "DE", Columns("phone", None, "id"))
+    report, erasure = server.members.import_file(table, "users.csv", options, on_refusal=refused.append)
+    assert (report.added, report.rejected, erasure.removed) == (2, 1, 0)
+    assert [(one.line, one.identity) for one in refused] == [(3, "8")]
+    assert [entry.key for entry in server.members.entries("people")] == [4915112345678, 4915112345679]
+    known, unknown = server.members.show(["+4915112345678", "+4915112345680"])
+    assert known.record.entry.audiences == ("people",)
+    assert unknown.as_json() == {"number": "+4915112345680", "stored": False}
+    erasure = server.members.remove(["+4915112345678"], receipt=True, reference="ticket 9")
+    assert (erasure.removed, erasure.kept, erasure.receipt["reference"]) == (1, "", "ticket 9")
+    assert "4915112345678" not in f"{erasure.receipt}"
+    changed, erasure = server.members.consent(
+        ["+4915112345679"], "people", granted=False, origin=Origin("app"), receipt=True
+    )
+    assert (changed.changed, erasure.removed, erasure.receipt["registry"]["members"]) == (1, 1, 1)
+    assert server.members.add(["+4915112345679"]).objected == 1
+    assert server.members.expire(date(2100, 1, 1), dry_run=True) == Erasure(1)
+
+
+def test_a_file_that_replaces_the_register_erases_who_is_not_in_it(server):
+    server.members.add(np.array([4915112345678, 4915112345679], np.uint64))
+    options = ImportOptions("people", "DE", replace=True, max_removed=Share(1))
+    report, erasure = server.members.import_file(
+        io.BytesIO(b"0151 12345678\n"), "list", options, receipt=True
+    )
+    assert (report.removed, erasure.removed, erasure.receipt["registry"]["erased"]) == (1, 1, True)
+    assert server.members.numbers().tolist() == [4915112345678]
+
+
+def test_batches_are_removed_as_they_come(server):
+    server.members.add(np.arange(4915112345678, 4915112345682, dtype=np.uint64))
+
+    def batches():
+        yield members_of(["+4915112345678"])
+        assert server.members.count() == 3
+        yield members_of(np.array([4915112345679], np.uint64))
+
+    assert server.members.remove(batches()).removed == 2
 
 
 def test_a_folder_is_set_up_once(server, tmp_path):
@@ -126,7 +172,7 @@ def test_a_cancelled_sync_has_ended_when_the_task_has(tmp_path, monkeypatch):
 
 
 def test_a_cancelled_publish_ends_first(server):
-    server.add_members(["+4915112345678"])
+    server.members.add(["+4915112345678"])
     began = threading.Event()
 
     async def main():
@@ -141,6 +187,6 @@ def test_a_cancelled_publish_ends_first(server):
 
 
 def test_an_async_publish_gives_what_a_publish_gives(server):
-    server.add_members(["+4915112345678"])
+    server.members.add(["+4915112345678"])
     (outcome,) = asyncio.run(server.async_publish())
     assert (outcome.members, outcome.edition) == (1, 1)

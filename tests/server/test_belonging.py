@@ -298,6 +298,6 @@ def test_a_real_client_finds_exactly_the_right_members(installation, other, tmp_
         installation.add(GERMAN + 1)
         installation.publish()
         assert found() == sorted([*HIS, GERMAN + 1])
-        server.remove_members(np.array(HIS[:3], np.uint64))
+        server.members.remove(np.array(HIS[:3], np.uint64))
         run("publish", "--expunge", data=installation.path)
         assert found() == sorted([*HIS[3:], GERMAN + 1])

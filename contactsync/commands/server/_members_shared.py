@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:  # numpy hangs on it
-    from contactsync.server.storage.records import Origin
+    from pathlib import Path
+
+    from contactsync.library.members import MemberRegister, Origin
 
 DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -26,9 +28,16 @@ by_option = click.option(
 )
 
 
+def members_at(data: Path) -> MemberRegister:
+    """The members of a data folder. Raises BadInput if there is none."""
+    from contactsync.library.server import Server
+
+    return Server(data).members
+
+
 def origin_of(source: str, by: str | None) -> Origin:
     """Where a change is from, and who makes it. Raises BadInput if a text cannot be kept."""
-    from contactsync.server.storage.records import Origin
+    from contactsync.library.members import Origin
 
     if by is None:
         try:
@@ -40,6 +49,6 @@ def origin_of(source: str, by: str | None) -> Origin:
 
 def number_of(identifier: bytes) -> str:
     """`+491512345678` of `tel:+491512345678`; any other identifier as it is."""
-    from contactsync.identifiers.kinds import KINDS
+    from contactsync.library.members import number_of as written
 
-    return identifier.removeprefix(KINDS["tel"].prefix).decode("utf-8", "backslashreplace")
+    return written(identifier)

@@ -82,22 +82,6 @@ def members_of_folder(data: Path) -> Iterator[MemberStore]:
         yield store
 
 
-def erase_removed(store: MemberStore) -> None:
-    """Overwrite what was removed. Raises OurError if somebody else keeps it readable; it stays removed."""
-    check_erased(store.erase())
-
-
-def check_erased(reason: str) -> None:
-    """Raise OurError if there is a reason why what was removed is not yet erased."""
-    from contactsync.foundation.errors import OurError
-
-    if reason:
-        raise OurError(
-            f"removed, but not yet erased: {reason}",
-            hint="end that process (or wait for it), then `server publish` erases it",
-        )
-
-
 @contextlib.contextmanager
 def accounts_of_folder(data: Path) -> Iterator[AccountStore]:
     from contactsync.server.storage.opening import open_accounts

@@ -13,18 +13,22 @@ import click
 from contactsync.commands import _json
 from contactsync.commands._numbers import Rejections, name_of, opened, rejected_file
 from contactsync.commands._progress import ProgressLine
-from contactsync.commands.server._members_shared import ABOUT_SOURCE, by_option, origin_of, verified_option
-from contactsync.commands.server._receipts import Erasing, receipt_options
+from contactsync.commands.server._members_shared import (
+    ABOUT_SOURCE,
+    by_option,
+    members_at,
+    origin_of,
+    verified_option,
+)
+from contactsync.commands.server._receipts import check_erasure, receipt_options, write_receipt
 from contactsync.commands.server._shared import (
     audience_option,
     data_option,
     json_option,
-    members_of_folder,
 )
-from contactsync.foundation.audiences import AUDIENCES
 
 if TYPE_CHECKING:  # numpy hangs on these
-    from contactsync.server.members import ImportReport, Share
+    from contactsync.library.members import ImportReport, Share
 
 
 class Portion(click.ParamType["Share"]):
@@ -34,7 +38,7 @@ class Portion(click.ParamType["Share"]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Share:
         """Parse it, or fail as click does."""
-        from contactsync.server.members import Share
+        from contactsync.library.members import Share
 
         if isinstance(value, Share):
             return value
@@ -116,46 +120,31 @@ def import_members(
     Importing a file again only changes the day on which the members were last verified. Who is removed by
     --replace is in a receipt, as that of `remove`.
     """
-    from contactsync.server.members import import_members as run
-
     found = _options(audience, region, **options)
     if not found.replace and (receipt_file is not None or reference is not None):
         raise click.UsageError("--receipt and --reference are of use only with --replace.")
-    with (
-        members_of_folder(data) as store,
-        rejected_file(rejected, numbers=with_numbers) as sink,
-        opened(file) as stream,
-    ):
+    register = members_at(data)
+    with rejected_file(rejected, numbers=with_numbers) as sink, opened(file) as stream:
         refusals = Rejections(name_of(file), sink)
-        erasing = Erasing(
-            data,
-            store,
-            None if audience == AUDIENCES[0] else audience,
-            wanted=as_json and found.replace,
-            file=receipt_file,
-            reference=reference,
-        )
         try:
             with ProgressLine() as progress:
-                report = run(
-                    store,
+                report, erasure = register.import_file(
                     stream,
                     name_of(file),
                     found,
                     on_refusal=refusals.add,
                     progress=progress,
-                    watch=erasing.watch,
+                    receipt=as_json or receipt_file is not None,
+                    reference=reference,
                 )
         finally:
             refusals.sum_up()
-        receipt = None
-        if report.removed and not found.dry_run:
-            receipt = erasing.finish(report.removed)
+    write_receipt(receipt_file, erasure)
     if as_json:
-        _json.emit({"dry_run": found.dry_run, **dataclasses.asdict(report), "receipt": receipt})
+        _json.emit({"dry_run": found.dry_run, **dataclasses.asdict(report), "receipt": erasure.receipt})
     else:
         click.echo(_said(report) + (" (dry run: nothing was changed)" if found.dry_run else ""))
-    erasing.check(as_json=as_json)
+    check_erasure(erasure, as_json=as_json)
 
 
 def _options(
@@ -174,9 +163,8 @@ def _options(
     source: str | None,
     by: str | None,
 ) -> Any:
-    from contactsync.identifiers import default_region
-    from contactsync.phones import Columns
-    from contactsync.server.members import MOST_REJECTED, MOST_REMOVED, ImportOptions
+    from contactsync.library.identifying import default_region
+    from contactsync.library.members import MOST_REJECTED, MOST_REMOVED, Columns, ImportOptions
 
     if max_removed is not None and not replace:
         raise click.UsageError("--max-removed is of use only with --replace.")

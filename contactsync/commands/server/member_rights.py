@@ -9,14 +9,12 @@ import click
 
 from contactsync.commands import _json
 from contactsync.commands._numbers import FROM_STDIN, file_option, members_given, numbers_argument
-from contactsync.commands.server._members_shared import by_option, number_of, origin_of
-from contactsync.commands.server._receipts import Erasing, receipt_options
+from contactsync.commands.server._members_shared import by_option, members_at, origin_of
+from contactsync.commands.server._receipts import check_erasure, receipt_options, write_receipt
 from contactsync.commands.server._shared import (
     audience_option,
     data_option,
-    folder_of,
     json_option,
-    members_of_folder,
     region_option,
 )
 from contactsync.foundation.audiences import AUDIENCES
@@ -39,30 +37,13 @@ def show(
 
     `-` reads the numbers from stdin, one a line, and prints one JSON object a line; so does --json.
     """
-    from contactsync.publication.tuf.repository import Repository
-    from contactsync.server.presence import everything, presences
-
     as_json = as_json or numbers == (FROM_STDIN,)
-    repository = Repository(folder_of(data).public)
-    batches = members_given(numbers, file, region)
-    with members_of_folder(data) as store:
-        for batch in batches:
-            records = {record.entry.identifier: record for record in store.show(batch)}
-            for identifier in batch.identifiers():
-                record = records.get(identifier)
-                found = _nothing(identifier)
-                if record is not None:
-                    published = presences(store, repository, record)
-                    number = number_of(identifier)
-                    found = {"number": number, "stored": True, **everything(record, published)}
-                if as_json:
-                    _json.emit(found)
-                else:
-                    _print(found)
-
-
-def _nothing(identifier: bytes) -> dict[str, Any]:
-    return {"number": number_of(identifier), "stored": False}
+    register = members_at(data)
+    for one in register.show(members_given(numbers, file, region)):
+        if as_json:
+            _json.emit(one.as_json())
+        else:
+            _print(one.as_json())
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -127,35 +108,27 @@ def consent(
 
     With --off, tokens are overwritten, and --json has a receipt, as that of `remove`.
     """
-    from contactsync.server.storage.records import Consented
-
     if granted is None:
         raise click.UsageError("Give --on or --off.")
     if granted and (only or receipt_file is not None or reference is not None):
         raise click.UsageError("--only, --receipt and --reference belong to --off.")
     origin = origin_of(source, by)
-    batches = members_given(numbers, file, region)
-    found, receipt = Consented(0, 0, 0), None
-    # Who leaves people leaves all audiences.
-    left = audience if only or audience != AUDIENCES[0] else None
-    with members_of_folder(data) as store:
-        wanted = as_json and not granted
-        erasing = Erasing(
-            data, store, left, wanted=wanted, file=receipt_file, reference=reference, objects=True
-        )
-        with store.together():
-            for batch in batches:
-                if not granted:
-                    erasing.watch(batch, left)
-                found += store.consent(batch, audience, granted=granted, origin=origin, only=only)
-        if not granted:
-            receipt = erasing.finish(found.changed)
-        if found.unknown and not found.changed and not found.unchanged:
-            raise BadInput("not a member; nothing was changed", hint="use `members add` first")
-        if as_json:
-            counts = {"changed": found.changed, "unchanged": found.unchanged, "unknown": found.unknown}
-            _json.emit({**counts, "receipt": receipt})
-        else:
-            unknown = f", {found.unknown:,} not known" if found.unknown else ""
-            click.echo(f"{found.changed:,} changed, {found.unchanged:,} as before{unknown}")
-        erasing.check(as_json=as_json)
+    found, erasure = members_at(data).consent(
+        members_given(numbers, file, region),
+        audience,
+        granted=granted,
+        origin=origin,
+        only=only,
+        receipt=as_json or receipt_file is not None,
+        reference=reference,
+    )
+    write_receipt(receipt_file, erasure)
+    if found.unknown and not found.changed and not found.unchanged:
+        raise BadInput("not a member; nothing was changed", hint="use `members add` first")
+    if as_json:
+        counts = {"changed": found.changed, "unchanged": found.unchanged, "unknown": found.unknown}
+        _json.emit({**counts, "receipt": erasure.receipt})
+    else:
+        unknown = f", {found.unknown:,} not known" if found.unknown else ""
+        click.echo(f"{found.changed:,} changed, {found.unchanged:,} as before{unknown}")
+    check_erasure(erasure, as_json=as_json)

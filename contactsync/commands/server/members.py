@@ -16,27 +16,25 @@ import click
 
 from contactsync.commands import _json
 from contactsync.commands._numbers import (
+    chunks_given,
     file_option,
-    for_each_chunk,
     members_given,
-    members_of,
     numbers_argument,
-    source_of,
 )
 from contactsync.commands.server._members_shared import (
     ABOUT_SOURCE,
     DAY,
     by_option,
+    members_at,
     number_of,
     origin_of,
     verified_option,
 )
-from contactsync.commands.server._receipts import Erasing, receipt_options
+from contactsync.commands.server._receipts import check_erasure, receipt_options, write_receipt
 from contactsync.commands.server._shared import (
     audience_option,
     data_option,
     json_option,
-    members_of_folder,
     region_option,
 )
 from contactsync.commands.server.member_import import import_members
@@ -45,10 +43,7 @@ from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:  # numpy hangs on these
-    from contactsync.server.storage.ports import Members, MemberStore
-    from contactsync.server.storage.records import MemberEntry
-
-PAGE = 1 << 14
+    from contactsync.library.members import MemberEntry
 
 
 @click.group()
@@ -80,15 +75,9 @@ def add_members(
 
     `-` reads the numbers from stdin, one a line. Who has objected to the audience is not added (`consent`).
     """
-    from contactsync.server.storage.records import Added
-
     day, origin = None if verified is None else verified.date(), origin_of(source or "members add", by)
-    with members_of_folder(data) as store:
-        found = Added(0, 0, 0)
-        batches = members_given(numbers, file, region)
-        with store.together():
-            for batch in batches:
-                found += store.add(batch, audience, verified=day, origin=origin)
+    register = members_at(data)
+    found = register.add(members_given(numbers, file, region), audience, verified=day, origin=origin)
     click.echo(
         f"{found.new:,} added" + (f", {found.objected:,} not: they objected" if found.objected else "")
     )
@@ -123,22 +112,20 @@ def remove_members(
     What was stored is overwritten. The receipt (--json) says what was removed, where and when, and what is
     left until which step. It contains no number.
     """
-    source = source_of(numbers, file)
     origin = origin_of("members remove", None)
-    with members_of_folder(data) as store:
-        erasing = Erasing(data, store, audience, wanted=as_json, file=receipt_file, reference=reference)
-
-        def remove(members: Members) -> int:
-            erasing.watch(members, audience)
-            return store.remove(members, audience, origin=origin)
-
-        removed = for_each_chunk(source, region, remove) if source else remove(members_of(numbers, region))
-        receipt = erasing.finish(removed)
-        if as_json and receipt is not None:
-            _json.emit(receipt)
-        else:
-            click.echo(f"{removed:,} removed")
-        erasing.check(as_json=as_json)
+    erasure = members_at(data).remove(
+        chunks_given(numbers, file, region),
+        audience,
+        origin=origin,
+        receipt=as_json or receipt_file is not None,
+        reference=reference,
+    )
+    write_receipt(receipt_file, erasure)
+    if as_json and erasure.receipt is not None:
+        _json.emit(erasure.receipt)
+    else:
+        click.echo(f"{erasure.removed:,} removed")
+    check_erasure(erasure, as_json=as_json)
 
 
 @members.command("expire")
@@ -161,22 +148,18 @@ def expire(
     `add` and `import` set the day on which a member was last verified, also for those who were members. The
     receipt is that of `remove`.
     """
-    with members_of_folder(data) as store:
-        if dry_run:
-            expired = store.expire(before.date(), dry_run=True)
-            if as_json:
-                _json.emit({"dry_run": True, "removed": expired, "receipt": None})
-            else:
-                click.echo(f"{expired:,} would be removed")
-            return
-        erasing = Erasing(data, store, None, wanted=as_json, file=receipt_file, reference=reference)
-        expired = store.expire(before.date(), watch=erasing.watch)
-        receipt = erasing.finish(expired)
-        if as_json:
-            _json.emit({"dry_run": False, "removed": expired, "receipt": receipt})
-        else:
-            click.echo(f"{expired:,} removed")
-        erasing.check(as_json=as_json)
+    erasure = members_at(data).expire(
+        before.date(),
+        dry_run=dry_run,
+        receipt=as_json or receipt_file is not None,
+        reference=reference,
+    )
+    write_receipt(receipt_file, erasure)
+    if as_json:
+        _json.emit({"dry_run": dry_run, "removed": erasure.removed, "receipt": erasure.receipt})
+    else:
+        click.echo(f"{erasure.removed:,} {'would be removed' if dry_run else 'removed'}")
+    check_erasure(erasure, as_json=as_json)
 
 
 @members.command("count")
@@ -184,8 +167,7 @@ def expire(
 @audience_option
 def count_members(data: Path, audience: str) -> None:
     """Count the members."""
-    with members_of_folder(data) as store:
-        click.echo(store.count(audience))
+    click.echo(members_at(data).count(audience))
 
 
 @members.command("list")
@@ -193,9 +175,8 @@ def count_members(data: Path, audience: str) -> None:
 @audience_option
 def list_members(data: Path, audience: str) -> None:
     """Print the numbers of the members of an audience, one a line."""
-    with members_of_folder(data) as store:
-        for entry in _entries(store, audience):
-            sys.stdout.write(f"{number_of(entry.identifier)}\n")
+    for entry in members_at(data).entries(audience):
+        sys.stdout.write(f"{number_of(entry.identifier)}\n")
 
 
 @members.command("export")
@@ -217,21 +198,11 @@ def export(data: Path, audience: str | None, form: str, output: Path | None) -> 
 
     Without --audience, those who only objected are in it, too. `show` says everything about a single member.
     """
-    with members_of_folder(data) as store, _to(output) as text:
+    register = members_at(data)
+    with _to(output) as text:
         write = _csv_writer(text) if form == "csv" else _json_writer(text)
-        for entry in _entries(store, audience):
+        for entry in register.entries(audience):
             write(entry)
-
-
-def _entries(store: MemberStore, audience: str | None) -> Iterator[MemberEntry]:
-    from contactsync.identifiers.kinds import KINDS
-
-    with store.snapshot():
-        for kind in KINDS:
-            after = None
-            while page := store.entries(kind, after, PAGE, audience):
-                yield from page
-                after = page[-1].key
 
 
 @contextlib.contextmanager
