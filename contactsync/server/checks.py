@@ -13,9 +13,6 @@ from contactsync.publication.tuf.repository import Repository
 from contactsync.publication.tuf.signed import LIFETIMES
 from contactsync.server.settings import DataFolder
 
-TO_DO: Final = 12
-"""The exit code of a check that has found something to do."""
-
 _RENEWED_AT: Final = 2
 """`serve` signs anew at a half of a lifetime: what has less than a half of that half is not being renewed."""
 

@@ -131,6 +131,7 @@ def test_commands_of_the_operator(tmp_path):
         check("server-members-consent", run(*consent, "--data", data))["receipt"]["registry"]["members"] == 1
     )
     check("server-publish", run("server", "publish", "--json", "--data", data))
+    check("server-doctor", run("server", "doctor", "--json", "--data", data))
     remove = ("server", "members", "remove", "+491512345672", "--json", "--reference", "R 1", "--data", data)
     assert check("server-members-remove", run(*remove))["remains"]
     published = check("server-publish", run("server", "publish", "--expunge", "--json", "--data", data))

@@ -13,7 +13,7 @@ from contactsync import commands
 from contactsync.audit import report
 from contactsync.commands.reference import reference
 from contactsync.foundation import errors
-from contactsync.server import checks
+from contactsync.server import machine
 
 HEAVY = ("numba", "numpy", "starlette", "uvicorn", "urllib3", "tuf", "cryptography", "phonenumbers")
 
@@ -160,7 +160,7 @@ def codes_of(error):
 
 def test_every_exit_code_is_in_the_help_and_on_the_page():
     codes = codes_of(errors.ContactSyncError) | {0, 2, commands.INTERRUPTED, commands.BROKEN_PIPE}
-    codes |= {report.DISPROVEN, report.UNCHECKED, checks.TO_DO}
+    codes |= {report.DISPROVEN, report.UNCHECKED, machine.TO_DO}
     text = " ".join(commands.main.help.partition("Exit codes:")[2].split())
     assert {int(code) for code in re.findall(r"(?:^|; )(\d+) ", text.strip())} == codes
     rows = reference().partition("| exit code | meaning |")[2].partition("\n\n")[0]

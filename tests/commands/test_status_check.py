@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from contactsync.commands import main
 from contactsync.commands.server import status
 from contactsync.publication.tuf.signed import LIFETIMES
-from contactsync.server.checks import TO_DO
+from contactsync.server.machine import TO_DO
 
 
 @pytest.fixture

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,17 +12,22 @@ from contactsync.commands._options import Duration
 from contactsync.commands.server._shared import (
     data_option,
     folder_of,
+    log_format_option,
     passphrase_of,
     passphrase_option,
 )
 from contactsync.commands.server.accounts import accounts
 from contactsync.commands.server.admin import admin
+from contactsync.commands.server.doctor import doctor
 from contactsync.commands.server.members import members
 from contactsync.commands.server.publishing import finish, publish, sign
 from contactsync.commands.server.role_keys import keys
 from contactsync.commands.server.rotating import rotate
 from contactsync.commands.server.status import show_status
 from contactsync.commands.server.suspicious import list_suspicious
+
+if TYPE_CHECKING:
+    from contactsync.server.logs import LogFormat
 
 
 @click.group()
@@ -67,6 +71,7 @@ def init(data: Path, passphrase_file: Path | None) -> None:
     metavar="TIME",
     help="Also publish what has changed, this often (10m, 1h): by a process of its own, `publish --every`.",
 )
+@log_format_option
 def serve(
     data: Path,
     passphrase_file: Path | None,
@@ -75,6 +80,7 @@ def serve(
     *,
     metrics_port: int | None,
     publish_every: float | None,
+    log_format: LogFormat,
 ) -> None:
     """Answer clients until stopped (Ctrl-C or SIGTERM).
 
@@ -85,15 +91,13 @@ def serve(
     from contactsync.server.http.serve import STORE_WAIT
     from contactsync.server.http.serve import serve as run
     from contactsync.server.keyring import Keyring
+    from contactsync.server.logs import set_up_logging
     from contactsync.server.storage.opening import open_accounts
 
     folder = folder_of(data)
     passphrase = passphrase_of(folder, passphrase_file)
     keyring = Keyring.open(folder.keys, passphrase)
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
-    )
-    logging.getLogger("contactsync").setLevel(logging.INFO)
+    set_up_logging(log_format)
     with (
         contextlib.closing(open_accounts(folder, wait=STORE_WAIT)) as store,
         publishing_beside(data, publish_every, passphrase),
@@ -102,6 +106,6 @@ def serve(
         run(folder, store, keyring, (host, port), ready, metrics_port=metrics_port)
 
 
-for command in (show_status, members, accounts, publish, rotate, sign, finish, keys, admin):
+for command in (show_status, doctor, members, accounts, publish, rotate, sign, finish, keys, admin):
     server.add_command(command)
 accounts.add_command(list_suspicious)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from contactsync.commands.server._shared import data_option, folder_of, keyring_of, passphrase_option
+from contactsync.commands.server._shared import (
+    data_option,
+    folder_of,
+    keyring_of,
+    log_format_option,
+    passphrase_option,
+)
+
+if TYPE_CHECKING:
+    from contactsync.server.logs import LogFormat
 
 
 @click.command()
@@ -33,12 +41,15 @@ from contactsync.commands.server._shared import data_option, folder_of, keyring_
     help="File of the credential for --port (default: admin.credential in the data folder). It is made, "
     "readable by its owner alone, if it is not there.",
 )
+@log_format_option
 def admin(
     data: Path,
+    *,
     passphrase_file: Path | None,
     socket: Path | None,
     port: int | None,
     credential_file: Path | None,
+    log_format: LogFormat,
 ) -> None:
     """Serve the admin API until stopped (Ctrl-C or SIGTERM): members, accounts, publishing, status.
 
@@ -51,12 +62,11 @@ def admin(
     if socket is not None and credential_file is not None:
         raise click.UsageError("--credential-file is for --port; a socket needs no credential.")
     from contactsync.server.admin.serve import serve_admin
+    from contactsync.server.logs import set_up_logging
 
     folder = folder_of(data)
     keyring = keyring_of(folder, passphrase_file)
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
-    )
+    set_up_logging(log_format)
     where: Path | int
     if socket is not None:
         where = socket

@@ -17,11 +17,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import click
 
 from contactsync.foundation.errors import ContactSyncError
+from contactsync.server.logs import VARIABLE
 
 SIGNED_EVERY: Final = 3600.0
 """Seconds after which it publishes even if no member has changed: signatures are renewed, too."""
@@ -30,6 +31,8 @@ _AGAIN: Final = 30.0  # seconds until a process that has ended is started again
 _PATIENCE: Final = (
     20.0  # seconds that a running publish gets when `serve` ends; then it is killed, without harm
 )
+
+_LEVELS: Final = {"error": logging.ERROR, "warning": logging.WARNING}
 
 _log = logging.getLogger("contactsync.publishing")
 
@@ -114,19 +117,32 @@ def _started(data: Path, every: float, passphrase: bytes | None) -> Iterator[sub
     package = Path(__file__).parents[3]
     paths = os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH", "")]))
     command = [sys.executable, "-m", "contactsync", "server", "publish", "--data", str(data.absolute())]
+    as_json = os.environ.get(VARIABLE) == "json"
     process = subprocess.Popen(  # noqa: S603 - our own program
         [*command, "--every", f"{every:.3f}", "--attached"],
         stdin=subprocess.PIPE,
-        stdout=sys.stderr.fileno(),
+        stdout=subprocess.PIPE if as_json else sys.stderr.fileno(),
+        stderr=subprocess.STDOUT if as_json else None,
         env=os.environ | {"PYTHONPATH": paths},
         start_new_session=True,  # a Ctrl-C at the terminal is for `serve`, which ends this one
     )
     assert process.stdin is not None
+    if process.stdout is not None:
+        threading.Thread(target=_relay, args=(process.stdout,), name="publishing log", daemon=True).start()
     with process.stdin as pipe:
         with contextlib.suppress(BrokenPipeError):  # it has ended already
             pipe.write((passphrase or b"") + b"\n")
             pipe.flush()
         yield process
+
+
+def _relay(lines: IO[bytes]) -> None:
+    """Log what the process prints, where each line of the log has to be an object."""
+    with lines:
+        for line in lines:
+            text = line.decode("utf-8", "replace").strip()
+            level = _LEVELS.get(text.partition(":")[0], logging.INFO)
+            _log.log(level, "%s", text)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

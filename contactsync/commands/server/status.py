@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # numpy hangs on these
 )
 def show_status(data: Path, *, as_json: bool, check: bool) -> None:
     """Show what is published, when its signatures expire, and what needs attention."""
-    from contactsync.server.checks import TO_DO
+    from contactsync.server.machine import TO_DO
 
     now = datetime.now(UTC)
     found = _checked(folder_of(data), data, now) if check else _status(folder_of(data), data, now)

@@ -1,0 +1,110 @@
+"""`contactsync server doctor`: what is wrong with an installation, and what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from contactsync.commands import _json
+from contactsync.commands.server._shared import (
+    data_option,
+    folder_of,
+    json_option,
+    keyring_of,
+    passphrase_option,
+)
+from contactsync.foundation.errors import BadInput, ContactSyncError
+
+if TYPE_CHECKING:  # numpy hangs on these
+    from contactsync.server.keyring import Keyring
+    from contactsync.server.machine import Diagnosis
+    from contactsync.server.settings import DataFolder
+
+
+@click.command()
+@data_option
+@passphrase_option
+@click.option(
+    "--url",
+    metavar="URL",
+    help="Ask the service there too, through its proxy: TLS, clock, heads, buffering, caching, data files.",
+)
+@click.option(
+    "--credential-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="With --url: the credential of an account, to ask for a data file.",
+)
+@click.option(
+    "--ca-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="With --url: certificates to trust instead of the system's.",
+)
+@json_option
+def doctor(
+    data: Path,
+    *,
+    passphrase_file: Path | None,
+    url: str | None,
+    credential_file: Path | None,
+    ca_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Examine an installation and this machine: permissions, keys, expiry, disk, clock, memory, limits.
+
+    Changes nothing. Run it as the user of `serve`, best in the same systemd unit. Each line is one thing;
+    below a problem is what to do. The exit code is 12 if there is a problem.
+    """
+    from contactsync.server.machine import TO_DO, executable_memory
+
+    if url is None and (credential_file is not None or ca_file is not None):
+        raise click.UsageError("--credential-file and --ca-file go with --url.")
+    memory = list(executable_memory())
+    if memory[0].state == "problem":  # what follows could not even be loaded
+        _say(memory, as_json=as_json)
+        click.get_current_context().exit(TO_DO)
+    from contactsync.server.doctor import examine
+    from contactsync.server.probe import Probe
+
+    folder = folder_of(data)
+    probe = None
+    if url is not None:
+        credential = "" if credential_file is None else _first_line(credential_file)
+        probe = Probe(url, folder, credential=credential, ca_file=None if ca_file is None else str(ca_file))
+    found = list(examine(folder, _keyring(folder, passphrase_file), datetime.now(UTC)))
+    found += [] if probe is None else probe.run()
+    if _say(found, as_json=as_json):
+        click.get_current_context().exit(TO_DO)
+
+
+def _say(found: Sequence[Diagnosis], *, as_json: bool) -> int:
+    """Print what was found; how many problems there are."""
+    problems = sum(one.state == "problem" for one in found)
+    if as_json:
+        _json.emit({"problems": problems, "findings": [dataclasses.asdict(one) for one in found]})
+        return problems
+    for one in found:
+        click.echo(f"{one.state:<8}{one.area}: {one.text}")
+        if one.todo:
+            click.echo(f"{'':<8}→ {one.todo}")
+    return problems
+
+
+def _keyring(folder: DataFolder, passphrase_file: Path | None) -> Keyring | ContactSyncError:
+    try:
+        return keyring_of(folder, passphrase_file)
+    except ContactSyncError as error:
+        return error
+
+
+def _first_line(file: Path) -> str:
+    try:
+        return file.read_text("utf-8").split("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{file} cannot be read", hint="name the right file") from error
