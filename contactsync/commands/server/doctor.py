@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,15 +14,13 @@ from contactsync.commands.server._shared import (
     data_option,
     folder_of,
     json_option,
-    keyring_of,
+    passphrase_of,
     passphrase_option,
 )
-from contactsync.foundation.errors import BadInput, ContactSyncError
+from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:  # numpy hangs on these
-    from contactsync.server.keyring import Keyring
-    from contactsync.server.machine import Diagnosis
-    from contactsync.server.settings import DataFolder
+    from contactsync.library.examining import Diagnosis
 
 
 @click.command()
@@ -61,24 +58,17 @@ def doctor(
     Changes nothing. Run it as the user of `serve`, best in the same systemd unit. Each line is one thing;
     below a problem is what to do. The exit code is 12 if there is a problem.
     """
-    from contactsync.server.machine import TO_DO, executable_memory
+    from contactsync.library.examining import TO_DO, cannot_load, examine_server
 
     if url is None and (credential_file is not None or ca_file is not None):
         raise click.UsageError("--credential-file and --ca-file go with --url.")
-    memory = list(executable_memory())
-    if memory[0].state == "problem":  # what follows could not even be loaded
-        _say(memory, as_json=as_json)
-        click.get_current_context().exit(TO_DO)
-    from contactsync.server.doctor import examine
-    from contactsync.server.probe import Probe
-
-    folder = folder_of(data)
-    probe = None
-    if url is not None:
-        credential = "" if credential_file is None else _first_line(credential_file)
-        probe = Probe(url, folder, credential=credential, ca_file=None if ca_file is None else str(ca_file))
-    found = list(examine(folder, _keyring(folder, passphrase_file), datetime.now(UTC)))
-    found += [] if probe is None else probe.run()
+    found = cannot_load() or examine_server(
+        data,
+        passphrase=passphrase_of(folder_of(data), passphrase_file),
+        url=url,
+        credential="" if credential_file is None else _first_line(credential_file),
+        ca_file=ca_file,
+    )
     if _say(found, as_json=as_json):
         click.get_current_context().exit(TO_DO)
 
@@ -94,13 +84,6 @@ def _say(found: Sequence[Diagnosis], *, as_json: bool) -> int:
         if one.todo:
             click.echo(f"{'':<8}→ {one.todo}")
     return problems
-
-
-def _keyring(folder: DataFolder, passphrase_file: Path | None) -> Keyring | ContactSyncError:
-    try:
-        return keyring_of(folder, passphrase_file)
-    except ContactSyncError as error:
-        return error
 
 
 def _first_line(file: Path) -> str:

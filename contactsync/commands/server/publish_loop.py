@@ -22,7 +22,6 @@ from typing import IO, Final
 import click
 
 from contactsync.foundation.errors import ContactSyncError
-from contactsync.server.logs import VARIABLE
 
 SIGNED_EVERY: Final = 3600.0
 """Seconds after which it publishes even if no member has changed: signatures are renewed, too."""
@@ -117,7 +116,7 @@ def _started(data: Path, every: float, passphrase: bytes | None) -> Iterator[sub
     package = Path(__file__).parents[3]
     paths = os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH", "")]))
     command = [sys.executable, "-m", "contactsync", "server", "publish", "--data", str(data.absolute())]
-    as_json = os.environ.get(VARIABLE) == "json"
+    as_json = os.environ.get("CONTACTSYNC_LOG_FORMAT") == "json"
     process = subprocess.Popen(  # noqa: S603 - our own program
         [*command, "--every", f"{every:.3f}", "--attached"],
         stdin=subprocess.PIPE,
