@@ -4,8 +4,14 @@ import importlib
 import sys
 from pathlib import Path
 
-_ALL = ("engine", "matching", "directory", "members", "publishing", "admin", "quota", "crawl", "books")
-NAMES = tuple(name for name in _ALL if (Path(__file__).parent / f"{name}.py").exists())
+NAMES = tuple(
+    name
+    for name in (
+        *("engine", "matching", "directory", "members", "publishing", "admin", "quota", "crawl", "books"),
+        "server",
+    )
+    if (Path(__file__).parent / f"{name}.py").exists()
+)
 
 
 def main() -> None:

@@ -77,7 +77,8 @@ def test_honest_syncs_succeed_beside_one_account_with_300_connections(tmp_path):
     operator = Operator(tmp_path / "server")
     operator.add(GERMAN)
     operator.publish()
-    names = ["greedy", *(f"{label}-{i}" for label in ("x0", "y0", "y1", "z0", "z1", "z2") for i in range(HONEST))]
+    rounds = ("x0", "y0", "y1", "z0", "z1", "z2")
+    names = ["greedy", *(f"{label}-{i}" for label in rounds for i in range(HONEST))]
     terms = Terms("", MOST, MOST)
     operator.accounts.add_all([NewAccount(name, "people", f"cs_{name}", terms) for name in names])
     operator.folder.settings_file.write_text("points_per_hour = 0\nnew_points_per_hour = 0\n")
