@@ -72,6 +72,21 @@ class Settings:
         "Batches of one account that may wait for a thread, and half of those of all; others are answered"
         " with status 503. One of fewer than 512 points counts in part.",
     )
+    head_seconds: int = _setting(
+        10, range(1, 3601), "Seconds for the head of a request to arrive; the connection then ends."
+    )
+    idle_seconds: int = _setting(
+        30, range(1, 3601), "Seconds that a connection may wait for its next request."
+    )
+    stall_seconds: int = _setting(
+        30, range(1, 3601), "Seconds that a caller may stop reading a response; the connection then ends."
+    )
+    connections_per_address: int = _setting(
+        256,
+        range(1 << 20),
+        "Connections at a time of one address (of a /64 with IPv6); of those behind a trusted proxy, requests"
+        " at a time. Connections from this machine are not counted. 0 means no limit.",
+    )
     points_per_hour: int = _setting(
         1_000_000,
         range(MOST + 1),

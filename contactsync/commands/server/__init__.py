@@ -66,6 +66,13 @@ def init(data: Path, passphrase_file: Path | None) -> None:
     help="Serve figures for Prometheus at http://127.0.0.1:PORT/metrics.",
 )
 @click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Address or network of a proxy whose X-Forwarded-For is believed; may be given several times.",
+)
+@click.option(
     "--publish-every",
     type=Duration(at_least=1),
     metavar="TIME",
@@ -79,6 +86,7 @@ def serve(
     port: int,
     *,
     metrics_port: int | None,
+    trusted_proxies: tuple[str, ...],
     publish_every: float | None,
     log_format: LogFormat,
 ) -> None:
@@ -88,6 +96,8 @@ def serve(
     TLS in front of it.
     """
     from contactsync.commands.server.publish_loop import publishing_beside
+    from contactsync.server.http.limits import networks
+    from contactsync.server.http.listening import listen
     from contactsync.server.http.serve import STORE_WAIT
     from contactsync.server.http.serve import serve as run
     from contactsync.server.keyring import Keyring
@@ -98,12 +108,14 @@ def serve(
     passphrase = passphrase_of(folder, passphrase_file)
     keyring = Keyring.open(folder.keys, passphrase)
     set_up_logging(log_format)
+    trusted = networks(trusted_proxies)
     with (
+        listen(host, port) as listener,
         contextlib.closing(open_accounts(folder, wait=STORE_WAIT)) as store,
         publishing_beside(data, publish_every, passphrase),
     ):
         ready = lambda url: click.echo(f"listening on {url}")  # noqa: E731
-        run(folder, store, keyring, (host, port), ready, metrics_port=metrics_port)
+        run(folder, store, keyring, listener, ready, metrics_port=metrics_port, trusted=trusted)
 
 
 for command in (show_status, doctor, members, accounts, publish, rotate, sign, finish, keys, admin):

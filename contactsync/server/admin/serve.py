@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import socket
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -16,14 +14,14 @@ from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput, CallerError
 from contactsync.server.accounts import new_credential
 from contactsync.server.admin.app import AdminApp
-from contactsync.server.http.serve import STORE_WAIT, listen, run, url_of
+from contactsync.server.http.limits import Limits
+from contactsync.server.http.listening import listen, unix_socket, url_of
+from contactsync.server.http.serve import STORE_WAIT, run
 from contactsync.server.keyring import Keyring
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.opening import open_accounts
 
 LOOPBACK: Final = "127.0.0.1"
-_LONGEST_PATH: Final = 107  # octets: sockaddr_un has 108, the last of them a zero
-_BACKLOG: Final = 1024
 
 
 def serve_admin(
@@ -50,7 +48,7 @@ def serve_admin(
         accounts = stack.enter_context(contextlib.closing(open_accounts(folder, wait=STORE_WAIT)))
         app = AdminApp(folder, accounts, keyring, credential)
         name = f"unix:{where}" if isinstance(where, Path) else url_of(listener)
-        run(app, listener, lambda: on_ready(name))
+        run(app, listener, lambda: on_ready(name), Limits())
 
 
 def credential_in(path: Path) -> str:
@@ -89,49 +87,18 @@ def _only_one(folder: DataFolder) -> Iterator[None]:
 @contextlib.contextmanager
 def _private_socket(path: Path) -> Iterator[socket.socket]:
     """A Unix socket that its owner alone can reach: 0600, in a folder 0700."""
-    path = path.absolute()
-    if len(os.fsencode(path)) > _LONGEST_PATH:
-        limit = f"the path of the socket has more than {_LONGEST_PATH} octets"
-        raise BadInput(limit, hint="choose a shorter one")
-    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as listener:
-        try:
-            durable.private_folder(path.parent)
-            if path.parent.is_dir() and path.parent.stat().st_mode & 0o077:
-                raise BadInput(
-                    f"other users can enter {path.parent}, where the socket would be",
-                    hint=f"choose a folder of your own: chmod 700 {path.parent}",
-                )
-            _remove_stale(path)
-            before = os.umask(0o177)
-            try:
-                listener.bind(os.fspath(path))
-            finally:
-                os.umask(before)
-        except OSError as error:
-            raise CallerError(
-                f"cannot listen at {path}: {os.strerror(error.errno or 0)}", hint="choose another --socket"
-            ) from error
-        listener.listen(_BACKLOG)
-        try:
-            yield listener
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def _remove_stale(path: Path) -> None:
-    """Remove the socket of a process that was killed. Raises CallerError if something else is there."""
+    folder = path.absolute().parent
     try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise CallerError(f"{path} exists and is no socket", hint="choose another --socket")
-    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
-        try:
-            probe.connect(os.fspath(path))
-        except OSError as error:
-            if error.errno not in (errno.ECONNREFUSED, errno.ENOENT):
-                raise
-            path.unlink(missing_ok=True)
-        else:
-            raise CallerError(f"another process listens at {path}", hint="choose another --socket")
+        durable.private_folder(folder)
+        is_open = folder.is_dir() and folder.stat().st_mode & 0o077
+    except OSError as error:
+        raise CallerError(
+            f"cannot listen at {path}: {os.strerror(error.errno or 0)}", hint="choose another --socket"
+        ) from error
+    if is_open:
+        raise BadInput(
+            f"other users can enter {folder}, where the socket would be",
+            hint=f"choose a folder of your own: chmod 700 {folder}",
+        )
+    with unix_socket(path, 0o600) as listener:
+        yield listener

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import re
 import secrets
 from collections.abc import AsyncGenerator, Sequence
@@ -12,18 +10,17 @@ from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from contactsync.foundation.errors import OurError
 from contactsync.server.http.problems import Problem
 from contactsync.server.http.threads import Threads
 from contactsync.server.storage.ports import OpenFile
 
-STALL_TIMEOUT: Final = 60.0  # seconds for a client to take one chunk
 MAX_RANGES: Final = 100  # if more are requested, the whole file is sent
 MEDIA_TYPE: Final = "application/octet-stream"
 
-_CHUNK: Final = 1 << 20  # each costs a thread hop
+_CHUNK: Final = 64 << 10  # each costs a thread hop; a caller that stalls holds two of them
 _RANGE: Final = re.compile(r"\s*([0-9]{1,19})?\s*-\s*([0-9]{1,19})?\s*")
 
 Span = tuple[int, int]
@@ -119,10 +116,6 @@ def _multipart(boundary: str, spans: Sequence[Span], size: int) -> list[tuple[by
     return [*parts, (f"\r\n--{boundary}--".encode("ascii"), (0, 0))]
 
 
-class _Stalled(Exception):
-    """The client has stopped reading."""
-
-
 class _Body:
     """Parts of a file, each after some octets of its own. They are read as they are sent."""
 
@@ -157,7 +150,7 @@ class _Body:
 
 
 class _DataResponse(StreamingResponse):
-    """A body that is read as it is sent. A client that stops reading is disconnected."""
+    """A body that is read as it is sent. The protocol ends the connection of a caller that stops reading."""
 
     def __init__(self, body: _Body, status: int, headers: dict[str, str]) -> None:
         self._body = body
@@ -165,17 +158,8 @@ class _DataResponse(StreamingResponse):
         super().__init__(self._pieces, status, headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_in_time(message: Message) -> None:
-            try:
-                async with asyncio.timeout(STALL_TIMEOUT):
-                    await send(message)
-            except TimeoutError:
-                raise _Stalled from None
-
         try:
-            # The body ends without its last chunk, so that uvicorn closes the connection.
-            with contextlib.suppress(_Stalled):
-                await super().__call__(scope, receive, send_in_time)
+            await super().__call__(scope, receive, send)
         finally:
             await self._pieces.aclose()
             self._body.close()

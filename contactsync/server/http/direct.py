@@ -204,6 +204,8 @@ class DirectProtocol(BoundedProtocol):
             exchange = self._take()
             if exchange is not None:
                 self._in_head = False
+                if not exchange.response_complete:
+                    self._held.is_busy(self)
                 self.cycle = exchange
                 return
         super().on_headers_complete()
@@ -218,7 +220,7 @@ class DirectProtocol(BoundedProtocol):
     def on_message_complete(self) -> None:
         """The request is complete."""
         if type(self.cycle) is Exchange:
-            self._in_head, self._received = True, 0
+            self.is_complete()
             self.cycle.begin()
         else:
             super().on_message_complete()

@@ -16,7 +16,7 @@ from contactsync.server.admission import Overloaded
 from contactsync.server.company import SMALL
 from contactsync.server.evaluation import Evaluator
 from contactsync.server.http import app as module
-from contactsync.server.http import callers, charging, data, served, threads, together
+from contactsync.server.http import callers, charging, served, threads, together
 from contactsync.server.http import evaluating as evaluating_module
 from contactsync.server.http.app import App
 from contactsync.server.publishing.publisher import Publisher
@@ -113,18 +113,6 @@ def test_a_slow_body(app, monkeypatch):
     sent = ask(app, "POST", "/v1/evaluate/people/1", receive=never)
     assert problem(sent) == (408, "too-slow")
     assert (b"connection", b"close") in sent[0]["headers"]
-
-
-def test_a_reader_that_stalls_is_let_go(app, operator, monkeypatch):
-    monkeypatch.setattr(data, "STALL_TIMEOUT", 0.1)
-
-    async def stall(message):
-        if message["type"] == "http.response.body":
-            await asyncio.sleep(60)
-
-    name = operator.manifest().partitions["49"].base.sha256
-    sent = ask(app, "GET", f"/v1/data/{name}", send=stall)
-    assert [message["type"] for message in sent] == ["http.response.start"]
 
 
 def test_overloaded(app, monkeypatch):

@@ -15,6 +15,7 @@ from contactsync.server.evaluation import Evaluator
 from contactsync.server.http import direct
 from contactsync.server.http.app import App
 from contactsync.server.http.direct import DirectProtocol
+from contactsync.server.http.limits import Connections, Limits
 from contactsync.server.quota import Terms
 from contactsync.server.storage.files import PublicFolder
 from contactsync.voprf.client import blind
@@ -68,9 +69,12 @@ class Site:
     async def __aenter__(self):
         config = uvicorn.Config(self.asgi, interface="asgi3", lifespan="off", log_config=None)
         state = ServerState()
+        connections = Connections(Limits())
+        connections.start(asyncio.get_running_loop())
 
         def connection():
-            return DirectProtocol(self.direct, config=config, server_state=state, app_state={})
+            options = {"config": config, "server_state": state, "app_state": {}}
+            return DirectProtocol(self.direct, connections=connections, **options)
 
         self.server = await asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0)
         self.port = self.server.sockets[0].getsockname()[1]
