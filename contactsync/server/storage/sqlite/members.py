@@ -43,7 +43,7 @@ from contactsync.server.storage.sqlite.registry import (
 if TYPE_CHECKING:
     from contactsync.identifiers.kinds import Keys
 
-_ROWS: Final = 32  # in one statement of an import: twice as fast as one by one
+_ROWS: Final = 64  # in one statement of an import: twice as fast as one by one
 _ASKED: Final = 500  # keys in one question
 _ALL: Final = (1 << len(AUDIENCES)) - 1
 _FIRST: Final = bit_of(AUDIENCES[0])
