@@ -304,9 +304,10 @@ class _Erasing:
         kept = self._store.erase()
         if not self._wanted:
             return Erasure(removed, None, kept)
+        counted = self._removal.members + self._removal.kept
         receipt = self._removal.receipt(
             Repository(self._folder.public),
-            removed=removed,
+            removed=counted if self._objects else removed,  # others, who were no members, object only
             audience=self._audience,
             reference=self._reference,
             kept=kept,

@@ -22,10 +22,13 @@ from contactsync.server.storage.records import MemberRecord
 class Removal:
     """What is stored about members who are about to be removed, counted.
 
+    `members` are forgotten; `kept` leave an audience, but something about them stays: that they are in
+    another one, or an objection, and the record of their consent.
     `places` are the audiences and partitions that their tokens may be published in.
     """
 
     members: int = 0
+    kept: int = 0
     consents: int = 0
     tokens: Counter[tuple[str, int]] = field(default_factory=Counter)
     places: set[tuple[str, str]] = field(default_factory=set)
@@ -39,12 +42,12 @@ class Removal:
             left = [one for one in record.entry.audiences if audience in {None, one}]
             if not left and (objects or audience is not None):
                 continue
-            self.members += 1
-            forgotten = audience is None or (
-                set(left) == {*record.entry.audiences} and not record.entry.objections
-            )
-            if forgotten and not objects:
+            nothing_else = set(left) == {*record.entry.audiences} and not record.entry.objections
+            if not objects and (audience is None or nothing_else):
+                self.members += 1
                 self.consents += len(record.consents)
+            else:
+                self.kept += 1
             self.tokens.update(of for of in record.tokens if audience in {None, of[0]})
             partition = partition_of(record.entry.identifier)
             self.places |= {(one, partition) for one in record.changed if audience in {None, one}}
@@ -54,7 +57,7 @@ class Removal:
     ) -> dict[str, Any]:
         """The receipt; `kept` says why the registry's files still hold something. Raises OurError."""
         editions = self._editions(repository)
-        remains = [
+        remains: list[dict[str, Any]] = [
             {
                 "where": "the published directory and its older files",
                 "editions": editions,
@@ -64,6 +67,10 @@ class Removal:
         ]
         if kept:
             remains.append({"where": f"the registry's files: {kept}", "until": "the next publish"})
+        if self.kept:
+            entries = "the entry" if self.kept == 1 else f"{self.kept:,} entries"
+            what = f"the registry: {entries} of who objected or is in another audience, with consents"
+            remains.append({"where": what, "until": "members remove, without --audience"})
         return {
             "reference": reference,
             "at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -252,8 +252,16 @@ def test_every_removal_gives_a_receipt(run, tmp_path, how):
     assert {**told, "version": 1} == json.loads(receipt.read_text())
     assert stat.S_IMODE(receipt.stat().st_mode) == 0o600
     assert (told["reference"], told["removed"], told["audience"]) == ("A 7", count, audience)
-    assert (told["registry"]["members"], told["registry"]["erased"]) == (count, True)
+    gone = 0 if "consent" in how else count  # who objects is remembered
+    assert (told["registry"]["members"], told["registry"]["erased"]) == (gone, True)
+    assert [one for one in told["remains"] if "objected" in one["where"]] == told["remains"][: count - gone]
     assert "15112345" not in receipt.read_text()
+
+
+def test_who_was_no_member_is_not_removed_by_an_objection(run):
+    words = ("consent", "-", "--off", "--source", "letter", "--json")
+    told = json.loads(run(*words, given=f"{A}\n").stdout)
+    assert (told["changed"], told["receipt"]["removed"], told["receipt"]["remains"]) == (1, 0, [])
 
 
 def test_receipts_are_for_removals(run):

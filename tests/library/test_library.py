@@ -62,7 +62,7 @@ def test_members_are_imported_shown_and_erased_with_a_receipt(server):
     changed, erasure = server.members.consent(
         ["+4915112345679"], "people", granted=False, origin=Origin("app"), receipt=True
     )
-    assert (changed.changed, erasure.removed, erasure.receipt["registry"]["members"]) == (1, 1, 1)
+    assert (changed.changed, erasure.removed, erasure.receipt["removed"]) == (1, 1, 1)
     assert server.members.add(["+4915112345679"]).objected == 1
     assert server.members.expire(date(2100, 1, 1), dry_run=True) == Erasure(1)
 

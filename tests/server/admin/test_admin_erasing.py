@@ -90,6 +90,20 @@ def test_a_reader_delays_it_and_changes_go_on(prompt, published, admin, caplog):
     assert found_in(published.folder.path, NEEDLES) == set()
 
 
+def test_who_withdraws_keeps_no_token(prompt, published, admin):
+    """The objection is remembered, and so the number; the tokens go, first from the registry."""
+    (record,) = published.registry.show(numbers(GERMAN))
+    tokens = list(record.tokens.values())
+    assert found_in(published.folder.path, tokens)
+    off = {"granted": False, "source": "app 3.1"}
+    assert admin("PUT", member(GERMAN, "/consents/people"), off).body["changed"] is True
+    until_erased(published)
+    registry = {name for name in found_in(published.folder.path, tokens) if "registry" in name}
+    assert registry == set()
+    admin("POST", "/v1/publications", {"expunge": True}, prefer="wait=60")
+    assert found_in(published.folder.path, tokens) == set()
+
+
 @pytest.mark.slow  # it starts a process
 def test_a_process_that_stops_erases_first(published, tmp_path):
     with AdminProcess(published.folder.path, "--socket", str(tmp_path / "own" / "s")) as process:

@@ -226,6 +226,56 @@ def test_the_receipts(published, tmp_path):
     assert [one["edition"] for one in published_now["audiences"]] == [2, 2]
 
 
+def token_counts(receipt):
+    return [(one["audience"], one["count"]) for one in receipt["registry"]["tokens"]]
+
+
+def test_receipts_of_other_removals(published, tmp_path):
+    """An objection, an expiry and an import that replaces: each says what went, and what did not."""
+    file = tmp_path / "r.json"
+    words = ("--reference", "case 18", "--receipt", str(file))
+    done = receipt_of(published, "members", "consent", "-", "--off", "--source", "letter", "--json", *words)
+    told = json.loads(done.stdout)
+    receipt = told["receipt"]
+    assert (told["changed"], json.loads(file.read_text())) == (1, {"version": 1, **receipt})
+    assert (receipt["reference"], receipt["removed"], receipt["audience"]) == ("case 18", 1, None)
+    assert (receipt["registry"]["members"], receipt["registry"]["consents"]) == (0, 0)
+    assert token_counts(receipt) == [("business", 1), ("people", 1)]
+    assert receipt["remains"][-1]["where"].startswith("the registry: the entry of who objected")
+    again = receipt_of(published, "members", "consent", "-", "--off", "--source", "letter", "--json")
+    assert json.loads(again.stdout)["receipt"]["removed"] == 0
+    # Who objected is forgotten by the expiry, without a token that could go.
+    people = CROWD[:3]
+    published.registry._database.change(
+        f"UPDATE members_tel SET verified = 9 WHERE key IN ({GERMAN}, {people[0]}, {people[1]})"
+    )
+    expire = ("members", "expire", "--before", "2001-01-01")
+    assert json.loads(receipt_of(published, *expire, "--dry-run", "--json").stdout)["removed"] == 3
+    done = receipt_of(published, *expire, *words)
+    assert done.stdout == "3 removed\n"
+    receipt = json.loads(file.read_text())
+    assert (receipt["removed"], receipt["registry"]["members"], receipt["registry"]["erased"]) == (3, 3, True)
+    assert token_counts(receipt) == [("business", 2), ("people", 2)]
+    # A file that replaces the audience, without two who are in it.
+    rest = "".join(f"+{number}\n" for number in CROWD[4:])
+    plain = receipt_of(published, "members", "import", "-", "--receipt", str(file), stdin=rest)
+    assert plain.exit_code == 2
+    done = receipt_of(published, "members", "import", "-", "--replace", "--json", *words, stdin=rest)
+    told = json.loads(done.stdout)
+    assert told["removed"] == told["receipt"]["removed"] == 3  # CROWD[2], CROWD[3], AMERICAN
+    assert token_counts(told["receipt"]) == [("business", 2), ("people", 3)]
+    assert {one["audience"] for one in told["receipt"]["remains"][0]["editions"]} == {"business", "people"}
+    business = receipt_of(
+        published, "members", "import", "-", "--audience", "business", "--replace", "--max-removed", "100%",
+        "--receipt", str(file), stdin=f"+{CROWD[9]}\n",
+    )  # fmt: skip
+    assert business.exit_code == 0, business.stderr
+    receipt = json.loads(file.read_text())
+    assert (receipt["audience"], receipt["removed"]) == ("business", 45)
+    assert token_counts(receipt) == [("business", 45)]
+    assert not published.registry.unerased()
+
+
 @pytest.mark.slow
 def test_the_receipt_says_what_an_idle_reader_keeps(published, monkeypatch):
     monkeypatch.setattr("contactsync.server.storage.sqlite.erasing.SqliteErasing.erase.__defaults__", (0.1,))
