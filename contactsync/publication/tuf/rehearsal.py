@@ -12,6 +12,7 @@ and its renewal may be the next step of the same change. Whoever publishes says 
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from contactsync.foundation.errors import ContactSyncError, OurError
 from contactsync.publication.tuf.follower import MAX_RENEWALS, Follower
 
 _FOLDERS: Final = "/v1/tuf/"
+_IN_MEMORY: Final = "/dev/shm"  # noqa: S108 - what is made in it is private
 _TIMESTAMP: Final = "metadata/timestamp.json"
 
 
@@ -36,13 +38,19 @@ def check_served(public: Path, audiences: Collection[str], now: datetime) -> Non
     """
     versions = sorted(int(path.name.split(".")[0]) for path in (public / "metadata").glob("*.root.json"))
     followed = [version for version in versions if version > versions[-1] - MAX_RENEWALS]
-    with tempfile.TemporaryDirectory(prefix="contactsync-") as name:
+    with _scratch() as name:
         for version in {followed[0], followed[-1]} if followed else ():
             root = (public / "metadata" / f"{version}.root.json").read_bytes()
             follower = Follower(Path(name) / f"{version}", "", _Overlay(public, {}), root, now=now)
             follower.refresh()
             for audience in sorted(audiences):
                 follower.manifest(audience)
+
+
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder for public metadata: in memory where that can be, because a follower waits for the disk."""
+    memory = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None
+    return tempfile.TemporaryDirectory(prefix="contactsync-", dir=memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +72,17 @@ class Rehearsal:
         """
         moment = min(now, self.expires - timedelta(seconds=1))
         after = _Overlay(self.public, {_TIMESTAMP: self.timestamp})
-        with tempfile.TemporaryDirectory(prefix="contactsync-") as name:
+        with _scratch() as name:
             scratch = Path(name)
             try:
                 for version in self._versions():
                     self._follow(scratch / f"root-{version}", after, version, audiences, moment)
                 self._go_on(scratch / "seen", after, audiences, moment)
+            except OurError as error:  # of this machine: nothing is known of the publication
+                raise OurError(
+                    f"the publication could not be checked, so it was not switched to: {error}",
+                    hint="make room in the temporary folder (TMPDIR), then publish again",
+                ) from error
             except ContactSyncError as error:
                 raise OurError(
                     f"clients would refuse this publication: {error}",

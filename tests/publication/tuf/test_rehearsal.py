@@ -1,5 +1,6 @@
 """Nothing is switched to that clients would refuse: the follower runs over it first, from every root."""
 
+import errno
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -117,3 +118,16 @@ def test_the_root_of_another_installation_renews_nothing(honest):
     assert not honest.repository.renew_root(honest.signers, late), "it is elsewhere"
     honest.signers["root"] = mine
     assert honest.repository.renew_root(honest.signers, late)
+
+
+def test_no_room_to_check_in_is_not_called_a_refusal(honest, make_manifest, monkeypatch):
+    def full(*_given, **_more):
+        raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
+
+    monkeypatch.setattr("contactsync.publication.tuf.follower.durable.write", full)
+    stamp = honest.repository.stamp()
+    timestamp = (honest.public / "metadata" / "timestamp.json").read_bytes()
+    root = honest.repository.root()
+    with pytest.raises(OurError, match="could not be checked"):
+        Rehearsal(honest.public, timestamp, root.version, root.expires).run(["people"], NOW)
+    assert honest.repository.stamp() == stamp
