@@ -27,6 +27,8 @@ COMPARED = {
     "MAX_DIGITS": ("kernels.phones", "identifiers.tel.plans"),
     "SHORT_DIGITS": ("kernels.phones", "identifiers.tel.countries"),
     "MAX_RECORD": ("kernels.phones", "phones.layout"),
+    "P": ("kernels.field", "voprf.few.field"),
+    "ORDER": ("kernels.scalar", "voprf.few.group"),
     "SLICES": ("kernels.bloom", "directory.bounds"),
 }
 

@@ -7,8 +7,9 @@ results. If a sync fails, it keeps what remains valid: tokens, whole files, part
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +22,18 @@ from contactsync.client.core.leak import sentence
 from contactsync.client.core.matching import inspect
 from contactsync.client.core.mode import FetchFiles, LookUpBuckets, Memory, Request
 from contactsync.client.core.planner import Options, Plan
-from contactsync.client.core.round import LEAST, EvaluatedBatch, PendingBatch, padded
-from contactsync.client.core.states import Evaluated, Fetched, Matched, Prepared, Question
+from contactsync.client.core.round import (
+    PendingBatch,
+    padded,
+)
+from contactsync.client.core.states import Evaluated, Matched, Prepared, Question
 from contactsync.client.download import fetch_file, is_held, octets_held
 from contactsync.client.epochs import Epochs
 from contactsync.client.files import FolderFiles
 from contactsync.client.ledger import Ledger
 from contactsync.client.privacy import load_modes
-from contactsync.client.quota import new_account, recall, remember
 from contactsync.client.report import Match, Report, Unusable
+from contactsync.client.rounds import RoundRunner
 from contactsync.client.state import ServerState
 from contactsync.client.transport import MetadataFetcher, Transport
 from contactsync.contacts import AddressBook
@@ -38,15 +42,16 @@ from contactsync.foundation.errors import (
     BadDirectory,
     BadProof,
     BadReply,
-    OutOfQuota,
     Refused,
-    ServerFailed,
 )
 from contactsync.foundation.progress import DOWNLOADING, Progress, silent
 from contactsync.identifiers import PROFILE
 from contactsync.publication.history import Gap
 from contactsync.publication.manifest import DataFile, Manifest
 from contactsync.publication.tuf.follower import Follower
+
+SLOW_BEATS: Final = 8
+"""Quarters of a second in which also the engine is loaded."""
 
 
 def sync(
@@ -128,26 +133,25 @@ class Session:
             self._ledger.adopt(kept)
             cache.clear_asked()
         self._epochs = Epochs(server, cache, self._ledger, asks=self._modes[options.privacy].asks)
-        self._account = recall(server.quota).get(options.audience)
-        self._evaluated = 0
-        self._largest_round = 0
+        self._rounds = RoundRunner(
+            server, cache, transport, options, asks=self._modes[options.privacy].asks, progress=progress
+        )
         self._downloaded = 0
-        self._uncovered = False
         self._told: dict[tuple[str, type], object] = {}
 
     def run(self, book: AddressBook) -> Report:
         """Run the sync. It starts again, once, if something was published in between.
 
-        Work whose time depends on the size of the book is done before the first request or after the last.
+        Work whose time depends on the book is done before the first request or after the last.
         """
         question = Question.about(book.identifiers)
         recalled = self._recall(question, self._cache.newest_epoch(self._options.audience) or 0)
+        self._make_ready(question, recalled)
         followed = self._follow()
-        if followed.changed:
-            recalled = self._recall(question, followed.manifest.epoch)
-            self._transport.pace()
+        if followed.changed or recalled.epoch != followed.manifest.epoch:
+            recalled = self._recall_anew(question, recalled, followed.manifest.epoch)
         self._transport.check_account()
-        self._spend(0)
+        self._rounds.spend(0)
         try:
             return self._once(followed, question, recalled, book)
         except (Refused, BadProof) as error:
@@ -158,15 +162,32 @@ class Session:
                 # question.
                 error.hint = "some requests were already sent and are not repeated in this run; sync again"
                 raise
-            # A publish in between would explain the error. If there was none, raise it.
+            # A publish in between would explain the error. If there was none, raise it. How long it took to
+            # find that a proof is wrong must not tell what the batch was.
+            self._transport.pace(SLOW_BEATS)
             newer = self._follow()
             if newer.published == followed.published:
                 if isinstance(error, Refused) and error.kind == "not-found":
                     error.hint = "check that the credential is for this --audience; if so, tell the operator"
                 raise
-            recalled = self._recall(question, newer.manifest.epoch)
-            self._transport.pace()
+            recalled = self._recall_anew(question, recalled, newer.manifest.epoch)
             return self._once(newer, question, recalled, book)
+
+    def _make_ready(self, question: Question, recalled: _Recalled) -> None:
+        self._rounds.make_ready(question, recalled.epoch, recalled.known, recalled.unfinished)
+
+    def _recall_anew(self, question: Question, before: _Recalled, epoch: int) -> _Recalled:
+        """What is stored of an epoch, in between two requests: the next one keeps to the beat."""
+        recalled = self._recall(question, epoch)
+        same = np.array_equal(recalled.known.known, before.known.known)
+        same = same and recalled.unfinished == before.unfinished
+        if epoch == before.epoch and same and self._rounds.is_ready:
+            self._transport.pace()
+            return recalled
+        self._make_ready(question, recalled)
+        # A slow beat, or it would show whether the engine was there: whether much had been new before.
+        self._transport.pace(SLOW_BEATS if before.epoch else 1)
+        return recalled
 
     def _follow(self) -> _Followed:
         """The current manifest, verified from the pinned root down."""
@@ -192,7 +213,7 @@ class Session:
             # Nobody knows whether what is held is of this history, as after a restore of an older backup.
             # Its editions may have the numbers of others, so that no delta would fit, or none be fetched.
             self._cache.drop_matches(manifest.audience)
-        if apart or recalled.epoch != manifest.epoch:
+        if apart:
             recalled = self._recall(question, manifest.epoch)
         prepared = Prepared.of(
             question,
@@ -201,7 +222,7 @@ class Session:
             recalled.whole,
             recalled.unfinished,
             spent=self._transport.downloaded,
-            options=self._affordable(),
+            options=self._rounds.affordable(),
             modes=self._modes,
         )
         self._download(prepared.files)
@@ -209,9 +230,7 @@ class Session:
         self._cache.begin_epoch(
             manifest.audience, manifest.epoch, self._epochs.begun(followed.published, manifest)
         )
-        evaluated = self._evaluate(prepared.fetched())
-        if not prepared.mode.asks:
-            self._transport.hang_up()  # when that is must not depend on the match
+        evaluated = self._rounds.evaluate(prepared.fetched())
         matched = self._settle(evaluated)
         before = self._cache.findings(manifest.audience, question.identifiers)
         self._keep(followed, matched, recalled.held)
@@ -219,22 +238,6 @@ class Session:
         report = self._report(matched, before, book, gap)
         followed.follower.told(manifest.audience)
         return report
-
-    def _affordable(self) -> Options:
-        """The options within the budget: batches that can pass, no cover that eats its last quarter."""
-        if self._account is None:
-            return self._options
-        cover = self._options.cover and self._account.covers(LEAST)
-        return replace(self._options, cover=cover, most=max(self._account.said.burst, LEAST))
-
-    def _spend(self, points: int) -> None:
-        """So many points were sent; keep what the server says of what is left."""
-        said = self._transport.quota
-        if self._account is None and said is not None:
-            self._account = new_account(said)
-        if self._account is not None:
-            self._account = self._account.used(points, said)
-            remember(self._server.quota, self._options.audience, self._account)
 
     def _recall(self, question: Question, epoch: int) -> _Recalled:
         """What is stored of an epoch. `whole` are the holdings whose files are there and undamaged."""
@@ -281,49 +284,6 @@ class Session:
             except BadDirectory:
                 self._cache.drop_holdings(self._options.audience, part.partition.name)
                 raise
-
-    def _evaluate(self, fetched: Fetched) -> Evaluated:
-        """Have new identifiers evaluated, batch by batch. A batch is stored as soon as its proof holds."""
-        this, manifest = fetched.round(), fetched.prepared.manifest
-        self._largest_round = max(self._largest_round, this.points or padded(this.all_points))
-        done: list[EvaluatedBatch] = []
-
-        def send(batches: Iterable[PendingBatch]) -> None:
-            for batch in batches:
-                self._progress("evaluating", sum(one.batch.size for one in done), this.all_points)
-                done.append(self._send(batch, manifest, fetched.prepared.question.identifiers))
-
-        send(this.unfinished)
-        if this.fresh:
-            self._cache.begin_round(manifest.audience, manifest.epoch, this.fresh)
-        try:
-            send(this.fresh)
-        except (OutOfQuota, ServerFailed) as error:
-            if not this.is_cover or (isinstance(error, ServerFailed) and error.kind != "paused"):
-                raise
-            self._cache.drop_round(manifest.audience, manifest.epoch)  # nobody waits for it
-            self._uncovered = True
-        self._progress("evaluating", this.all_points, this.all_points)
-        return fetched.evaluated(done)
-
-    def _send(self, batch: PendingBatch, manifest: Manifest, like: Sequence[bytes]) -> EvaluatedBatch:
-        """Have one batch evaluated, and store the result. Padding has the lengths of inputs in `like`."""
-        blinded = batch.blind(like)
-        path = f"/v1/evaluate/{manifest.audience}/{manifest.epoch}"
-        reply = self._transport.post(path, blinded.body, reply_length=blinded.reply_length)
-        try:
-            evaluated = blinded.finish(reply, manifest.public_key)
-        except BadReply as error:
-            raise BadReply(
-                f"{self._server.url} sent a malformed evaluation: {error}",
-                hint="it was not used; if this happens again, tell the operator",
-            ) from error
-        self._cache.add_tokens(
-            manifest.audience, manifest.epoch, evaluated.identifiers, evaluated.tokens, batch=batch.name
-        )
-        self._evaluated += batch.size
-        self._spend(batch.size)
-        return evaluated
 
     def _settle(self, evaluated: Evaluated) -> Matched:
         """Answer what the privacy mode asks for, until it knows who is a member."""
@@ -412,7 +372,7 @@ class Session:
             ],
             identifiers=len(identifiers),
             new_identifiers=matched.evaluated.new,
-            evaluated=self._evaluated,
+            evaluated=self._rounds.evaluated,
             audience=manifest.audience,
             epoch=manifest.epoch,
             edition=manifest.edition,
@@ -423,10 +383,12 @@ class Session:
             downloaded=self._downloaded,
             whole=[plan.partition.name for plan in matched.plans if plan.kind == "base"],
             quota=self._transport.quota,
-            uncovered=self._options.cover and (self._uncovered or not prepared.options.cover),
+            uncovered=self._options.cover and (self._rounds.uncovered or not prepared.options.cover),
             leak_odds=self._ledger.odds(),
             leak=sentence(
-                points=padded(self._evaluated) if self._uncovered else self._largest_round,
+                points=padded(self._rounds.evaluated)
+                if self._rounds.uncovered
+                else self._rounds.largest_round,
                 covered=prepared.options.cover,
                 names=prepared.plan.fetched_names if prepared.options.partitions == "mine" else None,
                 told=prepared.mode.sentence(list(self._told.values())),

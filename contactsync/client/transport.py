@@ -178,13 +178,13 @@ class Transport:
             limit -= len(piece)
             yield piece
 
-    def pace(self) -> None:
-        """Wait until the time since the last reply is a multiple of a quarter of a second.
+    def pace(self, beats: int = 1) -> None:
+        """Wait until the time since the last reply is a multiple of so many quarters of a second.
 
         It hides how long the work between a reply and the next request took.
         """
-        since = time.monotonic() - self._meter.last
-        time.sleep(math.ceil(since / PACE_SECONDS) * PACE_SECONDS - since)
+        since, beat = time.monotonic() - self._meter.last, beats * PACE_SECONDS
+        time.sleep(math.ceil(since / beat) * beat - since)
 
     def hang_up(self) -> None:
         """Close the connections now; a later request opens another."""

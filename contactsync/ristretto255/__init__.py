@@ -15,9 +15,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from contactsync.foundation.expand import expand_message_xmd
 from contactsync.ristretto255 import hashing, scalars
 from contactsync.ristretto255.engine import GENERATOR, ORDER, Elements, Rows
-from contactsync.ristretto255.expand import expand_message_xmd
 from contactsync.ristretto255.start import default_engine
 
 __all__ = [

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from contactsync.foundation.expand import expand_message_xmd
 from contactsync.kernels import sha512
 from contactsync.kernels.lanes import Words, empty
 from contactsync.kernels.sha512 import BLOCK_BYTES, DIGEST_BYTES, INITIAL_STATE, PADDING_BYTES
 from contactsync.ristretto255.engine import ENCODING_BYTES, Engine, Rows, check_rows, rows_of
-from contactsync.ristretto255.expand import expand_message_xmd
 
 _LENGTH_BYTES = 2
 _ELEMENT_LENGTH = ENCODING_BYTES.to_bytes(_LENGTH_BYTES, "big")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from contactsync.foundation.errors import BadInput, BadProof, BadReply
+from contactsync.foundation.errors import BadInput, BadProof, BadReply, OurError
 from contactsync.ristretto255 import Elements, decode, hash_to_group, multiply_encode, scalars
+from contactsync.voprf.blinding import Blinding
 from contactsync.voprf.proof import proof_is_well_formed, verify_proof
 from contactsync.voprf.suite import (
     HASH_TO_GROUP_DST,
@@ -22,18 +22,6 @@ from contactsync.voprf.suite import (
     finalize_hash,
     row,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Blinding:
-    """What the client keeps of a batch until the reply comes. It sends `blinded`, uint8[n, 32]."""
-
-    inputs: tuple[bytes, ...] = field(repr=False)
-    blinds: Rows = field(repr=False)
-    blinded: Rows = field(repr=False)
-
-    def __len__(self) -> int:
-        return len(self.inputs)
 
 
 def blind(inputs: Sequence[bytes]) -> Blinding:
@@ -67,6 +55,18 @@ def _blind(inputs: Sequence[bytes], blinds: Rows) -> Blinding:
         raise BadInput("an input hashes to the identity element")
     # return blind, blindedElement
     return Blinding(tuple(inputs), blinds, blinded)
+
+
+def confirm(blinding: Blinding) -> None:
+    """Raise OurError unless the engine blinds the same inputs, with the same blinds, to the same elements.
+
+    For what was blinded without it: a wrong element would give tokens that match nobody.
+    """
+    if not (_blind(blinding.inputs, blinding.blinds).blinded == blinding.blinded).all():
+        raise OurError(
+            "points were not computed correctly on this machine",
+            hint="nothing was stored; report the versions of Python and numpy, and the name of the CPU",
+        )
 
 
 def finalize(blinding: Blinding, evaluated: Rows, proof: bytes, public_key: bytes) -> Rows:

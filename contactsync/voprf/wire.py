@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from contactsync.foundation.errors import BadInput, BadReply
-from contactsync.voprf.suite import NE, PROOF_BYTES, Rows, check_batch_size
+from contactsync.voprf.constants import NE, PROOF_BYTES, Rows, check_batch_size
 
 
 def parse_request(body: bytes) -> Rows:

@@ -64,7 +64,7 @@ def test_a_short_time_is_waited_for(service, person, slept):
 
     service.tamper = refill
     assert len(person.sync(ANNA).matches) == 1
-    assert slept == [8.0]
+    assert [one for one in slept if one > 1] == [8.0], "apart from the beat that requests keep"
 
 
 def test_no_cover_eats_the_last_quarter(service, person):

@@ -15,15 +15,27 @@ import numpy as np
 
 from contactsync.foundation.limits import MAX_BATCH
 from contactsync.tokens import Tokens
+from contactsync.voprf.constants import NE, PROOF_BYTES, Rows
+from contactsync.voprf.wire import parse_reply
 
-if TYPE_CHECKING:  # the kernels take a third of a second to load, which not every command needs
-    from contactsync.voprf.client import Blinding
+if TYPE_CHECKING:
+    from contactsync.voprf.blinding import Blinding
 
 LEAST = 8
 """Points in the smallest round."""
 
+MOST_QUICK = 8
+"""Batches of the smallest size whose replies may wait for each other: after runs that were cut, say."""
+
 USUAL_LENGTH = 17
 """Octets of a padding input if there is no real input to copy the length of."""
+
+
+def load_engine() -> None:
+    """Load the engine, which takes a third of a second the first time."""
+    from contactsync.ristretto255 import warm_up  # noqa: PLC0415
+
+    warm_up()
 
 
 def padded(count: int) -> int:
@@ -43,12 +55,21 @@ class PendingBatch:
     size: int
     identifiers: tuple[bytes, ...] = field(repr=False)
 
+    @property
+    def is_small(self) -> bool:
+        """Whether it may be a cover round, by its size."""
+        return self.size <= LEAST
+
     def blind(self, like: Sequence[bytes]) -> BlindedBatch:
         """Add padding, shuffle, and blind every input with a fresh scalar.
 
-        Padding inputs have lengths that occur in `like`.
+        Padding inputs have lengths that occur in `like`. A small batch takes no engine, which needs a third
+        of a second to load: whether it is one depends on its size alone.
         """
-        from contactsync.voprf.client import blind  # noqa: PLC0415
+        if self.is_small:
+            from contactsync.voprf.few import blind  # noqa: PLC0415
+        else:
+            from contactsync.voprf.client import blind  # noqa: PLC0415
 
         nobody = [_nobody(like) for _ in range(self.size - len(self.identifiers))]
         places = [*range(len(self.identifiers)), *[-1] * len(nobody)]
@@ -68,6 +89,15 @@ class Round:
     def is_cover(self) -> bool:
         """Whether the new round is a cover round."""
         return bool(self.fresh) and not any(batch.identifiers for batch in self.fresh)
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether replies are worked on once all have come, by the sizes alone.
+
+        So no time between requests, nor until the connection is closed, tells a cover round from another.
+        """
+        batches = (*self.unfinished, *self.fresh)
+        return len(batches) <= MOST_QUICK and all(batch.is_small for batch in batches)
 
     @property
     def points(self) -> int:
@@ -122,21 +152,30 @@ class BlindedBatch:
     @property
     def reply_length(self) -> int:
         """How many octets the reply has: n elements and a proof."""
-        from contactsync.voprf.suite import NE, PROOF_BYTES  # noqa: PLC0415
-
         return len(self.blinding) * NE + PROOF_BYTES
 
     def finish(self, reply: bytes, public_key: bytes) -> EvaluatedBatch:
         """Verify the proof against the manifest's key, then unblind. Raises BadReply, BadProof."""
-        from contactsync.voprf.client import finalize  # noqa: PLC0415
-        from contactsync.voprf.wire import parse_reply  # noqa: PLC0415
-
         evaluated, proof = parse_reply(reply, len(self.blinding))
+        if not self.batch.identifiers and self._holds(evaluated, proof, public_key):
+            return EvaluatedBatch(self.batch, [], Tokens.concatenate([]))
+        from contactsync.voprf.client import confirm, finalize  # noqa: PLC0415
+
+        if self.batch.is_small:
+            confirm(self.blinding)
         outputs = finalize(self.blinding, evaluated, proof, public_key)
         places = np.array(self.places, np.int64)
         real = places >= 0
         identifiers = [self.batch.identifiers[place] for place in places[real].tolist()]
         return EvaluatedBatch(self.batch, identifiers, Tokens.from_outputs(outputs).take(real))
+
+    def _holds(self, evaluated: Rows, proof: bytes, public_key: bytes) -> bool:
+        """Whether the proof of a small batch holds. If not, the engine says why."""
+        from contactsync.voprf.few import proof_holds_vartime  # noqa: PLC0415
+
+        if not self.batch.is_small:
+            return False
+        return proof_holds_vartime(self.blinding.blinded, evaluated, proof, public_key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,11 @@ class Question:
         news = bool(fresh) or not known.known.all()
         return held if news and options.partitions == "all" else fresh
 
+    def round(self, known: Known, unfinished: Sequence[PendingBatch], options: Options) -> Round:
+        """What is sent to have the identifiers evaluated that have no token."""
+        new = [self.identifiers[i] for i in np.flatnonzero(~known.known).tolist()]
+        return make_round(new, unfinished, cover=options.cover, most=options.most)
+
     def count(self, name: str) -> int:
         """How many identifiers a partition has."""
         return len(self.groups.get(name, ()))
@@ -138,8 +143,7 @@ class Fetched:
     def round(self) -> Round:
         """What is sent."""
         prepared = self.prepared
-        new = [prepared.question.identifiers[i] for i in self.new.tolist()]
-        return make_round(new, prepared.unfinished, cover=prepared.options.cover, most=prepared.options.most)
+        return prepared.question.round(prepared.known, prepared.unfinished, prepared.options)
 
     def evaluated(self, batches: Iterable[EvaluatedBatch]) -> Evaluated:
         """The next state, once all batches of the round came back and their proofs hold."""
