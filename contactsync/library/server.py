@@ -12,14 +12,17 @@ from contactsync.foundation.progress import Progress, silent
 from contactsync.library.accounts import Accounts
 from contactsync.library.fingerprints import root_fingerprint
 from contactsync.library.members import MemberRegister
+from contactsync.library.publishing import Aim, Order, Outcome, follow_order
 from contactsync.publication.tuf.repository import Repository
+from contactsync.server.checks import check_publication
 from contactsync.server.keyring import Keyring
-from contactsync.server.publishing.merge import Outcome
-from contactsync.server.publishing.publisher import Publisher
+from contactsync.server.machine import TO_DO
 from contactsync.server.settings import DataFolder
 from contactsync.server.status import Status, status
 from contactsync.server.storage.opening import create_stores, open_accounts, open_members
 from contactsync.server.storage.ports import MemberStore
+
+__all__ = ["TO_DO", "Server", "Status"]
 
 
 class Server:
@@ -67,13 +70,42 @@ class Server:
     # Publishing
 
     def publish(
-        self, *, new_epoch: bool = False, memory: int = 512 << 20, progress: Progress = silent
+        self,
+        *,
+        new_epoch: bool = False,
+        expunge: bool = False,
+        memory: int = 512 << 20,
+        progress: Progress = silent,
     ) -> list[Outcome]:
-        """Publish what the register holds, in one atomic step. Raises Busy if another publish is running."""
+        """Publish what the register holds, in one atomic step. Raises Busy if another publish is running.
+
+        `expunge` takes every file out of service that may hold who was removed. NotCleanedUp is raised after
+        the switch: what is published stays.
+        """
+        order = Order(Aim.NEW_EPOCH if new_epoch else Aim.PUBLISH)
+        return self._follow(order, memory, progress, expunge=expunge)
+
+    def rotate(
+        self, *, overlap: float = 7 * 86_400, memory: int = 512 << 20, progress: Progress = silent
+    ) -> list[Outcome]:
+        """Build the next epoch beside the current one; both are served for `overlap` seconds.
+
+        The first publish after that begins it, and destroys the old seed.
+        """
+        return self._follow(Order(Aim.ROTATE, int(overlap)), memory, progress)
+
+    def undo_rotation(self, *, memory: int = 512 << 20, progress: Progress = silent) -> list[Outcome]:
+        """Take a running rotation back. Raises BadInput if there is none."""
+        return self._follow(Order(Aim.TAKE_BACK), memory, progress)
+
+    def _follow(
+        self, order: Order, memory: int, progress: Progress, *, expunge: bool = False
+    ) -> list[Outcome]:
         keyring = Keyring.open(self.folder.keys, self._passphrase)
-        with self._members() as store:
-            publisher = Publisher(self.folder, store, keyring, progress, memory=memory)
-            return publisher.publish(new_epoch=new_epoch)
+        done = follow_order(self.folder, keyring, order, memory=memory, progress=progress, expunge=expunge)
+        if done.unclean is not None:
+            raise done.unclean
+        return list(done.outcomes)
 
     async def async_publish(
         self, *, new_epoch: bool = False, memory: int = 512 << 20, progress: Progress = silent
@@ -94,10 +126,14 @@ class Server:
                 await thread
             raise
 
-    def status(self) -> Status:
-        """What is published, when its signatures expire, and what needs attention."""
+    def status(self, now: datetime | None = None) -> Status:
+        """What is published, when its signatures expire, and what needs attention at a time (None: now)."""
         with self._members() as members, contextlib.closing(open_accounts(self.folder)) as accounts:
-            return status(self.folder, members, accounts, datetime.now(UTC))
+            return status(self.folder, members, accounts, now or datetime.now(UTC))
+
+    def refusals(self, now: datetime | None = None) -> tuple[str, ...]:
+        """What clients would refuse of what is published, by their own code; each with what to do."""
+        return tuple(check_publication(self.folder, now or datetime.now(UTC)))
 
     @contextlib.contextmanager
     def _members(self) -> Iterator[MemberStore]:

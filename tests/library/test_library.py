@@ -190,3 +190,18 @@ def test_an_async_publish_gives_what_a_publish_gives(server):
     server.members.add(["+4915112345678"])
     (outcome,) = asyncio.run(server.async_publish())
     assert (outcome.members, outcome.edition) == (1, 1)
+
+
+@pytest.mark.slow
+def test_a_rotation_runs_beside_the_epoch_and_can_be_taken_back(server):
+    server.members.add(["+4915112345678"])
+    (before,) = server.publish()
+    outcomes = server.rotate(overlap=3600)
+    assert sorted(one.epoch for one in outcomes) == [before.epoch, before.epoch + 1]
+    assert server.status().audiences[0].next_epoch == before.epoch + 1
+    server.undo_rotation()
+    assert server.status().audiences[0].next_epoch is None
+    assert server.refusals() == ()
+    server.members.remove(["+4915112345678"])
+    (after,) = server.publish(expunge=True)
+    assert (after.epoch, after.members) == (before.epoch, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +12,12 @@ import click
 from contactsync.commands._output import counted
 
 if TYPE_CHECKING:  # numpy hangs on these
-    from contactsync.server.publishing.merge import Outcome
-    from contactsync.server.publishing.publisher import Publisher
-    from contactsync.server.publishing.report import EditionReport
-    from contactsync.server.settings import DataFolder
+    from contactsync.library.publishing import EditionReport, Outcome, PublishDone
 
 _SHOWN_CHANGES = 5  # more partitions than that are not named on the terminal
 
 
-def receipt(publisher: Publisher, outcomes: list[Outcome], *, expunge: bool, unclean: str) -> dict[str, Any]:
+def receipt(done: PublishDone, *, expunge: bool) -> dict[str, Any]:
     """What was published and what was taken out of service, for --json."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -34,16 +31,16 @@ def receipt(publisher: Publisher, outcomes: list[Outcome], *, expunge: bool, unc
                 "partitions": one.partitions,
                 "changed": None if one.changed is None else list(one.changed),
                 "announced_until": one.until,
-                **_reported(publisher.reports.get((one.audience, one.epoch)), one),
+                **_reported(done.reports.get((one.audience, one.epoch)), one),
             }
-            for one in outcomes
+            for one in done.outcomes
         ],
         "expunged": expunge,
-        "files_taken_out": publisher.taken_out,
-        "bytes_taken_out": publisher.taken_out_bytes,
-        "cleaning_up_failed": unclean or None,
-        "registry_erased": not publisher.remains,
-        "doubts": dict(publisher.doubts),
+        "files_taken_out": done.files_taken_out,
+        "bytes_taken_out": done.bytes_taken_out,
+        "cleaning_up_failed": str(done.unclean or "") or None,
+        "registry_erased": not done.remains,
+        "doubts": dict(done.doubts),
     }
 
 
@@ -58,7 +55,7 @@ def _reported(told: EditionReport | None, outcome: Outcome) -> dict[str, Any]:
 
 
 def say_outcomes(
-    outcomes: list[Outcome], without_change: str, reports: Mapping[tuple[str, int], EditionReport]
+    outcomes: Sequence[Outcome], without_change: str, reports: Mapping[tuple[str, int], EditionReport]
 ) -> None:
     """What a publish did for each audience."""
     for outcome in outcomes:
@@ -93,13 +90,3 @@ def _say_changes(told: EditionReport) -> None:
         anew = "" if told.update == told.whole else f" ({told.whole:,} without the edition before)"
         many = " (--json lists the partitions)" if len(told.changes) > _SHOWN_CHANGES else ""
         click.echo(f"  clients download {told.update:,} bytes{anew}{many}")
-
-
-def say_ages(folder: DataFolder) -> None:
-    """Warnings about the age of the epochs."""
-    from contactsync.server.epochs import ages
-
-    now = datetime.now(UTC)
-    for age in ages(folder, (), now):
-        for warning in age.look_ahead(folder).warnings(now):
-            click.echo(f"warning: {warning}", err=True)

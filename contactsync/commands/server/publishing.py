@@ -13,7 +13,7 @@ from contactsync.commands import _json
 from contactsync.commands._options import Duration, Size
 from contactsync.commands._output import counted
 from contactsync.commands._progress import ProgressLine
-from contactsync.commands.server._published import receipt, say_ages, say_outcomes
+from contactsync.commands.server._published import receipt, say_outcomes
 from contactsync.commands.server._shared import (
     data_option,
     folder_of,
@@ -31,9 +31,9 @@ from contactsync.foundation.roles import OFFLINE
 if TYPE_CHECKING:  # numpy hangs on these
     from securesystemslib.signer import Signer
 
+    from contactsync.library.publishing import Order
     from contactsync.publication.tuf.request import SigningRequest
     from contactsync.server.keyring import Keyring
-    from contactsync.server.publishing.rotation import Order
     from contactsync.server.settings import DataFolder
 
 request_path = click.Path(path_type=Path, dir_okay=False)
@@ -101,10 +101,10 @@ def publish(
     epochs; the first one after the overlap ends the rotation.
     """
     from contactsync.commands.server.publish_loop import Stop, passphrase_from_pipe, publish_every
+    from contactsync.library.publishing import Aim, Order
     from contactsync.publication.tuf.repository import Repository
     from contactsync.server.belonging import doubts_of
     from contactsync.server.keyring import Keyring
-    from contactsync.server.publishing.rotation import Aim, Order
 
     folder = folder_of(data)
     if every is None:
@@ -143,48 +143,44 @@ def run_publish(
     as_json: bool = False,
 ) -> None:
     """Follow an order here or, with `request_file`, by having it signed elsewhere; print what was done."""
+    from contactsync.library.publishing import age_warnings, follow_order
     from contactsync.publication.tuf.repository import Repository
-    from contactsync.server.prepared import prepare_to_publish, write_request
-    from contactsync.server.publishing.merge import Outcome
-    from contactsync.server.publishing.publisher import Publisher
+    from contactsync.server.prepared import write_request
 
     folder = folder_of(data)
     before = Repository(folder.public).root_bytes()
-    requests, unclean = [], None
-    with members_of_folder(data) as store, ProgressLine() as progress:
-        publisher = Publisher(folder, store, keyring, progress, memory=memory)
-        if request_file is None:
-            try:
-                outcomes = publisher.publish(order=order, expunge=expunge)
-            except NotCleanedUp as error:  # it is published: say so first
-                outcomes, unclean = [one for one in error.outcomes if isinstance(one, Outcome)], error
-        else:
-            outcomes = publisher.publish(
-                order=order,
-                elsewhere=lambda manifests, serial: requests.append(
-                    prepare_to_publish(folder, keyring, manifests, serial)
-                ),
-            )
-    for reason in publisher.doubts.values():
+    with ProgressLine() as progress:
+        done = follow_order(
+            folder,
+            keyring,
+            order,
+            memory=memory,
+            progress=progress,
+            expunge=expunge,
+            elsewhere=request_file is not None,
+        )
+    for reason in done.doubts.values():
         click.echo(f"warning: {reason}; every partition was compared", err=True)
-    if publisher.remains:
-        click.echo(f"warning: what was removed is not yet erased: {publisher.remains}", err=True)
+    if done.remains:
+        click.echo(f"warning: what was removed is not yet erased: {done.remains}", err=True)
     if as_json:
-        _json.emit(receipt(publisher, outcomes, expunge=expunge, unclean=str(unclean or "")))
+        _json.emit(receipt(done, expunge=expunge))
     else:
         without_change = "signed anew" if request_file is None else "to be signed anew"
-        say_outcomes(outcomes, without_change, publisher.reports)
+        say_outcomes(done.outcomes, without_change, done.reports)
     if request_file is not None:
-        write_request(request_file, requests[0])
-        say_prepared(request_file, requests[0])
+        assert done.request is not None
+        write_request(request_file, done.request)
+        say_prepared(request_file, done.request)
     else:
         if expunge and not as_json:
-            files = counted(publisher.taken_out, "file is", "files are")
+            files = counted(done.files_taken_out, "file is", "files are")
             click.echo(f"{files} out of service; none that is served holds who was removed")
-        say_ages(folder)
+        for warning in age_warnings(folder):
+            click.echo(f"warning: {warning}", err=True)
         say_root(folder, before)
-    if unclean is not None:
-        raise unclean
+    if done.unclean is not None:
+        raise done.unclean
 
 
 @click.command()

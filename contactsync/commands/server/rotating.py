@@ -47,7 +47,7 @@ def rotate(
     The first `publish` after the overlap begins the new epoch and destroys the old seed. If this is
     interrupted, run it again. Clients look up all of their contacts again, once.
     """
-    from contactsync.server.publishing.rotation import Aim, Order
+    from contactsync.library.publishing import Aim, Order
 
     if is_end + is_undone + (overlap is not None) > 1:
         raise click.UsageError("Give only one of --overlap, --finish and --undo.")

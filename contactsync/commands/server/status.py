@@ -11,18 +11,11 @@ import click
 
 from contactsync.commands import _json
 from contactsync.commands._output import counted
-from contactsync.commands.server._shared import (
-    accounts_of_folder,
-    data_option,
-    folder_of,
-    json_option,
-    members_of_folder,
-)
+from contactsync.commands.server._shared import data_option, json_option
 from contactsync.foundation.errors import ContactSyncError
 
 if TYPE_CHECKING:  # numpy hangs on these
-    from contactsync.server.settings import DataFolder
-    from contactsync.server.status import Status
+    from contactsync.library.server import Server, Status
 
 
 @click.command("status")
@@ -36,10 +29,11 @@ if TYPE_CHECKING:  # numpy hangs on these
 )
 def show_status(data: Path, *, as_json: bool, check: bool) -> None:
     """Show what is published, when its signatures expire, and what needs attention."""
-    from contactsync.server.machine import TO_DO
+    from contactsync.library.server import TO_DO, Server
 
+    server = Server(data)
     now = datetime.now(UTC)
-    found = _checked(folder_of(data), data, now) if check else _status(folder_of(data), data, now)
+    found = _checked(server, now) if check else server.status(now)
     if as_json:
         _json.emit(dataclasses.asdict(found))
     elif check:
@@ -51,20 +45,11 @@ def show_status(data: Path, *, as_json: bool, check: bool) -> None:
         click.get_current_context().exit(TO_DO)
 
 
-def _status(folder: DataFolder, data: Path, now: datetime) -> Status:
-    from contactsync.server.status import status
-
-    with members_of_folder(data) as everybody, accounts_of_folder(data) as store:
-        return status(folder, everybody, store, now)
-
-
-def _checked(folder: DataFolder, data: Path, now: datetime) -> Status:
+def _checked(server: Server, now: datetime) -> Status:
     """The status with what clients would refuse, which is said first: `status` may not be able to read it."""
-    from contactsync.server.checks import check_publication
-
-    wrong = check_publication(folder, now)
+    wrong = server.refusals(now)
     try:
-        found = _status(folder, data, now)
+        found = server.status(now)
     except ContactSyncError:
         for line in wrong:
             click.echo(line)
@@ -73,7 +58,7 @@ def _checked(folder: DataFolder, data: Path, now: datetime) -> Status:
 
 
 def _say(found: Status, now: datetime) -> None:
-    from contactsync.publication.tuf.follower import grouped
+    from contactsync.library.fingerprints import grouped
 
     for one in found.audiences:
         click.echo(

@@ -1,0 +1,91 @@
+"""Publishing: what was switched to, and what it did."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from contactsync.foundation.errors import NotCleanedUp
+from contactsync.foundation.progress import Progress, silent
+from contactsync.publication.tuf.request import SigningRequest
+from contactsync.server.epochs import ages
+from contactsync.server.keyring import Keyring
+from contactsync.server.prepared import prepare_to_publish
+from contactsync.server.publishing.merge import Outcome
+from contactsync.server.publishing.publisher import Publisher
+from contactsync.server.publishing.report import EditionReport
+from contactsync.server.publishing.rotation import Aim, Order
+from contactsync.server.settings import DataFolder
+from contactsync.server.storage.opening import open_members
+
+__all__ = ["Aim", "EditionReport", "Order", "Outcome", "PublishDone", "age_warnings", "follow_order"]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishDone:
+    """What was published. `reports` are by audience and epoch: what has changed for clients.
+
+    `doubts` say, by audience, why every partition was compared; `remains` why something that was removed is
+    not erased yet. `unclean` is the error after the switch, if there was one: what is published stays.
+    `request` is what has to be signed elsewhere: nothing is published then.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    reports: Mapping[tuple[str, int], EditionReport]
+    doubts: Mapping[str, str]
+    remains: str
+    files_taken_out: int
+    bytes_taken_out: int
+    unclean: NotCleanedUp | None = None
+    request: SigningRequest | None = None
+
+
+def follow_order(
+    folder: DataFolder,
+    keyring: Keyring,
+    order: Order,
+    *,
+    memory: int = 512 << 20,
+    progress: Progress = silent,
+    expunge: bool = False,
+    elsewhere: bool = False,
+) -> PublishDone:
+    """Publish what the register holds, or rotate, in one atomic step; `elsewhere`: only prepare it.
+
+    `expunge` takes every file out of service that may hold who was removed. Raises Busy if another publish
+    is running.
+    """
+    requests: list[SigningRequest] = []
+    unclean = None
+    with contextlib.closing(open_members(folder)) as store:
+        publisher = Publisher(folder, store, keyring, progress, memory=memory)
+        if elsewhere:
+            outcomes = publisher.publish(
+                order=order,
+                elsewhere=lambda manifests, serial: requests.append(
+                    prepare_to_publish(folder, keyring, manifests, serial)
+                ),
+            )
+        else:
+            try:
+                outcomes = publisher.publish(order=order, expunge=expunge)
+            except NotCleanedUp as error:  # it is published
+                outcomes, unclean = [one for one in error.outcomes if isinstance(one, Outcome)], error
+    return PublishDone(
+        outcomes=tuple(outcomes),
+        reports=publisher.reports,
+        doubts=publisher.doubts,
+        remains=publisher.remains,
+        files_taken_out=publisher.taken_out,
+        bytes_taken_out=publisher.taken_out_bytes,
+        unclean=unclean,
+        request=requests[0] if requests else None,
+    )
+
+
+def age_warnings(folder: DataFolder) -> list[str]:
+    """What is to be done about the age of the epochs that are published."""
+    now = datetime.now(UTC)
+    return [warning for age in ages(folder, (), now) for warning in age.look_ahead(folder).warnings(now)]
