@@ -123,6 +123,16 @@ def test_from_the_table_to_a_client_that_finds_exactly_them(tmp_path):
     report = json.loads(done.stdout)
     assert (report["added"], report["removed"], report["known"]) == (0, 0, COUNT)
     assert report["rejected"] == len(bad)
+    # Alone, and from stdin as pg_dump writes it, it makes the same registry.
+    other = ("--data", tmp_path / "other", *columns[2:])
+    contactsync("server", "init", "--data", tmp_path / "other")
+    contactsync(
+        "server", "members", "import", "-", *other, "--max-rejected", "1%", given=dump.read_text(), code=3
+    )
+    assert contactsync("server", "members", "list", *other[:2]).stdout == ""
+    done = contactsync("server", "members", "import", "-", *other, given=dump.read_text())
+    assert done.stdout == f"{COUNT:,} added, 0 already there, {len(bad)} rejected\n"
+    assert contactsync("server", "members", "list", *other[:2]).stdout.split() == listed
 
     contactsync("server", "publish", "--data", data)
     credential = tmp_path / "credential"
