@@ -103,3 +103,47 @@ def version_1(tmp_path):
     assert (tmp_path / "v1" / "state").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "v1" / "server" / "keys" / "keyring.json").stat().st_mode & 0o777 == 0o600
     return tmp_path / "v1"
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server of this worker, started by the first test that asks for it."""
+    import postgres_server
+
+    server = postgres_server.any_server()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def _database(request):
+    """The URL of this worker's database, by a function: who does not call it starts no server."""
+    import postgres_server
+
+    name, made = f"contactsync_test_{postgres_server.worker()}", []
+
+    def url():
+        if not made:
+            server = request.getfixturevalue("postgres")
+            made.extend((postgres_server.create_database(server, name), server))
+        return made[0]
+
+    yield url
+    if made and not made[1].ended:
+        postgres_server.drop_database(made[1], name)
+
+
+@pytest.fixture
+def database(_database):
+    """A function: the URL of a database that has nothing in it. It is the same one all through a test."""
+    import postgres_server
+
+    urls = []
+
+    def url():
+        if not urls:
+            urls.append(_database())
+            postgres_server.clear(urls[0])
+        return urls[0]
+
+    return url

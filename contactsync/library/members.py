@@ -311,6 +311,7 @@ class _Erasing:
             audience=self._audience,
             reference=self._reference,
             kept=kept,
+            beyond=self._store.beyond(),
         )
         return Erasure(removed, receipt, kept)
 

@@ -19,7 +19,13 @@ from contactsync.server.keyring import Keyring
 from contactsync.server.machine import TO_DO
 from contactsync.server.settings import DataFolder
 from contactsync.server.status import Status, status
-from contactsync.server.storage.opening import create_stores, open_accounts, open_members
+from contactsync.server.storage.opening import (
+    create_stores,
+    discard_stores,
+    open_accounts,
+    open_members,
+    read_address,
+)
 from contactsync.server.storage.ports import MemberStore
 
 __all__ = ["TO_DO", "Server", "Status"]
@@ -37,16 +43,27 @@ class Server:
         self._passphrase = passphrase
 
     @classmethod
-    def create(cls, data: Path | str, *, passphrase: bytes | None = None) -> Server:
-        """Set up a new data folder, with new keys. Raises BadInput if something is there already."""
+    def create(
+        cls, data: Path | str, *, passphrase: bytes | None = None, database: str | None = None
+    ) -> Server:
+        """Set up a new data folder, with new keys. Raises BadInput if something is there already.
+
+        `database` is the URL of an empty PostgreSQL database for the members and accounts. It is kept without
+        its password. None: they are files in the folder.
+        """
         folder = DataFolder(Path(data))
+        address = None if database is None else read_address(database)
         folder.create()
         try:
             signers = Keyring.create(folder.keys, passphrase).signers()
-            create_stores(folder)
             keys = {role: signer.public_key for role, signer in signers.items()}
             Repository(folder.public).create(keys, signers["root"], datetime.now(UTC))
-            folder.finish()
+            create_stores(folder, address)
+            try:
+                folder.finish("" if address is None else address.url)
+            except BaseException:
+                discard_stores(address)
+                raise
         except BaseException:  # so that it can be tried again
             folder.discard()
             raise

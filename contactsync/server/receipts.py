@@ -7,7 +7,7 @@ be turned into one: the operator's own reference says whose it is.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -53,9 +53,19 @@ class Removal:
             self.places |= {(one, partition) for one in record.changed if audience in {None, one}}
 
     def receipt(
-        self, repository: Repository, *, removed: int, audience: str | None, reference: str | None, kept: str
+        self,
+        repository: Repository,
+        *,
+        removed: int,
+        audience: str | None,
+        reference: str | None,
+        kept: str,
+        beyond: Sequence[str] = (),
     ) -> dict[str, Any]:
-        """The receipt; `kept` says why the registry's files still hold something. Raises OurError."""
+        """The receipt; `kept` says why the registry's files still hold something. Raises OurError.
+
+        `beyond` are copies that the register's own erasing does not reach.
+        """
         editions = self._editions(repository)
         remains: list[dict[str, Any]] = [
             {
@@ -86,7 +96,11 @@ class Removal:
                 "erased": not kept,
             },
             "remains": remains if editions else remains[1:],
-            "not_covered": ["backups of the data folder", "copies of clients, until they sync again"],
+            "not_covered": [
+                "backups of the data folder",
+                *beyond,
+                "copies of clients, until they sync again",
+            ],
         }
 
     def _editions(self, repository: Repository) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -38,11 +39,18 @@ QUOTA_CLASS: Final = re.compile(r"(?!none$)[a-z][a-z0-9-]{0,31}")
 
 _LAYOUT: Final = "layout"
 _QUOTA: Final = "quota"
+_DATABASE: Final = "database"
+_PASSWORD_FILE: Final = "database_password_file"  # noqa: S105 - the name of a setting
 _COMMENT_WIDTH: Final = 100
 _ABOUT_QUOTAS: Final = (
     "How many points an account may have evaluated: burst at once, per_day a day in the long run. An account"
     " has a class (`accounts add --class NAME`), which is a table [quota.NAME] here; without one, the table"
     " named like its audience counts; if there is none, this one."
+)
+
+_ABOUT_DATABASE: Final = (
+    "The PostgreSQL database that has the members and accounts. Its password is not here: it comes from"
+    f" PGPASSFILE, a service file, or the first line of a file that {_PASSWORD_FILE} names."
 )
 
 
@@ -112,6 +120,10 @@ class Settings:
         range(1, (1 << 40) + 1),
         "The same when so many points were evaluated in it.",
     )
+    database: str = ""
+    """The URL of the PostgreSQL database of the stores, without a password. Empty: files in the folder."""
+    database_password_file: str = ""
+    """A file whose first line is the password for it, from the data folder. Empty: libpq looks for it."""
     quotas: Mapping[str, PointQuota] = field(default_factory=lambda: {DEFAULT_CLASS: PointQuota()})
     """By class, as the tables [quota.CLASS] say; there is always one of the name `default`."""
 
@@ -138,14 +150,18 @@ class Settings:
         values = migrations.migrate_record(values, str(path), SETTINGS_STEPS, key=_LAYOUT)
         del values[_LAYOUT]
         quotas = _read_quotas(path, values.pop(_QUOTA, {}))
+        texts = {name: values.pop(name, "") for name in (_DATABASE, _PASSWORD_FILE)}
+        for name, text in texts.items():
+            if not isinstance(text, str):
+                raise BadInput(f"{path}: {name} must be a text in quotes", hint="correct the file")
         allowed = {setting.name: setting.metadata["allowed"] for setting in _whole_numbers()}
         for name, value in values.items():
             if name not in allowed:
-                known = ", ".join(allowed)
+                known = ", ".join([*allowed, *texts])
                 raise BadInput(f"{path} has an unknown setting, {name!r}", hint=f"the settings are {known}")
             if type(value) is not int or value not in allowed[name]:
                 raise _not_allowed(path, name, allowed[name])
-        return cls(**values, quotas=quotas)
+        return cls(**values, **texts, quotas=quotas)
 
 
 def _whole_numbers() -> list[Field[Any]]:
@@ -189,10 +205,13 @@ def _text_of(allowed: Sequence[int]) -> str:
     return f"{allowed[0]} to {allowed[-1]}" if isinstance(allowed, range) else " or ".join(map(str, allowed))
 
 
-def template() -> str:
+def template(database: str = "") -> str:
     """The server.toml of a new server: every setting with its meaning and default."""
     lines = ["# Settings of this contactsync server. See `contactsync docs operations`."]
     lines += [f"{_LAYOUT} = {migrations.newest(SETTINGS_STEPS)}"]
+    if database:
+        lines += ["", *(f"# {line}" for line in textwrap.wrap(_ABOUT_DATABASE, _COMMENT_WIDTH))]
+        lines += [f"{_DATABASE} = {json.dumps(database)}"]  # a string of JSON is one of TOML
     for setting in _whole_numbers():
         meaning = f"{setting.metadata['meaning']} Allowed: {_text_of(setting.metadata['allowed'])}."
         lines += ["", *(f"# {line}" for line in textwrap.wrap(meaning, _COMMENT_WIDTH))]
@@ -274,10 +293,10 @@ class DataFolder:
             else:
                 path.unlink(missing_ok=True)
 
-    def finish(self) -> None:
+    def finish(self, database: str = "") -> None:
         """Write the settings file: from now on, the folder counts as initialised."""
         durable.sync_folder(self.path)  # because SQLite created the registry
-        durable.write(self.settings_file, template().encode())
+        durable.write(self.settings_file, template(database).encode())
 
     def settings(self) -> Settings:
         """The settings."""

@@ -118,7 +118,7 @@ def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, no
     warnings += [f"{reason}: publish, which compares everything" for reason in doubts.values()]
     if registry.unerased():
         warnings.append(
-            "registry.sqlite or its write-ahead log may still hold what was removed: publish, which erases it"
+            "the registry or its write-ahead log may still hold what was removed: publish, which erases it"
         )
     warnings += [
         f"what is published for {audience} has an old format, which newer clients refuse: publish again"

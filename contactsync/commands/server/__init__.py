@@ -38,7 +38,15 @@ def server() -> None:
 @server.command()
 @data_option
 @passphrase_option
-def init(data: Path, passphrase_file: Path | None) -> None:
+@click.option(
+    "--database",
+    envvar="CONTACTSYNC_DATABASE",
+    metavar="URL",
+    help="Keep members and accounts in a PostgreSQL database, postgresql://USER@HOST/NAME, instead of files"
+    " (CONTACTSYNC_DATABASE, which may contain the password).",
+)
+@click.pass_context
+def init(context: click.Context, data: Path, passphrase_file: Path | None, database: str | None) -> None:
     """Set up a data folder with new keys.
 
     A passphrase (--passphrase-file or CONTACTSYNC_PASSPHRASE) encrypts the stored keys. Prints the
@@ -48,7 +56,12 @@ def init(data: Path, passphrase_file: Path | None) -> None:
     from contactsync.library.server import Server
     from contactsync.server.sealing import read_passphrase
 
-    made = Server.create(data, passphrase=read_passphrase(passphrase_file))
+    if database and context.get_parameter_source("database") is click.core.ParameterSource.COMMANDLINE:
+        from contactsync.server.storage.postgres.address import DatabaseUrl
+
+        # Whoever may list processes reads it.
+        DatabaseUrl.without_password(database, "--database")
+    made = Server.create(data, passphrase=read_passphrase(passphrase_file), database=database or None)
     click.echo(f"fingerprint {grouped(made.fingerprint)}")
     click.echo(f"{data} is ready; next: members import, accounts add, publish, serve", err=True)
 
@@ -56,7 +69,7 @@ def init(data: Path, passphrase_file: Path | None) -> None:
 @server.command()
 @data_option
 @passphrase_option
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="DatabaseUrl to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8440, show_default=True, help="0 picks any free port."
 )

@@ -25,7 +25,8 @@ from contactsync.server.admin.calls import AdminAnswer, Call
 from contactsync.server.admin.problems import AdminProblem
 from contactsync.server.admin.writer import CommitGroup, Done, Fate, Single, Work, Writer, editions_of
 from contactsync.server.quota import DAY_MS, Clock
-from contactsync.server.storage.ports import KeptAnswer, MemberStore
+from contactsync.server.storage.answers import KeptAnswer
+from contactsync.server.storage.ports import MemberStore
 
 KEPT_MS: Final = DAY_MS
 """For so long the same request gives the same answer."""

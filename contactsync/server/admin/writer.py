@@ -23,7 +23,8 @@ from contactsync.server.admin.problems import AdminProblem
 from contactsync.server.admission import Overloaded
 from contactsync.server.http.threads import WAITING, Threads
 from contactsync.server.quota import Clock
-from contactsync.server.storage.ports import KeptAnswer, Members, MemberStore
+from contactsync.server.storage.answers import KeptAnswer
+from contactsync.server.storage.ports import Members, MemberStore
 from contactsync.server.storage.records import Added
 
 IN_A_GROUP: Final = 512

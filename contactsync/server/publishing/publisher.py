@@ -122,7 +122,7 @@ class Publisher:
         self.taken_out = self.taken_out_bytes = 0
         self.reports = {}
         order = order or Order(Aim.NEW_EPOCH if new_epoch else Aim.PUBLISH)
-        with self._folder.lock(wait=LOCK_WAIT), _errors_of_disk():
+        with self._folder.lock(wait=LOCK_WAIT), self._registry.publishing(), _errors_of_disk():
             signers = self._keyring.signers()
             self._check_signers(signers, PUBLISHING if elsewhere is None else ONLINE)
             before = {audience: self._repository.current(audience) for audience in AUDIENCES}
@@ -217,7 +217,7 @@ class Publisher:
         as `publish`, and BadInput, with nothing changed, if the request is stale or signed by too few.
         """
         self._unclean = ""
-        with self._folder.lock(wait=LOCK_WAIT), _errors_of_disk():
+        with self._folder.lock(wait=LOCK_WAIT), self._registry.publishing(), _errors_of_disk():
             manifests = request.of(request.targets).values()
             before = {audience: self._repository.current(audience) for audience in AUDIENCES}
             if remaining(self._repository, request):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ class ErasingStore(Protocol):
         Else why it is not: somebody else uses the store, and did so for `wait` seconds. Then it is still to
         be done, by whoever calls this next. No transaction may be open.
         """
+
+    def beyond(self) -> Sequence[str]:
+        """Copies of what was removed that `erase` does not reach, for receipts. Backups are known."""
 
     def departures(self) -> Collection[str]:
         """Partitions that somebody has left, since when their older files may hold tokens of who is gone.

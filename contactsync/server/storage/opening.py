@@ -1,25 +1,55 @@
-"""Creates and opens the databases of a data folder. Whichever command comes first migrates them."""
+"""Creates and opens the stores of a data folder. Whichever command comes first migrates them.
+
+They are files in the folder, or in the PostgreSQL database that its server.toml names. Only then is anything
+of `storage.postgres` imported.
+"""
 
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from contactsync.foundation.errors import BadInput
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.migrations import MOVING, REGISTRY_STEPS
-from contactsync.server.storage.ports import AccountStore, MemberStore
+from contactsync.server.storage.ports import WAIT, AccountStore, MemberStore
 from contactsync.server.storage.sqlite.accounts import SqliteAccounts
-from contactsync.server.storage.sqlite.database import WAIT, Database
+from contactsync.server.storage.sqlite.database import Database
 from contactsync.server.storage.sqlite.members import SqliteMembers
 
+if TYPE_CHECKING:
+    from contactsync.server.storage.postgres.address import DatabaseUrl
 
-def create_stores(folder: DataFolder) -> None:
-    """Create new, empty stores of members and accounts."""
-    SqliteMembers.create(folder.registry).close()
-    SqliteAccounts.create(folder.accounts).close()
+
+def create_stores(folder: DataFolder, address: DatabaseUrl | None = None) -> None:
+    """Create new, empty stores of members and accounts. BadInput: the database has some already."""
+    if address is None:
+        SqliteMembers.create(folder.registry).close()
+        SqliteAccounts.create(folder.accounts).close()
+        return
+    _check_psycopg()
+    from contactsync.server.storage.postgres.creating import create_stores_in
+
+    create_stores_in(address)
+
+
+def discard_stores(address: DatabaseUrl | None) -> None:
+    """Remove from a database what `create_stores` has just made there."""
+    if address is not None:
+        from contactsync.server.storage.postgres.creating import drop_stores_of
+
+        drop_stores_of(address)
 
 
 def open_members(folder: DataFolder) -> MemberStore:
     """The members. Raises OurError: missing, damaged, written by a newer program."""
+    address = address_of_folder(folder)
+    if address is not None:
+        _check_psycopg()
+        from contactsync.server.storage.postgres.members import PostgresMembers
+
+        return PostgresMembers(address)
     members = SqliteMembers(folder.registry)
     try:
         _move_accounts(folder)
@@ -35,9 +65,43 @@ def open_accounts(folder: DataFolder, *, wait: float = WAIT) -> AccountStore:
     `wait` is for how many seconds another process may hold it before that is an error.
     Raises OurError: missing, damaged, written by a newer program.
     """
+    address = address_of_folder(folder)
+    if address is not None:
+        _check_psycopg()
+        from contactsync.server.storage.postgres.accounts import PostgresAccounts
+
+        return PostgresAccounts(address, wait=wait)
     if not folder.accounts.exists() and folder.registry.exists():
         _move_accounts(folder)
     return SqliteAccounts(folder.accounts, wait=wait)
+
+
+def read_address(text: str) -> DatabaseUrl:
+    """The database that a URL names. Raises BadInput."""
+    from contactsync.server.storage.postgres.address import DatabaseUrl
+
+    return DatabaseUrl.parse(text)
+
+
+def address_of_folder(folder: DataFolder) -> DatabaseUrl | None:
+    """The database that has the stores of a folder, None if they are files of it. Raises BadInput."""
+    if not folder.settings_file.exists():  # as in folders of tests, and before `finish`
+        return None
+    settings = folder.settings()
+    if not settings.database:
+        return None
+    from contactsync.server.storage.postgres.address import address_of
+
+    return address_of(settings.database, settings.database_password_file, Path(folder.path))
+
+
+def _check_psycopg() -> None:
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise BadInput(
+            "PostgreSQL needs psycopg, which is not installed", hint="pip install 'contactsync[postgres]'"
+        ) from error
 
 
 def _move_accounts(folder: DataFolder) -> None:

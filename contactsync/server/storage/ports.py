@@ -9,7 +9,7 @@ it says otherwise.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
@@ -23,6 +23,7 @@ from contactsync.identifiers.kinds import KINDS, kind_of
 from contactsync.publication.manifest import Manifest
 from contactsync.server.breakers import OFF, Breakers, Flow
 from contactsync.server.quota import PointQuota, Standing, Terms
+from contactsync.server.storage.answers import AnswerStore
 from contactsync.server.storage.erasing import ErasingStore, Watch, unwatched
 from contactsync.server.storage.provenance import ProvenanceStore
 from contactsync.server.storage.records import (
@@ -39,6 +40,9 @@ from contactsync.tokens import Tokens
 
 if TYPE_CHECKING:
     from contactsync.identifiers.kinds import Keys
+
+WAIT: Final = 30.0
+"""Seconds to wait for a process that writes; less where somebody waits for an answer."""
 
 BATCHES: Final = 64
 """Batches of an account that may be repeated: a store remembers no more of them, and the newest."""
@@ -213,39 +217,17 @@ class MemberStore(ProvenanceStore, ErasingStore, Protocol):
         One that raises is undone alone; all are if the block raises.
         """
 
+    def publishing(self) -> AbstractContextManager[None]:
+        """Only one at a time is in such a block, on whatever machine. Raises Busy: who is.
+
+        A store that is a file of the data folder leaves that to the lock of the folder.
+        """
+
     def answers(self) -> AnswerStore:
         """Answers that are kept in the same storage, for changes made `together` with them."""
 
     def close(self) -> None:
         """Release the storage."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeptAnswer:
-    """What is kept of a request: which it was, and the answer, None while it is not known.
-
-    Both are unreadable without the caller's own key (`admin.idempotency`). `at` is milliseconds since 1970.
-    """
-
-    request: bytes
-    answer: bytes | None
-    at: int
-
-
-class AnswerStore(Protocol):
-    """Answers to requests that may be sent again. For the thread of its MemberStore. Raises OurError."""
-
-    def find(self, names: Sequence[bytes]) -> dict[bytes, KeptAnswer]:
-        """What is kept under those of these names (at most some hundreds) that there are."""
-
-    def keep(self, answers: Mapping[bytes, KeptAnswer]) -> None:
-        """Keep these under their names, in the place of what was there."""
-
-    def drop(self, name: bytes) -> None:
-        """Forget what is kept under a name."""
-
-    def sweep(self, before: int) -> None:
-        """Forget what was kept before `before`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +316,8 @@ class AccountStore(Protocol):
     """Who may ask, and how much. Every method is one transaction; one object serves any number of threads.
 
     A change is seen by every look-up that begins after it, in whatever process. What a method has done is on
-    the disk when it returns. The store has a clock of its own (`quota.Clock`). Raises OurError if the storage
+    the disk when it returns; if it fails because the connection to a remote store is lost, it may have been
+    done. The store has a clock of its own (`quota.Clock`). Raises OurError if the storage
     fails, never with a credential in it; BadInput for names that cannot be used, and then nothing is changed.
     """
 
@@ -397,7 +380,8 @@ class AccountStore(Protocol):
         """Something that is another after every change of accounts, whoever made it; None: not known now.
 
         A charge is no such change. Told without waiting for the storage: the caller asks on its event loop,
-        for every request.
+        for every request. A remote store tells what it has heard, usually milliseconds ago; None if it has
+        heard nothing for seconds.
         """
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
+from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput
 
 MOST_TEXT: Final = 200
@@ -145,3 +146,13 @@ def day_number(day: date) -> int:
 def day_of_number(number: int) -> date:
     """The inverse of `day_number`."""
     return date.fromordinal(number + _EPOCH)
+
+
+def bit_of(audience: str) -> int:
+    """How an audience is stored: 1 << its index in AUDIENCES, so that one integer can hold several."""
+    return 1 << AUDIENCES.index(audience)
+
+
+def audience_of(bit: int) -> str:
+    """The inverse of `bit_of`."""
+    return AUDIENCES[bit.bit_length() - 1]

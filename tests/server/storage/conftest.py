@@ -16,8 +16,8 @@ def handles(monkeypatch):
 
 
 @pytest.fixture(params=MEMBERS)
-def store(request, tmp_path, handles):
-    with closing(MEMBERS[request.param](tmp_path)) as store:
+def store(request, tmp_path, handles, database):
+    with closing(MEMBERS[request.param](tmp_path, database)) as store:
         yield store
 
 
@@ -27,8 +27,8 @@ def clock():
 
 
 @pytest.fixture(params=ACCOUNTS)
-def accounts(request, tmp_path, clock):
-    with closing(ACCOUNTS[request.param](tmp_path, clock)) as accounts:
+def accounts(request, tmp_path, clock, database):
+    with closing(ACCOUNTS[request.param](tmp_path, database, clock)) as accounts:
         yield accounts
 
 

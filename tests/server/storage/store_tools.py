@@ -14,17 +14,32 @@ from contactsync.foundation.errors import BadInput
 from contactsync.identifiers.kinds import KINDS
 from contactsync.server.storage.files import PublicFolder
 from contactsync.server.storage.ports import Members
+from contactsync.server.storage.postgres.accounts import PostgresAccounts
+from contactsync.server.storage.postgres.address import DatabaseUrl
+from contactsync.server.storage.postgres.creating import create_stores_in
+from contactsync.server.storage.postgres.members import PostgresMembers
 from contactsync.server.storage.sqlite.accounts import SqliteAccounts
 from contactsync.server.storage.sqlite.members import SqliteMembers
 
-# Another storage joins by one more line.
-MEMBERS = {"sqlite": lambda folder: SqliteMembers.create(folder / "registry.sqlite")}
+# Another storage joins by one more line. `database` gives a new, empty database of a PostgreSQL server.
+MEMBERS = {
+    "sqlite": lambda folder, database: SqliteMembers.create(folder / "registry.sqlite"),
+    "postgres": lambda folder, database: PostgresMembers(created(database())),
+}
 ACCOUNTS = {
-    "sqlite": lambda folder, clock: SqliteAccounts.create(folder / "accounts.sqlite", clock=clock),
+    "sqlite": lambda folder, database, clock: SqliteAccounts.create(folder / "accounts.sqlite", clock=clock),
+    "postgres": lambda folder, database, clock: PostgresAccounts(created(database()), clock),
 }
 PUBLICATIONS = {"folder": PublicFolder}
 
 PREFIX = b"acct:"
+
+
+def created(url):
+    """The address of a database in which both stores have been made."""
+    address = DatabaseUrl.parse(url)
+    create_stores_in(address)
+    return address
 
 
 class HandClock:

@@ -3,7 +3,7 @@
 import pytest
 
 from contactsync.foundation.errors import BadInput
-from contactsync.server.storage.ports import KeptAnswer
+from contactsync.server.storage.answers import KeptAnswer
 from contactsync.server.storage.records import Origin
 
 

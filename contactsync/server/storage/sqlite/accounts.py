@@ -13,10 +13,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from contactsync.foundation import durable
-from contactsync.foundation.errors import BadInput, OurError
+from contactsync.foundation.errors import OurError
 from contactsync.server.breakers import CROWDS, KEPT_MINUTES, MINUTE_MS, MINUTES, OFF, Breakers, Flow
 from contactsync.server.quota import (
     DAY_MS,
@@ -30,9 +30,11 @@ from contactsync.server.quota import (
     leaked,
     system_clock,
 )
+from contactsync.server.storage.accounting import account_of, check_distinct, exists, flow_of, missing
 from contactsync.server.storage.migrations import ACCOUNTS_STEPS, create_accounts
 from contactsync.server.storage.ports import (
     BATCHES,
+    WAIT,
     Account,
     AccountUse,
     Charge,
@@ -40,7 +42,8 @@ from contactsync.server.storage.ports import (
     NewAccount,
     credential_hash,
 )
-from contactsync.server.storage.sqlite.database import WAIT, Database, audience_of, bit_of
+from contactsync.server.storage.records import audience_of, bit_of
+from contactsync.server.storage.sqlite.database import Database
 
 _Row = tuple[str, int, bytes, int]
 _WHAT: Final = "accounts database"
@@ -161,17 +164,12 @@ class SqliteAccounts:
 
     def add_all(self, accounts: Sequence[NewAccount]) -> None:
         """See `AccountStore.add_all`."""
-        twice = [name for name, count in Counter(one.name for one in accounts).items() if count > 1]
-        if twice:
-            raise BadInput(f"the name {twice[0]!r} is given twice", hint="give each name only once")
+        check_distinct(accounts)
         added, database = self._clock() // 1000, self._database()
         with database.transaction():
             for one in accounts:
                 if database.all("SELECT 1 FROM accounts WHERE name = ?", one.name):
-                    raise BadInput(
-                        f"an account named {one.name!r} already exists",
-                        hint="choose another name, or revoke that account first",
-                    )
+                    raise exists(one.name)
                 hashed = credential_hash(one.credential)
                 row = (one.name, bit_of(one.audience), hashed, added)
                 _insert(database.connection, row, one.terms)
@@ -181,7 +179,7 @@ class SqliteAccounts:
         with self._database().transaction():
             for name in names:
                 if not self._database().change("DELETE FROM accounts WHERE name = ?", name):
-                    raise _missing(name)
+                    raise missing(name)
 
     def expire(self, before: int, *, dry_run: bool = False) -> list[str]:
         """See `AccountStore.expire`."""
@@ -225,7 +223,7 @@ class SqliteAccounts:
     def list(self) -> list[Account]:
         """See `AccountStore.list`."""
         rows = self._database().all(_ACCOUNT + " FROM accounts ORDER BY name")
-        return [_account(row) for row in rows]
+        return [account_of(row) for row in rows]
 
     def uses(self, name: str | None = None) -> Sequence[AccountUse]:
         """See `AccountStore.uses`."""
@@ -235,11 +233,11 @@ class SqliteAccounts:
             name,
         )
         if name is not None and not rows:
-            raise _missing(name)
+            raise missing(name)
         today = self._clock() // DAY_MS
         return [
             AccountUse(
-                _account(row),
+                account_of(row),
                 None if day is None else day * _DAY,
                 points_today if day == today else 0,
                 *counters,
@@ -253,7 +251,7 @@ class SqliteAccounts:
             _ACCOUNT + ", until FROM credentials JOIN accounts ON id = account WHERE hash = ?",
             credential_hash(credential),
         )
-        return _account(rows[0]) if rows else None
+        return account_of(rows[0]) if rows else None
 
     def charge(self, charges: Sequence[Charge], breakers: Breakers = OFF) -> Sequence[Standing | None]:
         """See `AccountStore.charge`."""
@@ -262,7 +260,7 @@ class SqliteAccounts:
         counted: Counter[tuple[int, int]] = Counter()
         with database.transaction():
             rows = database.all(_MINUTES, *(this - MINUTES, this)) if breakers != OFF else ()
-            before = flow = _flow(now, rows)
+            before = flow = flow_of(now, rows)
             standings = []
             for charge in charges:
                 standing, audience, new = self._charge(database.connection, charge, now, flow, breakers)
@@ -330,7 +328,7 @@ class SqliteAccounts:
         """See `AccountStore.flow`."""
         now = self._clock()
         this = now // MINUTE_MS
-        return _flow(now, self._database().all(_MINUTES, this - KEPT_MINUTES - MINUTES, this))
+        return flow_of(now, self._database().all(_MINUTES, this - KEPT_MINUTES - MINUTES, this))
 
     def epochs(self) -> Sequence[EpochUse]:
         """See `AccountStore.epochs`."""
@@ -369,8 +367,8 @@ class SqliteAccounts:
     def _one(self, name: str) -> Account:
         rows = self._database().all(_ACCOUNT + " FROM accounts WHERE name = ?", name)
         if not rows:
-            raise _missing(name)
-        return _account(rows[0])
+            raise missing(name)
+        return account_of(rows[0])
 
     def _database(self) -> Database:
         database: Database | None = getattr(self._mine, "database", None)
@@ -388,16 +386,3 @@ def _insert(connection: sqlite3.Connection, row: _Row, terms: Terms) -> None:
         (name, audience, added, terms.quota_class, terms.burst, terms.per_day),
     ).lastrowid
     connection.execute("INSERT INTO credentials (hash, account) VALUES (?, ?)", (hashed, account))
-
-
-def _flow(now: int, rows: Iterable[tuple[int, int, int]]) -> Flow:
-    return Flow(now, {minute: (points, new) for minute, points, new in rows})
-
-
-def _account(row: Sequence[Any]) -> Account:
-    name, audience, added, number, quota_class, burst, per_day, *until = row
-    return Account(name, audience_of(audience), added, number, Terms(quota_class, burst, per_day), *until)
-
-
-def _missing(name: str) -> BadInput:
-    return BadInput(f"there is no account named {name!r}", hint="see `contactsync server accounts list`")

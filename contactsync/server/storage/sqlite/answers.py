@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from contactsync.server.storage.ports import KeptAnswer
+from contactsync.server.storage.answers import KeptAnswer
 from contactsync.server.storage.sqlite.database import Database
 
 ANSWERS_TABLE: Final = "answers"

@@ -12,14 +12,11 @@ import functools
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.databases import SqlStep, migrate_sqlite
 from contactsync.foundation.errors import OurError
-
-WAIT: Final = 30.0
-"""Seconds to wait for a process that writes; less where somebody waits for an answer."""
+from contactsync.server.storage.ports import WAIT
 
 
 class Database:
@@ -102,13 +99,3 @@ def sqlite_errors(path: Path, what: str) -> Iterator[None]:
             if damaged
             else "check the free space, the permissions, and whether another process holds it",
         ) from error
-
-
-def bit_of(audience: str) -> int:
-    """How an audience is stored: 1 << its index in AUDIENCES, so that one integer can hold several."""
-    return 1 << AUDIENCES.index(audience)
-
-
-def audience_of(bit: int) -> str:
-    """The inverse of `bit_of`."""
-    return AUDIENCES[bit.bit_length() - 1]

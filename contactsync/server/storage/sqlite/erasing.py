@@ -19,7 +19,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -75,6 +75,10 @@ class SqliteErasing:
                     return _STILL_READ
                 time.sleep(_PAUSE)
         return ""
+
+    def beyond(self) -> Sequence[str]:
+        """See `ErasingStore.beyond`."""
+        return ()
 
     def departures(self) -> Collection[str]:
         """See `ErasingStore.departures`."""

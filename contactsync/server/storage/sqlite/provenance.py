@@ -9,7 +9,8 @@ from contactsync.identifiers.kinds import KINDS
 from contactsync.publication.history import Position
 from contactsync.publication.manifest import Manifest
 from contactsync.server.storage.provenance import Provenance
-from contactsync.server.storage.sqlite.database import Database, audience_of, bit_of
+from contactsync.server.storage.records import audience_of, bit_of
+from contactsync.server.storage.sqlite.database import Database
 
 # ruff: noqa: S608 - the only text put into a statement is the name of a kind
 

@@ -22,21 +22,19 @@ from contactsync.foundation.errors import OurError
 from contactsync.foundation.migrations import newest
 from contactsync.identifiers.kinds import KINDS, Kind, kind_of_partition
 from contactsync.publication.manifest import Manifest
+from contactsync.server.storage.membership import Membership
 from contactsync.server.storage.migrations import EDITIONS_SCHEMA, PROVENANCE_SCHEMA, REGISTRY_STEPS
 from contactsync.server.storage.ports import Members
-from contactsync.server.storage.records import Edition
+from contactsync.server.storage.records import Edition, bit_of
 from contactsync.server.storage.sqlite.answers import ANSWERS_TABLE, SqliteAnswers, create_answers
 from contactsync.server.storage.sqlite.bulk import read_tokens, read_unevaluated, write_tokens
-from contactsync.server.storage.sqlite.database import Database, bit_of, sqlite_errors
+from contactsync.server.storage.sqlite.database import Database, sqlite_errors
 from contactsync.server.storage.sqlite.erasing import SqliteErasing
 from contactsync.server.storage.sqlite.provenance import SqliteProvenance, keep_settled
 from contactsync.tokens import Tokens
 
 if TYPE_CHECKING:
     from contactsync.identifiers.kinds import Keys
-
-CHUNK: Final = 1 << 16
-"""Rows at once."""
 
 _WHAT: Final = "registry"
 
@@ -51,8 +49,7 @@ PRAGMA user_version = {newest(REGISTRY_STEPS)};
 COMMIT;
 """
 
-# A member is in the audiences whose bits are set, and has objected to those whose bits are set OBJECTION bits
-# higher. `verified` is a day since 1970, 0 for the day of `added`; `since` the serial of the last change in
+# `verified` is a day since 1970, 0 for the day of `added`; `since` the serial of the last change in
 # the first audience: so a member takes about 20 octets. Tokens have their own table, in the order in which a
 # publish writes and reads them. The tokens of a new epoch are added beside those of the current one.
 # No table has rowids: the inner pages of such a tree keep the keys of rows that are gone.
@@ -85,13 +82,10 @@ _TABLES: Final = (
         PRIMARY KEY (key, serial, audience)
     ) WITHOUT ROWID""",
 )
-OBJECTION: Final = 16
-"""The bit of an objection is that of its audience, shifted by so many."""
-
 # ruff: noqa: S608 - the only text put into a statement is the name of a kind, and integers
 
 
-class RegistryFile(SqliteProvenance, SqliteErasing):
+class RegistryFile(Membership, SqliteProvenance, SqliteErasing):
     """The part of a `MemberStore` that does not say who a member is. An object is for one thread."""
 
     def __init__(self, path: Path) -> None:
@@ -286,6 +280,10 @@ class RegistryFile(SqliteProvenance, SqliteErasing):
         """See `MemberStore.grouped`."""
         return self._database.transaction()
 
+    def publishing(self) -> contextlib.AbstractContextManager[None]:
+        """See `MemberStore.publishing`."""
+        return contextlib.nullcontext()
+
     def answers(self) -> SqliteAnswers:
         """See `MemberStore.answers`."""
         return SqliteAnswers(self._database)
@@ -299,7 +297,7 @@ class RegistryFile(SqliteProvenance, SqliteErasing):
                 self._serial = int(self._database.connection.execute(query).fetchone()[0])
             yield self._serial
 
-    def _leave_traces(self) -> None:
+    def _leave_traces(self, kind: str = "", partition: str = "") -> None:  # noqa: ARG002 - it is one file
         """Note, in the open transaction, that something is removed which `erase` has to overwrite."""
         self._database.connection.execute("UPDATE changes SET unerased = 1 WHERE unerased = 0")
 

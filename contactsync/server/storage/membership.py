@@ -1,0 +1,303 @@
+"""What becomes of a member's consent: the rules, whatever the storage.
+
+A store adds how rows are read and written. A member is in the audiences whose bits are set, and has objected
+to those whose bits are set OBJECTION bits higher.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from contactsync.foundation.audiences import AUDIENCES
+from contactsync.foundation.errors import BadInput
+from contactsync.identifiers.kinds import KINDS
+from contactsync.server.storage.erasing import Watch, unwatched
+from contactsync.server.storage.ports import Members
+from contactsync.server.storage.records import (
+    NOT_STATED,
+    Added,
+    ConsentChange,
+    Consented,
+    Difference,
+    MemberEntry,
+    MemberRecord,
+    Origin,
+    audience_of,
+    bit_of,
+    day_number,
+    day_of_number,
+    today,
+)
+
+if TYPE_CHECKING:
+    from contactsync.identifiers.kinds import Keys
+
+CHUNK: Final = 1 << 16
+"""Rows at once."""
+
+OBJECTION: Final = 16
+"""The bit of an objection is that of its audience, shifted by so many."""
+
+FIRST: Final = bit_of(AUDIENCES[0])
+DAY: Final = 86400
+VERIFIED: Final = f"CASE verified WHEN 0 THEN added / {DAY} ELSE verified END"
+"""The day since 1970 on which somebody was verified: 0 stands for that of `added`. In SQL."""
+
+JOINED, LEFT, OBJECTED = 1, 0, -1
+"""What a row of `consents` says; OBJECTED: and was not in it."""
+
+_ALL: Final = (1 << len(AUDIENCES)) - 1
+
+
+class Membership:
+    """The part of a `MemberStore` that changes who is in it."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """See `MemberStore.together`."""
+        raise NotImplementedError
+
+    def add(
+        self,
+        members: Members,
+        audience: str = AUDIENCES[0],
+        *,
+        verified: date | None = None,
+        origin: Origin = NOT_STATED,
+    ) -> Added:
+        """See `MemberStore.add`."""
+        raise NotImplementedError
+
+    # What a storage does. All of it is called in a transaction; the keys are of one partition, and not many.
+
+    def _write(self) -> AbstractContextManager[int]:
+        """A transaction that changes membership, or the one that is open. Yields its serial."""
+        raise NotImplementedError
+
+    def _standing(self, kind: str, partition: str, keys: Keys) -> dict[Any, int]:
+        """The bits of those keys that are there."""
+        raise NotImplementedError
+
+    def _note_strangers(self, kind: str, partition: str, keys: Sequence[Any], now: int) -> None:
+        """Begin to keep something about keys that are not there, in no audience."""
+        raise NotImplementedError
+
+    def _forget(self, kind: str, partition: str, keys: Sequence[Any]) -> None:
+        """Delete these members and what they consented to."""
+        raise NotImplementedError
+
+    def _set_bits(
+        self, kind: str, partition: str, rows: Sequence[tuple[int, bool, Any]], serial: int
+    ) -> None:
+        """Set bits, and the serial of the first audience if that is said: (bits, whether, key)."""
+        raise NotImplementedError
+
+    def _log(
+        self, kind: str, partition: str, keys: Sequence[Any], entry: tuple[int, int, int], origin: Origin
+    ) -> None:
+        """Keep a change of consents: its audience's bit, what it is, and its serial."""
+        raise NotImplementedError
+
+    def _drop_tokens_of(self, kind: str, partition: str, changed: Mapping[Any, int]) -> None:
+        """Delete tokens of members, those of the audiences whose bits are given."""
+        raise NotImplementedError
+
+    def _leave_traces(self, kind: str, partition: str) -> None:
+        """Note that something is removed from here which `erase` has to overwrite."""
+        raise NotImplementedError
+
+    def _touch(self, partition: str, serial: int) -> None:
+        raise NotImplementedError
+
+    def _depart(self, partition: str, serial: int) -> None:
+        raise NotImplementedError
+
+    def _keys(self, kind: str, condition: str) -> Iterator[Keys]:
+        """The keys of members for whom a condition holds, ascending, in arrays."""
+        raise NotImplementedError
+
+    # The rules
+
+    def remove(self, members: Members, audience: str | None = None, *, origin: Origin = NOT_STATED) -> int:
+        """See `MemberStore.remove`."""
+        kind, removed = members.kind, 0
+        with self._write() as serial:
+            for partition, keys in _pieces(members):
+                before = self._standing(kind, partition, keys)
+                bits = _ALL if audience is None else bit_of(audience)
+                after = {key: 0 if audience is None else old & ~bits for key, old in before.items()}
+                changed = [key for key in before if audience is None or before[key] & bits]
+                states = {key: (before[key], after[key]) for key in changed}
+                self._change(kind, partition, states, serial, origin)
+                if any(before[key] & ~after[key] & _ALL for key in changed):
+                    self._depart(partition, serial)
+                if changed:
+                    removed += len(changed)
+                    self._touch(partition, serial)
+        return removed
+
+    def consent(
+        self, members: Members, audience: str, *, granted: bool, origin: Origin, only: bool = False
+    ) -> Consented:
+        """See `MemberStore.consent`."""
+        bit, kind, found = bit_of(audience), members.kind, Consented(0, 0, 0)
+        bits = bit if granted or only or bit != FIRST else _ALL
+        with self._write() as serial:
+            for partition, keys in _pieces(members):
+                before = self._standing(kind, partition, keys)
+                unknown = 0
+                if granted:
+                    unknown = keys.size - len(before)
+                    after = {key: (old | bit) & ~(bit << OBJECTION) for key, old in before.items()}
+                else:
+                    strangers = [key for key in keys.tolist() if key not in before]
+                    self._note_strangers(kind, partition, strangers, int(time.time()))
+                    before.update((key, 0) for key in strangers)
+                    after = {key: old & ~bits | bits << OBJECTION for key, old in before.items()}
+                changed = {key: (old, after[key]) for key, old in before.items() if after[key] != old}
+                self._change(kind, partition, changed, serial, origin)
+                if any((old ^ new) & _ALL for old, new in changed.values()):
+                    self._touch(partition, serial)
+                if any(old & ~new & _ALL for old, new in changed.values()):
+                    self._depart(partition, serial)
+                found += Consented(len(changed), keys.size - unknown - len(changed), unknown)
+        return found
+
+    def _change(
+        self, kind: str, partition: str, changed: Mapping[Any, tuple[int, int]], serial: int, origin: Origin
+    ) -> None:
+        """Bring members from one state of their bits to another; who has none any more is forgotten."""
+        left = {key: old & ~new for key, (old, new) in changed.items() if old & ~new}
+        kept = {key: bits for key, bits in changed.items() if bits[1]}
+        if left:
+            self._leave_traces(kind, partition)
+        self._forget(kind, partition, [key for key, (_, new) in changed.items() if not new])
+        rows = [(new, bool((old ^ new) & FIRST), key) for key, (old, new) in kept.items()]
+        self._set_bits(kind, partition, rows, serial)
+        for bit in map(bit_of, AUDIENCES):
+            for what, then, now in ((JOINED, 0, bit), (LEFT, bit, 0), (OBJECTED, 0, bit << OBJECTION)):
+                either = bit | now
+                keys = [
+                    key for key, (old, new) in kept.items() if old & either == then and new & either == now
+                ]
+                self._log(kind, partition, keys, (bit, what, serial), origin)
+        if left:
+            self._drop_tokens_of(kind, partition, left)
+
+    def replace(
+        self,
+        members: Members,
+        audience: str,
+        *,
+        verified: date | None = None,
+        origin: Origin = NOT_STATED,
+        allow: Callable[[Difference], None],
+        watch: Watch = unwatched,
+    ) -> Difference:
+        """See `MemberStore.replace`."""
+        if not len(members):
+            raise BadInput("an audience cannot be replaced by nobody", hint="use `members remove`")
+        bit, kind = bit_of(audience), members.kind
+        with self.together():
+            before = kept = 0
+            missing: list[Any] = []
+            for keys in self._keys(kind, f"audiences & {bit:d} <> 0"):
+                place = np.minimum(np.searchsorted(members.keys, keys), len(members) - 1)
+                there = members.keys[place] == keys
+                before += keys.size
+                kept += int(np.count_nonzero(there))
+                missing += keys[~there].tolist()
+            objected = 0
+            for keys in self._keys(kind, f"audiences & {bit << OBJECTION:d} <> 0"):
+                place = np.minimum(np.searchsorted(members.keys, keys), len(members) - 1)
+                objected += int(np.count_nonzero(members.keys[place] == keys))
+            found = Difference(before, len(missing), len(members) - kept - objected, objected)
+            allow(found)
+            if missing:
+                leaving, of = Members.from_keys(kind, missing), None if bit == FIRST else audience
+                watch(leaving, of)
+                self.remove(leaving, of, origin=origin)
+            self.add(members, audience, verified=verified, origin=origin)
+        return found
+
+    def expire(self, before: date, *, dry_run: bool = False, watch: Watch = unwatched) -> int:
+        """See `MemberStore.expire`."""
+        expired = 0
+        with self.together():
+            for kind in KINDS:
+                pages = list(self._keys(kind, f"{VERIFIED} < {day_number(before):d}"))
+                expired += sum(keys.size for keys in pages)
+                for keys in pages if not dry_run else ():
+                    watch(Members(kind, keys), None)
+                    self.remove(Members(kind, keys))
+        return expired
+
+
+def checked_day(verified: date | None) -> int:
+    """The day as a number. Raises BadInput if it is in the future, or before 1970."""
+    day, now = day_number(verified or today()), day_number(today())
+    if not 0 < day <= now:
+        raise BadInput(
+            f"{verified} is not a day on which numbers can have been verified", hint="give a day up to today"
+        )
+    return day
+
+
+def entry_of(kind: str, identifier: bytes, row: Sequence[Any]) -> MemberEntry:
+    """A member, from their key, bits, `added`, and day."""
+    key, bits, added, verified = row
+    return MemberEntry(
+        kind=kind,
+        key=key,
+        identifier=identifier,
+        audiences=tuple(one for one in AUDIENCES if bits & bit_of(one)),
+        objections=tuple(one for one in AUDIENCES if bits & bit_of(one) << OBJECTION),
+        added=added,
+        verified=day_of_number(verified),
+    )
+
+
+def entries_of(kind: str, rows: Sequence[Sequence[Any]]) -> list[MemberEntry]:
+    """The same of many."""
+    if not rows:
+        return []
+    identifiers = Members.from_keys(kind, [row[0] for row in rows]).identifiers()
+    return [entry_of(kind, identifier, row) for identifier, row in zip(identifiers, rows, strict=True)]
+
+
+def record_of(
+    entry: MemberEntry,
+    since: int,
+    consents: Iterable[Sequence[Any]],
+    tokens: Iterable[tuple[int, int, bytes]],
+) -> MemberRecord:
+    """All about a member. Consents are (serial, bit, at, what, source, by), tokens (bit, epoch, token)."""
+    changed = dict.fromkeys(entry.audiences, 0)
+    if since and (AUDIENCES[0] in entry.audiences or AUDIENCES[0] in entry.objections):
+        changed[AUDIENCES[0]] = since
+    kept = list(consents)
+    for serial, bit, _, what, *_ in kept:
+        audience = audience_of(bit)
+        if audience != AUDIENCES[0] and what != OBJECTED:
+            changed[audience] = max(changed.get(audience, 0), serial)
+    return MemberRecord(
+        entry=entry,
+        consents=tuple(
+            ConsentChange(audience_of(bit), what == JOINED, at, source, by)
+            for _, bit, at, what, source, by in kept
+        ),
+        tokens={(audience_of(bit), epoch): bytes(token) for bit, epoch, token in tokens},
+        changed=changed,
+    )
+
+
+def _pieces(members: Members) -> Iterator[tuple[str, Keys]]:
+    """Members by partition, never too many at once: a Python object takes much more room than a key."""
+    for partition, keys in KINDS[members.kind].by_partition(members.keys):
+        for first in range(0, keys.size, CHUNK):
+            yield partition, keys[first : first + CHUNK]

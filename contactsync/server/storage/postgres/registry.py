@@ -1,0 +1,448 @@
+"""The register of members in the schema `contactsync_members`: its tables, its transactions, and the tokens.
+
+Each kind of identifier has the tables `members_KIND`, `tokens_KIND`, `consents_KIND`. They are partitioned
+as what is published is, so by the calling code of a number: what is done to one, such as erasing, does not
+concern the others. A partition gets its tables with its first member (`_inhabit`).
+
+Many rows travel in COPY's binary format, as numpy makes and reads it. Who is in the register is the matter of
+`PostgresMembers` (members.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Collection, Generator, Iterator
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contactsync.foundation.errors import OurError
+from contactsync.identifiers.kinds import KINDS, kind_of_partition
+from contactsync.publication.manifest import Manifest
+from contactsync.server.settings import Busy
+from contactsync.server.storage.membership import CHUNK, Membership
+from contactsync.server.storage.ports import WAIT, Members
+from contactsync.server.storage.postgres.address import DatabaseUrl
+from contactsync.server.storage.postgres.answers import PostgresAnswers
+from contactsync.server.storage.postgres.database import LOCKS, PUBLISHING, PostgresSession
+from contactsync.server.storage.postgres.erasing import PostgresErasing
+from contactsync.server.storage.postgres.provenance import PostgresProvenance, keep_settled
+from contactsync.server.storage.postgres.schema import MEMBERS_SCHEMA
+from contactsync.server.storage.records import Edition, bit_of
+from contactsync.tokens import TOKEN_BYTES, Tokens
+
+if TYPE_CHECKING:
+    from contactsync.identifiers.kinds import Keys
+
+_FEW: Final = 1000
+"""Up to so many rows travel as parameters of a statement, more by COPY."""
+
+# The columns are those of sqlite/registry.py. The key is first in all indexes: members of all partitions are
+# asked for in its order, and the partition of a key is always known.
+_PARENTS: Final = (
+    """
+    CREATE TABLE IF NOT EXISTS members_{kind} (
+        key {type} NOT NULL,
+        added bigint NOT NULL,
+        since bigint NOT NULL DEFAULT 0,
+        audiences integer NOT NULL,
+        verified integer NOT NULL DEFAULT 0,
+        partition text COLLATE "C" NOT NULL,
+        PRIMARY KEY (key, partition)
+    ) PARTITION BY LIST (partition)""",
+    """
+    CREATE TABLE IF NOT EXISTS tokens_{kind} (
+        key {type} NOT NULL,
+        epoch bigint NOT NULL,
+        audience integer NOT NULL,
+        partition text COLLATE "C" NOT NULL,
+        token bytea NOT NULL,
+        PRIMARY KEY (audience, epoch, key, partition)
+    ) PARTITION BY LIST (partition)""",
+    """
+    CREATE TABLE IF NOT EXISTS consents_{kind} (
+        key {type} NOT NULL,
+        serial bigint NOT NULL,
+        at bigint NOT NULL,
+        audience integer NOT NULL,
+        granted integer NOT NULL,
+        partition text COLLATE "C" NOT NULL,
+        source text NOT NULL,
+        made_by text NOT NULL,
+        PRIMARY KEY (key, serial, audience, partition)
+    ) PARTITION BY LIST (partition)""",
+)
+TABLES: Final = ("members", "tokens", "consents")
+
+# ruff: noqa: S608 - the only text put into a statement is the name of a kind or partition, and integers
+
+
+class RegistrySchema(Membership, PostgresErasing, PostgresProvenance):
+    """The part of a `MemberStore` that does not say who a member is. An object is for one thread."""
+
+    def __init__(self, address: DatabaseUrl, *, wait: float = WAIT) -> None:
+        self._serial: int | None = None  # of the transaction that is open: see `together`
+        self._together = False
+        self._new: set[tuple[str, str]] = set()  # partitions that the open transaction has made
+        self._database = PostgresSession(address, MEMBERS_SCHEMA, wait=wait)
+        try:
+            self._make_tables()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def _make_tables(self) -> None:
+        there = {
+            name
+            for (name,) in self._database.all(
+                "SELECT relname FROM pg_class WHERE relnamespace = %s::regnamespace AND relkind = 'p'",
+                MEMBERS_SCHEMA.name,
+            )
+        }
+        known = {f"{table}_{kind}" for table in TABLES for kind in KINDS}
+        if unknown := {name for name in there - known if name.startswith("members_")}:
+            kinds = ", ".join(sorted(name.removeprefix("members_") for name in unknown))
+            raise OurError(
+                f"the register contains identifiers of an unknown kind: {kinds}",
+                hint="a newer contactsync wrote it: update contactsync",
+            )
+        if known - there:
+            with self._database.transaction():
+                for kind in KINDS.values():
+                    for table in _PARENTS:
+                        self._database.run(table.format(kind=kind.name, type=type_of(kind.name)))
+
+    def count(self, audience: str) -> int:
+        """See `MemberStore.count`."""
+        bit = bit_of(audience)
+        sql = "SELECT count(*) FROM members_{} WHERE audiences & {:d} <> 0"
+        return sum(int(self._database.one(sql.format(kind, bit))) for kind in KINDS)
+
+    # What changed
+
+    def serial(self) -> int:
+        """See `MemberStore.serial`."""
+        return int(self._database.one("SELECT serial FROM changes"))
+
+    def touched(self, serial: int) -> list[str]:
+        """See `MemberStore.touched`."""
+        sql = "SELECT partition FROM touched WHERE serial <= %s ORDER BY partition"
+        return [name for (name,) in self._database.all(sql, serial)]
+
+    def settle(self, serial: int, published: Collection[Manifest] = ()) -> None:
+        """See `MemberStore.settle`."""
+        now = int(time.time())
+        with self._database.transaction():
+            self._database.change("DELETE FROM touched WHERE serial <= %s", serial)
+            for one in published:
+                # An edition that was published again has the newer changes as well: none of them was of it.
+                self._database.change(
+                    "INSERT INTO editions VALUES (%s, %s, %s, %s, %s) ON CONFLICT (audience, epoch, edition)"
+                    " DO UPDATE SET serial = excluded.serial WHERE editions.serial < excluded.serial",
+                    *(bit_of(one.audience), one.epoch, one.edition, serial, now),
+                )
+            keep_settled(self._database, published)
+
+    def edition_of(self, audience: str, serial: int) -> Edition | None:
+        """See `MemberStore.edition_of`."""
+        rows = self._database.all(
+            "SELECT epoch, edition, serial, at FROM editions WHERE audience = %s AND serial >= %s "
+            "ORDER BY epoch, edition LIMIT 1",
+            bit_of(audience),
+            serial,
+        )
+        return Edition(audience, *rows[0]) if rows else None
+
+    # Tokens
+
+    def partitions(self, audience: str) -> list[str]:
+        """See `MemberStore.partitions`."""
+        found, bit = list[str](), bit_of(audience)
+        for kind in KINDS:
+            names = self._database.all("SELECT partition FROM partitions WHERE kind = %s", kind)
+            some = f"SELECT FROM members_{kind} WHERE partition = %s AND audiences & {bit:d} <> 0"
+            found += [name for (name,) in names if self._database.one(f"SELECT EXISTS ({some})", name)]
+        return sorted(found)
+
+    def unevaluated(self, audience: str, epoch: int, partition: str, after: Any, limit: int) -> Members:
+        """See `MemberStore.unevaluated`."""
+        kind, bit = kind_of_partition(partition).name, bit_of(audience)
+        beyond, values = ("", ()) if after is None else ("AND m.key > %s", (after,))
+        rows = self._database.all(
+            f"SELECT {gathered(kind)} FROM (SELECT key FROM members_{kind} AS m "
+            f"WHERE partition = %s {beyond} AND audiences & {bit:d} <> 0 AND NOT EXISTS "
+            f"(SELECT FROM tokens_{kind} AS t WHERE t.partition = m.partition AND audience = {bit:d} "
+            f"AND epoch = {epoch:d} AND t.key = m.key) ORDER BY m.key LIMIT {limit:d}) AS page",
+            *(partition, *values),
+            binary=True,
+        )
+        return members_of(kind, rows[0][0])
+
+    def count_unevaluated(self, audience: str, epoch: int) -> int:
+        """See `MemberStore.count_unevaluated`."""
+        # Removing a member removes its tokens.
+        sql = "SELECT count(*) FROM tokens_{} WHERE audience = %s AND epoch = %s"
+        evaluated = sum(int(self._database.one(sql.format(kind), bit_of(audience), epoch)) for kind in KINDS)
+        return self.count(audience) - evaluated
+
+    def store_tokens(self, audience: str, epoch: int, members: Members, tokens: NDArray[np.uint8]) -> None:
+        """See `MemberStore.store_tokens`."""
+        kind, bit = members.kind, bit_of(audience)
+        with self._database.transaction():
+            for partition, keys in KINDS[kind].by_partition(members.keys):
+                some = tokens[np.searchsorted(members.keys, keys)]
+                given, values = self._given(kind, keys, some)
+                self._database.run(
+                    f"INSERT INTO tokens_{kind} (key, epoch, audience, partition, token) "
+                    f"SELECT key, {epoch:d}, {bit:d}, partition, token FROM members_{kind} "
+                    f"JOIN {given} USING (key) WHERE partition = %s AND audiences & {bit:d} <> 0 "
+                    "ORDER BY key "
+                    "ON CONFLICT (audience, epoch, key, partition) DO UPDATE SET token = excluded.token",
+                    (*values, partition),
+                )
+
+    def tokens(self, audience: str, epoch: int, partition: str) -> Generator[Tokens, None, None]:
+        """See `MemberStore.tokens`."""
+        kind, bit, after = kind_of_partition(partition).name, bit_of(audience), None
+        while True:
+            beyond, values = ("", ()) if after is None else ("AND key > %s", (after,))
+            (row,) = self._database.all(
+                "SELECT string_agg(token, ''::bytea), (array_agg(key))[count(*)] FROM "
+                f"(SELECT key, token FROM tokens_{kind} WHERE partition = %s AND audience = {bit:d} "
+                f"AND epoch = {epoch:d} {beyond} ORDER BY key LIMIT {CHUNK:d}) AS page",
+                *(partition, *values),
+                binary=True,
+            )
+            octets, after = row
+            if octets is None:
+                return
+            yield Tokens.from_bytes(np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES))
+
+    def drop_tokens(self, audience: str, epochs: range) -> None:
+        """See `MemberStore.drop_tokens`."""
+        of = bit_of(audience), epochs.start, epochs.stop
+        if not epochs:
+            return
+        with self._database.transaction():
+            for kind in KINDS:
+                for partition, epoch in self._tokens_of(kind, of[0]):
+                    if epoch in epochs:
+                        self._database.change(
+                            f"DELETE FROM tokens_{kind} "
+                            "WHERE partition = %s AND audience = %s AND epoch = %s",
+                            *(partition, of[0], epoch),
+                        )
+                        self._mark("tokens", kind, partition)
+            keys = "DELETE FROM token_keys WHERE audience = %s AND epoch >= %s AND epoch < %s"
+            self._database.change(keys, *of)
+
+    def snapshot(self) -> contextlib.AbstractContextManager[None]:
+        """See `MemberStore.snapshot`."""
+        return self._database.snapshot()
+
+    @contextlib.contextmanager
+    def publishing(self) -> Iterator[None]:
+        """See `MemberStore.publishing`. The lock ends with the connection, and with it what holds it."""
+        database = self._database
+        if not database.one(f"SELECT pg_try_advisory_lock({LOCKS:d}, {PUBLISHING:d})"):
+            raise Busy(
+                f"another process is publishing from this database: {self._publisher()}",
+                hint="wait until it ends",
+            )
+        database.pinned = True
+        try:
+            yield
+        finally:
+            database.pinned = False
+            with contextlib.suppress(OurError):
+                database.all(f"SELECT pg_advisory_unlock({LOCKS:d}, {PUBLISHING:d})")
+
+    def _publisher(self) -> str:
+        rows = self._database.all(
+            "SELECT application_name, usename, coalesce(host(client_addr), 'this machine') "
+            "FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' "
+            f"AND classid = {LOCKS:d} AND objid = {PUBLISHING:d} AND granted"
+        )
+        if not rows:
+            return "it has just ended"
+        name, user, address = rows[0]
+        return f"{name or 'a process'} (user {user}, from {address})"
+
+    def close(self) -> None:
+        """See `MemberStore.close`."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # How
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """See `MemberStore.together`."""
+        if self._together:
+            yield
+            return
+        self._together = True
+        try:
+            with self._database.transaction():
+                yield
+        finally:
+            self._together, self._serial = False, None
+            self._new.clear()
+
+    def grouped(self) -> contextlib.AbstractContextManager[None]:
+        """See `MemberStore.grouped`."""
+        return self._database.transaction()
+
+    def answers(self) -> PostgresAnswers:
+        """See `MemberStore.answers`."""
+        return PostgresAnswers(self._database)
+
+    @contextlib.contextmanager
+    def _write(self) -> Iterator[int]:
+        with self.together():
+            if self._serial is None:
+                query = "UPDATE changes SET serial = serial + 1 RETURNING serial"
+                self._serial = int(self._database.one(query))
+            yield self._serial
+
+    def _leave_traces(self, kind: str, partition: str) -> None:
+        for table in TABLES:
+            self._mark(table, kind, partition)
+
+    def _depart(self, partition: str, serial: int) -> None:
+        self._put("departures", partition, serial)
+
+    def _touch(self, partition: str, serial: int) -> None:
+        self._put("touched", partition, serial)
+
+    def _put(self, table: str, partition: str, serial: int) -> None:
+        self._database.change(
+            f"INSERT INTO {table} VALUES (%s, %s) "
+            "ON CONFLICT (partition) DO UPDATE SET serial = excluded.serial",
+            *(partition, serial),
+        )
+
+    def _is_inhabited(self, kind: str, partition: str) -> bool:
+        """Whether a partition has tables."""
+        there = "SELECT EXISTS (SELECT FROM partitions WHERE kind = %s AND partition = %s)"
+        return bool(self._database.one(there, kind, partition))
+
+    def _inhabit(self, kind: str, partition: str, rows: bytes | None = None) -> bool:
+        """Give a partition its tables, unless it has some; whether it got them.
+
+        `rows` are then its members, for COPY: they are indexed when they are there. To attach tables that are
+        ready holds nobody up who reads or writes others.
+        """
+        if self._is_inhabited(kind, partition):
+            return False
+        run = self._database.run
+        for table in TABLES:
+            parent, child = f"{table}_{kind}", child_of(table, kind, partition)
+            run(f"CREATE TABLE {child} (LIKE {parent} INCLUDING DEFAULTS)")
+            if table == "members" and rows:
+                self._database.copy(f"COPY {child} FROM STDIN (FORMAT BINARY)", rows)
+            run(f"ALTER TABLE {child} ADD PRIMARY KEY {_PRIMARY[table]}")
+            run(f"ALTER TABLE {parent} ATTACH PARTITION {child} FOR VALUES IN ('{partition}')")
+            if table == "members" and rows:
+                run(f"ANALYZE {child}")
+        self._database.change("INSERT INTO partitions VALUES (%s, %s)", kind, partition)
+        return True
+
+    def _given(
+        self, kind: str, keys: Keys, tokens: NDArray[np.uint8] | None = None
+    ) -> tuple[str, tuple[Any, ...]]:
+        """Rows (key) or (key, token) as what a statement can read from, `given`, and its values."""
+        key = type_of(kind)
+        if keys.size <= _FEW or KINDS[kind].key_type is not int:
+            if tokens is None:
+                return f"unnest(%s::{key}[]) AS given(key)", (keys.tolist(),)
+            listed = [row.tobytes() for row in tokens]
+            return f"unnest(%s::{key}[], %s::bytea[]) AS given(key, token)", (keys.tolist(), listed)
+        self._database.run("CREATE TEMP TABLE IF NOT EXISTS staged (key bigint, token bytea) ON COMMIT DROP")
+        self._database.run("TRUNCATE staged")
+        self._database.copy(
+            f"COPY staged (key{'' if tokens is None else ', token'}) FROM STDIN (FORMAT BINARY)",
+            binary_rows([keys] if tokens is None else [keys, tokens]),
+        )
+        self._database.run("ANALYZE staged")
+        return "staged AS given", ()
+
+    def _tokens_of(self, kind: str, bit: int, partition: str | None = None) -> list[tuple[str, int]]:
+        """Partitions and epochs of which an audience has tokens. One step in an index for each."""
+        names = (
+            [name for (name,) in self._database.all("SELECT partition FROM partitions WHERE kind = %s", kind)]
+            if partition is None
+            else [partition]
+        )
+        found: list[tuple[str, int]] = []
+        query = (
+            f"SELECT epoch FROM tokens_{kind} WHERE partition = %s AND audience = %s AND epoch > %s "
+            "ORDER BY epoch LIMIT 1"
+        )
+        for name in names:
+            last = 0
+            while rows := self._database.all(query, name, bit, last):
+                last = int(rows[0][0])
+                found.append((name, last))
+        return found
+
+
+_PRIMARY: Final = {
+    "members": "(key, partition)",
+    "tokens": "(audience, epoch, key, partition)",
+    "consents": "(key, serial, audience, partition)",
+}
+
+
+def type_of(kind: str) -> str:
+    """The type of a kind's keys."""
+    return "bigint" if KINDS[kind].key_type is int else "bytea"
+
+
+def child_of(table: str, kind: str, partition: str) -> str:
+    """The name of a partition's own table, as it is written in a statement."""
+    return f'"{table}_{kind}_{partition}"'
+
+
+def gathered(kind: str) -> str:
+    """All keys of a page as one value: `members_of` reads it."""
+    return "string_agg(int8send(key), ''::bytea)" if type_of(kind) == "bigint" else "array_agg(key)"
+
+
+def members_of(kind: str, page: Any) -> Members:
+    """Members from what `gathered` gives in binary."""
+    if page is None:
+        return Members.from_keys(kind, [])
+    if type_of(kind) == "bigint":
+        return Members(kind, np.frombuffer(page, ">i8").astype(np.uint64))
+    return Members.from_keys(kind, page)
+
+
+def binary_rows(columns: list[Any]) -> bytes:
+    """Rows of columns in COPY's binary format.
+
+    A column is integers[n], octets uint8[n, k], or for all rows the same: (integer, width), or octets.
+    """
+    count = next(len(column) for column in columns if isinstance(column, np.ndarray))
+    fields: list[tuple[str, Any]] = [("fields", ">i2")]
+    for i, column in enumerate(columns):
+        fields.append((f"length{i:d}", ">i4"))
+        if isinstance(column, np.ndarray) and column.ndim == 2:  # octets
+            fields.append((f"{i:d}", np.dtype((np.uint8, column.shape[1:]))))
+        elif isinstance(column, bytes):
+            fields.append((f"{i:d}", f"S{len(column):d}"))
+        else:
+            fields.append((f"{i:d}", column[1] if isinstance(column, tuple) else ">i8"))
+    rows = np.empty(count, np.dtype(fields))
+    rows["fields"] = len(columns)
+    for i, column in enumerate(columns):
+        rows[f"{i:d}"] = column[0] if isinstance(column, tuple) else column
+        rows[f"length{i:d}"] = rows.dtype[f"{i:d}"].itemsize
+    return rows.tobytes()
