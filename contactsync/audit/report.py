@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, Final
 
 from contactsync.foundation.errors import BadInput, ContactSyncError, PeerError
@@ -43,6 +43,29 @@ class Finding:
     hint: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Ends at an error of the tree, which is then a finding of a report, and no more an error."""
+
+    report: AuditReport
+    rule: str
+    place: str
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> bool:
+        if isinstance(error, PeerError | BadInput):
+            self.report.disprove(self.rule, self.place, str(error), error.hint)
+        elif isinstance(error, ContactSyncError):
+            self.report.leave(self.rule, self.place, str(error), error.hint)
+        else:
+            return False
+        return True
+
+
 @dataclass(slots=True)
 class AuditReport:
     """The rules of an audit, with what was proven and found. `rules` maps their words to a description."""
@@ -72,15 +95,9 @@ class AuditReport:
         """Something to be known. It changes no outcome, but counts as having reached the rule."""
         self._find(rule, Severity.NOTE, place, message, hint)
 
-    @contextmanager
-    def guard(self, rule: str, place: str) -> Iterator[None]:
+    def guard(self, rule: str, place: str) -> Guard:
         """Make a finding of an error of the tree: bad octets are disproven, anything else is unchecked."""
-        try:
-            yield
-        except (PeerError, BadInput) as error:
-            self.disprove(rule, place, str(error), error.hint)
-        except ContactSyncError as error:
-            self.leave(rule, place, str(error), error.hint)
+        return Guard(self, rule, place)
 
     def close(self) -> None:
         """Count every rule that was not reached as unchecked. To be called once, at the end."""

@@ -130,6 +130,8 @@ def test_commands_of_the_operator(tmp_path):
     assert check("server-members-consent", run(*consent, "--data", data))["receipt"]["removed"] == 1
     check("server-publish", run("server", "publish", "--json", "--data", data))
     check("server-doctor", run("server", "doctor", "--json", "--data", data))
+    assert check("audit-publication", run("audit", "publication", data, "--json"))["outcome"] == "proven"
+    assert check("audit-rebuild", run("audit", "rebuild", "--data", data, "--json"))["outcome"] == "proven"
     remove = ("server", "members", "remove", "+491512345672", "--json", "--reference", "R 1", "--data", data)
     assert check("server-members-remove", run(*remove))["remains"]
     published = check("server-publish", run("server", "publish", "--expunge", "--json", "--data", data))

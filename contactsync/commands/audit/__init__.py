@@ -13,6 +13,8 @@ import click
 _COMMANDS: Final = {
     "enumeration": ("contactsync.commands.audit.calculators", "enumeration"),
     "leakage": ("contactsync.commands.audit.calculators", "leakage"),
+    "publication": ("contactsync.commands.audit.publications", "publication"),
+    "rebuild": ("contactsync.commands.audit.publications", "rebuild"),
     "vectors": ("contactsync.commands.audit.vectors", "vectors"),
 }
 

@@ -1,0 +1,157 @@
+"""`audit rebuild`: with key and members, what was published is built again and compared byte for byte.
+
+Every member is evaluated anew: tokens that the registry has are compared, not used. A token that was planted,
+left out or made with another key shows as a base that differs; the report counts how many tokens do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contactsync.audit.report import AuditReport
+from contactsync.directory import build, match, open_directory
+from contactsync.foundation.audiences import AUDIENCES
+from contactsync.foundation.errors import BadDirectory, BadInput
+from contactsync.identifiers.kinds import KINDS, partition_of
+from contactsync.publication.manifest import Manifest
+from contactsync.publication.partition import Partition
+from contactsync.publication.tuf.repository import Repository
+from contactsync.server.keyring import Keyring
+from contactsync.server.settings import DataFolder
+from contactsync.server.storage.ports import MemberStore
+from contactsync.tokens import TOKEN_BYTES, Tokens
+from contactsync.voprf.server import KeyPair, evaluate
+
+RULES: Final = {
+    "key": "the seed in keys/ gives the public key of the manifest",
+    "base": "each base is, byte for byte, what key and members give",
+    "token": "each token that the registry keeps is the one that the key gives",
+}
+PAGE: Final = 1 << 14
+
+
+def audit_rebuild(folder: DataFolder, registry: MemberStore, keyring: Keyring, work: Path) -> AuditReport:
+    """Audit what a data folder publishes against what it is made of. `work` is an empty folder for it."""
+    report = AuditReport(str(folder.path), RULES)
+    repository = Repository(folder.public)
+    audiences: list[dict[str, object]] = []
+    report.facts["audiences"] = audiences
+    with registry.snapshot():
+        pending = set(registry.touched(registry.serial()))
+        for audience in AUDIENCES:
+            manifest = repository.current(audience)
+            if manifest is None:
+                continue
+            audiences.append({"audience": audience, "epoch": manifest.epoch, "edition": manifest.edition})
+            for one in (manifest, manifest.ahead()):
+                if one is not None:
+                    _Rebuild(folder, registry, one, report, work).run(keyring, pending)
+    report.close()
+    return report
+
+
+class _Rebuild:
+    """One epoch of one audience."""
+
+    def __init__(
+        self, folder: DataFolder, registry: MemberStore, manifest: Manifest, report: AuditReport, work: Path
+    ) -> None:
+        self._folder = folder
+        self._registry = registry
+        self._manifest = manifest
+        self._report = report
+        self._work = work
+        self._of = f"{manifest.audience}, epoch {manifest.epoch}"
+
+    def run(self, keyring: Keyring, pending: set[str]) -> None:
+        manifest, report = self._manifest, self._report
+        key = None
+        with report.guard("key", self._of):
+            key = keyring.key_pair(manifest.audience, manifest.epoch)
+            if key.public != manifest.public_key:
+                raise BadInput("the seed gives another public key than the one that is published")
+            report.prove("key")
+        if key is None:
+            return
+        members = self._members()
+        for name in sorted(members.keys() | manifest.partitions.keys()):
+            place = f"{self._of}, +{name}"
+            if name in pending:
+                report.leave(
+                    "base", place, "members have changed since it was published", "publish, then audit again"
+                )
+                continue
+            self._partition(place, name, members.get(name, []), key)
+
+    def _members(self) -> Mapping[str, list[bytes]]:
+        """The identifiers of the audience by partition."""
+        found: dict[str, list[bytes]] = {}
+        for kind in KINDS:
+            after = None
+            while page := self._registry.entries(kind, after, PAGE, self._manifest.audience):
+                for entry in page:
+                    found.setdefault(partition_of(entry.identifier), []).append(entry.identifier)
+                after = page[-1].key
+        return found
+
+    def _partition(self, place: str, name: str, identifiers: list[bytes], key: KeyPair) -> None:
+        published = self._manifest.partitions.get(name)
+        with self._report.guard("base", place):
+            if published is None:
+                raise BadDirectory(f"it has {len(identifiers):,} members, and none is published")
+            tokens = [
+                self._evaluated(identifiers[i : i + PAGE], key) for i in range(0, len(identifiers), PAGE)
+            ]
+            rows = np.concatenate([np.empty((0, TOKEN_BYTES), np.uint8), *tokens])
+            self._compare_kept(place, name, rows)
+            self._compare_base(published, Tokens.from_bytes(rows))
+            self._report.prove("base")
+
+    def _evaluated(self, identifiers: list[bytes], key: KeyPair) -> NDArray[np.uint8]:
+        return Tokens.from_outputs(evaluate(key, identifiers)).to_bytes()
+
+    def _compare_kept(self, place: str, name: str, rows: NDArray[np.uint8]) -> None:
+        kept = self._registry.tokens(self._manifest.audience, self._manifest.epoch, name)
+        try:
+            there = [chunk.to_bytes() for chunk in kept]
+        finally:
+            kept.close()
+        ours = np.concatenate([np.empty((0, TOKEN_BYTES), np.uint8), *there])
+        if _in_order(ours) == _in_order(rows):
+            self._report.prove("token", len(rows))
+        else:
+            self._report.disprove(
+                "token",
+                place,
+                "the registry keeps tokens that the key does not give",
+                "server publish --new-epoch",
+            )
+
+    def _compare_base(self, published: Partition, tokens: Tokens) -> None:
+        path, mine = self._folder.data / published.base.sha256, self._work / "base"
+        if not len(tokens):
+            raise BadDirectory(f"it has no member, and {published.count:,} tokens are published")
+        info = build(mine, [tokens], remainder_bits=published.remainder_bits)
+        try:
+            if info.file == published.base:
+                return
+            with open_directory(path, expect=published.directory) as theirs:
+                missing = len(tokens) - int(match(tokens, theirs).sum())
+                common = len(tokens) - missing
+                planted = theirs.count - common
+            raise BadDirectory(
+                f"{planted:,} published tokens belong to no member, {missing:,} members are not published",
+                hint="find out who changed the publication; `server publish` makes it right",
+            )
+        finally:
+            mine.unlink(missing_ok=True)
+
+
+def _in_order(rows: NDArray[np.uint8]) -> bytes:
+    """Tokens uint8[n, 10] as octets, ascending."""
+    return b"".join(sorted(row.tobytes() for row in rows))
