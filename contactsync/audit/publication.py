@@ -22,7 +22,7 @@ from tuf.api.exceptions import DownloadError, DownloadHTTPError
 
 from contactsync.audit.report import AuditReport
 from contactsync.audit.sources import PublicationSource
-from contactsync.audit.uniformity import Tally, deviation
+from contactsync.audit.uniformity import Spread, deviation
 from contactsync.directory import Directory, match, open_directory
 from contactsync.directory.bounds import ERROR_RATE
 from contactsync.directory.delta import Delta, apply_to_directory, read_delta
@@ -87,7 +87,7 @@ class _Audit:
             "screen": "no partition is so large that it has one",
         }
         self._audiences: list[dict[str, object]] = []
-        self._tally = Tally()
+        self._tally = Spread()
 
     def run(self, fingerprint: str | None) -> None:
         report = self._report
@@ -232,7 +232,7 @@ class _Audit:
 
     def _base(self, place: str, directory: Directory) -> None:
         """Decode all of it, and look at how it is spread."""
-        own, count, last = Tally(), 0, None
+        own, count, last = Spread(), 0, None
         for values in directory.values():
             keys = values.key
             if len(keys):
@@ -308,7 +308,7 @@ class _Audit:
             else:
                 self._report.prove("false-positives")
 
-    def _uniform(self, place: str, tally: Tally) -> None:
+    def _uniform(self, place: str, tally: Spread) -> None:
         for what, seen in tally.histograms():
             away = deviation(seen)
             if away is not None and away > MOST_DEVIATIONS:

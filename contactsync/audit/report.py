@@ -29,7 +29,7 @@ class Severity(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class AuditFinding:
     """One place where a rule does not hold, or could not be checked.
 
     `place` says where: a file and what in it, a request by its number, a URL. `message` is one sentence,
@@ -44,7 +44,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class ReportGuard:
     """Ends at an error of the tree, which is then a finding of a report, and no more an error."""
 
     report: AuditReport
@@ -72,7 +72,7 @@ class AuditReport:
 
     subject: str
     rules: Mapping[str, str]
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[AuditFinding] = field(default_factory=list)
     proven: dict[str, int] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     """Figures of this kind of audit, as JSON has them."""
@@ -95,9 +95,9 @@ class AuditReport:
         """Something to be known. It changes no outcome, but counts as having reached the rule."""
         self._find(rule, Severity.NOTE, place, message, hint)
 
-    def guard(self, rule: str, place: str) -> Guard:
+    def guard(self, rule: str, place: str) -> ReportGuard:
         """Make a finding of an error of the tree: bad octets are disproven, anything else is unchecked."""
-        return Guard(self, rule, place)
+        return ReportGuard(self, rule, place)
 
     def close(self) -> None:
         """Count every rule that was not reached as unchecked. To be called once, at the end."""
@@ -201,7 +201,7 @@ class AuditReport:
 
     def _find(self, rule: str, severity: Severity, place: str, message: str, hint: str) -> None:
         self._known(rule)
-        self.findings.append(Finding(rule, severity, place, message, hint))
+        self.findings.append(AuditFinding(rule, severity, place, message, hint))
 
     def _known(self, rule: str) -> None:
         if rule not in self.rules:

@@ -14,7 +14,7 @@ LEAST_EXPECTED: Final = 8.0
 """Values that each class of a chi-square test needs, so that its sum is distributed as it is taken to be."""
 
 
-class Tally:
+class Spread:
     """Counts of values by their first `BITS` bits, and by their last ones."""
 
     def __init__(self) -> None:
