@@ -32,7 +32,7 @@ RULES: Final = {
     "base": "each base is, byte for byte, what key and members give",
     "token": "each token that the registry keeps is the one that the key gives",
 }
-PAGE: Final = 1 << 14
+_AT_ONCE: Final = 8192
 
 
 def audit_rebuild(folder: DataFolder, registry: MemberStore, keyring: Keyring, work: Path) -> AuditReport:
@@ -93,7 +93,7 @@ class _Rebuild:
         found: dict[str, list[bytes]] = {}
         for kind in KINDS:
             after = None
-            while page := self._registry.entries(kind, after, PAGE, self._manifest.audience):
+            while page := self._registry.entries(kind, after, _AT_ONCE, self._manifest.audience):
                 for entry in page:
                     found.setdefault(partition_of(entry.identifier), []).append(entry.identifier)
                 after = page[-1].key
@@ -105,7 +105,7 @@ class _Rebuild:
             if published is None:
                 raise BadDirectory(f"it has {len(identifiers):,} members, and none is published")
             tokens = [
-                self._evaluated(identifiers[i : i + PAGE], key) for i in range(0, len(identifiers), PAGE)
+                self._evaluated(identifiers[i : i + _AT_ONCE], key) for i in range(0, len(identifiers), _AT_ONCE)
             ]
             rows = np.concatenate([np.empty((0, TOKEN_BYTES), np.uint8), *tokens])
             self._compare_kept(place, name, rows)
