@@ -105,7 +105,8 @@ class _Rebuild:
             if published is None:
                 raise BadDirectory(f"it has {len(identifiers):,} members, and none is published")
             tokens = [
-                self._evaluated(identifiers[i : i + _AT_ONCE], key) for i in range(0, len(identifiers), _AT_ONCE)
+                self._evaluated(identifiers[i : i + _AT_ONCE], key)
+                for i in range(0, len(identifiers), _AT_ONCE)
             ]
             rows = np.concatenate([np.empty((0, TOKEN_BYTES), np.uint8), *tokens])
             self._compare_kept(place, name, rows)
