@@ -72,9 +72,8 @@ class Charging:
         """What an account may have evaluated."""
         return account.terms.allowance(account.audience, self._classes)
 
-    def bill(self, account: Account, points: int, epoch: int, body: bytes) -> Charge:
+    def bill(self, account: Account, allowance: PointQuota, points: int, epoch: int, body: bytes) -> Charge:
         """What a batch of so many points costs an account."""
-        allowance = self.allowance(account)
         full = points == allowance.largest_batch
         return Charge(account.id, points, self._name(epoch, body), allowance, epoch, full)
 

@@ -29,7 +29,7 @@ from contactsync.server.http.problems import Problem, fault, not_published, over
 from contactsync.server.http.served import Served
 from contactsync.server.http.together import Answer, Receiver, SmallBatch, SmallBatches
 from contactsync.server.quota import PointQuota, Standing
-from contactsync.server.storage.ports import Account
+from contactsync.server.storage.ports import Account, Charge
 from contactsync.voprf import wire
 from contactsync.voprf.server import KeyPair
 from contactsync.voprf.suite import NE
@@ -116,7 +116,7 @@ class Evaluating:
 
     def begin(self, asked: Asked, data: bytes, future: Receiver) -> None:
         """Have a batch of at most `SMALL` elements charged and evaluated. It must have been admitted."""
-        charge = self._charging.bill(asked.account, len(data) // NE, asked.epoch, data)
+        charge = self._bill(asked, data)
         self._small.add(SmallBatch(wire.parse_request(data), charge, asked.key), future)
 
     def end(self, asked: Asked, answer: Answer) -> tuple[bytes, dict[str, str]] | None:
@@ -161,6 +161,9 @@ class Evaluating:
     def _asked(self, account: Account, key: KeyPair, epoch: int) -> Asked:
         return Asked(account, key, epoch, self._charging.allowance(account))
 
+    def _bill(self, asked: Asked, data: bytes) -> Charge:
+        return self._charging.bill(asked.account, asked.allowance, len(data) // NE, asked.epoch, data)
+
     @contextlib.contextmanager
     def _admitted(self, account: Account, points: int) -> Iterator[None]:
         self.admission.enter(account.id, points)
@@ -196,7 +199,7 @@ class Evaluating:
         If no answer is given after the charge, the caller gets it for nothing by sending the same batch
         again. Raises Problem, InvalidElement, OurError (the store), Overloaded.
         """
-        charge = self._charging.bill(asked.account, len(data) // NE, asked.epoch, data)
+        charge = self._bill(asked, data)
         blinded = wire.parse_request(data)
         if charge.points <= SMALL:
             standing, evaluation = await self._small.run(SmallBatch(blinded, charge, asked.key))

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import re
+import time
 from contextlib import closing
 
 import pytest
@@ -76,6 +77,7 @@ class Site:
             options = {"config": config, "server_state": state, "app_state": {}}
             return DirectProtocol(self.direct, connections=connections, **options)
 
+        self.connection = connection
         self.server = await asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0)
         self.port = self.server.sockets[0].getsockname()[1]
         await self.ask(head(extra=USUAL) + BODY)  # it is known now
@@ -332,6 +334,61 @@ def test_overload_is_said_before_the_body_and_the_connection_goes_on(app, monkey
     after, site = on(app, talk)
     assert after[0] == 200
     assert (site.usual, site.watcher.slugs) == (0, ["overloaded", ""])
+
+
+class Nowhere:
+    """The transport of many connections, which takes everything; `all` is set when all have an answer."""
+
+    def __init__(self, connections):
+        self.last, self.written, self.connections, self.all = b"", 0, connections, asyncio.Event()
+
+    def write(self, data):
+        self.last = data
+        self.written += 1
+        if self.written % self.connections == 0:
+            self.all.set()
+
+    def set_write_buffer_limits(self, *_limits):
+        pass
+
+    def abort(self):
+        pass
+
+    def close(self):
+        pass
+
+    def is_closing(self):
+        return False
+
+    def get_extra_info(self, _name):
+        return None
+
+
+@pytest.mark.parametrize(("room", "status", "most"), [(0, b" 503 ", 40e-6), (100, b" 200 ", 80e-6)])
+def test_a_request_costs_little_on_the_event_loop(app, monkeypatch, room, status, most):
+    """Seconds of CPU, without the socket: of a refusal, and until a batch is handed to the evaluator."""
+
+    async def talk(site):
+        monkeypatch.setattr(site.admission, "_room", room)
+        connections = [site.connection() for _ in range(16)]
+        nowhere = Nowhere(len(connections))
+        for one in connections:
+            one.connection_made(nowhere)
+        times = []
+        for _ in range(20):
+            begin = time.thread_time()
+            for one in connections:
+                one.data_received(head() + BODY)
+            times.append((time.thread_time() - begin) / len(connections))
+            await asyncio.wait_for(nowhere.all.wait(), 20)
+            nowhere.all.clear()
+            assert status in nowhere.last[:20]
+        for one in connections:
+            one.connection_lost(None)
+        assert site.usual == 0
+        return min(times)
+
+    assert on(app, talk) < most
 
 
 def test_a_refusal_tells_those_who_wait_to_be_asked_for_the_body(app, monkeypatch):
