@@ -149,6 +149,8 @@ def test_the_loop_alone_ends_by_a_signal(operator):
         text=True,
     )
     assert loop.stdout.readline().startswith("people: epoch 1, edition 1: 1 member in 1 partition")
+    assert loop.stdout.readline().startswith("  49: 1 member (new)")
+    assert loop.stdout.readline().startswith("  clients download ")
     loop.terminate()
     assert loop.wait(30) == 0
     assert loop.communicate() == ("", "")
