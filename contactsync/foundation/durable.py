@@ -12,6 +12,8 @@ cache need not survive (each of its files contains its digest). tests/power_cut.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import fcntl
 import os
 import re
@@ -113,6 +115,22 @@ def rename(source: Path, target: Path) -> None:
     """Rename a file that is on the disk, within its file system; durable when this returns."""
     source.replace(target)
     sync_folder(target.parent)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Exchange two files or folders of a file system in one step; durable when this returns. Raises OSError.
+
+    EINVAL or ENOSYS: the system or the file system cannot.
+    """
+    here, flag = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of linux/fs.h
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(other))
+    if call(here, os.fsencode(one), here, os.fsencode(other), flag):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), str(other))
+    for folder in {one.parent, other.parent}:
+        sync_folder(folder)
 
 
 def overwrite(descriptor: int) -> int:

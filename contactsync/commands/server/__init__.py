@@ -18,6 +18,7 @@ from contactsync.commands.server._shared import (
 )
 from contactsync.commands.server.accounts import accounts
 from contactsync.commands.server.admin import admin
+from contactsync.commands.server.backing_up import backup, restore
 from contactsync.commands.server.doctor import doctor
 from contactsync.commands.server.members import members
 from contactsync.commands.server.publishing import finish, publish, sign
@@ -131,6 +132,9 @@ def serve(
         run(folder, store, keyring, listener, ready, metrics_port=metrics_port, trusted=trusted)
 
 
-for command in (show_status, doctor, members, accounts, publish, rotate, sign, finish, keys, admin):
+for command in (
+    *(show_status, doctor, members, accounts, publish, rotate, sign, finish, keys, admin),
+    *(backup, restore),
+):
     server.add_command(command)
 accounts.add_command(list_suspicious)

@@ -1,0 +1,7 @@
+"""Backups of a data folder, and the way back, as commands and programs use them."""
+
+from contactsync.server.backups.making import Made, back_up
+from contactsync.server.backups.restoring import BEFORE, Restored, restore, undo
+from contactsync.server.settings import DataFolder
+
+__all__ = ["BEFORE", "DataFolder", "Made", "Restored", "back_up", "restore", "undo"]
