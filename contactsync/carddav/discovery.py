@@ -2,8 +2,8 @@
 
 From an address with a path: that address book, or the books directly below it, or else those of the user.
 From a host alone: `/.well-known/carddav`, or else `/`, then the user (current-user-principal), then the place
-of the user's books (addressbook-home-set). SRV and TXT records are not looked up: Python has no resolver for
-them.
+of the user's books (addressbook-home-set). SRV and TXT records are not looked up: without DNSSEC, whoever
+answers could name the host that the password goes to (docs/address-books.md).
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ from contactsync.carddav.address import is_member, key_of
 from contactsync.carddav.connection import Answer, DavConnection
 from contactsync.carddav.multistatus import CARDS, DAV, Element, Response
 from contactsync.contacts.book import clean_name
-from contactsync.foundation.errors import BadInput, BadReply
+from contactsync.foundation.errors import BadInput, BadReply, NetworkError, Refused, ServerFailed
 
+_WHAT_TO_ENTER: Final = (
+    "if {host} is what follows the @ of your mail address, enter the host of its CardDAV server instead, as "
+    "`contactsync docs address-books` or the provider names it: it is not looked up in the DNS"
+)
 WELL_KNOWN: Final = "/.well-known/carddav"
 MAX_BOOKS: Final = 200
 
@@ -57,12 +61,24 @@ def find_books(connection: DavConnection, path: str) -> Found:
         if below:
             return Found(below, is_all=False)
     else:
+        answer, own = _look_at_host(connection)
+    return _of_user(connection, answer.path, own)
+
+
+def _look_at_host(connection: DavConnection) -> tuple[Answer, Response]:
+    """What a host alone leads to. What fails there says what to enter instead."""
+    try:
         answer, own = _look(connection, WELL_KNOWN)
         if own is None:
             answer, own = _look(connection, "/")
         if own is None:
             raise connection.unexpected(answer.status, "PROPFIND")
-    return _of_user(connection, answer.path, own)
+    except (NetworkError, Refused, BadReply, ServerFailed) as error:
+        if not isinstance(error, Refused) or error.status not in {401, 403}:
+            host = connection.origin.partition("://")[2]
+            error.hint += f"{'; ' if error.hint else ''}{_WHAT_TO_ENTER.format(host=host)}"
+        raise
+    return answer, own
 
 
 def _of_user(connection: DavConnection, base: str, own: Response) -> Found:

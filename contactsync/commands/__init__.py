@@ -91,7 +91,11 @@ class RootGroup(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse them as click does; whether JSON is wanted is known before."""
         _json.note_arguments(ctx.meta, args)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.ClickException as error:  # of an option of the root: `invoke` is not reached
+            _emit_usage(ctx, error)
+            raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """The names, in the order of the table above."""
@@ -120,8 +124,7 @@ class RootGroup(click.Group):
         except click.exceptions.Exit:
             raise
         except click.ClickException as error:
-            value = _json.other_error("usage", error.format_message(), "see --help", error.exit_code)
-            _json.emit_error(ctx.meta, value)
+            _emit_usage(ctx, error)
             raise
         except ContactSyncError as error:
             _json.emit_error(ctx.meta, _json.error_value(error))
@@ -143,6 +146,11 @@ class RootGroup(click.Group):
             click.echo(f"error: {message}\nhint: {hint}", err=True)
             ctx.exit(1)
         return result
+
+
+def _emit_usage(context: click.Context, error: click.ClickException) -> None:
+    value = _json.other_error("usage", error.format_message(), "see --help", error.exit_code)
+    _json.emit_error(context.meta, value)
 
 
 def _mend_streams() -> None:

@@ -28,10 +28,14 @@ SETTINGS: Final = (
 )
 """Options of `sync` that may be set for all servers, and for each; types and choices are those of `sync`."""
 
-_GENERAL: Final = ("region", "keep_results", "server", "source", *SETTINGS)
+CHOICES: Final = {"area_code": "area_code", "group": "groups", "only": "only", "exclude": "exclude"}
+"""How address books are read, for all and for each: keys, and what `sync` calls their options."""
+
+_GENERAL: Final = ("region", "keep_results", "server", "source", *CHOICES, *SETTINGS)
 _CREDENTIALS: Final = ("credential_file", "credential_command", "credential_keyring")
 _SERVER: Final = ("url", *_CREDENTIALS, "ca_file", *SETTINGS)
-_SOURCE: Final = ("path", "url", "password_file", "password_command", "auth", "ca_file", "allow_plain_http")
+_ACCESS: Final = ("password_file", "password_command", "auth", "ca_file", "allow_plain_http")
+_SOURCE: Final = ("path", "url", *_ACCESS, *CHOICES)
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _LARGEST: Final = 1 << 20
 Value = TypeVar("Value")
@@ -66,6 +70,8 @@ class ConfiguredSource:
     is_remote: bool = False
     access: Mapping[str, Any] = field(default_factory=dict)
     """Options of `sync` for this account: password_file, password_command, auth, ca_file, ...."""
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    """Options of `sync` for how this one is read: area_code, groups, only, exclude."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,14 @@ class Configuration:
     servers: Mapping[str, ConfiguredServer] = field(default_factory=dict)
     sources: Mapping[str, ConfiguredSource] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def url_of(self, server: str) -> str:
+        """The address of a server that is given by its name in the file, or by its address."""
+        named = self.servers.get(server)
+        if named is None and "://" not in server:
+            known = f"it has: {', '.join(self.servers)}" if self.servers else "give its address: https://…"
+            raise BadInput(f"no server in the configuration is named {server!r}", hint=known)
+        return server if named is None else named.url
 
     def name_of(self, url: str) -> str:
         """The name of a server in the file; else its address without the scheme."""
@@ -125,6 +139,18 @@ def load(path: Path | None, options: Iterable[click.Parameter] = ()) -> Configur
     return _ConfigurationReader(where, options).read(value)
 
 
+def load_settings(path: Path | None) -> Configuration:
+    """`load`, with the options of `sync`."""
+    from contactsync.commands.sync import sync
+
+    return load(path, sync.params)
+
+
+def named_url(server: str, path: Path | None) -> str:
+    """The address of a server that is given by it, or by its name in the configuration."""
+    return server if "://" in server else load_settings(path).url_of(server)
+
+
 class _ConfigurationReader:
     """Turns tables into a configuration, and says where something is wrong."""
 
@@ -144,8 +170,23 @@ class _ConfigurationReader:
             keep_results=table.get("keep_results", _is_flag, "true or false", True),
             servers={one.name: one for one in map(self._server, self._tables(table, "server", _SERVER))},
             sources={one.name: one for one in map(self._source, self._tables(table, "source", _SOURCE))},
-            settings=self._settings(table),
+            settings=self._settings(table) | self._choices(table),
         )
+
+    def _choices(self, table: _TableOfFile) -> dict[str, Any]:
+        """How books are read, and who of them is looked up, as options of `sync`."""
+        found: dict[str, Any] = {}
+        code = table.get("area_code", _is_text, 'text such as "030"')
+        if code is not None:
+            found[CHOICES["area_code"]] = code
+        for key in ("group", "only", "exclude"):
+            value = table.get(key, _is_text_or_list, 'text, or a list such as ["Family", "Choir"]')
+            if value is not None:
+                texts = [value] if isinstance(value, str) else value
+                found[CHOICES[key]] = tuple(
+                    texts if key == "group" else (str(self._file(one)) for one in texts)
+                )
+        return found
 
     def _region(self, table: _TableOfFile, region: str) -> str:
         from contactsync.library.identifying import check_region
@@ -218,15 +259,16 @@ class _ConfigurationReader:
             "allow_plain_http": table.get("allow_plain_http", _is_flag, "true or false"),
         }
         given = {key: one for key, one in access.items() if one is not None}
+        choices = self._choices(table)
         if path is not None:
             for key in given:
                 raise table.fault(key, "a file needs no such key", "it belongs to a source with a url")
-            return ConfiguredSource(name, str(self._file(path)))
+            return ConfiguredSource(name, str(self._file(path)), choices=choices)
         self._check_account(table, url, given)
         for key in ("password_file", "ca_file"):
             if key in given:
                 given[key] = self._file(given[key])
-        return ConfiguredSource(name, url, is_remote=True, access=given)
+        return ConfiguredSource(name, url, is_remote=True, access=given, choices=choices)
 
     def _check_account(self, table: _TableOfFile, url: str, given: Mapping[str, Any]) -> None:
         from contactsync.commands._books import AUTHENTICATION, is_remote
@@ -292,6 +334,10 @@ class _TableOfFile:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value != "" and value.isprintable()
+
+
+def _is_text_or_list(value: Any) -> bool:
+    return _is_text(value) or (isinstance(value, list) and bool(value) and all(map(_is_text, value)))
 
 
 def _is_flag(value: Any) -> bool:

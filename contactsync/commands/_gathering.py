@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -39,13 +40,23 @@ class Gathering:
         self.sources = [address for address, _ in self._sources()]
 
     @property
-    def reading(self) -> Reading:
-        """What the options say of how books are read, and who of them is looked up."""
-        return Reading.of(self._of, self._given.configuration.region)
+    def files(self) -> list[Path]:
+        """The files that are read beside the address books."""
+        return [file for _, _, reading in self._groups() for file in reading.files]
+
+    def identifiers_of(self, card: bytes) -> list[bytes]:
+        """The identifiers in one card, read as the books are. Raises BadInput if they differ."""
+        readings = [reading for _, _, reading in self._groups()]
+        if len({one.area_code for one in readings}) > 1:
+            raise BadInput(
+                "the address books have several area codes, and --mark reads each card in one way",
+                hint="mark one address book at a time: give it as FILE, with its --area-code",
+            )
+        return readings[0].identifiers_of(card)
 
     def read(self, state: State, patience: Patience) -> AddressBook:
         """The address books. Raises BadInput if they contain no contact: it is probably the wrong file."""
-        book = self.reading.read(self._fetch(state, patience))
+        book = self.gather(state, patience)
         say_what_is_missing(book, quiet=self._of["quiet"], verbose=self._of["verbose"])
         if not book.contacts:
             hint = "give another FILE; see `contactsync docs address-books`"
@@ -54,11 +65,24 @@ class Gathering:
             raise BadInput("there are no contacts to look up", hint=hint)
         return book
 
-    def _fetch(self, state: State, patience: Patience) -> list[str | FetchedBook]:
-        """The sources; in place of accounts their address books. Only what has changed is fetched."""
-        self.pulled, books = [], []
+    def gather(self, state: State, patience: Patience) -> AddressBook:
+        """What is in the address books, without a word of what is not. Those that are read alike are one."""
+        book: AddressBook | None = None
+        for reading, sources in self._fetch(state, patience).items():
+            read = reading.read(sources)
+            if book is None:
+                book = read
+            else:
+                book.join(read)
+        assert book is not None, "there is a source"
+        return book
+
+    def _fetch(self, state: State, patience: Patience) -> dict[Reading, list[str | FetchedBook]]:
+        """The sources by how they are read; in place of accounts their books. Only changes are fetched."""
+        self.pulled = []
+        books: dict[Reading, list[str | FetchedBook]] = {}
         with ProgressLine(quiet=self._of["quiet"]) as line:
-            for addresses, access in self._groups():
+            for addresses, access, reading in self._groups():
                 read, pulled = _books.fetch(
                     addresses,
                     access,
@@ -67,19 +91,23 @@ class Gathering:
                     patience=patience.with_progress(line),
                     progress=line,
                 )
-                books += read
+                books.setdefault(reading, []).extend(read)
                 self.pulled += pulled
         if not self._of["quiet"]:
             _books.say_fetched(self.pulled)
         return books
 
-    def _groups(self) -> Iterator[tuple[list[str], _books.BookAccess]]:
-        """Those of a command line are signed in to alike, those of the configuration each in its own way."""
+    def _groups(self) -> Iterator[tuple[list[str], _books.BookAccess, Reading]]:
+        """Those of a command line are read alike, those of the configuration each in its own way."""
+        region = self._given.configuration.region
         if self._of["sources"]:
-            yield list(self._of["sources"]), self._access
+            yield list(self._of["sources"]), self._access, Reading.of(self._of, region)
             return
-        for address, access in self._sources():
-            yield [address], access
+        for (address, access), one in zip(
+            self._sources(), self._given.configuration.sources.values(), strict=True
+        ):
+            own = {name: value for name, value in one.choices.items() if not self._given.says(name)}
+            yield [address], access, Reading.of({**self._of, **own}, region)
 
     def _sources(self) -> list[tuple[str, _books.BookAccess]]:
         given: tuple[str, ...] = self._of["sources"]

@@ -64,8 +64,8 @@ class Reading:
     @classmethod
     def of(cls, given: Mapping[str, Any], region: str | None) -> Reading:
         """From the values of a command's options; `region` is the configuration's."""
-        rest = (given["area_code"], given["groups"], given["only"], given["exclude"])
-        return cls(given["region"] or region, *rest)
+        lists = (tuple(given[name]) for name in ("groups", "only", "exclude"))
+        return cls(given["region"] or region, given["area_code"], *lists)
 
     @property
     def files(self) -> list[Path]:

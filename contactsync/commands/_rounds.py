@@ -41,8 +41,8 @@ class Rounds:
         self._of = given.settings(None)
         self._known: set[Found] | None = None
         self._gathering = Gathering(given, access, self._of)
-        reading = self._gathering.reading
-        self._marker = Marker(self._of["category"], self._gathering.sources, reading.identifiers_of)
+        gathering = self._gathering
+        self._marker = Marker(self._of["category"], gathering.sources, gathering.identifiers_of)
         self._marks: Marks | None = None
         self._patience: Patience | None = None
 
@@ -66,7 +66,7 @@ class Rounds:
         """Ask all services. With one alone, its error is raised."""
         of, configuration = self._of, self._given.configuration
         book = self.read()
-        files = [Path(one) for one in self._gathering.sources] + self._gathering.reading.files
+        files = [Path(one) for one in self._gathering.sources] + self._gathering.files
         files += [one for one in (of["credential_file"], of["transcript"], configuration.path) if one]
         _output.check_writable(of["output"], files)
         with contextlib.ExitStack() as stack:

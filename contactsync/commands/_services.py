@@ -116,10 +116,7 @@ class Given:
         servers = self.configuration.servers
         if name in servers:
             return servers[name]
-        if "://" not in name:
-            known = f"it has: {', '.join(servers)}" if servers else "give its address: --server https://…"
-            raise BadInput(f"no server in the configuration is named {name!r}", hint=known)
-        url = canonical_url(name)
+        url = canonical_url(self.configuration.url_of(name))
         for one in servers.values():
             if one.url == url:
                 return one

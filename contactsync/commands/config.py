@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from contactsync.commands import _json
-from contactsync.commands._configuration import Configuration, ConfiguredServer, config_option, load
+from contactsync.commands._configuration import Configuration, ConfiguredServer, config_option, load_settings
 from contactsync.commands._credentials import CredentialCommand, CredentialFile, CredentialOfKeyring
 from contactsync.commands._options import json_option, open_state, read_credential, state_option
 from contactsync.foundation.errors import BadInput, ContactSyncError
@@ -58,7 +58,7 @@ def init(config_file: Path | None) -> None:
 @json_option
 def show(config_file: Path | None, *, as_json: bool) -> None:
     """Show what the file says: servers, address books and settings. No credential is read or shown."""
-    found = _load(config_file)
+    found = load_settings(config_file)
     value = _described(found)
     if as_json:
         _json.emit(value)
@@ -89,7 +89,7 @@ def check(config_file: Path | None, state_folder: Path | None, *, as_json: bool)
     Each problem is a line that names the table and the key. The exit code is 3 if there is one. Nothing is
     sent, and no command is run.
     """
-    found = _load(config_file)
+    found = load_settings(config_file)
     if not found.exists:
         hint = "write one with `contactsync config init`"
         raise BadInput(f"there is no configuration file {found.path}", hint=hint)
@@ -105,12 +105,6 @@ def check(config_file: Path | None, state_folder: Path | None, *, as_json: bool)
         click.get_current_context().exit(BadInput.exit_code)
     if not as_json:
         click.echo(f"{found.path}: nothing is missing; `contactsync sync` uses it")
-
-
-def _load(path: Path | None) -> Configuration:
-    from contactsync.commands.sync import sync
-
-    return load(path, sync.params)
 
 
 def _described(found: Configuration) -> dict[str, Any]:

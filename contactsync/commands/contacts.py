@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from contactsync.commands import _json, _output
-from contactsync.commands._books import is_remote
+from contactsync.commands import _books, _json, _output
 from contactsync.commands._configuration import config_option, load
-from contactsync.commands._options import json_option
-from contactsync.commands._reading import Reading, reading_options
+from contactsync.commands._options import json_option, open_state, proxy_option, state_option
+from contactsync.commands._reading import reading_options
 from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:
@@ -19,32 +18,45 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("sources", nargs=-1, required=True, metavar="FILE…")
+@click.argument("sources", nargs=-1, metavar="[FILE…]")
 @reading_options
+@proxy_option
 @json_option
 @config_option
+@_books.book_options
+@state_option
 @click.pass_context
 def contacts(
-    context: click.Context, /, *, sources: tuple[str, ...], as_json: bool, config_file: Path | None, **_: Any
+    context: click.Context,
+    /,
+    *,
+    access: _books.BookAccess,
+    as_json: bool,
+    config_file: Path | None,
+    state_folder: Path | None,
+    **_: Any,
 ) -> None:
     """Show what is read from the address books FILE…, and what a sync would look up.
 
-    Each contact with its numbers, then what was not read and why. Nothing is sent anywhere, and no server
-    need be trusted. FILE is as with `contactsync sync`, except that nothing is fetched from CardDAV servers.
+    Each contact with its numbers, then what was not read and why. No server need be trusted, and none learns
+    of it. FILE is as with `contactsync sync`; without one, those in the configuration are read. Only
+    carddav:// addresses use the network: what has changed there is fetched.
 
     With --json, one object is printed: contacts (list of {name, identifiers}) and unreadable (list of {file,
     place, reason, hint}).
     """
-    if any(map(is_remote, sources)):
-        raise BadInput("this command fetches nothing from servers", hint="see `contactsync sync --dry-run`")
+    from contactsync.commands._gathering import Gathering
+    from contactsync.commands._services import Given
     from contactsync.commands.sync import sync
+    from contactsync.library.state import Patience
 
-    region = load(config_file, sync.params).region
-    book = Reading.of(context.params, region).read(sources)
+    given = Given(context, load(config_file, sync.params))
+    gathering = Gathering(given, access, given.settings(None) | {"quiet": as_json})
+    book = gathering.gather(open_state(state_folder), Patience())
     if as_json:
         _json.emit(_value(book))
         return
-    _print(book)
+    _print(book, fetched=bool(gathering.pulled))
     if not book.contacts and not book.left_out:
         raise BadInput(
             "there are no contacts", hint="see `contactsync docs address-books` for what can be read"
@@ -63,7 +75,7 @@ def _value(book: AddressBook) -> dict[str, Any]:
     return {"contacts": people, "unreadable": missed}
 
 
-def _print(book: AddressBook) -> None:
+def _print(book: AddressBook, *, fetched: bool) -> None:
     click.echo(_output.table(("NAME", "NUMBER"), _rows(book)), nl=False)
     for entry in book.unreadable:
         hint = f" ({entry.hint})" if entry.hint else ""
@@ -71,7 +83,8 @@ def _print(book: AddressBook) -> None:
         click.echo(f"not read: {place}: {entry.reason}{hint}")
     people = _output.counted(len(book.contacts), "contact", "contacts")
     numbers = _output.counted(len(book.identifiers), "number", "numbers")
-    click.echo(f"{numbers} of {people} would be looked up; nothing was sent")
+    sent = "nothing was sent, except to read the address books" if fetched else "nothing was sent"
+    click.echo(f"{numbers} of {people} would be looked up; {sent}")
     click.echo(f"contacts without a number: {book.without_number:,}")
     if book.left_out:
         click.echo(f"left out, not chosen: {book.left_out:,}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from contactsync.commands._configuration import config_option, named_url
 from contactsync.commands._forgetting import (
     forget_books,
     forget_ledger,
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@server_option("Forget this server (may be left out if there is only one).")
+@server_option(
+    "Forget this server: its address, or its name in the configuration. May be left out if there is only one."
+)
 @click.option("--all", "every", is_flag=True, help="Forget every server.")
 @click.option(
     "--only",
@@ -37,9 +40,16 @@ if TYPE_CHECKING:
     help="Also wipe the ledger of what bucket lists have told. The server does not forget it: "
     "--leak-budget then starts from zero, and new lists use different decoys.",
 )
+@config_option
 @state_option
 def forget(
-    url: str | None, *, every: bool, only: str | None, everything: bool, state_folder: Path | None
+    url: str | None,
+    *,
+    every: bool,
+    only: str | None,
+    everything: bool,
+    config_file: Path | None,
+    state_folder: Path | None,
 ) -> None:
     """Wipe the data stored for a server: its pinned root, downloaded files, and the tokens of your contacts.
 
@@ -55,6 +65,7 @@ def forget(
     """
     if only and everything:
         raise click.UsageError("--only and --everything cannot be combined")
+    url = None if url is None else named_url(url, config_file)
     state = open_state(state_folder)
     names = [] if only == "books" else _chosen(state, url, every=every, ledgers=everything)
     books = only == "books" or (url is None and only is None)

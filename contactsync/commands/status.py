@@ -9,22 +9,32 @@ from typing import Any
 import click
 
 from contactsync.commands import _json
-from contactsync.commands._options import json_option, state_option
-from contactsync.foundation.errors import OurError
+from contactsync.commands._configuration import config_option, named_url
+from contactsync.commands._options import json_option, server_option, state_option
+from contactsync.foundation.errors import NotTrusted, OurError
 
 
 @click.command()
+@server_option("Only this server: its address, or its name in the configuration.")
 @json_option
+@config_option
 @state_option
-def status(*, as_json: bool, state_folder: Path | None) -> None:
+def status(*, url: str | None, as_json: bool, config_file: Path | None, state_folder: Path | None) -> None:
     """Show the trusted servers, their stored data, and what bucket lists have told each. Nothing is sent.
 
     That record is kept, and shown, after a server is forgotten. If something cannot be read, the rest is
     shown, and the exit code is 1.
     """
     from contactsync.library.client import Client
+    from contactsync.library.state import canonical_url
 
     found = Client(state_folder).kept()
+    if url is not None:
+        wanted = canonical_url(named_url(url, config_file))
+        for known in ("servers", "not_trusted"):
+            found[known] = [one for one in found[known] if one["url"] == wanted]
+        if not found["servers"] and not found["not_trusted"]:
+            raise NotTrusted(f"nothing is stored of {wanted}", hint=f"trust it: contactsync trust {wanted}")
     if as_json:
         _json.emit(found)
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from contactsync.commands._configuration import config_option, named_url
 from contactsync.commands._forgetting import forget_server, say_what_is_kept
 from contactsync.commands._options import open_state, proxy_option, state_option
 from contactsync.foundation.errors import BadInput, OurError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:  # it imports an HTTP library
     help="Accept TLS certificates only from the authorities in this PEM file. Remembered for this server.",
 )
 @proxy_option
+@config_option
 @state_option
 def trust(
     url: str,
@@ -41,6 +43,7 @@ def trust(
     allow_plain_http: bool,
     ca_file: Path | None,
     proxy: str | None,
+    config_file: Path | None,
     state_folder: Path | None,
 ) -> None:
     """Pin the server at URL: from then on, a sync accepts only what the server's keys signed.
@@ -48,11 +51,14 @@ def trust(
     Shows the fingerprint of the server's TUF root (its SHA-256). Compare it with the one that the operator
     gives you over another channel; everything else is verified from this root. The operator renews the root
     about once a year: --fingerprint also accepts the fingerprint of an earlier root.
+
+    URL may also be the name of a server in the configuration.
     """
     from contactsync.library.fingerprints import grouped
     from contactsync.library.trusting import introduce
 
     state = open_state(state_folder)
+    url = named_url(url, config_file)
     met = introduce(
         state,
         url,

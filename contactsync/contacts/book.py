@@ -66,6 +66,14 @@ class AddressBook:
         """Every identifier once, sorted."""
         return sorted({identifier for contact in self.contacts for identifier in contact.identifiers})
 
+    def join(self, other: AddressBook) -> None:
+        """Add what is in another book, which was read in another way. A contact of both is there once."""
+        seen = {(contact.name, contact.identifiers) for contact in self.contacts if contact.identifiers}
+        self.contacts += [one for one in other.contacts if (one.name, one.identifiers) not in seen]
+        self.unreadable += other.unreadable
+        self.files += other.files
+        self.left_out += other.left_out
+
     @property
     def without_number(self) -> int:
         """How many contacts have no number that can be looked up."""

@@ -1,4 +1,4 @@
-"""The folder in which a client keeps what it knows: `Client.state`."""
+"""The folder in which a client keeps what it knows: `Client.state`; and the time that one run may take."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from pathlib import Path
 
 import platformdirs
 
+from contactsync.client.patience import Patience
 from contactsync.client.state import ServerState, State, canonical_url, is_pinned
 
-__all__ = ["ServerState", "State", "canonical_url", "is_pinned", "open_state", "user_state"]
+__all__ = ["Patience", "ServerState", "State", "canonical_url", "is_pinned", "open_state", "user_state"]
 
 
 def user_state() -> Path:

@@ -178,11 +178,5 @@ def test_the_region_of_the_configuration(book, tmp_path):
     assert run(book, "--config", str(tmp_path / "nowhere.toml")).exit_code == 3
 
 
-def test_a_carddav_server_is_not_asked():
-    result = run("carddav://me@dav.example.org")
-    assert result.exit_code == 3
-    assert "sync --dry-run" in result.stderr
-
-
 def test_standard_input():
     assert names(run("-", "--region", "DE", "--json", stdin="name,phone\nEva,0176 04069005\n")) == ["Eva"]

@@ -93,3 +93,23 @@ def test_each_class_of_errors_has_its_own_word():
     assert all(kind.replace("-", "").isalpha() for kind in kinds)
     everywhere = {_json.kind_of(one) for one in classes(errors.ContactSyncError)}
     assert everywhere == set(kinds), "others have the word of their base"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--nonsense", "status", "--json"],
+        ["nonsense", "--json"],
+        ["--json"],
+        ["--version=3", "--json"],
+        ["sync", "--nonsense", "--json"],
+        ["config", "nonsense", "--json"],
+        ["server", "members", "--nonsense", "--json"],
+    ],
+)
+def test_options_and_commands_that_are_not_there(arguments):
+    result = CliRunner().invoke(commands.main, arguments)
+    assert result.exit_code == 2
+    value = json.loads(result.stdout)
+    assert (value["error"]["kind"], value["error"]["exit_code"]) == ("usage", 2)
+    assert value["error"]["message"] in result.stderr
