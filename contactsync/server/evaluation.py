@@ -47,8 +47,8 @@ _STAGES = 3  # of a job, each of which goes over all its elements
 
 Slice = Callable[[], None]
 T = TypeVar("T")
-_Entry = tuple[int, float, int, "_Job[Any] | None", Callable[[], bool]]
-"""In a heap: class, turn, arrival, job, slice. Companions have no job."""
+_Entry = tuple[int, float, int, int, "_Job[Any] | None", Callable[[], bool]]
+"""In a heap: class, turn, arrival of the job, place in its stage, job, slice. Companions have no job."""
 
 Stages = Generator[list[Slice], None, T]
 """A job. The slices it yields together may run in parallel; all must end before it continues."""
@@ -167,7 +167,11 @@ class Evaluator:
         """Have a thread come for those of a company who wait. It may find that others have taken them."""
         first = company.first()
         if first is not None:
-            entry: _Entry = (_ONLINE, first, next(self._arrivals), None, partial(self._accompany, company))
+            entry: _Entry = (
+                *(_ONLINE, first, next(self._arrivals), 0),
+                None,
+                partial(self._accompany, company),
+            )
             heapq.heappush(self._waiting, entry)
             self._changed.notify()
 
@@ -194,7 +198,7 @@ class Evaluator:
             self._counted -= job in self._unfinished and job.account is None
             self._unfinished.discard(job)
             if job.future.cancelled():
-                self._waiting = [entry for entry in self._waiting if entry[3] is not job]
+                self._waiting = [entry for entry in self._waiting if entry[4] is not job]
                 heapq.heapify(self._waiting)
 
     def _advance(self, job: _Job[Any]) -> None:
@@ -202,9 +206,13 @@ class Evaluator:
         slices = job.next_stage()
         with self._changed:
             turns = self._turns[job.rank]
+            turn = turns.draw(job.account, len(slices))
+            if job.begun is None:
+                job.begun = turn, next(self._arrivals)
+            # Who has begun goes on before those who begin at the same turn: or all would end at the end.
+            first, arrival = max(turns.now, job.begun[0]), job.begun[1]
             for i, run in enumerate(slices):
-                turn = turns.now + i if job.account is None else turns.draw(job.account, 1)
-                heapq.heappush(self._waiting, (job.rank, turn, next(self._arrivals), job, run))
+                heapq.heappush(self._waiting, (job.rank, first + i, arrival, i, job, run))
             self._changed.notify(len(slices))
 
     def _work(self) -> None:
@@ -216,7 +224,7 @@ class Evaluator:
                     self._idle -= 1
                 if self._closed:
                     return
-                rank, turn, _, job, run = heapq.heappop(self._waiting)
+                rank, turn, _, _, job, run = heapq.heappop(self._waiting)
                 self._turns[rank].reach(turn)
             if run() and job is not None:
                 self._advance(job)
@@ -228,6 +236,8 @@ class _Job(Generic[T]):
     def __init__(self, rank: int, stages: Stages[T], account: Hashable = None) -> None:
         self.rank = rank
         self.account = account
+        self.begun: tuple[float, int] | None = None
+        """The turn at which it began, and when it arrived: set when it is queued."""
         self.future: Future[T] = Future()
         self._stages = stages
         self._lock = threading.Lock()

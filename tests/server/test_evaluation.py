@@ -323,6 +323,35 @@ def test_small_batches_that_go_together_do_not_starve_a_large_one(key, blinding,
     pytest.fail("the large batch never got its turn")
 
 
+def test_batches_that_wait_end_one_after_the_other(key, blinding, monkeypatch) -> None:
+    """Not all at the end: each goes on before the next begins, whoever they are of."""
+    release = hold(monkeypatch, "decode_batch")
+    evaluator, ended = Evaluator(1, 64), []
+    multiplied, multiply = [], module.multiply_batch
+    monkeypatch.setattr(
+        module, "multiply_batch", lambda *some: (multiplied.append(len(ended)), multiply(*some))[1]
+    )
+    try:
+        first = evaluator.blind_evaluate(key, blinding.blinded[:1])
+        jobs = [evaluator.decode(blinding.blinded[:70], account) for account in range(6)]
+        release.set()
+        first.result(30)
+        batches = [job.result(30) for job in jobs]
+        hold_weighing = hold(monkeypatch, "composite_sum")
+        busy = evaluator.blind_evaluate(key, blinding.blinded[:1])
+        jobs = [evaluator.evaluate_decoded(key, batch) for batch in batches]
+        for job in jobs:
+            job.add_done_callback(ended.append)
+        multiplied.clear()
+        hold_weighing.set()
+        busy.result(30)
+        for job in jobs:
+            job.result(30)
+        assert multiplied[-6:] == [0, 1, 2, 3, 4, 5]
+    finally:
+        evaluator.close()
+
+
 def test_idle_threads_share_the_company() -> None:
     company = Company(list, list)
     for load in (8, 8, 8, 8, 64):

@@ -26,8 +26,6 @@ _STILL_READ: Final = "another session reads tables of members, or began before t
 _BUSY: Final = ("55P03", "40P01")
 
 
-
-
 class PostgresErasing:
     """An `ErasingStore`, as the part of a register that its database belongs to."""
 
