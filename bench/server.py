@@ -287,7 +287,7 @@ def overloaded(server: Server, case: Case, rows: Sequence[Row], seconds: float, 
 
 def run(folder: Path, *, quick: bool) -> tuple[list[Row], str]:
     """All rows, and a line about memory."""
-    seconds, rows, memory = (1.2 if quick else 5.0), [], []
+    seconds, rows, memory = (1.2 if quick else 4.0), [], []
     pool = blind([b"%d" % i for i in range(max(POINTS))]).blinded
     for workers in WORKERS:
         path = folder / f"{workers}"
