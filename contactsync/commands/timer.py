@@ -29,10 +29,10 @@ def timer(unit: str) -> None:
     Errors are in `journalctl --user -u contactsync`; `contactsync matches` shows the result.
     """  # noqa: D301 - click's mark, not a backslash
     text = (UNITS / f"contactsync.{unit}").read_text(encoding="ascii")
-    click.echo(text.replace(PROGRAM, _program()), nl=False)
+    click.echo(text.replace(PROGRAM, program()), nl=False)
 
 
-def _program() -> str:
+def program() -> str:
     """This program, by its path: systemd knows no virtual environment."""
     found = shutil.which(sys.argv[0]) if Path(sys.argv[0]).name.startswith("contactsync") else None
     words = [str(Path(found).absolute())] if found else [sys.executable, "-m", "contactsync"]

@@ -20,6 +20,7 @@ from contactsync.commands.server.accounts import accounts
 from contactsync.commands.server.admin import admin
 from contactsync.commands.server.backing_up import backup, restore
 from contactsync.commands.server.doctor import doctor
+from contactsync.commands.server.files import files
 from contactsync.commands.server.members import members
 from contactsync.commands.server.publishing import finish, publish, sign
 from contactsync.commands.server.role_keys import keys
@@ -134,7 +135,7 @@ def serve(
 
 for command in (
     *(show_status, doctor, members, accounts, publish, rotate, sign, finish, keys, admin),
-    *(backup, restore),
+    *(backup, restore, files),
 ):
     server.add_command(command)
 accounts.add_command(list_suspicious)
