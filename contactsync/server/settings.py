@@ -298,6 +298,15 @@ class DataFolder:
         durable.sync_folder(self.path)  # because SQLite created the registry
         durable.write(self.settings_file, template(database).encode())
 
+    def name_database(self, url: str) -> None:
+        """Have server.toml say that the stores are in a database, or ("") files. All other lines stay."""
+        text = self.settings_file.read_text("utf-8")
+        lines = [line for line in text.split("\n") if not re.match(rf"{_DATABASE}\s*=", line)]
+        if url:
+            # Before the first table, where it would be a part of that.
+            lines.insert(1 if lines[0].startswith("#") else 0, f"{_DATABASE} = {json.dumps(url)}")
+        durable.write(self.settings_file, "\n".join(lines).encode())
+
     def settings(self) -> Settings:
         """The settings."""
         return Settings.read(self.settings_file)

@@ -230,6 +230,7 @@ KNOWN = {
     "server/settings.py": {"O_CREAT"},  # a lock
     "server/storage/sqlite/database.py": {"connect"},  # SQLite
     "server/storage/sqlite/copying.py": {"connect"},  # a copy that durable.py gives its name, or scratch
+    "server/storage/sqlite/moving.py": {"connect"},  # new files that durable.py gives their names
     "server/storage/sqlite/registry.py": {"connect", "O_CREAT"},  # SQLite
     "server/storage/sqlite/erasing.py": {"connect", "fsync"},  # SQLite; zeros, where nobody reads
     "server/storage/sqlite/accounts.py": {"connect"},  # SQLite; the file appears whole

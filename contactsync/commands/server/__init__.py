@@ -22,6 +22,7 @@ from contactsync.commands.server.backing_up import backup, restore
 from contactsync.commands.server.doctor import doctor
 from contactsync.commands.server.files import files
 from contactsync.commands.server.members import members
+from contactsync.commands.server.moving import export_stores, import_stores
 from contactsync.commands.server.publishing import finish, publish, sign
 from contactsync.commands.server.role_keys import keys
 from contactsync.commands.server.rotating import rotate
@@ -55,14 +56,12 @@ def init(context: click.Context, data: Path, passphrase_file: Path | None, datab
     fingerprint that clients compare in `contactsync trust`.
     """
     from contactsync.library.fingerprints import grouped
+    from contactsync.library.moving import check_argument
     from contactsync.library.server import Server
     from contactsync.server.sealing import read_passphrase
 
     if database and context.get_parameter_source("database") is click.core.ParameterSource.COMMANDLINE:
-        from contactsync.server.storage.postgres.address import DatabaseUrl
-
-        # Whoever may list processes reads it.
-        DatabaseUrl.without_password(database, "--database")
+        check_argument(database)
     made = Server.create(data, passphrase=read_passphrase(passphrase_file), database=database or None)
     click.echo(f"fingerprint {grouped(made.fingerprint)}")
     click.echo(f"{data} is ready; next: members import, accounts add, publish, serve", err=True)
@@ -134,6 +133,7 @@ def serve(
 
 
 for command in (
+    *(export_stores, import_stores),
     *(show_status, doctor, members, accounts, publish, rotate, sign, finish, keys, admin),
     *(backup, restore, files),
 ):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from contactsync.foundation.errors import BadInput
 from contactsync.server.settings import DataFolder
+from contactsync.server.storage.archive import read_archive, write_archive
 from contactsync.server.storage.migrations import MOVING, REGISTRY_STEPS
 from contactsync.server.storage.ports import WAIT, AccountStore, MemberStore
 from contactsync.server.storage.sqlite.accounts import SqliteAccounts
@@ -76,11 +77,43 @@ def open_accounts(folder: DataFolder, *, wait: float = WAIT) -> AccountStore:
     return SqliteAccounts(folder.accounts, wait=wait)
 
 
-def read_address(text: str) -> DatabaseUrl:
-    """The database that a URL names. Raises BadInput."""
+def export_stores(folder: DataFolder, path: Path) -> dict[str, int]:
+    """Write both stores into one file; the number of rows by table. Raises BadInput, OurError."""
+    address = address_of_folder(folder)
+    if address is None:
+        from contactsync.server.storage.sqlite.moving import read_files
+
+        return write_archive(path, read_files(folder))
+    _check_psycopg()
+    from contactsync.server.storage.postgres.moving import read_database
+
+    return write_archive(path, read_database(address))
+
+
+def import_stores(folder: DataFolder, path: Path, address: DatabaseUrl | None) -> None:
+    """Make the stores of a folder from such a file: in a database, or (None) as files. All or nothing.
+
+    server.toml says where they are as soon as they are whole. Raises BadInput (there are some already, the
+    file is damaged), OurError, Busy.
+    """
+    with folder.lock():
+        if address is None:
+            from contactsync.server.storage.sqlite.moving import write_files
+
+            write_files(folder, read_archive(path))
+        else:
+            _check_psycopg()
+            from contactsync.server.storage.postgres.moving import write_database
+
+            write_database(address, read_archive(path))
+        folder.name_database("" if address is None else address.url)
+
+
+def read_address(text: str, *, private: bool = True) -> DatabaseUrl:
+    """The database that a URL names. Raises BadInput, also for a password where others can read it."""
     from contactsync.server.storage.postgres.address import DatabaseUrl
 
-    return DatabaseUrl.parse(text)
+    return DatabaseUrl.parse(text) if private else DatabaseUrl.without_password(text, "--database")
 
 
 def address_of_folder(folder: DataFolder) -> DatabaseUrl | None:

@@ -22,20 +22,21 @@ from contactsync.server.storage.postgres.schema import (
 
 def create_stores_in(address: DatabaseUrl) -> None:
     """Make new, empty stores, both or none. BadInput: there are some already. OurError: not reachable."""
-    with _connected(address) as connection, connection.transaction():
+    with connected(address) as connection, connection.transaction():
         create_schema(connection, MEMBERS_SCHEMA)
         create_schema(connection, ACCOUNTS_SCHEMA, new_secret())
 
 
 def drop_stores_of(address: DatabaseUrl) -> None:
     """Remove what `create_stores_in` has made, with all that is in it."""
-    with _connected(address) as connection, connection.transaction():
+    with connected(address) as connection, connection.transaction():
         for schema in SCHEMAS:
             connection.execute(f"DROP SCHEMA {schema.name} CASCADE")
 
 
 @contextlib.contextmanager
-def _connected(address: DatabaseUrl) -> Iterator[Connection]:
+def connected(address: DatabaseUrl) -> Iterator[Connection]:
+    """A connection for once. Raises OurError, with nothing of PostgreSQL's text."""
     options: dict[str, Any] = {} if address.password is None else {"password": address.password}
     try:
         with psycopg.connect(address.url, autocommit=True, connect_timeout=10, **options) as connection:

@@ -98,11 +98,14 @@ class PostgresMembers(RegistrySchema):
         moved = "since = excluded.since, " if bit == FIRST else ""
         return self._database.run(
             f"INSERT INTO members_{kind} AS m (key, added, since, audiences, verified, partition) "
-            f"SELECT key, {now:d}, {since:d}, {bit:d}, {stored:d}, %s FROM {source} ORDER BY key "
+            f"SELECT key, {now:d}, {since:d}, {bit:d}, {stored:d}, %s FROM {source} "
+            # Whom a conflict leaves as they are is locked all the same, which is written.
+            f"WHERE NOT EXISTS (SELECT FROM members_{kind} AS there WHERE partition = %s "
+            f"AND there.key = given.key AND audiences & {bit | bit << OBJECTION:d} <> 0) ORDER BY key "
             "ON CONFLICT (key, partition) DO UPDATE "
             f"SET {moved}verified = greatest({_DAY_OF}, {day:d}), audiences = m.audiences | {bit:d} "
             f"WHERE m.audiences & {bit | bit << OBJECTION:d} = 0",
-            (partition, *values),
+            (partition, *values, partition),
         ).rowcount
 
     def _log_joining(

@@ -154,7 +154,7 @@ def create_schema(connection: Connection, schema: Schema, secret: bytes = b"") -
     if connection.execute(there, (schema.name,)).fetchone():
         raise BadInput(
             f"the database has a schema {schema.name} already",
-            hint="it belongs to another data folder: give a new database, or keep that folder",
+            hint="it belongs to another data folder, or a killed command left it: give a new database",
         )
     connection.execute(f"CREATE SCHEMA {schema.name}")
     connection.execute(f"SET LOCAL search_path = {schema.name}, pg_temp")
