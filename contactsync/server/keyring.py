@@ -40,6 +40,7 @@ from contactsync.voprf.server import KeyPair, derive_key_pair
 _FORMATS: Final = "contactsync-key-"
 FORMAT: Final = f"{_FORMATS}1"
 _KEYRING: Final = "keyring.json"
+_NOT_KEPT: Final = ("format", "kdf", "secret", "nonce", "sealed")  # of a file that is sealed anew
 _ID_DIGITS: Final = 16  # of a key's id in the name of its file
 
 
@@ -101,6 +102,34 @@ class Keyring:
             return json.loads((folder / _KEYRING).read_bytes()).get("kdf") is not None
         except (OSError, ValueError, AttributeError):
             return False  # opening it says what is wrong
+
+    def copy_to(self, folder: Path, passphrase: bytes | None) -> int:
+        """Seal every key of this keyring under another passphrase, in a new folder; how many there are.
+
+        Raises OurError if one is damaged, or a file is none of ours.
+        """
+        durable.make_folder(folder, exist_ok=False)
+        kdf = None if passphrase is None else sealing.new_kdf()
+        other = Keyring(folder, None if passphrase is None else sealing.derive(kdf, passphrase))
+        names = self._names()
+        for name in names:
+            kept = {what: value for what, value in self._read(name).items() if what not in _NOT_KEPT}
+            more = {"kdf": kdf} if name == _KEYRING else kept
+            other._seal(name, self._open(name), **more)
+        return len(names) - 1  # the keyring's own secret is no key
+
+    def secrets(self) -> dict[str, tuple[bytes, SeedFacts | None]]:
+        """The secret in each file, and what the file of a seed says besides."""
+        found: dict[str, tuple[bytes, SeedFacts | None]] = {}
+        for name in self._names():
+            kind, _, rest = name.removesuffix(".json").partition("-")
+            audience, _, epoch = rest.rpartition("-")
+            facts = self.facts(audience, int(epoch)) if kind == "voprf" else None
+            found[name] = self._open(name), facts
+        return found
+
+    def _names(self) -> list[str]:
+        return sorted(path.name for path in self._folder.iterdir() if path.suffix == ".json")
 
     # Keys of roles
 

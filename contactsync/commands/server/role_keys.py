@@ -21,6 +21,7 @@ from contactsync.commands.server._shared import (
     passphrase_of_key,
     passphrase_option,
 )
+from contactsync.commands.server.passphrase import passphrase
 from contactsync.commands.server.publishing import request_path, say_prepared, say_root
 from contactsync.foundation.errors import BadInput
 from contactsync.foundation.roles import OFFLINE, ROLES
@@ -66,6 +67,9 @@ def key_option(meaning: str, *, multiple: bool) -> Callable[[Any], Any]:
 @click.group()
 def keys() -> None:
     """Manage the signing keys of the roles root, targets, snapshot and timestamp."""
+
+
+keys.add_command(passphrase)
 
 
 @keys.command("list")

@@ -34,6 +34,7 @@ from contactsync.publication.tuf.repository import ONLINE, PUBLISHING, Repositor
 from contactsync.publication.tuf.request import SigningRequest
 from contactsync.server.belonging import doubts, holds_tokens_of
 from contactsync.server.keyring import Keyring
+from contactsync.server.passphrases import erase_left_behind
 from contactsync.server.publishing.job import (
     STILL_SERVED,
     BuiltPartition,
@@ -123,6 +124,7 @@ class Publisher:
         self.reports = {}
         order = order or Order(Aim.NEW_EPOCH if new_epoch else Aim.PUBLISH)
         with self._folder.lock(wait=LOCK_WAIT), self._registry.publishing(), _errors_of_disk():
+            erase_left_behind(self._folder)  # of a change of the passphrase
             signers = self._keyring.signers()
             self._check_signers(signers, PUBLISHING if elsewhere is None else ONLINE)
             before = {audience: self._repository.current(audience) for audience in AUDIENCES}
