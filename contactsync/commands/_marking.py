@@ -28,9 +28,11 @@ class Marker:
     def __init__(
         self, category: str | None, sources: Sequence[str], identifiers_of: Callable[[bytes], list[bytes]]
     ) -> None:
-        from contactsync.library.marking import check_category
+        self._category = category
+        if category is not None:
+            from contactsync.library.marking import check_category
 
-        self._category = None if category is None else check_category(category)
+            self._category = check_category(category)
         self._sources = [source for source in sources if not is_remote(source)]
         self._identifiers_of = identifiers_of
         self._marks: Marks | None = None

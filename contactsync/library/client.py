@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 from dataclasses import dataclass
@@ -228,6 +227,8 @@ class Client:
         then CancelledError is raised: nothing goes on behind the caller's back. A request that is on its way
         is waited for, for at most the seconds that the transport waits for a reply.
         """
+        import asyncio  # noqa: PLC0415 - a sync without an event loop does not need it
+
         cancelled = threading.Event()
 
         def checked(stage: str, done: int, total: int) -> None:

@@ -38,6 +38,9 @@ _MEMBERS: Final = (
     *("remainder_bits", "screen", "slot_bits", "top_sha256"),
 )
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
+ALWAYS_ROOM: Final = 10_000
+"""Every partition can have so many members: no numbering plan need be loaded to know it."""
+
 _MAX_BITS: Final = 64
 
 
@@ -230,7 +233,7 @@ def _check_figures(partition: Partition, where: str) -> None:
     if partition.screen is not None and partition.screen.length != screen_length(count):
         refuse(f"has a screen with an impossible length in {where}", "out-of-range")
     kind = family_of(partition.name)
-    if kind is not None and count > kind.capacity(partition.name):
+    if kind is not None and count > ALWAYS_ROOM and count > kind.capacity(partition.name):
         refuse(f"states more members in {where} than are possible", "too-full")
 
 

@@ -150,3 +150,14 @@ def test_a_wrong_point_gives_no_token(service, person, monkeypatch):
         person.sync(ANNA)
     monkeypatch.undo()
     assert len(person.sync(ANNA).matches) == 1
+
+
+@pytest.mark.slow
+def test_a_sync_without_news_loads_neither_the_engine_nor_what_it_does_not_use(service, person):
+    """The figure of 0.5 seconds: what is loaded for nothing is the larger part of it."""
+    service.publish("+491512345671")
+    person.sync("+491512345671")
+    _, events, engine = watched_sync(person, "+491512345671")
+    unused = ("numba", "rich", "asyncio", "contactsync.marking", "contactsync.server")
+    assert not engine
+    assert not [one for one in events if one.startswith(unused)]

@@ -355,3 +355,12 @@ def test_families(name, family):
 def test_names_of_no_family(name):
     with pytest.raises(BadReply):
         module.family_of(name)
+
+
+def test_no_partition_has_too_little_room_for_what_is_not_checked():
+    from contactsync.identifiers import tel
+    from contactsync.identifiers.kinds import KINDS
+    from contactsync.publication.partition import ALWAYS_ROOM
+
+    assert min(KINDS["tel"].capacity(code) for code in tel.calling_codes()) >= ALWAYS_ROOM
+    assert list(KINDS) == ["tel"], "another kind: its partitions, too"
