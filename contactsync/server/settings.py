@@ -140,20 +140,15 @@ class Settings:
 
         Raises OurError if the file needs a newer contactsync.
         """
-        try:
-            # A missing layout means the first one: operators were never told to keep that line.
-            values = {_LAYOUT: 1, **tomllib.loads(path.read_text("utf-8"))}
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise BadInput(f"{path} is not TOML: {error}", hint="correct the file") from error
+        # A missing layout means the first one: operators were never told to keep that line.
+        values = {_LAYOUT: 1, **_read_toml(path)}
         if type(values[_LAYOUT]) is not int or values[_LAYOUT] < 1:
             raise _not_allowed(path, _LAYOUT, range(1, migrations.newest(SETTINGS_STEPS) + 1))
         values = migrations.migrate_record(values, str(path), SETTINGS_STEPS, key=_LAYOUT)
         del values[_LAYOUT]
         quotas = _read_quotas(path, values.pop(_QUOTA, {}))
-        texts = {name: values.pop(name, "") for name in (_DATABASE, _PASSWORD_FILE)}
-        for name, text in texts.items():
-            if not isinstance(text, str):
-                raise BadInput(f"{path}: {name} must be a text in quotes", hint="correct the file")
+        texts = {name: _text(path, values, name) for name in (_DATABASE, _PASSWORD_FILE)}
+        values = {name: value for name, value in values.items() if name not in texts}
         allowed = {setting.name: setting.metadata["allowed"] for setting in _whole_numbers()}
         for name, value in values.items():
             if name not in allowed:
@@ -161,7 +156,26 @@ class Settings:
                 raise BadInput(f"{path} has an unknown setting, {name!r}", hint=f"the settings are {known}")
             if type(value) is not int or value not in allowed[name]:
                 raise _not_allowed(path, name, allowed[name])
-        return cls(**values, **texts, quotas=quotas)
+        return cls(
+            **values,
+            database=texts[_DATABASE],
+            database_password_file=texts[_PASSWORD_FILE],
+            quotas=quotas,
+        )
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} is not TOML: {error}", hint="correct the file") from error
+
+
+def _text(path: Path, values: Mapping[str, Any], name: str) -> str:
+    found = values.get(name, "")
+    if not isinstance(found, str):
+        raise BadInput(f"{path}: {name} must be a text in quotes", hint="correct the file")
+    return found
 
 
 def _whole_numbers() -> list[Field[Any]]:
@@ -297,6 +311,14 @@ class DataFolder:
         """Write the settings file: from now on, the folder counts as initialised."""
         durable.sync_folder(self.path)  # because SQLite created the registry
         durable.write(self.settings_file, template(database).encode())
+
+    def database(self) -> tuple[str, str]:
+        """The settings `database` and `database_password_file`, whatever is wrong with others. BadInput."""
+        if not self.settings_file.exists():  # as before `finish`
+            return "", ""
+        values = _read_toml(self.settings_file)
+        file = self.settings_file
+        return _text(file, values, _DATABASE), _text(file, values, _PASSWORD_FILE)
 
     def name_database(self, url: str) -> None:
         """Have server.toml say that the stores are in a database, or ("") files. All other lines stay."""

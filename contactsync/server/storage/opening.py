@@ -118,14 +118,12 @@ def read_address(text: str, *, private: bool = True) -> DatabaseUrl:
 
 def address_of_folder(folder: DataFolder) -> DatabaseUrl | None:
     """The database that has the stores of a folder, None if they are files of it. Raises BadInput."""
-    if not folder.settings_file.exists():  # as in folders of tests, and before `finish`
-        return None
-    settings = folder.settings()
-    if not settings.database:
+    url, password_file = folder.database()
+    if not url:
         return None
     from contactsync.server.storage.postgres.address import address_of
 
-    return address_of(settings.database, settings.database_password_file, Path(folder.path))
+    return address_of(url, password_file, folder.path)
 
 
 def _check_psycopg() -> None:

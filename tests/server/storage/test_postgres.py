@@ -25,7 +25,7 @@ from contactsync.server.storage.postgres import schema as schemas
 from contactsync.server.storage.postgres.accounts import PostgresAccounts
 from contactsync.server.storage.postgres.address import DatabaseUrl, address_of
 from contactsync.server.storage.postgres.members import PostgresMembers
-from contactsync.server.storage.postgres.registry import binary_rows
+from contactsync.server.storage.postgres.rows import binary_rows
 from contactsync.server.storage.records import Origin
 
 NUMBERS = [4915112345678, 4915112345679, 14155550100]
@@ -301,9 +301,25 @@ def test_many_members_are_as_few(address):
         store.store_tokens("people", 1, page, tokens)
         back = [one.to_bytes() for one in store.tokens("people", 1, "49")]
         assert np.array_equal(np.concatenate(back), tokens)
+        store.store_tokens("people", 1, page, np.flipud(tokens))  # again, by somebody who was killed
+        back = [one.to_bytes() for one in store.tokens("people", 1, "49")]
+        assert np.array_equal(np.concatenate(back), np.flipud(tokens))
+        store.store_tokens("people", 1, page, tokens)
         (record,) = store.show(Members("tel", together[:1]))
         assert record.tokens == {("people", 1): tokens[0].tobytes()}
         assert [change.audience for change in record.consents] == ["business"]
+
+
+def test_of_many_pages_none_for_who_has_left_meanwhile(address):
+    keys = np.arange(4915100000000, 4915100003000, dtype=np.uint64)
+    with closing(PostgresMembers(address)) as store:
+        store.add(Members("tel", keys))
+        page = store.unevaluated("people", 1, "49", None, 10**6)
+        store.remove(Members("tel", keys[7:8]))
+        store.store_tokens("people", 1, page, np.zeros((keys.size, 10), np.uint8))
+        assert sum(len(one.to_bytes()) for one in store.tokens("people", 1, "49")) == keys.size - 1
+        store.add(Members("tel", keys[7:8]))
+        assert store.unevaluated("people", 1, "49", None, 10**6).keys.tolist() == keys[7:8].tolist()
 
 
 def test_rows_are_in_the_binary_format_of_copy():

@@ -25,13 +25,8 @@ from contactsync.server.storage.membership import (
     record_of,
 )
 from contactsync.server.storage.ports import Members
-from contactsync.server.storage.postgres.registry import (
-    RegistrySchema,
-    binary_rows,
-    gathered,
-    members_of,
-    type_of,
-)
+from contactsync.server.storage.postgres.registry import RegistrySchema
+from contactsync.server.storage.postgres.rows import binary_rows, gathered, members_of, type_of
 from contactsync.server.storage.records import NOT_STATED, Added, MemberEntry, MemberRecord, Origin, bit_of
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ from contactsync.server.storage.postgres.answers import PostgresAnswers
 from contactsync.server.storage.postgres.database import LOCKS, PUBLISHING, PostgresSession
 from contactsync.server.storage.postgres.erasing import PostgresErasing
 from contactsync.server.storage.postgres.provenance import PostgresProvenance, keep_settled
+from contactsync.server.storage.postgres.rows import binary_rows, child_of, gathered, members_of, type_of
 from contactsync.server.storage.postgres.schema import MEMBERS_SCHEMA
 from contactsync.server.storage.records import Edition, bit_of
 from contactsync.tokens import TOKEN_BYTES, Tokens
@@ -169,16 +170,20 @@ class RegistrySchema(Membership, PostgresErasing, PostgresProvenance):
     def unevaluated(self, audience: str, epoch: int, partition: str, after: Any, limit: int) -> Members:
         """See `MemberStore.unevaluated`."""
         kind, bit = kind_of_partition(partition).name, bit_of(audience)
-        beyond, values = ("", ()) if after is None else ("AND m.key > %s", (after,))
-        rows = self._database.all(
-            f"SELECT {gathered(kind)} FROM (SELECT key FROM members_{kind} AS m "
-            f"WHERE partition = %s {beyond} AND audiences & {bit:d} <> 0 AND NOT EXISTS "
-            f"(SELECT FROM tokens_{kind} AS t WHERE t.partition = m.partition AND audience = {bit:d} "
-            f"AND epoch = {epoch:d} AND t.key = m.key) ORDER BY m.key LIMIT {limit:d}) AS page",
-            *(partition, *values),
+        beyond, values = ("", ()) if after is None else ("AND {}.key > %s", (after,))
+        # The bound stands twice: PostgreSQL would read all tokens before the page.
+        ((page, serial),) = self._database.all(
+            f"SELECT {gathered(kind)}, (SELECT serial FROM changes) FROM "
+            f"(SELECT key FROM members_{kind} AS m WHERE partition = %s {beyond.format('m')} "
+            f"AND audiences & {bit:d} <> 0 AND NOT EXISTS "
+            f"(SELECT FROM tokens_{kind} AS t WHERE t.partition = %s {beyond.format('t')} "
+            f"AND audience = {bit:d} AND epoch = {epoch:d} AND t.key = m.key) "
+            f"ORDER BY m.key LIMIT {limit:d}) AS page",
+            *(partition, *values, partition, *values),
             binary=True,
         )
-        return members_of(kind, rows[0][0])
+        found = members_of(kind, page)
+        return Members(kind, found.keys, (audience, int(serial)))
 
     def count_unevaluated(self, audience: str, epoch: int) -> int:
         """See `MemberStore.count_unevaluated`."""
@@ -191,8 +196,11 @@ class RegistrySchema(Membership, PostgresErasing, PostgresProvenance):
         """See `MemberStore.store_tokens`."""
         kind, bit = members.kind, bit_of(audience)
         with self._database.transaction():
+            known = members.read == (audience, self.serial())
             for partition, keys in KINDS[kind].by_partition(members.keys):
                 some = tokens[np.searchsorted(members.keys, keys)]
+                if known and keys.size > _FEW and self._copied(kind, partition, (bit, epoch), (keys, some)):
+                    continue
                 given, values = self._given(kind, keys, some)
                 self._database.run(
                     f"INSERT INTO tokens_{kind} (key, epoch, audience, partition, token) "
@@ -202,6 +210,22 @@ class RegistrySchema(Membership, PostgresErasing, PostgresProvenance):
                     "ON CONFLICT (audience, epoch, key, partition) DO UPDATE SET token = excluded.token",
                     (*values, partition),
                 )
+
+    def _copied(
+        self, kind: str, partition: str, of: tuple[int, int], rows: tuple[Keys, NDArray[np.uint8]]
+    ) -> bool:
+        """Store tokens of members as they come, four times as fast; not if there is one of them already."""
+        if type_of(kind) != "bigint":
+            return False
+        (bit, epoch), (keys, tokens) = of, rows
+        octets = binary_rows([keys, (epoch, ">i8"), (bit, ">i4"), partition.encode(), tokens])
+        target = f"COPY {child_of('tokens', kind, partition)} (key, epoch, audience, partition, token)"
+        try:
+            with self._database.transaction():
+                self._database.copy(f"{target} FROM STDIN (FORMAT BINARY)", octets)
+        except OurError:  # if the connection was lost, so what follows says
+            return False
+        return True
 
     def tokens(self, audience: str, epoch: int, partition: str) -> Generator[Tokens, None, None]:
         """See `MemberStore.tokens`."""
@@ -399,50 +423,3 @@ _PRIMARY: Final = {
     "tokens": "(audience, epoch, key, partition)",
     "consents": "(key, serial, audience, partition)",
 }
-
-
-def type_of(kind: str) -> str:
-    """The type of a kind's keys."""
-    return "bigint" if KINDS[kind].key_type is int else "bytea"
-
-
-def child_of(table: str, kind: str, partition: str) -> str:
-    """The name of a partition's own table, as it is written in a statement."""
-    return f'"{table}_{kind}_{partition}"'
-
-
-def gathered(kind: str) -> str:
-    """All keys of a page as one value: `members_of` reads it."""
-    return "string_agg(int8send(key), ''::bytea)" if type_of(kind) == "bigint" else "array_agg(key)"
-
-
-def members_of(kind: str, page: Any) -> Members:
-    """Members from what `gathered` gives in binary."""
-    if page is None:
-        return Members.from_keys(kind, [])
-    if type_of(kind) == "bigint":
-        return Members(kind, np.frombuffer(page, ">i8").astype(np.uint64))
-    return Members.from_keys(kind, page)
-
-
-def binary_rows(columns: list[Any]) -> bytes:
-    """Rows of columns in COPY's binary format.
-
-    A column is integers[n], octets uint8[n, k], or for all rows the same: (integer, width), or octets.
-    """
-    count = next(len(column) for column in columns if isinstance(column, np.ndarray))
-    fields: list[tuple[str, Any]] = [("fields", ">i2")]
-    for i, column in enumerate(columns):
-        fields.append((f"length{i:d}", ">i4"))
-        if isinstance(column, np.ndarray) and column.ndim == 2:  # octets
-            fields.append((f"{i:d}", np.dtype((np.uint8, column.shape[1:]))))
-        elif isinstance(column, bytes):
-            fields.append((f"{i:d}", f"S{len(column):d}"))
-        else:
-            fields.append((f"{i:d}", column[1] if isinstance(column, tuple) else ">i8"))
-    rows = np.empty(count, np.dtype(fields))
-    rows["fields"] = len(columns)
-    for i, column in enumerate(columns):
-        rows[f"{i:d}"] = column[0] if isinstance(column, tuple) else column
-        rows[f"length{i:d}"] = rows.dtype[f"{i:d}"].itemsize
-    return rows.tobytes()
