@@ -28,6 +28,7 @@ from contactsync.commands.server.role_keys import keys
 from contactsync.commands.server.rotating import rotate
 from contactsync.commands.server.status import show_status
 from contactsync.commands.server.suspicious import list_suspicious
+from contactsync.commands.server.upgrading import upgrade
 
 if TYPE_CHECKING:
     from contactsync.server.logs import LogFormat
@@ -135,7 +136,7 @@ def serve(
 for command in (
     *(export_stores, import_stores),
     *(show_status, doctor, members, accounts, publish, rotate, sign, finish, keys, admin),
-    *(backup, restore, files),
+    *(backup, restore, upgrade, files),
 ):
     server.add_command(command)
 accounts.add_command(list_suspicious)

@@ -31,9 +31,12 @@ def copy_database(source: Path, target: Path, what: str) -> None:
         _check(copy)
 
 
-def version_of(path: Path, what: str) -> int:
-    """The version of a database, which is not changed. Raises OurError if it is none, or damaged."""
-    address = f"{path.absolute().as_uri()}?immutable=1"
+def version_of(path: Path, what: str, *, live: bool = False) -> int:
+    """The version of a database, which is not changed. Raises OurError if it is none, or damaged.
+
+    Others may use one that is `live`.
+    """
+    address = f"{path.absolute().as_uri()}?{'mode=rw' if live else 'immutable=1'}"
     with (
         sqlite_errors(path, what),
         contextlib.closing(sqlite3.connect(address, uri=True)) as connection,
