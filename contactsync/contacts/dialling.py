@@ -17,6 +17,7 @@ _LEAST_DIGITS = 4
 _OPEN = {43, 46, 49, 62, 358}
 _LONGEST = 40  # characters of a local number with its label
 _SEPARATORS = str.maketrans("", "", " \t()./-[]")
+_AMERICAN = re.compile(r"(?:1[ .-])?\(?[2-9]\d\d\)?[ .-]{0,2}[2-9]\d\d[-. ]\d{4}")
 _WRITTEN = re.compile(r"[^\d+]*(\+?)([\d\s()./\[\]-]*)")
 
 
@@ -32,7 +33,11 @@ class Dialling:
         """The identifier of one number. Raises Rejected."""
         digits = self._local_digits(text)
         if not digits:
-            return normalise(text, self.region)
+            found = normalise(text, self.region)
+            if self._is_american(text):
+                hint = "write + and the country code before it, or 0 if it is dialled with it"
+                raise Rejected("written as in North America, without a country code", hint)
+            return found
         if self._area_code is not None and self.region is not None:
             completed = _completed(self._area_code, digits, self.region)
             if completed is not None:
@@ -54,6 +59,15 @@ class Dialling:
         digits = match.group(2).translate(_SEPARATORS)
         short = _LEAST_DIGITS <= len(digits) <= _MOST_DIGITS and digits.isascii() and digits.isdecimal()
         return digits if short and not (self._trunk and digits.startswith(self._trunk)) else ""
+
+    def _is_american(self, text: str) -> bool:
+        """Whether a number is written as nobody does where numbers begin with the trunk prefix."""
+        if self.region is None or not self._trunk or text[:1] == "+" or len(text) > _LONGEST:
+            return False
+        match = _WRITTEN.match(text)
+        written = match.group(2).strip() if match is not None and not match.group(1) else ""
+        country = phonenumbers.country_code_for_region(self.region)
+        return country in _OPEN and _AMERICAN.fullmatch(written) is not None
 
     def _is_guess(self, identifier: bytes) -> bool:
         """Whether a number that was written without a trunk prefix is one that is dialled with it."""

@@ -27,12 +27,14 @@ from contactsync.identifiers import Rejected, plain_characters
 Dial = Callable[[str], bytes]
 """The identifier of one number. Raises Rejected."""
 
+_SPAN_LENGTH = 20
 _MOST = 64 << 10  # characters of one field
 _LONGEST_DATE = 12
 # One number for certain: no list mark (`1) …`), no `+00 49`, and brackets only near the front.
 _CLEAN = re.compile(
     r"(?!\s*\d\d?[.)]\s|\s*\+\s*0)[ \t]*\+?[ ]?(?:[0-9][0-9 .-]{0,6})?(?:\([0-9 ]{1,6}\))?[0-9 .-]+"
 )
+_SPAN = re.compile(r"\d-\d{1,3}\s{1,3}[-\u2013\u2014]\s{0,3}\d{1,3}\s*$")  # `030 231250-01 - 05`
 _DECIMAL = re.compile(r"\s*\d(?:[.,]\d+)?E\+?\d+\s*|\s*\d{7,}[.,]0+\s*", re.IGNORECASE)
 _LINES = re.compile(r"[\r\n\v\f\x85\u2028\u2029]+")
 _CONJUNCTION = (
@@ -65,7 +67,11 @@ _ABROAD = re.compile(r"[ (\[]*(?:\+|00)[ )\]]*\d{1,3}(?=[\s()/.-]|$)[ )\]]*")
 
 def read_field(text: str, dial: Dial) -> Iterator[bytes | Rejected]:
     """The identifiers in a field, and a rejection for each part that is not a number or not clear."""
-    if _CLEAN.fullmatch(text) is not None and (len(text) > _LONGEST_DATE or digits_in(without_dates(text))):
+    if _SPAN.search(text[-_SPAN_LENGTH:]) is not None:
+        yield second()
+    elif text.endswith(("0", "0 ")) and _DECIMAL.fullmatch(text[: 2 * _SPAN_LENGTH]):
+        yield Rejected("a spreadsheet made a decimal number of it", "format the column as text")
+    elif _CLEAN.fullmatch(text) is not None and (len(text) > _LONGEST_DATE or digits_in(without_dates(text))):
         yield _dialled(text, dial)
     elif len(text) > _MOST:
         yield Rejected("too long for a phone number")

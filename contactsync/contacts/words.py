@@ -39,6 +39,15 @@ _STALE = re.compile(
     r"ancien(?:ne)?|viej[oa]|antigu[oa]|vecchi[oa]|oud|старый|старая)\b",
     re.IGNORECASE,
 )
+_NUMBER_OF = re.compile(
+    r"(?:\b(?:kunden?|kd|mitglieds?|vertrags?|rechnungs?|konto|steuer|versicherungs?|personal|ausweis|bestell|"
+    r"auftrags?|member(?:ship)?|customer|client|account|acct|contract|invoice|policy|order|tax)"
+    r"[ .-]*(?:nr|nummer|no|number|id|#)"
+    r"|\b(?:n[o\u00b0\u00ba]|num[eé]ro|n[uú]mero) (?:de )?(?:client|contrat|cliente|socio))"
+    r"(?![^\W\d_])",
+    re.IGNORECASE,
+)
+_UP_TO = re.compile(r"\b(?:bis|to|bzw|through|thru|und|oder|or|and|à)\b[ .]*-?\s*$", re.IGNORECASE)
 _LIKE_DIGITS = {"O", "o", "l", "I"}  # letters that are typed for 0 and 1
 _LABELS = {
     *(
@@ -76,8 +85,22 @@ def is_stale(words: str) -> bool:
     return _STALE.search(words) is not None
 
 
+def _doubted_in_front(text: str) -> Rejected | None:
+    """What a label in front says against the number behind it: `alt: 0176 …`, `Kunden-Nr. 0471 …`."""
+    first = re.search(r"[+(\d]", text)
+    label = text[: first.start()] if first is not None else ""
+    if is_stale(label) and (":" in label or _STALE.fullmatch(label.strip(_SEPARATORS))):
+        return stale()
+    if _NUMBER_OF.search(label):
+        hint = "if it is a telephone number, write it without these words"
+        return Rejected("a customer's or contract's number, not a phone number", hint)
+    return None
+
+
 def without_words(text: str) -> list[str | Rejected]:
     """The numbers in a text in plain characters, without the words behind them. Labels in front stay."""
+    if doubted := _doubted_in_front(text):
+        return [doubted]
     index = _INDEX.match(text)  # `Mobil 2: 0176 …`
     if index is not None and digits_in(text[index.end() :]) >= NUMBER_DIGITS:
         text = text[index.end() :]
@@ -134,6 +157,8 @@ def _numbers_among_words(text: str) -> list[str | Rejected]:
             found.append(run.group().rstrip(_SEPARATORS))
         elif size >= LEAST_DIGITS:
             return [second()]
+        elif run is runs[-1] and not text[run.end() :].strip() and _UP_TO.search(text[end : run.start()]):
+            found.append(second())  # `030 231250-01 bis 05`
     return found
 
 

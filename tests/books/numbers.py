@@ -4,6 +4,34 @@ from books.case import Case, card, of, people, read
 
 NUMBERS = [
     Case(
+        "decimals.csv", "DE", "fresh, for the kind 'a wrong number is looked up'", "017604069001.0 had one digit more",
+        "Name;Mobil\nEva;017604069001.0\nUwe;017604069002\nIda;030.23125000\nOdo;17604069003,00\n",
+        read("Eva", None, "Uwe", "+4917604069002", "Ida", "+493023125000", "Odo", None), (2, 2),
+    ),
+    Case(
+        "numbers-of-contracts.vcf", "DE", "fresh, for the kind 'a wrong number is looked up'", "a customer's number is nobody's",
+        people({"K1": "Kd-Nr. 4711234567", "K2": "Kundennummer: 17604069001", "K3": "Vertragsnr 0176 04069002",
+                "K4": "Member No. 030 23125001", "K5": "Kunden-Hotline: 030 23125002"}),
+        read("K1", None, "K2", None, "K3", None, "K4", None, "K5", "+493023125002"), (4, 4),
+    ),
+    Case(
+        "spans.vcf", "DE", "fresh, for the kind 'a second number is lost'", "a span of extensions; a time is none",
+        people({"S1": "030 231250-01 - 05", "S2": "030 231250-01 bis 05", "S3": "0176 04069001 bis 18 Uhr",
+                "S4": "030 231250 - 0", "S5": "030 231250 \u2013 12"}),
+        read("S1", None, "S2", "+493023125001", "S3", "+4917604069001", "S4", "+49302312500", "S5", "+493023125012"), (2, 2),
+    ),
+    Case(
+        "old-numbers-in-front.vcf", "DE", "fresh, for the kind 'text around numbers'", "what is no longer right is not looked up",
+        people({"O1": "nicht mehr aktuell: 0176 04069001", "O2": "alt: 0176 04069002", "O3": "alt 0176 04069003",
+                "O4": "Old Mill Inn 030 23125004"}),
+        read("O1", None, "O2", None, "O3", None, "O4", "+493023125004"), (3, 3),
+    ),
+    Case(
+        "american-in-germany.vcf", "DE", "fresh, for the kind 'a wrong number is looked up'", "(415) 5550166 would be somebody in Buechen",
+        people({"A1": "(415) 555-0166 fax", "A2": "415-555-0166", "A3": "1-212-555-0143", "A4": "17604069001", "A5": "(0415) 555-0166"}),
+        read("A1", None, "A2", None, "A3", None, "A4", "+4917604069001", "A5", "+494155550166"), (3, 3),
+    ),
+    Case(
         "hidden-caller.vcf", "DE", "jens-maus/carddav2fb#40", "*31# hides one's own number",
         card("FN:Heiko Geheim", "TEL:*31#017604069030", "TEL:#31#03023125033"), of("Heiko Geheim", "+4917604069030", "+493023125033"),
     ),
