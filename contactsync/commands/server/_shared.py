@@ -17,6 +17,7 @@ from contactsync.foundation.errors import BadInput
 if TYPE_CHECKING:  # numpy hangs on these
     from contactsync.library.accounts import Accounts
     from contactsync.server.keyring import Keyring
+    from contactsync.server.logs import LogFormat
     from contactsync.server.settings import DataFolder
     from contactsync.server.storage.ports import AccountStore, MemberStore
 
@@ -96,6 +97,13 @@ def accounts_of_folder(data: Path) -> Iterator[AccountStore]:
 
     with contextlib.closing(open_accounts(folder_of(data))) as store:
         yield store
+
+
+def log_to_stderr(form: LogFormat) -> None:
+    """Log from now on, as --log-format says."""
+    from contactsync.server.logs import set_up_logging
+
+    set_up_logging(form)
 
 
 def keyring_of(folder: DataFolder, passphrase_file: Path | None) -> Keyring:

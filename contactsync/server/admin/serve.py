@@ -16,7 +16,7 @@ from contactsync.server.accounts import new_credential
 from contactsync.server.admin.app import AdminApp
 from contactsync.server.http.limits import Limits
 from contactsync.server.http.listening import listen, unix_socket, url_of
-from contactsync.server.http.serve import STORE_WAIT, run
+from contactsync.server.http.serve import STORE_WAIT, Entrance, run
 from contactsync.server.keyring import Keyring
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.opening import open_accounts
@@ -48,7 +48,7 @@ def serve_admin(
         accounts = stack.enter_context(contextlib.closing(open_accounts(folder, wait=STORE_WAIT)))
         app = AdminApp(folder, accounts, keyring, credential)
         name = f"unix:{where}" if isinstance(where, Path) else url_of(listener)
-        run(app, listener, lambda: on_ready(name), Limits())
+        run(app, Entrance([listener]), lambda: on_ready(name), Limits())
 
 
 def credential_in(path: Path) -> str:

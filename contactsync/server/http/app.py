@@ -77,8 +77,11 @@ class App:
         *,
         clock: Clock = system_clock,
         metrics: Metrics | None = None,
+        has_chores: bool = True,
     ) -> None:
+        """`has_chores`: it signs what expires, and forgets what is over. One process does, of several."""
         self._folder = folder
+        self._has_chores = has_chores
         self._publications = publications
         self._keyring = keyring
         self._evaluator = evaluator
@@ -182,7 +185,8 @@ class App:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         await self._served.current()  # so that what is wrong with it is said at the start
-        tasks = [asyncio.create_task(task()) for task in (self._keep_fresh, self._sweep, self._look)]
+        chores = (self._keep_fresh, self._sweep, self._look) if self._has_chores else ()
+        tasks = [asyncio.create_task(task()) for task in chores]
         yield
         for task in tasks:
             task.cancel()

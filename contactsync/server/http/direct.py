@@ -80,7 +80,7 @@ class Exchange:
         self._body = b""
         self._entered = self._disconnected = False
         self._timer: asyncio.TimerHandle | None = None
-        self.keep_alive = connection.parser.should_keep_alive()
+        self.keep_alive = connection.parser.should_keep_alive() and not connection.is_retiring
         self.message_event = _NOBODY
         self.response_complete = False
         if connection.direct.watcher is not None:
@@ -191,6 +191,11 @@ class DirectProtocol(BoundedProtocol):
     def __init__(self, direct: Direct, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.direct = direct
+
+    @property
+    def is_retiring(self) -> bool:
+        """Whether the next answer is the last one."""
+        return self._held.is_retiring
 
     def data_received(self, data: bytes) -> None:
         """Parse."""

@@ -80,6 +80,7 @@ class Connections:
         """`most` connections at a time; None: as many as there can be files for, each with a data file."""
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self.limits = limits
+        self.is_retiring = False  # no connection gets more than one more answer
         self._most = max((files - _KEPT_FILES) // 2, 1) if most is None else most
         self._sites: dict[Held, str] = {}
         self._held: Counter[str] = Counter()

@@ -9,23 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Final
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from contactsync.foundation.errors import CallerError, ContactSyncError, OurError
+from contactsync.foundation.errors import ContactSyncError, OurError
 from contactsync.server.breakers import CROWDS, Breakers
 from contactsync.server.epochs import ages
 from contactsync.server.evaluation import Evaluator
+from contactsync.server.http.added import Snapshot, serve_metrics, snapshot
 from contactsync.server.http.figures import OfPublication
 from contactsync.server.http.measured import Requests
 from contactsync.server.quota import STEP
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.ports import AccountStore, EpochUse
-
-_HOST: Final = "127.0.0.1"
 
 
 class _OfStore(Collector):
@@ -118,16 +116,10 @@ class Metrics:
         """Have a figure of the health: what `is_well` returns (None: it is not known yet)."""
         self._publication.is_well = is_well
 
-    def serve(self, port: int) -> str:
-        """Answer readers, in threads that end with the process; the URL. Port 0 takes a free port.
+    def snapshot(self) -> Snapshot:
+        """All figures as of now, for added.py."""
+        return snapshot(self._registry)
 
-        Raises CallerError if the port cannot be used.
-        """
-        try:
-            server, _thread = start_http_server(port, _HOST, self._registry)
-        except OSError as error:
-            raise CallerError(
-                f"port {port} of {_HOST} cannot be used: {error.strerror}",
-                hint="choose another --metrics-port",
-            ) from error
-        return f"http://{_HOST}:{server.server_port}/metrics"
+    def serve(self, port: int) -> str:
+        """Answer readers as `serve_metrics` does."""
+        return serve_metrics(port, self._registry)

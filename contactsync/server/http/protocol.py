@@ -100,6 +100,8 @@ class BoundedProtocol(HttpToolsProtocol):
             raise _NotServed
         self._held.is_busy(self)
         super().on_headers_complete()
+        if self._held.is_retiring:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """It is complete; what follows is the head of the next one."""

@@ -1,0 +1,311 @@
+"""Several worker processes and their supervisor, by signals, kills and real clients."""
+
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import urllib3
+from server_tools import GERMAN, Operator, Process
+
+from contactsync.foundation.errors import OurError
+from contactsync.server.http import supervisor as supervisor_module
+from contactsync.server.http.added import add, counts_of
+from contactsync.server.http.serve import WorkerShare
+from contactsync.server.http.supervisor import Supervisor
+from contactsync.server.systemd import Notify
+from contactsync.voprf.client import blind
+
+POINTS = 8
+BINARY = {"Content-Type": "application/octet-stream"}
+KILLS = int(os.environ.get("CONTACTSYNC_TEST_KILLS", "10"))
+
+
+def test_threads_are_shared_out():
+    for wanted in (1, 2, 3, 7, 16):
+        for workers in (1, 2, 3, 5):
+            found = [WorkerShare(i, workers).threads(wanted) for i in range(workers)]
+            assert sum(found) == max(wanted, workers)
+            assert max(found) - min(found) <= 1
+    assert [WorkerShare(i, 2).has_chores for i in range(2)] == [True, False]
+
+
+def family(name, kind, **samples):
+    return [name, kind, "help", [[name, {"of": label}, value] for label, value in samples.items()]]
+
+
+def test_figures_are_added_up():
+    first = [
+        family("contactsync_requests", "counter", a=1, b=2),
+        family("contactsync_queue_length", "gauge", x=4),
+        family("contactsync_points", "counter", all=100),
+    ]
+    second = [
+        family("contactsync_requests", "counter", b=5, c=7),
+        family("contactsync_queue_length", "gauge", x=1),
+        family("contactsync_points", "counter", all=99),
+    ]
+    found = {name: {s[1]["of"]: s[2] for s in samples} for name, _, _, samples in add([first, second], [])}
+    assert found == {
+        "contactsync_requests": {"a": 1, "b": 7, "c": 7},
+        "contactsync_queue_length": {"x": 5},
+        "contactsync_points": {"all": 100},
+    }
+    ended = counts_of(add([counts_of(first)], counts_of(second)))
+    assert [one[0] for one in ended] == ["contactsync_requests"], "a queue ends with its worker"
+    again = {one[0]: one[3] for one in add([second], ended)}
+    assert {s[1]["of"]: s[2] for s in again["contactsync_requests"]} == {"a": 1, "b": 12, "c": 14}
+    assert json.loads(json.dumps(ended)) == ended
+
+
+class Service:
+    """An operator with a server of two workers."""
+
+    def __init__(self, folder):
+        self.operator = Operator(folder / "server")
+        self.operator.add(GERMAN)
+        self.operator.publish()
+        self.operator.accounts.add("a", "people", "cs_a")
+        self.process = None
+
+    def start(self, *options):
+        self.process = Process(self.operator.folder.path, "--workers", "2", *options)
+        return self.process
+
+    def pids(self):
+        pid = self.process.popen.pid
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def log(self):
+        return self.process.log.read_text()
+
+    def wait(self, condition, seconds=60):
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, self.log()
+            time.sleep(0.02)
+
+    def charged(self):
+        """Points charged so far, by what the account has left."""
+        return self.operator.accounts.flow().hour("all")
+
+
+@pytest.fixture
+def service(tmp_path):
+    service = Service(tmp_path)
+    with closing(service.operator), contextlib.ExitStack() as stack:
+        service.stack = stack
+        yield service
+
+
+class Clients:
+    """Clients that evaluate a new batch after the other. `lost` are requests without a good answer."""
+
+    def __init__(self, url, count=3, *, keep_alive=True):
+        self.url, self.stop = url, threading.Event()
+        self.answered, self.lost = 0, []
+        self.lock = threading.Lock()
+        self.keep_alive = keep_alive
+        self.threads = [threading.Thread(target=self.work, args=(i,)) for i in range(count)]
+
+    def __enter__(self):
+        for one in self.threads:
+            one.start()
+        return self
+
+    def __exit__(self, *_error):
+        self.stop.set()
+        for one in self.threads:
+            one.join()
+
+    def work(self, number):
+        head = {**BINARY, "Authorization": "Bearer cs_a"}
+        if not self.keep_alive:
+            head["Connection"] = "close"
+        i = 0
+        with urllib3.PoolManager(retries=False, timeout=20) as http:
+            while not self.stop.is_set():
+                i += 1
+                body = blind([b"%d %d %d" % (number, i, j) for j in range(POINTS)]).blinded.tobytes()
+                try:
+                    answer = http.request("POST", f"{self.url}/v1/evaluate/people/1", headers=head, body=body)
+                    fault = answer.status if answer.status != 200 else None
+                    assert len(answer.data) == 32 * POINTS + 64 or fault
+                except urllib3.exceptions.HTTPError as error:
+                    fault = error
+                    time.sleep(0.05)
+                with self.lock:
+                    if fault is None:
+                        self.answered += 1
+                    else:
+                        self.lost.append(fault)
+
+
+def spend_freely(operator):
+    settings = operator.folder.settings_file
+    text = re.sub(r"(?m)^(burst|per_day|points_per_hour) = \d+$", r"\1 = 1000000000", settings.read_text())
+    settings.write_text(re.sub(r"(?m)^new_points_per_hour = \d+$", "new_points_per_hour = 0", text))
+
+
+@pytest.mark.slow
+def test_a_reload_loses_no_request(service):
+    spend_freely(service.operator)
+    process = service.stack.enter_context(service.start())
+    before = service.charged()
+    with Clients(process.url) as kept, Clients(process.url, keep_alive=False) as fresh:
+        for reload in range(3):
+            old = service.pids()
+            assert len(old) == 2
+            process.popen.send_signal(signal.SIGHUP)
+            service.wait(lambda: service.log().count("reloaded: 2 new workers") == reload + 1)  # noqa: B023
+            service.wait(lambda: len(service.pids()) == 2)
+            assert not set(old) & set(service.pids())
+    assert (kept.lost, fresh.lost) == ([], [])
+    assert min(kept.answered, fresh.answered) > 10
+    assert service.charged() - before == (kept.answered + fresh.answered) * POINTS
+    assert process.stop() == 0
+    assert "ERROR" not in service.log()
+
+
+@pytest.mark.slow
+def test_a_reload_that_cannot_succeed_changes_nothing(service):
+    process = service.stack.enter_context(service.start())
+    old, settings = service.pids(), service.operator.folder.settings_file
+    good = settings.read_text()
+    settings.write_text("evaluator_threads = 'many'\n")
+    process.popen.send_signal(signal.SIGHUP)
+    service.wait(lambda: "not reloaded, the old workers stay" in service.log())
+    settings.write_text(good)
+    (service.operator.folder.accounts).chmod(0o600)
+    key = next(service.operator.folder.keys.glob("keyring.json"))
+    kept = key.read_bytes()
+    key.write_bytes(b"broken")
+    process.popen.send_signal(signal.SIGHUP)
+    service.wait(lambda: "at its start: the old workers stay" in service.log())
+    key.write_bytes(kept)
+    service.wait(lambda: len(service.pids()) == 2)
+    assert service.pids() == old
+    process.popen.send_signal(signal.SIGHUP)
+    service.wait(lambda: "reloaded: 2 new workers" in service.log())
+    assert process.stop() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_workers_are_killed(service):
+    """An answered request stays charged; the others are at most charged, too. The service goes on."""
+    spend_freely(service.operator)
+    process = service.stack.enter_context(service.start())
+    chance, before = random.Random(1), service.charged()
+    with Clients(process.url) as clients:
+        for _ in range(KILLS):
+            time.sleep(chance.uniform(0, 0.5))
+            victim = chance.choice(service.pids())
+            os.kill(victim, signal.SIGKILL)
+            service.wait(lambda: victim not in service.pids())  # noqa: B023
+            service.wait(lambda: len(service.pids()) == 2)
+        answered = clients.answered
+        service.wait(lambda: clients.answered > answered + 10)
+    charged = service.charged() - before
+    assert clients.answered * POINTS <= charged <= (clients.answered + len(clients.lost)) * POINTS
+    assert len(clients.lost) <= 3 * KILLS * 3
+    assert process.stop() == 0
+    assert service.log().count("ended with code -9: it is started again") == KILLS
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_supervisor_is_killed(service):
+    """Its workers end soon after, the port is free for the next one, and no answered charge is lost."""
+    spend_freely(service.operator)
+    chance, answered, lost, before = random.Random(2), 0, 0, service.charged()
+    port = "0"
+    for _ in range(KILLS):
+        with service.start("--port", port) as process, Clients(process.url) as clients:
+            port = str(process.port)
+            workers = service.pids()
+            time.sleep(chance.uniform(0, 1))
+            process.popen.kill()
+            process.popen.wait()
+            clients.stop.set()
+        answered, lost = answered + clients.answered, lost + len(clients.lost)
+    service.wait(lambda: not any(map(is_alive, workers)), 20)
+    assert answered
+    assert answered * POINTS <= service.charged() - before <= (answered + lost) * POINTS
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.slow
+def test_metrics_add_up_and_never_go_back(service):
+    process = service.stack.enter_context(service.start("--metrics-port", "0"))
+    url = re.search(r"metrics are at (\S+)", service.log())[1]
+
+    def replies():
+        with urllib3.PoolManager() as http:
+            text = http.request("GET", url).data.decode()
+        return float(re.search(r'contactsync_replies_total\{status="200"\} (\S+)', text)[1])
+
+    with urllib3.PoolManager(headers={"Connection": "close"}) as http:
+        for i in range(40):
+            assert http.request("GET", f"{process.url}/v1/health").status == 200
+            if i in {10, 20, 30}:
+                assert replies() == i + 1
+    assert replies() == 40
+    for pid in service.pids():
+        os.kill(pid, signal.SIGKILL)
+        service.wait(lambda: pid not in service.pids() and len(service.pids()) == 2)  # noqa: B023
+    assert replies() == 40
+
+
+@pytest.mark.slow
+def test_one_process_signs_anew_and_memory_is_bounded(service):
+    process = service.stack.enter_context(service.start())
+    spent = []
+    with Clients(process.url, 4):
+        time.sleep(2)
+        for pid in service.pids():
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            spent.append(sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024)
+    assert max(spent) <= 120, spent
+    assert process.stop() == 0
+
+
+def test_a_worker_that_cannot_start_ends_the_service():
+    def start(_number, _channel):
+        return subprocess.Popen(["false"])
+
+    supervisor = Supervisor(2, start, lambda _: b"{}\n", Notify(), lambda: None)
+    with pytest.raises(OurError, match="a worker ended at its start"):
+        supervisor.run(lambda: pytest.fail("it is not ready"))
+
+
+@pytest.mark.slow
+def test_a_worker_that_says_nothing_is_killed(monkeypatch, caplog):
+    monkeypatch.setattr(supervisor_module, "SILENT_SECONDS", 0.3)
+    started = []
+
+    def start(_number, channel):
+        ready = """import socket,time; socket.socket(fileno=0).send(b'{"ready": true}\\n'); time.sleep(60)"""
+        started.append(subprocess.Popen([sys.executable, "-c", ready], stdin=channel.fileno()))
+        if len(started) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return started[-1]
+
+    Supervisor(1, start, lambda _: b"{}\n", Notify(), lambda: None).run(lambda: None)
+    assert [one.poll() for one in started[:2]] == [-9, -9]
+    assert all(one.poll() is not None for one in started)
