@@ -171,7 +171,9 @@ def _said(line: str, state: State) -> Diagnosis:
 
 def _disk(folder: DataFolder) -> Iterator[Diagnosis]:
     published = sum(path.stat().st_size for path in folder.data.iterdir() if path.is_file())
-    needed = LEAST_FREE + 2 * published + folder.registry.stat().st_size
+    # Members may be in PostgreSQL.
+    registry = folder.registry.stat().st_size if folder.registry.exists() else 0
+    needed = LEAST_FREE + 2 * published + registry
     free = shutil.disk_usage(folder.path).free
     if free < needed:
         yield Diagnosis(

@@ -49,6 +49,20 @@ def test_nothing_is_wrong(published):
     assert not [path for path in published.folder.path.iterdir() if "doctor" in path.name]
 
 
+def test_members_that_are_not_in_a_file_take_no_room(published):
+    """As with PostgreSQL."""
+    size = published.folder.registry.stat().st_size
+
+    def needed():
+        (text,) = [one.text for one in module._disk(published.folder) if "a publish may need" in one.text]
+        return int(text.split("need ")[1].replace(",", ""))
+
+    before = needed()
+    published.folder.registry.rename(published.folder.path / "elsewhere")
+    assert before - needed() == size
+    (published.folder.path / "elsewhere").rename(published.folder.registry)
+
+
 def test_permissions(published):
     (published.folder.accounts).chmod(0o644)
     assert "accounts.sqlite → chmod 600" in only(published, "permissions")
