@@ -182,6 +182,59 @@ def run(count: int, rounds: int) -> list[Row]:
     ]
 
 
+def run_database(count: int, url: str) -> list[Row]:
+    """The same table into an empty PostgreSQL database, by the clock on the wall."""
+    from contactsync.server.storage.postgres.address import DatabaseUrl
+    from contactsync.server.storage.postgres.creating import connected, create_stores_in, drop_stores_of
+    from contactsync.server.storage.postgres.members import PostgresMembers
+
+    options = ImportOptions("people", columns=Columns("phone", "country", "id"))
+    address = DatabaseUrl.parse(url)
+    times: dict[str, tuple[float, int]] = {}
+
+    def size() -> int:
+        with connected(address) as connection:
+            found = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+        return int(found[0]) if found else 0
+
+    create_stores_in(address)
+    try:
+        empty = size()
+        with tempfile.TemporaryDirectory() as name, PostgresMembers(address) as store:
+            table = Path(name) / "users.csv"
+            write_table(table, count)
+            for case in ("import a table into PostgreSQL", "import it again, nothing new"):
+                began = time.perf_counter()
+                with table.open("rb") as stream:
+                    import_members(store, stream, "users", options, on_refusal=print)
+                times[case] = time.perf_counter() - began, count
+            members = store.count("people")
+            sizes = {"a member": (size() - empty) / members}
+            began = time.perf_counter()
+            for partition in store.partitions("people"):
+                after = None
+                while page := store.unevaluated("people", 1, partition, after, 1 << 16):
+                    rows = np.random.default_rng(1).integers(0, 256, (len(page), TOKEN_BYTES), np.uint8)
+                    store.store_tokens("people", 1, page, rows)
+                    after = page.last
+            times["read all members, and store their tokens"] = time.perf_counter() - began, members
+            sizes["a member, with their token"] = (size() - empty) / members
+            (largest,) = store.entries("tel", None, 1)
+            store.remove(Members("tel", np.array([largest.key], np.uint64)))
+            began = time.perf_counter()
+            if reason := store.erase():
+                raise RuntimeError(reason)
+            erased = time.perf_counter() - began
+    finally:
+        drop_stores_of(address)
+    found: list[Row] = [
+        {"case": case, "n": n, "value": int(n / seconds), "unit": "rows/s"}
+        for case, (seconds, n) in times.items()
+    ]
+    found += [{"case": case, "n": members, "value": value, "unit": "octets"} for case, value in sizes.items()]
+    return [*found, {"case": "erase one of +1", "n": members, "value": erased, "unit": "s"}]
+
+
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench members", description=__doc__)
     parser.add_argument("--json", metavar="FILE", help="write the rows as one JSON list")
@@ -189,11 +242,18 @@ def main(arguments: list[str]) -> None:
         "--markdown", metavar="FILE", help="put the table into the members section of a document"
     )
     parser.add_argument("--quick", action="store_true", help="a million rows, once")
+    parser.add_argument(
+        "--database", metavar="URL", help="measure the import into this empty PostgreSQL database instead"
+    )
     options = parser.parse_args(arguments)
-    rows = run(1_000_000, 1) if options.quick else run(10_000_000, 3)
+    if options.database:
+        rows = run_database(1_000_000 if options.quick else 10_000_000, options.database)
+    else:
+        rows = run(1_000_000, 1) if options.quick else run(10_000_000, 3)
     where = harness.environment(PACKAGES)
     print(harness.table(rows), where, sep="\n\n")
     if options.json:
         harness.write_json(options.json, rows)
     if options.markdown:
-        harness.update_section(options.markdown, "members", f"{where}\n\n{harness.markdown(rows)}")
+        section = "members-postgresql" if options.database else "members"
+        harness.update_section(options.markdown, section, f"{where}\n\n{harness.markdown(rows)}")

@@ -13,9 +13,11 @@ from contextlib import closing
 import numpy as np
 import psycopg
 import pytest
+from click.testing import CliRunner
 from server_tools import run
 from store_tools import created
 
+from contactsync.commands import main
 from contactsync.foundation.errors import BadInput, OurError
 from contactsync.identifiers.kinds import KINDS
 from contactsync.server.quota import PointQuota, Verdict
@@ -96,10 +98,18 @@ def test_a_folder_keeps_the_address_and_never_the_password(database, tmp_path, m
     assert f'database = "{DatabaseUrl.parse(url).url}"' in settings
     run("members", "add", "+491511234567", data=data)
     assert "1 member" in run("status", data=data)
+    with closing(PostgresMembers(DatabaseUrl.parse(url))) as other, other.publishing():
+        done = CliRunner().invoke(main, ["server", "publish", "--data", str(data)])
+        assert done.exit_code != 0
+        assert "another process is publishing from this database: contactsync " in done.stderr
+        assert "Traceback" not in done.stderr
     run("publish", data=data)
     receipt = json.loads(run("members", "remove", "+491511234567", "--json", data=data))
     assert receipt["registry"]["erased"]
     assert any("replicas" in copy for copy in receipt["not_covered"])
+    said = CliRunner().invoke(main, ["server", "doctor", "--data", str(data)]).stdout
+    assert "can be read" in said
+    assert not [line for line in said.splitlines() if line.startswith("problem") and "passphrase" not in line]
     assert not [*data.glob("*.sqlite*")]
     for path in data.rglob("*"):
         assert path.is_dir() or not password or password.encode() not in path.read_bytes()
