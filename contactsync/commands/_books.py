@@ -117,7 +117,7 @@ def book_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def is_remote(source: str) -> bool:
     """Whether a FILE of the command line is an account on a CardDAV server."""
-    from contactsync.library.carddav import is_address
+    from contactsync.library.books import is_address
 
     return is_address(source)
 

@@ -10,6 +10,7 @@ from typing import BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from contactsync.carddav.address import is_address
 from contactsync.contacts import AddressBook
 from contactsync.contacts.book import NO_NAME, Contact
 from contactsync.contacts.choice import People, Selection
@@ -17,7 +18,10 @@ from contactsync.foundation.errors import BadInput
 from contactsync.identifiers import KINDS, default_region
 from contactsync.sources import FetchedBook, read_address_books
 
-__all__ = ["AddressBook", "FetchedBook", "address_book", "as_numbers", "book_of_numbers", "checked_numbers"]
+__all__ = [
+    "AddressBook", "FetchedBook", "address_book", "as_numbers", "book_of_numbers", "checked_numbers",
+    "is_address",
+]  # fmt: skip
 
 _MOST_NAMES: Final = 1 << 20  # bytes of a list of names
 
