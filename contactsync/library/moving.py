@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from contactsync.foundation.errors import OurError
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage import opening
 
@@ -23,7 +24,12 @@ def import_stores(data: Path, file: Path, *, database: str | None = None) -> str
     OurError, Busy; then nothing has changed.
     """
     address = None if database is None else opening.read_address(database)
-    opening.import_stores(DataFolder.existing(data), file, address)
+    try:
+        opening.import_stores(DataFolder.existing(data), file, address)
+    except OSError as error:
+        raise OurError(
+            f"the stores cannot be written: {error.strerror}", hint="free some space, and import again"
+        ) from error
     return "files of the data folder" if address is None else f"the database {address}"
 
 

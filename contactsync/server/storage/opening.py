@@ -18,6 +18,7 @@ from contactsync.server.storage.ports import WAIT, AccountStore, MemberStore
 from contactsync.server.storage.sqlite.accounts import SqliteAccounts
 from contactsync.server.storage.sqlite.database import Database
 from contactsync.server.storage.sqlite.members import SqliteMembers
+from contactsync.server.storage.sqlite.moving import read_files, remove_files, write_files
 
 if TYPE_CHECKING:
     from contactsync.server.storage.postgres.address import DatabaseUrl
@@ -81,8 +82,6 @@ def export_stores(folder: DataFolder, path: Path) -> dict[str, int]:
     """Write both stores into one file; the number of rows by table. Raises BadInput, OurError."""
     address = address_of_folder(folder)
     if address is None:
-        from contactsync.server.storage.sqlite.moving import read_files
-
         return write_archive(path, read_files(folder))
     _check_psycopg()
     from contactsync.server.storage.postgres.moving import read_database
@@ -98,15 +97,19 @@ def import_stores(folder: DataFolder, path: Path, address: DatabaseUrl | None) -
     """
     with folder.lock():
         if address is None:
-            from contactsync.server.storage.sqlite.moving import write_files
-
             write_files(folder, read_archive(path))
         else:
             _check_psycopg()
             from contactsync.server.storage.postgres.moving import write_database
 
             write_database(address, read_archive(path))
-        folder.name_database("" if address is None else address.url)
+        try:
+            folder.name_database("" if address is None else address.url)
+        except BaseException:
+            if address is None:
+                remove_files(folder)
+            discard_stores(address)
+            raise
 
 
 def read_address(text: str, *, private: bool = True) -> DatabaseUrl:

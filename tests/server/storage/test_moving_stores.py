@@ -9,7 +9,9 @@ from click.testing import CliRunner
 from server_tools import Operator, run
 
 from contactsync.commands import main
-from contactsync.foundation.errors import BadInput
+from contactsync.foundation import durable
+from contactsync.foundation.errors import BadInput, OurError
+from contactsync.library import moving
 from contactsync.server.quota import PointQuota, Terms, Verdict
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.answers import KeptAnswer
@@ -153,6 +155,36 @@ def test_of_a_damaged_file_nothing_is_taken(folder, database, tmp_path, how, whe
     assert sorted(path.name for path in folder.path.iterdir()) == before
     export_stores(folder, tmp_path / "again")
     import_stores(other, tmp_path / "again", address)  # nothing is in the way
+
+
+@pytest.mark.parametrize("case", [("rename", "files"), ("write", "files"), ("write", "database")])
+def test_an_import_that_fails_at_its_end_leaves_nothing(folder, database, tmp_path, monkeypatch, case):
+    """The disk is full when the last file gets its name, or when server.toml is written."""
+    file, other, (step, where) = tmp_path / "stores", DataFolder(tmp_path / "other"), case
+    export_stores(folder, file)
+    other.create()
+    other.finish()
+    address = read_address(database()) if where == "database" else None
+    real = getattr(durable, step)
+
+    def fails(path, *rest, **options):
+        if step == "write" and path != other.settings_file:
+            return real(path, *rest, **options)
+        if step == "rename" and rest[0] != other.accounts:
+            return real(path, *rest, **options)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(durable, step, fails)
+    with pytest.raises(OurError, match="No space"):
+        moving.import_stores(other.path, file, database=database() if address else None)
+    assert not [*other.path.glob("*.sqlite*")]
+    assert not other.settings().database
+    monkeypatch.undo()
+    import_stores(other, file, address)
+    with monkeypatch.context() as patch:
+        patch.setenv("CONTACTSYNC_DATABASE", database() if address else "")
+        with closing(open_accounts(other)) as accounts:
+            assert accounts.find("cs_one")
 
 
 def test_what_is_there_is_never_overwritten(folder, tmp_path):

@@ -62,12 +62,21 @@ def write_files(folder: DataFolder, pages: Pages) -> None:
             for connection in of.values():
                 connection.execute("COMMIT")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        for path, target in zip(beside, final, strict=True):
-            durable.rename(path, target)
+        try:
+            for path, target in zip(beside, final, strict=True):
+                durable.rename(path, target)
+        except BaseException:
+            remove_files(folder)
+            raise
     except sqlite3.Error as error:
         raise OurError(f"the stores cannot be written: {error}", hint="check the free space") from error
     finally:
         _remove(beside)
+
+
+def remove_files(folder: DataFolder) -> None:
+    """Remove what `write_files` has just made."""
+    _remove((folder.registry, folder.accounts))
 
 
 def _put(connection: sqlite3.Connection, table: StoredTable, rows: Sequence[Row]) -> None:
