@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 
 from contactsync.foundation.errors import NotCleanedUp
 from contactsync.foundation.progress import Progress, silent
+from contactsync.publication.tuf.repository import Repository
 from contactsync.publication.tuf.request import SigningRequest
+from contactsync.server.belonging import doubts_of
 from contactsync.server.epochs import ages
 from contactsync.server.keyring import Keyring
 from contactsync.server.prepared import prepare_to_publish
@@ -20,7 +22,16 @@ from contactsync.server.publishing.rotation import Aim, Order
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.opening import open_members
 
-__all__ = ["Aim", "EditionReport", "Order", "Outcome", "PublishDone", "age_warnings", "follow_order"]
+__all__ = [
+    "Aim",
+    "EditionReport",
+    "Order",
+    "Outcome",
+    "PublishDone",
+    "age_warnings",
+    "follow_order",
+    "is_due",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +100,9 @@ def age_warnings(folder: DataFolder) -> list[str]:
     """What is to be done about the age of the epochs that are published."""
     now = datetime.now(UTC)
     return [warning for age in ages(folder, (), now) for warning in age.look_ahead(folder).warnings(now)]
+
+
+def is_due(folder: DataFolder) -> bool:
+    """Whether members have changed since the last publish, or what is published is suspect."""
+    with contextlib.closing(open_members(folder)) as store:
+        return bool(store.touched(store.serial()) or doubts_of(store, Repository(folder.public)))

@@ -11,6 +11,7 @@ from pathlib import Path
 from contactsync.foundation.progress import Progress, silent
 from contactsync.library.accounts import Accounts
 from contactsync.library.fingerprints import root_fingerprint
+from contactsync.library.keys import RoleKeys
 from contactsync.library.members import MemberRegister
 from contactsync.library.publishing import Aim, Order, Outcome, follow_order
 from contactsync.publication.tuf.repository import Repository
@@ -83,6 +84,11 @@ class Server:
     def accounts(self) -> Accounts:
         """Who may ask this server, and how much."""
         return Accounts(self.folder)
+
+    @property
+    def keys(self) -> RoleKeys:
+        """The signing keys of its roles."""
+        return RoleKeys(self.folder, self._passphrase)
 
     # Publishing
 

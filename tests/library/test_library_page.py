@@ -20,7 +20,7 @@ def test_the_programs_of_the_page_do_what_they_say(tmp_path, monkeypatch, capsys
     )
     (tmp_path / "users.csv").write_text("id,phone\n1,0151 12346001\n2,0151 12346002\n")
     names, process, port = {}, None, "8440"
-    assert len(BLOCKS) == 12
+    assert len(BLOCKS) == 13
     try:
         for served, block in BLOCKS:
             if served:
@@ -47,8 +47,9 @@ def test_the_page_names_every_public_name():
 def test_every_method_of_the_server_is_in_the_table():
     from contactsync import Client, Server
     from contactsync.library.accounts import Accounts
+    from contactsync.library.keys import RoleKeys
     from contactsync.library.members import MemberRegister
 
-    for one in (Server, Client, Accounts, MemberRegister):
+    for one in (Server, Client, Accounts, MemberRegister, RoleKeys):
         for name in vars(one):
             assert name.startswith("_") or re.search(rf"\b{name}\b", PAGE), name

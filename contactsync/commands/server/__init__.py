@@ -47,8 +47,8 @@ def init(context: click.Context, data: Path, passphrase_file: Path | None, datab
     """
     from contactsync.library.fingerprints import grouped
     from contactsync.library.moving import check_argument
+    from contactsync.library.operating import read_passphrase
     from contactsync.library.server import Server
-    from contactsync.server.sealing import read_passphrase
 
     if database and context.get_parameter_source("database") is click.core.ParameterSource.COMMANDLINE:
         check_argument(database)

@@ -16,10 +16,7 @@ from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:  # numpy hangs on these
     from contactsync.library.accounts import Accounts
-    from contactsync.server.keyring import Keyring
-    from contactsync.server.logs import LogFormat
-    from contactsync.server.settings import DataFolder
-    from contactsync.server.storage.ports import AccountStore, MemberStore
+    from contactsync.library.operating import AccountStore, DataFolder, Keyring, LogFormat, MemberStore
 
 data_option = click.option(
     "--data",
@@ -71,7 +68,7 @@ def day_of(seconds: int | None) -> str:
 
 
 def folder_of(data: Path) -> DataFolder:
-    from contactsync.server.settings import DataFolder
+    from contactsync.library.operating import DataFolder
 
     return DataFolder.existing(data)
 
@@ -85,7 +82,7 @@ def accounts_of(data: Path) -> Accounts:
 
 @contextlib.contextmanager
 def members_of_folder(data: Path) -> Iterator[MemberStore]:
-    from contactsync.server.storage.opening import open_members
+    from contactsync.library.operating import open_members
 
     with contextlib.closing(open_members(folder_of(data))) as store:
         yield store
@@ -93,7 +90,7 @@ def members_of_folder(data: Path) -> Iterator[MemberStore]:
 
 @contextlib.contextmanager
 def accounts_of_folder(data: Path) -> Iterator[AccountStore]:
-    from contactsync.server.storage.opening import open_accounts
+    from contactsync.library.operating import open_accounts
 
     with contextlib.closing(open_accounts(folder_of(data))) as store:
         yield store
@@ -101,21 +98,20 @@ def accounts_of_folder(data: Path) -> Iterator[AccountStore]:
 
 def log_to_stderr(form: LogFormat) -> None:
     """Log from now on, as --log-format says."""
-    from contactsync.server.logs import set_up_logging
+    from contactsync.library.operating import set_up_logging
 
     set_up_logging(form)
 
 
 def keyring_of(folder: DataFolder, passphrase_file: Path | None) -> Keyring:
-    from contactsync.server.keyring import Keyring
+    from contactsync.library.operating import Keyring
 
     return Keyring.open(folder.keys, passphrase_of(folder, passphrase_file))
 
 
 def passphrase_of(folder: DataFolder, file: Path | None) -> bytes | None:
     """The passphrase of the keyring; None if none was given. A terminal is asked if there is one."""
-    from contactsync.server.keyring import Keyring
-    from contactsync.server.sealing import read_passphrase
+    from contactsync.library.operating import Keyring, read_passphrase
 
     passphrase = read_passphrase(file)
     if passphrase is None and Keyring.is_locked(folder.keys) and sys.stdin.isatty():
@@ -125,7 +121,7 @@ def passphrase_of(folder: DataFolder, file: Path | None) -> bytes | None:
 
 def passphrase_of_key(name: str, file: Path | None, *, is_locked: bool) -> bytes | None:
     """The passphrase of a key that is not in the keyring; None if it has none. A terminal is asked."""
-    from contactsync.server.sealing import read_passphrase
+    from contactsync.library.operating import read_passphrase
 
     if not is_locked:
         return None
@@ -140,7 +136,7 @@ def new_passphrase(file: Path | None, *, none: bool) -> bytes | None:
 
     Raises BadInput if neither is said.
     """
-    from contactsync.server.sealing import read_passphrase
+    from contactsync.library.operating import read_passphrase
 
     passphrase = read_passphrase(file, KEY_VARIABLE)
     if none:

@@ -10,13 +10,13 @@ import click
 from contactsync.commands.server._shared import (
     data_option,
     folder_of,
-    keyring_of,
     log_format_option,
+    passphrase_of,
     passphrase_option,
 )
 
 if TYPE_CHECKING:
-    from contactsync.server.logs import LogFormat
+    from contactsync.library.operating import LogFormat
 
 
 @click.command()
@@ -61,11 +61,11 @@ def admin(
         raise click.UsageError("Give either --socket PATH or --port PORT.")
     if socket is not None and credential_file is not None:
         raise click.UsageError("--credential-file is for --port; a socket needs no credential.")
-    from contactsync.server.admin.serve import serve_admin
-    from contactsync.server.logs import set_up_logging
+    from contactsync.library.administering import serve_admin
+    from contactsync.library.operating import set_up_logging
 
     folder = folder_of(data)
-    keyring = keyring_of(folder, passphrase_file)
+    passphrase = passphrase_of(folder, passphrase_file)
     set_up_logging(log_format)
     where: Path | int
     if socket is not None:
@@ -80,4 +80,4 @@ def admin(
             click.echo(f"the credential is in {credential_file}", err=True)
         click.echo(f"listening on {name}")
 
-    serve_admin(folder, keyring, where, credential_file, ready)
+    serve_admin(data, passphrase, where, ready, credential_file=credential_file)

@@ -20,21 +20,16 @@ from contactsync.commands.server._shared import (
     json_option,
     key_passphrase_option,
     keyring_of,
-    members_of_folder,
     passphrase_of,
     passphrase_of_key,
     passphrase_option,
 )
-from contactsync.foundation.errors import BadInput, NotCleanedUp
-from contactsync.foundation.roles import OFFLINE
+from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:  # numpy hangs on these
-    from securesystemslib.signer import Signer
-
+    from contactsync.library.operating import DataFolder, Keyring
     from contactsync.library.publishing import Order
-    from contactsync.publication.tuf.request import SigningRequest
-    from contactsync.server.keyring import Keyring
-    from contactsync.server.settings import DataFolder
+    from contactsync.library.signing import SigningRequest
 
 request_path = click.Path(path_type=Path, dir_okay=False)
 memory_option = click.option(
@@ -101,10 +96,8 @@ def publish(
     epochs; the first one after the overlap ends the rotation.
     """
     from contactsync.commands.server.publish_loop import Stop, passphrase_from_pipe, publish_every
-    from contactsync.library.publishing import Aim, Order
-    from contactsync.publication.tuf.repository import Repository
-    from contactsync.server.belonging import doubts_of
-    from contactsync.server.keyring import Keyring
+    from contactsync.library.operating import Keyring
+    from contactsync.library.publishing import Aim, Order, is_due
 
     folder = folder_of(data)
     if every is None:
@@ -125,11 +118,7 @@ def publish(
     def once() -> None:  # the keys may have been changed since the last time
         run_publish(data, Keyring.open(folder.keys, passphrase), Order(Aim.PUBLISH), memory, None)
 
-    def has_changed() -> bool:
-        with members_of_folder(data) as store:
-            return bool(store.touched(store.serial()) or doubts_of(store, Repository(folder.public)))
-
-    publish_every(every, once, has_changed, stop)
+    publish_every(every, once, lambda: is_due(folder), stop)
 
 
 def run_publish(
@@ -144,11 +133,10 @@ def run_publish(
 ) -> None:
     """Follow an order here or, with `request_file`, by having it signed elsewhere; print what was done."""
     from contactsync.library.publishing import age_warnings, follow_order
-    from contactsync.publication.tuf.repository import Repository
-    from contactsync.server.prepared import write_request
+    from contactsync.library.signing import root_of, write_request
 
     folder = folder_of(data)
-    before = Repository(folder.public).root_bytes()
+    before = root_of(folder).octets
     with ProgressLine() as progress:
         done = follow_order(
             folder,
@@ -204,11 +192,22 @@ def sign(
     Shows what is to be signed, asks, and adds to REQUEST one signature for each key that may sign. Pass
     REQUEST to the next person, or take it back to the server and run `finish`. It contains no secrets.
     """
-    from contactsync.publication.tuf.summary import SHOWN_KEY, about_signatures, describe, shown_keys
-    from contactsync.server.prepared import read_request, write_request
+    from contactsync.library.signing import (
+        SHOWN_KEY,
+        about_signatures,
+        describe,
+        read_request,
+        shown_keys,
+        signers_at,
+        write_request,
+    )
 
     request = read_request(request_file)
-    signers = _signers(request, places, key_passphrase_file)
+
+    def passphrase(place: str, is_locked: bool) -> bytes | None:
+        return passphrase_of_key(place, key_passphrase_file, is_locked=is_locked)
+
+    signers = signers_at(request, places, passphrase)
     keyids = [signer.public_key.keyid for signer in signers.values()]
     for line in (*describe(request), "", *about_signatures(request), f"your keys: {shown_keys(keyids)}"):
         click.echo(line)
@@ -241,40 +240,23 @@ def finish(files: tuple[Path, ...], data: Path, passphrase_file: Path | None) ->
     and nothing changes, if signatures are missing, if REQUEST is not the last one prepared, or if something
     was published or keys were changed in the meantime.
     """
-    from contactsync.publication.tuf.repository import Repository
-    from contactsync.server.prepared import Preparation, finish_change
-    from contactsync.server.publishing.publisher import Publisher
+    from contactsync.library.signing import finish as bring_into_force
+    from contactsync.library.signing import root_of
 
     folder = folder_of(data)
-    prepared = Preparation.read(folder)
-    if prepared is None:
-        raise BadInput(
-            "nothing is prepared here, or it is already finished",
-            hint="prepare it with `publish --offline-targets` or `keys … --request`",
-        )
-    prepared.take(files)
-    keyring = keyring_of(folder, passphrase_file)
-    before, unclean = Repository(folder.public).root_bytes(), None
-    if prepared.serial is None:
-        finish_change(folder, keyring, prepared)
-    else:
-        with members_of_folder(data) as store:
-            try:
-                Publisher(folder, store, keyring).finish(prepared.request, prepared.serial)
-            except NotCleanedUp as error:  # it is published: say so first
-                unclean = error
-    prepared.remove(folder)
-    for audience, manifest in sorted(prepared.request.of(prepared.request.targets).items()):
+    before = root_of(folder).octets
+    done = bring_into_force(folder, lambda: keyring_of(folder, passphrase_file), files)
+    for audience, manifest in sorted(done.manifests.items()):
         click.echo(
             f"{audience}: epoch {manifest.epoch}, edition {manifest.edition}: "
             f"{counted(manifest.count, 'member', 'members')} in "
             f"{counted(len(manifest.partitions), 'partition', 'partitions')}"
         )
-    if prepared.role is not None:
-        click.echo(f"the keys of the role {prepared.role} have changed")
+    if done.role is not None:
+        click.echo(f"the keys of the role {done.role} have changed")
     say_root(folder, before)
-    if unclean is not None:
-        raise unclean
+    if done.unclean is not None:
+        raise done.unclean
 
 
 def somebody_is_there() -> bool:
@@ -285,7 +267,7 @@ def somebody_is_there() -> bool:
 def say_prepared(path: Path, request: SigningRequest) -> None:
     """Print what to do with a request."""
     from contactsync.library.fingerprints import grouped
-    from contactsync.publication.tuf.summary import about_signatures
+    from contactsync.library.signing import about_signatures
 
     click.echo(f"prepared in {path}, not yet in force; next: sign, finish")
     click.echo(f"fingerprint of the request {grouped(request.fingerprint())}")
@@ -296,50 +278,15 @@ def say_prepared(path: Path, request: SigningRequest) -> None:
 def say_root(folder: DataFolder, before: bytes) -> None:
     """That the root is another one than `before`, and that it has expired."""
     from contactsync.library.fingerprints import grouped, root_fingerprint
-    from contactsync.publication.tuf.repository import Repository
+    from contactsync.library.signing import root_of
 
-    repository = Repository(folder.public)
-    if repository.root_bytes() != before:
-        shown = grouped(root_fingerprint(repository.root_bytes()))
+    root = root_of(folder)
+    if root.octets != before:
+        shown = grouped(root_fingerprint(root.octets))
         click.echo(f"the root was renewed; from now on its fingerprint is {shown}", err=True)
-    if repository.expiries()["root"] < datetime.now(UTC):
+    if root.expires < datetime.now(UTC):
         click.echo(
             "warning: the root metadata has expired, so clients refuse it: publish where its keys are, or"
             " with --offline-targets",
             err=True,
         )
-
-
-def _signers(
-    request: SigningRequest, places: tuple[Path, ...], passphrase_file: Path | None
-) -> dict[str, Signer]:
-    """The keys at these places that the request asks for. Raises BadInput if there is none."""
-    from contactsync.library.fingerprints import root_fingerprint
-    from contactsync.publication.tuf.summary import shown_keys
-    from contactsync.server.exported import keys_in
-    from contactsync.server.keyring import Keyring
-
-    asked = {key for one in request.signatures() for each in one for key in (*each.signed, *each.unsigned)}
-    known = {root_fingerprint(root.to_bytes()) for root in request.roots}
-    found: dict[str, Signer] = {}
-    keyrings = [place for place in places if (place / "keyring.json").exists()]
-    for place in keyrings:
-        secret = passphrase_of_key(f"{place}", passphrase_file, is_locked=Keyring.is_locked(place))
-        signers = Keyring.open(place, secret).signers(OFFLINE)
-        found |= {f"{place}/{name}": one for name, one in signers.items() if one.public_key.keyid in asked}
-    for key in keys_in([place for place in places if place not in keyrings]):
-        if key.keyid not in asked:
-            continue
-        if key.root is not None and key.root not in known:
-            raise BadInput(
-                f"the key in {key.path} was exported under a root that does not precede this request's root",
-                hint="do not sign: this may be an attempt to show you another server",
-            )
-        secret = passphrase_of_key(f"{key.path}", passphrase_file, is_locked=key.is_locked)
-        found[str(key.path)] = key.signer(secret)
-    if not found:
-        raise BadInput(
-            "none of these keys may sign this request",
-            hint=f"it can be signed by {shown_keys(sorted(asked))}",
-        )
-    return found
