@@ -26,7 +26,7 @@ import math
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,10 +77,10 @@ class Sampled(Evaluator):
         super().__init__()
         self.real: set[bytes] = set()
 
-    def decode(self, blinded: Rows) -> Future[DecodedBatch]:
+    def decode(self, blinded: Rows, account: Hashable = None) -> Future[DecodedBatch]:
         """See `Evaluator.decode`."""
         if blinded.tobytes() in self.real:
-            return super().decode(blinded)
+            return super().decode(blinded, account)
         return _done(DecodedBatch(blinded, ()))
 
     def evaluate_decoded(self, key: KeyPair, batch: DecodedBatch) -> Future[tuple[Rows, bytes]]:

@@ -43,6 +43,7 @@ prints `error: …` and usually `hint: …`, writes no output file, and leaves t
 | `CONTACTSYNC_CONFIG` | `--config` |
 | `CONTACTSYNC_STATE` | `--state` |
 | `CONTACTSYNC_DATA` | `server … --data` |
+| `CONTACTSYNC_DATABASE` | `server init --database`; for a folder with a database, the one in server.toml |
 | `CONTACTSYNC_PASSPHRASE` | `server … --passphrase-file` |
 | `CONTACTSYNC_KEY_PASSPHRASE` | `server … --key-passphrase-file` |
 | `CONTACTSYNC_LOG_FORMAT` | `server serve --log-format`, `server admin --log-format` |
