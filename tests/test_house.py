@@ -66,6 +66,7 @@ def figure(value):
     return repr(eval(compile(ast.Expression(value), "constant", "eval"), {}))
 
 
+@pytest.mark.slow
 def test_no_class_name_is_used_twice(modules):
     places = defaultdict(list)
     for path, module in modules.items():
@@ -75,6 +76,7 @@ def test_no_class_name_is_used_twice(modules):
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
+@pytest.mark.slow
 def test_no_figure_is_stated_twice(modules):
     places = defaultdict(list)
     for path, module in modules.items():
@@ -111,6 +113,7 @@ def words(modules):
     return {path: set(texts(module)) for path, module in modules.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("literal", "home", "others"),
     [

@@ -1,8 +1,10 @@
 import numpy as np
+import pytest
 
 from contactsync.tokens import Tokens
 
 
+@pytest.mark.slow
 def test_round_trip_and_order() -> None:
     outputs = np.random.default_rng(1).integers(0, 256, (1000, 64), dtype=np.uint8)
     tokens = Tokens.from_outputs(outputs)

@@ -74,6 +74,7 @@ def partition_of_tokens(crook, tokens, tmp_path, **more):
     return {**figures, "base": base, "screen": screen, "deltas": (), **more}
 
 
+@pytest.mark.slow
 def test_an_honest_publication_is_proven(honest, audit):
     report = audit(honest)
     assert report.exit_code == PROVEN, list(report.lines())

@@ -40,6 +40,7 @@ def test_the_table_of_the_threat_model():
         assert hundred == pytest.approx(float(to_name), abs=0.06)
 
 
+@pytest.mark.slow
 def test_the_chance_is_what_a_simulation_gives():
     """Contacts are in every list; others by chance, as often as `chosen` draws their bucket as a decoy."""
     life = Life(400_000, 40, epochs=2, syncs=2, leak_budget=1e9)

@@ -12,6 +12,7 @@ from contactsync.server.storage.sqlite.accounts import SqliteAccounts
 COLUMNS = ["case", "n", "ours_us", "peer", "peer_us", "ratio"]
 
 
+@pytest.mark.slow
 def test_the_statement_alone_and_in_groups(tmp_path):
     rows = quota._statement(tmp_path, 0, 10)
     assert {tuple(row) for row in rows} == {tuple(COLUMNS)}

@@ -90,6 +90,7 @@ def test_many_damaged_books(seed):
 FIELD = "0123456789+++00(( ))//--,,;;..##**xXpPwW  \t\n|<>[]'\"?ßé٣４ー、oOlI@:=&abcMobil ext und oder tel:"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_any_field(seed):
     rng = random.Random(seed)

@@ -23,6 +23,7 @@ def at(path, reply, kind=""):
     return before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_to_another_host_gets_nothing(dav, other_dav, fetch, status):
     dav.before = at("/.well-known/carddav", DavReply(status, b"", {"Location": other_dav.origin + "/dav/"}))

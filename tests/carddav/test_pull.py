@@ -112,6 +112,7 @@ def test_a_server_that_says_it_reports_changes_and_does_not(dav, fetch):
     assert fetch().books[0].fetched == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [0.05, 0.5, 0.9])
 def test_a_reply_that_breaks_off_is_kept_as_far_as_it_came(dav, fetch, cut):
     fill(dav, 2 * BATCH)

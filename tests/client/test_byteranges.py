@@ -140,6 +140,7 @@ def wrong_replies(request, good):
     yield ranged(CONTENT, [range(200, 300), range(400, 500)], {})
 
 
+@pytest.mark.slow
 def test_answers_that_are_none(fetch, service):
     service.tamper = lambda request, reply: None
     fetch()

@@ -89,6 +89,7 @@ def test_the_same_code_runs_until_the_connection_is_closed(service, person, othe
     assert not [one for one in start["real"] if one.startswith(("numba", "contactsync.kernels"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", [[ANNA], [ANNA, BODO]], ids=["cover", "real"])
 def test_all_is_blinded_before_the_first_request(service, person, monkeypatch, numbers):
     order = []
@@ -114,6 +115,7 @@ def test_all_is_blinded_before_the_first_request(service, person, monkeypatch, n
     assert order[-2:] == ["closed", "finished"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", [[ANNA], [ANNA, BODO]], ids=["cover", "real"])
 def test_a_false_proof_is_answered_alike(service, person, monkeypatch, numbers):
     """A cover round whose proof is not checked would show itself to a server that sends a false one."""
@@ -141,6 +143,7 @@ def test_a_false_proof_is_answered_alike(service, person, monkeypatch, numbers):
     assert len(person.sync(*numbers).matches) == 1
 
 
+@pytest.mark.slow
 def test_a_wrong_point_gives_no_token(service, person, monkeypatch):
     """What was blinded without the engine is computed again before its result is stored."""
     service.publish(ANNA)

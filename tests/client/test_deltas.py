@@ -22,6 +22,7 @@ def kinds(service, manifest):
     return [names.get(path.rpartition("/")[2], "old") for path in service.asked("/data/")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["all", "mine"])
 def test_a_client_some_editions_behind_fetches_the_deltas_and_agrees_with_a_fresh_one(
     service, person, other_person, which
@@ -38,6 +39,7 @@ def test_a_client_some_editions_behind_fetches_the_deltas_and_agrees_with_a_fres
     assert {m.identifier[4:] for m in report.left} == set(NUMBERS[:2])
 
 
+@pytest.mark.slow
 def test_who_joined_is_found_from_the_delta_alone(service, person, monkeypatch):
     service.publish(*NUMBERS[:30])
     person.sync(*NUMBERS)
@@ -48,6 +50,7 @@ def test_who_joined_is_found_from_the_delta_alone(service, person, monkeypatch):
     assert looked_up == []
 
 
+@pytest.mark.slow
 def test_a_new_contact_is_looked_up_in_the_base_that_is_held_and_carried_on(service, person):
     service.publish(*NUMBERS[:30])
     person.sync(*NUMBERS[:3])
@@ -60,6 +63,7 @@ def test_a_new_contact_is_looked_up_in_the_base_that_is_held_and_carried_on(serv
     assert report.joined == []
 
 
+@pytest.mark.slow
 def test_a_chain_that_is_gone_costs_a_whole_base(service, person):
     service.publish(*NUMBERS[:30])
     person.sync(*NUMBERS)
@@ -73,6 +77,7 @@ def test_a_chain_that_is_gone_costs_a_whole_base(service, person):
     assert kinds(service, service.manifest) == ["base"]
 
 
+@pytest.mark.slow
 def test_a_delta_of_another_edition_is_refused_and_the_old_state_stays(service, person):
     service.publish(*NUMBERS[:30])
     person.sync(*NUMBERS)

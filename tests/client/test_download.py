@@ -167,6 +167,7 @@ def test_a_server_that_sends_a_little_each_time_is_not_asked_for_ever(service, f
     assert len(service.requests) < 10
 
 
+@pytest.mark.slow
 def test_a_server_that_cuts_and_ignores_ranges_sends_no_more_than_was_allowed(service, person):
     """Each time a little more than before: that was progress, for as long as the server liked."""
     service.crowd = {"49": 200_000}

@@ -61,6 +61,7 @@ def test_odds_multiply_over_lists_editions_and_epochs_and_stay_after_forget(crow
     assert ledger_of(person).odds() == {"49": once**3}
 
 
+@pytest.mark.slow
 def test_past_the_budget_nothing_is_sent_and_each_way_on_leads_on(crowded, person):
     with pytest.raises(ChoiceNeeded) as stopped:
         person.sync(*NUMBERS, leak_budget=5, **SCREEN)
@@ -89,11 +90,13 @@ def test_a_list_is_in_the_ledger_before_it_is_sent(crowded, person):
     assert seen == [[1], [1], [1]]
 
 
+@pytest.mark.slow
 def test_all_buckets_tell_nothing_and_cost_no_odds(crowded, person):
     report = person.sync(*NUMBERS[:3], privacy="screen", buckets=128, leak_budget=1)
     assert report.leak_odds in ({}, {"49": 1.0})
 
 
+@pytest.mark.slow
 def test_no_server_can_have_a_second_list_in_one_run(crowded, person):
     """A new epoch and one 404 made the client begin again by itself: two lists for one question."""
 
@@ -113,6 +116,7 @@ def test_no_server_can_have_a_second_list_in_one_run(crowded, person):
     assert person.sync(*NUMBERS, **SCREEN).leak_odds == {"49": 64.0}
 
 
+@pytest.mark.slow
 def test_what_two_lists_name_is_what_the_ledger_says(crowded, person):
     """The attack of the review, by the key's owner: whom do the lists of two epochs leave as candidates?
 
@@ -203,6 +207,7 @@ def test_a_list_that_was_cut_stays_after_forget(crowded, person):
     assert len(first.numbers) == 16
 
 
+@pytest.mark.slow
 def test_the_size_of_the_next_list_does_not_tell_whether_a_new_contact_passes(crowded, person, other_person):
     """After a list of 16 that was cut: 32 buckets with one more member, 16 with one more stranger."""
     sizes = []

@@ -71,6 +71,7 @@ def moved(service, person, clock):
     return person
 
 
+@pytest.mark.slow
 def test_a_client_moves_at_its_own_time_and_not_before(service, person, clock):
     service.publish(ANNA, CARL)
     person.sync(ANNA, BODO, CARL, cover=False)
@@ -95,6 +96,7 @@ def test_a_client_moves_at_its_own_time_and_not_before(service, person, clock):
     assert sent(service) == ({}, 0)
 
 
+@pytest.mark.slow
 def test_deltas_and_new_contacts_in_the_announced_epoch(service, moved):
     service.publish(ANNA, BODO, CARL)
     report = moved.sync(ANNA, BODO, CARL, DORA, cover=False)
@@ -127,6 +129,7 @@ def test_after_having_moved_the_promotion_costs_nothing(service, moved, editions
     assert (report.edition, sent(service)[0]) == (2, {})
 
 
+@pytest.mark.slow
 def test_the_promotion_is_skipped(service, moved):
     """The client sees only edition 3 of the epoch: it goes on from edition 1, which it met on its walk."""
     crowd = [f"+4915123457{number:03}" for number in range(300)]
@@ -145,6 +148,7 @@ def test_the_promotion_is_skipped(service, moved):
     assert sent(service)[0] == {}
 
 
+@pytest.mark.slow
 def test_an_announced_edition_number_is_never_taken_for_one_of_the_epoch(service, moved):
     """Edition 3 of the announcement has Anna, edition 3 of the epoch has not: the numbers begin again."""
     service.publish(ANNA, CARL, DORA)
@@ -160,6 +164,7 @@ def test_an_announced_edition_number_is_never_taken_for_one_of_the_epoch(service
     assert members(report) == {f"tel:{CARL}"}
 
 
+@pytest.mark.slow
 def test_what_was_announced_last_was_not_seen(service, moved):
     """Tokens stay; the partition that changed unseen is fetched; the other one is not."""
     service.publish(ANNA, BODO, CARL)
@@ -170,6 +175,7 @@ def test_what_was_announced_last_was_not_seen(service, moved):
     assert sent(service) == ({}, 1)
 
 
+@pytest.mark.slow
 def test_a_client_that_comes_late(service, person):
     service.publish(ANNA, CARL)
     person.sync(ANNA, BODO, CARL)
@@ -181,6 +187,7 @@ def test_a_client_that_comes_late(service, person):
     assert (report.withdrawn, sent(service)) == (None, ({2: 8}, 2))
 
 
+@pytest.mark.slow
 def test_a_new_client_has_nothing_evaluated_twice(service, person):
     service.publish(ANNA, CARL)
     service.announce(ANNA, CARL, until=in_a_week())
@@ -192,6 +199,7 @@ def test_a_new_client_has_nothing_evaluated_twice(service, person):
     assert sent(service) == ({}, 0)
 
 
+@pytest.mark.slow
 def test_a_rotation_that_is_taken_back_costs_nobody_points(service, moved):
     service.take_back(ANNA, CARL, BODO)
     report = moved.sync(ANNA, BODO, CARL, cover=False)
@@ -281,6 +289,7 @@ def test_any_end_of_the_overlap(service, until, latest):
         assert (choice.manifest.epoch == 2) is (choice.move.at == 1000)
 
 
+@pytest.mark.slow
 def test_a_damaged_record_of_the_time(service, moved):
     moved.server.moves.write_text("{")
     report = moved.sync(ANNA, BODO, CARL, cover=False)
@@ -292,12 +301,14 @@ def test_a_damaged_record_of_the_time(service, moved):
     assert recall_moves(moved.server.moves) == {}
 
 
+@pytest.mark.slow
 def test_forget_takes_the_record_with_it(moved):
     assert moved.server.moves.exists()
     moved.state.forget(moved.server.folder)
     assert not moved.server.moves.exists()
 
 
+@pytest.mark.slow
 def test_contacts_that_left_the_book_go_when_the_old_epoch_is_over(service, moved):
     moved.sync(ANNA, CARL)
     with Cache(moved.server.cache, moved.server.url) as cache:
@@ -308,6 +319,7 @@ def test_contacts_that_left_the_book_go_when_the_old_epoch_is_over(service, move
         assert not cache.has_tokens("people", 1)
 
 
+@pytest.mark.slow
 def test_a_sync_that_is_cut_while_it_moves(service, person, clock):
     """From then on it stays with the next epoch, and sends the batch that was not answered, and no other."""
     service.publish(ANNA, CARL)
@@ -331,6 +343,7 @@ def test_a_sync_that_is_cut_while_it_moves(service, person, clock):
     assert sent(service)[0] == {2: 8}
 
 
+@pytest.mark.slow
 def test_a_cut_between_two_rounds_is_continued_after_the_promotion(service, person, clock):
     service.publish(ANNA, CARL)
     person.sync(ANNA)
@@ -350,6 +363,7 @@ def test_a_cut_between_two_rounds_is_continued_after_the_promotion(service, pers
     assert members(report) == {f"tel:{ANNA}", f"tel:{CARL}"}
 
 
+@pytest.mark.slow
 def test_killed_after_the_promoted_manifest_was_kept(service, moved, monkeypatch):
     """The numbers are changed in the next run: at worst files are fetched, and no point is sent."""
     service.publish(ANNA, CARL, DORA)
@@ -366,6 +380,7 @@ def test_killed_after_the_promoted_manifest_was_kept(service, moved, monkeypatch
     assert sent(service)[0] == {}
 
 
+@pytest.mark.slow
 def test_a_promotion_in_the_middle_of_a_run(service, moved, clock):
     """The old epoch is refused with 409: the run begins again, in the epoch that is in force."""
     other = Person(moved.folder, service)
@@ -448,6 +463,7 @@ def test_a_rotation_costs_one_list_as_a_new_epoch_does(service, person, other_pe
     assert (report.epoch, members(report), told(person)) == (2, {f"tel:{ANNA}"}, ([2], {"49": 64.0}))
 
 
+@pytest.mark.slow
 def test_no_second_list_when_the_run_begins_again(service, moved):
     """Told once, the run is not repeated, in whichever of the two epochs: the error says to sync again."""
     service.publish(ANNA, CARL, BODO)

@@ -24,6 +24,7 @@ def slept(monkeypatch):
     return slept
 
 
+@pytest.mark.slow
 def test_the_budget_is_shown_and_kept(service, person):
     service.quota = {"left": 1000, "burst": 1024, "per_day": 256}
     service.publish(ANNA)
@@ -34,6 +35,7 @@ def test_the_budget_is_shown_and_kept(service, person):
     assert account.at.startswith("20")
 
 
+@pytest.mark.slow
 def test_a_sync_that_runs_out_says_when_and_goes_on_from_there(service, person, monkeypatch):
     monkeypatch.setattr("contactsync.client.core.round.MAX_BATCH", 32)
     service.quota = {"left": 70, "burst": 128, "per_day": 256}
@@ -54,6 +56,7 @@ def test_a_sync_that_runs_out_says_when_and_goes_on_from_there(service, person, 
     assert points(service) == [32, 32, 8]
 
 
+@pytest.mark.slow
 def test_a_short_time_is_waited_for(service, person, slept):
     service.quota = {"left": 0, "burst": 1024, "per_day": 86_400}
     service.publish(ANNA)
@@ -67,6 +70,7 @@ def test_a_short_time_is_waited_for(service, person, slept):
     assert [one for one in slept if one > 1] == [8.0], "apart from the beat that requests keep"
 
 
+@pytest.mark.slow
 def test_no_cover_eats_the_last_quarter(service, person):
     """Once this client has used up the budget itself; and then it says so."""
     service.publish(ANNA)
@@ -86,6 +90,7 @@ def test_no_cover_eats_the_last_quarter(service, person):
     assert points(service) == [8]
 
 
+@pytest.mark.slow
 def test_a_cover_round_that_cannot_be_paid_fails_nothing(service, person):
     service.publish(ANNA)
     service.quota = {"left": 1024, "burst": 1024, "per_day": 256}
@@ -99,6 +104,7 @@ def test_a_cover_round_that_cannot_be_paid_fails_nothing(service, person):
     assert points(service) == [8]
 
 
+@pytest.mark.slow
 def test_a_pause_of_the_service_keeps_what_is_there_and_fails_no_sync_without_news(service, person):
     service.publish(ANNA, BODO)
     person.sync(ANNA)
@@ -121,6 +127,7 @@ def test_a_pause_of_the_service_keeps_what_is_there_and_fails_no_sync_without_ne
     assert len(person.sync(ANNA, BODO).matches) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cover", [True, False])
 def test_a_wrong_credential_fails_a_sync_that_would_fetch_nothing(service, person, cover):
     service.quota = {"left": 0, "burst": 1024, "per_day": 256}

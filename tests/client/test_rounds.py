@@ -56,6 +56,7 @@ def test_a_round_that_is_cut_again_and_again_tells_no_more_than_a_whole_one(serv
         assert cache.counts()["tokens"] == 300
 
 
+@pytest.mark.slow
 def test_who_is_new_meanwhile_gets_a_round_of_their_own(service, person, monkeypatch):
     monkeypatch.setattr("contactsync.client.core.round.MAX_BATCH", 32)
     service.publish(*NUMBERS[:3])
@@ -83,6 +84,7 @@ def test_a_round_of_an_epoch_that_is_over_is_dropped(service, person, monkeypatc
     assert points(service) == [32] * 4
 
 
+@pytest.mark.slow
 def test_a_sync_without_news_looks_like_one_with_up_to_eight_new(service, person, other_person):
     service.publish(ANNA)
     told = []
@@ -101,6 +103,7 @@ def test_a_sync_without_news_looks_like_one_with_up_to_eight_new(service, person
     assert points(service) == []
 
 
+@pytest.mark.slow
 def test_a_cover_round_that_is_cut_is_finished_like_a_real_one(service, person, other_person):
     """One POST is not answered, later all are: `[8]` against `[8, 8]` showed which it was."""
     service.publish(ANNA)
@@ -118,6 +121,7 @@ def test_a_cover_round_that_is_cut_is_finished_like_a_real_one(service, person, 
     assert seen[0] == seen[1] == [8, 8]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cover", [True, False])
 def test_a_run_that_finishes_an_older_round_says_that_it_looked_up(service, person, cover):
     """Without a round of its own it said that nothing was looked up."""
@@ -132,6 +136,7 @@ def test_a_run_that_finishes_an_older_round_says_that_it_looked_up(service, pers
     assert "to 8 new numbers" in report.leak
 
 
+@pytest.mark.slow
 def test_a_round_whose_first_batch_fails_is_not_padded_anew(service, person, monkeypatch):
     """A new edition of a known epoch and a 404: four batches of the first round were left over, and paid."""
     monkeypatch.setattr("contactsync.client.core.round.MAX_BATCH", 32)
@@ -152,6 +157,7 @@ def test_a_round_whose_first_batch_fails_is_not_padded_anew(service, person, mon
         assert cache.unfinished_round("people", 1) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lie", [{"left": 0}, {"burst": 8, "left": 0}, {"left": 0, "per_day": 1}])
 def test_no_server_can_switch_cover_off_by_lying_about_the_budget(service, person, lie):
     service.publish(ANNA)

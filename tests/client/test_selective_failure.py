@@ -8,6 +8,8 @@ import dataclasses
 import hashlib
 from datetime import UTC, datetime
 
+import pytest
+
 from contactsync.directory import truncate
 from contactsync.directory.delta import HEADER, read_delta
 from contactsync.directory.files import write_file
@@ -45,6 +47,7 @@ def both(service, people, numbers):
     return seen
 
 
+@pytest.mark.slow
 def test_a_delta_that_contradicts_one_contact(service, person, other_person):
     """Is VICTIM in the book? The delta 1→2 says that VICTIM left, who was no member."""
     service.crowd = {"49": 20_000}
@@ -77,6 +80,7 @@ def test_a_delta_that_contradicts_one_contact(service, person, other_person):
     assert second[0][0] == second[1][0], "only the client with VICTIM in its book fetches the base"
 
 
+@pytest.mark.slow
 def test_a_base_that_only_clients_with_that_calling_code_open(service, person, other_person):
     """Has the book contacts in +44? Its base is signed, and malformed; who has none never opens it."""
     people, books = (person, other_person), ([MEMBERS[0], "+447911123456"], [MEMBERS[0], OTHER])

@@ -156,6 +156,7 @@ def test_zeros_of_a_record_that_a_wipe_has_left_hide_nobody(tmp_path):
     assert state.folders() == [one.folder]
 
 
+@pytest.mark.slow
 def test_a_damaged_root_is_had_from_those_that_were_followed(service, person):
     service.publish("+491512345671")
     person.sync("+491512345671")
@@ -175,6 +176,7 @@ def test_a_damaged_root_is_had_from_those_that_were_followed(service, person):
     assert person.server.root == root
 
 
+@pytest.mark.slow
 def test_scratch_of_killed_processes_goes_with_the_next_sync_and_that_of_living_ones_stays(service, person):
     service.publish("+491512345671")
     person.sync("+491512345671")

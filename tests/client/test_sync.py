@@ -37,6 +37,7 @@ def test_first_sync_finds_the_members_and_nobody_else(service, person):
     assert "0 to 8 new numbers" in report.leak
 
 
+@pytest.mark.slow
 def test_second_sync_evaluates_only_what_is_new_and_downloads_nothing_again(service, person):
     service.publish(ANNA, CARL)
     person.sync(ANNA, BODO)
@@ -49,6 +50,7 @@ def test_second_sync_evaluates_only_what_is_new_and_downloads_nothing_again(serv
     assert service.asked("/data/") == []
 
 
+@pytest.mark.slow
 def test_joined_and_left_compare_with_the_last_sync_across_epochs(service, person):
     service.publish(ANNA, CARL)
     person.sync(ANNA, BODO, CARL)
@@ -63,6 +65,7 @@ def test_joined_and_left_compare_with_the_last_sync_across_epochs(service, perso
     assert (report.joined, report.left) == ([], [])
 
 
+@pytest.mark.slow
 def test_only_partitions_of_the_book_are_fetched_when_asked_for(service, person):
     service.publish(ANNA, CARL, DORA)
     report = person.sync(ANNA, partitions="mine")
@@ -73,6 +76,7 @@ def test_only_partitions_of_the_book_are_fetched_when_asked_for(service, person)
     assert "+49" not in report.leak
 
 
+@pytest.mark.slow
 def test_numbers_of_a_country_without_members_are_no_matches(service, person):
     service.publish(ANNA)
     assert person.sync(CARL, "+33612345678").matches == []
@@ -80,6 +84,7 @@ def test_numbers_of_a_country_without_members_are_no_matches(service, person):
     assert found(person.sync(CARL).joined) == [CARL]
 
 
+@pytest.mark.slow
 def test_two_fresh_syncs_share_no_point(service, person, other_person):
     service.publish(ANNA)
     points = []
@@ -100,6 +105,7 @@ def test_too_large_a_download_stops_before_anything_is_sent(service, person):
     assert service.asked("/evaluate/") == service.asked("/data/") == []
 
 
+@pytest.mark.slow
 def test_a_large_book_goes_in_batches_and_what_was_proven_survives_a_cut(service, person, monkeypatch):
     monkeypatch.setattr("contactsync.client.core.round.MAX_BATCH", 8)
     service.publish(ANNA)
@@ -121,6 +127,7 @@ def test_a_large_book_goes_in_batches_and_what_was_proven_survives_a_cut(service
     assert report.new_identifiers == 20 - kept
 
 
+@pytest.mark.slow
 def test_a_publish_during_the_sync_is_followed_once(service, person):
     service.publish(ANNA)
 
@@ -133,6 +140,7 @@ def test_a_publish_during_the_sync_is_followed_once(service, person):
     assert (report.epoch, found(report.matches)) == (2, [ANNA, BODO])
 
 
+@pytest.mark.slow
 def test_an_epoch_that_is_always_over_is_an_error(service, person):
     service.publish(ANNA)
     service.epoch = 7
@@ -158,6 +166,7 @@ def cut_off(part):
     return tamper
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tamper", "error"),
     [
@@ -189,6 +198,7 @@ def test_what_must_not_be_believed_changes_no_result(service, person, tamper, er
     assert found(person.sync(ANNA, BODO).matches) == [ANNA, BODO]
 
 
+@pytest.mark.slow
 def test_an_evaluation_with_another_key_keeps_nothing(service, person):
     service.publish(ANNA)
     key, service.key = service.key, derive_key_pair(b"x" * 32, b"another key")
@@ -200,6 +210,7 @@ def test_an_evaluation_with_another_key_keeps_nothing(service, person):
     assert found(person.sync(ANNA).matches) == [ANNA]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -222,6 +233,7 @@ def test_a_reply_that_is_malformed(service, person, change):
         person.sync(ANNA)
 
 
+@pytest.mark.slow
 def test_expired_metadata(service, person):
     service.publish(ANNA, when=datetime.now(UTC) - timedelta(days=8))
     with pytest.raises(BadSignature, match="expired"):
@@ -230,6 +242,7 @@ def test_expired_metadata(service, person):
     assert found(person.sync(ANNA).matches) == [ANNA]
 
 
+@pytest.mark.slow
 def test_rolled_back_metadata(service, person):
     service.publish(ANNA)
     person.sync(ANNA)
@@ -249,6 +262,7 @@ def test_another_normalisation_profile_is_said(service, person, monkeypatch):
         person.sync(ANNA)
 
 
+@pytest.mark.slow
 def test_a_wrong_credential_is_refused_and_nothing_kept(service, person):
     service.publish(ANNA)
     before = person.snapshot()
@@ -264,6 +278,7 @@ def test_a_wrong_credential_is_refused_and_nothing_kept(service, person):
     assert not any("authorization" in request.headers for request in service.requests)
 
 
+@pytest.mark.slow
 def test_a_held_file_that_rots_is_fetched_again(service, person):
     service.publish(ANNA)
     person.sync(ANNA)
@@ -275,6 +290,7 @@ def test_a_held_file_that_rots_is_fetched_again(service, person):
     assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
 
 
+@pytest.mark.slow
 def test_damage_shows_no_country_of_the_book(service, person):
     """All kept files are checked, whosever contact is new; else what is fetched again would tell."""
     service.publish(ANNA, "+12125550100")
@@ -290,6 +306,7 @@ def test_damage_shows_no_country_of_the_book(service, person):
     assert {path.rpartition("/")[2] for path in service.asked("/data/")} == {path.name for path in files}
 
 
+@pytest.mark.slow
 def test_files_that_nothing_names_any_more_are_removed(service, person):
     service.publish(ANNA)
     person.sync(ANNA)
@@ -356,6 +373,7 @@ def with_unknown_partitions(service, **partitions):
     service.repository.publish([service.manifest], service.signers, datetime.now(UTC))
 
 
+@pytest.mark.slow
 def test_a_partition_that_needs_a_newer_program_is_not_nobody(service, person):
     """Its contacts are neither matches nor gone; the person is told, and all others are found."""
     service.publish(ANNA, CARL)

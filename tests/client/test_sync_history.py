@@ -49,6 +49,7 @@ def refused(service, person):
     assert (person.snapshot(), person.server.tuf.joinpath("manifests", "people.json").read_bytes()) == before
 
 
+@pytest.mark.slow
 def test_a_fork_that_rejoins(service, person):
     """The attack: this client alone is shown an edition 2 without Anna, and from 3 on what all others see."""
     service.publish(ANNA, CARL)
@@ -63,6 +64,7 @@ def test_a_fork_that_rejoins(service, person):
         refused(service, person)
 
 
+@pytest.mark.slow
 def test_a_new_epoch_with_an_invented_past(service, person):
     """The attack: a key for this client alone, in an epoch after nothing that was ever published."""
     service.publish(ANNA)
@@ -100,6 +102,7 @@ def test_what_a_walk_costs_and_tells(service, person):
     assert transport.received > sum(lengths)
 
 
+@pytest.mark.slow
 def test_requests_of_a_walk_carry_no_credential(service, person):
     service.publish(ANNA)
     person.sync(ANNA)
@@ -111,6 +114,7 @@ def test_requests_of_a_walk_carry_no_credential(service, person):
     assert not any("authorization" in request.headers for request in walked)
 
 
+@pytest.mark.slow
 def test_a_link_that_must_be_there(service, person):
     service.publish(ANNA)
     person.sync(ANNA)
@@ -167,6 +171,7 @@ def test_trouble_on_the_way_can_be_tried_again(service, person):
     assert person.sync(ANNA).edition == 5
 
 
+@pytest.mark.slow
 def test_a_server_that_cuts_the_sync_off_does_not_hide_the_gap(service, person):
     service.publish(ANNA)
     person.sync(ANNA)

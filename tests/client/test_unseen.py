@@ -92,6 +92,7 @@ def test_a_cache_of_version_3_loses_nothing(tmp_path):
         assert known(cache) == [True, True, False], "nobody knows since when; it counts from now"
 
 
+@pytest.mark.slow
 def test_a_sync_says_which_book_it_was(person, service, monkeypatch):
     service.publish("+491512345671")
     person.sync("+491512345671", "+491512345672")

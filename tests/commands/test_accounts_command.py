@@ -98,6 +98,7 @@ def test_what_cannot_be_done_changes_nothing(run, words):
     assert run("list", "--json").stdout == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -236,6 +237,7 @@ def test_30000_in_seconds_and_no_credential_is_kept(data):
     assert not any(credential.encode() in files for _, credential in lines[:100])
 
 
+@pytest.mark.slow
 def test_several_whose_credentials_nobody_saw_do_not_exist(run, data):
     command = [sys.executable, "-m", "contactsync", "server", "accounts", "add", "--count", "50"]
     with Path("/dev/full").open("wb") as full:

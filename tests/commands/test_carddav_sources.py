@@ -41,6 +41,7 @@ def run(tmp_path, service):
     return run
 
 
+@pytest.mark.slow
 def test_a_sync_with_an_account(dav, run):
     result = run("sync", dav.address, "--json")
     assert result.exit_code == 0, result.output
@@ -58,12 +59,14 @@ def test_a_sync_with_an_account(dav, run):
     assert json.loads(again.stdout)["matches"] == value["matches"]
 
 
+@pytest.mark.slow
 def test_together_with_a_file(dav, run, tmp_path):
     (tmp_path / "more.csv").write_text("name,phone\nAnna,01512345671\nCarl,030123456\n")
     value = json.loads(run("sync", tmp_path / "more.csv", dav.address, "--json").stdout)
     assert value["contacts"] == 3  # Anna is in both
 
 
+@pytest.mark.slow
 def test_only_the_carddav_server_sees_its_requests(dav, run, service):
     before = len(service.requests)
     result = run("sync", dav.address, "--dry-run")
@@ -75,6 +78,7 @@ def test_only_the_carddav_server_sees_its_requests(dav, run, service):
     assert not any("cs_an-account" in str(request.headers) for request in dav.requests)
 
 
+@pytest.mark.slow
 def test_forget_wipes_the_copies(dav, run, tmp_path):
     run("sync", dav.address)
     assert list(tmp_path.rglob("*.cards"))
@@ -150,6 +154,7 @@ def test_a_password_that_is_asked_for_is_not_shown(dav, tmp_path, monkeypatch):
     assert PASSWORD not in result.output
 
 
+@pytest.mark.slow
 def test_mark_and_unmark(dav, run, tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -187,6 +192,7 @@ def test_mark_and_unmark(dav, run, tmp_path):
     assert not list((tmp_path / "state" / "marks").iterdir())
 
 
+@pytest.mark.slow
 def test_a_mark_that_fails_still_prints_the_matches(dav, run):
     dav.before = lambda request: DavReply(500) if request.method == "GET" else None
     result = run("sync", dav.address, "--mark", "On it", "--json")
@@ -204,6 +210,7 @@ def test_without_mark_nothing_is_written(dav, run):
     assert not dav.asked("PUT")
 
 
+@pytest.mark.slow
 def test_forget_wipes_undo_lists(dav, run, tmp_path):
     run("sync", dav.address, "--mark", "On it")
     assert list((tmp_path / "state" / "marks").iterdir())
@@ -232,6 +239,7 @@ def test_an_account_of_the_configuration_with_its_own_password(dav, run, tmp_pat
     assert "each server would be told it" in given.stderr
 
 
+@pytest.mark.slow
 def test_several_services_mark_the_matches_of_all(configured, tmp_path):
     cards = tmp_path / "cards.vcf"
     cards.write_text(

@@ -80,6 +80,7 @@ def test_completion_of_other_shells(shell, word):
     assert run("completion", "tcsh").exit_code == 2
 
 
+@pytest.mark.slow
 def test_alone_it_says_what_to_do_first_and_then_what_next(configured):
     empty = run(CONTACTSYNC_STATE=str(configured.folder / "none"), CONTACTSYNC_CONFIG=str(configured.config))
     assert empty.exit_code == 0

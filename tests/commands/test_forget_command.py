@@ -70,6 +70,7 @@ def desk(tmp_path, service):
     return desk
 
 
+@pytest.mark.slow
 def test_the_ledger_survives_forget_and_says_so(desk):
     desk.tell(desk.url)
     result = desk.run("forget")
@@ -94,6 +95,7 @@ def test_the_ledger_survives_forget_and_says_so(desk):
     assert one["told"] == [told]
 
 
+@pytest.mark.slow
 def test_everything_removes_the_ledger_and_says_what_that_costs(desk):
     desk.tell(desk.url)
     path = desk.state.ledger(desk.state.name(desk.url))
@@ -123,6 +125,7 @@ def test_everything_of_a_server_that_was_forgotten_before(desk):
     assert desk.json_status()["not_trusted"] == []
 
 
+@pytest.mark.slow
 def test_old_ledgers_are_not_left_on_the_disk_either(desk):
     """Each list replaces the ledger, and both hold the secret that chooses decoys."""
     desk.tell(desk.url, lists=1)
@@ -133,6 +136,7 @@ def test_old_ledgers_are_not_left_on_the_disk_either(desk):
     assert Ledger.read(path).told[0].lists == 2
 
 
+@pytest.mark.slow
 def test_a_damaged_ledger_is_shown_and_can_be_removed(desk):
     desk.tell(desk.url)
     path = desk.state.ledger(desk.state.name(desk.url))
@@ -146,6 +150,7 @@ def test_a_damaged_ledger_is_shown_and_can_be_removed(desk):
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_contacts_alone_or_files_alone(desk):
     """What a damaged cache, or a damaged file, costs is no more than that."""
     desk.tell(desk.url)
@@ -175,6 +180,7 @@ def test_contacts_alone_or_files_alone(desk):
     assert desk.run("forget", "--only", "files", "--everything").exit_code == 2
 
 
+@pytest.mark.slow
 def test_what_cannot_be_erased_is_listed_and_the_rest_goes(desk, monkeypatch):
     desk.state.pin(OTHER, b"root")
     data = next(desk.server.data.iterdir())
@@ -211,6 +217,7 @@ def test_a_folder_that_cannot_be_listed_is_not_nothing(desk):
         assert str(desk.folder / "servers") in result.stderr
 
 
+@pytest.mark.slow
 def test_a_server_in_use_is_said_and_the_others_go(desk):
     other = desk.state.pin(OTHER, b"root")
     with desk.server.lock():
@@ -220,6 +227,7 @@ def test_a_server_in_use_is_said_and_the_others_go(desk):
     assert not other.folder.exists()
 
 
+@pytest.mark.slow
 def test_several_servers_and_what_was_cut_short(desk):
     """Leftovers are no server to choose from, and go with any."""
     left = desk.folder / "servers" / "half-12345678"
@@ -236,6 +244,7 @@ def test_several_servers_and_what_was_cut_short(desk):
     assert [server.url for server in desk.state.servers()] == [desk.url]
 
 
+@pytest.mark.slow
 def test_a_damaged_record_hides_no_other_server(desk):
     other = desk.state.pin(OTHER, b"root")
     (other.folder / "server.json").write_bytes(b"{")
@@ -248,6 +257,7 @@ def test_a_damaged_record_hides_no_other_server(desk):
     assert desk.sync(ANNA).exit_code == 0
 
 
+@pytest.mark.slow
 def test_trust_replaces_what_is_damaged_by_the_same_way(desk):
     desk.tell(desk.url)
     (desk.server.folder / "server.json").write_bytes(b"{")
@@ -263,6 +273,7 @@ def test_trust_replaces_what_is_damaged_by_the_same_way(desk):
     assert desk.state.servers() == []
 
 
+@pytest.mark.slow
 def test_trust_fetches_a_damaged_root_again_and_no_other(desk, service, tmp_path):
     root = desk.server.root
     for path in (

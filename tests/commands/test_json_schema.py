@@ -64,6 +64,7 @@ def test_the_schema_is_one_and_names_every_command():
     assert set(with_json()) <= set(SCHEMA["$defs"])
 
 
+@pytest.mark.slow
 def test_sync_of_one_of_several_and_what_would_be_sent(configured):
     configured.work.quota = {"left": 900, "burst": 1000, "per_day": 100}
     configured.book.write_text(configured.book.read_text() + "Carl,no number,\n")
@@ -78,6 +79,7 @@ def test_sync_of_one_of_several_and_what_would_be_sent(configured):
     check("sync", json.dumps(one))
 
 
+@pytest.mark.slow
 def test_what_is_kept(configured):
     configured.configure(work='privacy = "screen"\nproxy = "none"', general="cover = false")
     configured.run("sync")
@@ -115,6 +117,7 @@ def test_warmup():
     check("warmup", run("warmup", "--json"))
 
 
+@pytest.mark.slow
 def test_commands_of_the_operator(tmp_path):
     data = str(tmp_path / "server")
     run("server", "init", "--data", data)

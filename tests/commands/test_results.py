@@ -23,6 +23,7 @@ def kept(desk, service):
     return State(desk.state).server(service.url).results
 
 
+@pytest.mark.slow
 def test_matches_by_person_without_the_network(synced):
     result = synced.run("matches")
     assert result.exit_code == 0
@@ -60,6 +61,7 @@ def test_search_by_name_and_number(synced, words, names):
     assert ("no match is called" in result.stdout) == (not names)
 
 
+@pytest.mark.slow
 def test_only_matches_are_kept_and_privately(synced):
     path = kept(synced, synced.club)
     assert path.stat().st_mode & 0o777 == 0o600
@@ -69,6 +71,7 @@ def test_only_matches_are_kept_and_privately(synced):
     assert CARL not in text
 
 
+@pytest.mark.slow
 def test_names_go_when_they_are_switched_off(synced):
     synced.configure(general="keep_results = false")
     assert synced.run("sync").exit_code == 0
@@ -81,6 +84,7 @@ def test_names_go_when_they_are_switched_off(synced):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", [["--only", "contacts"], []])
 def test_forget_takes_them_too(synced, what):
     path = kept(synced, synced.work)
@@ -92,6 +96,7 @@ def test_forget_takes_them_too(synced, what):
     assert kept(synced, synced.club).exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_said_and_the_next_sync_mends_it(synced):
     for content in ("{", "[]", '{"version": 2}', '{"version": 1, "audiences": {"people": {"people": 3}}}'):
         kept(synced, synced.work).write_text(content)
@@ -112,12 +117,14 @@ def test_nothing_kept_is_an_error_that_says_what_to_do(configured):
     assert (result.exit_code, "contactsync trust" in result.stderr) == (3, True)
 
 
+@pytest.mark.slow
 def test_status_has_the_time_of_the_last_sync(synced):
     assert re.search(r"last sync    people: 20\d\d-", synced.run("status").stdout)
     (one, _) = json.loads(synced.run("status", "--json").stdout)["servers"]
     assert one["last_sync"]["people"].endswith("+00:00")
 
 
+@pytest.mark.slow
 def test_a_broken_configuration_does_not_hide_the_results(synced, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     (tmp_path / "contactsync").mkdir()
@@ -144,6 +151,7 @@ def test_two_people_of_one_name_stay_two():
     ]
 
 
+@pytest.mark.slow
 def test_quiet_says_errors_and_how_much_was_skipped(configured):
     result = configured.run("sync", "--quiet")
     assert (result.exit_code, result.output) == (0, "")

@@ -37,6 +37,7 @@ print(*[name for name in {HEAVY!r} if name in sys.modules])
 """
 
 
+@pytest.mark.slow
 def test_help_of_every_command_is_documented_and_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", WALK], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

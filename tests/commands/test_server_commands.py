@@ -100,6 +100,7 @@ def test_a_rotation_that_was_cut_short_is_not_forgotten(ready, data):
     assert "not published" not in ready("status").stderr
 
 
+@pytest.mark.slow
 def test_a_rotation_by_the_command_line(ready):
     assert hint(ready("rotate", code=3))[0] == "error: nothing is published yet"
     ready("members", "add", "+12125550101")
@@ -260,6 +261,7 @@ def test_damaged_registry_or_settings(ready, data):
     hint(ready("members", "count", code=1))
 
 
+@pytest.mark.slow
 def test_serve_on_a_port_in_use(ready):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = ready("serve", "--port", str(taken.getsockname()[1]), code=3)

@@ -208,6 +208,7 @@ def test_import_with_a_wrong_passphrase(run, data, tmp_path, monkeypatch):
     run("keys", "import", file, "--key-passphrase-file", tmp_path / "pass", "--data", data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["root", "targets", "snapshot", "timestamp"])
 def test_rotate_with_all_keys_here(run, data, role):
     old = listed(run, data)[role]["keys"]
@@ -269,6 +270,7 @@ def test_what_must_be_signed_elsewhere_wants_a_request(run, data, away):
     assert contents(data) == before
 
 
+@pytest.mark.slow
 def test_a_folder_of_version_1(run, version_1, tmp_path):
     data = version_1 / "server"
     assert {role["threshold"] for role in listed(run, data).values()} == {1}
@@ -284,6 +286,7 @@ def test_a_folder_of_version_1(run, version_1, tmp_path):
 # Signed elsewhere
 
 
+@pytest.mark.slow
 def test_publish_by_two_of_two(run, data, shared, tmp_path):
     anna, ben = shared
     request = tmp_path / "request"

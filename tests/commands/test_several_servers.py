@@ -12,6 +12,7 @@ from configured_desk import ANNA, BODO, CARL
 from contactsync.client.state import State
 
 
+@pytest.mark.slow
 def test_one_line_for_a_person_on_two_services(configured):
     result = configured.run("sync")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -26,6 +27,7 @@ def test_one_line_for_a_person_on_two_services(configured):
     assert lines[6].startswith("club: 1 match among 4 numbers")
 
 
+@pytest.mark.slow
 def test_json_has_each_server_as_it_would_be_alone(configured):
     value = json.loads(configured.run("sync", "--json").stdout)
     assert value["people"] == [
@@ -47,6 +49,7 @@ def test_json_has_each_server_as_it_would_be_alone(configured):
     assert alone["matches"] == value["servers"][1]["result"]["matches"]
 
 
+@pytest.mark.slow
 def test_csv_and_vcards_name_the_services(configured):
     rows = list(csv.reader(io.StringIO(configured.run("sync", "--format", "csv").stdout)))
     assert rows == [
@@ -70,6 +73,7 @@ def forged(request, reply):
         reply.body = reply.body.replace(b'"epoch":1', b'"epoch":2')
 
 
+@pytest.mark.slow
 def test_one_that_fails_hides_nothing_of_the_others(configured):
     configured.club.tamper = fails
     result = configured.run("sync")
@@ -82,6 +86,7 @@ def test_one_that_fails_hides_nothing_of_the_others(configured):
     assert value["servers"][1]["error"]["kind"] == "network"
 
 
+@pytest.mark.slow
 def test_the_exit_code_is_the_worst(configured):
     configured.club.tamper = fails
     configured.work.tamper = forged
@@ -97,6 +102,7 @@ def test_the_exit_code_is_the_worst(configured):
     )
 
 
+@pytest.mark.slow
 def test_they_are_asked_at_the_same_time(configured):
     both = threading.Barrier(2, timeout=20)
 
@@ -108,6 +114,7 @@ def test_they_are_asked_at_the_same_time(configured):
     assert configured.run("sync").exit_code == 0, "each waited until the other was asked too"
 
 
+@pytest.mark.slow
 def test_two_accounts_with_one_server_take_turns(configured):
     url = configured.work.url
     configured.configure(
@@ -117,6 +124,7 @@ def test_two_accounts_with_one_server_take_turns(configured):
     assert ["error" in one for one in value["servers"]] == [False] * 3
 
 
+@pytest.mark.slow
 def test_a_command_line_goes_before_the_file(configured, tmp_path):
     other = tmp_path / "one.csv"
     other.write_text(f"name,phone\nBodo,{BODO}\n")
@@ -132,6 +140,7 @@ def test_a_command_line_goes_before_the_file(configured, tmp_path):
     assert (result.exit_code, "it has: work, club" in result.stderr) == (3, True)
 
 
+@pytest.mark.slow
 def test_no_credential_goes_to_a_server_it_is_not_for(configured, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("cs_secret")
@@ -152,6 +161,7 @@ def test_no_credential_goes_to_a_server_it_is_not_for(configured, tmp_path):
     assert configured.run("sync", "--server", "work", "--credential-file", secret).exit_code == 6
 
 
+@pytest.mark.slow
 def test_what_would_be_sent_to_each(configured):
     configured.run("sync", "--server", "work")
     result = configured.run("sync", "--dry-run")
@@ -164,6 +174,7 @@ def test_what_would_be_sent_to_each(configured):
     ]
 
 
+@pytest.mark.slow
 def test_the_credential_of_a_command(configured, tmp_path):
     configured.configure()
     text = configured.config.read_text().replace(
@@ -183,6 +194,7 @@ def test_the_credential_of_a_command(configured, tmp_path):
         assert "Anna" in result.stdout, "the other one was asked"
 
 
+@pytest.mark.slow
 def test_the_credential_of_the_keyring(configured, monkeypatch):
     keyring = pytest.importorskip("keyring")
     kept = {("contactsync", "me"): "cs_an-account"}
@@ -195,6 +207,7 @@ def test_the_credential_of_the_keyring(configured, monkeypatch):
     assert (result.exit_code, "keyring set contactsync me" in result.stderr) == (3, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("error", "word"), [(KeyboardInterrupt, "interrupted")])
 def test_an_interrupt_ends_all_of_them(configured, monkeypatch, error, word):
     def interrupted(thread, timeout=None):

@@ -46,6 +46,7 @@ def test_nothing_published(tmp_path):
     assert check(tmp_path / "new") == ["nothing is published: `server publish`"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("role", "left", "says"),
     [

@@ -71,6 +71,7 @@ def desk(tmp_path, service):
     return desk
 
 
+@pytest.mark.slow
 def test_a_sync_prints_one_json_object_with_the_promised_keys(desk):
     assert desk.trust("--yes").exit_code == 0
     result = desk.sync("--server", desk.url, "--json")
@@ -99,6 +100,7 @@ def test_a_sync_prints_one_json_object_with_the_promised_keys(desk):
     assert result.stderr.count("skipped:") == 1
 
 
+@pytest.mark.slow
 def test_a_history_that_could_not_be_checked_is_said_once(desk, service):
     desk.trust("--yes")
     assert "warning" not in desk.sync().stderr
@@ -123,6 +125,7 @@ def test_a_history_that_could_not_be_checked_is_said_once(desk, service):
     }
 
 
+@pytest.mark.slow
 def test_another_history_has_exit_code_5_and_a_hint_that_keeps_the_evidence(desk, service):
     desk.trust("--yes")
     desk.sync()
@@ -147,6 +150,7 @@ def test_the_table_ends_with_what_the_server_could_learn(desk):
     assert lines[-1].startswith("the server could learn")
 
 
+@pytest.mark.slow
 def test_csv_and_vcards_are_what_others_read(desk):
     desk.trust("--yes")
     result = desk.sync("--format", "csv")
@@ -164,6 +168,7 @@ def test_csv_and_vcards_are_what_others_read(desk):
     assert desk.sync("--format", "csv", "--json").exit_code == 2
 
 
+@pytest.mark.slow
 def test_output_is_private_and_only_there_on_success(desk, tmp_path, service):
     desk.trust("--yes")
     out = tmp_path / "matches.csv"
@@ -185,6 +190,7 @@ def test_output_is_private_and_only_there_on_success(desk, tmp_path, service):
     assert pipe.is_fifo()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [(), ("--json",), ("--format", "csv")])
 def test_with_an_output_file_the_terminal_still_says_what_came_of_it(desk, tmp_path, form):
     desk.trust("--yes")
@@ -206,12 +212,14 @@ def test_an_input_is_never_overwritten(desk, tmp_path):
     assert desk.credential.read_text() == CREDENTIAL + "\n"
 
 
+@pytest.mark.slow
 def test_a_credential_that_others_can_read_is_said(desk):
     desk.trust("--yes")
     desk.credential.chmod(0o644)
     assert f"other users can read {desk.credential}; run chmod 600 on it" in desk.sync().stderr
 
 
+@pytest.mark.slow
 def test_a_sync_looks_up_whom_was_chosen_and_counts_the_others(desk, tmp_path):
     assert desk.trust("--yes").exit_code == 0
     (tmp_path / "not.txt").write_text(f"{CARL}\n")
@@ -238,6 +246,7 @@ def test_a_sync_completes_local_numbers(desk, service):
     assert "give --area-code" in desk.sync("--dry-run").stderr
 
 
+@pytest.mark.slow
 def test_a_dry_run_asks_nobody(desk, service):
     counts = json.loads(desk.sync("--dry-run", "--json").stdout)
     assert (counts["contacts"], counts["identifiers"], counts["new_identifiers"]) == (3, 3, 3)
@@ -385,6 +394,7 @@ def test_every_bad_answer_is_one_error_with_a_hint_and_its_code(desk, service, t
     assert desk.sync().exit_code == 0
 
 
+@pytest.mark.slow
 def test_what_the_caller_got_wrong(desk, tmp_path):
     assert desk.sync().exit_code == 3  # not trusted
     desk.trust("--yes")
@@ -415,6 +425,7 @@ def test_the_credential_may_come_from_the_environment(desk, monkeypatch):
     assert desk.run(*arguments).exit_code == 0
 
 
+@pytest.mark.slow
 def test_errors_of_the_tree_hold_no_numbers(desk, service):
     """Whatever goes wrong with a book, its digits do not reach an error."""
     desk.trust("--yes")
@@ -439,6 +450,7 @@ def test_what_nothing_can_be_read_of_is_an_error_before_anything_is_sent(desk, t
     assert desk.run("sync", "", "--state", desk.state).exit_code == 3, "not the folder one is in"
 
 
+@pytest.mark.slow
 def test_a_link_to_the_output_stays_a_link(desk, tmp_path):
     desk.trust("--yes")
     real, link = tmp_path / "real.json", tmp_path / "link.json"
@@ -448,6 +460,7 @@ def test_a_link_to_the_output_stays_a_link(desk, tmp_path):
     assert json.loads(real.read_bytes())["matches"]
 
 
+@pytest.mark.slow
 def test_an_output_that_cannot_be_written_is_found_out_before_the_sync(desk, tmp_path):
     desk.trust("--yes")
     result = desk.sync("--output", tmp_path / "missing" / "file")
@@ -456,6 +469,7 @@ def test_an_output_that_cannot_be_written_is_found_out_before_the_sync(desk, tmp
     assert json.loads(desk.sync("--json").stdout)["new_identifiers"] == 3, "nothing was asked"
 
 
+@pytest.mark.slow
 def test_a_credential_file_may_begin_with_a_byte_order_mark(desk):
     desk.trust("--yes")
     desk.credential.write_bytes(b"\xef\xbb\xbf" + CREDENTIAL.encode() + b"\r\n")
@@ -465,6 +479,7 @@ def test_a_credential_file_may_begin_with_a_byte_order_mark(desk):
     assert desk.sync().exit_code == 3
 
 
+@pytest.mark.slow
 def test_the_fingerprint_of_an_earlier_root_still_serves(desk, service):
     told = root_fingerprint(service.repository.root_bytes())
     for _ in range(2):

@@ -29,6 +29,7 @@ def secure(tmp_path):
     server.server_close()
 
 
+@pytest.mark.slow
 def test_the_authority_is_remembered(secure, tmp_path):
     state, book, credential = tmp_path / "state", tmp_path / "book.txt", tmp_path / "credential"
     book.write_text(ANNA + "\n")

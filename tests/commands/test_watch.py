@@ -48,6 +48,7 @@ def test_what_is_new_is_said_and_nothing_else(configured, rounds):
     assert len(set(slept)) == 4, "not at the same time as everybody else"
 
 
+@pytest.mark.slow
 def test_one_json_object_for_each_round(configured, rounds):
     rounds[1].extend([lambda: None, lambda: setattr(configured.club, "tamper", cut)])
     result = configured.run("sync", "--watch", "1h", "--json", "--server", "club")
@@ -60,6 +61,7 @@ def cut(_, reply):
     reply.cut = 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_server_that_says_when_is_left_alone_until_then(configured, rounds, status):
     def busy(_, reply):
@@ -71,12 +73,14 @@ def test_a_server_that_says_when_is_left_alone_until_then(configured, rounds, st
     assert rounds[0] == [90000]
 
 
+@pytest.mark.slow
 def test_an_account_out_of_quota_waits_as_long_as_it_takes(configured, rounds):
     configured.club.quota = {"left": 0, "burst": 100, "per_day": 8}
     configured.run("sync", "--watch", "1h")
     assert rounds[0][0] >= 86_400
 
 
+@pytest.mark.slow
 def test_a_fault_that_does_not_pass_ends_the_first_round_and_no_later_one(configured, rounds):
     configured.configure()
     configured.book.rename(configured.folder / "elsewhere.csv")
@@ -92,6 +96,7 @@ def test_a_fault_that_does_not_pass_ends_the_first_round_and_no_later_one(config
     assert (result.exit_code, result.stderr.count("error: cannot read")) == (0, 2)
 
 
+@pytest.mark.slow
 def test_a_network_that_is_down_at_first_is_waited_for(configured, rounds):
     configured.work.tamper = configured.club.tamper = cut
     rounds[1].append(

@@ -93,6 +93,7 @@ def test_the_least_and_the_most_are_lengths_of_real_files(tmp_path, width: int) 
         assert layout.data_offset + sum(sizes) in layout.lengths
 
 
+@pytest.mark.slow
 def test_without_kernels_the_same(tmp_path) -> None:
     """A process that never loads Numba writes the same bytes."""
     script = """

@@ -55,6 +55,7 @@ def test_missing(tmp_path) -> None:
         open_directory(tmp_path / "none", expect=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("at", "value", "what"),
     [

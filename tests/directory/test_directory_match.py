@@ -126,6 +126,7 @@ def test_a_crowded_slot(tmp_path, remainder_bits: int) -> None:
             assert way(asked, opened).tolist() == expected
 
 
+@pytest.mark.slow
 def test_threads_give_the_same(directory) -> None:
     opened, members = directory
     asked = Tokens.concatenate([members.take(slice(0, 3000)), random_tokens(3000, 9)])
@@ -135,6 +136,7 @@ def test_threads_give_the_same(directory) -> None:
     assert match(random_tokens(3), opened, threads=8).shape == (3,)
 
 
+@pytest.mark.slow
 def test_the_choice(directory, caplog) -> None:
     opened, members = directory
     # Kernels are loaded by now, so that NumPy is left with what takes it less than 0.1 ms.

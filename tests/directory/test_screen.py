@@ -223,6 +223,7 @@ def test_the_last_that_passes_and_the_first_that_does_not(made, tmp_path, number
     assert raised.value.refusal == ("too-full" if way == "most" else "malformed")
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(12, 32),

@@ -259,6 +259,7 @@ def writers(tree):
                 yield name
 
 
+@pytest.mark.slow
 def test_nothing_else_in_the_package_replaces_files():
     package = Path(durable.__file__).parents[1]
     found = {

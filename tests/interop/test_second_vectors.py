@@ -145,6 +145,7 @@ def groups():
                 yield pytest.param(group, files, id=group["name"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "files"), list(groups()))
 def test_vectors(group, files) -> None:
     each([(case["reason"], group, case, files) for case in group["cases"]], agrees)

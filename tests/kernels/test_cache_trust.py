@@ -123,6 +123,7 @@ def test_a_file_that_others_can_have_written_is_not_opened(
     assert not witness.exists()
 
 
+@pytest.mark.slow
 def test_the_payload_is_one(roots, compiled, tmp_path) -> None:
     """What the test above keeps out would be executed if it were ours."""
     assert compiled()
@@ -132,6 +133,7 @@ def test_the_payload_is_one(roots, compiled, tmp_path) -> None:
     assert (tmp_path / "witness").exists()
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_written(monkeypatch, roots, compiled) -> None:
     def nowhere() -> str:
         raise FileNotFoundError("No usable temporary directory found")

@@ -98,6 +98,7 @@ def test_operations(width) -> None:
         assert int(out[count * n]) == 77
 
 
+@pytest.mark.slow
 def test_wide_operations() -> None:
     rng = random.Random(2)
     for _ in range(20):

@@ -203,6 +203,7 @@ def test_field(sources) -> None:
         assert within(field.sub_raw(any_raw, taken), elements(2**63, 2**63))
 
 
+@pytest.mark.slow
 def test_points(sources) -> None:
     """Coordinates in the bounds of an element stay in them, whatever is done in whatever order."""
     edwards, ristretto = sources.edwards, sources.ristretto

@@ -38,6 +38,7 @@ def test_the_import_takes_less_than_20_ms():
     assert statistics.median(float(python(script)) for _ in range(3)) < 0.020
 
 
+@pytest.mark.slow
 def test_reading_address_books_loads_no_kernels():
     script = (
         "import sys; from contactsync import AddressBook, ContactSyncError, address_book;"

@@ -208,6 +208,7 @@ def test_a_card_that_was_changed_meanwhile_is_left_alone(dav, fetch, mark, when)
     assert [one.path for one in UndoList.read(marks.undo).cards] == ["/dav/ada/book/carl.vcf"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "reply", "reason"),
     [

@@ -101,6 +101,7 @@ def test_it_agrees_on_the_examples_of_codes_without_a_region():
     assert disagreements([text for n in examples for text in written(n)[:2]]) == []
 
 
+@pytest.mark.slow
 def test_it_agrees_on_the_invalid_example_of_every_region():
     invalid = {region: phonenumbers.invalid_example_number(region) for region in REGIONS}
     assert sum(number is not None for number in invalid.values()) >= 240
@@ -158,6 +159,7 @@ def test_it_agrees_on_a_million_random_texts(part):
     assert [(text, number) for text, number in hits if number != by_library(text)] == []
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.text(alphabet="0123456789+-()./ *#,;:[]xXpwe~\t\r\u00a0\u0661\uff0b", min_size=1, max_size=24))
 def test_it_agrees_on_junk(text):
@@ -270,6 +272,7 @@ def test_whole_lengths():
     assert whole_lengths("[2-9]\\d{7}|9\\d{8}", 15) == {8, 9}
 
 
+@pytest.mark.slow
 def test_every_pattern_of_the_metadata_is_understood():
     for region in REGIONS:
         data = PhoneMetadata.metadata_for_region(region)

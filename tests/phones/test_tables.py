@@ -140,6 +140,7 @@ def test_each_number_is_of_its_own_country(write):
     assert [text for *_, text in refused] == ["0151 23456789", "0151 23456789", "nobody"]
 
 
+@pytest.mark.slow
 def test_a_default_is_for_rows_that_name_no_country():
     numbers, refused = both_ways(as_csv(ROWS), "AT")
     assert numbers[4] == 4315123456789
@@ -240,6 +241,7 @@ def test_large_countries_take_the_fast_path(text, region):
     assert scanned.numbers.tolist() == [int(normalise(text, region)[len(SCHEME) :])]
 
 
+@pytest.mark.slow
 def test_every_region_has_its_row():
     by_region = plans.by_region("DE", every=True)
     assert np.count_nonzero(by_region.row >= 0) == len(phonenumbers.SUPPORTED_REGIONS)

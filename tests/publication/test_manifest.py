@@ -235,6 +235,7 @@ def test_any_manifest_with_more_members_is_kept_as_it_is(data):
     assert manifest.is_understood == (raw == two_partitions().to_bytes())
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_nothing_but_the_canonical_form_of_unknown_members_passes(data):
     """Another order, another escape, white space or a member said twice is another spelling of it."""

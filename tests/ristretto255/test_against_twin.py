@@ -43,6 +43,7 @@ def some_scalars(n: int, seed: int) -> list[int]:
     return [rng.randrange(ref.ORDER) for _ in range(n)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [0, 1, 7, 9])
 def test_group_operations(n: int) -> None:
     rng = random.Random(n)

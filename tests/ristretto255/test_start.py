@@ -46,6 +46,7 @@ def answers_of_the_twin() -> bytes:
     )
 
 
+@pytest.mark.slow
 def test_the_known_answer_is_that_of_the_twin(lanes) -> None:
     known = answers_of_the_twin()
     assert start.answers(start.default_engine()) == known

@@ -118,6 +118,7 @@ def is_right_from_now_on(installation, members):
     assert installation.found(*EVERYBODY, GERMAN + 1) == sorted([*members, GERMAN + 1])
 
 
+@pytest.mark.slow
 def test_a_registry_of_another_installation(installation, other):
     installation.restore("registry.sqlite", other.folder.registry)
     assert "different installations" in installation.warnings()[0]
@@ -127,6 +128,7 @@ def test_a_registry_of_another_installation(installation, other):
     is_right_from_now_on(installation, HIS)
 
 
+@pytest.mark.slow
 def test_a_registry_of_another_installation_after_one_more_member(installation, other):
     other.add(GERMAN + 1001)
     other.publish()
@@ -147,6 +149,7 @@ def test_an_empty_registry_beside_what_was_published(installation, tmp_path):
     assert installation.warnings() == []
 
 
+@pytest.mark.slow
 def test_an_older_registry(installation, tmp_path):
     backup = installation.backup("registry.sqlite", tmp_path / "backup")
     installation.add(GERMAN + 1)
@@ -160,6 +163,7 @@ def test_an_older_registry(installation, tmp_path):
     is_right_from_now_on(installation, [*HERS, AMERICAN])
 
 
+@pytest.mark.slow
 def test_an_older_public_folder_serves_nobody_who_was_removed(installation, tmp_path):
     backup = installation.backup("public", tmp_path / "backup")
     installation.remove(*HERS[:5], AMERICAN)
@@ -178,6 +182,7 @@ def test_keys_of_another_installation_are_refused(installation, other):
         installation.publish()
 
 
+@pytest.mark.slow
 def test_tokens_of_another_key_are_told(installation):
     with closing(sqlite3.connect(installation.folder.registry)) as database, database:
         database.execute("UPDATE token_keys SET public_key = zeroblob(32)")
@@ -198,6 +203,7 @@ def test_both_epochs_of_a_rotation_are_put_right(installation, other, tmp_path):
     assert installation.warnings() == []
 
 
+@pytest.mark.slow
 def test_the_end_of_a_rotation_hides_no_doubt(installation, other, monkeypatch):
     installation.publish(Order(Aim.ROTATE, 1))
     installation.restore("registry.sqlite", other.folder.registry)
@@ -238,6 +244,7 @@ def test_a_publish_that_is_killed(installation, other, monkeypatch, step, moment
         assert installation.warnings() == []
 
 
+@pytest.mark.slow
 def test_the_commands_say_it(installation, other):
     installation.restore("registry.sqlite", other.folder.registry)
     assert "unpublished changes: yes" in run("status", data=installation.path)
@@ -264,6 +271,7 @@ def version_3(tmp_path):
 V3 = [4915100000010, 4915100000011, 4915100000013, 4915100000014, 12125550100]
 
 
+@pytest.mark.slow
 def test_a_registry_of_version_3_is_compared_once(version_3):
     assert "does not know what is published" in version_3.warnings()[0]
     outcomes, doubts = version_3.publish()
@@ -273,6 +281,7 @@ def test_a_registry_of_version_3_is_compared_once(version_3):
     assert version_3.warnings() == []
 
 
+@pytest.mark.slow
 def test_a_registry_of_version_3_of_another_installation(version_3, installation):
     installation.restore("registry.sqlite", version_3.folder.registry)
     outcomes, _ = installation.publish()

@@ -235,6 +235,7 @@ def test_probes(service, monkeypatch):
     assert "differ by" in asked(service, change=late)["clock"]
 
 
+@pytest.mark.slow
 def test_nobody_answers_and_no_address(service):
     operator, _ = service
     (found,) = [one for one in Probe("http://127.0.0.1:9", operator.folder).run() if one.state == "problem"]

@@ -40,6 +40,7 @@ def head(blinding: client.Blinding, n: int) -> client.Blinding:
     return client.Blinding(blinding.inputs[:n], blinding.blinds[:n], blinding.blinded[:n])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_batches_of_any_number_of_slices(key, blinding, threads) -> None:
     evaluator = Evaluator(threads)
@@ -287,6 +288,7 @@ def test_an_unforeseen_error_reaches_the_whole_company_and_nobody_else(one, held
     assert joint.ask(6).result(30) == 12
 
 
+@pytest.mark.slow
 def test_companions_count_as_jobs_and_are_cancelled_at_the_end() -> None:
     release = threading.Event()
     evaluator = Evaluator(1, 2)

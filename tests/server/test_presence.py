@@ -52,6 +52,7 @@ def published(operator):
     return operator
 
 
+@pytest.mark.slow
 def test_a_member_since_its_own_edition(published):
     assert said(published) == {"people": "in the directory since edition 1 of epoch 1"}
     published.registry.consent(WHO, "business", granted=True, origin=APP)
@@ -89,6 +90,7 @@ def test_who_left_is_in_older_files_until_none_is_served(published):
     assert said(published)["people"] == text, "it is told the same later"
 
 
+@pytest.mark.slow
 def test_a_new_epoch_and_a_partition_that_is_gone_hold_nobody(published):
     published.registry.consent(numbers(AMERICAN), "people", granted=False, origin=APP)
     published.registry.consent(WHO, "people", granted=False, origin=APP)

@@ -31,6 +31,7 @@ def users(seed, count=999, **options):
 # One crawler
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2, 4, 5])
 def test_one_crawler_among_1000_accounts_comes_first(seed):
     """With one seed in about twenty, somebody has a book of 20,000 contacts, and comes before."""

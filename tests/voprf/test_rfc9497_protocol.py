@@ -278,6 +278,7 @@ def test_a_blinding_is_frozen(exchange) -> None:
 # Batches side by side
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [[8] * 17, [1, 8, 3, 64, 512, 8, 1, 2, 9, 8], [5]])
 def test_batches_side_by_side_are_those_one_by_one(key, sizes) -> None:
     blindings = [client.blind([b"%d %d" % (i, j) for j in range(n)]) for i, n in enumerate(sizes)]

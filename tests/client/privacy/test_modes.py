@@ -3,6 +3,7 @@
 import sys
 from types import ModuleType
 
+import pytest
 from click.testing import CliRunner
 
 from contactsync.client import privacy
@@ -53,6 +54,7 @@ class LateMode:
         return [f"looked late at {', '.join(told)}"] if told else []
 
 
+@pytest.mark.slow
 def test_a_third_mode_is_a_new_file(service, person, monkeypatch):
     """A line in the table and a module beside the others: no other part of the client knows of it."""
     module = ModuleType(f"{privacy.__name__}.late")

@@ -45,6 +45,7 @@ def found(report):
     return {match.identifier.removeprefix("tel:") for match in report.matches}
 
 
+@pytest.mark.slow
 def test_the_answer_is_the_same_and_the_base_is_never_fetched(crowded, person):
     report = person.sync(*MEMBERS, *OTHERS, "+447911123456", privacy="screen")
     assert found(report) == {*MEMBERS, "+447911123456"}
@@ -78,6 +79,7 @@ def test_nothing_is_asked_again_and_deltas_carry_it_on(crowded, person):
     assert found(report) == {*MEMBERS[1:], *OTHERS[:2]}
 
 
+@pytest.mark.slow
 def test_new_contacts_after_a_delta(crowded, person):
     person.sync(OTHERS[100], privacy="screen")
     crowded.publish(*MEMBERS[1:], OTHERS[0], "+447911123456")
@@ -98,6 +100,7 @@ def sync_that_is_cut(service, person, *numbers, **options):
     service.tamper = lambda *_: None
 
 
+@pytest.mark.slow
 def test_the_same_question_after_a_cut_comes_with_the_same_decoys(crowded, person):
     sync_that_is_cut(crowded, person, *MEMBERS)
     first = ranges(crowded)[2:]
@@ -165,6 +168,7 @@ def test_many_matches_cost_the_base_and_no_more(service, person):
     assert (found(report), len(service.asked("/data/"))) == (set(members[1:]), 1)
 
 
+@pytest.mark.slow
 def test_the_allowed_download_holds_for_buckets_too(service, person):
     members = [f"+49151{i:07}" for i in range(30)]
     service.crowd = {"49": CROWD}
@@ -183,11 +187,13 @@ def test_the_allowed_download_holds_for_buckets_too(service, person):
     assert [r.path for r in service.requests if "range" not in r.headers and "/data/" in r.path] == []
 
 
+@pytest.mark.slow
 def test_another_number_of_buckets(crowded, person):
     person.sync(*MEMBERS, privacy="screen", buckets=16)
     assert buckets_asked(crowded) == 16
 
 
+@pytest.mark.slow
 def test_a_base_that_nothing_leads_on_from_is_not_kept(crowded, person):
     person.sync(*MEMBERS)
     old = crowded.manifest.partitions["49"].base
@@ -201,6 +207,7 @@ def test_a_base_that_nothing_leads_on_from_is_not_kept(crowded, person):
     assert crowded.manifest.partitions["49"].screen.sha256 in kept
 
 
+@pytest.mark.slow
 def test_two_clients_have_different_decoys(crowded, person, other_person):
     asked = []
     for one in (person, other_person):
@@ -210,6 +217,7 @@ def test_two_clients_have_different_decoys(crowded, person, other_person):
     assert asked[0] != asked[1]
 
 
+@pytest.mark.slow
 def test_forged_buckets_and_answers_that_are_no_ranges(crowded, person):
     def forged(request, reply):
         if "range" in request.headers and len(ranges(crowded)) > 2:
@@ -232,6 +240,7 @@ def test_forged_buckets_and_answers_that_are_no_ranges(crowded, person):
     assert found(person.sync(*MEMBERS, privacy="screen")) == set(MEMBERS)
 
 
+@pytest.mark.slow
 def test_a_base_that_is_held_is_used_in_screen_mode_too(crowded, person):
     person.sync(*MEMBERS)
     crowded.requests.clear()

@@ -350,6 +350,7 @@ def test_an_expired_root_has_to_be_renewed(shared, change, make_manifest):
 # Wrong changes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "message"),
     [
@@ -468,6 +469,7 @@ def write_on_the_terminal(signed):
     keyids[0] = "\x1b[2J"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "forge",
     [

@@ -26,6 +26,7 @@ def test_of_several_accounts_all_are_added_or_none(admin, operator):
     assert [one.name for one in operator.accounts.list()] == ["shop"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("accounts", "pointer"),
     [

@@ -51,6 +51,7 @@ REMOVALS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", REMOVALS)
 def test_who_is_deleted_is_in_no_file(prompt, published, admin, how):
     assert found_in(published.folder.path, NEEDLES)
@@ -59,6 +60,7 @@ def test_who_is_deleted_is_in_no_file(prompt, published, admin, how):
     assert found_in(published.folder.path, NEEDLES) == set()
 
 
+@pytest.mark.slow
 def test_no_file_has_the_token_after_expunging(prompt, published, admin):
     published.add(GERMAN + 1000)
     published.publish()
@@ -75,6 +77,7 @@ def test_no_file_has_the_token_after_expunging(prompt, published, admin):
     assert admin("POST", "/v1/publications", {"expunge": 1}).slug == "not-valid"
 
 
+@pytest.mark.slow
 def test_a_reader_delays_it_and_changes_go_on(prompt, published, admin, caplog):
     with closing(sqlite3.connect(published.folder.registry, isolation_level=None)) as reader:
         reader.execute("BEGIN")
@@ -90,6 +93,7 @@ def test_a_reader_delays_it_and_changes_go_on(prompt, published, admin, caplog):
     assert found_in(published.folder.path, NEEDLES) == set()
 
 
+@pytest.mark.slow
 def test_who_withdraws_keeps_no_token(prompt, published, admin):
     """The objection is remembered, and so the number; the tokens go, first from the registry."""
     (record,) = published.registry.show(numbers(GERMAN))

@@ -136,6 +136,7 @@ def test_ten_thousand_fit_in_a_batch_and_no_more(admin, operator):
     assert operator.registry.count("people") == 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [

@@ -49,6 +49,7 @@ def status_of(answer):
     return int(answer.split(b" ", 2)[1])
 
 
+@pytest.mark.slow
 def test_the_socket_is_for_its_owner_alone(site):
     operator, process = site
     path = Path(process.path)
@@ -60,6 +61,7 @@ def test_the_socket_is_for_its_owner_alone(site):
     assert b"server:" not in answer.lower()
 
 
+@pytest.mark.slow
 def test_a_second_process_is_kept_away(site, tmp_path):
     operator, process = site
     result = run(operator, "--socket", str(tmp_path / "p" / "other.sock"))
@@ -138,6 +140,7 @@ def test_a_port_needs_the_credential_that_was_made(operator):
     assert file.read_text().strip() == credential
 
 
+@pytest.mark.slow
 def test_a_head_without_end_is_cut_off(site):
     _, process = site
     with process.connect() as connection:
@@ -150,6 +153,7 @@ def test_a_head_without_end_is_cut_off(site):
     assert status_of(process.raw(request("GET", "/v1/status"))) == 200
 
 
+@pytest.mark.slow
 def test_a_long_body_is_no_long_head(site):
     _, process = site
     put = [f"tel:+{GERMAN + n}" for n in range(10_000)]

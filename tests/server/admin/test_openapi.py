@@ -41,6 +41,7 @@ def test_each_problem_is_in_the_document_for_people():
     assert {slug: int(status) for slug, status in rows} == known
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("schema", "ask"),
     [

@@ -125,6 +125,7 @@ def test_where_a_server_or_anything_else_is_nothing_is_restored(backup, data, tm
         restore(tmp_path / "missing", tmp_path / "new")
 
 
+@pytest.mark.slow
 def test_a_backup_that_is_cut_off_or_changed_is_refused(backup, tmp_path):
     whole = backup.read_bytes()
     end = len(whole.rstrip(b"\0"))

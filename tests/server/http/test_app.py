@@ -104,6 +104,7 @@ def test_a_fault_discloses_nothing(app, operator, monkeypatch, caplog):
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.slow
 def test_a_slow_body(app, monkeypatch):
     monkeypatch.setattr(evaluating_module, "BODY_TIMEOUT", 0.1)
 

@@ -80,6 +80,7 @@ def limits(response):
     return *map(int, policy.groups()), *map(int, state.groups())
 
 
+@pytest.mark.slow
 def test_a_crawler_is_stopped_at_the_burst(site):
     """The attack: as many batches as there is time for."""
     crawler = site.account("crawler", 1000, 24)
@@ -90,6 +91,7 @@ def test_a_crawler_is_stopped_at_the_burst(site):
     assert used.last_used == int(time.time()) // 86_400 * 86_400
 
 
+@pytest.mark.slow
 def test_what_a_client_is_told(site):
     ask = site.account("told", 100, 86_400)  # a point a second
     answer = ask("GET", "/v1/account")

@@ -174,6 +174,7 @@ CASES = {
 SHORT = {"good", "not an element", "closing"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_both_ways_say_the_same(app, case):
     first, body = CASES[case]
@@ -237,6 +238,7 @@ def test_a_credential_that_ends_is_refused(app, operator, monkeypatch):
     assert on(app, talk) == 401
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cuts", [(1,), (40, 100), (len(head()),), (len(head()) + 1,), (len(head()) + 200,)])
 def test_a_request_may_come_in_parts(app, cuts):
     whole = head() + BODY
@@ -285,6 +287,7 @@ def test_a_body_that_does_not_come_is_given_up(app, monkeypatch):
     assert b"too-slow" in body
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [len(BODY) - 1, len(BODY)])
 def test_who_goes_away_leaves_nothing(app, monkeypatch, sent):
     """Neither in the room of those who wait (the site looks), nor a charge that was not begun."""

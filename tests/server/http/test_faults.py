@@ -188,9 +188,7 @@ def test_more_idle_connections_than_files(tmp_path):
                     one.sendall(b"GET /v1/hea")
             with urllib3.PoolManager(retries=False, timeout=5) as http:
                 for _ in range(50):
-                    answer = http.request(
-                        "GET", f"{process.url}/v1/health", headers={"Connection": "close"}
-                    )
+                    answer = http.request("GET", f"{process.url}/v1/health", headers={"Connection": "close"})
                     assert answer.status == 200
         assert process.log.read_text().count("\n") == 1
         assert process.stop() == 0

@@ -45,6 +45,7 @@ def watch(app):
     return asyncio.run(app._healthy.watch())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["timestamp", "snapshot", "targets", "root"])
 def test_in_the_second_in_which_a_signature_expires(app, operator, role):
     assert health(app)[:2] == (200, "")
@@ -95,6 +96,7 @@ def forge_timestamp(operator):
     path.write_text(json.dumps(value))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "harm",
     [

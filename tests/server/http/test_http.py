@@ -94,6 +94,7 @@ def test_the_document_lists_exactly_the_problems_that_exist():
 # Without a credential
 
 
+@pytest.mark.slow
 def test_health(site):
     response = site("GET", "/v1/health", credential=None)
     assert (response.status, json.loads(response.data)) == (200, {"status": "ok"})
@@ -101,6 +102,7 @@ def test_health(site):
     assert "server" not in response.headers
 
 
+@pytest.mark.slow
 def test_metadata_and_manifest(site):
     for path in site.operator.folder.public.glob("metadata/*.json"):
         response = site("GET", f"/v1/tuf/metadata/{path.name}", credential=None)
@@ -418,6 +420,7 @@ def test_an_endless_head_is_cut(site):
     assert site.raw(b"GET /v1/health HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 70_000).startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.slow
 def test_many_at_once(site):
     body = blind([b"tel:+4915100%06d" % i for i in range(16)]).blinded.tobytes()
     statuses = []
@@ -436,6 +439,7 @@ def test_many_at_once(site):
 # Things that change while it runs. These come last: they move the module's server on.
 
 
+@pytest.mark.slow
 def test_a_new_edition_and_epoch_are_picked_up(site):
     old = base(site)[0]
     site.operator.add(GERMAN + 5000)

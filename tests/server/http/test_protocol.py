@@ -77,6 +77,7 @@ def test_a_head_is_bounded(site, parts):
     assert found.count(200) == parts[0].startswith(HEALTH + END)
 
 
+@pytest.mark.slow
 def test_a_head_just_below_the_bound_is_read(site):
     # Each field counts four octets more than its name and value.
     left = HEADER_LIMIT - len("/v1/health") - len("hostx") - len("connectionclose") - len("y") - 4 * 4
@@ -95,6 +96,7 @@ def test_a_connection_serves_many_requests_of_any_size(site):
     assert statuses(site.raw(post + HEALTH + END + post + last)) == [200] * 4, "pipelined"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "status"),
     [

@@ -79,8 +79,6 @@ def operator(tmp_path):
         yield operator
 
 
-
-
 def started(operator, *options):
     line = command("serve", "--port", "0", *options, data=operator.folder.path)
     log = (operator.folder.path.parent / "log").open("w+")
@@ -178,6 +176,7 @@ def test_a_handshake_that_never_ends_is_ended(operator, authority, tmp_path):
             assert silent.recv(1) == b""
 
 
+@pytest.mark.slow
 def test_a_stale_socket_is_replaced_and_a_living_one_is_not(tmp_path):
     path = tmp_path / "s"
     with closing(socket.socket(socket.AF_UNIX)) as dead:

@@ -123,6 +123,7 @@ def test_no_file_holds_who_was_removed(published, rotating, between):
     assert not published.registry.departures()
 
 
+@pytest.mark.slow
 def test_only_partitions_that_somebody_left_begin_anew(published):
     published.add(GERMAN + 1000, AMERICAN + 1)
     published.publish()
@@ -150,6 +151,7 @@ def test_the_last_of_a_partition(published):
     assert list(published.manifest().partitions) == ["49"]
 
 
+@pytest.mark.slow
 def test_a_killed_one_is_done_again(published, monkeypatch):
     tokens = tokens_of(published)
     published.registry.remove(WHO)
@@ -168,6 +170,7 @@ def test_a_killed_one_is_done_again(published, monkeypatch):
     assert files_with(published, tokens) == set()
 
 
+@pytest.mark.slow
 def test_who_left_before_that_was_recorded_counts(published):
     """As in a registry of version 3, or of another installation."""
     tokens = tokens_of(published)
@@ -179,6 +182,7 @@ def test_who_left_before_that_was_recorded_counts(published):
     assert files_with(published, tokens) == set()
 
 
+@pytest.mark.slow
 def test_show_says_so_at_once(published):
     published.registry.consent(WHO, "people", granted=False, origin=APP)
     published.publish()
@@ -199,6 +203,7 @@ def receipt_of(operator, *words, stdin=f"+{GERMAN}\n"):
     )
 
 
+@pytest.mark.slow
 def test_the_receipts(published, tmp_path):
     words = ("--reference", "case 17", "--receipt", str(tmp_path / "r.json"))
     done = receipt_of(published, "members", "remove", "-", "--json", *words)
@@ -293,6 +298,7 @@ def test_the_receipt_says_what_an_idle_reader_keeps(published, monkeypatch):
     assert "may still hold" not in receipt_of(published, "status").stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("--offline-targets", "x"), ("--every", "10m")])
 def test_it_is_one_publish_here(published, words):
     done = receipt_of(published, "publish", "--expunge", *words)

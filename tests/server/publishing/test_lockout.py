@@ -67,6 +67,7 @@ def clean_up_fails(monkeypatch, operator):
     monkeypatch.setattr(type(operator.keyring), "destroy_seeds", full)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [Order(Aim.NEW_EPOCH), Order(Aim.ROTATE, 3600), Order()])
 def test_a_clean_up_that_fails_does_not_undo_the_switch(published, monkeypatch, order):
     clean_up_fails(monkeypatch, published)
@@ -111,6 +112,7 @@ def test_seeds_of_ended_epochs_are_warned_of_until_they_are_gone(published, monk
     assert published.manifest().epoch == 2, "and it is the same epoch"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_json", [False, True])
 def test_the_command_says_that_it_is_published(published, monkeypatch, as_json):
     clean_up_fails(monkeypatch, published)
@@ -131,6 +133,7 @@ def test_the_command_says_that_it_is_published(published, monkeypatch, as_json):
 # The report
 
 
+@pytest.mark.slow
 def test_a_publish_reports_what_it_changed(operator):
     operator.add(*range(GERMAN, GERMAN + 3000), AMERICAN)
     publisher = Publisher(operator.folder, operator.registry, operator.keyring)
@@ -156,6 +159,7 @@ def test_a_publish_reports_what_it_changed(operator):
     assert publisher.reports["people", 1].changes == ()
 
 
+@pytest.mark.slow
 def test_a_report_is_printed(published):
     def said(*more):
         words = ["server", "publish", "--data", str(published.folder.path), *more]

@@ -166,6 +166,7 @@ def test_too_little_memory_stays_the_caller_s_error_and_names_the_partition(prep
     assert raised.value.hint == "Allow 17 MiB."
 
 
+@pytest.mark.slow
 def test_a_registry_that_fails_stops_the_jobs(prepared, monkeypatch):
     def full(*_arguments):
         raise OurError("the registry cannot be used: disk is full")
@@ -178,6 +179,7 @@ def test_a_registry_that_fails_stops_the_jobs(prepared, monkeypatch):
     assert prepared.manifest().edition == 2
 
 
+@pytest.mark.slow
 def test_no_job_shows_a_key_or_a_number_and_no_file_ever_holds_the_key(prepared):
     secret = prepared.keyring.key_pair("people", 1).secret
 
@@ -198,6 +200,7 @@ def test_no_job_shows_a_key_or_a_number_and_no_file_ever_holds_the_key(prepared)
         assert (secret in pickle.dumps(job)) is isinstance(job, EvaluateJob)
 
 
+@pytest.mark.slow
 def test_a_job_needs_nothing_but_what_it_names(prepared, tmp_path, monkeypatch):
     class Keeping(InLine):
         def submit(self, function, /, job):

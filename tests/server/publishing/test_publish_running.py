@@ -108,6 +108,7 @@ def test_all_done_leaves_the_folder_to_its_owner(tmp_path):
     assert tmp_path.exists()
 
 
+@pytest.mark.slow
 def test_what_a_job_reports_is_told_while_it_runs(tmp_path):
     report, told, executor = tmp_path / "report", [], Held()
     report.write_text("sorting people 49\n5\n70\n".ljust(96))

@@ -233,6 +233,7 @@ def test_who_joins_during_a_publish_is_in_this_edition_or_the_next(operator, mon
     operator_too.registry.close()
 
 
+@pytest.mark.slow
 def test_deltas_lead_from_each_edition_to_the_last(operator):
     operator.add(*range(GERMAN, GERMAN + 2000), AMERICAN)
     operator.publish()
@@ -266,6 +267,7 @@ def test_deltas_lead_from_each_edition_to_the_last(operator):
     assert german.base.sha256 == state[5]
 
 
+@pytest.mark.slow
 def test_the_chain_of_deltas_is_bounded(operator, monkeypatch):
     monkeypatch.setattr(job, "MAX_DELTAS", 3)
     operator.add(*range(GERMAN, GERMAN + 1000))
@@ -285,6 +287,7 @@ def screened(monkeypatch):
     monkeypatch.setattr(bounds, "LEAST_SCREENED", FEWEST)
 
 
+@pytest.mark.slow
 def test_the_screen_passes_every_member(operator, numbers, screened):
     operator.add(*range(GERMAN, GERMAN + FEWEST), AMERICAN)
     operator.publish()
@@ -310,6 +313,7 @@ def test_a_partition_with_too_many_members_for_a_screen_is_published_without(ope
     assert (partition.count, partition.screen) == (FEWEST + 2, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "newer",
     [

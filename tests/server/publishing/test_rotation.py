@@ -106,6 +106,7 @@ def test_the_next_epoch_is_built_beside_the_current_one(published):
     assert set(after.files()) <= published.data_files()
 
 
+@pytest.mark.slow
 def test_a_publish_in_the_overlap_updates_both(published):
     rotate(published)
     until, key = published.manifest().next.until, published.manifest().next.public_key
@@ -125,6 +126,7 @@ def test_a_publish_in_the_overlap_updates_both(published):
     assert published.manifest().sha256() == stamp
 
 
+@pytest.mark.slow
 def test_the_first_publish_after_the_overlap_begins_the_epoch(published, time):
     rotate(published)
     last = published.manifest()
@@ -148,6 +150,7 @@ def test_the_first_publish_after_the_overlap_begins_the_epoch(published, time):
     assert found(published, 2, second.partitions["49"], GERMAN, GERMAN + 3) == [True, True]
 
 
+@pytest.mark.slow
 def test_old_files_go_after_the_promotion_as_after_a_new_epoch(published, time):
     rotate(published)
     old = set(published.manifest().files()) - {
@@ -194,6 +197,7 @@ def test_a_follower_of_any_edition_accepts_the_whole_history(published, time, tm
     assert published.manifest().epoch == 4, "and 3 was passed over"
 
 
+@pytest.mark.slow
 def test_taken_back(published):
     before = published.manifest()
     rotate(published)
@@ -232,6 +236,7 @@ def test_the_end_of_the_overlap_can_be_asked_for(published, time):
     assert (published.manifest().epoch, published.manifest().edition) == (2, 1)
 
 
+@pytest.mark.slow
 def test_another_rotate_continues_and_does_not_begin_a_second_one(published, time):
     rotate(published)
     announced = published.manifest().next
@@ -268,6 +273,7 @@ def test_an_emergency_abandons_the_announced_key(published, tmp_path, time, over
     assert later.manifest("people") == new
 
 
+@pytest.mark.slow
 def test_an_emergency_that_was_killed_continues_with_the_same_seed(published, monkeypatch):
     rotate(published)
     announced = published.manifest()
@@ -282,6 +288,7 @@ def test_an_emergency_that_was_killed_continues_with_the_same_seed(published, mo
     assert found(published, 3, published.manifest().partitions["49"], GERMAN + 9) == [True]
 
 
+@pytest.mark.slow
 def test_an_emergency_while_the_announced_seed_is_lost(published):
     rotate(published)
     (published.folder.keys / "voprf-people-2.json").unlink()
@@ -301,6 +308,7 @@ def killed(monkeypatch, place, name, call):
             call()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["publish", "rotate"])
 def test_a_rotation_that_was_killed_before_it_was_announced_continues(published, monkeypatch, by):
     killed(monkeypatch, publisher, "announcing", lambda: rotate(published))
@@ -379,6 +387,7 @@ def test_a_promotion_that_was_killed_after_the_switch(published, monkeypatch, ti
     assert count_tokens(published, 1) == 0
 
 
+@pytest.mark.slow
 def test_a_lost_seed_of_the_next_epoch(published):
     rotate(published)
     (published.folder.keys / "voprf-people-2.json").unlink()
@@ -403,6 +412,7 @@ def test_an_epoch_does_not_begin_with_another_seed_than_the_announced_one(publis
     assert published.public_files() == files
 
 
+@pytest.mark.slow
 def test_both_audiences_rotate(published, time):
     published.add(GERMAN + 1, audience="business")
     published.publish()
@@ -416,6 +426,7 @@ def test_both_audiences_rotate(published, time):
     assert [published.manifest(who).epoch for who in ("people", "business")] == [2, 2]
 
 
+@pytest.mark.slow
 def test_an_audience_that_appears_in_the_overlap_has_no_rotation_of_its_own(published):
     rotate(published)
     published.add(GERMAN + 1, audience="business")
@@ -474,6 +485,7 @@ def finish(operator):
     preparation.remove(operator.folder)
 
 
+@pytest.mark.slow
 def test_a_whole_rotation_signed_elsewhere(published, time):
     before = published.manifest()
     request = prepared(published, Aim.ROTATE)
@@ -498,6 +510,7 @@ def test_a_whole_rotation_signed_elsewhere(published, time):
     assert published.manifest().count == 5
 
 
+@pytest.mark.slow
 def test_taken_back_elsewhere(published):
     prepared(published, Aim.ROTATE)
     finish(published)
@@ -512,6 +525,7 @@ def test_taken_back_elsewhere(published):
     assert not published.keyring.has_seed("people", 2)
 
 
+@pytest.mark.slow
 def test_a_rotation_that_is_signed_too_late(published, time):
     prepared(published, Aim.ROTATE)
     time.pass_by(WEEK + 1)
@@ -523,6 +537,7 @@ def test_a_rotation_that_is_signed_too_late(published, time):
     assert published.manifest().next.until > datetime.now(UTC).timestamp() + 2 * WEEK - 60
 
 
+@pytest.mark.slow
 def test_an_emergency_elsewhere_is_refused_with_a_way_out(published):
     rotate(published)
     with pytest.raises(BadInput, match="a rotation is running") as raised:

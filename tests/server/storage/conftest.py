@@ -15,7 +15,12 @@ def handles(monkeypatch):
     return KINDS["acct"]
 
 
-@pytest.fixture(params=MEMBERS)
+def slow_if_a_process(stores):
+    """The stores as parameters; those that need a server of their own are slow."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name == "postgres" else name for name in stores]
+
+
+@pytest.fixture(params=slow_if_a_process(MEMBERS))
 def store(request, tmp_path, handles, database):
     with closing(MEMBERS[request.param](tmp_path, database)) as store:
         yield store
@@ -26,7 +31,7 @@ def clock():
     return HandClock()
 
 
-@pytest.fixture(params=ACCOUNTS)
+@pytest.fixture(params=slow_if_a_process(ACCOUNTS))
 def accounts(request, tmp_path, clock, database):
     with closing(ACCOUNTS[request.param](tmp_path, database, clock)) as accounts:
         yield accounts

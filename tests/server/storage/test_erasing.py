@@ -162,6 +162,7 @@ def test_every_way_to_forget_leaves_no_trace(store, folder, way):
     assert readable(folder, removed, tokens) == set()
 
 
+@pytest.mark.slow
 def test_an_objection_keeps_the_number_and_no_token(store, folder):
     secrets = grow(store, np.random.default_rng(3), 300)
     removed = sorted(secrets)[::4]

@@ -116,6 +116,7 @@ def test_a_change_after_the_serial_survives_settling(store, people):
     assert store.touched(store.serial()) == [people.p]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [1, 7, 100, 10**6])
 def test_unevaluated_is_asked_for_in_pages(store, people, limit):
     store.add(people.everyone)
@@ -192,6 +193,7 @@ def test_no_token_for_who_has_left_since_they_were_read(store, people):
     assert stored(store, "business", 1, people.p) == []
 
 
+@pytest.mark.slow
 def test_tokens_go_to_those_that_they_are_of(store, people):
     store.add(people.everyone)
     for page in (people.members(*people.P[1::2]), people.members(*people.P)):

@@ -67,6 +67,7 @@ def content(path):
     return {name: sorted(map(repr, rows)) for name, rows in found.items()}
 
 
+@pytest.mark.slow
 def test_all_of_it_goes_there_and_back(folder, database, tmp_path):
     archives = [tmp_path / name for name in ("first", "second", "third")]
     counts = export_stores(folder, archives[0])
@@ -102,6 +103,7 @@ def test_all_of_it_goes_there_and_back(folder, database, tmp_path):
         assert accounts.find("cs_three").id == 4, "the identity of who was revoked is not given again"
 
 
+@pytest.mark.slow
 def test_publish_goes_on_and_clients_see_the_next_edition(database, tmp_path, monkeypatch):
     data, file = tmp_path / "data", tmp_path / "stores"
     run("init", data=data)
@@ -127,6 +129,7 @@ def test_publish_goes_on_and_clients_see_the_next_edition(database, tmp_path, mo
     assert "1 evaluated" in report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["cut", "changed", "other", "empty"])
 @pytest.mark.parametrize("where", ["files", "database"])
 def test_of_a_damaged_file_nothing_is_taken(folder, database, tmp_path, how, where):
@@ -157,6 +160,7 @@ def test_of_a_damaged_file_nothing_is_taken(folder, database, tmp_path, how, whe
     import_stores(other, tmp_path / "again", address)  # nothing is in the way
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [("rename", "files"), ("write", "files"), ("write", "database")])
 def test_an_import_that_fails_at_its_end_leaves_nothing(folder, database, tmp_path, monkeypatch, case):
     """The disk is full when the last file gets its name, or when server.toml is written."""
@@ -187,6 +191,7 @@ def test_an_import_that_fails_at_its_end_leaves_nothing(folder, database, tmp_pa
             assert accounts.find("cs_one")
 
 
+@pytest.mark.slow
 def test_what_is_there_is_never_overwritten(folder, tmp_path):
     file = tmp_path / "stores"
     export_stores(folder, file)
@@ -199,7 +204,15 @@ def test_what_is_there_is_never_overwritten(folder, tmp_path):
     assert "--files" in done.stderr
     done = CliRunner().invoke(
         main,
-        ["server", "import", str(file), "--data", str(folder.path), "--database", "postgresql://u:geheim@h/d"],
+        [
+            "server",
+            "import",
+            str(file),
+            "--data",
+            str(folder.path),
+            "--database",
+            "postgresql://u:geheim@h/d",
+        ],
     )
     assert done.exit_code == 3
     assert "geheim" not in done.stderr

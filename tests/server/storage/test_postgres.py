@@ -88,6 +88,7 @@ def test_the_password_comes_from_a_private_file_or_the_environment(tmp_path, mon
     assert address_of("postgresql://h/d", "password", tmp_path).url == "postgresql://serve@i/d"
 
 
+@pytest.mark.slow
 def test_a_folder_keeps_the_address_and_never_the_password(database, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.DEBUG)
     url, data = database(), tmp_path / "data"
@@ -116,6 +117,7 @@ def test_a_folder_keeps_the_address_and_never_the_password(database, tmp_path, m
     assert not password or password not in caplog.text
 
 
+@pytest.mark.slow
 def test_nothing_of_postgresql_is_imported_for_a_folder_without(tmp_path):
     script = (
         "import sys; from pathlib import Path; from contactsync.library.server import Server;"
@@ -128,6 +130,7 @@ def test_nothing_of_postgresql_is_imported_for_a_folder_without(tmp_path):
 # Failures
 
 
+@pytest.mark.slow
 def test_an_error_quotes_no_row_and_keeps_no_cause(address):
     with closing(PostgresMembers(address)) as store:
         store.add(members(*NUMBERS))
@@ -143,6 +146,7 @@ def test_an_error_quotes_no_row_and_keeps_no_cause(address):
             assert str(NUMBERS[0]) not in "".join(traceback.format_exception(caught.value)[-3:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -168,6 +172,7 @@ def test_an_address_that_is_wrong_is_said_plainly(address, change, said):
 # Versions
 
 
+@pytest.mark.slow
 def test_a_newer_version_and_none_at_all_are_refused(database):
     address = created(database())
     with psycopg.connect(database(), autocommit=True) as connection:
@@ -227,6 +232,7 @@ def test_steps_run_once_and_a_failed_one_leaves_the_version_before(address):
 # One publisher
 
 
+@pytest.mark.slow
 def test_the_second_publisher_hears_who_is_the_first(address):
     with closing(PostgresMembers(address)) as one, closing(PostgresMembers(address)) as other:
         with one.publishing():
@@ -237,6 +243,7 @@ def test_the_second_publisher_hears_who_is_the_first(address):
             pass
 
 
+@pytest.mark.slow
 def test_who_loses_the_lock_with_the_connection_goes_no_further(address):
     with closing(PostgresMembers(address)) as one, closing(PostgresMembers(address)) as other:
         with one.publishing():
@@ -293,6 +300,7 @@ def test_a_change_elsewhere_is_heard_of(address):
 # Rows
 
 
+@pytest.mark.slow
 def test_many_members_are_as_few(address):
     rng = np.random.default_rng(5)
     keys = np.unique(rng.integers(4915100000000, 4915199999999, 5000).astype(np.uint64))
@@ -320,6 +328,7 @@ def test_many_members_are_as_few(address):
         assert [change.audience for change in record.consents] == ["business"]
 
 
+@pytest.mark.slow
 def test_of_many_pages_none_for_who_has_left_meanwhile(address):
     keys = np.arange(4915100000000, 4915100003000, dtype=np.uint64)
     with closing(PostgresMembers(address)) as store:
@@ -355,6 +364,7 @@ def _files(address):
         )
 
 
+@pytest.mark.slow
 def test_what_was_removed_is_in_no_file_of_a_table(address):
     gone, stays = NUMBERS[0], NUMBERS[1]
     with closing(PostgresMembers(address)) as store:
@@ -380,6 +390,7 @@ def test_what_was_removed_is_in_no_file_of_a_table(address):
         assert store.count("people") == 2
 
 
+@pytest.mark.slow
 def test_while_somebody_still_sees_it_it_is_not_called_erased(address):
     with closing(PostgresMembers(address)) as store, closing(PostgresMembers(address)) as reader:
         store.add(members(*NUMBERS))

@@ -57,6 +57,7 @@ def test_who_serves_does_its_work(serving):
         assert store.revision() is not None
 
 
+@pytest.mark.slow
 def test_who_serves_cannot_read_members_nor_give_accounts(serving):
     owner, own = serving
     with closing(PostgresMembers(owner)) as store:

@@ -151,6 +151,7 @@ def test_the_first_publish_makes_every_file_anew_in_the_same_history(folder):
     assert [again[audience].changed for audience in AUDIENCES] == [None, None]
 
 
+@pytest.mark.slow
 def test_the_status_says_that_a_publish_is_due(folder):
     def warnings():
         with closing(open_members(folder)) as members, closing(open_accounts(folder)) as accounts:

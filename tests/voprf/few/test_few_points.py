@@ -56,6 +56,7 @@ def test_every_value_has_one_canonical_form(value):
     assert integers(a) == [value % twin.p]
 
 
+@pytest.mark.slow
 def test_points_are_those_of_the_twin():
     uniform = [secrets.token_bytes(64) for _ in range(5)] + [bytes(64), b"\xff" * 64]
     factors = [1, 2, 15, 16, twin.ORDER - 1, 1 << 252, 1 + secrets.randbelow(twin.ORDER - 1)]
@@ -69,6 +70,7 @@ def test_points_are_those_of_the_twin():
     assert not nothing.any(), "the identity"
 
 
+@pytest.mark.slow
 def test_it_blinds_as_the_engine_does():
     inputs = [b"tel:+4915112345%03d" % i for i in range(7)] + [b""]
     drawn = rows([1 + secrets.randbelow(twin.ORDER - 1) for _ in inputs])
