@@ -82,6 +82,7 @@ class RoleKeys:
 
         `remove` deletes it here once the file was read back. Raises BadInput.
         """
+        check_role(role)
         self.check_export(role, remove=remove)
         keyring = self._keyring()
         here = [signer.public_key.keyid for signer in keyring.signers([role]).values()]
@@ -135,6 +136,7 @@ class RoleKeys:
         It is made at once if the keys that must sign are here; with `elsewhere` it is prepared. Raises
         BadInput, OurError.
         """
+        check_role(role)
         named = self._repository.root().roles[role].keyids
         change = KeyChange(
             role,
@@ -152,10 +154,17 @@ class RoleKeys:
 
 def generate_key(role: str, file: Path, passphrase: bytes | None) -> str:
     """Generate a key away from a server: the key in `file` (0600), its public half beside it; its id."""
+    check_role(role)
     secret = new_secret()
     written = write_key(file, role, secret, passphrase, root=None)
     write_public(file.with_name(f"{file.name}.pub"), role, secret)
     return written.keyid
+
+
+def check_role(role: str) -> None:
+    """Raises BadInput if there is no such role."""
+    if role not in ROLES:
+        raise BadInput(f"there is no role {role!r}", hint=f"the roles are {', '.join(ROLES)}")
 
 
 def key_named(keyids: Sequence[str], digits: str, role: str) -> str:

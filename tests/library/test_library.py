@@ -11,6 +11,7 @@ import pytest
 from contactsync import AddressBook, Client, ContactSyncError, Server, book_of_numbers
 from contactsync.foundation.errors import BadInput, NotTrusted
 from contactsync.library import client as client_module
+from contactsync.library.keys import generate_key
 from contactsync.library.members import Columns, Erasure, ImportOptions, Origin, Share, members_of
 
 
@@ -205,3 +206,31 @@ def test_a_rotation_runs_beside_the_epoch_and_can_be_taken_back(server):
     server.members.remove(["+4915112345678"])
     (after,) = server.publish(expunge=True)
     assert (after.epoch, after.members) == (before.epoch, 0)
+
+
+@pytest.mark.parametrize("threshold", [0, -1, 2])
+def test_a_threshold_that_cannot_be_changes_nothing(server, threshold):
+    def stored():
+        return {
+            path: path.read_bytes()
+            for path in (*server.folder.public.rglob("*"), *server.folder.keys.iterdir())
+            if path.is_file()
+        }
+
+    before = stored()
+    with pytest.raises(BadInput):
+        server.keys.change("targets", threshold=threshold)
+    assert stored() == before
+    assert server.keys.root_version == 1
+
+
+def test_a_role_that_there_is_not_leaves_no_key(server, tmp_path):
+    file = tmp_path / "nobody.key"
+    for refused in (
+        lambda: generate_key("nobody", file, b"x"),
+        lambda: server.keys.export("nobody", file, b"x"),
+        lambda: server.keys.change("nobody", threshold=1),
+    ):
+        with pytest.raises(BadInput, match="no role 'nobody'"):
+            refused()
+    assert not file.exists()

@@ -62,6 +62,8 @@ def changed_root(root: Root, change: KeyChange, now: datetime) -> Root:
     count = len(role.keyids)
     if not count:
         raise BadInput(f"the role {name} would have no keys left", hint="add another key first")
+    if role.threshold < 1:
+        raise BadInput(f"the role {name} would need no signature", hint="give a --threshold of 1 or more")
     if role.threshold > count:
         raise BadInput(
             f"the role {name} would need {role.threshold} signatures but have keys for only {count}",
