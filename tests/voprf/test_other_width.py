@@ -18,7 +18,7 @@ def test_protocol_vectors_and_peers_at_one_lane() -> None:
     chosen = (
         "voprf/test_rfc9497_protocol.py",
         "voprf/test_interop.py",
-        "audit",
+        "audit/test_shipped_vectors.py",
         "ristretto255/test_against_twin.py",
     )
     result = subprocess.run(
