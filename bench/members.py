@@ -25,7 +25,7 @@ from bench.harness import Row
 from contactsync.kernels import phones  # noqa: F401 - from here on kernels pay, as in a server
 from contactsync.phones import Columns
 from contactsync.server.members import ImportOptions, import_members
-from contactsync.server.storage.ports import Members
+from contactsync.server.storage.ports import Members, MemberStore
 from contactsync.server.storage.records import Origin
 from contactsync.server.storage.sqlite.members import SqliteMembers
 from contactsync.tokens import TOKEN_BYTES
@@ -131,6 +131,16 @@ def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir())
 
 
+def _give_tokens(store: MemberStore) -> None:
+    """Store a token for each member of an audience, as a publish does."""
+    for partition in store.partitions("people"):
+        after = None
+        while page := store.unevaluated("people", 1, partition, after, 1 << 16):
+            rows = np.random.default_rng(1).integers(0, 256, (len(page), TOKEN_BYTES), np.uint8)
+            store.store_tokens("people", 1, page, rows)
+            after = page.last
+
+
 def run(count: int, rounds: int) -> list[Row]:
     """Medians over the rounds: a new registry, the same table again, and sizes in octets a member."""
     options = ImportOptions("people", columns=Columns("phone", "country", "id"))
@@ -153,12 +163,7 @@ def run(count: int, rounds: int) -> list[Row]:
             store.close()
             sizes["a member"] = _size(folder) / members
         store = SqliteMembers(folder / "registry.sqlite")
-        for partition in store.partitions("people"):
-            after = None
-            while page := store.unevaluated("people", 1, partition, after, 1 << 16):
-                rows = np.random.default_rng(1).integers(0, 256, (len(page), TOKEN_BYTES), np.uint8)
-                store.store_tokens("people", 1, page, rows)
-                after = page.last
+        _give_tokens(store)
         store.close()
         sizes["a member, with their token"] = _size(folder) / members
         store = SqliteMembers(folder / "registry.sqlite")
@@ -211,12 +216,7 @@ def run_database(count: int, url: str) -> list[Row]:
             members = store.count("people")
             sizes = {"a member": (size() - empty) / members}
             began = time.perf_counter()
-            for partition in store.partitions("people"):
-                after = None
-                while page := store.unevaluated("people", 1, partition, after, 1 << 16):
-                    rows = np.random.default_rng(1).integers(0, 256, (len(page), TOKEN_BYTES), np.uint8)
-                    store.store_tokens("people", 1, page, rows)
-                    after = page.last
+            _give_tokens(store)
             times["read all members, and store their tokens"] = time.perf_counter() - began, members
             sizes["a member, with their token"] = (size() - empty) / members
             (largest,) = store.entries("tel", None, 1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from contactsync.server.storage.postgres.accounts import new_secret
+from contactsync.server.storage.accounting import hashing_secret
 from contactsync.server.storage.postgres.address import DatabaseUrl
 from contactsync.server.storage.postgres.database import check_server, failure_of
 from contactsync.server.storage.postgres.schema import (
@@ -24,7 +24,7 @@ def create_stores_in(address: DatabaseUrl) -> None:
     """Make new, empty stores, both or none. BadInput: there are some already. OurError: not reachable."""
     with connected(address) as connection, connection.transaction():
         create_schema(connection, MEMBERS_SCHEMA)
-        create_schema(connection, ACCOUNTS_SCHEMA, new_secret())
+        create_schema(connection, ACCOUNTS_SCHEMA, hashing_secret())
 
 
 def drop_stores_of(address: DatabaseUrl) -> None:

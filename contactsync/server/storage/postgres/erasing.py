@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import psycopg
 
-from contactsync.server.storage.erasing import ERASING_WAIT, EVERYWHERE
+from contactsync.server.storage.erasing import ERASING_WAIT
 from contactsync.server.storage.postgres.database import PostgresSession
 
 _STILL_READ: Final = "another session reads tables of members, or began before they were changed"
@@ -52,22 +52,6 @@ class PostgresErasing:
             "backups of the database",
             "blocks of the old tables that the file system has not used again",
         )
-
-    def departures(self) -> Collection[str]:
-        """See `ErasingStore.departures`."""
-        return {name for (name,) in self._database.all("SELECT partition FROM departures")}
-
-    def depart(self) -> None:
-        """See `ErasingStore.depart`."""
-        self._database.change(
-            "INSERT INTO departures SELECT %s, serial FROM changes"
-            " ON CONFLICT (partition) DO UPDATE SET serial = excluded.serial",
-            EVERYWHERE,
-        )
-
-    def expunged(self, serial: int) -> None:
-        """See `ErasingStore.expunged`."""
-        self._database.change("DELETE FROM departures WHERE serial <= %s", serial)
 
     def _mark(self, table: str, kind: str, partition: str) -> None:
         """Note, in the open transaction, that something is removed from a table."""

@@ -11,27 +11,25 @@ Many rows travel in COPY's binary format, as numpy makes and reads it. Who is in
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Collection, Generator, Iterator
-from typing import TYPE_CHECKING, Any, Final, Self
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.foundation.errors import OurError
 from contactsync.identifiers.kinds import KINDS, kind_of_partition
-from contactsync.publication.manifest import Manifest
 from contactsync.server.settings import Busy
-from contactsync.server.storage.membership import CHUNK, Membership
+from contactsync.server.storage.membership import CHUNK
 from contactsync.server.storage.ports import WAIT, Members
 from contactsync.server.storage.postgres.address import DatabaseUrl
 from contactsync.server.storage.postgres.answers import PostgresAnswers
 from contactsync.server.storage.postgres.database import LOCKS, PUBLISHING, PostgresSession
 from contactsync.server.storage.postgres.erasing import PostgresErasing
-from contactsync.server.storage.postgres.provenance import PostgresProvenance, keep_settled
 from contactsync.server.storage.postgres.rows import binary_rows, child_of, gathered, members_of, type_of
 from contactsync.server.storage.postgres.schema import MEMBERS_SCHEMA
-from contactsync.server.storage.records import Edition, bit_of
+from contactsync.server.storage.records import bit_of
+from contactsync.server.storage.register import Register
 from contactsync.tokens import TOKEN_BYTES, Tokens
 
 if TYPE_CHECKING:
@@ -80,13 +78,14 @@ TABLES: Final = ("members", "tokens", "consents")
 # ruff: noqa: S608 - the only text put into a statement is the name of a kind or partition, and integers
 
 
-class RegistrySchema(Membership, PostgresErasing, PostgresProvenance):
+class RegistrySchema(Register, PostgresErasing):
     """The part of a `MemberStore` that does not say who a member is. An object is for one thread."""
 
+    MARK = "%s"
+    _database: PostgresSession
+
     def __init__(self, address: DatabaseUrl, *, wait: float = WAIT) -> None:
-        self._serial: int | None = None  # of the transaction that is open: see `together`
-        self._together = False
-        self._new: set[tuple[str, str]] = set()  # partitions that the open transaction has made
+        super().__init__()
         self._database = PostgresSession(address, MEMBERS_SCHEMA, wait=wait)
         try:
             self._make_tables()
@@ -114,47 +113,6 @@ class RegistrySchema(Membership, PostgresErasing, PostgresProvenance):
                 for kind in KINDS.values():
                     for table in _PARENTS:
                         self._database.run(table.format(kind=kind.name, type=type_of(kind.name)))
-
-    def count(self, audience: str) -> int:
-        """See `MemberStore.count`."""
-        bit = bit_of(audience)
-        sql = "SELECT count(*) FROM members_{} WHERE audiences & {:d} <> 0"
-        return sum(int(self._database.one(sql.format(kind, bit))) for kind in KINDS)
-
-    # What changed
-
-    def serial(self) -> int:
-        """See `MemberStore.serial`."""
-        return int(self._database.one("SELECT serial FROM changes"))
-
-    def touched(self, serial: int) -> list[str]:
-        """See `MemberStore.touched`."""
-        sql = "SELECT partition FROM touched WHERE serial <= %s ORDER BY partition"
-        return [name for (name,) in self._database.all(sql, serial)]
-
-    def settle(self, serial: int, published: Collection[Manifest] = ()) -> None:
-        """See `MemberStore.settle`."""
-        now = int(time.time())
-        with self._database.transaction():
-            self._database.change("DELETE FROM touched WHERE serial <= %s", serial)
-            for one in published:
-                # An edition that was published again has the newer changes as well: none of them was of it.
-                self._database.change(
-                    "INSERT INTO editions VALUES (%s, %s, %s, %s, %s) ON CONFLICT (audience, epoch, edition)"
-                    " DO UPDATE SET serial = excluded.serial WHERE editions.serial < excluded.serial",
-                    *(bit_of(one.audience), one.epoch, one.edition, serial, now),
-                )
-            keep_settled(self._database, published)
-
-    def edition_of(self, audience: str, serial: int) -> Edition | None:
-        """See `MemberStore.edition_of`."""
-        rows = self._database.all(
-            "SELECT epoch, edition, serial, at FROM editions WHERE audience = %s AND serial >= %s "
-            "ORDER BY epoch, edition LIMIT 1",
-            bit_of(audience),
-            serial,
-        )
-        return Edition(audience, *rows[0]) if rows else None
 
     # Tokens
 
@@ -184,13 +142,6 @@ class RegistrySchema(Membership, PostgresErasing, PostgresProvenance):
         )
         found = members_of(kind, page)
         return Members(kind, found.keys, (audience, int(serial)))
-
-    def count_unevaluated(self, audience: str, epoch: int) -> int:
-        """See `MemberStore.count_unevaluated`."""
-        # Removing a member removes its tokens.
-        sql = "SELECT count(*) FROM tokens_{} WHERE audience = %s AND epoch = %s"
-        evaluated = sum(int(self._database.one(sql.format(kind), bit_of(audience), epoch)) for kind in KINDS)
-        return self.count(audience) - evaluated
 
     def store_tokens(self, audience: str, epoch: int, members: Members, tokens: NDArray[np.uint8]) -> None:
         """See `MemberStore.store_tokens`."""
@@ -244,23 +195,15 @@ class RegistrySchema(Membership, PostgresErasing, PostgresProvenance):
                 return
             yield Tokens.from_bytes(np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES))
 
-    def drop_tokens(self, audience: str, epochs: range) -> None:
-        """See `MemberStore.drop_tokens`."""
-        of = bit_of(audience), epochs.start, epochs.stop
-        if not epochs:
-            return
-        with self._database.transaction():
-            for kind in KINDS:
-                for partition, epoch in self._tokens_of(kind, of[0]):
-                    if epoch in epochs:
-                        self._database.change(
-                            f"DELETE FROM tokens_{kind} "
-                            "WHERE partition = %s AND audience = %s AND epoch = %s",
-                            *(partition, of[0], epoch),
-                        )
-                        self._mark("tokens", kind, partition)
-            keys = "DELETE FROM token_keys WHERE audience = %s AND epoch >= %s AND epoch < %s"
-            self._database.change(keys, *of)
+    def _delete_tokens(self, bit: int, epochs: range) -> int:
+        dropped = 0
+        for kind in KINDS:
+            delete = f"DELETE FROM tokens_{kind} WHERE partition = %s AND audience = %s AND epoch = %s"
+            for partition, epoch in self._tokens_of(kind, bit) if epochs else ():
+                if epoch in epochs:
+                    dropped += self._database.change(delete, partition, bit, epoch)
+                    self._mark("tokens", kind, partition)
+        return dropped
 
     def snapshot(self) -> contextlib.AbstractContextManager[None]:
         """See `MemberStore.snapshot`."""
@@ -294,64 +237,15 @@ class RegistrySchema(Membership, PostgresErasing, PostgresProvenance):
         name, user, address = rows[0]
         return f"{name or 'a process'} (user {user}, from {address})"
 
-    def close(self) -> None:
-        """See `MemberStore.close`."""
-        self._database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     # How
-
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """See `MemberStore.together`."""
-        if self._together:
-            yield
-            return
-        self._together = True
-        try:
-            with self._database.transaction():
-                yield
-        finally:
-            self._together, self._serial = False, None
-            self._new.clear()
-
-    def grouped(self) -> contextlib.AbstractContextManager[None]:
-        """See `MemberStore.grouped`."""
-        return self._database.transaction()
 
     def answers(self) -> PostgresAnswers:
         """See `MemberStore.answers`."""
         return PostgresAnswers(self._database)
 
-    @contextlib.contextmanager
-    def _write(self) -> Iterator[int]:
-        with self.together():
-            if self._serial is None:
-                query = "UPDATE changes SET serial = serial + 1 RETURNING serial"
-                self._serial = int(self._database.one(query))
-            yield self._serial
-
     def _leave_traces(self, kind: str, partition: str) -> None:
         for table in TABLES:
             self._mark(table, kind, partition)
-
-    def _depart(self, partition: str, serial: int) -> None:
-        self._put("departures", partition, serial)
-
-    def _touch(self, partition: str, serial: int) -> None:
-        self._put("touched", partition, serial)
-
-    def _put(self, table: str, partition: str, serial: int) -> None:
-        self._database.change(
-            f"INSERT INTO {table} VALUES (%s, %s) "
-            "ON CONFLICT (partition) DO UPDATE SET serial = excluded.serial",
-            *(partition, serial),
-        )
 
     def _is_inhabited(self, kind: str, partition: str) -> bool:
         """Whether a partition has tables."""

@@ -19,7 +19,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from contactsync.foundation import erasure
 from contactsync.foundation.errors import OurError
-from contactsync.server.storage.erasing import ERASING_WAIT, EVERYWHERE
+from contactsync.server.storage.erasing import ERASING_WAIT
 from contactsync.server.storage.sqlite.database import Database
 
 _AT_ONCE: Final = 1 << 22  # octets of the file
@@ -79,18 +79,6 @@ class SqliteErasing:
     def beyond(self) -> Sequence[str]:
         """See `ErasingStore.beyond`."""
         return ()
-
-    def departures(self) -> Collection[str]:
-        """See `ErasingStore.departures`."""
-        return {name for (name,) in self._database.all("SELECT partition FROM departures")}
-
-    def depart(self) -> None:
-        """See `ErasingStore.depart`."""
-        self._database.change("INSERT OR REPLACE INTO departures SELECT ?, serial FROM changes", EVERYWHERE)
-
-    def expunged(self, serial: int) -> None:
-        """See `ErasingStore.expunged`."""
-        self._database.change("DELETE FROM departures WHERE serial <= ?", serial)
 
     def _erased(self, own: sqlite3.Connection) -> bool:
         """Whether it could be done now."""

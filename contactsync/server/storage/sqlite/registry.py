@@ -10,8 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import time
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -21,16 +20,14 @@ from numpy.typing import NDArray
 from contactsync.foundation.errors import OurError
 from contactsync.foundation.migrations import newest
 from contactsync.identifiers.kinds import KINDS, Kind, kind_of_partition
-from contactsync.publication.manifest import Manifest
-from contactsync.server.storage.membership import Membership
 from contactsync.server.storage.migrations import EDITIONS_SCHEMA, PROVENANCE_SCHEMA, REGISTRY_STEPS
 from contactsync.server.storage.ports import Members
-from contactsync.server.storage.records import Edition, bit_of
+from contactsync.server.storage.records import bit_of
+from contactsync.server.storage.register import Register
 from contactsync.server.storage.sqlite.answers import ANSWERS_TABLE, SqliteAnswers, create_answers
 from contactsync.server.storage.sqlite.bulk import read_tokens, read_unevaluated, write_tokens
 from contactsync.server.storage.sqlite.database import Database, sqlite_errors
 from contactsync.server.storage.sqlite.erasing import SqliteErasing
-from contactsync.server.storage.sqlite.provenance import SqliteProvenance, keep_settled
 from contactsync.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -85,12 +82,13 @@ _TABLES: Final = (
 # ruff: noqa: S608 - the only text put into a statement is the name of a kind, and integers
 
 
-class RegistryFile(Membership, SqliteProvenance, SqliteErasing):
+class RegistryFile(Register, SqliteErasing):
     """The part of a `MemberStore` that does not say who a member is. An object is for one thread."""
 
+    _database: Database
+
     def __init__(self, path: Path) -> None:
-        self._serial: int | None = None  # of the transaction that is open: see `together`
-        self._together = False
+        super().__init__()
         self._path = path
         self._database = Database(path, _WHAT, REGISTRY_STEPS)
         try:
@@ -134,46 +132,6 @@ class RegistryFile(Membership, SqliteProvenance, SqliteErasing):
                     for table in _TABLES:
                         self._database.connection.execute(table.format(kind=kind.name, type=key))
 
-    def count(self, audience: str) -> int:
-        """See `MemberStore.count`."""
-        sql = "SELECT count(*) FROM {} WHERE audiences & ?"
-        bit = bit_of(audience)
-        return sum(int(self._database.one(sql.format(members_table(kind)), bit)) for kind in KINDS)
-
-    # What changed
-
-    def serial(self) -> int:
-        """See `MemberStore.serial`."""
-        return int(self._database.one("SELECT serial FROM changes"))
-
-    def touched(self, serial: int) -> list[str]:
-        """See `MemberStore.touched`."""
-        sql = "SELECT partition FROM touched WHERE serial <= ? ORDER BY partition"
-        return [name for (name,) in self._database.all(sql, serial)]
-
-    def settle(self, serial: int, published: Collection[Manifest] = ()) -> None:
-        """See `MemberStore.settle`."""
-        now = int(time.time())
-        with self._database.transaction():
-            self._database.connection.execute("DELETE FROM touched WHERE serial <= ?", (serial,))
-            # An edition that was published again has the newer changes as well: none of them was of it.
-            self._database.connection.executemany(
-                "INSERT INTO editions VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
-                "SET serial = excluded.serial WHERE serial < excluded.serial",
-                ((bit_of(one.audience), one.epoch, one.edition, serial, now) for one in published),
-            )
-            keep_settled(self._database.connection, published)
-
-    def edition_of(self, audience: str, serial: int) -> Edition | None:
-        """See `MemberStore.edition_of`."""
-        rows = self._database.all(
-            "SELECT epoch, edition, serial, at FROM editions WHERE audience = ? AND serial >= ? "
-            "ORDER BY epoch, edition LIMIT 1",
-            bit_of(audience),
-            serial,
-        )
-        return Edition(audience, *rows[0]) if rows else None
-
     # Tokens
 
     def partitions(self, audience: str) -> list[str]:
@@ -208,14 +166,6 @@ class RegistryFile(Membership, SqliteProvenance, SqliteErasing):
         keys: Keys = np.concatenate(found) if found else kind.keys_of(())  # type: ignore[assignment]
         return Members(kind.name, keys, read)
 
-    def count_unevaluated(self, audience: str, epoch: int) -> int:
-        """See `MemberStore.count_unevaluated`."""
-        # Removing a member removes its tokens.
-        sql = "SELECT count(*) FROM {} WHERE audience = ? AND epoch = ?"
-        bit = bit_of(audience)
-        evaluated = sum(int(self._database.one(sql.format(tokens_table(kind)), bit, epoch)) for kind in KINDS)
-        return self.count(audience) - evaluated
-
     def store_tokens(self, audience: str, epoch: int, members: Members, tokens: NDArray[np.uint8]) -> None:
         """See `MemberStore.store_tokens`."""
         with self._database.transaction():
@@ -228,22 +178,17 @@ class RegistryFile(Membership, SqliteProvenance, SqliteErasing):
         for span in kind.spans(partition):
             yield from read_tokens(self._database, kind, (bit_of(audience), epoch), span)
 
-    def drop_tokens(self, audience: str, epochs: range) -> None:
-        """See `MemberStore.drop_tokens`."""
-        with self._database.transaction():
-            dropped = sum(
-                self._database.connection.execute(
-                    f"DELETE FROM {tokens_table(kind)} WHERE audience = ? AND epoch >= ? AND epoch < ?",
-                    (bit_of(audience), epochs.start, epochs.stop),
-                ).rowcount
-                for kind in KINDS
+    def _delete_tokens(self, bit: int, epochs: range) -> int:
+        which = "audience = ? AND epoch >= ? AND epoch < ?"
+        dropped = sum(
+            self._database.change(
+                f"DELETE FROM {tokens_table(kind)} WHERE {which}", bit, epochs.start, epochs.stop
             )
-            if dropped:
-                self._leave_traces()
-            self._database.connection.execute(
-                "DELETE FROM token_keys WHERE audience = ? AND epoch >= ? AND epoch < ?",
-                (bit_of(audience), epochs.start, epochs.stop),
-            )
+            for kind in KINDS
+        )
+        if dropped:
+            self._leave_traces()
+        return dropped
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -257,29 +202,6 @@ class RegistryFile(Membership, SqliteProvenance, SqliteErasing):
         finally:
             connection.execute("ROLLBACK")
 
-    def close(self) -> None:
-        """See `MemberStore.close`."""
-        self._database.close()
-
-    # How
-
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """See `MemberStore.together`."""
-        if self._together:
-            yield
-            return
-        self._together = True
-        try:
-            with self._database.transaction():
-                yield
-        finally:
-            self._together, self._serial = False, None
-
-    def grouped(self) -> contextlib.AbstractContextManager[None]:
-        """See `MemberStore.grouped`."""
-        return self._database.transaction()
-
     def publishing(self) -> contextlib.AbstractContextManager[None]:
         """See `MemberStore.publishing`."""
         return contextlib.nullcontext()
@@ -288,25 +210,9 @@ class RegistryFile(Membership, SqliteProvenance, SqliteErasing):
         """See `MemberStore.answers`."""
         return SqliteAnswers(self._database)
 
-    @contextlib.contextmanager
-    def _write(self) -> Iterator[int]:
-        """A transaction that changes membership, or the one that is open. Yields its serial."""
-        with self.together():
-            if self._serial is None:
-                query = "UPDATE changes SET serial = serial + 1 RETURNING serial"
-                self._serial = int(self._database.connection.execute(query).fetchone()[0])
-            yield self._serial
-
     def _leave_traces(self, kind: str = "", partition: str = "") -> None:  # noqa: ARG002 - it is one file
         """Note, in the open transaction, that something is removed which `erase` has to overwrite."""
         self._database.connection.execute("UPDATE changes SET unerased = 1 WHERE unerased = 0")
-
-    def _depart(self, partition: str, serial: int) -> None:
-        query = "INSERT OR REPLACE INTO departures VALUES (?, ?)"
-        self._database.connection.execute(query, (partition, serial))
-
-    def _touch(self, partition: str, serial: int) -> None:
-        self._database.connection.execute("INSERT OR REPLACE INTO touched VALUES (?, ?)", (partition, serial))
 
     def _evaluated(self, kind: str) -> list[tuple[int, int]]:
         """The audiences (as bits) and epochs of which there are tokens. One step in the index for each."""
