@@ -36,15 +36,10 @@ def check_served(public: Path, audiences: Collection[str], now: datetime) -> Non
 
     Raises OSError if the folder cannot be read.
     """
-    versions = sorted(int(path.name.split(".")[0]) for path in (public / "metadata").glob("*.root.json"))
-    followed = [version for version in versions if version > versions[-1] - MAX_RENEWALS]
+    versions = _versions(public, newest=None)
     with _scratch() as name:
-        for version in {followed[0], followed[-1]} if followed else ():
-            root = (public / "metadata" / f"{version}.root.json").read_bytes()
-            follower = Follower(Path(name) / f"{version}", "", _Overlay(public, {}), root, now=now)
-            follower.refresh()
-            for audience in sorted(audiences):
-                follower.manifest(audience)
+        for version in {versions[0], versions[-1]} if versions else ():
+            _follow(Path(name) / f"{version}", _Overlay(public, {}), version, audiences, now)
 
 
 def _scratch() -> tempfile.TemporaryDirectory[str]:
@@ -75,8 +70,8 @@ class Rehearsal:
         with _scratch() as name:
             scratch = Path(name)
             try:
-                for version in self._versions():
-                    self._follow(scratch / f"root-{version}", after, version, audiences, moment)
+                for version in _versions(self.public, self.newest):
+                    _follow(scratch / f"root-{version}", after, version, audiences, moment)
                 self._go_on(scratch / "seen", after, audiences, moment)
             except OurError as error:  # of this machine: nothing is known of the publication
                 raise OurError(
@@ -90,41 +85,45 @@ class Rehearsal:
                     " public/ from the same backup, then publish again",
                 ) from error
 
-    def _versions(self) -> list[int]:
-        """The roots that a client may have, as far as it can follow them to the newest."""
-        here = {int(path.name.split(".")[0]) for path in (self.public / "metadata").glob("*.root.json")}
-        return sorted(version for version in here if version > self.newest - MAX_RENEWALS)
-
-    def _follow(
-        self, folder: Path, fetcher: _Overlay, version: int, audiences: Collection[str], moment: datetime
-    ) -> None:
-        root = (self.public / "metadata" / f"{version}.root.json").read_bytes()
-        follower = Follower(folder, "", fetcher, root, now=moment)
-        follower.refresh()
-        for audience in sorted(audiences):
-            follower.manifest(audience)
-
     def _go_on(self, folder: Path, after: _Overlay, audiences: Collection[str], moment: datetime) -> None:
         """Follow what is served now, as far as clients accept it, and then what is to come."""
         before = _Overlay(self.public, {})
         for audience in sorted(audiences):
             try:
-                self._follow(folder / audience, before, self.newest, [audience], moment)
+                _follow(folder / audience, before, self.newest, [audience], moment)
             except ContactSyncError:
                 continue  # nothing is published for it, or nobody accepts it
-            self._follow(folder / audience, after, self.newest, [audience], moment)
+            _follow(folder / audience, after, self.newest, [audience], moment)
+
+
+def _versions(public: Path, newest: int | None) -> list[int]:
+    """The roots that a client may have, as far as it can follow them to `newest` (None: the newest there)."""
+    here = sorted(int(path.name.split(".")[0]) for path in (public / "metadata").glob("*.root.json"))
+    last = here[-1] if here and newest is None else newest or 0
+    return [version for version in here if version > last - MAX_RENEWALS]
+
+
+def _follow(
+    folder: Path, fetcher: _Overlay, version: int, audiences: Collection[str], moment: datetime
+) -> None:
+    """Follow a publication from a root to the manifests of some audiences. Raises what a client would."""
+    root = (fetcher.public / "metadata" / f"{version}.root.json").read_bytes()
+    follower = Follower(folder, "", fetcher, root, now=moment)
+    follower.refresh()
+    for audience in sorted(audiences):
+        follower.manifest(audience)
 
 
 class _Overlay(FetcherInterface):
     """A public folder as clients see it, with some files in the place of those that are there."""
 
     def __init__(self, public: Path, files: Mapping[str, bytes]) -> None:
-        self._public = public
+        self.public = public
         self._files = files
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         name = url.partition(_FOLDERS)[2]
         try:
-            yield self._files[name] if name in self._files else (self._public / name).read_bytes()
+            yield self._files[name] if name in self._files else (self.public / name).read_bytes()
         except FileNotFoundError:
             raise DownloadHTTPError("not found", 404) from None

@@ -8,6 +8,7 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 
 from contactsync.foundation.errors import OurError
+from contactsync.publication.tuf import rehearsal
 from contactsync.publication.tuf import repository as writer
 from contactsync.publication.tuf.rehearsal import Rehearsal
 from contactsync.publication.tuf.repository import Repository
@@ -39,10 +40,8 @@ def test_a_good_publication_is_rehearsed_from_every_root(honest, make_manifest, 
         monkeypatch.setitem(LIFETIMES, "root", LIFETIMES["root"] * 3)
         assert honest.repository.renew_root(honest.signers, NOW)
     asked = []
-    real = Rehearsal._follow
-    monkeypatch.setattr(
-        Rehearsal, "_follow", lambda self, *given: (asked.append(given[2]), real(self, *given))[1]
-    )
+    real = rehearsal._follow
+    monkeypatch.setattr(rehearsal, "_follow", lambda *given: (asked.append(given[2]), real(*given))[1])
     honest.publish(make_manifest(2, previous=make_manifest()))
     assert asked == [1, 2, 3, 4, 4, 4], "each root, and a client that goes on"
     assert honest.follow(tmp_path / "state").edition == 2
