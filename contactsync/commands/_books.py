@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from contactsync.commands import _output
+from contactsync.commands._options import ca_file_option
 from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:  # these import an HTTP library
@@ -42,12 +43,7 @@ _OPTIONS = (
         show_default=True,
         help="CardDAV: how to sign in. auto: Digest if the server offers it, else Basic. bearer: a token.",
     ),
-    click.option(
-        "--ca-file",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE",
-        help="CardDAV: accept TLS certificates only from the authorities in this PEM file.",
-    ),
+    ca_file_option("CardDAV: accept TLS certificates only from the authorities in this PEM file."),
     click.option(
         "--allow-plain-http", is_flag=True, help="CardDAV: accept http:// to another machine: no TLS."
     ),

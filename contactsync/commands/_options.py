@@ -34,6 +34,12 @@ def server_option(purpose: str) -> Callable[..., Any]:
     return click.option("--server", "url", metavar="URL", help=purpose)
 
 
+def ca_file_option(purpose: str) -> Callable[..., Any]:
+    """`--ca-file FILE`."""
+    path = click.Path(path_type=Path, dir_okay=False)
+    return click.option("--ca-file", type=path, metavar="FILE", help=purpose)
+
+
 proxy_option = click.option(
     "--proxy",
     metavar="URL",

@@ -10,7 +10,7 @@ import click
 
 from contactsync.commands._configuration import config_option, named_url
 from contactsync.commands._forgetting import forget_server, say_what_is_kept
-from contactsync.commands._options import open_state, proxy_option, state_option
+from contactsync.commands._options import ca_file_option, open_state, proxy_option, state_option
 from contactsync.foundation.errors import BadInput, OurError
 
 if TYPE_CHECKING:  # it imports an HTTP library
@@ -25,11 +25,8 @@ if TYPE_CHECKING:  # it imports an HTTP library
 @click.option("--yes", is_flag=True, help="Trust what is shown without asking, for scripts.")
 @click.option("--replace", is_flag=True, help="Forget this server first, as `forget` does.")
 @click.option("--allow-plain-http", is_flag=True, help="Accept http:// to another machine: no TLS.")
-@click.option(
-    "--ca-file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Accept TLS certificates only from the authorities in this PEM file. Remembered for this server.",
+@ca_file_option(
+    "Accept TLS certificates only from the authorities in this PEM file. Remembered for this server."
 )
 @proxy_option
 @config_option

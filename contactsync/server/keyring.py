@@ -24,7 +24,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -35,7 +35,9 @@ from contactsync.foundation.errors import BadInput, OurError
 from contactsync.foundation.roles import ROLES
 from contactsync.server import sealing
 from contactsync.server.sealing import SECRET_BYTES
-from contactsync.voprf.server import KeyPair, derive_key_pair
+
+if TYPE_CHECKING:
+    from contactsync.voprf.server import KeyPair
 
 _FORMATS: Final = "contactsync-key-"
 FORMAT: Final = f"{_FORMATS}1"
@@ -190,6 +192,8 @@ class Keyring:
 
     def key_pair(self, audience: str, epoch: int) -> KeyPair:
         """The VOPRF key pair of an epoch: DeriveKeyPair(seed, "contactsync/v1/AUDIENCE/EPOCH")."""
+        from contactsync.voprf.server import derive_key_pair  # noqa: PLC0415 - loads Numba, which keys need not
+
         seed = self._open(seed_name(audience, epoch))
         return derive_key_pair(seed, f"contactsync/v1/{audience}/{epoch}".encode())
 

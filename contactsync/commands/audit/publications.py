@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from contactsync.commands._options import json_option, proxy_option, read_credential
+from contactsync.commands._options import ca_file_option, json_option, proxy_option, read_credential
 from contactsync.commands.audit._reports import sarif_option, show
 from contactsync.commands.server._shared import data_option, members_of_folder, passphrase_option
 from contactsync.foundation.errors import BadInput
@@ -25,12 +25,7 @@ from contactsync.foundation.errors import BadInput
 @click.option(
     "--fingerprint", metavar="HEX", help="Fingerprint of a root of the server, known from elsewhere."
 )
-@click.option(
-    "--ca-file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Accept TLS certificates only from the authorities in this PEM file.",
-)
+@ca_file_option("Accept TLS certificates only from the authorities in this PEM file.")
 @proxy_option
 @json_option
 @sarif_option
@@ -54,10 +49,9 @@ def publication(
     """
     from contactsync.audit.publication import audit_publication
     from contactsync.audit.sources import FolderSource, ServerSource
+    from contactsync.client.trust import read_fingerprint
 
-    digits = None if fingerprint is None else "".join(fingerprint.split()).replace(":", "").lower()
-    if digits is not None and (len(digits) != 64 or set(digits) - set("0123456789abcdef")):
-        raise BadInput("--fingerprint must be 64 hexadecimal digits", hint="copy the whole fingerprint")
+    digits = None if fingerprint is None else read_fingerprint(fingerprint)
     with tempfile.TemporaryDirectory(prefix="contactsync-") as work:
         if "://" not in source:
             report = audit_publication(FolderSource(Path(source)), Path(work), fingerprint=digits)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from contactsync.commands.server._shared import folder_of
+
 if TYPE_CHECKING:  # numpy hangs on it
     from pathlib import Path
 
@@ -30,9 +32,9 @@ by_option = click.option(
 
 def members_at(data: Path) -> MemberRegister:
     """The members of a data folder. Raises BadInput if there is none."""
-    from contactsync.library.server import Server
+    from contactsync.library.members import MemberRegister
 
-    return Server(data).members
+    return MemberRegister(folder_of(data))  # and not `Server`, which loads the protocol and its kernels
 
 
 def origin_of(source: str, by: str | None) -> Origin:

@@ -16,7 +16,7 @@ from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:  # numpy hangs on these
     from contactsync.library.accounts import Accounts
-    from contactsync.library.operating import AccountStore, DataFolder, Keyring, LogFormat, MemberStore
+    from contactsync.library.operating import DataFolder, Keyring, LogFormat, MemberStore
 
 data_option = click.option(
     "--data",
@@ -75,9 +75,9 @@ def folder_of(data: Path) -> DataFolder:
 
 def accounts_of(data: Path) -> Accounts:
     """The accounts of a data folder. Raises BadInput if there is none."""
-    from contactsync.library.server import Server
+    from contactsync.library.accounts import Accounts
 
-    return Server(data).accounts
+    return Accounts(folder_of(data))  # and not `Server`, which loads the protocol and its kernels
 
 
 @contextlib.contextmanager
@@ -85,14 +85,6 @@ def members_of_folder(data: Path) -> Iterator[MemberStore]:
     from contactsync.library.operating import open_members
 
     with contextlib.closing(open_members(folder_of(data))) as store:
-        yield store
-
-
-@contextlib.contextmanager
-def accounts_of_folder(data: Path) -> Iterator[AccountStore]:
-    from contactsync.library.operating import open_accounts
-
-    with contextlib.closing(open_accounts(folder_of(data))) as store:
         yield store
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from contactsync.commands import _json
+from contactsync.commands._options import ca_file_option, read_credential
 from contactsync.commands.server._shared import (
     data_option,
     folder_of,
@@ -17,7 +18,6 @@ from contactsync.commands.server._shared import (
     passphrase_of,
     passphrase_option,
 )
-from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:  # numpy hangs on these
     from contactsync.library.examining import Diagnosis
@@ -37,12 +37,7 @@ if TYPE_CHECKING:  # numpy hangs on these
     metavar="FILE",
     help="With --url: the credential of an account, to ask for a data file.",
 )
-@click.option(
-    "--ca-file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="With --url: certificates to trust instead of the system's.",
-)
+@ca_file_option("With --url: certificates to trust instead of the system's.")
 @json_option
 def doctor(
     data: Path,
@@ -66,7 +61,7 @@ def doctor(
         data,
         passphrase=passphrase_of(folder_of(data), passphrase_file),
         url=url,
-        credential="" if credential_file is None else _first_line(credential_file),
+        credential="" if credential_file is None else read_credential(credential_file),
         ca_file=ca_file,
     )
     if _say(found, as_json=as_json):
@@ -84,10 +79,3 @@ def _say(found: Sequence[Diagnosis], *, as_json: bool) -> int:
         if one.todo:
             click.echo(f"{'':<8}→ {one.todo}")
     return problems
-
-
-def _first_line(file: Path) -> str:
-    try:
-        return file.read_text("utf-8").split("\n")[0].strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{file} cannot be read", hint="name the right file") from error

@@ -102,9 +102,10 @@ def _plain(one: RoleOfKeys) -> dict[str, Any]:
 
 def _register(data: Path, passphrase_file: Path | None) -> RoleKeys:
     """The keys of a server. Asks for their passphrase if there is one."""
-    from contactsync.library.server import Server
+    from contactsync.library.keys import RoleKeys
 
-    return Server(data, passphrase=passphrase_of(folder_of(data), passphrase_file)).keys
+    folder = folder_of(data)  # not `Server`, which loads all that a server can do
+    return RoleKeys(folder, passphrase_of(folder, passphrase_file))
 
 
 @keys.command("new")
