@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 from forger import Forger
+from simulated_service import hurry, other_person, person, service
 
 sys.path.append(str(Path(__file__).parents[1] / "server"))
 
 from server_tools import AMERICAN, GERMAN, Operator
 
 from contactsync.directory import bounds
+
+__all__ = ["hurry", "other_person", "person", "service"]
 
 CROWD = 1500
 

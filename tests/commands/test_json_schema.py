@@ -107,6 +107,9 @@ def test_commands_without_a_server(tmp_path):
     book.write_text("name,phone\nAda,0176 04069001\nBob,none\n")
     check("contacts", run("contacts", str(book), "--region", "DE", "--json"))
     check("status", run("status", "--json", "--state", str(tmp_path)))
+    (tmp_path / "snapshot").write_text("")
+    compared = run("audit", "compare", str(tmp_path / "snapshot"), str(tmp_path / "snapshot"), "--json")
+    assert check("audit-compare", compared)["outcome"] == "unchecked"
     check("audit-vectors", run("audit", "vectors", "--json"))
     check("audit-leakage", run("audit", "leakage", "--members", "10000000", "--contacts", "9", "--json"))
     check("audit-enumeration", run("audit", "enumeration", "--country", "AT", "--accounts", "9", "--json"))

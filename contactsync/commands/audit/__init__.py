@@ -11,10 +11,12 @@ from typing import Final
 import click
 
 _COMMANDS: Final = {
+    "compare": ("contactsync.commands.audit.snapshots", "compare_snapshots"),
     "enumeration": ("contactsync.commands.audit.calculators", "enumeration"),
     "leakage": ("contactsync.commands.audit.calculators", "leakage"),
     "publication": ("contactsync.commands.audit.publications", "publication"),
     "rebuild": ("contactsync.commands.audit.publications", "rebuild"),
+    "snapshot": ("contactsync.commands.audit.snapshots", "snapshot"),
     "vectors": ("contactsync.commands.audit.vectors", "vectors"),
 }
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from contactsync.commands._options import ca_file_option, json_option, proxy_option, read_credential
+from contactsync.commands._options import ca_file_option, json_option, proxy_option
 from contactsync.commands.audit._reports import sarif_option, show
+from contactsync.commands.audit._sources import opened_source
 from contactsync.commands.server._shared import data_option, members_of_folder, passphrase_option
-from contactsync.foundation.errors import BadInput
 
 
 @click.command()
@@ -48,30 +48,14 @@ def publication(
     Whose tokens they are, public files cannot show: the operator can, by `audit rebuild`.
     """
     from contactsync.audit.publication import audit_publication
-    from contactsync.audit.sources import FolderSource, ServerSource
     from contactsync.client.trust import read_fingerprint
 
     digits = None if fingerprint is None else read_fingerprint(fingerprint)
-    with tempfile.TemporaryDirectory(prefix="contactsync-") as work:
-        if "://" not in source:
-            report = audit_publication(FolderSource(Path(source)), Path(work), fingerprint=digits)
-        else:
-            from contactsync.client.route import Route
-            from contactsync.client.state import canonical_url, is_in_clear
-            from contactsync.client.transport import Transport
-
-            url = canonical_url(source)
-            if is_in_clear(url) and credential_file is not None:
-                raise BadInput(
-                    f"{url} has no TLS: anyone on the way could read the credential", hint="use https://"
-                )
-            credential = None if credential_file is None else read_credential(credential_file)
-            route = Route.to(url, proxy=proxy, ca_file=ca_file)
-            transport = Transport(url, credential=credential, route=route)
-            try:
-                report = audit_publication(ServerSource(transport), Path(work), fingerprint=digits)
-            finally:
-                transport.close()
+    with (
+        opened_source(source, credential_file=credential_file, proxy=proxy, ca_file=ca_file) as opened,
+        tempfile.TemporaryDirectory(prefix="contactsync-") as work,
+    ):
+        report = audit_publication(opened, Path(work), fingerprint=digits)
     show(report, as_json=as_json, sarif=sarif)
 
 

@@ -1,0 +1,39 @@
+"""Where the audits get a publication from: a folder, or a server with what reaches it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from contactsync.commands._options import read_credential
+from contactsync.foundation.errors import BadInput
+
+if TYPE_CHECKING:
+    from contactsync.audit.sources import PublicationSource
+
+
+@contextlib.contextmanager
+def opened_source(
+    source: str, *, credential_file: Path | None = None, proxy: str | None = None, ca_file: Path | None = None
+) -> Iterator[PublicationSource]:
+    """A publication in a folder or at a URL. Raises BadInput: none, or options that do not go with it."""
+    from contactsync.audit.sources import FolderSource, ServerSource
+
+    if "://" not in source:
+        yield FolderSource(Path(source))
+        return
+    from contactsync.client.route import Route
+    from contactsync.client.state import canonical_url, is_in_clear
+    from contactsync.client.transport import Transport
+
+    url = canonical_url(source)
+    if is_in_clear(url) and credential_file is not None:
+        raise BadInput(f"{url} has no TLS: anyone on the way could read the credential", hint="use https://")
+    credential = None if credential_file is None else read_credential(credential_file)
+    transport = Transport(url, credential=credential, route=Route.to(url, proxy=proxy, ca_file=ca_file))
+    try:
+        yield ServerSource(transport)
+    finally:
+        transport.close()
