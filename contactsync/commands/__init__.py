@@ -50,6 +50,7 @@ COMMANDS = {
     "demo": "contactsync.commands.demo:demo",
     "server": "contactsync.commands.server:server",
     "audit": "contactsync.commands.audit:audit",
+    "witness": "contactsync.commands.witness:witness",
     "docs": "contactsync.commands.docs:docs",
     "warmup": "contactsync.commands.warmup:warmup",
 }
@@ -73,6 +74,7 @@ SUMMARIES = {
     "with it.",
     "server": "Run a server: members, accounts, publishing, serving, keys.",
     "audit": "Check what is promised without having to trust it.",
+    "witness": "Cosign the logs of servers, so that none can show two histories unnoticed.",
     "docs": "List the documents of this version, or print PAGE, such as address-books.",
     "warmup": "Compile the kernels for this machine, and test the engine.",
 }

@@ -43,6 +43,7 @@ _KEY_BYTES: Final = 32
 _SIGNATURE_BYTES: Final = 64
 _ID_BYTES: Final = 4
 _TIME_BYTES: Final = 8
+_LAST_TIME: Final = (1 << 63) - 1  # seconds since 1970, as tlog-cosignature bounds them
 _NAME: Final = re.compile(r"[^\s+\x00-\x1f\x7f]+")
 _LINE: Final = re.compile(r"— (\S+) ([A-Za-z0-9+/]+={0,2})")
 _CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
@@ -98,6 +99,8 @@ class Verifier:
         if self.kind == COSIGNATURE:
             length += _TIME_BYTES
             when = int.from_bytes(signature[:_TIME_BYTES], "big")
+            if when > _LAST_TIME:
+                raise BadSignature(f"the signature of {self.name} states no time")
             message = cosigned(text, when)
         try:
             key = Ed25519PublicKey.from_public_bytes(self.public)
