@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contactsync.server.http.attached import PROTOCOL
-from contactsync.server.http.limits import networks
-from contactsync.server.http.listening import listen, spare, unix_socket, url_of
 from contactsync.server.keyring import Keyring
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.opening import open_accounts
-from contactsync.server.systemd import Notify, given_sockets
+from contactsync.web.limits import networks
+from contactsync.web.listening import listen, spare, unix_socket, url_of
+from contactsync.web.systemd import Notify, given_sockets
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,10 @@ def _serve_alone(
     on_ready: Callable[[str], None],
 ) -> None:
     # A supervisor needs none of these.
-    from contactsync.server.http.serve import STORE_WAIT, Entrance  # noqa: PLC0415
+    from contactsync.server.http.serve import STORE_WAIT  # noqa: PLC0415
     from contactsync.server.http.serve import serve as run  # noqa: PLC0415
-    from contactsync.server.http.tls import Certificate  # noqa: PLC0415
+    from contactsync.web.running import Entrance  # noqa: PLC0415
+    from contactsync.web.tls import Certificate  # noqa: PLC0415
 
     certificate = None if how.tls is None else Certificate(*how.tls)
     entrance = Entrance(listeners, certificate, networks(how.trusted))
@@ -99,7 +100,7 @@ def _supervise(
     folder: DataFolder, orders: _Orders, metrics_port: int | None, on_ready: Callable[[str], None]
 ) -> None:
     from contactsync.server.http.supervisor import Supervisor  # noqa: PLC0415
-    from contactsync.server.http.tls import Certificate  # noqa: PLC0415
+    from contactsync.web.tls import Certificate  # noqa: PLC0415
 
     def check() -> None:
         folder.settings()

@@ -12,13 +12,14 @@ from typing import Any
 
 from contactsync.foundation.errors import BadInput, ContactSyncError
 from contactsync.server.http.attached import PROTOCOL, read_orders
-from contactsync.server.http.limits import networks
-from contactsync.server.http.serve import STORE_WAIT, Entrance, WorkerShare, serve
-from contactsync.server.http.tls import Certificate
+from contactsync.server.http.serve import STORE_WAIT, WorkerShare, serve
 from contactsync.server.keyring import Keyring
 from contactsync.server.logs import VARIABLE, set_up_logging
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.opening import open_accounts
+from contactsync.web.limits import networks
+from contactsync.web.running import Entrance
+from contactsync.web.tls import Certificate
 
 
 def main() -> int:

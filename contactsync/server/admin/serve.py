@@ -14,12 +14,13 @@ from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput, CallerError
 from contactsync.server.accounts import new_credential
 from contactsync.server.admin.app import AdminApp
-from contactsync.server.http.limits import Limits
-from contactsync.server.http.listening import listen, unix_socket, url_of
-from contactsync.server.http.serve import STORE_WAIT, Entrance, run
+from contactsync.server.http.serve import STORE_WAIT
 from contactsync.server.keyring import Keyring
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.opening import open_accounts
+from contactsync.web.limits import Limits
+from contactsync.web.listening import listen, unix_socket, url_of
+from contactsync.web.running import Entrance, run
 
 LOOPBACK: Final = "127.0.0.1"
 

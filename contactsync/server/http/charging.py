@@ -19,12 +19,10 @@ from contactsync.server.http.threads import WAITING, Threads
 from contactsync.server.quota import PointQuota, Standing, Verdict
 from contactsync.server.settings import Settings
 from contactsync.server.storage.ports import Account, AccountStore, Charge
+from contactsync.web.running import SAID_SECONDS
 
 AT_ONCE: Final = 256
 """Charges of one transaction, so that none of them waits long for the others."""
-
-SAID_SECONDS: Final = 10.0
-"""Between two lines of the log about a store that cannot be used."""
 
 _NAME_BYTES: Final = 16
 _POLICY: Final = '"points"'

@@ -11,7 +11,8 @@ import pytest
 from server_tools import GERMAN, Operator, Process
 
 from contactsync.foundation.errors import BadInput
-from contactsync.server.http.limits import Connections, Forwarded, Limits, caller_behind, networks, site_of
+from contactsync.server.http.problems import overload
+from contactsync.web.limits import Connections, Forwarded, Limits, caller_behind, networks, site_of
 
 HEALTH = b"GET /v1/health HTTP/1.1\r\nHost: x\r\n"
 END = b"\r\n"
@@ -188,7 +189,8 @@ def test_requests_behind_a_proxy():
         return sent[0]["status"]
 
     async def together(peer, *callers):
-        forwarded = Forwarded(app, Limits(per_address=2, trusted=networks(["127.0.0.1"])))
+        limits = Limits(per_address=2, trusted=networks(["127.0.0.1"]))
+        forwarded = Forwarded(app, limits, overload().response())
         found = await asyncio.gather(*[ask(forwarded, peer, caller) for caller in callers])
         assert not forwarded._running
         return sorted(found)

@@ -22,8 +22,8 @@ from contactsync.server.http import supervisor as supervisor_module
 from contactsync.server.http.added import add, counts_of
 from contactsync.server.http.serve import WorkerShare
 from contactsync.server.http.supervisor import Supervisor
-from contactsync.server.systemd import Notify
 from contactsync.voprf.client import blind
+from contactsync.web.systemd import Notify
 
 POINTS = 8
 BINARY = {"Content-Type": "application/octet-stream"}

@@ -20,7 +20,6 @@ from typing import Any, Final, Protocol
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from contactsync.foundation.errors import BadInput
-from contactsync.server.http.problems import overload
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -242,9 +241,11 @@ def caller_behind(fields: Sequence[bytes], trusted: Sequence[Network]) -> str:
 class Forwarded:
     """Wraps an application behind trusted proxies: bounds the requests at a time of each caller."""
 
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, refuse: ASGIApp) -> None:
+        """`refuse` answers what is too much."""
         self._app = app
         self._limits = limits
+        self._refuse = refuse
         self._running: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -257,7 +258,7 @@ class Forwarded:
         said = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
         caller = caller_behind(said, self._limits.trusted)
         if self._running[caller] >= self._limits.per_address:
-            await overload().response()(scope, receive, send)
+            await self._refuse(scope, receive, send)
             return
         self._running[caller] += 1
         try:

@@ -1,0 +1,1 @@
+"""How a process takes HTTP connections, whatever it serves: sockets, TLS, bounds on callers, its life."""
