@@ -35,13 +35,13 @@ class GrowingLog:
         entries = self.entries if size is None else self.entries[:size]
         return Checkpoint(self.name, len(entries), rfc6962.MTH(entries))
 
-    def note(self, size=None):
-        return sign_note(self.checkpoint(size).text(), [self.signer])
+    def note(self, size=None, extension=""):
+        return sign_note(self.checkpoint(size).text() + extension, [self.signer])
 
     def proof(self, old, size=None):
         entries = self.entries if size is None else self.entries[:size]
         return [] if old == 0 else rfc6962.PROOF(old, entries)
 
-    def request(self, old=0, size=None):
+    def request(self, old=0, size=None, extension=""):
         """The body of a request for a cosignature."""
-        return AddCheckpoint(old, self.proof(old, size), self.note(size)).to_bytes()
+        return AddCheckpoint(old, self.proof(old, size), self.note(size, extension)).to_bytes()

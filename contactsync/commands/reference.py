@@ -46,7 +46,7 @@ prints `error: …` and usually `hint: …`, writes no output file, and leaves t
 | `CONTACTSYNC_DATABASE` | `server init --database`; for a folder with a database, the one in server.toml |
 | `CONTACTSYNC_PASSPHRASE` | `server … --passphrase-file` |
 | `CONTACTSYNC_KEY_PASSPHRASE` | `server … --key-passphrase-file` |
-| `CONTACTSYNC_LOG_FORMAT` | `server serve --log-format`, `server admin --log-format` |
+| `CONTACTSYNC_LOG_FORMAT` | `--log-format` of `server serve`, `server admin`, `witness` |
 | `CONTACTSYNC_CACHE_DIR` | the user's cache folder for kernels (the fallback is one in the temp folder) |
 | `SSL_CERT_FILE` | the system's certificate authorities, for a server that has its own |
 | `CONTACTSYNC_DEBUG=1` | shows the traceback of an internal error; it may contain numbers |

@@ -11,6 +11,7 @@ import click
 import jsonschema
 import pytest
 from click.testing import CliRunner
+from growing_log import GrowingLog
 
 from contactsync.client.core.mode import AskedList
 from contactsync.client.ledger import Ledger
@@ -20,6 +21,8 @@ from contactsync.foundation import errors
 from contactsync.server.quota import DAY_MS, PointQuota
 from contactsync.server.storage.ports import Charge, NewAccount
 from contactsync.server.storage.sqlite.accounts import SqliteAccounts
+from contactsync.witness.cosigning import Witness
+from contactsync.witness.folder import WitnessFolder
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "json-schema.json").read_text())
 
@@ -113,6 +116,17 @@ def test_commands_without_a_server(tmp_path):
     check("audit-vectors", run("audit", "vectors", "--json"))
     check("audit-leakage", run("audit", "leakage", "--members", "10000000", "--contacts", "9", "--json"))
     check("audit-enumeration", run("audit", "enumeration", "--country", "AT", "--accounts", "9", "--json"))
+
+
+@pytest.mark.slow
+def test_what_a_witness_knows(tmp_path):
+    log = GrowingLog(3)
+    with closing(WitnessFolder.create(tmp_path / "w", "witness.example.org")) as folder:
+        witness = Witness(folder, [log.signer.verifier])
+        for one in (log, log.fork(2, 3)):
+            witness.add_checkpoint(one.request(0))
+    shown = check("witness-show", run("witness", "show", "--state", str(tmp_path / "w"), "--json"))
+    assert len(shown["logs"]) == len(shown["forks"]) == 1
 
 
 @pytest.mark.slow

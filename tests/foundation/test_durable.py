@@ -235,6 +235,7 @@ KNOWN = {
     "server/storage/sqlite/erasing.py": {"connect", "fsync"},  # SQLite; zeros, where nobody reads
     "server/storage/sqlite/accounts.py": {"connect"},  # SQLite; the file appears whole
     "server/publishing/job.py": {"O_CREAT"},  # how far a job is, for whoever waits; lost without harm
+    "witness/folder.py": {"connect"},  # SQLite
     "sources/databases.py": {"connect"},  # a copy in memory of somebody's address book
     "audit/formats.py": {"write_bytes"},  # vectors, into a temporary folder
     "commands/_output.py": {"write_text"},  # to a pipe or a device

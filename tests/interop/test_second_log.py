@@ -4,6 +4,7 @@ import base64
 import os
 import shutil
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ from contactsync.publication.log.merkle import EMPTY
 from contactsync.publication.log.notes import ED25519, NoteSigner, sign_note, signature_lines, with_lines
 from contactsync.publication.log.tiles import HashReader, appended, tiles_of
 from contactsync.publication.log.witnessing import AddCheckpoint
-from contactsync.witness.cosigner import Cosigner
-from contactsync.witness.state import WitnessState
+from contactsync.witness.cosigning import Witness
+from contactsync.witness.folder import WitnessFolder
 
 GO = shutil.which("go")
 SOURCES = Path("/usr/share/gocode")  # where Debian's golang-golang-x-mod-dev puts them
@@ -40,9 +41,9 @@ class Published:
         self.entries += [
             LoggedManifest("people", 1, edition, f"{edition:064x}").to_bytes() for edition in range(1, size)
         ]
-        with WitnessState.opened(folder / "witness", "witness.example.net/w1") as state:
-            self.witness = state.signer.verifier.vkey()
-            witness = Cosigner(state, [signer.verifier])
+        with closing(WitnessFolder.create(folder / "witness", "witness.example.net/w1")) as state:
+            self.witness = state.verifier.vkey()
+            witness = Witness(state, [signer.verifier])
             for old, new in ((0, 1), (1, 256), (256, OLD), (OLD, size)):
                 before = checkpoint
                 checkpoint, files = appended(self.octets, before, self.entries[old:new])
@@ -55,7 +56,7 @@ class Published:
                 note = sign_note(checkpoint.text(), [signer])
                 answer = witness.add_checkpoint(AddCheckpoint(old, proof, note).to_bytes())
                 assert answer.status == 200
-                note = with_lines(note, signature_lines(answer.body.encode()))
+                note = with_lines(note, signature_lines(answer.body))
                 (folder / "checkpoint").write_bytes(note)
 
     def octets(self, path):

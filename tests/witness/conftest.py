@@ -17,7 +17,8 @@ NAME = "witness.example.org/w1"
 class RunningWitness:
     """`contactsync witness`, on a port of its own."""
 
-    def __init__(self, state, *vkeys, options=()):
+    def __init__(self, state, *vkeys, options=(), files=None):
+        """`files`: how many it may open."""
         logs = [word for vkey in vkeys for word in ("--log", vkey)]
         command = [
             "witness",
@@ -30,16 +31,18 @@ class RunningWitness:
             *logs,
             *options,
         ]
+        program = [sys.executable, "-m", "contactsync", *command]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "contactsync", *command],
+            ["prlimit", f"--nofile={files}", *program] if files else program,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         self.verifier = Verifier.parse(self.process.stdout.readline().strip())
         said = self.process.stdout.readline()
-        assert said.startswith("listening on http://"), (said, self.process.stderr.read())
-        self.port = urllib.parse.urlsplit(said.split()[-1]).port
+        assert said.startswith("listening on http"), (said, self.process.stderr.read())
+        self.url = said.split()[-1]
+        self.port = urllib.parse.urlsplit(self.url).port
 
     def post(self, body, path="/add-checkpoint", method="POST", headers=()):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
