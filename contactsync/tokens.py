@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from contactsync.foundation.errors import BadInput
+
 TOKEN_BYTES = 10
 
 _RECORD = np.dtype([("head", ">u8"), ("tail", ">u2")])  # packed; a third of the time of slices of bytes
@@ -27,12 +29,18 @@ class Tokens:
 
     @classmethod
     def from_outputs(cls, outputs: NDArray[np.uint8]) -> Tokens:
-        """The tokens of outputs, uint8[n, 64] (any width of at least 10 is accepted)."""
+        """The tokens of outputs, uint8[n, 64] (any width of at least 10 is accepted). Raises BadInput."""
         return cls.from_bytes(np.ascontiguousarray(outputs[:, :TOKEN_BYTES]))
 
     @classmethod
     def from_bytes(cls, rows: NDArray[np.uint8]) -> Tokens:
-        """The inverse of `to_bytes`: uint8[n, 10]."""
+        """The inverse of `to_bytes`: uint8[n, 10]. Raises BadInput where rows are shorter."""
+        if rows.shape[1] < TOKEN_BYTES:
+            raise BadInput(
+                f"a token is made of {TOKEN_BYTES} octets, and {rows.shape[1]} are there",
+                hint="report this: it should not happen",
+                refusal="wrong-length",
+            )
         records = np.ascontiguousarray(rows[:, :TOKEN_BYTES]).view(_RECORD).reshape(-1)
         return cls(records["head"].astype(np.uint64), records["tail"].astype(np.uint16))
 

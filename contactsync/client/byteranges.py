@@ -44,7 +44,7 @@ def fetch_ranges(transport: Transport, file: DataFile, wanted: Sequence[range]) 
 
     Raises NetworkError, Refused, and BadReply if the server sends anything but what was requested.
     """
-    whole = _joined(wanted)
+    whole = joined(wanted)
     held: dict[range, bytes] = {}
     at_once, attempts = MAX_RANGES, transport.patience.attempts()
     while missing := [span for span in whole if span not in held]:
@@ -68,15 +68,20 @@ def fetch_ranges(transport: Transport, file: DataFile, wanted: Sequence[range]) 
     return [_cut(held[place], place, span) for span, place in zip(wanted, around, strict=True)]
 
 
-def _joined(spans: Iterable[range]) -> list[range]:
+def range_list(spans: Iterable[range]) -> str:
+    """Ranges as the field `Range` lists them (RFC 9110 §14.1.2)."""
+    return ",".join(f"{span.start}-{span.stop - 1}" for span in spans)
+
+
+def joined(spans: Iterable[range]) -> list[range]:
     """The same octets in ascending order, adjacent ranges joined."""
-    joined: list[range] = []
+    whole: list[range] = []
     for span in sorted(spans, key=lambda span: (span.start, span.stop)):
-        if joined and span.start <= joined[-1].stop:
-            joined[-1] = range(joined[-1].start, max(joined[-1].stop, span.stop))
+        if whole and span.start <= whole[-1].stop:
+            whole[-1] = range(whole[-1].start, max(whole[-1].stop, span.stop))
         else:
-            joined.append(span)
-    return joined
+            whole.append(span)
+    return whole
 
 
 def _cut(octets: bytes, place: range, span: range) -> bytes:
@@ -86,8 +91,7 @@ def _cut(octets: bytes, place: range, span: range) -> bytes:
 
 def _request(transport: Transport, file: DataFile, asked: list[range]) -> dict[range, bytes]:
     """Send one request; the requested ranges that came back, none if the server ignores ranges."""
-    listed = ",".join(f"{span.start}-{span.stop - 1}" for span in asked)
-    with get_data(transport, file, listed) as reply:
+    with get_data(transport, file, range_list(asked)) as reply:
         if reply.status != 206:
             return {}
         limit = sum(map(len, asked)) + _OVERHEAD * (len(asked) + 1)

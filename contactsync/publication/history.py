@@ -103,6 +103,7 @@ class Link:
         raise BadReply(
             "a manifest of the server's history cannot be read",
             hint="update contactsync; if that does not help, tell the operator of the server",
+            refusal="malformed",
         )
 
 
@@ -147,6 +148,7 @@ def another_history(what: str) -> BadSignature:
         f"this server shows another history: {what}",
         hint="stop here, and keep the state, which is the evidence; ask the operator, over another channel, "
         "what happened to the server",
+        refusal="another-history",
     )
 
 

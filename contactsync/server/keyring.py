@@ -192,10 +192,10 @@ class Keyring:
 
     def key_pair(self, audience: str, epoch: int) -> KeyPair:
         """The VOPRF key pair of an epoch: DeriveKeyPair(seed, "contactsync/v1/AUDIENCE/EPOCH")."""
-        from contactsync.voprf.server import derive_key_pair  # noqa: PLC0415 - loads Numba, which keys need not
+        from contactsync.voprf.server import derive_key_pair, epoch_info  # noqa: PLC0415 - loads Numba
 
         seed = self._open(seed_name(audience, epoch))
-        return derive_key_pair(seed, f"contactsync/v1/{audience}/{epoch}".encode())
+        return derive_key_pair(seed, epoch_info(audience, epoch))
 
     def destroy_seed(self, audience: str, epoch: int) -> None:
         """Delete the seed of an epoch that is not to come, for good."""

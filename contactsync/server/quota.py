@@ -17,6 +17,7 @@ epoch begins are gone.
 from __future__ import annotations
 
 import enum
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ DEFAULT_CLASS: Final = "default"
 GRANT_MS: Final = 365 * DAY_MS
 """An account gets two grants in this time, and no more."""
 
+NAME_BYTES: Final = 16
+"""Octets of the name of a batch."""
+
 Clock = Callable[[], int]
 """Milliseconds since 1970."""
 
@@ -49,6 +53,14 @@ Clock = Callable[[], int]
 def system_clock() -> int:
     """The machine's own clock."""
     return time.time_ns() // 1_000_000
+
+
+def batch_name(secret: bytes, epoch: int, body: bytes) -> bytes:
+    """What a batch is known by, so that a repeat is free: NAME_BYTES.
+
+    A store keeps this, beside the account, and no part of the batch. `secret` is the store's own.
+    """
+    return hashlib.blake2b(epoch.to_bytes(8, "big") + body, digest_size=NAME_BYTES, key=secret).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,11 @@ class KeyPair:
             )
 
 
+def epoch_info(audience: str, epoch: int) -> bytes:
+    """`info` for the key of an epoch: docs/protocol.md ("Keys")."""
+    return f"contactsync/v1/{audience}/{epoch}".encode("ascii")
+
+
 def derive_key_pair(seed: bytes, info: bytes) -> KeyPair:
     """DeriveKeyPair, RFC 9497 §3.2.1. `seed` has 32 bytes, `info` at most 65535; else BadInput."""
     if len(seed) != SEED_BYTES:

@@ -237,7 +237,7 @@ KNOWN = {
     "server/publishing/job.py": {"O_CREAT"},  # how far a job is, for whoever waits; lost without harm
     "witness/folder.py": {"connect"},  # SQLite
     "sources/databases.py": {"connect"},  # a copy in memory of somebody's address book
-    "audit/formats.py": {"write_bytes"},  # vectors, into a temporary folder
+    "audit/vectors/formats.py": {"write_bytes"},  # vectors, into a temporary folder
     "commands/_output.py": {"write_text"},  # to a pipe or a device
     "commands/manual.py": {"write_text"},  # pages of a checkout, which git has
     "commands/demo.py": {"write_text", "O_CREAT"},  # what the demonstration shows

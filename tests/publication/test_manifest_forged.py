@@ -15,7 +15,7 @@ from cases import each
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from contactsync.audit.octets import resolved
+from contactsync.audit.vectors.octets import resolved
 from contactsync.directory import bounds
 from contactsync.directory.format import Layout, slot_bits_for
 from contactsync.foundation.errors import BadReply

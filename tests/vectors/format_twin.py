@@ -3,6 +3,7 @@
 The slow twin of contactsync/directory: nothing of the package is imported. Values are integers of q + r bits.
 """
 
+import functools
 import hashlib
 import math
 import struct
@@ -167,6 +168,7 @@ def slice_bits(count: int) -> int:
     return math.ceil((count * abs(math.log(0.01))) / (7 * math.log(2) ** 2))
 
 
+@functools.lru_cache(1 << 18)
 def places(key: str, m: int) -> list[int]:
     """The seven bits of a key."""
     salt = hashlib.sha256(bytes(4)).digest()

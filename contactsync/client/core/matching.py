@@ -100,4 +100,5 @@ def _wrong_chain(plan: PartitionPlan) -> BadDirectory:
     return BadDirectory(
         f"the deltas of +{plan.partition.name} do not lead from what is held to what the manifest names",
         hint="sync again: that partition is then fetched whole; tell the operator if it happens again",
+        refusal="not-following",
     )

@@ -99,6 +99,7 @@ def check_root(root: bytes) -> None:
     raise BadSignature(
         "the server's root metadata is invalid or not signed by its own keys",
         hint="check the address; it may not be a contactsync server",
+        refusal="bad-signature",
     )
 
 
@@ -146,7 +147,11 @@ class Follower:
             data = self._download(f"{audience}.json")
         manifest = Manifest.from_bytes(data)
         if manifest.audience != audience:
-            raise BadSignature(f"the signed manifest of {audience} is for another audience", hint=_CHANGED)
+            raise BadSignature(
+                f"the signed manifest of {audience} is for another audience",
+                hint=_CHANGED,
+                refusal="not-as-described",
+            )
         with _errors_of_tuf():
             self._follow(audience, Link.from_bytes(data), data)
         return manifest
@@ -251,7 +256,11 @@ class Follower:
                 hint="try again later, or ask the operator",
             )
         if info.length > MAX_BYTES or set(info.hashes) != {"sha256"}:
-            raise BadReply("the signed metadata names a manifest that exceeds the limits", hint=_CHANGED)
+            raise BadReply(
+                "the signed metadata names a manifest that exceeds the limits",
+                hint=_CHANGED,
+                refusal="out-of-range",
+            )
         with self._scratch() as scratch:
             path = scratch / "manifest"
             try:
@@ -264,6 +273,7 @@ class Follower:
                     "the server does not have the manifest that its signed metadata named: it has gone back"
                     " to an older state, or shows this client another history",
                     hint=_CHANGED,
+                    refusal="withheld",
                 ) from error
             return path.read_bytes()
 
@@ -295,6 +305,7 @@ class Follower:
                     raise BadSignature(
                         "the server no longer has the root metadata that it served before (rolled back)",
                         hint=_CHANGED,
+                        refusal="rolled-back",
                     )
             finally:
                 if _is_current(scratch, kept):
@@ -397,27 +408,37 @@ def _bad_signature(error: exceptions.RepositoryError) -> BadSignature:
                 "the server's signed metadata has expired",
                 hint="check this machine's clock; if it is right, the operator must run "
                 "`contactsync server publish`",
+                refusal="expired",
             )
         case exceptions.BadVersionNumberError():
             return BadSignature(
-                "the server shows older signed metadata than it did before (rolled back)", hint=_CHANGED
+                "the server shows older signed metadata than it did before (rolled back)",
+                hint=_CHANGED,
+                refusal="rolled-back",
             )
         case exceptions.UnsignedMetadataError():
             return BadSignature(
                 "the server's metadata is not signed by the keys that the pinned root names",
                 hint="if the operator has replaced all keys, compare the new fingerprint with them, "
                 "then run `contactsync trust URL --replace`",
+                refusal="bad-signature",
             )
         case exceptions.LengthOrHashMismatchError():
-            return BadSignature("a file of the server is not the one that was signed", hint=_CHANGED)
+            return BadSignature(
+                "a file of the server is not the one that was signed", hint=_CHANGED, refusal="bad-hash"
+            )
         case _:
-            return BadSignature("the server's metadata is malformed or contradicts itself", hint=_CHANGED)
+            return BadSignature(
+                "the server's metadata is malformed or contradicts itself", hint=_CHANGED, refusal="malformed"
+            )
 
 
 def _download_failed(error: exceptions.DownloadError) -> ContactSyncError:
     match error:
         case exceptions.DownloadLengthMismatchError():
-            return BadSignature("a file of the server is longer than what was signed", hint=_CHANGED)
+            return BadSignature(
+                "a file of the server is longer than what was signed", hint=_CHANGED, refusal="too-large"
+            )
         case exceptions.DownloadHTTPError() if error.status_code in {404, 503}:
             return NetworkError(
                 "the server has published nothing yet, or is not a contactsync server",

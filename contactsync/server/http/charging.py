@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import threading
 import time
@@ -16,7 +15,7 @@ from contactsync.server.admission import Overloaded
 from contactsync.server.http.alarms import Alarms
 from contactsync.server.http.problems import Problem
 from contactsync.server.http.threads import WAITING, Threads
-from contactsync.server.quota import PointQuota, Standing, Verdict
+from contactsync.server.quota import PointQuota, Standing, Verdict, batch_name
 from contactsync.server.settings import Settings
 from contactsync.server.storage.ports import Account, AccountStore, Charge
 from contactsync.web.running import SAID_SECONDS
@@ -24,7 +23,6 @@ from contactsync.web.running import SAID_SECONDS
 AT_ONCE: Final = 256
 """Charges of one transaction, so that none of them waits long for the others."""
 
-_NAME_BYTES: Final = 16
 _POLICY: Final = '"points"'
 
 log = logging.getLogger("contactsync.server")
@@ -73,7 +71,8 @@ class Charging:
     def bill(self, account: Account, allowance: PointQuota, points: int, epoch: int, body: bytes) -> Charge:
         """What a batch of so many points costs an account."""
         full = points == allowance.largest_batch
-        return Charge(account.id, points, self._name(epoch, body), allowance, epoch, full)
+        name = batch_name(self._secret, epoch, body)
+        return Charge(account.id, points, name, allowance, epoch, full)
 
     async def charge(self, charge: Charge) -> Standing | None:
         """Charge a batch that can be evaluated; when this returns, the charge is on the disk.
@@ -124,12 +123,6 @@ class Charging:
     def close(self) -> None:
         """End the thread."""
         self._threads.close()
-
-    def _name(self, epoch: int, body: bytes) -> bytes:
-        """What a batch is known by: the store keeps no part of it. The account stands beside it there."""
-        return hashlib.blake2b(
-            epoch.to_bytes(8, "big") + body, digest_size=_NAME_BYTES, key=self._secret
-        ).digest()
 
     async def _run(self) -> None:
         try:

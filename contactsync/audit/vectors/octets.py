@@ -1,4 +1,4 @@
-"""How vector files write octets down: contactsync/vectors/README.md ("Octets")."""
+"""How vector files write octets down: docs/vectors.md ("Octets")."""
 
 from __future__ import annotations
 
@@ -11,15 +11,25 @@ from typing import Any
 _FORMS = ("hex", "text", "zlib", "sha512", "of")
 
 
+def shared(specs: Mapping[str, Any]) -> dict[str, bytes]:
+    """The octets under `files`, by name. Each may refer to those before it. Raises as `resolved`."""
+    found: dict[str, bytes] = {}
+    for name, spec in specs.items():
+        found[name] = _octets(spec, found)
+    return found
+
+
 def resolved(value: Any, files: Mapping[str, bytes]) -> Any:
-    """A value of a case with every object that stands for octets replaced by them; lists are looked through.
+    """A value of a case with every object that stands for octets replaced by them, wherever it is.
 
     Raises KeyError, TypeError or ValueError for what is malformed.
     """
     if isinstance(value, list):
         return [resolved(part, files) for part in value]
-    if isinstance(value, dict) and any(form in value for form in _FORMS):
-        return _octets(value, files)
+    if isinstance(value, dict):
+        if any(form in value for form in _FORMS):
+            return _octets(value, files)
+        return {name: resolved(member, files) for name, member in value.items()}
     return value
 
 
