@@ -3,10 +3,12 @@
     python tests/vectors/make.py        (or: make vectors)
 
 Only twins compute here, never the package: tests/reference.py the group and the protocol, format_twin.py the
-files. test_format_vectors.py checks that the files are what this writes. After a change look at the counts in
-contactsync/audit/vectors.py, and at schema.json and README.md beside the files.
+files, sync_twin.py whole syncs, tuf_twin.py signed metadata. test_format_vectors.py checks that the files are
+what this writes. After a change look at the counts in contactsync/audit/vectors/checking.py, at schema.json and
+README.md beside the files, and at docs/vectors.md.
 """
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "contactsync" / "vectors"
-sys.path[:0] = [str(ROOT / "tests" / part) for part in ("", "voprf", "vectors")]
+sys.path[:0] = [str(ROOT / "tests" / part) for part in ("", "voprf", "vectors", "interop")]
 
 import make_vectors  # noqa: E402 - found by the line above when run as a script
 
@@ -24,6 +26,8 @@ LATE = {
     "delta.json": "make_deltas:deltas",
     "screen.json": "make_screens:screens",
     "manifest.json": "make_manifests:manifests",
+    "runs.json": "make_runs:runs",
+    "metadata.json": "make_metadata:metadata",
 }
 """Imported when they are asked for: their modules make the files of directories while they are imported."""
 
@@ -46,6 +50,15 @@ def _text(value: Any, line: str) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def sums() -> str:
+    """What SHA256SUMS says of the files that are there, as sha256sum writes it."""
+    return "".join(
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
+        for path in sorted(FOLDER.glob("*.json"))
+    )
+
+
 if __name__ == "__main__":
     for name in FILES:
         (FOLDER / name).write_text(text(name))
+    (FOLDER / "SHA256SUMS").write_text(sums())

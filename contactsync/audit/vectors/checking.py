@@ -18,7 +18,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, Final
 
 from contactsync.audit.report import AuditReport
-from contactsync.audit.vectors import formats, octets, primitives, runs, serving
+from contactsync.audit.vectors import formats, octets, primitives, runs, serving, trust
 from contactsync.audit.vectors.layers import LAYERS
 from contactsync.foundation.errors import BadInput, ContactSyncError, InvalidElement
 from contactsync.identifiers import Rejected
@@ -38,6 +38,7 @@ SHIPPED: Final = {
     "screen.json": 28,
     "manifest.json": 135,
     "runs.json": 46,
+    "metadata.json": 84,
 }
 """How many vectors each file holds, those of RFCs first. A copy that lacks some proves less than it says."""
 
@@ -51,6 +52,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     **formats.OPERATIONS,
     **serving.OPERATIONS,
     **runs.OPERATIONS,
+    **trust.OPERATIONS,
 }
 
 _INSTALL = "The installation is damaged: install contactsync again."
