@@ -33,7 +33,7 @@ def octets(data: bytes) -> Json:
     return {"of": name} if name else {"text": data.decode("ascii")}
 
 
-def walk(
+def walk(  # noqa: PLR0917 - what a walk is made of
     reason: str, newest: bytes, seen: bytes | None, kept: list[bytes], expected: Json, effect: str = ""
 ) -> Json:
     given = {
@@ -44,7 +44,7 @@ def walk(
     return case(reason, given, expected, effect)
 
 
-def accepted(
+def accepted(  # noqa: PLR0917 - as above
     reason: str,
     newest: bytes,
     seen: bytes | None,
