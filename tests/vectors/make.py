@@ -28,6 +28,7 @@ LATE = {
     "manifest.json": "make_manifests:manifests",
     "runs.json": "make_runs:runs",
     "metadata.json": "make_metadata:metadata",
+    "log.json": "make_logs:logs",
 }
 """Imported when they are asked for: their modules make the files of directories while they are imported."""
 

@@ -78,8 +78,8 @@ ROOT_OF_THREE = tuf.file(tuf.root(1, THREE, {"root": 2}), THREE["root"][:2])
 FIRST, SECOND, THIRD = state(1, M1), state(2, M2, kept=(M1,)), state(3, M3, kept=(M2, M1))
 NAMED: dict[str, bytes] = {"root": ROOT, "root 2": ROOT_2, "root of three": ROOT_OF_THREE}
 for _number, _state in enumerate((FIRST, SECOND, THIRD), 1):
-    NAMED |= {f"state {_number}, {name.partition('.')[2]}" if len(name) > 40 else f"state {_number}, {name}": octets
-              for name, octets in reversed(_state.items())}  # fmt: skip
+    for _name, _octets in reversed(_state.items()):
+        NAMED[f"state {_number}, {_name if len(_name) < 40 else _name.partition('.')[2]}"] = _octets
 
 
 def octets(data: bytes) -> Json:
@@ -175,7 +175,6 @@ def refused() -> list[Json]:
     twice["signatures"] = [twice["signatures"][0]] * 2
     one = tuf.file(tuf.root(2, THREE, {"root": 2}), THREE["root"][:1])
     older = state(1, M1)
-    third = with_timestamp(SECOND, THIRD["timestamp.json"])
 
     def root_2(*keys: Key, **more: Any) -> State:
         return state(1, M1, NEW) | {"2.root.json": tuf.file(tuf.root(2, NEW) | more, list(keys))}

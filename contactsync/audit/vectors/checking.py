@@ -18,8 +18,8 @@ from importlib.resources.abc import Traversable
 from typing import Any, Final
 
 from contactsync.audit.report import AuditReport
-from contactsync.audit.vectors import formats, octets, primitives, runs, serving, trust
-from contactsync.audit.vectors.layers import LAYERS
+from contactsync.audit.vectors import formats, logged, octets, primitives, runs, serving, trust
+from contactsync.audit.vectors.layers import LAYERS, word_of
 from contactsync.foundation.errors import BadInput, ContactSyncError, InvalidElement
 from contactsync.identifiers import Rejected
 
@@ -39,6 +39,7 @@ SHIPPED: Final = {
     "manifest.json": 135,
     "runs.json": 46,
     "metadata.json": 84,
+    "log.json": 149,
 }
 """How many vectors each file holds, those of RFCs first. A copy that lacks some proves less than it says."""
 
@@ -53,6 +54,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     **serving.OPERATIONS,
     **runs.OPERATIONS,
     **trust.OPERATIONS,
+    **logged.OPERATIONS,
 }
 
 _INSTALL = "The installation is damaged: install contactsync again."
@@ -230,7 +232,7 @@ class _Run:
 
 def _refused(error: ContactSyncError) -> Case:
     """What a vector expects of a refusal: its word, the index that it names, the reason of a text."""
-    got: Case = {"refusal": error.refusal or str(error)}
+    got: Case = {"refusal": word_of(error)}
     if isinstance(error, InvalidElement):
         got["index"] = error.index
     if isinstance(error, Rejected):

@@ -43,6 +43,13 @@ class VectorLayer:
         return None
 
 
+def word_of(error: ContactSyncError) -> str:
+    """The word of a refusal. Errors of the log have mostly none of their own: their class says it."""
+    if error.refusal or not raised_in(error.__traceback__).startswith("publication.log"):
+        return error.refusal or str(error)
+    return "bad-signature" if isinstance(error, BadSignature) else "malformed"
+
+
 def raised_in(trace: TracebackType | None) -> str:
     """The module of the package that raised, without the first part of its name; empty if none did."""
     raised = ""
@@ -112,6 +119,29 @@ LAYERS: Final = {
         "signed metadata leads from a pinned root to the manifests, or is refused",
         ("publication.tuf.follower",),
         (BadSignature, BadReply),
+    ),
+    "log.tree": VectorLayer(
+        "the log's trees, tiles and proofs are those of RFC 6962 and C2SP tlog-tiles, or are refused",
+        ("publication.log.merkle", "publication.log.tiles"),
+        (BadReply,),
+    ),
+    "log.entries": VectorLayer(
+        "what is logged is read, or refused",
+        ("publication.log.entries", "publication.canonical"),
+        (BadReply,),
+    ),
+    "log.notes": VectorLayer(
+        "notes and cosignatures are those of C2SP signed-note and tlog-cosignature, or are refused",
+        ("publication.log.notes",),
+        (BadReply, BadSignature, BadInput),
+    ),
+    "log.policy": VectorLayer(
+        "a checkpoint counts if the log and enough witnesses have signed it, and no other",
+        ("publication.log.policy", "publication.log.checkpoint", "publication.log.notes"),
+        (BadReply, BadSignature),
+    ),
+    "log.witness": VectorLayer(
+        "what a log asks of a witness is read, or refused", ("publication.log.witnessing",), (BadReply,)
     ),
     "server.epochs": VectorLayer("an epoch's key follows from its seed, audience and number", ()),
     "server.quota": VectorLayer("a repeated batch is known again, and points are charged as documented", ()),

@@ -54,7 +54,9 @@ class LogPolicy:
         opened = open_note(note, [self.log, *self.witnesses])
         checkpoint = Checkpoint.parse(opened.text)
         if self.log not in opened.verified or checkpoint.origin != self.log.name:
-            raise BadReply(f"a checkpoint that the log {self.log.name} has not signed")
+            raise BadReply(
+                f"a checkpoint that the log {self.log.name} has not signed", refusal="bad-signature"
+            )
         missing = [one.name for one in self.witnesses if one not in opened.verified]
         cosigned = len(self.witnesses) - len(missing)
         if cosigned < self.quorum:
@@ -62,6 +64,7 @@ class LogPolicy:
                 f"{cosigned} of the {self.quorum} witnesses that are required have cosigned the log; "
                 f"without a cosignature: {', '.join(missing)}",
                 hint="sync again later; if this goes on, tell the operator",
+                refusal="too-few-witnesses",
             )
         return checkpoint
 
