@@ -24,7 +24,7 @@ An error has one sentence that says what went wrong and where, and a hint that s
 contain an identifier, a blinded element, an output or a credential. Exit code 0 is success, 2 is click's code
 for a wrong command line, 130 is an interrupt.
 
-An error that refuses bytes from elsewhere also has a `refusal`: a word from contactsync/vectors/README.md,
+An error that refuses bytes from elsewhere also has a `refusal`: a word from docs/vectors.md ("Refusals"),
 the same in every implementation of the protocol.
 """
 

@@ -5,7 +5,7 @@
 Only twins compute here, never the package: tests/reference.py the group and the protocol, format_twin.py the
 files, sync_twin.py whole syncs, tuf_twin.py signed metadata, log_twin.py the log. test_format_vectors.py
 checks that the files are what this writes. After a change look at the counts in
-contactsync/audit/vectors/checking.py, at schema.json and README.md beside the files, and at docs/vectors.md.
+contactsync/audit/vectors/checking.py, at schema.json beside the files, and at docs/vectors.md.
 """
 
 import hashlib

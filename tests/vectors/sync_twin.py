@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 
 class Refused(Exception):
-    """With the word of contactsync/vectors/README.md."""
+    """With the word of docs/vectors.md."""
 
 
 def le(value: int) -> bytes:

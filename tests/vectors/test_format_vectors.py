@@ -1,4 +1,4 @@
-"""The vector files are what the generator writes, and their words are those of README and schema."""
+"""The vector files are what the generator writes, and their words are those of docs/vectors.md and schema."""
 
 import json
 import re
@@ -6,7 +6,7 @@ import re
 import make
 import pytest
 
-README = (make.FOLDER / "README.md").read_text()
+PAGE = (make.ROOT / "docs" / "vectors.md").read_text()
 SCHEMA = json.loads((make.FOLDER / "schema.json").read_bytes())
 DOCUMENTS = {
     path.name: json.loads(path.read_bytes())
@@ -17,11 +17,12 @@ CASES = [case for document in DOCUMENTS.values() for group in document["groups"]
 
 
 def words() -> set[str]:
-    section = README.partition("## Refusals")[2].partition("## What changed")[0]
+    section = PAGE.partition("## Refusals")[2].partition("## Operations")[0]
     return set(re.findall(r"^\| `([a-z-]+)` \|", section, re.MULTILINE))
 
 
-CROWDED = {"screen.json", "manifest.json"}  # of 131,072 tokens, by a twin in plain Python
+CROWDED = {*make.FILES} - {"edges.json", "refusals.json", "directory.json", "delta.json"}
+"""Of 131,072 tokens, or of many signatures, by twins in plain Python."""
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,11 @@ def test_our_own_files_are_what_the_generator_writes(name) -> None:
     assert (make.FOLDER / name).read_text() == make.text(name)
 
 
-def test_every_refusal_is_in_the_readme_in_the_schema_and_in_some_case() -> None:
+def test_sums_are_those_of_the_files() -> None:
+    assert (make.FOLDER / "SHA256SUMS").read_text() == make.sums()
+
+
+def test_every_refusal_is_in_the_document_in_the_schema_and_in_some_case() -> None:
     expected = [case["expected"] for case in CASES]
     used = {e["refusal"] for e in expected if e.get("refusal") is not None}
     assert used == set(SCHEMA["$defs"]["refusal"]["enum"])
@@ -41,12 +46,30 @@ def test_every_refusal_is_in_the_readme_in_the_schema_and_in_some_case() -> None
 
 def test_files_groups_and_operations_are_all_described() -> None:
     for name in DOCUMENTS:
-        assert f"`{name}`" in README
+        assert f"`{name}`" in PAGE
     operations = {group["operation"] for document in DOCUMENTS.values() for group in document["groups"]}
     branches = SCHEMA["$defs"]["group"]["allOf"]
     described = {branch["if"]["properties"]["operation"]["const"]: branch["then"] for branch in branches}
     assert operations == set(described)
     assert all(branch.get("description") for branch in described.values())
+    for operation in operations:
+        assert f"`{operation}`" in PAGE, operation
+
+
+def test_every_field_of_the_new_operations_is_in_the_document() -> None:
+    branches = SCHEMA["$defs"]["group"]["allOf"]
+    for branch in branches:
+        if branch["if"]["properties"]["operation"]["const"] not in {"read_delta", "read_manifest"}:
+            fields = branch["then"]["properties"]["cases"]["items"]["properties"]
+            for field in named(fields["given"]) | named(fields["expected"]):
+                assert f"`{field}`" in PAGE, field
+
+
+def named(schema) -> set[str]:
+    """The members of an object, or of each of several forms of it."""
+    if "oneOf" in schema:
+        return set().union(*(named(form) for form in schema["oneOf"]))
+    return set(schema.get("properties", {}))
 
 
 def test_every_refusing_group_accepts_something_too() -> None:

@@ -57,6 +57,9 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     **logged.OPERATIONS,
 }
 
+_DOUBTS = ("valid", "holds")
+"""Fields that say false of what must not be taken for good: as much of a refusal as an error."""
+
 _INSTALL = "The installation is damaged: install contactsync again."
 _WRONG = "This copy computes wrong results: do not use it. Install it again, and report it."
 _MALFORMED = (
@@ -170,29 +173,22 @@ class _Run:
 
     def _group(self, name: str, group: Any, shared: Mapping[str, bytes]) -> None:
         try:
-            place = f"{name}: {group['name']}"
-            operation, layer = OPERATIONS[group["operation"]], LAYERS[group["layer"]]
-            source, cases = str(group["source"]), list(group["cases"])
+            title, layer, source = str(group["name"]), str(group["layer"]), str(group["source"])
+            operation, cases = OPERATIONS[group["operation"]], list(group["cases"])
+            if layer not in LAYERS:
+                raise KeyError(layer)
         except _MALFORMED as error:
             self._report.leave(FILES, name, f"a group is malformed ({error!r})", _INSTALL)
             return
         tally = _Tally()
-        for index, case in enumerate(cases, 1):
-            self._case(f"{place}, vector {index}", group["layer"], operation, case, shared, tally)
-        for whole in (self._files[name], self._layers.setdefault(group["layer"], _Tally())):
+        for number, case in enumerate(cases, 1):
+            self._case(f"{name}: {title}, vector {number}", layer, operation, case, shared, tally)
+        for whole in (self._files[name], self._layers.setdefault(layer, _Tally())):
             whole.positive += tally.positive
             whole.negative += tally.negative
-        assert layer
-        self._groups.append(
-            {
-                "name": group["name"],
-                "file": name,
-                "layer": group["layer"],
-                "source": source,
-                "count": tally.positive + tally.negative,
-                **tally.value(),
-            }
-        )
+        count = tally.positive + tally.negative
+        named = {"name": title, "file": name, "layer": layer, "source": source, "count": count}
+        self._groups.append({**named, **tally.value()})
 
     def _case(  # noqa: PLR0917 - what a vector is made of
         self,
@@ -227,7 +223,7 @@ class _Run:
             )
         else:
             report.prove(layer)
-            tally.count(refused=error is not None)
+            tally.count(refused=error is not None or any(got.get(word) is False for word in _DOUBTS))
 
 
 def _refused(error: ContactSyncError) -> Case:

@@ -157,7 +157,7 @@ def accept(given: Case) -> Case:
     return _checkpoint(LogPolicy.from_value(given["policy"]).accept(given["note"]))
 
 
-def _checkpoint(checkpoint: Checkpoint) -> Mapping[str, Any] | Case:
+def _checkpoint(checkpoint: Checkpoint) -> Case:
     return {"origin": checkpoint.origin, "size": checkpoint.size, "root": checkpoint.root.hex()}
 
 

@@ -40,7 +40,7 @@ export function uint(data, at, width) {
 }
 
 function repeated(octets, times = 1) {
-  return times === 1 ? octets : concat(...Array(times).fill(octets));
+  return times === 1 ? octets : new Uint8Array(Buffer.alloc(octets.length * times, octets));
 }
 
 function spelled(spec) {
