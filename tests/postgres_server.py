@@ -5,6 +5,7 @@ listens on a port of 127.0.0.1, and dies with the process that started it. It do
 folder is not in pytest's.
 """
 
+import contextlib
 import ctypes
 import importlib.util
 import os
@@ -101,6 +102,27 @@ class OwnServer:
         self.process.send_signal(number)
         self.process.wait(30)
         self.log.close()
+
+    @contextlib.contextmanager
+    def frozen(self):
+        """All of its processes stand still: the kernel takes connections and octets, and nobody answers."""
+        stopped = [self.process.pid]
+        os.kill(self.process.pid, signal.SIGSTOP)  # first: it makes the others
+        try:
+            for pid in self.processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+                    stopped.append(pid)
+            yield
+        finally:
+            for pid in reversed(stopped):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    def processes(self):
+        """Those that the server has started."""
+        pid = self.process.pid
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     @property
     def ended(self):

@@ -26,6 +26,7 @@ from contactsync.server.storage.ports import (
 )
 from contactsync.server.storage.postgres.address import DatabaseUrl
 from contactsync.server.storage.postgres.database import PostgresSession
+from contactsync.server.storage.postgres.patience import Outage
 from contactsync.server.storage.postgres.schema import ACCOUNTS_SCHEMA
 from contactsync.server.storage.postgres.watching import REVISION, Revision
 
@@ -108,9 +109,10 @@ class PostgresAccounts(Accounting[PostgresSession]):
         self._address = address
         self._clock = clock
         self._wait = wait
+        self._outage = Outage()
         self._mine = threading.local()
         self._opened: list[PostgresSession] = []
-        self._watch = Revision(address, int(self._database().one(REVISION)))
+        self._watch = Revision(address, int(self._database().one(REVISION)), self._outage)
 
     def _charged(
         self, database: PostgresSession, charges: Sequence[Mapping[str, Any]]
@@ -141,7 +143,7 @@ class PostgresAccounts(Accounting[PostgresSession]):
     def _database(self) -> PostgresSession:
         database: PostgresSession | None = getattr(self._mine, "database", None)
         if database is None:
-            database = PostgresSession(self._address, ACCOUNTS_SCHEMA, wait=self._wait)
+            database = PostgresSession(self._address, ACCOUNTS_SCHEMA, wait=self._wait, outage=self._outage)
             self._mine.database = database
             self._opened.append(database)
         return database

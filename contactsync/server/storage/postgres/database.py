@@ -13,7 +13,6 @@ import contextlib
 import os
 import select
 import socket
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -23,13 +22,17 @@ from psycopg.pq import ConnStatus, TransactionStatus
 from contactsync.foundation.errors import OurError
 from contactsync.server.storage.ports import WAIT
 from contactsync.server.storage.postgres.address import DatabaseUrl
+from contactsync.server.storage.postgres.patience import SILENT, Outage, Patience, PatientConnection
 from contactsync.server.storage.postgres.schema import Schema, check_or_migrate
 
 LOCKS: Final = 0x6373
 """The first half of the names of all our advisory locks; the second is `Schema.lock`, or PUBLISHING."""
 PUBLISHING: Final = 3
 
-_PAUSE: Final = 1.0  # seconds after a failed attempt in which no other one is made
+SILENT_SECONDS: Final = 30.0
+"""After so many seconds without an octet a statement is doubted, or after half of `wait` if that is less."""
+
+_MOST_WAITS: Final = 6  # as often as `wait`, a statement of who has a bound may take
 _NEEDED: Final = 14_00_00
 
 _REASONS: Final = {
@@ -61,25 +64,28 @@ _OF_CONNECTING: Final = (
     ("starting up", "57P"),
     ("shutting down", "57P"),
 )
-_SILENT: Final = "it does not answer"
-_OF_SILENCE: Final = (_SILENT, "connection failed", "connection timeout", "connection to server", "resolve")
+_OF_SILENCE: Final = (SILENT, "connection failed", "connection timeout", "connection to server", "resolve")
 _COPIED_AT_ONCE: Final = 1 << 20  # octets
 
 
 class PostgresSession:
     """One connection, in a schema that is of the newest version. An object is for one thread at a time.
 
-    `wait` is for how many seconds another process may hold what is needed. Raises OurError: not reachable,
-    not set up, of an unknown version.
+    `wait` is for how many seconds another process may hold what is needed. `outage` is what the connections
+    of a store have in common; None: this one is alone, and its statements may take as long as they need.
+    Raises OurError: not reachable, not set up, of an unknown version.
     """
 
-    def __init__(self, address: DatabaseUrl, schema: Schema, *, wait: float = WAIT) -> None:
+    def __init__(
+        self, address: DatabaseUrl, schema: Schema, *, wait: float = WAIT, outage: Outage | None = None
+    ) -> None:
         self._address = address
         self._schema = schema
         self._wait = wait
-        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._outage = outage or Outage()
+        self._most = None if outage is None else _MOST_WAITS * wait
+        self._connection: PatientConnection | None = None
         self._depth = 0
-        self._not_before = 0.0
         self._begun = False
         self.pinned = False
         """Whether a lock hangs on this connection, so that no other one can take its place."""
@@ -203,24 +209,39 @@ class PostgresSession:
             connection.close()
         if self.pinned or self._begun:
             raise psycopg.OperationalError
-        if time.monotonic() < self._not_before:
-            raise psycopg.OperationalError(_SILENT)
-        try:
-            self._connection = self._connect()
-        except psycopg.Error:
-            self._not_before = time.monotonic() + _PAUSE
-            raise
+        self._connection = self._connect()
         return self._connection
 
-    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
-        address = self._address
+    def _connect(self) -> PatientConnection:
+        with self._outage.attempt():
+            connection = self._reach()
+        try:
+            check_server(connection, str(self._address))
+            check_or_migrate(connection, self._schema)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _ask(self) -> None:
+        """Ask the database something on another connection. Raises psycopg.Error if it does not answer."""
+        with self._outage.attempt():
+            try:
+                self._reach().close()
+            except psycopg.Error as error:
+                if "FATAL" not in str(error):  # to be refused, too, is an answer
+                    raise
+
+    def _reach(self) -> PatientConnection:
+        """A connection that has answered. Raises psycopg.Error."""
+        address, timeout = self._address, max(2, min(10, int(self._wait)))
         options: dict[str, Any] = {"password": address.password} if address.password is not None else {}
         if address.several:
             options["target_session_attrs"] = "read-write"
-        connection = psycopg.connect(
+        connection = PatientConnection.connect(
             address.url,
             autocommit=True,
-            connect_timeout=max(2, min(10, int(self._wait))),
+            connect_timeout=timeout,
             application_name=f"contactsync {socket.gethostname()[:32]} {os.getpid():d}",
             keepalives_idle=10,
             keepalives_interval=5,
@@ -229,21 +250,24 @@ class PostgresSession:
             client_encoding="utf8",
             **options,
         )
+        connection.patience = Patience(timeout, _despair, self._outage)
         try:
             connection.execute(
                 f"SET search_path = {self._schema.name}, pg_temp;"
                 f"SET lock_timeout = {max(1, int(self._wait * 1000)):d};"
                 f"SET idle_in_transaction_session_timeout = {self._schema.idle_ms:d};"
                 "SET default_transaction_isolation = 'read committed';"
+                # A statement of a killed process ends, and with it its locks.
+                "SET client_connection_check_interval = 1000;"
                 # What is acknowledged is on the disk: a stricter setting than `on` is left as it is.
                 "SELECT set_config('synchronous_commit', 'on', false)"
                 " WHERE current_setting('synchronous_commit') = 'off'"
             )
-            check_server(connection, str(address))
-            check_or_migrate(connection, self._schema)
         except BaseException:
             connection.close()
             raise
+        silence = min(SILENT_SECONDS, self._wait / 2)
+        connection.patience = Patience(silence, self._ask, self._outage, self._most)
         return connection
 
     @contextlib.contextmanager
@@ -262,6 +286,10 @@ class PostgresSession:
         """Release the connection."""
         if self._connection is not None:
             self._connection.close()
+
+
+def _despair() -> None:
+    raise psycopg.OperationalError(SILENT)
 
 
 def _is_alive(connection: psycopg.Connection[tuple[Any, ...]]) -> bool:
@@ -301,7 +329,7 @@ def failure_of(error: psycopg.Error, what: str, address: DatabaseUrl) -> OurErro
         code = next((code for part, code in _OF_CONNECTING if part in text), "08")
         reason = _REASONS[code]
         if code == "08" and any(part in text for part in _OF_SILENCE):
-            reason = _SILENT, "check that it runs, and the address"
+            reason = SILENT, "check that it runs, and the address"
     if reason is None:
         reason = f"SQLSTATE {state or 'unknown'}", "see the log of PostgreSQL"
     return OurError(f"the {what} at {address} cannot be used: {reason[0]}", hint=reason[1])

@@ -18,20 +18,23 @@ import psycopg
 from contactsync.foundation.errors import OurError
 from contactsync.server.storage.postgres.address import DatabaseUrl
 from contactsync.server.storage.postgres.database import PostgresSession
+from contactsync.server.storage.postgres.patience import Outage
 from contactsync.server.storage.postgres.schema import ACCOUNTS_SCHEMA
 
 FRESH: Final = 3.0
 """For how many seconds a revision counts after it was last heard of."""
 
 _ASKED_EVERY: Final = 1.0
+_WAIT: Final = 4.0
 REVISION: Final = "SELECT revision FROM state"
 
 
 class Revision:
     """The revision. The thread begins with the first question: most commands never ask."""
 
-    def __init__(self, address: DatabaseUrl, revision: int) -> None:
+    def __init__(self, address: DatabaseUrl, revision: int, outage: Outage) -> None:
         self._address = address
+        self._outage = outage
         self._lock = threading.Lock()
         self._generation = 0  # of the connection: after a failover a revision may come again
         self._value = revision
@@ -66,7 +69,7 @@ class Revision:
     def _run(self) -> None:
         while not self._stopped.is_set():
             with contextlib.suppress(OurError, psycopg.Error):
-                database = PostgresSession(self._address, ACCOUNTS_SCHEMA)
+                database = PostgresSession(self._address, ACCOUNTS_SCHEMA, wait=_WAIT, outage=self._outage)
                 with contextlib.closing(database), database.errors():
                     self._listen(database)
             if not self._stopped.is_set():
