@@ -49,18 +49,26 @@ def free_port():
 class OwnServer:
     """A server that a test may stop, freeze and start again."""
 
-    def __init__(self):
+    def __init__(self, primary=None):
+        """`primary`: this one is a standby of it, by streaming replication; it was stopped for that."""
         self.bin = programs()
         self.user = None
         if os.geteuid() == 0:
             self.user = next(user for user in ("postgres", "nobody") if _exists(user))
         self.folder = Path(tempfile.mkdtemp(prefix="contactsync-postgres-"))
         self.data = self.folder / "data"
-        self.password = secrets.token_urlsafe(16)
+        self.password = secrets.token_urlsafe(16) if primary is None else primary.password
         self.port = free_port()
         self.process = None
         if self.user:
             shutil.chown(self.folder, self.user)
+        if primary is None:
+            self._make()
+        else:
+            self._copy(primary)
+        self.start()
+
+    def _make(self):
         secret = self.folder / "password"
         secret.write_text(self.password)
         if self.user:
@@ -70,18 +78,28 @@ class OwnServer:
              "--no-sync", "-E", "UTF8", "--locale", "C", "--no-instructions"],
             check=True, stdout=subprocess.DEVNULL, user=self.user, cwd="/", env={"PATH": os.environ["PATH"]},
         )  # fmt: skip
-        self.start()
+
+    def _copy(self, primary):
+        shutil.copytree(primary.data, self.data)
+        with (self.data / "postgresql.auto.conf").open("a") as file:
+            parts = f"host=127.0.0.1 port={primary.port} user={SUPERUSER} password={primary.password}"
+            file.write(f"primary_conninfo = '{parts}'\n")
+        (self.data / "standby.signal").touch()
+        for path in (self.data, *self.data.rglob("*")) if self.user else ():
+            shutil.chown(path, self.user)
+        primary.start(options=("-c", "synchronous_standby_names=*"))
 
     @property
     def url(self):
         return f"postgresql://{SUPERUSER}:{self.password}@127.0.0.1:{self.port}/postgres"
 
-    def start(self, port=None):
+    def start(self, port=None, options=()):
         self.port = port or self.port
         self.log = (self.folder / "log").open("ab")
         self.process = subprocess.Popen(
             [self.bin / "postgres", "-D", self.data, "-p", str(self.port), "-h", "127.0.0.1",
-             "-k", self.folder, "-c", "fsync=off", "-c", "max_connections=200", "-c", "shared_buffers=64MB"],
+             "-k", self.folder, "-c", "fsync=off", "-c", "max_connections=200", "-c", "shared_buffers=64MB",
+             *options],
             stdout=self.log, stderr=self.log, user=self.user, cwd="/",
             preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call
             env={"PATH": os.environ["PATH"]},
@@ -156,11 +174,13 @@ def any_server():
     return GivenServer(given) if given else OwnServer()
 
 
-def create_database(server, name):
-    """A new, empty database; its URL, with the password."""
+def create_database(server, name, template="template0"):
+    """A new database, empty or a copy of another one; its URL, with the password."""
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        connection.execute(f"""CREATE DATABASE "{name}" ENCODING 'UTF8' TEMPLATE template0""")
+        connection.execute(
+            f"""CREATE DATABASE "{name}" ENCODING 'UTF8' TEMPLATE "{template}" STRATEGY file_copy"""
+        )
     return urlunsplit(urlsplit(server.url)._replace(path=f"/{name}"))
 
 

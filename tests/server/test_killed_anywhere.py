@@ -1,4 +1,7 @@
-"""kill -9 fifty times each, at random moments: what is half done is never taken for whole, and goes on."""
+"""kill -9 many times each, at random moments: what is half done is never taken for whole, and goes on.
+
+CONTACTSYNC_TEST_KILLS says how many times (50 before a release).
+"""
 
 import io
 import os
@@ -9,6 +12,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import postgres_server
 import pytest
 from server_tools import AMERICAN, GERMAN, Operator, numbers
 
@@ -22,18 +26,24 @@ from contactsync.server.keyring import Keyring
 from contactsync.server.members import ImportOptions, import_members
 from contactsync.server.publishing.job import is_whole
 from contactsync.server.publishing.publisher import Publisher
+from contactsync.server.publishing.rotation import Aim, Order
 from contactsync.server.settings import DataFolder
-from contactsync.server.storage.opening import open_accounts, open_members
+from contactsync.server.storage.archive import read_archive
+from contactsync.server.storage.opening import export_stores, import_stores, open_accounts, open_members
+from contactsync.server.storage.ports import NewAccount
+from contactsync.server.storage.postgres.address import DatabaseUrl
 
 pytestmark = pytest.mark.slow
 
-TIMES = 50
+KILLS = os.environ.get("CONTACTSYNC_TEST_KILLS")
+TIMES = {"sqlite": int(KILLS or 50), "postgres": int(KILLS or 6)}
+FEW = int(KILLS or 12)
 ROWS = 2000
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A published server, and its backup."""
+    """A published server, its backup, and its stores in one file."""
     folder = tmp_path_factory.mktemp("made")
     operator = Operator(folder / "server")
     operator.add(*range(GERMAN, GERMAN + 500), *range(AMERICAN, AMERICAN + 500))
@@ -41,6 +51,7 @@ def made(tmp_path_factory):
     operator.publish()
     operator.close()
     back_up(operator.folder, folder / "backup", "0", with_keys=True)
+    export_stores(operator.folder, folder / "stores")
     return folder
 
 
@@ -49,9 +60,52 @@ def work(tmp_path):
     return tmp_path / "work"
 
 
+class Files:
+    """Where the stores of the server are, and how the server as it was made comes back."""
+
+    def __init__(self, made, work):
+        self.made, self.work, self.folder = made, work, DataFolder(work / "server")
+        self.times = TIMES["sqlite"]
+
+    def prepare(self):
+        shutil.rmtree(self.work, ignore_errors=True)
+        shutil.copytree(self.made, self.work)
+
+
+class Database(Files):
+    """The same in PostgreSQL."""
+
+    def __init__(self, made, work, server, monkeypatch):
+        super().__init__(made, work)
+        self.server, self.times = server, TIMES["postgres"]
+        self.name = f"contactsync_killed_{postgres_server.worker()}"
+        url = postgres_server.create_database(server, f"{self.name}_made")
+        super().prepare()
+        import_stores(self.folder, made / "stores", DatabaseUrl.parse(url))
+        self.settings = self.folder.settings_file.read_bytes()
+        monkeypatch.setenv("CONTACTSYNC_DATABASE", url.removesuffix("_made"))
+
+    def prepare(self):
+        super().prepare()
+        self.folder.settings_file.write_bytes(self.settings)
+        for name in (self.folder.registry, self.folder.accounts):
+            name.unlink()
+        postgres_server.create_database(self.server, self.name, f"{self.name}_made")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def site(request, made, work, monkeypatch):
+    if request.param == "sqlite":
+        yield Files(made, work)
+        return
+    site = Database(made, work, request.getfixturevalue("postgres"), monkeypatch)
+    yield site
+    for name in (site.name, f"{site.name}_made"):
+        postgres_server.drop_database(site.server, name)
+
+
 def fresh(made, work):
-    shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(made, work)
+    Files(made, work).prepare()
     return DataFolder(work / "server")
 
 
@@ -67,8 +121,8 @@ def in_child(action):
     return child
 
 
-def killed(prepare, action):
-    """Prepare, and run `action` in a child that is killed at a random moment; yields, TIMES times."""
+def killed(prepare, action, times=TIMES["sqlite"]):
+    """Prepare, and run `action` in a child that is killed at a random moment; yields, so many times."""
     lasts = 0.0
     for _ in range(3):  # how long it takes
         prepare()
@@ -76,7 +130,7 @@ def killed(prepare, action):
         assert os.waitpid(in_child(action), 0)[1] == 0
         lasts = max(lasts, time.monotonic() - begin)
     chance, deaths = random.Random(7), 0
-    for _ in range(TIMES):
+    for _ in range(times):
         prepare()
         child = in_child(action)
         time.sleep(chance.uniform(0, lasts))
@@ -86,7 +140,7 @@ def killed(prepare, action):
         if not os.WIFSIGNALED(status):  # the machine has become faster since it was measured
             lasts *= 0.8
         yield
-    assert deaths > TIMES // 3, "most were killed after their end: this shows nothing"
+    assert deaths > times // 3, "most were killed after their end: this shows nothing"
 
 
 def check_whole(path, members):
@@ -106,9 +160,15 @@ def check_whole(path, members):
     return found
 
 
-def publish(folder):
+def publish(folder, order=None):
     with closing(open_members(folder)) as store:
-        return Publisher(folder, store, Keyring.open(folder.keys, None)).publish()
+        return Publisher(folder, store, Keyring.open(folder.keys, None)).publish(order=order)
+
+
+def served(folder):
+    """Epoch, edition, and members in it."""
+    manifest = Repository(folder.public).current("people")
+    return manifest.epoch, manifest.edition, sum(one.count for one in manifest.partitions.values())
 
 
 def test_backup(made, work):
@@ -123,11 +183,11 @@ def test_backup(made, work):
         if target.exists():
             there += 1
             restore(target, work / "elsewhere", dry_run=True)
-    assert there < TIMES
+    assert there < TIMES["sqlite"]
     prepare()
     back_up(folder, target, "0", with_keys=True)
     assert not (folder.path / SCRATCH).exists()
-    assert sorted(path.name for path in work.iterdir()) == ["backup", "new backup", "server"]
+    assert sorted(path.name for path in work.iterdir()) == ["backup", "new backup", "server", "stores"]
 
 
 def test_restore_into_a_new_folder(made, work):
@@ -141,7 +201,7 @@ def test_restore_into_a_new_folder(made, work):
             restore(work / "backup", new)
             check_whole(new, {1000})
         assert not (work / ".new.restore").exists()
-    assert there < TIMES
+    assert there < TIMES["sqlite"]
 
 
 def test_restore_in_the_place_of_a_server(made, work):
@@ -166,8 +226,8 @@ def test_restore_in_the_place_of_a_server(made, work):
     assert 1001 in seen
 
 
-def test_import(made, work):
-    folder, seen = DataFolder(work / "server"), set()
+def test_import(site):
+    folder, seen = site.folder, set()
     table = "phone\n" + "".join(f"+{GERMAN + 200_000 + i}\n" for i in range(ROWS))
 
     def bring():
@@ -175,27 +235,81 @@ def test_import(made, work):
             options = ImportOptions("people", columns=Columns("phone"))
             import_members(store, io.BytesIO(table.encode()), "users", options, on_refusal=print)
 
-    for _ in killed(lambda: fresh(made, work), bring):
+    for _ in killed(site.prepare, bring, site.times):
         seen.add(check_whole(folder.path, {1000, 1000 + ROWS}))
         bring()
         check_whole(folder.path, {1000 + ROWS})
     assert 1000 in seen
 
 
-def test_publish(made, work):
-    folder, seen = DataFolder(work / "server"), set()
+def test_publish(site):
+    folder, seen = site.folder, set()
 
     def prepare():
-        fresh(made, work)
+        site.prepare()
         with closing(open_members(folder)) as store:
             store.add(numbers(*range(GERMAN + 100_000, GERMAN + 101_000)))
 
-    for _ in killed(prepare, lambda: publish(folder)):
+    for _ in killed(prepare, lambda: publish(folder), site.times):
         check_whole(folder.path, {2000})
-        manifest = Repository(folder.public).current("people")
-        seen.add((manifest.edition, sum(one.count for one in manifest.partitions.values())))
+        seen.add(served(folder))
         publish(folder)
-        manifest = Repository(folder.public).current("people")
-        assert (manifest.edition, sum(one.count for one in manifest.partitions.values())) == (2, 2000)
-    assert (1, 1000) in seen
-    assert seen <= {(1, 1000), (2, 2000)}
+        assert served(folder) == (1, 2, 2000)
+    assert (1, 1, 1000) in seen
+    assert seen <= {(1, 1, 1000), (1, 2, 2000)}
+
+
+def test_rotate(site):
+    """What is announced is whole: its seed and its files are there. It goes on with the same seed."""
+    folder, seen = site.folder, set()
+    order = Order(Aim.ROTATE, 999_999)
+    for _ in killed(site.prepare, lambda: publish(folder, order), min(site.times, FEW)):
+        check_whole(folder.path, {1000})
+        manifest, keys = Repository(folder.public).current("people"), Keyring.open(folder.keys, None)
+        announced = manifest.next
+        seen.add(announced is not None)
+        drawn = keys.key_pair("people", 2).public if keys.has_seed("people", 2) else None
+        publish(folder, order if announced is None else Order())
+        after = Repository(folder.public).current("people").next
+        assert after.public_key == Keyring.open(folder.keys, None).key_pair("people", 2).public
+        assert drawn in {None, after.public_key}
+        assert announced is None or announced.public_key == after.public_key
+        for partition in Repository(folder.public).current("people").all_partitions():
+            assert is_whole(folder.data, partition)
+    assert False in seen
+
+
+def test_export_of_stores(site):
+    """A file that is not whole is not there."""
+    folder, out, seen = site.folder, site.work / "moved", set()
+
+    def move():
+        export_stores(folder, out)
+
+    for _ in killed(site.prepare, move, min(site.times, FEW)):
+        seen.add(out.exists())
+        if not out.exists():
+            export_stores(folder, out)
+        assert read_archive(out)
+        assert sorted(path.name for path in site.work.iterdir()) == ["backup", "moved", "server", "stores"]
+        check_whole(folder.path, {1000})
+    assert False in seen
+
+
+def test_accounts(site):
+    """All of them or none."""
+    folder, seen = site.folder, set()
+    new = [NewAccount(f"account {i}", "people", f"cs_{i}") for i in range(300)]
+
+    def add():
+        with closing(open_accounts(folder)) as accounts:
+            accounts.add_all(new)
+            accounts.revoke(*(one.name for one in new))
+
+    for _ in killed(site.prepare, add, min(site.times, FEW)):
+        with closing(open_accounts(folder)) as accounts:
+            seen.add(len(accounts.list()))
+            accounts.revoke(*(one.name for one in accounts.list() if one.name != "shop"))
+        add()
+        check_whole(folder.path, {1000})
+    assert seen <= {1, 301}

@@ -22,12 +22,16 @@ from contactsync.server.http import supervisor as supervisor_module
 from contactsync.server.http.added import add, counts_of
 from contactsync.server.http.serve import WorkerShare
 from contactsync.server.http.supervisor import Supervisor
+from contactsync.server.storage.opening import export_stores, import_stores
+from contactsync.server.storage.postgres.accounts import PostgresAccounts
+from contactsync.server.storage.postgres.address import DatabaseUrl
 from contactsync.voprf.client import blind
 from contactsync.web.systemd import Notify
 
 POINTS = 8
 BINARY = {"Content-Type": "application/octet-stream"}
 KILLS = int(os.environ.get("CONTACTSYNC_TEST_KILLS", "10"))
+KILLS_ON_POSTGRES = int(os.environ.get("CONTACTSYNC_TEST_KILLS", "3"))
 
 
 def test_threads_are_shared_out():
@@ -68,14 +72,19 @@ def test_figures_are_added_up():
 
 
 class Service:
-    """An operator with a server of two workers."""
+    """An operator with a server of two workers. `url` names a database, if its stores are not files."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, url=None):
         self.operator = Operator(folder / "server")
         self.operator.add(GERMAN)
         self.operator.publish()
         self.operator.accounts.add("a", "people", "cs_a")
-        self.process = None
+        if url is not None:
+            export_stores(self.operator.folder, folder / "stores")
+            import_stores(self.operator.folder, folder / "stores", DatabaseUrl.parse(url))
+            self.operator.accounts.close()
+            self.operator.accounts = PostgresAccounts(DatabaseUrl.parse(url))
+        self.process, self.kills = None, KILLS if url is None else KILLS_ON_POSTGRES
 
     def start(self, *options):
         self.process = Process(self.operator.folder.path, "--workers", "2", *options)
@@ -100,8 +109,11 @@ class Service:
 
 
 @pytest.fixture
-def service(tmp_path):
-    service = Service(tmp_path)
+def service(request, tmp_path, database, monkeypatch):
+    url = database() if getattr(request, "param", "sqlite") == "postgres" else None
+    if url is not None:
+        monkeypatch.setenv("CONTACTSYNC_DATABASE", url)
+    service = Service(tmp_path, url)
     with closing(service.operator), contextlib.ExitStack() as stack:
         service.stack = stack
         yield service
@@ -201,13 +213,14 @@ def test_a_reload_that_cannot_succeed_changes_nothing(service):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("service", ["sqlite", "postgres"], indirect=True)
 def test_workers_are_killed(service):
     """An answered request stays charged; the others are at most charged, too. The service goes on."""
     spend_freely(service.operator)
     process = service.stack.enter_context(service.start())
     chance, before = random.Random(1), service.charged()
     with Clients(process.url) as clients:
-        for _ in range(KILLS):
+        for _ in range(service.kills):
             time.sleep(chance.uniform(0, 0.5))
             victim = chance.choice(service.pids())
             os.kill(victim, signal.SIGKILL)
@@ -217,19 +230,20 @@ def test_workers_are_killed(service):
         service.wait(lambda: clients.answered > answered + 10)
     charged = service.charged() - before
     assert clients.answered * POINTS <= charged <= (clients.answered + len(clients.lost)) * POINTS
-    assert len(clients.lost) <= 3 * KILLS * 3
+    assert len(clients.lost) <= 3 * service.kills * 3
     assert process.stop() == 0
-    assert service.log().count("ended with code -9: it is started again") == KILLS
+    assert service.log().count("ended with code -9: it is started again") == service.kills
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
+@pytest.mark.parametrize("service", ["sqlite", "postgres"], indirect=True)
 def test_the_supervisor_is_killed(service):
     """Its workers end soon after, the port is free for the next one, and no answered charge is lost."""
     spend_freely(service.operator)
     chance, answered, lost, before = random.Random(2), 0, 0, service.charged()
     port = "0"
-    for _ in range(KILLS):
+    for _ in range(service.kills):
         with service.start("--port", port) as process, Clients(process.url) as clients:
             port = str(process.port)
             workers = service.pids()

@@ -14,6 +14,7 @@ import os
 import select
 import socket
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 import psycopg
@@ -223,14 +224,18 @@ class PostgresSession:
             raise
         return connection
 
-    def _ask(self) -> None:
-        """Ask the database something on another connection. Raises psycopg.Error if it does not answer."""
+    def _ask(self, server: object) -> None:
+        """Ask a server something on another connection. Raises psycopg.Error if it does not answer."""
         with self._outage.attempt():
             try:
-                self._reach().close()
+                with contextlib.closing(self._reach()) as connection:
+                    found = _server_of(connection)
             except psycopg.Error as error:
-                if "FATAL" not in str(error):  # to be refused, too, is an answer
-                    raise
+                if "FATAL" in str(error):  # to be refused, too, is an answer
+                    return
+                raise
+        if found != server:  # another one has taken its place
+            raise psycopg.OperationalError(SILENT)
 
     def _reach(self) -> PatientConnection:
         """A connection that has answered. Raises psycopg.Error."""
@@ -263,11 +268,12 @@ class PostgresSession:
                 "SELECT set_config('synchronous_commit', 'on', false)"
                 " WHERE current_setting('synchronous_commit') = 'off'"
             )
+            server = _server_of(connection)
         except BaseException:
             connection.close()
             raise
         silence = min(SILENT_SECONDS, self._wait / 2)
-        connection.patience = Patience(silence, self._ask, self._outage, self._most)
+        connection.patience = Patience(silence, partial(self._ask, server), self._outage, self._most)
         return connection
 
     @contextlib.contextmanager
@@ -286,6 +292,11 @@ class PostgresSession:
         """Release the connection."""
         if self._connection is not None:
             self._connection.close()
+
+
+def _server_of(connection: PatientConnection) -> object:
+    """What tells this server, since it was started, from others at the same address."""
+    return connection.execute("SELECT pg_postmaster_start_time()::text").fetchone()
 
 
 def _despair() -> None:
