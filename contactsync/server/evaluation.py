@@ -16,6 +16,7 @@ import math
 import os
 import secrets
 import threading
+import weakref
 from collections.abc import Callable, Generator, Hashable, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
@@ -144,7 +145,10 @@ class Evaluator:
             self._check_room(job.account)
             self._unfinished.add(job)
             self._counted += job.account is None
-        job.future.add_done_callback(lambda _: self._forget(job))
+        # A future keeps its callbacks: with the job in one they would keep each other, and the whole batch,
+        # until the next collection of garbage.
+        kept = weakref.ref(job)
+        job.future.add_done_callback(lambda _: self._forget(kept()))
         self._advance(job)
         return job.future
 
@@ -192,8 +196,10 @@ class Evaluator:
                 self._companions -= sum(weight(one.load) for one in taken)
         return False
 
-    def _forget(self, job: _Job[Any]) -> None:
+    def _forget(self, job: _Job[Any] | None) -> None:
         """Make room: a job has ended, or was cancelled before it began."""
+        if job is None:
+            return
         with self._changed:
             self._counted -= job in self._unfinished and job.account is None
             self._unfinished.discard(job)
@@ -228,6 +234,7 @@ class Evaluator:
                 self._turns[rank].reach(turn)
             if run() and job is not None:
                 self._advance(job)
+            del job, run  # keep nothing alive while this waits
 
 
 class _Job(Generic[T]):

@@ -1,8 +1,10 @@
 """The evaluator with its real kernels: same results, fair turns, bounds, and an orderly end."""
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 from concurrent.futures import CancelledError, Future
 
 import numpy as np
@@ -13,6 +15,7 @@ from contactsync.server import evaluation as module
 from contactsync.server.admission import Overloaded
 from contactsync.server.company import Companion, Company
 from contactsync.server.evaluation import SLICE, Evaluator
+from contactsync.server.http.threads import result_of
 from contactsync.voprf import client, server
 
 LARGE = 3 * SLICE + 7
@@ -362,3 +365,44 @@ def test_idle_threads_share_the_company() -> None:
     assert [one.load for one in company.take(8, 1)] == [8]
     assert [one.load for one in company.take(8, 1)] == [64], "never none while there is one"
     assert company.take(512, 1) == []
+
+
+def test_nothing_of_a_batch_is_kept_when_it_was_evaluated(key, blinding, one) -> None:
+    """Not even until the next collection of garbage: a batch of 4,096 points takes almost a megabyte."""
+    kept = []
+
+    async def evaluate() -> None:
+        batch = await result_of(one.decode(blinding.blinded))
+        kept.append(weakref.ref(batch.elements[0].points))
+        await result_of(one.evaluate_decoded(key, batch))
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(evaluate())
+        end = time.monotonic() + 20
+        while kept[0]() is not None and time.monotonic() < end:
+            time.sleep(0.01)
+        assert kept[0]() is None
+    finally:
+        gc.enable()
+
+
+def test_who_waits_for_a_result_may_go_away(key, blinding, one) -> None:
+    futures = [one.blind_evaluate(key, blinding.blinded) for _ in range(20)]
+
+    async def leave() -> None:
+        tasks = [asyncio.create_task(result_of(future)) for future in futures]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(error) for error in found} == {asyncio.CancelledError}
+
+    asyncio.run(leave())
+    assert futures[-1].cancelled()
+
+
+def test_who_waits_for_a_result_hears_what_went_wrong(key, one) -> None:
+    with pytest.raises(InvalidElement):
+        asyncio.run(result_of(one.blind_evaluate(key, np.full((2, 32), 255, np.uint8))))

@@ -27,6 +27,7 @@ from contactsync.server.http.charging import Charging, StoreGuard, fields
 from contactsync.server.http.data import MEDIA_TYPE
 from contactsync.server.http.problems import Problem, fault, not_published, overload
 from contactsync.server.http.served import Served
+from contactsync.server.http.threads import result_of
 from contactsync.server.http.together import Answer, Receiver, SmallBatch, SmallBatches
 from contactsync.server.quota import PointQuota, Standing
 from contactsync.server.storage.ports import Account, Charge
@@ -204,11 +205,11 @@ class Evaluating:
         if charge.points <= SMALL:
             standing, evaluation = await self._small.run(SmallBatch(blinded, charge, asked.key))
         else:
-            batch = await asyncio.wrap_future(self._evaluator.decode(blinded, asked.account.id))
+            batch = await result_of(self._evaluator.decode(blinded, asked.account.id))
             standing, evaluation = await self._charging.charge(charge), None
         standing = await self._check(asked, charge.points, standing)
         if evaluation is None:
-            evaluation = await asyncio.wrap_future(self._evaluator.evaluate_decoded(asked.key, batch))
+            evaluation = await result_of(self._evaluator.evaluate_decoded(asked.key, batch))
         return standing, wire.make_reply(*evaluation)
 
     async def _check(self, asked: Asked, points: int, standing: Standing | None) -> Standing:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from contactsync.server import memory
 from contactsync.server.evaluation import Evaluator
 from contactsync.server.http.app import App
 from contactsync.server.http.attached import Attachment
@@ -62,6 +63,7 @@ def serve(
     Prometheus; None: nowhere. Raises CallerError if a port cannot be used.
     """
     settings = folder.settings()
+    memory.give_back_what_is_free()
     raise_file_limit()
     metrics = Metrics(folder, accounts, settings.breakers)
     if metrics_port is not None:
@@ -89,5 +91,6 @@ def serve(
     if limits.trusted and limits.per_address:
         app = Forwarded(app, limits, overload().response())
     protocol = partial(DirectProtocol, made.direct)
+    memory.settle()
     attachment = None if share.channel is None else Attachment(share.channel, metrics.snapshot)
     run(app, entrance, lambda: on_ready(entrance.name), limits, protocol=protocol, attachment=attachment)

@@ -7,6 +7,7 @@ condition. A request makes at least one such call.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import threading
 from collections.abc import Callable
@@ -20,6 +21,31 @@ WAITING: Final = 1024
 
 T = TypeVar("T")
 _Call = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any] | None", Callable[..., Any], tuple[Any, ...]]
+
+
+async def result_of(future: concurrent.futures.Future[T]) -> T:
+    """Wait for a future of another thread on the event loop. It is cancelled if the caller is.
+
+    `asyncio.wrap_future` would leave a cycle that keeps the result until the next collection of garbage.
+    """
+    loop = asyncio.get_running_loop()
+    waiter = loop.create_future()
+
+    def wake() -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    def tell(_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: no one waits for the result
+            loop.call_soon_threadsafe(wake)
+
+    future.add_done_callback(tell)
+    try:
+        await waiter
+    except asyncio.CancelledError:
+        future.cancel()
+        raise
+    return future.result()
 
 
 class Threads:
