@@ -1,7 +1,8 @@
 """Backups of a data folder, and the way back, as commands and programs use them."""
 
+from contactsync.server.backups.archive import BackupFacts
 from contactsync.server.backups.making import Made, back_up
 from contactsync.server.backups.restoring import BEFORE, Restored, restore, undo
 from contactsync.server.settings import DataFolder
 
-__all__ = ["BEFORE", "DataFolder", "Made", "Restored", "back_up", "restore", "undo"]
+__all__ = ["BEFORE", "BackupFacts", "DataFolder", "Made", "Restored", "back_up", "restore", "undo"]

@@ -167,6 +167,30 @@ def test_commands_of_the_operator(tmp_path):
     check("server-keys-list", run("server", "keys", "list", "--json", "--data", data))
 
 
+@pytest.mark.slow
+def test_backups_and_upgrades(tmp_path):
+    data, file = str(tmp_path / "server"), str(tmp_path / "backup")
+    run("server", "init", "--data", data)
+    run("server", "members", "add", "+491512345671", "+491512345672", "--data", data)
+    run("server", "publish", "--data", data)
+    made = check("server-backup", run("server", "backup", file, "--with-keys", "--json", "--data", data))
+    assert made["bytes"] == Path(file).stat().st_size
+    assert made["published"] == [{"audience": "people", "epoch": 1, "edition": 1}]
+    restore = ("server", "restore", file, "--json", "--data")
+    dry = check("server-restore", run(*restore, str(tmp_path / "new"), "--dry-run"))
+    assert (dry["dry_run"], dry["compared"], (tmp_path / "new").exists()) == (True, False, False)
+    run("server", "members", "remove", "+491512345672", "--data", data)
+    run("server", "publish", "--data", data)
+    replace = ("--replace", "--removed", "remove", "--old-public")
+    done = check("server-restore", run(*restore, data, *replace))
+    assert (done["left_since"], done["seen"][0]["edition"]) == (1, 2)
+    assert Path(done["before"]).is_dir()
+    assert check("server-restore", run("server", "restore", "--undo", "--json", "--data", data))["undone"]
+    tried = check("server-upgrade", run("server", "upgrade", "--dry-run", "--json", "--data", data))
+    assert (tried["needed"], tried["members"]["people"]) == (False, 1)
+    check("server-upgrade", run("server", "upgrade", "--json", "--data", data))
+
+
 def test_what_stands_out_among_accounts(tmp_path):
     data = tmp_path / "server"
     run("server", "init", "--data", str(data))

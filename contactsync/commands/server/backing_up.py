@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from contactsync.commands import _json
 from contactsync.commands._output import counted
-from contactsync.commands.server._shared import data_option
+from contactsync.commands.server._shared import data_option, json_option
 
 if TYPE_CHECKING:
-    from contactsync.library.backups import Restored
+    from contactsync.library.backups import BackupFacts, Restored
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -31,7 +33,10 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     default=None,
     help="Whether keys/ is in it (default: yes, if it is encrypted or the keys have a passphrase).",
 )
-def backup(dest: Path, data: Path, *, recipients: tuple[str, ...], with_keys: bool | None) -> None:
+@json_option
+def backup(
+    dest: Path, data: Path, *, recipients: tuple[str, ...], with_keys: bool | None, as_json: bool
+) -> None:
     """Write everything that the server needs to DEST, one new file (0600).
 
     `serve`, imports and publishes may run meanwhile: it stands for the moment that is printed. DEST appears
@@ -42,6 +47,17 @@ def backup(dest: Path, data: Path, *, recipients: tuple[str, ...], with_keys: bo
 
     made = back_up(DataFolder.existing(data), dest, __version__, recipients=recipients, with_keys=with_keys)
     about = made.about
+    if as_json:
+        _json.emit(
+            {
+                "file": str(dest),
+                "bytes": made.length,
+                "encrypted": bool(recipients),
+                **_facts(about),
+                "damaged": list(made.damaged),
+            }
+        )
+        return
     click.echo(f"{dest}: {made.length:,} bytes, as of {about.made}")
     for audience, (epoch, edition) in about.published.items():
         click.echo(f"{audience}: epoch {epoch}, edition {edition}")
@@ -73,6 +89,7 @@ def backup(dest: Path, data: Path, *, recipients: tuple[str, ...], with_keys: bo
 )
 @click.option("--dry-run", is_flag=True, help="Verify everything and say what would happen; change nothing.")
 @click.option("--undo", is_flag=True, help="Take back a --replace: what was there before is there again.")
+@json_option
 def restore(
     backup: Path | None,
     data: Path,
@@ -83,6 +100,7 @@ def restore(
     old_public: bool,
     dry_run: bool,
     undo: bool,
+    as_json: bool,
 ) -> None:
     """Make DIR what BACKUP holds: a new or empty folder, or with --replace that of a server.
 
@@ -95,6 +113,9 @@ def restore(
         if backup is not None or replace or dry_run:
             raise click.UsageError("Give --undo and --data alone.")
         other = backups.undo(data)
+        if as_json:
+            _json.emit({"undone": True, "before": str(other)})
+            return
         click.echo(f"{data} is what it was before; what was restored is in {other}")
         _say_restart()
         return
@@ -109,12 +130,49 @@ def restore(
         old_public=old_public,
         dry_run=dry_run,
     )
+    if as_json:
+        _json.emit(_restored(done, dry_run=dry_run))
+        return
     click.echo(f"{backup} is whole: as of {done.about.made}" + (", nothing was changed" if dry_run else ""))
     for audience, (epoch, edition) in done.about.published.items():
         click.echo(f"{audience}: epoch {epoch}, edition {edition}")
     _say_what_to_check(data, done, removed)
     if not dry_run:
         _say_restart()
+
+
+def _facts(about: BackupFacts) -> dict[str, Any]:
+    return {
+        "made": about.made,
+        "fingerprint": about.fingerprint,
+        "keys": about.keys,
+        "published": _positions(about.published),
+    }
+
+
+def _positions(places: Mapping[str, tuple[int, int]]) -> list[dict[str, Any]]:
+    return [
+        {"audience": audience, "epoch": epoch, "edition": edition}
+        for audience, (epoch, edition) in places.items()
+    ]
+
+
+def _restored(done: Restored, *, dry_run: bool) -> dict[str, Any]:
+    people = done.returning
+    return {
+        "undone": False,
+        "dry_run": dry_run,
+        **_facts(done.about),
+        "public_kept": done.public_kept,
+        "seen": _positions({name: (place.epoch, place.edition) for name, place in done.seen.items()}),
+        "compared": people is not None,
+        "not_compared_because": done.unreadable,
+        "left_since": 0 if people is None else people.people,
+        "joined_since": 0 if people is None else people.joined,
+        "revoked_since": [] if people is None else list(people.accounts),
+        "before": None if done.before is None else str(done.before),
+        "damaged": list(done.damaged),
+    }
 
 
 def _say_who_returns(done: Restored, removed: str | None) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
 
+from contactsync.commands import _json
 from contactsync.commands._output import counted
-from contactsync.commands.server._shared import data_option
+from contactsync.commands.server._shared import data_option, json_option
 
 
 @click.command()
 @data_option
 @click.option("--dry-run", is_flag=True, help="Migrate a copy, say what was done, and overwrite the copy.")
-def upgrade(data: Path, *, dry_run: bool) -> None:
+@json_option
+def upgrade(data: Path, *, dry_run: bool, as_json: bool) -> None:
     """Bring a data folder of an earlier version to this one, and say what to do after it.
 
     Every command does that when it opens the folder; `--dry-run` shows it before. Stop `serve` and `admin` of
@@ -23,6 +26,9 @@ def upgrade(data: Path, *, dry_run: bool) -> None:
 
     folder = upgrades.DataFolder.existing(data)
     done = upgrades.try_upgrade(folder) if dry_run else upgrades.upgrade(folder)
+    if as_json:
+        _json.emit({"dry_run": dry_run, "needed": done.is_needed, **dataclasses.asdict(done)})
+        return
     for one in done.databases:
         if one.version == one.to:
             click.echo(f"{one.name}: version {one.to}, nothing to do")
