@@ -74,6 +74,13 @@ offline_targets_option = click.option(
     help="Go on until stopped, and publish whenever this time is over and members have changed (10m, 1h).",
 )
 @click.option(
+    "--editions",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    help="Publish N editions, whether or not anything has changed: after a restore of an older public/, to"
+    " get above what clients have seen.",
+)
+@click.option(
     "--attached",
     is_flag=True,
     help="For `serve --publish-every`: read the passphrase from stdin, and end when stdin does.",
@@ -88,6 +95,7 @@ def publish(
     memory: int,
     request_file: Path | None,
     every: float | None,
+    editions: int | None,
     attached: bool,
 ) -> None:
     """Publish the contents of the registry in one atomic step. A running server serves them at once.
@@ -100,6 +108,13 @@ def publish(
     from contactsync.library.publishing import Aim, Order, is_due
 
     folder = folder_of(data)
+    if editions is not None:
+        if new_epoch or expunge or as_json or request_file is not None or every is not None:
+            raise click.UsageError("--editions goes with no other way to publish.")
+        keyring = keyring_of(folder, passphrase_file)
+        for _ in range(editions):
+            run_publish(data, keyring, Order(Aim.ANOTHER), memory, None)
+        return
     if every is None:
         order = Order(Aim.NEW_EPOCH if new_epoch else Aim.PUBLISH)
         if request_file is not None and (expunge or as_json):

@@ -34,8 +34,8 @@ def merge(
 ) -> tuple[Manifest, Outcome]:
     """The manifest that the results of a plan's build jobs make, in any order, and what was done.
 
-    It is `plan.old` itself if nothing changed. The files of new partitions must be in `data`. Raises
-    OurError for results that are not those of this plan, each once.
+    It is `plan.old` itself if nothing changed, unless another edition is wanted. The files of new partitions
+    must be in `data`. Raises OurError for results that are not those of this plan, each once.
     """
     built: dict[str, Partition | None] = {}
     for result in results:
@@ -57,7 +57,12 @@ def merge(
             del partitions[name]
         else:
             partitions[name] = content
-    stays = plan.old is not None and not changed and plan.old.normalisation == PROFILE and plan.old.is_current
+    stays = (
+        plan.old is not None
+        and not (changed or plan.another)
+        and plan.old.normalisation == PROFILE
+        and plan.old.is_current
+    )
     manifest = (
         plan.old
         if plan.old is not None and stays

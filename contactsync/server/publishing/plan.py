@@ -28,7 +28,7 @@ class AudiencePlan:
 
     `until` is None if the epoch is to be in force. Else it is announced beside the one that is, until then
     (seconds since 1970); `old` is then what was announced before. The `fresh` of the partitions begin anew:
-    nothing of them may say who was a member before.
+    nothing of them may say who was a member before. `another`: it is made even if nothing has changed.
     """
 
     audience: str
@@ -41,6 +41,7 @@ class AudiencePlan:
     previous: str | None
     until: int | None = None
     fresh: frozenset[str] = frozenset()
+    another: bool = False
 
     @property
     def of(self) -> tuple[str, int]:
@@ -54,6 +55,7 @@ def plan_editions(
     published: Mapping[str, Manifest | None],
     *,
     new_epoch: bool,
+    another: bool = False,
     overlaps: Mapping[str, int | None] = _NONE,
     suspect: Collection[str] = (),
     expunge: bool = False,
@@ -62,7 +64,7 @@ def plan_editions(
 
     `overlaps` says until when an audience's next epoch is announced; there is a plan for that one too. Of
     the `suspect` audiences every partition may have changed, whatever the registry says. To `expunge`, all
-    partitions begin anew that somebody has left.
+    partitions begin anew that somebody has left. `another` wants an edition even if nothing has changed.
 
     They are made from one moment of the registry. What changes after it is for the next publish, whether or
     not this one happens to see it. Raises OurError if a newer program has published last.
@@ -106,6 +108,7 @@ def plan_editions(
                         old=old,
                         previous=None if current is None else current.sha256(),
                         until=end,
+                        another=another and end is None,
                     )
                 )
     return serial, plans

@@ -172,6 +172,7 @@ class Publisher:
             self._folder,
             before,
             new_epoch=order.aim is Aim.NEW_EPOCH,
+            another=order.aim is Aim.ANOTHER,
             overlaps={audience: rotations.until(one, order) for audience, one in before.items()},
             suspect=self.doubts,
             expunge=self._expunge,

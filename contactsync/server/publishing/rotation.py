@@ -35,6 +35,7 @@ class Aim(Enum):
     """What the operator wants of a publish."""
 
     PUBLISH = "publish what the registry holds"
+    ANOTHER = "publish another edition, whether or not anything has changed"
     NEW_EPOCH = "begin a new epoch at once"
     ROTATE = "build the next epoch beside the current one"
     FINISH = "begin the epoch that was announced"

@@ -23,7 +23,7 @@ from psycopg.pq import ConnStatus, TransactionStatus
 from contactsync.foundation.errors import OurError
 from contactsync.server.storage.ports import WAIT
 from contactsync.server.storage.postgres.address import DatabaseUrl
-from contactsync.server.storage.postgres.patience import SILENT, Outage, Patience, PatientConnection
+from contactsync.server.storage.postgres.patience import SILENT, Outage, PatientConnection, SilenceBound
 from contactsync.server.storage.postgres.schema import Schema, check_or_migrate
 
 LOCKS: Final = 0x6373
@@ -255,7 +255,7 @@ class PostgresSession:
             client_encoding="utf8",
             **options,
         )
-        connection.patience = Patience(timeout, _despair, self._outage)
+        connection.patience = SilenceBound(timeout, _despair, self._outage)
         try:
             connection.execute(
                 f"SET search_path = {self._schema.name}, pg_temp;"
@@ -273,7 +273,7 @@ class PostgresSession:
             connection.close()
             raise
         silence = min(SILENT_SECONDS, self._wait / 2)
-        connection.patience = Patience(silence, partial(self._ask, server), self._outage, self._most)
+        connection.patience = SilenceBound(silence, partial(self._ask, server), self._outage, self._most)
         return connection
 
     @contextlib.contextmanager

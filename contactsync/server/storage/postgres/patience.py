@@ -69,7 +69,7 @@ class Outage:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class SilenceBound:
     """After so many seconds of silence `ask` is called, and raises psycopg.Error if there is no hope.
 
     `most` is for how many seconds one statement is waited for in any case; None: as long as it takes.
@@ -94,7 +94,7 @@ class Patience:
 class PatientConnection(psycopg.Connection[tuple[Any, ...]]):
     """Raises OperationalError, and is closed, when the database does not answer any more."""
 
-    patience: Patience | None = None
+    patience: SilenceBound | None = None
 
     def wait(self, gen: Generator[Any, Any, T], *options: Any, **named: Any) -> T:
         """Carry out what libpq does in steps. Here all that is sent and received goes through."""
@@ -102,7 +102,7 @@ class PatientConnection(psycopg.Connection[tuple[Any, ...]]):
         steps = gen if patience is None else self._guarded(gen, patience)
         return super().wait(steps, *options, **named)
 
-    def _guarded(self, gen: Generator[Any, Any, T], patience: Patience) -> Generator[Any, Any, T]:
+    def _guarded(self, gen: Generator[Any, Any, T], patience: SilenceBound) -> Generator[Any, Any, T]:
         began = heard = time.monotonic()
         ready = None
         while True:
