@@ -57,15 +57,13 @@ class WitnessApp:
         self._thread.shutdown()
 
     async def _add_checkpoint(self, request: Request) -> Response:
-        if self._waiting >= MAX_WAITING:
-            return _response(503, "too many requests are waiting", {"retry-after": "1"})
-        self._waiting += 1
         try:
             body = await _read(request)
             if isinstance(body, Response):
                 return body
-            loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(self._thread, self._witness.add_checkpoint, body)
+            if self._waiting >= MAX_WAITING:
+                return _response(503, "too many requests are waiting", {"retry-after": "1"})
+            answer = await self._cosigned(body)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
         except Exception as error:  # noqa: BLE001 - the caller learns that it failed, and the log where
@@ -73,9 +71,16 @@ class WitnessApp:
             if isinstance(error, OurError):
                 return _response(503, "the witness cannot use its record; nothing was cosigned")
             return _response(500, "the witness failed")
+        return _sent(answer)
+
+    async def _cosigned(self, body: bytes) -> WitnessReply:
+        """Wait for the thread. Only who has sent a whole body takes a place in front of it."""
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._thread, self._witness.add_checkpoint, body)
         finally:
             self._waiting -= 1
-        return _sent(answer)
 
     def _complain(self, error: Exception) -> None:
         now = asyncio.get_running_loop().time()

@@ -21,7 +21,7 @@ from contactsync.publication.log.checkpoint import Checkpoint
 from contactsync.publication.log.notes import Verifier, open_note, with_lines
 from contactsync.publication.log.witnessing import MAX_REQUEST, SIZE_TYPE
 from contactsync.web.protocol import HEADER_LIMIT
-from contactsync.witness.app import BODY_WAIT
+from contactsync.witness.app import BODY_WAIT, MAX_WAITING
 
 pytestmark = pytest.mark.slow
 
@@ -285,6 +285,18 @@ def test_those_that_hold_connections_do_not_keep_others_out(start, tmp_path, log
     for each in (slow, *held):
         each.close()
     assert "add-checkpoint" not in witness.stop()
+
+
+def test_bodies_that_never_end_take_nobodys_turn(start, tmp_path, log):
+    witness = start(tmp_path / "witness", log.vkey)
+    head = b"POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-Length: 1000\r\n\r\nold"
+    held = []
+    for _ in range(MAX_WAITING + 20):
+        held.append(socket.create_connection(("127.0.0.1", witness.port), timeout=20))
+        held[-1].sendall(head)
+    assert is_cosigned(witness, log.note(), witness.post(log.request()))
+    for each in held:
+        each.close()
 
 
 def test_a_record_that_is_gone_stops_it_from_cosigning(start, tmp_path, log):
