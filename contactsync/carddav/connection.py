@@ -23,9 +23,9 @@ from contactsync.carddav.multistatus import MAX_CARD, MultistatusReader, Respons
 from contactsync.client.meter import CONNECT_SECONDS, READ_SECONDS, Meter, meter_pools
 from contactsync.client.patience import Patience
 from contactsync.client.replies import explained, retry_after
-from contactsync.client.route import Route
 from contactsync.client.transport import HEAD_LIMIT, PIECE_LIMIT
 from contactsync.foundation.errors import BadReply, NetworkError, Refused, ServerFailed
+from contactsync.foundation.route import Route
 
 MAX_REPLY: Final = 64 << 20
 """Octets of one reply. A batch of cards that is larger is asked for in halves."""

@@ -21,8 +21,8 @@ from contactsync.client.meter import CONNECT_SECONDS, READ_SECONDS, Meter, Recor
 from contactsync.client.patience import Patience
 from contactsync.client.quota import Quota
 from contactsync.client.replies import error_of, explained, retry_after
-from contactsync.client.route import Route
 from contactsync.foundation.errors import BadReply, ChoiceNeeded, NetworkError, Refused, ServerFailed
+from contactsync.foundation.route import Route
 
 CHUNK = 1 << 16
 PACE_SECONDS = 0.25

@@ -15,7 +15,6 @@ from contactsync.client.core.planner import Options
 from contactsync.client.core.round import LEAST, padded
 from contactsync.client.patience import Patience
 from contactsync.client.report import Match, Report
-from contactsync.client.route import Route
 from contactsync.client.session import last_matches, new_identifiers
 from contactsync.client.session import sync as run_sync
 from contactsync.client.transcript import TranscriptWriter, read_transcript
@@ -24,6 +23,7 @@ from contactsync.contacts import AddressBook
 from contactsync.foundation.erasure import Erased
 from contactsync.foundation.errors import NotTrusted
 from contactsync.foundation.progress import Progress, silent
+from contactsync.foundation.route import Route
 from contactsync.library.books import as_numbers, book_of_numbers
 from contactsync.library.found import LastFound, last_syncs
 from contactsync.library.kept import kept

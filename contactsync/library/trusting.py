@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from contactsync.client.route import Route
 from contactsync.client.state import is_in_clear
 from contactsync.client.transport import Transport
 from contactsync.client.trust import fetch_root, find_root, leads_to, read_fingerprint
 from contactsync.foundation.errors import BadInput, BadSignature, NotTrusted, OurError
+from contactsync.foundation.route import Route
 from contactsync.library.fingerprints import grouped, root_fingerprint
 from contactsync.library.state import ServerState, State, canonical_url
 

@@ -24,7 +24,7 @@ def opened_source(
     if "://" not in source:
         yield FolderSource(Path(source))
         return
-    from contactsync.client.route import Route
+    from contactsync.foundation.route import Route
     from contactsync.client.state import canonical_url, is_in_clear
     from contactsync.client.transport import Transport
 

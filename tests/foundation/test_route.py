@@ -9,9 +9,9 @@ import pytest
 from authority import Authority
 
 from contactsync.client.patience import Patience
-from contactsync.client.route import Route
 from contactsync.client.transport import Transport
 from contactsync.foundation.errors import BadInput, NetworkError
+from contactsync.foundation.route import Route
 
 NOBODY = "http://contacts.invalid"
 """A name that no resolver knows: who reaches it went through a proxy that resolves names."""
