@@ -1,10 +1,17 @@
 """A repository that publishes whatever it is given, as somebody does who has stolen keys."""
 
+from tuf.api.metadata import Root
+
+from contactsync.publication.tuf.recording import Switch
 from contactsync.publication.tuf.repository import Repository
 
 
 class Forger(Repository):
-    """There is no rehearsal: clients are to refuse it themselves."""
+    """There is no rehearsal: clients are to refuse it themselves. Without a log, nothing is logged."""
 
-    def _rehearse(self, *_publication: object) -> None:
+    def _rehearse(self, *_publication: object, **_options: object) -> None:
         """Let it pass."""
+
+    def _record(self, root: Root, switch: Switch) -> None:
+        if self._log is not None:
+            super()._record(root, switch)

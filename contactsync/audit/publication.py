@@ -19,7 +19,9 @@ from typing import Final
 import numpy as np
 import xxhash
 from tuf.api.exceptions import DownloadError, DownloadHTTPError
+from tuf.api.metadata import Metadata, Root
 
+from contactsync.audit.logged import LogAudit
 from contactsync.audit.report import AuditReport
 from contactsync.audit.sources import PublicationSource
 from contactsync.audit.uniformity import Spread, deviation
@@ -30,6 +32,7 @@ from contactsync.directory.screen import build_screen, open_screen
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadDirectory, BadReply, BadSignature, ContactSyncError, NetworkError
 from contactsync.publication.history import MANIFESTS_KEPT, Link, another_history, walk
+from contactsync.publication.logged import logged_link
 from contactsync.publication.manifest import MAX_BYTES, DataFile, Manifest
 from contactsync.publication.partition import Partition
 from contactsync.publication.tuf.follower import (
@@ -48,6 +51,7 @@ RULES: Final = {
     "metadata": "the TUF metadata is signed, current and leads from the first root to the newest",
     "manifest": "each manifest is the one that was signed, and states only what a builder can produce",
     "history": "the manifests before it form one chain, as far back as they must be kept",
+    "log": "all that is served is a leaf of the log, each once, and the log is cosigned as the root asks",
     "file": "each data file has the length and both hashes that its manifest names",
     "base": "each base is well-formed, in order, and has as many tokens as stated",
     "delta": "each delta, undone from the base that it leads to, gives the base that it started from",
@@ -81,6 +85,8 @@ class _Audit:
         self._source = source
         self._work = work
         self._report = report
+        self._log: LogAudit | None = None
+        self._is_logged = False
         self._named: set[str] = set()
         self._absent = {
             "delta": "no partition has a delta yet",
@@ -95,8 +101,9 @@ class _Audit:
         follower = None
         with report.guard("metadata", "metadata"):
             follower = self._metadata(fingerprint)
-        if follower is None:
+        if follower is None or self._log is None:
             return
+        self._is_logged = self._log.read()
         for audience in AUDIENCES:
             with report.guard("manifest", f"manifest of {audience}"):
                 try:
@@ -119,7 +126,8 @@ class _Audit:
         first = self._fetch(f"{METADATA_PATH}1.root.json", MAX_ROOT_BYTES)
         check_root(first)
         folder = self._work / "followed"
-        follower = Follower(folder, self._source.base_url, self._source.fetcher, first)
+        # Of the log more is read below than clients do.
+        follower = Follower(folder, self._source.base_url, self._source.fetcher, first, logged=False)
         follower.refresh()
         newest = newest_root(folder) or first
         roots = [path.read_bytes() for path in (folder / "metadata" / "root_history").glob("*.root.json")]
@@ -137,6 +145,8 @@ class _Audit:
                 "metadata", "root", f"no root has the given fingerprint; the newest has {grouped(shown)}"
             )
         self._report.prove("metadata", len(roots))
+        by_version = {Metadata[Root].from_bytes(root).signed.version: root for root in [first, *roots]}
+        self._log = LogAudit(self._report, self._source.fetcher, self._source.base_url, by_version)
         return follower
 
     def _is_published(self, audience: str) -> bool:
@@ -172,6 +182,7 @@ class _Audit:
     def _history(self, manifest: Manifest) -> None:
         """Walk back as far as there are manifests, and remember which files they name."""
         newer, steps = Link.from_bytes(manifest.to_bytes()), 0
+        links = [newer]
         if newer.sha256 != manifest.sha256():
             raise BadReply("the manifest is not in its canonical form")
         self._named |= set(manifest.files())
@@ -190,7 +201,10 @@ class _Audit:
             # An older program's manifest continues the history, and may name files of older formats.
             self._named |= set(Manifest.from_bytes(octets, earlier=True).files())
             newer, steps = older, steps + 1
+            links.append(older)
         self._report.prove("history", steps + 1)
+        if self._log is not None and self._is_logged:
+            self._log.check([logged_link(link) for link in links])
 
     def _partition(self, place: str, partition: Partition) -> None:
         report = self._report

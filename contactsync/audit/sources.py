@@ -14,10 +14,11 @@ from tuf.ngclient import FetcherInterface
 from contactsync.client.download import fetch_file
 from contactsync.client.transport import MetadataFetcher, Transport
 from contactsync.foundation.errors import BadInput, NetworkError, Refused
+from contactsync.publication.logged import LOG_PATH
 from contactsync.publication.manifest import DataFile
 from contactsync.publication.tuf.follower import METADATA_PATH, TARGETS_PATH
 
-_FOLDERS = {METADATA_PATH: "metadata", TARGETS_PATH: "targets"}
+_FOLDERS = {METADATA_PATH: "metadata", TARGETS_PATH: "targets", LOG_PATH: "log"}
 _NOWHERE = "file://publication"
 
 
@@ -39,7 +40,7 @@ class PublicationSource(Protocol):
 
 
 class FolderSource:
-    """A folder `public/`, or a copy of it: metadata/, targets/, data/."""
+    """A folder `public/`, or a copy of it: metadata/, targets/, data/, log/."""
 
     def __init__(self, folder: Path) -> None:
         """Raises BadInput if it is none."""
@@ -79,7 +80,7 @@ class _FolderFetcher(FetcherInterface):
     def _fetch(self, url: str) -> Iterator[bytes]:
         path = url.removeprefix(_NOWHERE)
         for prefix, name in _FOLDERS.items():
-            if path.startswith(prefix) and "/" not in (rest := path.removeprefix(prefix)):
+            if path.startswith(prefix) and ".." not in (rest := path.removeprefix(prefix)):
                 with contextlib.suppress(OSError):
                     return iter([(self._folder / name / rest).read_bytes()])
         raise DownloadHTTPError(f"{path} is not there", 404)

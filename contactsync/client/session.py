@@ -193,7 +193,8 @@ class Session:
         """The current manifest, verified from the pinned root down."""
         fetcher = MetadataFetcher(self._transport)
         self._progress("fetching metadata", 0, 0)
-        follower = Follower(self._server.tuf, self._transport.base_url, fetcher, self._server.root)
+        state = self._server
+        follower = Follower(state.tuf, self._transport.base_url, fetcher, state.root, log=state.log)
         manifest = follower.manifest(self._options.audience)
         if manifest.normalisation != PROFILE:
             raise BadReply(

@@ -6,6 +6,7 @@ STATE/servers/HOST_PORT-HASH8/
   root.json       the pinned TUF root
   ca.pem          the TLS authorities that are accepted, if not the system's
   tuf/            TUF metadata as python-tuf keeps it
+  log/            what was seen of the server's log, and whose witness counts (`publication.logged`)
   data/           data files by their SHA-256
   cache.sqlite    tokens of identifiers, and what the last sync found
   quota.json      what the server said last of the account's budget
@@ -105,6 +106,11 @@ class ServerState:
     def tuf(self) -> Path:
         """TUF metadata."""
         return self.folder / "tuf"
+
+    @property
+    def log(self) -> Path:
+        """What was seen of the server's log."""
+        return self.folder / "log"
 
     @property
     def data(self) -> Path:

@@ -53,12 +53,15 @@ def _show_told(one: dict[str, Any]) -> None:
 
 def _show(found: dict[str, Any]) -> None:
     from contactsync.library.fingerprints import grouped
+    from contactsync.library.watching import Watched
 
     if not found["servers"] and not found["problems"]:
         click.echo(f"no server is trusted (state in {found['state']})")
     for one in found["servers"]:
         click.echo(one["url"])
         click.echo(f"  fingerprint  {grouped(one['fingerprint'])}")
+        if one["log"] is not None:
+            click.echo(f"  watched      {Watched(**one['log'])}")
         for audience in one["audiences"]:
             click.echo(
                 f"  {audience['audience']:<11}  epoch {audience['epoch']} edition {audience['edition']}, "
@@ -79,6 +82,10 @@ def _show(found: dict[str, Any]) -> None:
             )
         click.echo(f"  data         {one['data_files']:,} files, {one['data_bytes']:,} bytes")
         _show_told(one)
+    _show_rest(found)
+
+
+def _show_rest(found: dict[str, Any]) -> None:
     for one in found["not_trusted"]:
         click.echo(f"{one['url']}\n  no longer trusted; the record of what it was told is kept")
         _show_told(one)

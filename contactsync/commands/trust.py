@@ -25,6 +25,31 @@ if TYPE_CHECKING:  # it imports an HTTP library
 @click.option("--yes", is_flag=True, help="Trust what is shown without asking, for scripts.")
 @click.option("--replace", is_flag=True, help="Forget this server first, as `forget` does.")
 @click.option("--allow-plain-http", is_flag=True, help="Accept http:// to another machine: no TLS.")
+@click.option(
+    "--witness",
+    "witnesses",
+    multiple=True,
+    metavar="VKEY",
+    help="Require this witness of the server's log, instead of those that the server names. Repeatable.",
+)
+@click.option(
+    "--quorum",
+    type=click.IntRange(0, 32),
+    metavar="K",
+    help="How many of the witnesses given must have cosigned (default: all).",
+)
+@click.option(
+    "--witness-policy",
+    "policy_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The same as a file: lines `log VKEY`, `witness VKEY`, `quorum K`. `none`: as the server says.",
+)
+@click.option(
+    "--new-log",
+    is_flag=True,
+    help="Accept that the server's log began anew. Ask the operator why, over another channel, before.",
+)
 @ca_file_option(
     "Accept TLS certificates only from the authorities in this PEM file. Remembered for this server."
 )
@@ -38,6 +63,10 @@ def trust(
     yes: bool,
     replace: bool,
     allow_plain_http: bool,
+    witnesses: tuple[str, ...],
+    quorum: int | None,
+    policy_file: Path | None,
+    new_log: bool,
     ca_file: Path | None,
     proxy: str | None,
     config_file: Path | None,
@@ -49,10 +78,14 @@ def trust(
     gives you over another channel; everything else is verified from this root. The operator renews the root
     about once a year: --fingerprint also accepts the fingerprint of an earlier root.
 
+    It also says who watches the server's log, in which everything that is published must be. The server's
+    root names these witnesses; with --witness you choose them yourself, also later.
+
     URL may also be the name of a server in the configuration.
     """
     from contactsync.library.fingerprints import grouped
     from contactsync.library.trusting import introduce
+    from contactsync.library.watching import LogChoice
 
     state = open_state(state_folder)
     url = named_url(url, config_file)
@@ -64,9 +97,10 @@ def trust(
         proxy=proxy,
         allow_plain_http=allow_plain_http,
         replace=replace,
+        choice=LogChoice(witnesses, quorum, policy_file, new_log),
     )
     url = met.url
-    click.echo(f"{url}\nfingerprint {grouped(met.fingerprint)}")
+    click.echo(f"{url}\nfingerprint {grouped(met.fingerprint)}\n{met.watched}")
     if not met.is_known and not met.is_refused:
         if fingerprint is None and not yes:
             _ask()

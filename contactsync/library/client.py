@@ -29,11 +29,13 @@ from contactsync.library.found import LastFound, last_syncs
 from contactsync.library.kept import kept
 from contactsync.library.state import ServerState, open_state
 from contactsync.library.trusting import Introduction, introduce
+from contactsync.library.watching import LogChoice
 from contactsync.publication.history import Gap
 
 __all__ = [
     "Client",
     "Gap",
+    "LogChoice",
     "Match",
     "Options",
     "Patience",
@@ -98,6 +100,7 @@ class Client:
         proxy: str | None = None,
         allow_plain_http: bool = False,
         replace: bool = False,
+        choice: LogChoice | None = None,
     ) -> Introduction:
         """Fetch what a server shows of itself, to be compared and then accepted. See `introduce`."""
         return introduce(
@@ -108,6 +111,7 @@ class Client:
             proxy=proxy,
             allow_plain_http=allow_plain_http,
             replace=replace,
+            choice=choice,
         )
 
     def trust(

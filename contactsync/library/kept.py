@@ -14,6 +14,7 @@ from contactsync.client.results import recall as results
 from contactsync.client.state import ServerState, State, is_pinned
 from contactsync.client.trust import seen_manifests
 from contactsync.foundation.errors import OurError
+from contactsync.library.watching import watched_of
 
 Value = TypeVar("Value")
 
@@ -65,6 +66,7 @@ def _describe(server: ServerState, ledger: Ledger | None, reading: _Reading) -> 
     return {
         "url": server.url,
         "fingerprint": server.fingerprint,
+        "log": asdict(watched) if (watched := reading.of(watched_of, server)) else None,
         "audiences": [
             {"audience": m.audience, "epoch": m.epoch, "edition": m.edition, "members": m.count}
             for m in manifests

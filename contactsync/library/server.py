@@ -14,6 +14,8 @@ from contactsync.library.fingerprints import root_fingerprint
 from contactsync.library.keys import RoleKeys
 from contactsync.library.members import MemberRegister
 from contactsync.library.publishing import Aim, Order, Outcome, follow_order
+from contactsync.library.witnessing import PublicLog
+from contactsync.publication.log.policy import LogPolicy
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.checks import check_publication
 from contactsync.server.keyring import Keyring
@@ -28,6 +30,7 @@ from contactsync.server.storage.opening import (
     read_address,
 )
 from contactsync.server.storage.ports import MemberStore
+from contactsync.server.witnessed.keeper import LogKeeper
 
 __all__ = ["TO_DO", "Server", "Status"]
 
@@ -56,9 +59,12 @@ class Server:
         address = None if database is None else read_address(database)
         folder.create()
         try:
-            signers = Keyring.create(folder.keys, passphrase).signers()
+            keyring = Keyring.create(folder.keys, passphrase)
+            signers = keyring.signers()
             keys = {role: signer.public_key for role, signer in signers.items()}
-            Repository(folder.public).create(keys, signers["root"], datetime.now(UTC))
+            repository = Repository(folder.public, LogKeeper(folder, keyring))
+            policy = LogPolicy(keyring.new_log_key()).to_value()
+            repository.create(keys, signers["root"], datetime.now(UTC), policy)
             create_stores(folder, address)
             try:
                 folder.finish("" if address is None else address.url)
@@ -89,6 +95,11 @@ class Server:
     def keys(self) -> RoleKeys:
         """The signing keys of its roles."""
         return RoleKeys(self.folder, self._passphrase)
+
+    @property
+    def log(self) -> PublicLog:
+        """Its log, and who watches it."""
+        return PublicLog(self.folder.path, self._passphrase)
 
     # Publishing
 

@@ -12,6 +12,7 @@ from contactsync.foundation.errors import BadInput, BadSignature, NotTrusted, Ou
 from contactsync.foundation.route import Route
 from contactsync.library.fingerprints import grouped, root_fingerprint
 from contactsync.library.state import ServerState, State, canonical_url
+from contactsync.library.watching import LogChoice, Watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,10 @@ class Introduction:
     _authorities: bytes | None = field(repr=False)
     _known: ServerState | None = field(repr=False)
     _state: State = field(repr=False)
+    watched: Watched = field(default_factory=Watched)
+    """Who watches the server's log, by what it shows now, or as was asked for."""
+    _choice: LogChoice = field(default_factory=LogChoice, repr=False)
+    _newest: bytes = field(default=b"", repr=False)
 
     @property
     def is_refused(self) -> bool:
@@ -40,6 +45,7 @@ class Introduction:
         if self.is_known and self._known is not None:
             if self._authorities is not None:
                 self._known.remember_authorities(self._authorities)
+            self._choice.apply(self._known, self._newest)
             return
         if self._known is not None:
             raise BadSignature(
@@ -47,7 +53,7 @@ class Introduction:
                 " nothing was changed",
                 hint="ask the operator why; if the change is right, run trust again with --replace",
             )
-        self._state.pin(self.url, self._root, self._authorities)
+        self._choice.apply(self._state.pin(self.url, self._root, self._authorities), self._newest)
 
 
 def introduce(
@@ -59,12 +65,15 @@ def introduce(
     proxy: str | None = None,
     allow_plain_http: bool = False,
     replace: bool = False,
+    choice: LogChoice | None = None,
 ) -> Introduction:
     """Fetch the root of a server. With a `fingerprint` it is the root that has it, the newest or an earlier.
 
-    `replace`: what is known of the server does not count; forget it before `accept`. Raises BadInput,
-    BadSignature (the fingerprint is another one), NetworkError, OurError.
+    `replace`: what is known of the server does not count; forget it before `accept`. `choice` is the user's
+    own of who must watch its log. Raises BadInput, BadSignature (the fingerprint is another one),
+    NetworkError, OurError.
     """
+    choice = choice or LogChoice()
     expected = None if fingerprint is None else read_fingerprint(fingerprint)
     url = canonical_url(url)
     if is_in_clear(url) and not allow_plain_http:
@@ -91,7 +100,10 @@ def introduce(
     # Of a server that is known already, only those that were given now are remembered.
     authorities = None if accepted is None or (is_same and ca_file is None) else accepted.read_bytes()
     known = None if replace else known
-    return Introduction(url, root_fingerprint(root), is_same, root, authorities, known, state)
+    choice, watched = choice.for_root(newest)
+    return Introduction(
+        *(url, root_fingerprint(root), is_same, root, authorities, known, state, watched, choice, newest)
+    )
 
 
 def check_route(url: str, *, ca_file: Path | None = None, proxy: str | None = None) -> None:

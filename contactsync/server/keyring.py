@@ -6,6 +6,7 @@ keys/                        0700
   tuf-ROLE.json              0600   Ed25519 private key, as `init` drew it
   tuf-ROLE-KEYID.json        0600   another key of the role; the first 16 hex digits of its id
   voprf-AUDIENCE-EPOCH.json  0600   32-byte seed of DeriveKeyPair
+  log-KEYID.json             0600   Ed25519 private key of the log; KEYID as its verifier key states it
 ```
 
 The file's name is part of what is sealed, so that files cannot be swapped. Any role key may live elsewhere;
@@ -18,6 +19,7 @@ goes with it, so that a rotation that was killed needs no other record.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import time
@@ -33,6 +35,7 @@ from securesystemslib.signer import CryptoSigner, Signer
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput, OurError
 from contactsync.foundation.roles import ROLES
+from contactsync.publication.log.notes import ED25519, NoteSigner, Verifier
 from contactsync.server import sealing
 from contactsync.server.sealing import SECRET_BYTES
 
@@ -167,6 +170,24 @@ class Keyring:
             if signer.public_key.keyid in keyids:
                 durable.remove(self._folder / f"tuf-{name}.json")
 
+    # The log
+
+    def new_log_key(self) -> Verifier:
+        """Draw and store the key of a log, which also names the log."""
+        key = Ed25519PrivateKey.generate()
+        name = f"contactsync/{hashlib.sha256(key.public_key().public_bytes_raw()).hexdigest()[:_ID_DIGITS]}"
+        verifier = NoteSigner.of(name, ED25519, key).verifier
+        self._seal(_log_name(verifier), key.private_bytes_raw())
+        return verifier
+
+    def log_signer(self, verifier: Verifier) -> NoteSigner:
+        """What signs for a log. Raises OurError if its key is not here."""
+        key = Ed25519PrivateKey.from_private_bytes(self._open(_log_name(verifier)))
+        signer = NoteSigner.of(verifier.name, ED25519, key)
+        if signer.verifier != verifier:
+            raise self._damaged(_log_name(verifier))
+        return signer
+
     # Seeds
 
     def has_seed(self, audience: str, epoch: int) -> bool:
@@ -272,6 +293,10 @@ def check_private(*places: Path) -> None:
 def seed_name(audience: str, epoch: int) -> str:
     """The file of an epoch's seed."""
     return f"voprf-{audience}-{epoch}.json"
+
+
+def _log_name(verifier: Verifier) -> str:
+    return f"log-{verifier.key_id.hex()}.json"
 
 
 def ended_seeds(folder: Path, audience: str, epoch: int) -> list[int]:

@@ -31,6 +31,8 @@ from contactsync.publication.tuf.summary import describe
 from contactsync.server.exported import new_secret
 from contactsync.server.keyring import Keyring, signer_of
 from contactsync.server.settings import LOCK_WAIT, DataFolder
+from contactsync.server.witnessed.finishing import finish_logged
+from contactsync.server.witnessed.keeper import LogKeeper
 
 _PREPARED: Final = "contactsync-prepared-"
 FORMAT: Final = f"{_PREPARED}1"
@@ -109,10 +111,12 @@ def change_keys(
     allows that. Raises BadInput (what the change asks for cannot be, or `elsewhere` is needed), OurError and
     Busy; nothing is changed then.
     """
-    now, repository = datetime.now(UTC), Repository(folder.public)
+    now, log = datetime.now(UTC), LogKeeper(folder, keyring)
+    repository = Repository(folder.public, log)
     secret = new_secret() if draw else b""
     drawn = {"new": signer_of(secret)} if draw else {}
     with folder.lock(wait=LOCK_WAIT):
+        finish_logged(repository, log, keyring.signers(), now)
         joining = (*change.join, *(signer.public_key for signer in drawn.values()))
         request = prepare_change(
             repository, KeyChange(change.role, change.leave, joining, change.threshold), now
@@ -142,8 +146,10 @@ def finish_change(folder: DataFolder, keyring: Keyring, prepared: Preparation) -
     Killed in the middle it may be called again. Raises as ceremony.apply, and Busy.
     """
     assert prepared.role is not None
-    repository = Repository(folder.public)
+    log = LogKeeper(folder, keyring)
+    repository = Repository(folder.public, log)
     with folder.lock(wait=LOCK_WAIT):
+        finish_logged(repository, log, keyring.signers(), datetime.now(UTC))
         changed = apply(repository, prepared.request, keyring.signers(ONLINE), datetime.now(UTC))
         _forget_those_who_left(keyring, repository, prepared.request, prepared.role)
     return changed

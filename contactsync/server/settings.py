@@ -260,6 +260,7 @@ class DataFolder:
         self.public = path / "public"
         self.data = path / "public" / "data"
         self.prepared = path / "prepared.json"
+        self.log = path / "log"
         self._lock = path / "publish.lock"
 
     @classmethod

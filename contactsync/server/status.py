@@ -18,6 +18,7 @@ from contactsync.server.prepared import Preparation, is_out_of_date
 from contactsync.server.quota import STEP
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.ports import AccountStore, MemberStore
+from contactsync.server.witnessed.state import LogStatus, look_at_log
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Status:
 
     `prepared` is the fingerprint of a request that waits for signatures. `breakers` is by `all` accounts and
     `new` ones. `warnings` are sentences for people; `due` are those of them that ask for something soon, the
-    rest is advice.
+    rest is advice. `log` is None if there is none.
     """
 
     audiences: tuple[AudienceStatus, ...]
@@ -76,6 +77,7 @@ class Status:
     breakers: dict[str, BreakerStatus]
     warnings: tuple[str, ...]
     due: tuple[str, ...] = ()
+    log: LogStatus | None = None
 
 
 def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, now: datetime) -> Status:
@@ -147,7 +149,10 @@ def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, no
         for crowd, state in states.items()
         if state is not BreakerState.QUIET
     ]
+    log, of_log, advice = look_at_log(folder)
+    warnings += of_log
     due = tuple(warnings)
+    warnings += advice
     locked = Keyring.is_locked(folder.keys)
     if not locked:
         warnings.append("the keys are not protected by a passphrase")
@@ -169,6 +174,7 @@ def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, no
         },
         warnings=tuple(warnings),
         due=due,
+        log=log,
     )
 
 

@@ -15,6 +15,7 @@ from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import FetcherInterface
 
 from contactsync.commands import main
+from contactsync.publication.log.policy import LogPolicy
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.keyring import Keyring
 from contactsync.server.publishing.merge import Outcome
@@ -23,6 +24,7 @@ from contactsync.server.settings import DataFolder
 from contactsync.server.storage.ports import Members
 from contactsync.server.storage.sqlite.accounts import SqliteAccounts
 from contactsync.server.storage.sqlite.members import SqliteMembers
+from contactsync.server.witnessed.keeper import LogKeeper
 
 GERMAN = 4915100000000
 AMERICAN = 12125550100
@@ -51,8 +53,9 @@ class FolderFetcher(FetcherInterface):
         self.public = public
 
     def _fetch(self, url: str) -> Iterator[bytes]:
+        name = url.partition("/v1/")[2].removeprefix("tuf/")
         try:
-            yield (self.public / url.partition("/v1/tuf/")[2]).read_bytes()
+            yield (self.public / name).read_bytes()
         except FileNotFoundError:
             raise DownloadHTTPError("not found", 404) from None
 
@@ -60,16 +63,18 @@ class FolderFetcher(FetcherInterface):
 class Operator:
     """What an operator does, without the command line."""
 
-    def __init__(self, path: Path, *, now: datetime | None = None) -> None:
+    def __init__(self, path: Path, *, now: datetime | None = None, log: bool = False) -> None:
         self.folder = DataFolder(path)
         self.folder.create()
         self.keyring = Keyring.create(self.folder.keys, None)
         self.registry = SqliteMembers.create(self.folder.registry)
         self.accounts = SqliteAccounts.create(self.folder.accounts)
-        self.repository = Repository(self.folder.public)
+        self.log = LogKeeper(self.folder, self.keyring)
+        self.repository = Repository(self.folder.public, self.log)
         signers = self.keyring.signers()
         keys = {role: signer.public_key for role, signer in signers.items()}
-        self.repository.create(keys, signers["root"], now or datetime.now(UTC))
+        policy = LogPolicy(self.keyring.new_log_key()).to_value() if log else None
+        self.repository.create(keys, signers["root"], now or datetime.now(UTC), policy)
         self.folder.finish()
 
     def add(self, *values: int, audience: str = "people") -> int:

@@ -12,6 +12,7 @@ from contactsync.commands.server.admin import admin
 from contactsync.commands.server.backing_up import backup, restore
 from contactsync.commands.server.doctor import doctor
 from contactsync.commands.server.files import files
+from contactsync.commands.server.log import log
 from contactsync.commands.server.members import members
 from contactsync.commands.server.moving import export_stores, import_stores
 from contactsync.commands.server.publishing import finish, publish, sign
@@ -59,7 +60,7 @@ def init(context: click.Context, data: Path, passphrase_file: Path | None, datab
 
 for command in (
     *(export_stores, import_stores),
-    *(serve, show_status, doctor, members, accounts, publish, rotate, sign, finish, keys, admin),
+    *(serve, show_status, doctor, members, accounts, publish, rotate, sign, finish, keys, log, admin),
     *(backup, restore, upgrade, files),
 ):
     server.add_command(command)

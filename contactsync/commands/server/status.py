@@ -88,5 +88,11 @@ def _say(found: Status, now: datetime) -> None:
     click.echo(f"fingerprint {grouped(found.root_fingerprint)}")
     for role, end in found.expires.items():
         click.echo(f"{role} is signed until {end:%Y-%m-%d %H:%M} UTC")
+    if found.log is not None:
+        cosigned = sum(one.cosigned for one in found.log.witnesses)
+        click.echo(
+            f"log: {counted(found.log.size, 'entry', 'entries')}, cosigned by {cosigned} of"
+            f" {counted(len(found.log.witnesses), 'witness', 'witnesses')} ({found.log.quorum} must)"
+        )
     for warning in found.warnings:
         click.echo(f"warning: {warning}", err=True)

@@ -24,8 +24,10 @@ from tuf.api.metadata import Metadata, Role, Root, Targets
 
 from contactsync.foundation.errors import BadInput
 from contactsync.foundation.roles import ONLINE, ROLES
+from contactsync.publication.log.policy import LogPolicy
 from contactsync.publication.manifest import Manifest
 from contactsync.publication.tuf.follower import MAX_RENEWALS
+from contactsync.publication.tuf.recording import log_field
 from contactsync.publication.tuf.repository import Published, Repository
 from contactsync.publication.tuf.request import SigningRequest, ToSign, signatures_of
 from contactsync.publication.tuf.signed import copy_of, expiry, is_due, renewed_root, targets_of
@@ -105,6 +107,16 @@ def prepare_change(repository: Repository, change: KeyChange, now: datetime) -> 
             items.append(ToSign(Metadata(targets)))
     items.append(ToSign(Metadata(goal)))
     return _request(repository, published, items, {}, now)
+
+
+def prepare_policy(repository: Repository, policy: LogPolicy, now: datetime) -> SigningRequest:
+    """The request that names a log, or changes who must watch it. Raises BadInput if it is the same."""
+    root = repository.root()
+    if LogPolicy.of_root(root.unrecognized_fields) == policy:
+        raise BadInput("this would change nothing", hint="see `server log show`")
+    goal = renewed_root(root, now)
+    goal.unrecognized_fields = log_field(policy.to_value())
+    return _request(repository, repository.published(), [ToSign(Metadata(goal))], {}, now)
 
 
 def prepare_publication(

@@ -55,9 +55,11 @@ from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from contactsync.foundation import durable
-from contactsync.foundation.errors import BadReply, BadSignature, ContactSyncError, NetworkError, OurError
+from contactsync.foundation.errors import BadReply, BadSignature, NetworkError, OurError
 from contactsync.publication.history import Gap, Link, Position, another_history, walk
+from contactsync.publication.logged import LOG_PATH, LogFollower
 from contactsync.publication.manifest import MAX_BYTES, Manifest
+from contactsync.publication.tuf.raised import CHANGED, errors_of_tuf
 
 METADATA_PATH = "/v1/tuf/metadata/"
 TARGETS_PATH = "/v1/tuf/targets/"
@@ -74,7 +76,6 @@ _LIMITS = UpdaterConfig(
     targets_max_length=64 << 10,
 )
 _ROOTS = "root_history"
-_CHANGED = "stop here; ask the operator, over another channel, what happened to the server"
 
 
 def root_fingerprint(root: bytes) -> str:
@@ -118,8 +119,14 @@ class Follower:
         root: bytes,
         *,
         now: datetime | None = None,
+        log: Path | None = None,
+        logged: bool = True,
     ) -> None:
-        """`now` is the moment at which signatures must be valid; None: when they are looked at."""
+        """`now` is the moment at which signatures must be valid; None: when they are looked at.
+
+        `log` is where what was seen of the log is kept (None: in `folder`); without `logged` none is asked.
+        """
+        self._log = LogFollower(log or folder / "log", self._of_log) if logged else None
         self._folder = folder
         self._now = now
         self._base_url = base_url.rstrip("/")
@@ -133,7 +140,7 @@ class Follower:
 
     def refresh(self) -> None:
         """Bring the metadata up to date, once per Follower. Raises as `manifest`."""
-        with _errors_of_tuf():
+        with errors_of_tuf():
             if self._updater is None:
                 self._updater = self._refreshed()
 
@@ -143,16 +150,16 @@ class Follower:
         Raises BadSignature (forged, expired, rolled back, not the bytes that were signed, or not the history
         seen before), BadReply (signed, but not a manifest), NetworkError, OurError (the folder).
         """
-        with _errors_of_tuf():
+        with errors_of_tuf():
             data = self._download(f"{audience}.json")
         manifest = Manifest.from_bytes(data)
         if manifest.audience != audience:
             raise BadSignature(
                 f"the signed manifest of {audience} is for another audience",
-                hint=_CHANGED,
+                hint=CHANGED,
                 refusal="not-as-described",
             )
-        with _errors_of_tuf():
+        with errors_of_tuf():
             self._follow(audience, Link.from_bytes(data), data)
         return manifest
 
@@ -185,7 +192,7 @@ class Follower:
 
     def told(self, audience: str) -> None:
         """The caller has been told of what `unchecked` returned."""
-        with _errors_of_tuf(), contextlib.suppress(FileNotFoundError):
+        with errors_of_tuf(), contextlib.suppress(FileNotFoundError):
             durable.remove(self._gap(audience))
 
     def _gap(self, audience: str) -> Path:
@@ -211,6 +218,8 @@ class Follower:
             self._firsts[audience] = first
         if seen is None:
             self._strangers.add(audience)
+        if self._log is not None and (self._log.is_new or self._seen.get(name) != newest):
+            self._log.check(newest)
         if gap is not None:
             before = self.unchecked(audience)
             since = gap.since if before is None else before.since
@@ -220,6 +229,9 @@ class Follower:
         if self._seen.get(name) != newest:
             durable.write(self._folder / "manifests" / name, data)
             self._seen[name] = newest
+
+    def _of_log(self, path: str, most: int) -> bytes:
+        return self._fetcher.download_bytes(f"{self._base_url}{LOG_PATH}{path}", most)
 
     def _older(self, audience: str, sha256: str) -> bytes:
         """An older manifest, which the server must keep; unverified."""
@@ -258,7 +270,7 @@ class Follower:
         if info.length > MAX_BYTES or set(info.hashes) != {"sha256"}:
             raise BadReply(
                 "the signed metadata names a manifest that exceeds the limits",
-                hint=_CHANGED,
+                hint=CHANGED,
                 refusal="out-of-range",
             )
         with self._scratch() as scratch:
@@ -272,7 +284,7 @@ class Follower:
                 raise BadSignature(
                     "the server does not have the manifest that its signed metadata named: it has gone back"
                     " to an older state, or shows this client another history",
-                    hint=_CHANGED,
+                    hint=CHANGED,
                     refusal="withheld",
                 ) from error
             return path.read_bytes()
@@ -304,13 +316,16 @@ class Follower:
                 if not _is_current(scratch, kept):
                     raise BadSignature(
                         "the server no longer has the root metadata that it served before (rolled back)",
-                        hint=_CHANGED,
+                        hint=CHANGED,
                         refusal="rolled-back",
                     )
             finally:
                 if _is_current(scratch, kept):
                     for name in _names(scratch)[: -1 if damaged else None]:
                         _keep(scratch / name, kept / name)
+        if self._log is not None:
+            roots = ((one, kept / _ROOTS / f"{one}.root.json") for one in _versions(kept / _ROOTS))
+            self._log.follow_roots([(version, path.read_bytes()) for version, path in roots])
         return updater
 
     @contextlib.contextmanager
@@ -383,75 +398,3 @@ def _last_seen(path: Path) -> Link | OurError:
         )
         damage.__cause__ = error
         return damage
-
-
-@contextlib.contextmanager
-def _errors_of_tuf() -> Iterator[None]:
-    """Everything that tuf raises, as an error of ours."""
-    try:
-        yield
-    except exceptions.RepositoryError as error:
-        raise _bad_signature(error) from error
-    except exceptions.DownloadError as error:
-        raise _download_failed(error) from error
-    except OSError as error:
-        hint = "check its permissions and the free space"
-        where = f" ({error.filename})" if error.filename else ""
-        what = f"the state folder cannot be used: {error.strerror or error}{where}"
-        raise OurError(what, hint=hint) from error
-
-
-def _bad_signature(error: exceptions.RepositoryError) -> BadSignature:
-    match error:
-        case exceptions.ExpiredMetadataError():
-            return BadSignature(
-                "the server's signed metadata has expired",
-                hint="check this machine's clock; if it is right, the operator must run "
-                "`contactsync server publish`",
-                refusal="expired",
-            )
-        case exceptions.BadVersionNumberError():
-            return BadSignature(
-                "the server shows older signed metadata than it did before (rolled back)",
-                hint=_CHANGED,
-                refusal="rolled-back",
-            )
-        case exceptions.UnsignedMetadataError():
-            return BadSignature(
-                "the server's metadata is not signed by the keys that the pinned root names",
-                hint="if the operator has replaced all keys, compare the new fingerprint with them, "
-                "then run `contactsync trust URL --replace`",
-                refusal="bad-signature",
-            )
-        case exceptions.LengthOrHashMismatchError():
-            return BadSignature(
-                "a file of the server is not the one that was signed", hint=_CHANGED, refusal="bad-hash"
-            )
-        case _:
-            return BadSignature(
-                "the server's metadata is malformed or contradicts itself", hint=_CHANGED, refusal="malformed"
-            )
-
-
-def _download_failed(error: exceptions.DownloadError) -> ContactSyncError:
-    match error:
-        case exceptions.DownloadLengthMismatchError():
-            return BadSignature(
-                "a file of the server is longer than what was signed", hint=_CHANGED, refusal="too-large"
-            )
-        case exceptions.DownloadHTTPError() if error.status_code in {404, 503}:
-            return NetworkError(
-                "the server has published nothing yet, or is not a contactsync server",
-                hint="check the address; an operator publishes with `contactsync server publish`",
-            )
-        case exceptions.DownloadHTTPError():
-            return NetworkError(
-                f"the server answered its metadata with status {error.status_code}", hint="try again later"
-            )
-        case _ if isinstance(error.__cause__, ContactSyncError):
-            return error.__cause__
-        case _:
-            return NetworkError(
-                "the server's metadata could not be fetched",
-                hint="check the address and the network, and try again",
-            )

@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import Final
 
 from tuf.api.exceptions import DownloadHTTPError
+from tuf.api.metadata import Metadata, Root
 from tuf.ngclient import FetcherInterface
 
 from contactsync.foundation.errors import ContactSyncError, OurError
+from contactsync.publication.log.policy import LogPolicy
 from contactsync.publication.tuf.follower import MAX_RENEWALS, Follower
 
-_FOLDERS: Final = "/v1/tuf/"
+_FOLDERS: Final = ("/v1/tuf/", "/v1/")  # the log is beside metadata/ and targets/
 _IN_MEMORY: Final = "/dev/shm"  # noqa: S108 - what is made in it is private
 _TIMESTAMP: Final = "metadata/timestamp.json"
 
@@ -39,7 +41,8 @@ def check_served(public: Path, audiences: Collection[str], now: datetime) -> Non
     versions = _versions(public, newest=None)
     with _scratch() as name:
         for version in {versions[0], versions[-1]} if versions else ():
-            _follow(Path(name) / f"{version}", _Overlay(public, {}), version, audiences, now)
+            logged = version >= _first_of_log(public)
+            _follow(Path(name) / f"{version}", _Overlay(public, {}), version, audiences, now, log=logged)
 
 
 def _scratch() -> tempfile.TemporaryDirectory[str]:
@@ -52,13 +55,15 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 class Rehearsal:
     """A publication before its switch, in the folder `public`.
 
-    `timestamp` is the new file; `newest` is the newest root's version, which is valid until `expires`.
+    `timestamp` is the new file; `newest` is the newest root's version, which is valid until `expires`. `log`:
+    whether it must be in the log.
     """
 
     public: Path
     timestamp: bytes
     newest: int
     expires: datetime
+    log: bool = True
 
     def run(self, audiences: Collection[str], now: datetime) -> None:
         """Follow it as clients will at `now`, with the manifests of the audiences that are given.
@@ -70,8 +75,10 @@ class Rehearsal:
         with _scratch() as name:
             scratch = Path(name)
             try:
+                first = _first_of_log(self.public)
                 for version in _versions(self.public, self.newest):
-                    _follow(scratch / f"root-{version}", after, version, audiences, moment)
+                    logged = self.log and version >= first
+                    _follow(scratch / f"root-{version}", after, version, audiences, moment, log=logged)
                 self._go_on(scratch / "seen", after, audiences, moment)
             except OurError as error:  # of this machine: nothing is known of the publication
                 raise OurError(
@@ -90,10 +97,10 @@ class Rehearsal:
         before = _Overlay(self.public, {})
         for audience in sorted(audiences):
             try:
-                _follow(folder / audience, before, self.newest, [audience], moment)
+                _follow(folder / audience, before, self.newest, [audience], moment, log=self.log)
             except ContactSyncError:
                 continue  # nothing is published for it, or nobody accepts it
-            _follow(folder / audience, after, self.newest, [audience], moment)
+            _follow(folder / audience, after, self.newest, [audience], moment, log=self.log)
 
 
 def _versions(public: Path, newest: int | None) -> list[int]:
@@ -103,12 +110,30 @@ def _versions(public: Path, newest: int | None) -> list[int]:
     return [version for version in here if version > last - MAX_RENEWALS]
 
 
+def _first_of_log(public: Path) -> int:
+    """The first root whose clients follow the log of the newest: those before one that ended refuse it."""
+    log, first = None, 1
+    for version in reversed(_versions(public, newest=None)):
+        octets = (public / "metadata" / f"{version}.root.json").read_bytes()
+        policy = LogPolicy.of_root(Metadata[Root].from_bytes(octets).signed.unrecognized_fields)
+        if policy is not None and log not in {None, policy.log}:
+            break
+        log, first = log if policy is None else policy.log, version
+    return first
+
+
 def _follow(
-    folder: Path, fetcher: _Overlay, version: int, audiences: Collection[str], moment: datetime
+    folder: Path,
+    fetcher: _Overlay,
+    version: int,
+    audiences: Collection[str],
+    moment: datetime,
+    *,
+    log: bool = True,
 ) -> None:
     """Follow a publication from a root to the manifests of some audiences. Raises what a client would."""
     root = (fetcher.public / "metadata" / f"{version}.root.json").read_bytes()
-    follower = Follower(folder, "", fetcher, root, now=moment)
+    follower = Follower(folder, "", fetcher, root, now=moment, logged=log)
     follower.refresh()
     for audience in sorted(audiences):
         follower.manifest(audience)
@@ -122,7 +147,7 @@ class _Overlay(FetcherInterface):
         self._files = files
 
     def _fetch(self, url: str) -> Iterator[bytes]:
-        name = url.partition(_FOLDERS)[2]
+        name = next(url.removeprefix(prefix) for prefix in _FOLDERS if url.startswith(prefix))
         try:
             yield self._files[name] if name in self._files else (self.public / name).read_bytes()
         except FileNotFoundError:

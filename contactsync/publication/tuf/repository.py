@@ -14,6 +14,9 @@ overwrites them. Before each switch the clients' own follower must have accepted
 A root counts from the moment it has its name. So none is written under which what is published would not
 hold: a key leaves only when others have signed in its place (ceremony.py).
 
+Where the root names a log (publication/log), what a root or a manifest says is a leaf of it before it counts:
+`record` is called once all else has been signed and written, and before the switch.
+
 Who signs is handed in as a mapping of names to signers. The names (those of key files, which begin with a
 role) are for messages alone: what a signer may sign is the root's to say.
 """
@@ -36,6 +39,7 @@ from contactsync.foundation.errors import BadInput, OurError
 from contactsync.foundation.roles import ONLINE, PUBLISHING, ROLES
 from contactsync.publication.history import Link
 from contactsync.publication.manifest import Manifest
+from contactsync.publication.tuf.recording import Recorder, Switch, has_log, log_field
 from contactsync.publication.tuf.rehearsal import Rehearsal
 from contactsync.publication.tuf.signed import LIFETIMES, expiry, is_due, is_signed, renewed_root, targets_of
 
@@ -69,20 +73,35 @@ class Published:
 class Repository:
     """A TUF repository in `folder`. The caller sees to it that only one process at a time writes to it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, log: Recorder | None = None) -> None:
+        """`log` is needed for what changes a publication that has one."""
         self.folder = folder
+        self._log = log
         self._metadata = folder / "metadata"
         self._targets = folder / "targets"
 
-    def create(self, keys: Mapping[str, Key], root_signer: Signer, now: datetime) -> None:
-        """Write root version 1, with one key for each of ROLES. Nothing is published by it."""
+    def create(
+        self,
+        keys: Mapping[str, Key],
+        root_signer: Signer,
+        now: datetime,
+        log: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write root version 1, with one key for each of ROLES. Nothing is published by it.
+
+        `log` is the policy of its log (LogPolicy.to_value), if it has one.
+        """
         self._metadata.parent.mkdir(parents=True, exist_ok=True)  # a server has made it already, durably
         for folder in (self._metadata, self._targets):
             durable.make_folder(folder, mode=durable.PUBLIC_FOLDER)
         root = Root(expires=expiry("root", now), consistent_snapshot=True)
         for role in ROLES:
             root.add_key(keys[role], role)
-        self._write_root(root, root_signer)
+        if log is not None:
+            root.unrecognized_fields = log_field(log)
+        metadata = Metadata(root)
+        _sign_by(metadata, [root_signer])
+        self._write_new_root(metadata)
 
     # What is there
 
@@ -192,18 +211,29 @@ class Repository:
 
     # What changes it
 
-    def publish(self, manifests: Collection[Manifest], signers: Mapping[str, Signer], now: datetime) -> None:
+    def publish(
+        self,
+        manifests: Collection[Manifest],
+        signers: Mapping[str, Signer],
+        now: datetime,
+        *,
+        earlier: Collection[Manifest] = (),
+    ) -> None:
         """Publish the manifests of all audiences in one switch.
 
-        `signers` needs those of targets, snapshot and timestamp. Raises OurError if there are too few that
-        the root names. Nothing is visible to anybody before the last step.
+        `signers` needs those of targets, snapshot and timestamp. `earlier` are in the history, and may never
+        have been current. Raises OurError if there are too few that the root names, NetworkError if too few
+        witnesses of the log answer. Nothing is visible to anybody before the last step but the log.
         """
         published = self._next_published()
         published.targets.signed.targets = targets_of(manifests)
-        self._keep_manifests({manifest.audience: manifest.to_bytes() for manifest in manifests})
-        self._sign(published, PUBLISHING, signers, now)
+        self.keep(earlier)
+        octets = {manifest.audience: manifest.to_bytes() for manifest in manifests}
+        self._keep_manifests(octets)
+        switch = Switch(manifests=octets, earlier=tuple(one.to_bytes() for one in earlier))
+        self._sign(published, PUBLISHING, signers, now, switch)
 
-    def keep(self, manifests: Collection[Manifest]) -> None:
+    def keep(self, manifests: Iterable[Manifest]) -> None:
         """Have manifests in the history that were never current: the next one names them as `previous`."""
         for manifest in manifests:
             if not (self._targets / f"{manifest.sha256()}.{manifest.audience}.json").exists():
@@ -226,7 +256,8 @@ class Repository:
         self._keep_manifests(manifests)
         published.targets = targets
         self._write(published, targets)
-        self._sign(published, ONLINE, signers, now)
+        switch = Switch(manifests=dict(manifests), targets=targets.to_bytes())
+        self._sign(published, ONLINE, signers, now, switch)
 
     def sign_online(self, roles: Collection[str], signers: Mapping[str, Signer], now: datetime) -> None:
         """Sign roles of ONLINE again, and the timestamp with them; something is published."""
@@ -336,9 +367,17 @@ class Repository:
             durable.write(path, data, mode=durable.PUBLIC_FILE)
 
     def _sign(
-        self, published: Published, roles: Collection[str], signers: Mapping[str, Signer], now: datetime
+        self,
+        published: Published,
+        roles: Collection[str],
+        signers: Mapping[str, Signer],
+        now: datetime,
+        switch: Switch | None = None,
     ) -> None:
-        """Write new versions of `roles`, from the targets up; timestamp.json last."""
+        """Write new versions of `roles`, from the targets up; timestamp.json last.
+
+        What clients would refuse whatever the log says is found before it is logged, which is for ever.
+        """
         root = self.root()
         self.check_signers(signers, roles, root)
         for role, metadata in published.by_role().items():
@@ -347,10 +386,15 @@ class Repository:
                 metadata.signed.expires = expiry(role, now)
                 _sign_by(metadata, _of(signers, role, root))
                 if metadata is published.timestamp:
+                    if switch is not None and has_log(root):
+                        self._rehearse(published, root, now, log=False)
+                        self._record(root, switch)
                     self._rehearse(published, root, now)
                 self._write(published, metadata)
+        if switch is not None:
+            self._settle()
 
-    def _rehearse(self, published: Published, root: Root, now: datetime) -> None:
+    def _rehearse(self, published: Published, root: Root, now: datetime, *, log: bool = True) -> None:
         """Raise OurError unless clients will accept what is about to be published."""
         before = self.published()
         there = {} if before is None else before.targets.signed.targets
@@ -360,7 +404,7 @@ class Repository:
             if there.get(name) != info
         ]
         timestamp = published.timestamp.to_bytes()
-        Rehearsal(self.folder, timestamp, root.version, root.expires).run(changed, now)
+        Rehearsal(self.folder, timestamp, root.version, root.expires, log=log).run(changed, now)
 
     def _write(self, published: Published, metadata: Metadata[Any]) -> None:
         """Write one role's metadata, and what the role above it says of it."""
@@ -373,13 +417,21 @@ class Repository:
         elif metadata is published.snapshot:
             published.timestamp.signed.snapshot_meta = meta
 
-    def _write_root(self, root: Root, *signers: Signer) -> None:
-        metadata = Metadata(root)
-        _sign_by(metadata, signers)
-        self._write_new_root(metadata)
-
     def _write_new_root(self, root: Metadata[Root]) -> None:
-        durable.write(self._root_path(root.signed.version), root.to_bytes(), mode=durable.PUBLIC_FILE)
+        data = root.to_bytes()
+        self._record(root.signed, Switch(root=data))
+        durable.write(self._root_path(root.signed.version), data, mode=durable.PUBLIC_FILE)
+        self._settle()
+
+    def _record(self, root: Root, switch: Switch) -> None:
+        if self._log is not None:
+            self._log.record(switch)
+        elif has_log(root):
+            raise OurError("this publication has a log, which was not opened", hint="run `server publish`")
+
+    def _settle(self) -> None:
+        if self._log is not None:
+            self._log.settle()
 
 
 def _of(signers: Mapping[str, Signer], role: str, root: Root) -> list[Signer]:

@@ -33,6 +33,7 @@ from tuf.api.metadata import Metadata, Root, Targets, VerificationResult
 
 from contactsync.foundation.errors import BadInput, BadReply
 from contactsync.foundation.roles import ROLES
+from contactsync.publication.log.policy import FIELD, LogPolicy
 from contactsync.publication.manifest import Manifest
 from contactsync.publication.tuf.signed import is_signed, targets_of
 
@@ -235,8 +236,17 @@ def _is_usable(root: Root) -> bool:
         all(_is_named_by_itself(key) for key in root.keys.values())
         and all(1 <= root.roles[name].threshold <= len(root.roles[name].keyids) for name in ROLES)
         and root.consistent_snapshot is True
-        and not root.unrecognized_fields
+        and not set(root.unrecognized_fields) - {FIELD}
+        and _has_good_policy(root)
     )
+
+
+def _has_good_policy(root: Root) -> bool:
+    try:
+        LogPolicy.of_root(root.unrecognized_fields)
+    except BadReply:
+        return False
+    return True
 
 
 def _is_named_by_itself(key: Key) -> bool:

@@ -8,6 +8,7 @@ from typing import Final
 from tuf.api.metadata import Root, VerificationResult
 
 from contactsync.foundation.roles import ROLES
+from contactsync.publication.log.policy import LogPolicy
 from contactsync.publication.manifest import Manifest, NextEpoch
 from contactsync.publication.tuf.follower import grouped, root_fingerprint
 from contactsync.publication.tuf.request import SigningRequest
@@ -71,6 +72,21 @@ def _about_root(old: Root, new: Root) -> Iterator[str]:
         was = "" if before.threshold == after.threshold else f" (was {before.threshold})"
         stays = "" if gone or was or "+" in keys else " (as before)"
         yield f"{name}: {after.threshold}{was} of {len(after.keyids)}: {keys}{gone}{stays}"
+    yield from _about_log(*(LogPolicy.of_root(root.unrecognized_fields) for root in (old, new)))
+
+
+def _about_log(old: LogPolicy | None, new: LogPolicy | None) -> Iterator[str]:
+    if new is None:
+        if old is not None:
+            yield f"CAUTION: names no log any more (was {old.log.name})"
+        return
+    stays = " (as before)" if new == old else ""
+    yield f"log: {new.log.name}; {new.quorum} of {len(new.witnesses)} witnesses must cosign{stays}"
+    before = () if old is None else old.witnesses
+    yield from (f"  +{one.vkey()}" for one in new.witnesses if one not in before)
+    yield from (f"  -{one.vkey()}" for one in before if one not in new.witnesses)
+    if old is not None and old.log != new.log:
+        yield f"  CAUTION: the log begins anew (was {old.log.name}): clients refuse it until they are told"
 
 
 def _about_targets(request: SigningRequest) -> Iterator[str]:

@@ -32,6 +32,7 @@ _HASHES: Final = "contactsync-backup.sha256"
 _ALLOWED: Final = re.compile(
     r"server\.toml|registry\.sqlite|accounts\.sqlite|prepared\.json|keys/[A-Za-z0-9][A-Za-z0-9._-]*"
     r"|public/(metadata|targets|data)/[A-Za-z0-9][A-Za-z0-9._-]*"
+    r"|log/[a-z]+\.json|public/log/[a-z]+(/[A-Za-z0-9][A-Za-z0-9._-]*){0,9}"
 )
 _MOST_SAID: Final = 64 << 20  # octets of what is held in memory
 _BLOCK: Final = 1 << 20
@@ -161,8 +162,7 @@ def _entries(stream: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, Any]]:
 
 
 def _write(path: Path, file: Any) -> tuple[int, str]:
-    for folder in (path.parent.parent, path.parent):
-        durable.make_folder(folder)
+    durable.private_folder(path.parent)
     length, found = 0, hashlib.sha256()
     with path.open("xb") as written:
         path.chmod(durable.PRIVATE_FILE)

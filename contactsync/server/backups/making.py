@@ -25,6 +25,7 @@ from typing import BinaryIO, Final
 from contactsync.foundation import durable, erasure
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput, OurError
+from contactsync.publication.logged import CHECKPOINT, last_checkpoint
 from contactsync.publication.tuf.follower import root_fingerprint
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.backups.ages import encrypting
@@ -34,6 +35,7 @@ from contactsync.server.publishing.job import is_whole
 from contactsync.server.settings import Busy, DataFolder
 from contactsync.server.storage.opening import address_of_folder
 from contactsync.server.storage.sqlite.copying import copy_database, version_of
+from contactsync.server.witnessed.keeper import log_files
 
 SCRATCH: Final = ".backup"
 PUBLIC: Final = ("metadata", "targets", "data")
@@ -141,6 +143,7 @@ def _capture(
         before = _published(folder)
         for part in PUBLIC:
             link_all(folder.public / part, place.public / part)
+        link_log(folder.public, place.public)
         small = _small(folder, keys=keys)
         made = datetime.now(UTC)
         copy_database(folder.registry, place.registry, "registry")
@@ -178,7 +181,18 @@ def _published(folder: DataFolder) -> tuple[object, ...]:
     """Which manifests are current: whoever sees the same before and after has seen no switch."""
     repository = Repository(folder.public)
     found = (repository.current(audience) for audience in AUDIENCES)
-    return (repository.root().version, *(None if one is None else one.sha256() for one in found))
+    log = last_checkpoint(folder.public / "log")
+    return (repository.root().version, log, *(None if one is None else one.sha256() for one in found))
+
+
+def link_log(source: Path, target: Path) -> None:
+    """The same as `link_all` for the log of a `public/` folder: all that its checkpoint needs."""
+    for path in sorted(log_files(source), key=lambda path: path.name != CHECKPOINT):
+        there = target / path.relative_to(source)
+        there.parent.mkdir(durable.PUBLIC_FOLDER, parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # a tile that has grown
+            shutil.copyfile(path, there)
+            there.chmod(durable.PUBLIC_FILE)
 
 
 def link_all(source: Path, target: Path) -> None:
@@ -202,6 +216,7 @@ def link_all(source: Path, target: Path) -> None:
 def _small(folder: DataFolder, *, keys: bool) -> dict[str, bytes]:
     """The settings, what is being signed elsewhere, and keys, by their places."""
     paths = [path for path in (folder.settings_file, folder.prepared) if path.exists()]
+    paths += sorted(folder.log.glob("*.json"))
     if keys:
         paths += [path for path in sorted(folder.keys.iterdir()) if not path.name.startswith(".")]
     found = {}
@@ -216,3 +231,4 @@ def _files(place: DataFolder) -> Iterator[Path]:
     yield from (path for path in (place.registry, place.accounts) if path.exists())
     for part in PUBLIC:
         yield from sorted((place.public / part).iterdir())
+    yield from log_files(place.public)

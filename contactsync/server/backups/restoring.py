@@ -8,6 +8,7 @@ it, as NAME.before-restore, until the operator removes it. So whoever kills this
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +19,12 @@ from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput, ChoiceNeeded, OurError
 from contactsync.foundation.migrations import check_version
 from contactsync.publication.history import Position
+from contactsync.publication.logged import last_checkpoint
 from contactsync.publication.tuf.follower import root_fingerprint
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.backups.ages import MAGIC, decrypting
 from contactsync.server.backups.archive import BackupFacts, unpack
-from contactsync.server.backups.making import PUBLIC, link_all, scratch
+from contactsync.server.backups.making import PUBLIC, link_all, link_log, scratch
 from contactsync.server.backups.returning import Returning, returning, take_out
 from contactsync.server.keyring import Keyring, seed_name
 from contactsync.server.publishing.job import is_whole
@@ -162,8 +164,7 @@ def _check(folder: DataFolder, done: Restored) -> None:
         durable.make_folder(path, mode=durable.PUBLIC_FOLDER)
         path.chmod(durable.PUBLIC_FOLDER)
     for path in folder.public.rglob("*"):
-        if path.is_file():
-            path.chmod(durable.PUBLIC_FILE)
+        path.chmod(durable.PUBLIC_FILE if path.is_file() else durable.PUBLIC_FOLDER)
     for path, what, steps in (
         (folder.registry, "registry", REGISTRY_STEPS),
         (folder.accounts, "accounts database", ACCOUNTS_STEPS),
@@ -202,6 +203,7 @@ def _compare(
         with contextlib.closing(now), contextlib.closing(_Stores(folder)) as then:
             _compare_stores(then, now, done, people)
     _choose_public(before, folder, done, old_public=old_public)
+    _keep_longer_log(before, folder)
 
 
 class _Stores:
@@ -260,9 +262,21 @@ def _choose_public(before: DataFolder, folder: DataFolder, done: Restored, *, ol
             for path in (folder.public / part).iterdir():
                 path.unlink()
             link_all(before.public / part, folder.public / part)
+        shutil.rmtree(folder.log, ignore_errors=True)
+        if before.log.exists():
+            shutil.copytree(before.log, folder.log)
         done.public_kept, done.damaged = True, ()
     else:
         done.seen = ahead
+
+
+def _keep_longer_log(before: DataFolder, folder: DataFolder) -> None:
+    """Have the log of the replaced folder, if it is the same and longer: what was logged stays so."""
+    with contextlib.suppress(OurError):  # it is damaged: that may be why somebody restores
+        now, then = (last_checkpoint(one.public / "log") for one in (before, folder))
+        if now is not None and then is not None and now.origin == then.origin and now.size > then.size:
+            shutil.rmtree(folder.public / "log")
+            link_log(before.public, folder.public)
 
 
 def _sync(place: Path) -> None:

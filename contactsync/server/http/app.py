@@ -58,6 +58,10 @@ LOOK_INTERVAL: Final = 10.0  # seconds between looks at how many points were eva
 
 _METADATA = re.compile(r"timestamp\.json|root\.json|[1-9][0-9]{0,9}\.(root|snapshot|targets)\.json")
 _TARGET = re.compile(rf"[0-9a-f]{{64}}\.({'|'.join(AUDIENCES)})\.json")
+_LOG = re.compile(
+    r"checkpoint|leaf/[0-9a-f]{64}|root/[1-9][0-9]{0,9}"
+    r"|tile/(entries|[0-7])/(x[0-9]{3}/){0,5}[0-9]{3}(\.p/[1-9][0-9]{0,2})?"
+)
 _IMMUTABLE: Final = "max-age=31536000, immutable"
 _PUBLICATION_THREADS: Final = 32  # they read files; each download uses one while a chunk is read
 
@@ -98,6 +102,7 @@ class App:
             Route("/v1/health", self._health),
             Route("/v1/tuf/metadata/{file}", self._metadata),
             Route("/v1/tuf/targets/{file}", self._target),
+            Route("/v1/log/{file:path}", self._log),
             Route("/v1/account", self._account),
             Route("/v1/data/{sha256}", self._data),
             Route("/v1/evaluate/{audience}/{epoch}", evaluating, methods=["POST"]),
@@ -144,6 +149,16 @@ class App:
             raise Problem("not-found", "there is no manifest with this name")
         headers = {"cache-control": f"public, {_IMMUTABLE}", "etag": f'"{name[:64]}"'}
         return Response(data, media_type="application/json", headers=headers)
+
+    async def _log(self, request: Request) -> Response:
+        name = request.path_params["file"]
+        data = await self._threads.run(self._publications.log, name) if _LOG.fullmatch(name) else None
+        if data is None:
+            raise Problem("not-found", "the log has no file with this name")
+        is_tile = name.startswith("tile/")
+        kind = "application/octet-stream" if is_tile else "text/plain; charset=utf-8"
+        caching = f"public, {_IMMUTABLE}" if is_tile else "no-cache"
+        return Response(data, headers={"cache-control": caching, "content-type": kind})
 
     async def _account(self, request: Request) -> Response:
         account = await self._authenticate(request)

@@ -20,6 +20,7 @@ ROUTES: Final = {
     "/v1/data/": "data",
     "/v1/tuf/metadata/": "metadata",
     "/v1/tuf/targets/": "targets",
+    "/v1/log/": "log",
     "/v1/account": "account",
     "/v1/health": "health",
 }

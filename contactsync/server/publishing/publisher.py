@@ -51,6 +51,8 @@ from contactsync.server.publishing.rotation import Aim, Order, Rotations, announ
 from contactsync.server.publishing.running import run_all
 from contactsync.server.settings import EDITIONS_SERVED, LOCK_WAIT, DataFolder
 from contactsync.server.storage.ports import MemberStore
+from contactsync.server.witnessed.finishing import finish_logged
+from contactsync.server.witnessed.keeper import LogKeeper
 from contactsync.voprf.server import KeyPair
 
 WORK: Final = ".work"
@@ -85,7 +87,8 @@ class Publisher:
         self._memory = memory
         self._executor = executor
         self._at_once = folder.settings().evaluator_threads or os.cpu_count() or 1
-        self._repository = Repository(folder.public)
+        self._log = LogKeeper(folder, keyring)
+        self._repository = Repository(folder.public, self._log)
         self._expunge = False
         self._unclean = ""
         self.taken_out = 0
@@ -126,8 +129,9 @@ class Publisher:
         with self._folder.lock(wait=LOCK_WAIT), self._registry.publishing(), _errors_of_disk():
             erase_left_behind(self._folder)  # of a change of the passphrase
             signers = self._keyring.signers()
+            order, resumed = self._finish_logged(signers, order)
             self._check_signers(signers, PUBLISHING if elsewhere is None else ONLINE)
-            before = {audience: self._repository.current(audience) for audience in AUDIENCES}
+            before = self._current()
             self.doubts = doubts(self._registry, before)
             if self.doubts:
                 self._registry.depart()  # whoever left before is not known here
@@ -152,6 +156,7 @@ class Publisher:
             outcomes = self._publish(before | first, order, signers, elsewhere)
             passed_over = order.aim is Aim.NEW_EPOCH
             ended = [begun(one) for one in first.values() if one.edition == 1 and not passed_over]
+            ended = [begun(one) for one in resumed] + ended
             self._check_cleaned(ended + outcomes)
             return ended + outcomes
 
@@ -206,9 +211,10 @@ class Publisher:
         self._repository.renew_root(signers, now)  # before the switch, which clients check under it
         if all(manifest == before[manifest.audience] for manifest in after):
             self._repository.refresh(signers, now, force=True)
+            self._log.collect()
         else:
-            self._repository.keep([one for one in before.values() if one is not None])
-            self._repository.publish(after, signers, now)
+            earlier = [one for one in before.values() if one is not None]
+            self._repository.publish(after, signers, now, earlier=earlier)
         self._tell(before, after)
         self._clean_up(after, serial)
         return outcomes
@@ -222,7 +228,8 @@ class Publisher:
         self._unclean = ""
         with self._folder.lock(wait=LOCK_WAIT), self._registry.publishing(), _errors_of_disk():
             manifests = request.of(request.targets).values()
-            before = {audience: self._repository.current(audience) for audience in AUDIENCES}
+            finish_logged(self._repository, self._log, self._keyring.signers(), datetime.now(UTC))
+            before = self._current()
             if remaining(self._repository, request):
                 if not all(
                     is_whole(self._folder.data, partition)
@@ -239,6 +246,28 @@ class Publisher:
             self._clean_up(manifests, serial)
         self._check_cleaned(())
         return renewed
+
+    def _finish_logged(self, signers: Mapping[str, Signer], order: Order) -> tuple[Order, list[Manifest]]:
+        """Publish what was logged and not switched to; the manifests, and what of the order is left then.
+
+        Who gave the order for it gives it again, and sees the edition before it served until then.
+        """
+        before = self._current()
+        resumed = finish_logged(self._repository, self._log, signers, datetime.now(UTC))
+        if not resumed:
+            return order, []
+        self._tell(before, resumed)
+        self._clean_up(resumed, NOT_SETTLED)
+        changed = [(old, one) for one in resumed if (old := before[one.audience]) is not None and old != one]
+        is_done = {
+            Aim.NEW_EPOCH: any(one.epoch > old.epoch for old, one in changed),
+            Aim.FINISH: any(one.epoch > old.epoch for old, one in changed),
+            Aim.TAKE_BACK: any(old.next is not None and one.next is None for old, one in changed),
+        }
+        return (Order() if is_done.get(order.aim, False) else order), [one for _, one in changed]
+
+    def _current(self) -> dict[str, Manifest | None]:
+        return {audience: self._repository.current(audience) for audience in AUDIENCES}
 
     def _rotations(self) -> Rotations:
         return Rotations(self._keyring, self._registry, int(datetime.now(UTC).timestamp()))

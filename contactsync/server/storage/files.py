@@ -37,6 +37,10 @@ class PublicFolder:
         """See `PublicationStore.manifest`."""
         return _read(self._folder / "targets" / name)
 
+    def log(self, name: str) -> bytes | None:
+        """See `PublicationStore.log`."""
+        return _read(self._folder / "log" / name)
+
     def data(self, sha256: str) -> LocalFile | None:
         """See `PublicationStore.data`."""
         try:

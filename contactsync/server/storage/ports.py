@@ -430,5 +430,8 @@ class PublicationStore(Protocol):
     def manifest(self, name: str) -> bytes | None:
         """The manifest named HASH.AUDIENCE.json; None if there is none."""
 
+    def log(self, name: str) -> bytes | None:
+        """A file of the log by its path in it; None if there is none."""
+
     def data(self, sha256: str) -> OpenFile | None:
         """A data file; None if there is none."""

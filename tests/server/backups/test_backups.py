@@ -375,3 +375,29 @@ def test_a_database_elsewhere_is_not_forgotten_in_silence(data, tmp_path):
     settings.write_text('database = "postgresql://somebody@db.test/contacts"\n' + settings.read_text())
     with pytest.raises(BadInput, match="in PostgreSQL"):
         back_up(DataFolder(data), tmp_path / "b", "0", with_keys=True)
+
+
+def test_the_log_comes_back_and_the_longer_one_stays(tmp_path):
+    """A restore does not make a log shorter than clients and witnesses have seen it, if it can help it."""
+    operator = Operator(tmp_path / "server", log=True)
+    operator.add(GERMAN)
+    operator.publish()
+    back_up(operator.folder, tmp_path / "backup", "0", with_keys=True)
+    before = operator.log.checkpoint()
+    restore(tmp_path / "backup", tmp_path / "new")
+    assert contents_of_log(tmp_path / "new") == contents_of_log(operator.folder.path)
+    publish(tmp_path / "new")
+    operator.add(AMERICAN)
+    operator.publish()
+    assert operator.log.checkpoint().size == before.size + 1
+    operator.close()
+    restore(tmp_path / "backup", operator.folder.path, replace=True, people="return", old_public=True)
+    assert operator.log.checkpoint().size == before.size + 1
+    change(operator.folder.path, add=[GERMAN + 7])
+    with pytest.raises(OurError, match="the log already has people, epoch 1 edition 2"):
+        publish(operator.folder.path)
+
+
+def contents_of_log(data):
+    log = data / "public" / "log"
+    return {str(path.relative_to(log)): path.read_bytes() for path in log.rglob("*") if path.is_file()}

@@ -6,7 +6,8 @@ dies before its n-th step or right after it; with threads that is in whichever o
 death a client that had followed the last edition follows again and checks every file, and the seeds of all
 epochs that clients may ask for are on the disk; then a publish that nobody kills has to give what it would
 have given, and to remove what the dead one left. Rotations begin, end, are taken back and abandoned in the
-same way (ACTION); some of them go on by a plain publish.
+same way (ACTION); some of them go on by a plain publish. In-line, all of it is logged: what is in the log and
+not in its place is finished by the next publish, whatever that was to do.
 """
 
 import hashlib
@@ -22,6 +23,9 @@ from pathlib import Path
 from publishing_tools import InLine
 from server_tools import AMERICAN, GERMAN, FolderFetcher, Operator
 
+from contactsync.publication.log.entries import LoggedManifest, read_entry
+from contactsync.publication.log.tiles import HashReader
+from contactsync.publication.logged import last_checkpoint
 from contactsync.publication.tuf.follower import Follower
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.keyring import Keyring
@@ -88,12 +92,25 @@ def is_killed(path, action, executor, limit, moment):
     return os.WIFSIGNALED(status)
 
 
+def check_log(public, manifest):
+    """No edition has two leaves, and what is served has one."""
+    log = public / "log"
+    checkpoint = last_checkpoint(log)
+    reader = HashReader(lambda path: (log / path).read_bytes(), checkpoint)
+    leaves = [read_entry(one) for one in reader.entries(0, checkpoint.size)]
+    places = [(one.audience, one.epoch, one.edition) for one in leaves if isinstance(one, LoggedManifest)]
+    assert len(set(places)) == len(places)
+    assert LoggedManifest.of(manifest) in leaves
+
+
 def check(path, state, root):
     """Follow as a client; every file of the manifest is there and is what it says. Returns the manifest."""
     manifest = Follower(state, "http://x", FolderFetcher(path / "public"), root).manifest("people")
     for sha256, file in manifest.files().items():
         data = (path / "public" / "data" / sha256).read_bytes()
         assert (hashlib.sha256(data).hexdigest(), len(data)) == (sha256, file.length)
+    if (path / "public" / "log").exists():
+        check_log(path / "public", manifest)
     keyring = Keyring.open(path / "keys", None)
     for epoch in filter(None, (manifest, manifest.next)):
         assert keyring.key_pair("people", epoch.epoch).public == epoch.public_key
@@ -131,7 +148,7 @@ def outcome(manifest):
 
 def main(folder, action, executor):
     before, work, state = folder / "before", folder / "work", folder / "state"
-    operator = Operator(before)
+    operator = Operator(before, log=executor == "in-line")
     operator.add(GERMAN, AMERICAN)
     operator.publish()
     root = operator.repository.root_bytes()
