@@ -13,8 +13,8 @@ from contactsync.library.accounts import Accounts
 from contactsync.library.fingerprints import root_fingerprint
 from contactsync.library.keys import RoleKeys
 from contactsync.library.members import MemberRegister
+from contactsync.library.public_log import PublicLog
 from contactsync.library.publishing import Aim, Order, Outcome, follow_order
-from contactsync.library.witnessing import PublicLog
 from contactsync.publication.log.policy import LogPolicy
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.checks import check_publication

@@ -22,8 +22,8 @@ from contactsync.commands.server.publishing import request_path, say_prepared, s
 from contactsync.foundation.errors import NetworkError
 
 if TYPE_CHECKING:  # it imports an HTTP library
+    from contactsync.library.public_log import LogStatus, PublicLog
     from contactsync.library.signing import SigningRequest
-    from contactsync.library.witnessing import LogStatus, PublicLog
 
 request_option = click.option(
     "--request",
@@ -54,7 +54,7 @@ def log() -> None:
 @json_option
 def show_log(data: Path, *, as_json: bool) -> None:
     """Show the log's key, its size, and each witness: whether it has cosigned, and why not."""
-    from contactsync.library.witnessing import PublicLog
+    from contactsync.library.public_log import PublicLog
 
     found = PublicLog(data).status()
     if as_json:
@@ -185,7 +185,7 @@ def restart_log(data: Path, *, yes: bool, passphrase_file: Path | None, request_
 
 
 def _open(data: Path, passphrase_file: Path | None) -> PublicLog:
-    from contactsync.library.witnessing import PublicLog
+    from contactsync.library.public_log import PublicLog
 
     return PublicLog(data, passphrase_of(folder_of(data), passphrase_file))
 
