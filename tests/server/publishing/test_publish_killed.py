@@ -20,6 +20,7 @@ PATHS = os.pathsep.join(
     [
         ("plain", "threads"),
         ("plain", "in-line"),
+        ("plain", "logged"),
         ("new-epoch", "threads"),
         ("rotate", "in-line"),
         ("promote", "threads"),
