@@ -13,11 +13,11 @@ from contactsync.server.witnessed.changing import LogChanges
 from contactsync.server.witnessed.keeper import LogKeeper
 from contactsync.server.witnessed.state import LogStatus, WitnessStatus, log_status
 
-__all__ = ["LogStatus", "PublicLog", "WitnessAnswer", "WitnessStatus"]
+__all__ = ["AskedWitness", "LogStatus", "PublicLog", "WitnessStatus"]
 
 
 @dataclass(frozen=True, slots=True)
-class WitnessAnswer:
+class AskedWitness:
     """What a witness said when it was asked: `failure` is empty if it has cosigned."""
 
     name: str
@@ -38,11 +38,11 @@ class PublicLog:
         """What the log is, and what witnesses have last said; None if there is none. Asks nobody."""
         return log_status(self._folder)
 
-    def ask(self) -> list[WitnessAnswer]:
+    def ask(self) -> list[AskedWitness]:
         """Have witnesses cosign who have not seen the newest checkpoint yet."""
         with self._folder.lock(wait=LOCK_WAIT):
             answers = LogKeeper(self._folder, self._keyring()).collect()
-        return [WitnessAnswer(one.witness.name, one.failure) for one in answers]
+        return [AskedWitness(one.witness.name, one.failure) for one in answers]
 
     def enable(self, *, elsewhere: bool = False) -> SigningRequest | None:
         """Begin a log for a server that has none."""
