@@ -252,7 +252,7 @@ class Cache(CacheFile):
         query = "SELECT code, kind, record FROM holdings WHERE audience = ? AND epoch = ?"
         with self._explained():
             rows = self._db.execute(query, (audience, epoch)).fetchall()
-            return {(code, kind): _unpack(record) for code, kind, record in rows}
+            return {(code, kind): unpack_holding(record) for code, kind, record in rows}
 
     def drop_holdings(self, audience: str, name: str) -> None:
         """Forget what is held of a partition: it is fetched whole next time."""
@@ -272,7 +272,7 @@ class Cache(CacheFile):
         """The SHA-256 of every data file that some holding names."""
         with self._explained():
             rows = self._db.execute("SELECT record FROM holdings").fetchall()
-            return {file.sha256 for (record,) in rows for file in _unpack(record).files()}
+            return {file.sha256 for (record,) in rows for file in unpack_holding(record).files()}
 
     def epoch(self, audience: str, epoch: int) -> StoredEpoch | None:
         """What is stored of the key of an epoch; None: nothing, or an earlier version did not store it."""
@@ -386,7 +386,7 @@ def _insert_holdings(
 ) -> None:
     db.executemany(
         "INSERT INTO holdings VALUES (?, ?, ?, ?, ?)",
-        ((audience, epoch, code, kind, _pack(h)) for (code, kind), h in holdings.items()),
+        ((audience, epoch, code, kind, pack_holding(h)) for (code, kind), h in holdings.items()),
     )
 
 
@@ -419,7 +419,9 @@ def _create(db: sqlite3.Connection) -> None:
     databases.run_script(db, SCHEMA + _ROUNDS + _EPOCHS + _SEEN)
 
 
-def _pack(holding: Holding) -> str:
+def pack_holding(holding: Holding) -> str:
+    """A holding as a text."""
+
     def file(f: DataFile) -> list[object]:
         return [f.sha256, f.length, f.xxh3_64]
 
@@ -429,7 +431,9 @@ def _pack(holding: Holding) -> str:
     return json.dumps([holding.edition, file(holding.whole), base, deltas])
 
 
-def _unpack(record: str) -> Holding:
+def unpack_holding(record: str) -> Holding:
+    """A holding from a text. Raises ValueError, KeyError, TypeError if it is none."""
+
     def file(value: list[object]) -> DataFile:
         sha256, length, xxh3_64 = value
         if not isinstance(length, int):

@@ -30,7 +30,13 @@ RATE_SECONDS = 30.0
 READ_AHEAD = 8 << 10
 
 Record = Callable[[int, bool, memoryview], None]
-"""Called with the number of the connection, whether the bytes were sent, and a view of the bytes."""
+"""Called with the number of the connection, whether the bytes were sent, and a view of the bytes.
+
+Bytes are recorded before they are sent: what a broken connection swallowed may have left.
+"""
+
+Closed = Callable[[int], None]
+"""Called with the number of a connection that is being closed."""
 
 
 class Meter:
@@ -39,13 +45,21 @@ class Meter:
     `last` is the time of the last bytes received, by the monotonic clock.
     """
 
-    def __init__(self, base_url: str, patience: Patience, record: Record | None, read_seconds: float) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        patience: Patience,
+        record: Record | None,
+        read_seconds: float,
+        closed: Closed | None = None,
+    ) -> None:
         self.sent = 0
         self.received = 0
         self.last = time.monotonic()
         self._base_url = base_url
         self._patience = patience
         self._record = record
+        self._closed = closed
         self._read_seconds = read_seconds
         self._allowed = 0
         self._waited = 0.0
@@ -69,10 +83,15 @@ class Meter:
         return min(CONNECT_SECONDS, self._patience.left_of_run())
 
     def saw_sent(self, connection: int, data: memoryview) -> None:
-        """Bytes were sent."""
+        """Bytes are sent now."""
         self.sent += len(data)
         if self._record is not None:
             self._record(connection, True, data)
+
+    def saw_closed(self, connection: int) -> None:
+        """A connection is closed now."""
+        if self._closed is not None:
+            self._closed(connection)
 
     def saw_received(self, connection: int, data: memoryview, seconds: float) -> None:
         """Bytes were received, after `seconds` of waiting. Raises NetworkError: too many, too slow."""
@@ -106,8 +125,12 @@ class _MeteredSocket:
         self._meter = meter
 
     def sendall(self, data: Any) -> None:
-        self._sock.sendall(data)
         self._meter.saw_sent(self._number, memoryview(data).cast("B"))
+        self._sock.sendall(data)
+
+    def close(self) -> None:
+        self._meter.saw_closed(self._number)
+        self._sock.close()
 
     def makefile(self, mode: str, *_: object) -> io.BufferedReader:
         assert mode == "rb"

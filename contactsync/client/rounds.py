@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from contactsync.client.cache import Cache
 from contactsync.client.core.holdings import Known
@@ -29,6 +30,9 @@ from contactsync.client.transport import Transport
 from contactsync.foundation.errors import BadReply, OutOfQuota, ServerFailed
 from contactsync.foundation.progress import Progress
 from contactsync.publication.manifest import Manifest
+
+if TYPE_CHECKING:  # few syncs are recorded
+    from contactsync.client.recording import Recording
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class RoundRunner:
         *,
         asks: bool,
         progress: Progress,
+        recording: Recording | None = None,
     ) -> None:
         """`asks`: the privacy mode sends more requests later."""
         self._server = server
@@ -64,6 +69,7 @@ class RoundRunner:
         self._transport = transport
         self._options = options
         self._progress = progress
+        self._recording = recording
         self._asks = asks
         self._account = recall(server.quota).get(options.audience)
         self._ready: _Ready | None = None
@@ -126,6 +132,8 @@ class RoundRunner:
             ready = _Ready(manifest.epoch, prepared.options, fetched.round(), {})
         self._ready, this = None, ready.round
         self.largest_round = max(self.largest_round, this.points or padded(this.all_points))
+        if self._recording is not None:
+            self._recording.begins_round(manifest.epoch, this, cover=prepared.options.cover)
         done: list[EvaluatedBatch] = []
         waiting: list[tuple[BlindedBatch, bytes]] = []
 
@@ -138,6 +146,8 @@ class RoundRunner:
                     work()
 
         def work() -> None:
+            if self._recording is not None:
+                self._recording.works()
             while waiting:
                 done.append(self._finish(*waiting.pop(0), manifest))
 
@@ -168,6 +178,8 @@ class RoundRunner:
     def _send(self, blinded: BlindedBatch, manifest: Manifest) -> bytes:
         """The reply to one batch."""
         path = f"/v1/evaluate/{manifest.audience}/{manifest.epoch}"
+        if self._recording is not None:
+            self._recording.sends(manifest.epoch, blinded)
         reply = self._transport.post(path, blinded.body, reply_length=blinded.reply_length)
         self.evaluated += blinded.batch.size
         self.spend(blinded.batch.size)

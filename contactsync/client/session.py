@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,10 @@ from contactsync.foundation.progress import DOWNLOADING, Progress, silent
 from contactsync.identifiers import PROFILE
 from contactsync.publication.history import Gap
 from contactsync.publication.manifest import DataFile, Manifest
-from contactsync.publication.tuf.follower import Follower
+from contactsync.publication.tuf.follower import Follower, kept_files
+
+if TYPE_CHECKING:  # few syncs are recorded
+    from contactsync.client.recording import Recording
 
 SLOW_BEATS: Final = 8
 """Quarters of a second in which also the engine is loaded."""
@@ -62,13 +65,19 @@ def sync(
     progress: Progress = silent,
     *,
     keep_names: bool = True,
+    recording: Recording | None = None,
 ) -> Report:
     """Find out which contacts of the book are members, and keep who they are unless `keep_names` is false.
 
     Raises anything of the error tree; the state stays usable.
     """
     with server.lock(), Cache(server.cache, server.url) as cache:
-        report = Session(server, cache, transport, options, progress).run(book)
+        if recording is not None:
+            trusted = kept_files(server.tuf, options.audience) | {"root.json": server.root}
+            recording.begins(trusted, book.identifiers)
+        report = Session(server, cache, transport, options, progress, recording=recording).run(book)
+        if recording is not None:
+            recording.finished(report)
         today = datetime.now(UTC)
         cache.forget_unseen(options.audience, book.identifiers, 12 * today.year + today.month)
         results.keep(server.results, report, book, names=keep_names)
@@ -120,13 +129,21 @@ class Session:
     """One run of the client against one server, whose state is locked. Counts are for the whole run."""
 
     def __init__(
-        self, server: ServerState, cache: Cache, transport: Transport, options: Options, progress: Progress
+        self,
+        server: ServerState,
+        cache: Cache,
+        transport: Transport,
+        options: Options,
+        progress: Progress,
+        *,
+        recording: Recording | None = None,
     ) -> None:
         self._server = server
         self._cache = cache
         self._transport = transport
         self._options = options
         self._progress = progress
+        self._recording = recording
         self._modes = load_modes()
         self._ledger = Ledger.open(server.ledger, server.url)
         if kept := cache.take_asked():
@@ -134,7 +151,13 @@ class Session:
             cache.clear_asked()
         self._epochs = Epochs(server, cache, self._ledger, asks=self._modes[options.privacy].asks)
         self._rounds = RoundRunner(
-            server, cache, transport, options, asks=self._modes[options.privacy].asks, progress=progress
+            server,
+            cache,
+            transport,
+            options,
+            asks=self._modes[options.privacy].asks,
+            progress=progress,
+            recording=recording,
         )
         self._downloaded = 0
         self._told: dict[tuple[str, type], object] = {}
@@ -226,6 +249,9 @@ class Session:
             options=self._rounds.affordable(),
             modes=self._modes,
         )
+        if self._recording is not None:
+            held = {file.sha256: octets_held(self._server.data, file) for file in prepared.files}
+            self._recording.plans(manifest.epoch, recalled.whole, held)
         self._download(prepared.files)
         self._inspect(prepared.plan)
         self._cache.begin_epoch(
@@ -295,7 +321,7 @@ class Session:
         answer = None
         try:
             while True:
-                answer = self._answer(manifest, settling.send(answer))
+                answer = self._answer(manifest, memory, settling.send(answer))
         except StopIteration as end:
             matched: Matched = end.value
         if evaluated.prepared.mode.asks:
@@ -303,12 +329,14 @@ class Session:
             self._transport.hang_up()
         return matched
 
-    def _answer(self, manifest: Manifest, request: Request) -> RangeMatch | None:
+    def _answer(self, manifest: Manifest, memory: Memory, request: Request) -> RangeMatch | None:
         """The answer to one request of a mode."""
         partition = request.partition
         if isinstance(request, LookUpBuckets):
             self._progress("fetching buckets", 0, 0)
             total = partition.directory.layout.buckets
+            if self._recording is not None:
+                self._recording.lists(request, memory.asked.get(partition.name), memory.decoy_secret)
             self._ledger.record(manifest.audience, partition.name, request.asked, total=total)
         self._transport.pace()
         self._told[partition.name, type(request.told)] = request.told

@@ -17,7 +17,7 @@ from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import FetcherInterface
 
 from contactsync import __version__
-from contactsync.client.meter import CONNECT_SECONDS, READ_SECONDS, Meter, Record, meter_pools
+from contactsync.client.meter import CONNECT_SECONDS, READ_SECONDS, Closed, Meter, Record, meter_pools
 from contactsync.client.patience import Patience
 from contactsync.client.quota import Quota
 from contactsync.client.replies import error_of, explained, retry_after
@@ -47,6 +47,7 @@ class Transport:
         *,
         credential: str | None = None,
         record: Record | None = None,
+        closed: Closed | None = None,
         read_seconds: float = READ_SECONDS,
         patience: Patience | None = None,
         route: Route | None = None,
@@ -62,7 +63,7 @@ class Transport:
         self._data = 0
         self._credential = credential
         self._quota: Quota | None = None
-        self._meter = Meter(self.base_url, self.patience, record, read_seconds)
+        self._meter = Meter(self.base_url, self.patience, record, read_seconds, closed)
         self._pool = (route or Route()).manager(urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds))
         meter_pools(self._pool, self._meter)
 
@@ -188,11 +189,17 @@ class Transport:
 
     def hang_up(self) -> None:
         """Close the connections now; a later request opens another."""
+        # `clear` alone leaves it to the garbage collector: an error that is on its way still holds a reply,
+        # and with it the pool.
+        for key in self._pool.pools.keys():  # noqa: SIM118 - it is no dict, and has no other way
+            pool = self._pool.pools.get(key)
+            if pool is not None:
+                pool.close()
         self._pool.clear()
 
     def close(self) -> None:
         """Close the connections."""
-        self._pool.clear()
+        self.hang_up()
 
     def _open(
         self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None, authorised: bool

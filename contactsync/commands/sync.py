@@ -159,7 +159,9 @@ if TYPE_CHECKING:
     "--transcript",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Record every byte sent or received in FILE (0600; it contains the credential).",
+    help="Record every byte sent or received in FILE, with the credential as a keyed hash, and what explains "
+    "the points in FILE.private, which tells as much as the address book (both 0600). `contactsync audit "
+    "transcript` checks them.",
 )
 @config_option
 @_books.book_options

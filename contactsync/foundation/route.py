@@ -56,6 +56,23 @@ class Route:
             _check_proxy(chosen, source)
         return cls(chosen, ca_file)
 
+    @property
+    def proxy_secret(self) -> bytes:
+        """What a proxy that speaks HTTP is sent as a password, base64; empty if it is none."""
+        field = self._proxy_headers().get("proxy-authorization", "")
+        return field.removeprefix("Basic ").encode("ascii")
+
+    @property
+    def proxy_kind(self) -> str | None:
+        """The scheme of the proxy's URL; None without a proxy."""
+        return None if self.proxy is None else str(urllib3.util.parse_url(self.proxy).scheme)
+
+    def _proxy_headers(self) -> dict[str, str]:
+        parts = urllib3.util.parse_url(self.proxy or "")
+        if parts.scheme not in _HTTP or not parts.auth:
+            return {}
+        return urllib3.make_headers(proxy_basic_auth=unquote(parts.auth))
+
     def manager(self, timeout: urllib3.Timeout) -> urllib3.PoolManager:
         """Connections by this route. TLS is verified with the system's authorities, or those in `ca_file`."""
         more: dict[str, Any] = {"timeout": timeout, "retries": False}
@@ -68,9 +85,7 @@ class Route:
             from urllib3.contrib.socks import SOCKSProxyManager  # noqa: PLC0415 - few need it
 
             return SOCKSProxyManager(self.proxy, **more)
-        auth = unquote(parts.auth) if parts.auth else None
-        headers = urllib3.make_headers(proxy_basic_auth=auth) if auth else None
-        return urllib3.ProxyManager(self.proxy, proxy_headers=headers, **more)
+        return urllib3.ProxyManager(self.proxy, proxy_headers=self._proxy_headers() or None, **more)
 
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----\n?")

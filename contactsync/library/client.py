@@ -17,7 +17,7 @@ from contactsync.client.patience import Patience
 from contactsync.client.report import Match, Report
 from contactsync.client.session import last_matches, new_identifiers
 from contactsync.client.session import sync as run_sync
-from contactsync.client.transcript import TranscriptWriter, read_transcript
+from contactsync.client.transcript import read_transcript
 from contactsync.client.transport import Transport
 from contactsync.contacts import AddressBook
 from contactsync.foundation.erasure import Erased
@@ -188,29 +188,39 @@ class Client:
         """Find out which contacts of a book are members.
 
         `options` say what the server may learn, and what it may cost. `timeout` is in seconds, for the whole;
-        `patience` replaces it for a caller whose other work shares the time. `transcript` is a file for every
-        octet sent or received; it contains the credential. `ca_file` goes before the authorities that are
-        kept with the server. `keep_names`: the names of matches are kept for `contactsync matches`.
+        `patience` replaces it for a caller whose other work shares the time. `transcript` is a new file for
+        every octet sent or received; beside it comes FILE.private, which explains the points and tells as
+        much as the address book does. `ca_file` goes before the authorities that are kept with the server.
+        `keep_names`: the names of matches are kept for `contactsync matches`.
         Raises anything of the error tree; what was received stays, and the next sync continues there.
         """
         known, options = self._server(server), options or Options()
         with contextlib.ExitStack() as stack:
-            record = None
+            route = Route.to(known.url, proxy=proxy, ca_file=ca_file or known.ca_file)
+            recording = None
             if transcript is not None:
-                record = stack.enter_context(TranscriptWriter(transcript, known.url)).record
+                from contactsync.client.recording import Recording  # noqa: PLC0415 - few syncs are recorded
+
+                hides = {"credential": credential.encode(), "proxy password": route.proxy_secret}
+                recording = stack.enter_context(
+                    Recording(transcript, known.url, options, hides=hides, proxy=route.proxy_kind)
+                )
             transport = stack.enter_context(
                 contextlib.closing(
                     Transport(
                         known.url,
                         credential=credential,
-                        record=record,
+                        record=None if recording is None else recording.record,
+                        closed=None if recording is None else recording.closed,
                         patience=patience or Patience(timeout=timeout, progress=progress),
-                        route=Route.to(known.url, proxy=proxy, ca_file=ca_file or known.ca_file),
+                        route=route,
                         max_data=options.max_download,
                     )
                 )
             )
-            report = run_sync(known, book, transport, options, progress, keep_names=keep_names)
+            report = run_sync(
+                known, book, transport, options, progress, keep_names=keep_names, recording=recording
+            )
         return SyncResult(report, transport.sent, transport.received)
 
     async def async_sync(

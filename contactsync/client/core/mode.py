@@ -54,6 +54,8 @@ class LookUpBuckets:
     tokens: Tokens
     asked: AskedList
     told: object
+    tested: Tokens
+    """All tokens that were tested against the screen, whose question this is."""
 
 
 Request = FetchFiles | LookUpBuckets

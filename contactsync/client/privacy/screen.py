@@ -82,7 +82,7 @@ class ScreenMode:
         if partition.screen is None:
             return base
         screen = carry_on(partition, "screen", partition.screen, holdings.get((partition.name, "screen")))
-        least = _ranges_cost(partition, buckets)
+        least = ranges_cost(partition, buckets)
         # A base that costs no more tells less. The comparison must not depend on `wanted`: with all
         # partitions, the files fetched must not tell in which of them there are contacts.
         if screen.cost + least >= base.cost:
@@ -103,8 +103,8 @@ class ScreenMode:
         partition = plan.partition
         candidates = subject.tokens.take(screened.maybe)
         tested = subject.tokens.take(screened.tested)
-        asked = _choose(plan, candidates, tested, memory, allowance)
-        cost = _ranges_cost(partition, len(asked.numbers))
+        asked = choose_buckets(plan, candidates, tested, memory, allowance)
+        cost = ranges_cost(partition, len(asked.numbers))
         _check(partition, min(cost, partition.base.length), allowance)
         if cost >= partition.base.length:  # the base costs no more, and tells less
             plan = whole_base(partition)
@@ -116,7 +116,7 @@ class ScreenMode:
             told = replace(told, before=before / told.odds)
         else:
             _check_leak(told, allowance)
-        looked_up = yield LookUpBuckets(partition, candidates, asked, told)
+        looked_up = yield LookUpBuckets(partition, candidates, asked, told, tested)
         found = screened.sure.copy()
         found[screened.maybe] = looked_up.found
         return Settled(found, plan)
@@ -144,7 +144,7 @@ class ScreenMode:
 MODE: Final = ScreenMode()
 
 
-def _choose(
+def choose_buckets(
     plan: PartitionPlan, candidates: Tokens, tested: Tokens, memory: Memory, allowance: Allowance
 ) -> AskedList:
     """The buckets to fetch: those of the candidates, who are some of `tested`, among decoys."""
@@ -201,7 +201,7 @@ def _check_leak(told: Buckets, allowance: Allowance) -> None:
     )
 
 
-def _ranges_cost(partition: Partition, buckets: int) -> int:
+def ranges_cost(partition: Partition, buckets: int) -> int:
     """About how many octets it takes to fetch this many buckets of a partition, or all."""
     layout = partition.directory.layout
     fetched = min(buckets, layout.buckets)

@@ -17,6 +17,7 @@ _COMMANDS: Final = {
     "publication": ("contactsync.commands.audit.publications", "publication"),
     "rebuild": ("contactsync.commands.audit.publications", "rebuild"),
     "snapshot": ("contactsync.commands.audit.snapshots", "snapshot"),
+    "transcript": ("contactsync.commands.audit.transcripts", "transcript"),
     "vectors": ("contactsync.commands.audit.vectors", "vectors"),
 }
 

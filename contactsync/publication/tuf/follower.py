@@ -351,6 +351,12 @@ def newest_root(folder: Path) -> bytes | None:
     return None
 
 
+def kept_files(folder: Path, audience: str) -> dict[str, bytes]:
+    """What a Follower starts from, of the files in its folder: public metadata, by their names there."""
+    names = [f"metadata/{name}" for name in _names(folder / "metadata")] + [f"manifests/{audience}.json"]
+    return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
+
+
 def _versions(roots: Path) -> list[int]:
     """The versions that the files of a folder of roots have by their names."""
     found = (path.name.partition(".")[0] for path in roots.glob("*.root.json"))

@@ -1,0 +1,355 @@
+"""The audit of a transcript: every octet that was sent is accounted for, and what was received is checked.
+
+With the private file and the address book all of it can be proven; without them what an outsider can check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from contactsync import __version__
+from contactsync.audit.report import AuditReport
+from contactsync.audit.transcript.buckets import BucketLists
+from contactsync.audit.transcript.files import Choice, check_files
+from contactsync.audit.transcript.kinds import Named, Phase, classify
+from contactsync.audit.transcript.learned import Learned, by_contact
+from contactsync.audit.transcript.order import Segment, check_order, split
+from contactsync.audit.transcript.points import Book, Points, SentPoints, check_round
+from contactsync.audit.transcript.private import Listed, Private, SentBatch, SentRound
+from contactsync.audit.transcript.proofs import check_proof, check_shape
+from contactsync.audit.transcript.trusted import Walk
+from contactsync.audit.transcript.wire import Wire, read_wire
+from contactsync.client.core.planner import PARTITIONS, Options
+from contactsync.client.privacy import load_modes
+from contactsync.client.recording import book_hash
+from contactsync.client.transcript import Transcript
+from contactsync.contacts import AddressBook
+from contactsync.foundation.audiences import AUDIENCES
+from contactsync.foundation.errors import BadInput
+from contactsync.identifiers import partition_of
+from contactsync.publication.manifest import DataFile, Manifest
+from contactsync.publication.partition import Partition
+from contactsync.publication.tuf.follower import grouped, root_fingerprint
+
+RULES: Final = {
+    "requests": "every octet sent is in a request that a client makes, with the headers that it must have",
+    "order": "metadata comes before files, points, buckets; the connection is closed before work on replies",
+    "metadata": "the metadata that came is signed, and leads from the pinned root to the manifest",
+    "choice": "which files were fetched, and from where on, follows from the manifest and from what was held",
+    "files": "each file or part of one that came is the one that the manifest names",
+    "rounds": "points are sent in rounds and batches of the sizes that they must have, and none twice",
+    "proofs": "each batch was evaluated with the key of the manifest",
+    "points": "each point is of a contact of the address book or of padding, under a blind of its own",
+    "padding": "padding has the lengths of contacts, and it and the blinds look like chance",
+    "buckets": "each list of buckets is the one that its question and the decoy secret give",
+    "learned": "what the server could learn is what the sync said",
+}
+_PRIVATE: Final = ("choice", "points", "padding", "buckets", "learned")
+
+
+def audit_transcript(
+    path: Path,
+    work: Path,
+    *,
+    private: Path | None = None,
+    book: AddressBook | None = None,
+    fingerprint: str | None = None,
+    contacts: bool = False,
+) -> AuditReport:
+    """Audit a transcript. `work` is an empty folder for it.
+
+    `private` and `book` go together. `fingerprint` is that of the root that was pinned, known from elsewhere.
+    `contacts` adds what left because of each contact. Raises BadInput if a file is not whole, or not one that
+    a sync wrote.
+    """
+    transcript = Transcript.read(path)
+    explained = None if private is None else Private.read(private, transcript.ending)
+    report = AuditReport(str(path), RULES)
+    _Audit(transcript, work, report, explained, book or AddressBook([])).run(fingerprint, contacts=contacts)
+    report.close()
+    return report
+
+
+class _Audit:
+    def __init__(
+        self,
+        transcript: Transcript,
+        work: Path,
+        report: AuditReport,
+        private: Private | None,
+        book: AddressBook,
+    ) -> None:
+        self._transcript = transcript
+        self._work = work
+        self._report = report
+        self._private = private
+        self._book = book
+        self._options = _options(transcript)
+        self._wire: Wire = read_wire(transcript.events)
+        self._points = Points(report, Book(book.identifiers)) if private is not None else None
+        self._done = transcript.ending.outcome == "done"
+        self._batches: list[SentBatch] = [] if private is None else list(private.batches)
+        self._rounds: list[SentRound] = [] if private is None else list(private.rounds)
+        self._plans = [] if private is None else list(private.plans)
+        self._lists = [] if private is None else list(private.lists)
+        self._told: list[object] = []
+        self._names: Sequence[str] = ()
+        self._answered = 0
+        self._uncovered = False
+        self._listed: list[tuple[Listed, Partition]] = []
+
+    def run(self, fingerprint: str | None, *, contacts: bool) -> None:
+        """Check everything."""
+        report = self._report
+        self._facts()
+        named = self._classified()
+        self._check_pin(fingerprint)
+        segments = split(named)
+        check_shape(report, [one for one in named if one.kind.name == "points"])
+        self._walk(segments)
+        check_order(report, self._wire, segments, asks=self._mode_asks)
+        if self._points is not None and self._private is not None:
+            self._check_book(self._private)
+            self._points.check_chance()
+            self._check_left_over()
+            self._check_learned()
+        else:
+            for rule in _PRIVATE:
+                report.leave(rule, report.subject, f"not without the private file: {RULES[rule]}", _GIVE)
+        if contacts and self._points is not None:
+            found = by_contact(self._book, self._points.sent, self._points.tokens, self._listed)
+            report.facts["by_contact"] = list(found)
+
+    def _facts(self) -> None:
+        opening, ending, facts = self._transcript.opening, self._transcript.ending, self._report.facts
+        facts |= {
+            "server": opening.server,
+            "program": opening.program,
+            "ended": ending.outcome,
+            "requests": len(self._wire.exchanges),
+            "bytes_sent": ending.sent,
+            "bytes_received": ending.received,
+            "leak": ending.said,
+        }
+        if not self._done:
+            why = f" ({ending.error[:60]!a})" if ending.error else ""
+            self._report.note("requests", self._report.subject, f"the sync {ending.outcome}{why}")
+        if opening.program != f"contactsync/{__version__}":
+            self._report.leave(
+                "requests",
+                self._report.subject,
+                f"another version wrote it ({opening.program[:40]!a}), which may send other requests",
+                _SAME,
+            )
+
+    def _classified(self) -> list[Named]:
+        """What each request is. Those that are nothing are in the report."""
+        report, named = self._report, []
+        for place, octets in self._wire.strays:
+            report.disprove("requests", place, f"{octets:,} octets were sent that are in no request")
+        for why in self._wire.unread:
+            report.note("requests", "replies", why)
+        secrets = set()
+        for one in self._wire.exchanges:
+            found = classify(one, self._transcript.opening)
+            secrets |= {(hidden.what, hidden.keyed_hash) for hidden in one.hidden}
+            if isinstance(found, str):
+                report.disprove("requests", one.place, found)
+                continue
+            report.prove("requests")
+            named.append(found)
+        if len({what for what, _ in secrets}) != len(secrets):
+            report.disprove("requests", report.subject, "two different credentials were sent")
+        return named
+
+    def _check_pin(self, fingerprint: str | None) -> None:
+        shown = root_fingerprint(self._transcript.opening.trusted.get("root.json", b""))
+        self._report.facts["fingerprint"] = shown
+        if fingerprint is None:
+            hint = (
+                "compare it with the one that the operator gives over another channel, or give --fingerprint"
+            )
+            self._report.note(
+                "metadata", "root", f"the pinned root has the fingerprint {grouped(shown)}", hint
+            )
+        elif fingerprint != shown:
+            self._report.disprove("metadata", "root", f"the pinned root has another one: {grouped(shown)}")
+
+    # What was received, and what it leads to
+
+    def _walk(self, segments: Sequence[Segment]) -> None:
+        walk = None
+        with self._report.guard("metadata", "what the client trusted"):
+            walk = Walk(self._transcript.opening, self._work)
+        if walk is None:
+            return
+        for number, segment in enumerate(segments):
+            found = walk.follow(self._report, segment.of(Phase.METADATA))
+            later = segment.of(Phase.ACCOUNT, Phase.FILES, Phase.POINTS)
+            if found is None:
+                for one in later[:1]:
+                    self._report.disprove(
+                        "order", one.exchange.place, "it was sent although the metadata was not verified"
+                    )
+                continue
+            self._segment(segment, found, is_last=number == len(segments) - 1)
+
+    def _segment(self, segment: Segment, published: Manifest, *, is_last: bool) -> None:
+        report = self._report
+        posted = segment.of(Phase.POINTS)
+        first_posted = posted[0].exchange.first if posted else 1 << 62
+        data = segment.of(Phase.FILES)
+        early = [one for one in data if one.exchange.first < first_posted]
+        late = [one for one in data if one.exchange.first > first_posted]
+        for one in segment.of(Phase.ACCOUNT):
+            if one.kind.name != "account":
+                report.leave("choice", one.exchange.place, "nothing here says which part of the log is due")
+        planned = self._plans.pop(0) if self._plans and (data or posted or is_last) else None
+        used = _used(published, posted, planned.epoch if planned is not None else None)
+        if used is None:
+            report.disprove(
+                "choice", posted[0].exchange.place, "it names an epoch that the manifest does not"
+            )
+            return
+        files = _files(published)
+        if not data:
+            report.note("files", report.subject, "no file was fetched")
+        held = None if planned is None else planned.held
+        check_files(report, files, early, held, self._work)
+        ended_early = not (self._done and is_last)
+        lists = []
+        if planned is not None:
+            later = {one.name for one in used.partitions.values() if one.base.sha256 in _shas(late)}
+            names = frozenset(partition_of(one) for one in self._book.identifiers)
+            choice = Choice(used, planned, self._options, names, frozenset(later), ended_early and not posted)
+            self._names = choice.check(report, early)
+            lists = [one for one in self._lists if one.asked.epoch == used.epoch]
+            self._listed += [(one, used.partitions[one.partition]) for one in lists]
+        self._check_batches(posted, used)
+        if self._private is not None and self._mode_asks:
+            known = self._known(used)
+            checker = BucketLists(
+                report, self._private.decoy_secret or b"", known, planned, self._work, self._options.buckets
+            )
+            self._told += checker.check(used, late, lists)
+        elif self._private is not None:
+            report.note("buckets", report.subject, "download mode asks for none")
+
+    def _known(self, manifest: Manifest) -> dict[str, set[bytes]]:
+        """The tokens of all contacts of a partition, where the transcript shows all of them."""
+        assert self._points is not None
+        found: dict[str, set[bytes]] = {}
+        partial = set()
+        for identifier in self._book.identifiers:
+            name, token = partition_of(identifier), self._points.tokens.get((manifest.epoch, identifier))
+            if token is None:
+                partial.add(name)
+            else:
+                found.setdefault(name, set()).add(token)
+        return {name: tokens for name, tokens in found.items() if name not in partial}
+
+    def _check_batches(self, posted: Sequence[Named], used: Manifest) -> None:
+        report, sent = self._report, list[SentPoints]()
+        if not posted:
+            for rule in ("rounds", "proofs"):
+                report.note(rule, report.subject, "no points were sent")
+        this = self._rounds.pop(0) if self._rounds else None
+        for one in posted:
+            check_proof(report, one, used.public_key)
+            if one.exchange.succeeded:
+                self._answered += len(one.exchange.body) // 32
+            if self._points is None or one.exchange.repeated or not one.exchange.whole:
+                continue
+            if not self._batches or int(one.variable["epoch"]) != self._batches[0].epoch:
+                report.disprove("points", one.exchange.place, "there are no blinds for this batch")
+                continue
+            explained = self._points.explain(one, self._batches.pop(0), used.public_key)
+            if explained is not None:
+                sent.append(explained)
+        if this is not None:
+            self._uncovered = check_round(report, this, sent, posted)
+
+    @property
+    def _mode_asks(self) -> bool:
+        return load_modes()[self._options.privacy].asks
+
+    # What explains it
+
+    def _check_book(self, private: Private) -> None:
+        identifiers = self._book.identifiers
+        if book_hash(private.key, identifiers) != private.book:
+            self._report.leave(
+                "points",
+                "the address book",
+                f"it is not the one that was synced: {len(set(identifiers)):,} numbers instead of"
+                f" {private.identifiers:,}, or others",
+                "give the same books and --region as for the sync",
+            )
+
+    def _check_left_over(self) -> None:
+        """That nothing is explained that was not sent, but what a sync that failed had left to send."""
+        if self._done and (self._batches or self._rounds):
+            self._report.disprove(
+                "points",
+                self._report.subject,
+                f"{len(self._batches)} batches are explained that were not sent",
+            )
+        if not self._points or self._points.sent:
+            return
+        for rule in ("points", "padding"):
+            self._report.note(rule, self._report.subject, "no points were sent")
+
+    def _check_learned(self) -> None:
+        assert self._private is not None
+        report = self._report
+        learned = Learned(self._private.rounds, self._answered, self._uncovered, self._names, self._told)
+        text = learned.sentence(self._options)
+        report.facts["leak"] = text
+        said = self._transcript.ending.said
+        if said is None:
+            report.note("learned", report.subject, f"the sync did not get to say it: {text}")
+        elif said != text:
+            report.disprove("learned", report.subject, f"the sync said something else: {said!a}")
+        else:
+            report.prove("learned")
+
+
+_SAME: Final = "audit it with the version that wrote it"
+_GIVE: Final = "give --private FILE.private and --contacts BOOK"
+
+
+def _options(transcript: Transcript) -> Options:
+    given: dict[str, Any] = dict(transcript.opening.options)
+    usual = asdict(Options())
+    if {name: type(one) for name, one in given.items()} != {name: type(one) for name, one in usual.items()}:
+        raise BadInput("the transcript states options that this version does not know", hint=_SAME)
+    options = Options(**given)
+    known = options.privacy in load_modes() and options.partitions in PARTITIONS
+    if not known or options.audience not in AUDIENCES or options.buckets < 1:
+        raise BadInput("the transcript states options that this version does not know", hint=_SAME)
+    return options
+
+
+def _used(published: Manifest, posted: Sequence[Named], planned: int | None) -> Manifest | None:
+    """The epoch that was used: that of the manifest, or the one that it announces."""
+    epochs = {int(one.variable["epoch"]) for one in posted} | ({planned} if planned is not None else set())
+    for manifest in (published, published.ahead()):
+        if manifest is not None and epochs <= {manifest.epoch}:
+            return manifest
+    return None
+
+
+def _files(published: Manifest) -> dict[str, DataFile]:
+    found: dict[str, DataFile] = {}
+    for manifest in (published, published.ahead()):
+        if manifest is not None:
+            for partition in manifest.partitions.values():
+                found |= {file.sha256: file for file in partition.files()}
+    return found
+
+
+def _shas(requests: Iterable[Named]) -> set[str]:
+    return {one.variable["sha256"] for one in requests}
