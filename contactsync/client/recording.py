@@ -256,7 +256,7 @@ class Recording:
             "format": PRIVATE_FORMAT,
             "key": self._key.hex(),
             "book": book_hash(self._key, self._identifiers),
-            "identifiers": len(self._identifiers),
+            "identifiers": len(set(self._identifiers)),
             "rounds": self._rounds,
             "batches": [_batch(one) for one in self._batches],
             "plans": [

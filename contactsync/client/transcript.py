@@ -26,6 +26,7 @@ MAX_LINE: Final = 1 << 20
 MAX_PRIVATE: Final = 1 << 30
 
 _EARLIER: Final = "contactsync-transcript-1"
+_PROXIES: Final = (None, "http", "https", "socks4", "socks4a", "socks5", "socks5h")
 _OUTCOMES: Final = ("done", "failed", "interrupted")
 
 
@@ -134,7 +135,7 @@ class Opening:
         texts = (value["program"], value["server"], *value["options"])
         if not all(type(one) is str for one in texts) or type(value["began"]) is not int:
             raise ValueError("not an opening")
-        if value["proxy"] is not None and type(value["proxy"]) is not str:
+        if value["proxy"] not in _PROXIES:
             raise ValueError("not an opening")
         given = {name: value[name] for name in ("program", "server", "began", "proxy", "options")}
         return cls(**given, trusted=trusted)

@@ -155,13 +155,13 @@ class _Audit:
         secrets = set()
         for one in self._wire.exchanges:
             found = classify(one, self._transcript.opening)
-            secrets |= {(hidden.what, hidden.keyed_hash) for hidden in one.hidden}
+            secrets |= {(hidden.what, hidden.length, hidden.keyed_hash) for hidden in one.hidden}
             if isinstance(found, str):
                 report.disprove("requests", one.place, found)
                 continue
             report.prove("requests")
             named.append(found)
-        if len({what for what, _ in secrets}) != len(secrets):
+        if len({what for what, *_ in secrets}) != len(secrets):
             report.disprove("requests", report.subject, "two different credentials were sent")
         return named
 
@@ -221,6 +221,8 @@ class _Audit:
         check_files(report, files, early, held, self._work)
         ended_early = not (self._done and is_last)
         lists = []
+        if planned is None and self._private is not None and (data or posted or self._done):
+            report.disprove("choice", report.subject, "the private file does not say what was held")
         if planned is not None:
             later = {one.name for one in used.partitions.values() if one.base.sha256 in _shas(late)}
             names = frozenset(partition_of(one) for one in self._book.identifiers)
@@ -270,6 +272,10 @@ class _Audit:
             if explained is not None:
                 sent.append(explained)
         if this is not None:
+            if this.epoch != used.epoch or (this.cover and not self._options.cover):
+                report.disprove(
+                    "rounds", report.subject, "the round is of another epoch, or of other options"
+                )
             self._uncovered = check_round(report, this, sent, posted)
 
     @property
@@ -280,7 +286,8 @@ class _Audit:
 
     def _check_book(self, private: Private) -> None:
         identifiers = self._book.identifiers
-        if book_hash(private.key, identifiers) != private.book:
+        same = book_hash(private.key, identifiers) == private.book
+        if not same or len(set(identifiers)) != private.identifiers:
             self._report.leave(
                 "points",
                 "the address book",
