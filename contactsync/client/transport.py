@@ -189,6 +189,13 @@ class Transport:
 
     def hang_up(self) -> None:
         """Close the connections now; a later request opens another."""
+        self._close_pools()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._close_pools()
+
+    def _close_pools(self) -> None:
         # `clear` alone leaves it to the garbage collector: an error that is on its way still holds a reply,
         # and with it the pool.
         for key in self._pool.pools.keys():  # noqa: SIM118 - it is no dict, and has no other way
@@ -196,10 +203,6 @@ class Transport:
             if pool is not None:
                 pool.close()
         self._pool.clear()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self.hang_up()
 
     def _open(
         self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None, authorised: bool

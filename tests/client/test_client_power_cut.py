@@ -162,10 +162,13 @@ def test_transcript(service, disk, files, tmp_path):
     service.publish(*MEMBERS)
     State(tmp_path / "state").pin(service.url, service.repository.root_bytes())
     recording = record(disk, sync_command(files, tmp_path, "--transcript", disk / "transcript"))
-    whole = (disk / "transcript").read_bytes()
+    whole = {path.name: path.read_bytes() for path in disk.iterdir()}
+    assert sorted(whole) == ["transcript", "transcript.private"]
     for cut in recording.cuts():
         if "the server could learn" in cut.said:
-            assert {name: content for name, _, content in cut.tree} == {"transcript": whole}
+            assert {name: content for name, _, content in cut.tree} == whole
+        for name, _, content in cut.tree:
+            assert not name.startswith("transcript") or content == whole[name], "whole, or not there"
 
 
 BEGIN = """

@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[2]
 SPY = """
 import json, sys
 events = []
+PIECES = tuple("call " + name for name in ("Recording.record", "Recording._piece", "Recording._write",
+    "Recording._keyed_hash", "_overlap"))
 def heard(event, given):
     if event == "socket.connect":
         events.append("connect")
@@ -34,6 +36,7 @@ def closed(self):
 def traced(frame, event, _):
     file, call = frame.f_code.co_filename, "call " + frame.f_code.co_qualname
     network = file.endswith(("meter.py", "transport.py", "patience.py", "replies.py"))  # how replies arrive
+    network = network or file.endswith("client/transcript.py") or call.startswith(PIECES)
     if event == "call" and "/contactsync/" in file and not network and events[-1] != call:
         events.append(call)
 def first(self, *given, **named):
@@ -50,7 +53,7 @@ print(json.dumps([events, "numba" in sys.modules]))
 """
 
 
-def watched_sync(person, *numbers):
+def watched_sync(person, *numbers, more=()):
     """What a sync of a fresh process does: from its first request to the end of its connection, and all."""
     person.book(*numbers)
     credential = person.folder / "credential"
@@ -58,7 +61,7 @@ def watched_sync(person, *numbers):
     credential.chmod(0o600)
     state = ["--state", str(person.state.folder), "--credential-file", str(credential), "--quiet"]
     done = subprocess.run(
-        [sys.executable, "-c", SPY, "sync", str(person.folder / "book.csv"), "--region", "DE", *state],
+        [sys.executable, "-c", SPY, "sync", str(person.folder / "book.csv"), "--region", "DE", *state, *more],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -67,14 +70,16 @@ def watched_sync(person, *numbers):
 
 
 @pytest.mark.slow
-def test_the_same_code_runs_until_the_connection_is_closed(service, person, other_person):
+@pytest.mark.parametrize("recorded", [False, True], ids=["plain", "recorded"])
+def test_the_same_code_runs_until_the_connection_is_closed(service, person, other_person, recorded):
     """The engine was loaded between two requests, and what was found was worked on before the end."""
     service.publish(ANNA)
     seen = {}
     for name, one, before in (("cover", person, [ANNA, BODO]), ("real", other_person, [ANNA])):
         one.sync(*before)
         service.requests.clear()
-        seen[name] = watched_sync(one, ANNA, BODO)
+        more = ["--transcript", str(one.folder / "transcript")] if recorded else []
+        seen[name] = watched_sync(one, ANNA, BODO, more=more)
         assert [len(r.body) for r in service.requests if r.method == "POST"] == [8 * 32]
     between = {name: events for name, (events, _, _) in seen.items()}
     assert len(between["cover"]) > 100, "it watches"

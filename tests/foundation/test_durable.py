@@ -225,7 +225,6 @@ KNOWN = {
     "carddav/store.py": {"O_CREAT"},  # a lock
     "client/cache_file.py": {"connect", "O_CREAT"},  # SQLite
     "client/download.py": {"fsync", "O_CREAT"},  # a part that grows; durable.py gives it its name
-    "client/transcript.py": {"O_CREAT"},  # grows, sealed by durable.py
     "server/admin/serve.py": {"O_CREAT"},  # a lock
     "server/settings.py": {"O_CREAT"},  # a lock
     "server/storage/sqlite/database.py": {"connect"},  # SQLite
@@ -238,6 +237,8 @@ KNOWN = {
     "witness/folder.py": {"connect"},  # SQLite
     "sources/databases.py": {"connect"},  # a copy in memory of somebody's address book
     "audit/vectors/formats.py": {"write_bytes"},  # vectors, into a temporary folder
+    "audit/transcript/files.py": {"write_bytes"},  # what a transcript shows, into a temporary folder
+    "audit/transcript/trusted.py": {"write_bytes"},  # the same
     "commands/_output.py": {"write_text"},  # to a pipe or a device
     "commands/manual.py": {"write_text"},  # pages of a checkout, which git has
     "commands/demo.py": {"write_text", "O_CREAT"},  # what the demonstration shows
