@@ -69,6 +69,12 @@ class Edited:
     def __init__(self, recorded, file, lines, private):
         self.recorded, self.file, self.lines, self.private = recorded, file, lines, private
 
+    @classmethod
+    def of(cls, recorded, file):
+        """The transcript in a file, which is changed there."""
+        lines = [json.loads(line) for line in file.read_bytes().splitlines()]
+        return cls(recorded, file, lines, json.loads(private_path(file).read_bytes()))
+
     def write(self):
         octets = json.dumps(self.private, separators=(",", ":")).encode() + b"\n"
         private_path(self.file).write_bytes(octets)

@@ -229,6 +229,9 @@ class _Audit:
             choice = Choice(used, planned, self._options, names, frozenset(later), ended_early and not posted)
             self._names = choice.check(report, early)
             lists = [one for one in self._lists if one.asked.epoch == used.epoch]
+            if not all(one.partition in used.partitions for one in lists):
+                report.disprove("buckets", report.subject, "a list is for a partition that there is not")
+                lists = [one for one in lists if one.partition in used.partitions]
             self._listed += [(one, used.partitions[one.partition]) for one in lists]
         self._check_batches(posted, used)
         if self._private is not None and self._mode_asks:
@@ -238,7 +241,7 @@ class _Audit:
             )
             self._told += checker.check(used, late, lists)
         elif self._private is not None:
-            report.note("buckets", report.subject, "download mode asks for none")
+            report.note("buckets", report.subject, "download mode asks for no buckets")
 
     def _known(self, manifest: Manifest) -> dict[str, set[bytes]]:
         """The tokens of all contacts of a partition, where the transcript shows all of them."""

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import urllib3
@@ -28,10 +28,14 @@ from contactsync.client.ledger import DECOY_SECRET_BYTES
 from contactsync.client.privacy.screen import Buckets, Crowded, choose_buckets, ranges_cost
 from contactsync.client.transport import Transport
 from contactsync.directory import RangeReader
+from contactsync.directory.ranges import buckets_of
 from contactsync.directory.screen import open_screen
 from contactsync.foundation.errors import NetworkError, Refused
 from contactsync.publication.manifest import Manifest, Partition
 from contactsync.tokens import Tokens
+
+MOST_GROWN: Final = 16
+"""Slot bits by which a base grows or shrinks between two lists, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,11 @@ class BucketLists:
             )
         elif set(_octets(listed.tested)) != known:
             self.report.disprove("buckets", place, "its question is not that of the contacts")
+        if not self._is_possible(partition, listed):
+            self.report.disprove(
+                "buckets", place, "wanted buckets are not on it, or it cannot be one of this base"
+            )
+            return Buckets(partition.name, len(listed.asked.numbers) or 1, partition.directory.layout.buckets)
         passing = self._passing(place, partition, listed.tested)
         if passing is not None and _octets(passing) != _octets(listed.candidates):
             self.report.disprove(
@@ -90,6 +99,14 @@ class BucketLists:
         self._ranges(place, partition, listed, asked)
         total = partition.directory.layout.buckets
         return Buckets(partition.name, len(listed.asked.numbers), total, listed.odds)
+
+    def _is_possible(self, partition: Partition, listed: Listed) -> bool:
+        """Whether the list can be one of this base at all."""
+        info, numbers = partition.directory, set(listed.asked.numbers)
+        wanted = set(buckets_of(info, listed.candidates).tolist())
+        before = info.slot_bits if listed.before is None else listed.before.slot_bits
+        fits = all(number < info.layout.buckets for number in numbers)
+        return bool(numbers) and wanted <= numbers and fits and abs(before - info.slot_bits) <= MOST_GROWN
 
     def _chosen(self, partition: Partition, listed: Listed) -> AskedList:
         before = {} if listed.before is None else {partition.name: listed.before}

@@ -35,6 +35,7 @@ li{border-top:1px solid var(--line);padding:.5rem 0;overflow-wrap:anywhere}
 li:last-child{border-bottom:1px solid var(--line)}
 b.state{display:inline-block;min-width:6.5rem}
 summary{cursor:pointer}
+@media(max-width:30rem){b.state{display:block}}
 pre{background:var(--box);padding:.5rem;overflow-x:auto;font-size:.8rem;white-space:pre-wrap;
 overflow-wrap:anywhere}
 """

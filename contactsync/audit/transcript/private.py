@@ -14,6 +14,7 @@ import numpy as np
 from contactsync.client.cache import unpack_holding
 from contactsync.client.core.holdings import Holding
 from contactsync.client.core.mode import AskedList
+from contactsync.client.ledger import DECOY_SECRET_BYTES
 from contactsync.client.transcript import MAX_PRIVATE, PRIVATE_FORMAT, Ending
 from contactsync.foundation.errors import BadInput
 from contactsync.foundation.limits import MAX_BATCH
@@ -105,6 +106,8 @@ class Private:
         if value["format"] != PRIVATE_FORMAT:
             raise ValueError("another version")
         secret = value["decoy_secret"]
+        if secret is not None and len(secret) != 2 * DECOY_SECRET_BYTES:
+            raise ValueError("not a secret of a ledger")
         return cls(
             bytes.fromhex(value["key"]),
             str(value["book"]),

@@ -1,6 +1,5 @@
 """The simulated service, a person whose syncs are recorded, and one good transcript."""
 
-import json
 import shutil
 
 import pytest
@@ -41,5 +40,4 @@ def edited(good, tmp_path):
     file = tmp_path / "edited"
     shutil.copyfile(good.file, file)
     shutil.copyfile(private_path(good.file), private_path(file))
-    lines = [json.loads(line) for line in file.read_bytes().splitlines()]
-    return Edited(good, file, lines, json.loads(private_path(file).read_bytes()))
+    return Edited.of(good, file)

@@ -5,7 +5,7 @@ import json
 import random
 
 import pytest
-from recorded_syncs import ANNA, BODO, SOME
+from recorded_syncs import ANNA, BODO, SOME, Edited
 
 from contactsync.audit.report import PROVEN
 from contactsync.client.transcript import private_path
@@ -193,3 +193,28 @@ def test_files_of_another_sync_are_refused(good, tmp_path):
     other.write_text(json.dumps(private))
     with pytest.raises(BadInput, match="not the private file that was written with this transcript"):
         good.audit(explained=False, private=other)
+
+
+@pytest.mark.slow
+def test_40_lies_about_bucket_lists(service, recorded):
+    service.crowd = {"49": 400_000}
+    service.publish(ANNA, "+491512345673")
+    assert recorded.sync(ANNA, BODO, *SOME, privacy="screen") is not None, recorded.error
+    edited = Edited.of(recorded, recorded.file)
+    assert edited.audit().exit_code == PROVEN
+    spots = [one for one in places(edited.private) if one[0][0] in {"lists", "decoy_secret", "plans"}]
+    few = [one for one in spots if "numbers" not in one[0]]
+    for path, one in [*few, *CHANCE.choices(spots, k=40 - len(few))]:
+        put(edited.private, path, changed(one))
+        assert refused(edited.audit), path
+        put(edited.private, path, one)
+    listed = edited.private["lists"][0]
+    for name, new in (
+        ("candidates", ""), ("tested", ""), ("partition", "1"), ("numbers", []), ("numbers", [10**9]),
+    ):  # fmt: skip
+        of = listed["asked"] if name == "numbers" else listed
+        of[name], old = new, of[name]
+        assert refused(edited.audit), name
+        of[name] = old
+    listed["before"] = listed["asked"] | {"slot_bits": 0}
+    assert refused(edited.audit), "a base that has grown beyond all measure"
