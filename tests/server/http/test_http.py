@@ -94,6 +94,37 @@ def test_the_document_lists_exactly_the_problems_that_exist():
 # Without a credential
 
 
+FIELDS = {  # what docs/http-api.md says of each reply: path, status, field, what it has
+    ("/v1/health", 200, "cache-control", "no-store"),
+    ("/v1/tuf/metadata/timestamp.json", 200, "cache-control", "no-cache"),
+    ("/v1/tuf/metadata/root.json", 200, "cache-control", "no-cache"),
+    ("/v1/tuf/metadata/1.root.json", 200, "cache-control", "max-age=31536000, immutable"),
+    ("/v1/account", 200, "cache-control", "no-store"),
+    ("/v1/nothing", 404, "cache-control", "no-store"),
+    ("/v1/data/x", 404, "cache-control", "no-store"),
+}
+
+
+@pytest.mark.slow
+def test_the_fields_that_the_document_names(site):
+    text = " ".join(DOCUMENT.read_text().split())
+    for path, status, name, value in FIELDS:
+        response = site("GET", path)
+        assert (response.status, value in response.headers[name]) == (status, True), path
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert not {"server", "set-cookie", "content-encoding"} & {one.lower() for one in response.headers}
+        assert value in text
+    refused = site("GET", "/v1/account", credential=None)
+    assert refused.headers["www-authenticate"] == "Bearer"
+    for said in (
+        "401 `bad-credential` with `WWW-Authenticate: Bearer`",
+        "416 if a range begins beyond the end, with `Content-Range: bytes */LENGTH`",
+        "`application/problem+json` (RFC 9457) and `Cache-Control: no-store`",
+        "`X-Content-Type-Options: nosniff`",
+    ):
+        assert said in text
+
+
 @pytest.mark.slow
 def test_health(site):
     response = site("GET", "/v1/health", credential=None)
