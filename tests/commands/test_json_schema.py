@@ -114,6 +114,8 @@ def test_commands_without_a_server(tmp_path):
     compared = run("audit", "compare", str(tmp_path / "snapshot"), str(tmp_path / "snapshot"), "--json")
     assert check("audit-compare", compared)["outcome"] == "unchecked"
     check("audit-vectors", run("audit", "vectors", "--json"))
+    dry = ("--budget", "300", "--dry-run", "--json")
+    assert check("audit-server", run("audit", "server", "https://contacts.invalid", *dry))["malformed"]
     check("audit-leakage", run("audit", "leakage", "--members", "10000000", "--contacts", "9", "--json"))
     check("audit-enumeration", run("audit", "enumeration", "--country", "AT", "--accounts", "9", "--json"))
 

@@ -18,6 +18,7 @@ _COMMANDS: Final = {
     "rebuild": ("contactsync.commands.audit.publications", "rebuild"),
     "snapshot": ("contactsync.commands.audit.snapshots", "snapshot"),
     "transcript": ("contactsync.commands.audit.transcripts", "transcript"),
+    "server": ("contactsync.commands.audit.probe", "server"),
     "vectors": ("contactsync.commands.audit.vectors", "vectors"),
 }
 
