@@ -117,7 +117,7 @@ class LogFollower:
         for version, _, named in new:
             seen = None
             if self._own is None:
-                seen = policy.accept(self._file(root_path(version), MAX_NOTE))
+                seen = _accepted(policy, self._file(root_path(version), MAX_NOTE))
             under.append((version, seen))
             policy = named or policy
         before, self._known = self._known, KnownPolicy(new[-1][0], policy)
@@ -189,7 +189,7 @@ class LogFollower:
         octets = None
         if self._current is None:
             octets = self._file(CHECKPOINT, MAX_NOTE)
-            self._current = policy.accept(octets)
+            self._current = _accepted(policy, octets)
         current = self._current
         try:
             reader = self._reader or HashReader(self._tile, current)
@@ -298,6 +298,18 @@ def last_checkpoint(folder: Path) -> Checkpoint | None:
         return None
     except (OSError, ValueError, BadReply) as error:
         raise _damaged(path) from error
+
+
+def _accepted(policy: LogPolicy, note: bytes) -> Checkpoint:
+    """As `LogPolicy.accept`; BadSignature if it is of another log."""
+    origin = note.partition(b"\n")[0].decode("utf-8", "replace")[:80]
+    if origin != policy.log.name and origin.isprintable():
+        raise BadSignature(
+            f"this server shows another history: its log was {policy.log.name}, and is {origin} now",
+            hint="stop here; ask the operator, over another channel. If they say that the log began anew:"
+            " `contactsync trust URL --new-log`",
+        )
+    return policy.accept(note)
 
 
 def _check_grown(reader: HashReader, current: Checkpoint, last: Checkpoint | None) -> None:

@@ -74,7 +74,7 @@ class PointBudget:
             if points > self.left:
                 raise OurError(
                     f"{points} points would exceed the budget of {self.points}",
-                    hint="nothing was sent; report this: the plan is wrong",
+                    hint="it was not sent: the server was busy, and repetitions took the rest",
                 )
             self.sent += points
 

@@ -122,12 +122,16 @@ class Probed:
 
         Raises NetworkError, BadReply.
         """
-        fields, path = [caller.authorization, BINARY], self.path(caller, epoch)
-        body = blinded.tobytes()
+        if line is None:
+            with self.wire.line() as own:
+                return self.post(caller, blinded, line=own, epoch=epoch)
+        fields, path = (
+            [("Accept-Encoding", "identity"), BINARY, caller.authorization],
+            self.path(caller, epoch),
+        )
         for again in (True, False):
             self.budget.spend(len(blinded))
-            way = self.wire if line is None else line
-            reply = way.ask("POST", path, fields, body)
+            reply = line.ask("POST", path, fields, blinded.tobytes())
             pause = reply.get("retry-after")
             is_busy = reply.status == 503 and re.fullmatch("[0-9]{1,2}", pause) is not None
             if not (is_busy and again and int(pause) <= _MOST_PAUSE and self.budget.left >= len(blinded)):

@@ -1,7 +1,8 @@
 """`audit server`: probe a running server, most important first, within a budget of points.
 
-It is safe for the server: requests are spaced, few connections are open at once, what is malformed is small.
-It believes nothing but what was signed, and what it computed itself.
+Proofs come first, by requests that look like those of a client. It is safe for the server: requests are
+spaced, few connections are open at once, and what is malformed is small. It believes nothing but what was
+signed, and what it computed itself.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from contactsync.audit.probe.routes import check_credentials, check_routes, smal
 from contactsync.audit.probe.timing import check_timing
 from contactsync.audit.probe.tls import check_tls, context_of
 from contactsync.audit.probe.waits import Waits
-from contactsync.audit.probe.wire import PACE, Wire
+from contactsync.audit.probe.wire import PACE, Wire, shown
 from contactsync.audit.report import AuditReport
-from contactsync.client.route import Route
 from contactsync.client.transport import Transport
 from contactsync.foundation.errors import BadInput, BadReply, NetworkError
+from contactsync.foundation.route import Route
 
 RULES: Final = {
     "tls": "TLS is 1.2 or newer with a good certificate, and nothing is served without it",
@@ -108,7 +109,7 @@ def _recognise(wire: Wire) -> None:
     """Raise BadReply if what answers is no contactsync server."""
     reply = wire.ask("GET", "/v1/health")
     if reply.value().get("status") != "ok" and not reply.kind:
-        what = reply.media_type or "nothing"
+        what = shown(reply.media_type)
         raise BadReply(
             f"{wire.authority} is no contactsync server: /v1/health gave {reply.status} and {what}",
             hint="check the address",
@@ -132,6 +133,8 @@ def _probe(probed: Probed, work: Path, options: ProbeOptions) -> None:
         _health(probed, "before")
         freshness.check_freshness(report, wire, state)
         decided = _decided(probed)
+        # First what looks like a client, so that the server does not know better yet.
+        _evaluate(probed, decided, transport, work, options)
         waits = Waits(probed, options.wait)
         waits.begin()
         file = smallest_file(probed.manifest)
@@ -142,7 +145,8 @@ def _probe(probed: Probed, work: Path, options: ProbeOptions) -> None:
         for why in dict.fromkeys(NOT_PROVOKED.values()):
             slugs = ", ".join(slug for slug, one in NOT_PROVOKED.items() if one == why)
             report.note("refusal", slugs, f"not provoked: {why}")
-        _evaluate(probed, decided, transport, work, options)
+        if "out-of-quota" in decided:
+            check_out_of_quota(probed)
         waits.judge()
         _health(probed, "after")
     finally:
@@ -184,8 +188,6 @@ def _evaluate(
         check_charges(probed)
     if "timing" in made:
         check_timing(probed, transport, work, made.pairs, options.members)
-    if "out-of-quota" in made:
-        check_out_of_quota(probed)
     if probed.batches >= LEAST_BATCHES:
         # (1 - 1/k)^n is 1/20 for k = n/3: the rule of three.
         what = f"{probed.batches} batches: another key in one of {probed.batches // 3} would have been found"

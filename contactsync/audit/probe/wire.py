@@ -26,8 +26,10 @@ PACE: Final = 0.05
 REPLY_SECONDS: Final = 20.0
 """Seconds that a reply may take."""
 
-AGENT: Final = f"contactsync-audit/{__version__}"
-MALFORMED_AGENT: Final = f"{AGENT} (malformed on purpose)"
+AGENT: Final = f"contactsync/{__version__}"
+"""What a client says of itself. A probe looks like one, or it would be told what suits an auditor."""
+
+MALFORMED_AGENT: Final = f"contactsync-audit/{__version__} (malformed on purpose)"
 """What a request says of itself that no client would send: an operator finds it in the log of a proxy."""
 
 _HEAD_MOST: Final = 64 << 10

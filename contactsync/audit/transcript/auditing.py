@@ -13,7 +13,7 @@ from typing import Any, Final
 from contactsync import __version__
 from contactsync.audit.report import AuditReport
 from contactsync.audit.transcript.buckets import BucketLists
-from contactsync.audit.transcript.files import Choice, check_files
+from contactsync.audit.transcript.files import FileChoice, check_files
 from contactsync.audit.transcript.kinds import Named, Phase, classify
 from contactsync.audit.transcript.learned import Learned, by_contact
 from contactsync.audit.transcript.order import Segment, check_order, split
@@ -68,12 +68,14 @@ def audit_transcript(
     transcript = Transcript.read(path)
     explained = None if private is None else Private.read(private, transcript.ending)
     report = AuditReport(str(path), RULES)
-    _Audit(transcript, work, report, explained, book or AddressBook([])).run(fingerprint, contacts=contacts)
+    _TranscriptAudit(transcript, work, report, explained, book or AddressBook([])).run(
+        fingerprint, contacts=contacts
+    )
     report.close()
     return report
 
 
-class _Audit:
+class _TranscriptAudit:
     def __init__(
         self,
         transcript: Transcript,
@@ -226,7 +228,9 @@ class _Audit:
         if planned is not None:
             later = {one.name for one in used.partitions.values() if one.base.sha256 in _shas(late)}
             names = frozenset(partition_of(one) for one in self._book.identifiers)
-            choice = Choice(used, planned, self._options, names, frozenset(later), ended_early and not posted)
+            choice = FileChoice(
+                used, planned, self._options, names, frozenset(later), ended_early and not posted
+            )
             self._names = choice.check(report, early)
             lists = [one for one in self._lists if one.asked.epoch == used.epoch]
             if not all(one.partition in used.partitions for one in lists):

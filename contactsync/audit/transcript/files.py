@@ -31,7 +31,7 @@ class _Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class FileChoice:
     """What decides which files are fetched. `names` are the partitions of the address book.
 
     In those of `later` buckets were asked for. `ended_early`: the sync did not get to its end.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from contactsync.audit.transcript.wire import Exchange
+from contactsync.audit.transcript.wire import HttpExchange
 from contactsync.client.transcript import Opening
 from contactsync.foundation.audiences import AUDIENCES
 
@@ -37,7 +37,7 @@ class Phase(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class RequestKind:
     """A kind of request. `path` is a regular expression; what it names is variable, and `rule` checks it.
 
     `tells` is what the server learns from one, in words for people. `credential`: it carries one.
@@ -54,25 +54,30 @@ class Kind:
 
 
 KINDS: Final = (
-    Kind("metadata", "GET",
-         rf"/v1/tuf/metadata/(?P<file>(?:{_NUMBER}\.(?:root|snapshot|targets)|timestamp)\.json)",
-         Phase.METADATA, "metadata", "which signed metadata it had before"),
-    Kind("manifest", "GET", rf"/v1/tuf/targets/(?P<sha256>{_SHA})\.(?P<audience>{_AUDIENCE})\.json",
-         Phase.METADATA, "metadata", "which manifest it had before"),
-    Kind("checkpoint", "GET", r"/v1/log/checkpoint", Phase.ACCOUNT, "choice", "nothing more"),
-    Kind("tile", "GET",
-         r"/v1/log/tile/(?:[0-9]|[1-5][0-9]|6[0-3]|entries)/(?:x\d{3}/){0,6}\d{3}"
-         r"(?:\.p/(?:[1-9]|[1-9]\d|1\d\d|2[0-4]\d|25[0-5]))?",
-         Phase.ACCOUNT, "choice", "which part of the log it had before"),
-    Kind("account", "GET", r"/v1/account", Phase.ACCOUNT, "requests", "which account it is", credential=True),
-    Kind("file", "GET", rf"/v1/data/(?P<sha256>{_SHA})", Phase.FILES, "choice",
-         "which files it had before", credential=True, ranges=True),
-    Kind("points", "POST", rf"/v1/evaluate/(?P<audience>{_AUDIENCE})/(?P<epoch>{_NUMBER})", Phase.POINTS,
-         "points", "how many blinded points, rounded up", credential=True),
+    RequestKind("metadata", "GET",
+                rf"/v1/tuf/metadata/(?P<file>(?:{_NUMBER}\.(?:root|snapshot|targets)|timestamp)\.json)",
+                Phase.METADATA, "metadata", "which signed metadata it had before"),
+    RequestKind("manifest", "GET", rf"/v1/tuf/targets/(?P<sha256>{_SHA})\.(?P<audience>{_AUDIENCE})\.json",
+                Phase.METADATA, "metadata", "which manifest it had before"),
+    RequestKind("checkpoint", "GET", r"/v1/log/checkpoint", Phase.ACCOUNT, "choice", "nothing more"),
+    RequestKind("leaf", "GET", rf"/v1/log/leaf/{_SHA}",
+                Phase.ACCOUNT, "choice", "nothing more"),
+    RequestKind("root checkpoint", "GET", rf"/v1/log/root/{_NUMBER}",
+                Phase.ACCOUNT, "choice", "which root it had before"),
+    RequestKind("tile", "GET",
+                r"/v1/log/tile/(?:[0-9]|[1-5][0-9]|6[0-3]|entries)/(?:x\d{3}/){0,6}\d{3}"
+                r"(?:\.p/(?:[1-9]|[1-9]\d|1\d\d|2[0-4]\d|25[0-5]))?",
+                Phase.ACCOUNT, "choice", "which part of the log it had before"),
+    RequestKind("account", "GET", r"/v1/account", Phase.ACCOUNT, "requests",
+                "which account it is", credential=True),
+    RequestKind("file", "GET", rf"/v1/data/(?P<sha256>{_SHA})", Phase.FILES, "choice",
+                "which files it had before", credential=True, ranges=True),
+    RequestKind("points", "POST", rf"/v1/evaluate/(?P<audience>{_AUDIENCE})/(?P<epoch>{_NUMBER})",
+                Phase.POINTS, "points", "how many blinded points, rounded up", credential=True),
 )  # fmt: skip
 """All there are. docs/http-api.md describes them."""
 
-CONNECT: Final = Kind(
+CONNECT: Final = RequestKind(
     "tunnel", "CONNECT", "", Phase.METADATA, "requests", "to the proxy: which server it talks to"
 )
 
@@ -81,19 +86,19 @@ CONNECT: Final = Kind(
 class Named:
     """A request, and what it is. `variable` is what its path names."""
 
-    exchange: Exchange
-    kind: Kind
+    exchange: HttpExchange
+    kind: RequestKind
     variable: Mapping[str, str]
 
 
-def _pattern(kind: Kind) -> re.Pattern[str]:
+def _pattern(kind: RequestKind) -> re.Pattern[str]:
     return re.compile(kind.path, re.ASCII)
 
 
 _PATTERNS: Final = {kind.name: _pattern(kind) for kind in KINDS}
 
 
-def classify(one: Exchange, opening: Opening) -> Named | str:
+def classify(one: HttpExchange, opening: Opening) -> Named | str:
     """What a request is, or in one sentence why it is none of ours."""
     if one.method == "CONNECT":
         return _tunnel(one, opening)
@@ -120,7 +125,7 @@ def _host(opening: Opening) -> str:
     return opening.server.partition("://")[2].partition("/")[0]
 
 
-def _wrong_head(one: Exchange, kind: Kind, variable: Mapping[str, str], opening: Opening) -> str:
+def _wrong_head(one: HttpExchange, kind: RequestKind, variable: Mapping[str, str], opening: Opening) -> str:
     """How its head differs from the one that it must have; empty if it does not."""
     ranges = one.of("range") if kind.ranges else None
     if ranges is not None and not re.fullmatch(_RANGES, ranges, re.ASCII):
@@ -149,14 +154,14 @@ def _difference(fields: Sequence[tuple[str, str]], wanted: Sequence[tuple[str, s
     return ""
 
 
-def _misplaced(one: Exchange, secrets: Sequence[tuple[int, str]]) -> str:
+def _misplaced(one: HttpExchange, secrets: Sequence[tuple[int, str]]) -> str:
     if [(hidden.at, hidden.what) for hidden in one.hidden] != list(secrets):
         return "a secret is missing where one has its place, or stands where none has"
     return ""
 
 
 def _fields(
-    one: Exchange, kind: Kind, opening: Opening, ranges: str | None, variable: Mapping[str, str]
+    one: HttpExchange, kind: RequestKind, opening: Opening, ranges: str | None, variable: Mapping[str, str]
 ) -> Iterator[tuple[str, str, str | None]]:
     """The fields that a request must have: name, value or its beginning, and the secret that follows it."""
     length = ("Content-Length", str(len(one.body)), None)
@@ -183,7 +188,7 @@ def _fields(
         yield "proxy-authorization", "Basic ", PROXY_PASSWORD
 
 
-def _tunnel(one: Exchange, opening: Opening) -> Named | str:
+def _tunnel(one: HttpExchange, opening: Opening) -> Named | str:
     """CONNECT to a proxy. Python's http.client writes Host since 3.12."""
     host = _host(opening)
     target = host if re.search(r":\d+$", host) else f"{host}:443"

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from contactsync.audit.report import AuditReport
 from contactsync.audit.transcript.show import Shown, printable
-from contactsync.audit.transcript.wire import Exchange
+from contactsync.audit.transcript.wire import HttpExchange
 
 _MOST_SHOWN: Final = 2048  # octets of a body
 
@@ -148,7 +148,7 @@ def _text_lines(lines: Sequence[str]) -> str:
     return "\n".join(_text(line) for line in lines)
 
 
-def _sent(exchange: Exchange) -> list[str]:
+def _sent(exchange: HttpExchange) -> list[str]:
     lines = [f"{exchange.method} {exchange.target} {exchange.version}"]
     lines += [f"{name}: {_without_secret(value)}" for name, value in exchange.fields]
     return [*lines, *_body(exchange.body)]
@@ -158,7 +158,7 @@ def _without_secret(value: str) -> str:
     return re.sub("\0+", "(a secret, of which the transcript has a keyed hash)", value)
 
 
-def _came(exchange: Exchange) -> list[str]:
+def _came(exchange: HttpExchange) -> list[str]:
     assert exchange.reply is not None
     lines = [
         f"{exchange.reply.status}",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contactsync.audit.transcript.kinds import Named, classify
-from contactsync.audit.transcript.wire import Exchange, read_wire
+from contactsync.audit.transcript.wire import HttpExchange, read_wire
 from contactsync.client.transcript import Transcript
 from contactsync.voprf.constants import NE
 
@@ -26,7 +26,7 @@ _WORDS = {
 class Shown:
     """A request as it is shown. `tells` is what the server learns from it; `wrong` why it is none of ours."""
 
-    exchange: Exchange
+    exchange: HttpExchange
     words: str
     tells: str
     wrong: str

@@ -15,7 +15,7 @@ from tuf.ngclient import FetcherInterface
 
 from contactsync.audit.report import AuditReport
 from contactsync.audit.transcript.kinds import Named
-from contactsync.audit.transcript.wire import Exchange
+from contactsync.audit.transcript.wire import HttpExchange
 from contactsync.client.transcript import Opening
 from contactsync.foundation.errors import BadInput, NetworkError
 from contactsync.publication.manifest import Manifest
@@ -28,14 +28,14 @@ _NAMES = ("metadata", "manifests")
 class _Recorded(FetcherInterface):
     """Gives the follower what was received, if it asks for what was requested."""
 
-    def __init__(self, exchanges: Sequence[Exchange], base_url: str) -> None:
+    def __init__(self, exchanges: Sequence[HttpExchange], base_url: str) -> None:
         self._left = deque(one for one in exchanges if not one.repeated)
         self._base_url = base_url
         self.place = ""
         self.unexpected = ""
 
     @property
-    def left(self) -> Sequence[Exchange]:
+    def left(self) -> Sequence[HttpExchange]:
         return list(self._left)
 
     def _fetch(self, url: str) -> Iterator[bytes]:

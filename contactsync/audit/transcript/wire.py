@@ -34,7 +34,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class HttpExchange:
     """A request and its reply. `number` counts from 1 in the order of sending.
 
     `first` and `last` are the events in which it begins and ends, the reply included. `hidden` counts from
@@ -84,7 +84,7 @@ class Wire:
     `closed` and `worked` are events: when each connection was closed, when replies were worked on.
     """
 
-    exchanges: list[Exchange] = field(default_factory=list)
+    exchanges: list[HttpExchange] = field(default_factory=list)
     strays: list[tuple[str, int]] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
     closed: dict[int, int] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class Wire:
 
 
 @dataclass(slots=True)
-class _Stream:
+class _Direction:
     """One direction of a connection."""
 
     data: bytearray = field(default_factory=bytearray)
@@ -117,18 +117,18 @@ class _Stream:
 
 def read_wire(events: Sequence[Event]) -> Wire:
     """All requests of a transcript. Never raises."""
-    wire, streams = Wire(), dict[tuple[int, bool], _Stream]()
+    wire, streams = Wire(), dict[tuple[int, bool], _Direction]()
     for number, event in enumerate(events):
         if isinstance(event, Piece):
-            streams.setdefault((event.connection, event.sent), _Stream()).add(number, event)
+            streams.setdefault((event.connection, event.sent), _Direction()).add(number, event)
         elif isinstance(event, Closed):
             wire.closed.setdefault(event.connection, number)
         elif isinstance(event, Worked):
             wire.worked.append(number)
-    found: list[Exchange] = []
+    found: list[HttpExchange] = []
     for connection in sorted({connection for connection, _ in streams}):
-        sent = streams.get((connection, True), _Stream())
-        received = streams.get((connection, False), _Stream())
+        sent = streams.get((connection, True), _Direction())
+        received = streams.get((connection, False), _Direction())
         found += _connection(wire, connection, sent, received)
     found.sort(key=lambda one: one.first)
     for place, one in enumerate(found):
@@ -138,13 +138,15 @@ def read_wire(events: Sequence[Event]) -> Wire:
     return wire
 
 
-def _may_repeat(one: Exchange) -> bool:
+def _may_repeat(one: HttpExchange) -> bool:
     """Whether its reply is a reason to send a request again: none, a part of one, a server that is busy."""
     reply = one.reply
     return reply is None or not reply.whole or reply.status == 429 or reply.status >= 500
 
 
-def _connection(wire: Wire, connection: int, sent: _Stream, received: _Stream) -> Iterable[Exchange]:
+def _connection(
+    wire: Wire, connection: int, sent: _Direction, received: _Direction
+) -> Iterable[HttpExchange]:
     at = back = 0
     while at < len(sent.data):
         request = _request(bytes(sent.data[at : at + MAX_HEAD]), len(sent.data) - at)
@@ -159,7 +161,7 @@ def _connection(wire: Wire, connection: int, sent: _Stream, received: _Stream) -
         last = sent.event(at + size - 1)
         if came:
             last = max(last, received.event(back + came - 1))
-        yield Exchange(
+        yield HttpExchange(
             0, connection, sent.event(at), last, *head,
             bytes(sent.data[at + size - min(body_length, size) : at + size]) if body_length else b"",
             hidden, size, whole, reply,

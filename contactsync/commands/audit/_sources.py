@@ -24,9 +24,9 @@ def opened_source(
     if "://" not in source:
         yield FolderSource(Path(source))
         return
-    from contactsync.foundation.route import Route
     from contactsync.client.state import canonical_url, is_in_clear
     from contactsync.client.transport import Transport
+    from contactsync.foundation.route import Route
 
     url = canonical_url(source)
     if is_in_clear(url) and credential_file is not None:

@@ -132,8 +132,8 @@ def _probed(
     direct: bool,
 ) -> AuditReport:
     from contactsync.audit.probe.server import ProbeOptions, audit_server
-    from contactsync.client.route import DIRECT, Route
     from contactsync.client.trust import read_fingerprint
+    from contactsync.foundation.route import DIRECT, Route
 
     if Route.to(url, proxy=DIRECT if direct else None, ca_file=ca_file).proxy is not None:
         raise BadInput(

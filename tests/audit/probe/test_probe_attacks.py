@@ -2,17 +2,21 @@
 
 import copy
 import json
+import random
 import socket
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from probed_site import wrong
+from probed_site import points_sent, wrong
 from server_tools import GERMAN
 from tuf.api.metadata import Metadata
 
 from contactsync.audit.probe.probed import Probed
+from contactsync.audit.probe.server import ProbeOptions, audit_server
+from contactsync.audit.report import DISPROVEN, UNCHECKED
+from contactsync.foundation.errors import ContactSyncError
 from contactsync.ristretto255 import decode
 from contactsync.voprf.client import blind
 from contactsync.voprf.proof import composite_sum, prove_with_fixed_nonces_for_test_vectors
@@ -355,9 +359,9 @@ def test_a_server_that_is_not_well_afterwards(attacked):
     asked = []
 
     def fall(request, reply):
-        if evaluation(request, reply) is not None:
+        if reply.status == 413:
             asked.append(request)
-        if request.path == "/v1/health" and asked:
+        if request.path == "/v1/health" and len(asked) > 1 and reply.status == 200:
             reply.status = 503
             reply.body = b'{"type": "urn:contactsync:problem:expired", "role": "timestamp"}'
 
@@ -411,3 +415,58 @@ def spied(post, spent):
         return post(self, caller, blinded, **more)
 
     return spy
+
+
+# Anything at all
+
+
+def mangled(draw, request, reply):
+    """One change of a reply, of the kind that a broken or hostile server makes."""
+    value = json.loads(reply.body) if reply.body[:1] == b"{" else {}
+    match draw.randrange(9):
+        case 0:
+            reply.status = draw.choice([200, 204, 206, 301, 404, 429, 500, 503])
+        case 1:
+            reply.body = reply.body[: draw.randrange(len(reply.body) + 1)]
+        case 2:
+            reply.body = bytes(draw.randrange(256) for _ in range(draw.randrange(200)))
+        case 3 if value:
+            value[draw.choice(list(value))] = draw.choice([None, -1, float("nan"), "\x1b[2J", [], {}, 1e400])
+            reply.body = json.dumps(value).encode()
+        case 4 if reply.headers:
+            reply.set(draw.choice(reply.headers)[0].lower(), None)
+        case 5 if reply.headers:
+            reply.set(
+                draw.choice(reply.headers)[0].lower(), draw.choice(["", "-1", "\xff", "9" * 30, "\x1b[2J"])
+            )
+        case 6:
+            reply.body = b"[" * 50_000
+        case 7:
+            reply.body = reply.body[::-1]
+        case 8 if reply.headers:
+            reply.headers.append(draw.choice(reply.headers))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_reply_breaks_the_probe_itself(site, middleman, seed):
+    """Whatever comes back is a finding, or an error with its place: no traceback, nothing for a terminal."""
+    draw = random.Random(seed)
+    rate = [0.02, 0.1, 0.3][seed % 3]
+
+    def tamper(request, reply):
+        # Little at first, so that the probe comes far.
+        if draw.random() < rate and "/metadata/" not in request.path:
+            mangled(draw, request, reply)
+
+    middleman.tamper = tamper
+    try:
+        report = audit_server(
+            middleman.url, [site.account(), site.account()], 170, ProbeOptions(pace=0, wait=0)
+        )
+    except ContactSyncError as error:
+        text = f"{error} {error.hint}"
+    else:
+        text = "\n".join(report.lines()) + json.dumps(report.value())
+        assert report.exit_code in {DISPROVEN, UNCHECKED}
+    assert "\x1b" not in text
+    assert points_sent(middleman.requests) <= 170

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from probed_site import MEMBERS, points_sent, unchecked, wrong
 from server_tools import GERMAN, Operator, Process
 
+from contactsync import __version__
 from contactsync.audit.probe.budget import PointBudget
 from contactsync.audit.probe.charges import check_out_of_quota
 from contactsync.audit.probe.probed import Caller, Probed
@@ -43,6 +44,10 @@ def test_everything_about_a_real_server_is_proven(site, middleman, probe):
     said = [one.header("user-agent") for one in middleman.requests if one.path.startswith("/")]
     assert 60 < said.count(MALFORMED_AGENT) < len(said)
     assert all("contactsync" in one for one in said if one), "each request says who it is"
+    before = middleman.requests[: said.index(MALFORMED_AGENT)]
+    batches = [one for one in before if "/v1/evaluate/" in one.path]
+    assert len(batches) > 60, "first what looks like a client"
+    assert {one.header("user-agent") for one in batches} == {f"contactsync/{__version__}"}
 
 
 @pytest.mark.slow
