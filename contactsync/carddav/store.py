@@ -245,6 +245,7 @@ class BookStore:
             for path in sorted(self._folder.glob(f"*{_PACK}")):
                 self._load_pack(int(path.name.removesuffix(_PACK)), path.read_bytes())
             gone = set(map(_text, record["gone"])) & set(self._cards)
+            url, count = _text(record["url"]), record["cards"]
         except FileNotFoundError:
             return False
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -253,7 +254,7 @@ class BookStore:
             del self._cards[key]
         self._drop_from_packs(gone)
         # Of what was being listed, some cards may be here that the record does not count yet.
-        return record["url"] == self._url and (bool(self._listed) or record["cards"] == len(self._cards))
+        return url == self._url and (bool(self._listed) or count == len(self._cards))
 
     def _load_pack(self, number: int, data: bytes) -> None:
         at = 0

@@ -99,7 +99,7 @@ def recall(path: Path) -> dict[str, KnownAccount]:
     """What is known, by audience. Nothing where the file is damaged: the server says it again."""
     try:
         return {str(who): _account(one) for who, one in json.loads(path.read_bytes())["audiences"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return {}
 
 

@@ -347,9 +347,10 @@ class State:
                 str(record["fingerprint"]),
                 record.get("own_authorities") is True,
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            is_here = self._folder(server.url) == folder
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise OurError(f"the record of a server in {folder} is damaged", hint=_TRUST_AGAIN) from error
-        if self._folder(server.url) != folder:
+        if not is_here:
             raise OurError(f"{folder} belongs to another server", hint=_TRUST_AGAIN)
         return server
 

@@ -237,7 +237,7 @@ def _line(path: Path, number: int, line: bytes) -> Opening | Event | Ending:
         if number == 1:
             _check_format(path, value)
         one = Opening.of(value) if number == 1 else _event(value)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise _unreadable(path, number, "not a line of a transcript") from error
     if one.line() != line:
         raise _unreadable(path, number, "it is written in another way than a line is")

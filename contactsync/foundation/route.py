@@ -71,7 +71,8 @@ class Route:
         parts = urllib3.util.parse_url(self.proxy or "")
         if parts.scheme not in _HTTP or not parts.auth:
             return {}
-        return urllib3.make_headers(proxy_basic_auth=unquote(parts.auth))
+        # make_headers sends Latin-1: so each octet that the URL stands for is sent as it is, mostly UTF-8.
+        return urllib3.make_headers(proxy_basic_auth=unquote(parts.auth, encoding="latin-1"))
 
     def manager(self, timeout: urllib3.Timeout) -> urllib3.PoolManager:
         """Connections by this route. TLS is verified with the system's authorities, or those in `ca_file`."""
@@ -155,5 +156,5 @@ def _check_ca(path: Path) -> None:
         ssl.create_default_context(cadata=text)
     except OSError as error:
         raise BadInput(f"cannot read {path}: {error.strerror or 'not a certificate'}", hint=hint) from error
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # TypeError: it has characters that are not ASCII
         raise BadInput(f"{path} is not a PEM file", hint=hint) from error

@@ -74,7 +74,10 @@ class UndoList:
             cards = tuple(MarkedCard(**card) for card in value["cards"])
             if not all(isinstance(text, str) for card in cards for text in asdict(card).values()):
                 raise TypeError("texts are expected")  # noqa: TRY301 - like any other malformed JSON
-            return cls(str(value["category"]), cards)
+            found = cls(str(value["category"]), cards)
+            texts = (found.category, *(text for card in cards for text in asdict(card).values()))
+            "".join(texts).encode()  # half a surrogate pair is in no card, and could not be written again
+            return found  # noqa: TRY300 - of what was read
         except OSError as error:
             raise BadInput(
                 f"cannot read {path}: {error.strerror}", hint="give the file that sync named"

@@ -105,7 +105,7 @@ class Keyring:
         """Whether a passphrase is needed."""
         try:
             return json.loads((folder / _KEYRING).read_bytes()).get("kdf") is not None
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError, RecursionError):
             return False  # opening it says what is wrong
 
     def copy_to(self, folder: Path, passphrase: bytes | None) -> int:
@@ -256,7 +256,7 @@ class Keyring:
             raise OurError(
                 f"{path}: permission denied", hint="run as the user who owns the data folder"
             ) from None
-        except (ValueError, IsADirectoryError):
+        except (ValueError, RecursionError, IsADirectoryError):
             raise self._damaged(name) from None
         if not isinstance(body, dict) or not str(body.get("format")).startswith(_FORMATS):
             raise self._damaged(name)
@@ -318,7 +318,7 @@ def seed_facts(folder: Path, audience: str, epoch: int) -> SeedFacts | None:
             return SeedFacts(drawn, overlap, body.get("taken_back") is True)
     except FileNotFoundError:
         return None
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         pass
     raise OurError(f"the key file {path} is damaged", hint="restore it from a backup")
 

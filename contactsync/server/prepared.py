@@ -62,7 +62,7 @@ class Preparation:
             return cls(request, body["serial"], body["role"], tuple(body["drawn"]))
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, AttributeError, BadInput) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, BadInput) as error:
             raise OurError(f"{folder.prepared} is damaged", hint="delete it, then prepare again") from error
 
     def write(self, folder: DataFolder, keyring: Keyring) -> None:

@@ -35,12 +35,17 @@ class Probe:
     def __init__(
         self, url: str, folder: DataFolder, *, credential: str = "", ca_file: str | None = None
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise BadInput("--url is not an address", hint="such as --url https://contacts.example.org")
+        hint = "such as --url https://contacts.example.org"
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:  # brackets without an address, a port that there is not
+            raise BadInput("--url is not an address", hint=hint) from None
+        if parts.scheme not in {"http", "https"} or not host:
+            raise BadInput("--url is not an address", hint=hint)
         self._https = parts.scheme == "https"
-        self._host = parts.hostname
-        self._port = parts.port or (443 if self._https else 80)
+        self._host = host
+        self._port = port or (443 if self._https else 80)
         self._url = url.rstrip("/")
         self._path = parts.path.rstrip("/")
         self._folder = folder
@@ -110,7 +115,7 @@ class Probe:
             yield Diagnosis(
                 "service", "problem", what, "look into the log of `serve`; check the proxy's path"
             )
-        with contextlib.suppress(TypeError, ValueError):
+        with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):  # no date, or none at all
             apart = (parsedate_to_datetime(reply.headers["date"]) - datetime.now(UTC)).total_seconds()
             if abs(apart) > CLOCK_SECONDS:
                 text = f"the clock of the service and that of this machine differ by {apart:+.0f} seconds"

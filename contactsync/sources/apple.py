@@ -46,8 +46,6 @@ def _read_list(path: Path) -> Entry | Fault:
         return Fault("file", "it cannot be read", "check its permissions")
     except (
         ValueError,
-        KeyError,
-        IndexError,
         TypeError,
         OverflowError,
         RecursionError,
@@ -55,6 +53,7 @@ def _read_list(path: Path) -> Entry | Fault:
         struct.error,
         ExpatError,
         AttributeError,
+        LookupError,
     ):  # fmt: skip - whatever plistlib makes of broken data
         value = None
     if not isinstance(value, dict):

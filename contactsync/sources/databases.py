@@ -54,7 +54,7 @@ def read_database(data: bytes) -> Found:
             yield from _evolution(connection, cards)
         else:
             yield Fault("file", "a database of an unknown kind", "export the contacts as vCard")
-    except (sqlite3.Error, OverflowError, ValueError):
+    except (sqlite3.Error, OverflowError, ValueError, MemoryError):  # the last: SQLite takes nothing of it
         yield Fault("file", "the database is broken", "export the contacts as vCard")
     finally:
         connection.close()

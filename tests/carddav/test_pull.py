@@ -220,7 +220,7 @@ def test_what_cannot_be_fetched_is_reported(dav, fetch):
     assert fetch().books[0].fetched == 2  # c1 was said to be gone, and is not asked for again
 
 
-@pytest.mark.parametrize("harm", ["record", "pack", "lost pack", "no record"])
+@pytest.mark.parametrize("harm", ["record", "pack", "lost pack", "no record", "no url", "no count"])
 def test_a_damaged_copy_is_fetched_again(dav, fetch, tmp_path, harm):
     fill(dav, 2)
     fetch()
@@ -232,8 +232,11 @@ def test_a_damaged_copy_is_fetched_again(dav, fetch, tmp_path, harm):
         pack.write_bytes(pack.read_bytes()[:-5])
     elif harm == "lost pack":
         pack.unlink()
-    else:
+    elif harm == "no record":
         record.unlink()
+    else:
+        member = b'"url"' if harm == "no url" else b'"cards"'
+        record.write_bytes(record.read_bytes().replace(member, b'"else"'))
     assert len(names(fetch())) == 2
 
 

@@ -155,6 +155,20 @@ def test_a_password_goes_to_the_proxy_alone(plain):
     assert "wrong" not in str(raised.value)
 
 
+@pytest.mark.parametrize("password", ["日本", "%E6%97%A5%E6%9C%AC"])
+def test_a_password_in_any_script_goes_to_the_proxy_as_utf_8(plain, password):
+    proxy = HttpProxy(plain.server_port, authorization="Basic bWU65pel5pys")
+    assert read(NOBODY, Route.to(NOBODY, proxy=f"http://me:{password}@127.0.0.1:{proxy.port}")) == b"hello"
+
+
+def test_authorities_that_are_not_ascii_are_refused(tmp_path):
+    (tmp_path / "ca.pem").write_bytes(
+        b"-----BEGIN CERTIFICATE-----\n\xff\xe4AAAA\n-----END CERTIFICATE-----\n"
+    )
+    with pytest.raises(BadInput, match="not a PEM file"):
+        Route.to(NOBODY, ca_file=tmp_path / "ca.pem")
+
+
 @pytest.mark.parametrize("variable", ["ALL_PROXY", "all_proxy"])
 def test_socks5h_resolves_no_name_on_this_machine(plain, variable, monkeypatch):
     looked_up = []

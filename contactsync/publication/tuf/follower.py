@@ -186,7 +186,7 @@ class Follower:
             return Gap(Position(*found["since"]), Position(*found["until"]))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             seen = _last_seen(self._folder / "manifests" / path.name)
             return None if isinstance(seen, OurError) else Gap(Position(1, 1), seen.position)
 
@@ -386,8 +386,10 @@ def _keep(verified: Path, kept: Path) -> None:
 def _targets_of(path: Path) -> dict[str, str]:
     """The SHA-256 of each manifest by the targets metadata that is kept; nothing if it cannot be read."""
     try:
-        targets = Metadata[Targets].from_bytes(path.read_bytes()).signed.targets
-        return {name: info.hashes["sha256"] for name, info in targets.items()}
+        signed = Metadata[Targets].from_bytes(path.read_bytes()).signed
+        if signed.type != Targets.type:  # from_bytes takes any role's
+            return {}
+        return {name: info.hashes["sha256"] for name, info in signed.targets.items()}
     except (OSError, KeyError, exceptions.RepositoryError):
         return {}
 

@@ -36,6 +36,10 @@ _ALLOWED: Final = re.compile(
 )
 _MOST_SAID: Final = 64 << 20  # octets of what is held in memory
 _BLOCK: Final = 1 << 20
+_DAMAGE: Final = (
+    *(tarfile.TarError, EOFError, ValueError, KeyError, TypeError),
+    *(AttributeError, OverflowError, RecursionError),  # JSON of another shape
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -148,7 +152,7 @@ def unpack(stream: BinaryIO, place: Path) -> BackupFacts:
                 raise _damaged(f"it has {entry.name!r}, which no backup has")
             else:
                 found[entry.name] = _write(place / entry.name, file)
-    except (tarfile.TarError, EOFError, ValueError, KeyError, TypeError) as error:
+    except _DAMAGE as error:
         raise (_damaged("its end is missing") if about else _no_backup()) from error
     raise _damaged("its end is missing") if about else _no_backup()
 

@@ -136,7 +136,7 @@ def read_archive(path: Path) -> Iterator[tuple[StoredTable, list[list[Any]]]]:
                     yield table, _values(table, record["rows"])
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}", hint="check the path") from error
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         ended = False
     if not ended:
         raise BadInput(f"{path} is damaged, or not whole", hint="make it again with `server export`")
