@@ -233,6 +233,7 @@ def test_probes(service, monkeypatch):
         assert text in asked(service, change=replaced(old, new))[area], text
     late = replaced(b"date: ", b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\nx: ")
     assert "differ by" in asked(service, change=late)["clock"]
+    assert "clock" not in asked(service, change=replaced(b"date: ", b"x: "))
 
 
 @pytest.mark.slow
@@ -240,8 +241,9 @@ def test_nobody_answers_and_no_address(service):
     operator, _ = service
     (found,) = [one for one in Probe("http://127.0.0.1:9", operator.folder).run() if one.state == "problem"]
     assert "does not answer" in found.text
-    with pytest.raises(BadInput, match="not an address"):
-        Probe("contacts.example.org", operator.folder)
+    for url in ("contacts.example.org", "http://[x", "http://contacts.example.org:99999"):
+        with pytest.raises(BadInput, match="not an address"):
+            Probe(url, operator.folder)
 
 
 def test_keyring_is_what_is_examined(published):

@@ -1,0 +1,17 @@
+"""All targets. A parser that none of them reaches fails test_parsers_reached.py."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fuzz import books, client, data_files, dav, numbers, publications, server
+from fuzz.target import Target
+
+_ROOMS: Final = (books, numbers, data_files, publications, client, dav, server)
+
+TARGETS: Final[tuple[Target, ...]] = tuple(target for room in _ROOMS for target in room.TARGETS)
+
+
+def named(name: str) -> Target:
+    """The target of this name. Raises KeyError."""
+    return {target.name: target for target in TARGETS}[name]
