@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
-.PHONY: demo test test-fast lint bounds coverage bench docs vectors clean
+.PHONY: demo test test-fast lint bounds coverage bench fuzz timing dist sbom lock audit-deps docs vectors clean
 
 demo: $(STAMP)
 	$(BIN)/contactsync demo
@@ -45,6 +45,47 @@ bench: $(STAMP)-bench
 	$(BIN)/python -m bench quota --quick
 	$(BIN)/python -m bench books --quick
 
+# Fuzz every parser in turn, guided by coverage (tests/fuzz): crashes and how to repeat them are in build/fuzz.
+MINUTES ?= 60
+fuzz: $(STAMP)-fuzz
+	PYTHONPATH=.:tests $(BIN)/python -m fuzz --minutes $(MINUTES)
+
+# Whether secrets show in the time that kernels take (tests/timing). On a machine that does nothing else.
+SECONDS ?= 60
+timing: $(STAMP)-test
+	PYTHONPATH=.:tests $(BIN)/python -m timing --seconds $(SECONDS)
+
+# Wheel and sdist, the same octets for the same commit, by the build tools of requirements/build.txt.
+dist: build/dist-tools/.installed
+	build/dist-tools/bin/python release/build.py dist
+	cd dist && sha256sum contactsync-* > SHA256SUMS && cat SHA256SUMS
+
+build/dist-tools/.installed: requirements/build.txt
+	rm -rf build/dist-tools
+	$(PYTHON) -m venv build/dist-tools
+	build/dist-tools/bin/python -m pip install --quiet --require-hashes -r requirements/build.txt
+	touch $@
+
+# What is in an installation with all extras: CycloneDX, validated, the same octets each time.
+sbom: dist $(STAMP)-release
+	rm -rf build/sbom
+	$(PYTHON) -m venv --without-pip build/sbom
+	$(BIN)/python -m pip --python build/sbom/bin/python install --quiet --require-hashes -r requirements/all.txt
+	$(BIN)/python -m pip --python build/sbom/bin/python install --quiet --no-deps dist/contactsync-*.whl
+	$(BIN)/python release/sbom.py build/sbom/bin/python dist/contactsync.cdx.json
+
+# The versions and hashes of everything that is installed, from pyproject.toml.
+COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe \
+  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-annotate
+lock: $(STAMP)-release
+	$(COMPILE) --output-file requirements/runtime.txt pyproject.toml
+	$(COMPILE) --extra keyring --extra plots --extra postgres --output-file requirements/all.txt pyproject.toml
+	$(COMPILE) --output-file requirements/build.txt requirements/build.in
+
+# Known vulnerabilities of what is locked. Asks a service on the internet.
+audit-deps: $(STAMP)-release
+	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/all.txt
+
 docs: $(STAMP)
 	$(BIN)/python -m contactsync.commands.reference docs/cli.md
 	$(BIN)/python -m contactsync.commands.manual man
@@ -69,5 +110,13 @@ $(STAMP)-bench: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e '.[bench]'
 	touch $@ $(STAMP)
 
+$(STAMP)-fuzz: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e '.[test,fuzz]'
+	touch $@ $(STAMP)
+
+$(STAMP)-release: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e '.[release]'
+	touch $@ $(STAMP)
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import urllib3
 import uvicorn
+from contactsync.server.http.protocol import BoundedProtocol
 from uvicorn.server import ServerState
 
 from contactsync.audit.gates import Gate
@@ -32,7 +33,6 @@ from contactsync.server.http import data as ranges
 from contactsync.server.http import limits, tls
 from contactsync.server.http.evaluating import PATH
 from contactsync.server.http.problems import Problem
-from contactsync.server.http.protocol import BoundedProtocol
 from contactsync.server.storage import archive as stores
 from contactsync.server.storage.postgres.address import DatabaseUrl
 from fuzz import scratch

@@ -3,6 +3,7 @@
 Not here: `frame` (its time depends on the messages' lengths) and `multiscalar_vartime` (public data).
 """
 
+import functools
 import os
 import platform
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import numba
 import pytest
 from machine_code import Analysis
+from machine_code_arm import ArmAnalysis, assembly
 from numba import types
 
 from contactsync.kernels import batch, policy, scalar, sha512
@@ -34,12 +36,24 @@ SECRET_KERNELS = {
 }
 
 
-def analyse(function, signature) -> Analysis:
-    """Compile anew, for the cache keeps no assembly."""
+@functools.cache
+def compiled(function, signature):
+    """Compiled anew, for the cache keeps no assembly."""
     dispatcher = numba.njit(nogil=True, forceinline=False)(function)
     dispatcher.compile(signature)
-    (assembly,) = dispatcher.inspect_asm().values()
-    return Analysis(assembly, function.__name__)
+    return dispatcher
+
+
+def analyse(function, signature) -> Analysis:
+    """What is found in the code for this processor."""
+    (text,) = compiled(function, signature).inspect_asm().values()
+    return Analysis(text, function.__name__)
+
+
+def analyse_for_arm(function, signature) -> ArmAnalysis:
+    """What is found in the code that LLVM makes for AArch64."""
+    (ir,) = compiled(function, signature).inspect_llvm().values()
+    return ArmAnalysis(assembly(ir), function.__name__)
 
 
 @pytest.mark.slow
@@ -51,6 +65,16 @@ def test_secret_kernel(kernel, lanes) -> None:
     found = analyse(kernel.py_func, (numba.typeof(WIDTHS[lanes]), *SECRET_KERNELS[kernel]))
     assert found.leaks == set()
     # It has seen loops, and has followed secrets: it is not blind.
+    assert found.jumps >= 1
+    assert found.secret_instructions > 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", SECRET_KERNELS, ids=lambda kernel: kernel.__name__)
+def test_code_for_aarch64(kernel) -> None:
+    """Of one lane: eight are instructions of x86."""
+    found = analyse_for_arm(kernel.py_func, (numba.typeof(WIDTHS[1]), *SECRET_KERNELS[kernel]))
+    assert found.leaks == set()
     assert found.jumps >= 1
     assert found.secret_instructions > 50
 
@@ -103,6 +127,7 @@ def keeps_to_sizes(secrets, out):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("code", [analyse, analyse_for_arm], ids=["x86-64", "aarch64"])
 @pytest.mark.parametrize(
     ("function", "arrays", "leak"),
     [
@@ -115,8 +140,8 @@ def keeps_to_sizes(secrets, out):
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_the_analysis_tells_good_from_bad(function, arrays, leak) -> None:
-    found = analyse(function, (types.Array(types.int64, 1, "C"),) * arrays)
+def test_the_analysis_tells_good_from_bad(function, arrays, leak, code) -> None:
+    found = code(function, (types.Array(types.int64, 1, "C"),) * arrays)
     if leak is None:
         assert found.leaks == set()
         assert found.jumps >= 2

@@ -41,7 +41,12 @@ def test_a_good_publication_is_rehearsed_from_every_root(honest, make_manifest, 
         assert honest.repository.renew_root(honest.signers, NOW)
     asked = []
     real = rehearsal._follow
-    monkeypatch.setattr(rehearsal, "_follow", lambda *given: (asked.append(given[2]), real(*given))[1])
+
+    def follow(*given, **named):
+        asked.append(given[2])
+        return real(*given, **named)
+
+    monkeypatch.setattr(rehearsal, "_follow", follow)
     honest.publish(make_manifest(2, previous=make_manifest()))
     assert asked == [1, 2, 3, 4, 4, 4], "each root, and a client that goes on"
     assert honest.follow(tmp_path / "state").edition == 2

@@ -1,0 +1,1 @@
+"""Whether secrets show in the time that code takes: measured, as dudect does (`make timing`)."""
