@@ -16,9 +16,9 @@ from contactsync.server.http.attached import PROTOCOL
 from contactsync.server.keyring import Keyring
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.opening import open_accounts
-from contactsync.web.limits import networks
-from contactsync.web.listening import listen, spare, unix_socket, url_of
-from contactsync.web.systemd import Notify, given_sockets
+from contactsync.serving.limits import networks
+from contactsync.serving.listening import listen, spare, unix_socket, url_of
+from contactsync.serving.systemd import Notify, given_sockets
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,8 @@ def _serve_alone(
     # A supervisor needs none of these.
     from contactsync.server.http.serve import STORE_WAIT  # noqa: PLC0415
     from contactsync.server.http.serve import serve as run  # noqa: PLC0415
-    from contactsync.web.running import Entrance  # noqa: PLC0415
-    from contactsync.web.tls import Certificate  # noqa: PLC0415
+    from contactsync.serving.running import Entrance  # noqa: PLC0415
+    from contactsync.serving.tls import Certificate  # noqa: PLC0415
 
     certificate = None if how.tls is None else Certificate(*how.tls)
     entrance = Entrance(listeners, certificate, networks(how.trusted))
@@ -100,7 +100,7 @@ def _supervise(
     folder: DataFolder, orders: _Orders, metrics_port: int | None, on_ready: Callable[[str], None]
 ) -> None:
     from contactsync.server.http.supervisor import Supervisor  # noqa: PLC0415
-    from contactsync.web.tls import Certificate  # noqa: PLC0415
+    from contactsync.serving.tls import Certificate  # noqa: PLC0415
 
     def check() -> None:
         folder.settings()

@@ -64,9 +64,9 @@ def run_witness(
 
     Raises BadInput (the certificate), CallerError (the address).
     """
-    from contactsync.web.listening import listen  # noqa: PLC0415 - `init` and `show` need no server
-    from contactsync.web.running import Entrance  # noqa: PLC0415
-    from contactsync.web.tls import Certificate  # noqa: PLC0415
+    from contactsync.serving.listening import listen  # noqa: PLC0415 - `init` and `show` need no server
+    from contactsync.serving.running import Entrance  # noqa: PLC0415
+    from contactsync.serving.tls import Certificate  # noqa: PLC0415
     from contactsync.witness.app import serve_witness  # noqa: PLC0415
 
     certificate = None if where.tls is None else Certificate(*where.tls)

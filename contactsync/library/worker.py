@@ -17,9 +17,9 @@ from contactsync.server.keyring import Keyring
 from contactsync.server.logs import VARIABLE, set_up_logging
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.opening import open_accounts
-from contactsync.web.limits import networks
-from contactsync.web.running import Entrance
-from contactsync.web.tls import Certificate
+from contactsync.serving.limits import networks
+from contactsync.serving.running import Entrance
+from contactsync.serving.tls import Certificate
 
 
 def main() -> int:

@@ -21,8 +21,8 @@ from starlette.routing import Route
 from contactsync.foundation.errors import OurError
 from contactsync.publication.log.notes import Verifier
 from contactsync.publication.log.witnessing import MAX_REQUEST, PATH
-from contactsync.web.limits import Limits, raise_file_limit
-from contactsync.web.running import SAID_SECONDS, Entrance, run
+from contactsync.serving.limits import Limits, raise_file_limit
+from contactsync.serving.running import SAID_SECONDS, Entrance, run
 from contactsync.witness.cosigning import TEXT, Witness, WitnessReply
 from contactsync.witness.folder import WitnessFolder
 

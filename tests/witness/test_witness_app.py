@@ -20,7 +20,7 @@ from growing_log import GrowingLog
 from contactsync.publication.log.checkpoint import Checkpoint
 from contactsync.publication.log.notes import Verifier, open_note, with_lines
 from contactsync.publication.log.witnessing import MAX_REQUEST, SIZE_TYPE
-from contactsync.web.protocol import HEADER_LIMIT
+from contactsync.serving.protocol import HEADER_LIMIT
 from contactsync.witness.app import BODY_WAIT, MAX_WAITING
 
 pytestmark = pytest.mark.slow

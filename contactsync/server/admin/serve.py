@@ -18,9 +18,9 @@ from contactsync.server.http.serve import STORE_WAIT
 from contactsync.server.keyring import Keyring
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.opening import open_accounts
-from contactsync.web.limits import Limits
-from contactsync.web.listening import listen, unix_socket, url_of
-from contactsync.web.running import Entrance, run
+from contactsync.serving.limits import Limits
+from contactsync.serving.listening import listen, unix_socket, url_of
+from contactsync.serving.running import Entrance, run
 
 LOOPBACK: Final = "127.0.0.1"
 

@@ -18,7 +18,7 @@ from contactsync.server.http.threads import WAITING, Threads
 from contactsync.server.quota import PointQuota, Standing, Verdict, batch_name
 from contactsync.server.settings import Settings
 from contactsync.server.storage.ports import Account, AccountStore, Charge
-from contactsync.web.running import SAID_SECONDS
+from contactsync.serving.running import SAID_SECONDS
 
 AT_ONCE: Final = 256
 """Charges of one transaction, so that none of them waits long for the others."""

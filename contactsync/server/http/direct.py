@@ -21,8 +21,8 @@ from contactsync.server.http.data import MEDIA_TYPE
 from contactsync.server.http.evaluating import BODY_TIMEOUT, Asked, Evaluating, too_slow
 from contactsync.server.http.problems import Problem, overload
 from contactsync.server.http.together import Answer
+from contactsync.serving.protocol import BoundedProtocol
 from contactsync.voprf.suite import NE
-from contactsync.web.protocol import BoundedProtocol
 
 _ROUTE: Final = b"/v1/evaluate/"
 _READ_ANYWAY: Final = 1 << 18

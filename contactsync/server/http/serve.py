@@ -20,8 +20,8 @@ from contactsync.server.keyring import Keyring
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.files import PublicFolder
 from contactsync.server.storage.ports import AccountStore
-from contactsync.web.limits import Forwarded, Limits, raise_file_limit
-from contactsync.web.running import Entrance, run
+from contactsync.serving.limits import Forwarded, Limits, raise_file_limit
+from contactsync.serving.running import Entrance, run
 
 STORE_WAIT = 5.0  # seconds that another process may hold the accounts before requests are answered with 503
 

@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry
 
 from contactsync.foundation.errors import ContactSyncError, OurError
 from contactsync.server.http.added import AddedFigures, Snapshot, add, counts_of, serve_metrics
-from contactsync.web.systemd import Notify
+from contactsync.serving.systemd import Notify
 
 Start = Callable[[int, socket.socket], "subprocess.Popen[bytes]"]
 """Starts worker number so and so, with its end of the channel as stdin."""

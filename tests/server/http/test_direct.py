@@ -18,8 +18,8 @@ from contactsync.server.http.app import App
 from contactsync.server.http.direct import DirectProtocol
 from contactsync.server.quota import Terms
 from contactsync.server.storage.files import PublicFolder
+from contactsync.serving.limits import Connections, Limits
 from contactsync.voprf.client import blind
-from contactsync.web.limits import Connections, Limits
 
 BODY = blind([b"%d" % i for i in range(8)]).blinded.tobytes()
 USUAL = b"X: 1\r\nX: 2\r\n"

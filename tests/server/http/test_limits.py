@@ -12,7 +12,7 @@ from server_tools import GERMAN, Operator, Process
 
 from contactsync.foundation.errors import BadInput
 from contactsync.server.http.problems import overload
-from contactsync.web.limits import Connections, Forwarded, Limits, caller_behind, networks, site_of
+from contactsync.serving.limits import Connections, Forwarded, Limits, caller_behind, networks, site_of
 
 HEALTH = b"GET /v1/health HTTP/1.1\r\nHost: x\r\n"
 END = b"\r\n"

@@ -7,8 +7,8 @@ from contextlib import closing
 import pytest
 from server_tools import GERMAN, Operator, Process
 
+from contactsync.serving.protocol import HEADER_LIMIT
 from contactsync.voprf.client import blind
-from contactsync.web.protocol import HEADER_LIMIT
 
 HEALTH = b"GET /v1/health HTTP/1.1\r\nHost: x\r\n"
 END = b"\r\n"

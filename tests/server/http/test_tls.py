@@ -16,9 +16,9 @@ from authority import Authority
 from server_tools import GERMAN, Operator, command
 
 from contactsync.foundation.errors import BadInput, CallerError
-from contactsync.web.listening import unix_socket
-from contactsync.web.systemd import Notify, given_sockets
-from contactsync.web.tls import Certificate
+from contactsync.serving.listening import unix_socket
+from contactsync.serving.systemd import Notify, given_sockets
+from contactsync.serving.tls import Certificate
 
 HEALTH = b"GET /v1/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 

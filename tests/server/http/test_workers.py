@@ -26,8 +26,8 @@ from contactsync.server.http.supervisor import Supervisor
 from contactsync.server.storage.opening import export_stores, import_stores
 from contactsync.server.storage.postgres.accounts import PostgresAccounts
 from contactsync.server.storage.postgres.address import DatabaseUrl
+from contactsync.serving.systemd import Notify
 from contactsync.voprf.client import blind
-from contactsync.web.systemd import Notify
 
 POINTS = 8
 LARGEST = 24

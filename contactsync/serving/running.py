@@ -17,11 +17,11 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from contactsync.foundation.errors import BadInput
-from contactsync.web.limits import Connections, Limits, Network
-from contactsync.web.listening import BACKLOG, url_of
-from contactsync.web.protocol import BoundedProtocol
-from contactsync.web.systemd import Notify
-from contactsync.web.tls import Certificate, Door
+from contactsync.serving.limits import Connections, Limits, Network
+from contactsync.serving.listening import BACKLOG, url_of
+from contactsync.serving.protocol import BoundedProtocol
+from contactsync.serving.systemd import Notify
+from contactsync.serving.tls import Certificate, Door
 
 SHUTDOWN = 10  # seconds that requests may take to finish after SIGTERM
 SAID_SECONDS: Final = 10.0

@@ -17,7 +17,7 @@ from typing import Any, Final
 from cryptography import x509
 
 from contactsync.foundation.errors import BadInput
-from contactsync.web.limits import Connections
+from contactsync.serving.limits import Connections
 
 NOTICE: Final = timedelta(days=14)
 """So long before a certificate expires, the log says so when it is read."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from contactsync.web.limits import WRITE_BUFFER, Connections
+from contactsync.serving.limits import WRITE_BUFFER, Connections
 
 HEADER_LIMIT: Final = 16 << 10
 """Octets of a request's head, from its first line to the empty one."""
