@@ -47,6 +47,7 @@ from contactsync.foundation.errors import (
 from contactsync.foundation.progress import DOWNLOADING, Progress, silent
 from contactsync.identifiers import PROFILE
 from contactsync.publication.history import Gap
+from contactsync.publication.logged import kept_of_log
 from contactsync.publication.manifest import DataFile, Manifest
 from contactsync.publication.tuf.follower import Follower, kept_files
 
@@ -74,6 +75,7 @@ def sync(
     with server.lock(), Cache(server.cache, server.url) as cache:
         if recording is not None:
             trusted = kept_files(server.tuf, options.audience) | {"root.json": server.root}
+            trusted |= {f"log/{name}": octets for name, octets in kept_of_log(server.log).items()}
             recording.begins(trusted, book.identifiers)
         report = Session(server, cache, transport, options, progress, recording=recording).run(book)
         if recording is not None:

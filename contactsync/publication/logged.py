@@ -289,6 +289,15 @@ def begin_anew(folder: Path, root: bytes) -> LogPolicy | None:
     return policy
 
 
+def kept_of_log(folder: Path) -> dict[str, bytes]:
+    """All that is kept of a log, by name: policies, the checkpoint, tiles. None of it is secret."""
+    try:
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+    except OSError as error:
+        raise _damaged(folder) from error
+
+
 def last_checkpoint(folder: Path) -> Checkpoint | None:
     """The last checkpoint that was accepted; None if there is none. Raises OurError: damaged."""
     path = folder / CHECKPOINT

@@ -30,7 +30,7 @@ class Phase(IntEnum):
     """The order of a sync. A request of a later phase is never followed by one of an earlier one."""
 
     METADATA = 0
-    ACCOUNT = 1  # and the log: of neither depends what the other is asked
+    ACCOUNT = 1
     FILES = 2
     POINTS = 3
     BUCKETS = 4
@@ -59,15 +59,15 @@ KINDS: Final = (
                 Phase.METADATA, "metadata", "which signed metadata it had before"),
     RequestKind("manifest", "GET", rf"/v1/tuf/targets/(?P<sha256>{_SHA})\.(?P<audience>{_AUDIENCE})\.json",
                 Phase.METADATA, "metadata", "which manifest it had before"),
-    RequestKind("checkpoint", "GET", r"/v1/log/checkpoint", Phase.ACCOUNT, "choice", "nothing more"),
+    RequestKind("checkpoint", "GET", r"/v1/log/checkpoint", Phase.METADATA, "metadata", "nothing more"),
     RequestKind("leaf", "GET", rf"/v1/log/leaf/{_SHA}",
-                Phase.ACCOUNT, "choice", "nothing more"),
+                Phase.METADATA, "metadata", "nothing more"),
     RequestKind("root checkpoint", "GET", rf"/v1/log/root/{_NUMBER}",
-                Phase.ACCOUNT, "choice", "which root it had before"),
+                Phase.METADATA, "metadata", "which root it had before"),
     RequestKind("tile", "GET",
                 r"/v1/log/tile/(?:[0-9]|[1-5][0-9]|6[0-3]|entries)/(?:x\d{3}/){0,6}\d{3}"
                 r"(?:\.p/(?:[1-9]|[1-9]\d|1\d\d|2[0-4]\d|25[0-5]))?",
-                Phase.ACCOUNT, "choice", "which part of the log it had before"),
+                Phase.METADATA, "metadata", "which part of the log it had before"),
     RequestKind("account", "GET", r"/v1/account", Phase.ACCOUNT, "requests",
                 "which account it is", credential=True),
     RequestKind("file", "GET", rf"/v1/data/(?P<sha256>{_SHA})", Phase.FILES, "choice",

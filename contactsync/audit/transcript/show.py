@@ -15,6 +15,8 @@ _WORDS = {
     "metadata": "asks for signed metadata",
     "manifest": "asks for a manifest",
     "checkpoint": "asks for the log's checkpoint",
+    "leaf": "asks for a place in the log",
+    "root checkpoint": "asks for the checkpoint of a root",
     "tile": "asks for a part of the log",
     "account": "asks what is left of the account's budget",
     "file": "fetches a data file",

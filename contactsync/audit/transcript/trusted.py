@@ -22,7 +22,8 @@ from contactsync.publication.manifest import Manifest
 from contactsync.publication.tuf.follower import Follower, check_root, root_fingerprint
 
 PINNED = "root.json"
-_NAMES = ("metadata", "manifests")
+_NAMES = ("metadata", "manifests", "log")
+_DEEPEST = 8
 
 
 class _Recorded(FetcherInterface):
@@ -70,7 +71,12 @@ class Walk:
             path = PurePosixPath(name)
             if name == PINNED:
                 continue
-            if path.is_absolute() or ".." in path.parts or path.parts[0] not in _NAMES or len(path.parts) > 3:
+            if (
+                path.is_absolute()
+                or ".." in path.parts
+                or path.parts[0] not in _NAMES
+                or len(path.parts) > _DEEPEST
+            ):
                 raise BadInput(f"the transcript names a file of the state that there is not ({name[:60]!a})")
             target = self._folder / name
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -117,7 +117,7 @@ LAYERS: Final = {
     ),
     "publication.metadata": VectorLayer(
         "signed metadata leads from a pinned root to the manifests, or is refused",
-        ("publication.tuf.follower",),
+        ("publication.tuf.follower", "publication.tuf.raised"),
         (BadSignature, BadReply),
     ),
     "log.tree": VectorLayer(

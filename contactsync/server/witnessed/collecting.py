@@ -93,12 +93,16 @@ def _cosign(
             return _signed(witness, note, said, checkpoint.size)
         if status != 409:
             return Collected(witness, failure=_REFUSALS.get(status, f"answered with status {status}"))
-        size = known_size(said)
+        try:
+            size = known_size(said)
+        except BadReply:  # C2SP has no size in the answer if the sizes are the same, and the trees are not
+            return Collected(witness, failure=_FORKED)
         if size > checkpoint.size:
             return Collected(witness, failure="has seen a longer log", ahead=size)
     return Collected(witness, failure="states another size each time")
 
 
+_FORKED: Final = "has cosigned another log of this length: was an older backup restored?"
 _REFUSALS: Final = {
     403: "does not accept the key of this log: its operator must add it",
     404: "does not know this log: its operator must add it",
