@@ -63,5 +63,5 @@ def test_what_these_ask_for_is_locked_too(name):
 def test_no_registry_is_named(name):
     text = (ROOT / "requirements" / name).read_text()
     assert not re.search(
-        r"https?://|file:|--(extra-)?index-url|--find-links|--trusted-host|/opt|/work|/tmp", text
+        r"https?://|file:/|--(extra-)?index-url|--find-links|--trusted-host|/opt|/work|/tmp", text
     )

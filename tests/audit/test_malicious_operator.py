@@ -1,0 +1,211 @@
+"""An operator who cheats, end to end: who notices, and by which command; the table of docs/threat-model.md.
+
+Each attack has all keys of the operator. What it does is first shown to pass where it is said to pass.
+"""
+
+import json
+import re
+import shutil
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+sys.path.append(str(Path(__file__).parents[1] / "server"))
+
+from server_tools import Process, run
+
+from contactsync.audit import publication
+from contactsync.audit.report import DISPROVEN, PROVEN
+from contactsync.commands import main
+from contactsync.directory import build, open_directory
+from contactsync.directory.files import write_file
+from contactsync.directory.screen import build_screen
+from contactsync.publication.tuf.follower import Follower
+from contactsync.tokens import Tokens
+
+PAGE = (Path(__file__).parents[2] / "docs" / "threat-model.md").read_text("utf-8")
+
+
+@pytest.fixture(autouse=True)
+def fewer_probes(monkeypatch):
+    monkeypatch.setattr(publication, "PROBES", 1 << 12)
+
+
+def contactsync(*words, code=None):
+    """What a command came to, as JSON or text."""
+    done = CliRunner().invoke(main, [*map(str, words)])
+    assert code is None or done.exit_code == code, (words, done.output, done.stderr)
+    return done
+
+
+def audited(*words):
+    """Exit code of an audit, and the rules that were disproven."""
+    done = contactsync("audit", *words, "--json")
+    report = json.loads(done.stdout)
+    return done.exit_code, {one["rule"] for one in report["findings"] if one["severity"] == "error"}
+
+
+def put(crook, made, path):
+    path.rename(crook.folder.data / made.sha256)
+    return made
+
+
+def base_of(crook, rows, tmp_path):
+    """A base of these tokens in the place of the published one, with what a manifest says of it."""
+    info = build(tmp_path / "new", [Tokens.from_bytes(rows)])
+    with open_directory(tmp_path / "new", expect=info) as directory:
+        screen = put(crook, build_screen(tmp_path / "screen", directory), tmp_path / "screen")
+    base = put(crook, info.file, tmp_path / "new")
+    figures = {"count": info.count, "slot_bits": info.slot_bits, "top_sha256": info.top_sha256}
+    return {**figures, "base": base, "screen": screen, "deltas": ()}
+
+
+def published(crook):
+    return Tokens.concatenate(list(crook.registry.tokens("people", 1, "49"))).to_bytes()
+
+
+def test_screen_over_chosen_numbers(crook, tmp_path):
+    partition = crook.manifest().partitions["49"]
+    octets = bytearray((crook.folder.data / partition.screen.sha256).read_bytes())
+    for place in range(100, 110):
+        octets[place] |= 0xFF
+    made = put(crook, write_file(tmp_path / "screen", [bytes(octets)]), tmp_path / "screen")
+    crook.sign_partition("49", edition=2, screen=made)
+    assert audited("publication", crook.folder.public) == (DISPROVEN, {"screen"})
+
+
+def test_planted_token(crook, tmp_path):
+    planted = np.random.default_rng(1).integers(0, 256, (1, 10), np.uint8)
+    crook.sign_partition("49", **base_of(crook, np.concatenate([published(crook), planted]), tmp_path))
+    assert audited("publication", crook.folder.public) == (PROVEN, set())
+    assert audited("rebuild", "--data", crook.folder.path) == (DISPROVEN, {"base"})
+
+
+def test_bucket_swap(crook, tmp_path):
+    """Members of one bucket are exchanged for strangers: nobody in it is found any more."""
+    rows = published(crook)
+    rows[rows[:, 0] == 0x40, 1:] ^= 0x55
+    crook.sign_partition("49", **base_of(crook, rows, tmp_path))
+    assert audited("publication", crook.folder.public) == (PROVEN, set())
+    assert audited("rebuild", "--data", crook.folder.path) == (DISPROVEN, {"base"})
+
+
+def test_bucket_swap_within_a_file(crook):
+    """The octets of two buckets are exchanged under the same manifest: another file than was signed."""
+    path = crook.folder.data / crook.manifest().partitions["49"].base.sha256
+    octets = bytearray(path.read_bytes())
+    octets[2000:2040], octets[3000:3040] = octets[3000:3040], octets[2000:2040]
+    path.write_bytes(octets)
+    code, rules = audited("publication", crook.folder.public)
+    assert code == DISPROVEN
+    assert "file" in rules
+
+
+def test_frozen_edition(crook, monkeypatch):
+    later = datetime.now(UTC) + timedelta(days=8)
+    monkeypatch.setattr(publication, "Follower", lambda *given, **named: Follower(*given, **named, now=later))
+    assert audited("publication", crook.folder.public) == (DISPROVEN, {"metadata"})
+
+
+@pytest.fixture
+def town(tmp_path):
+    """A server with a log, started by commands, and two people who trust it."""
+    data = tmp_path / "server"
+    run("init", data=data)
+    run("members", "add", "+4915100000001", data=data)
+    credential = tmp_path / "credential"
+    credential.touch(0o600)
+    credential.write_text(run("accounts", "add", "anna", data=data))
+    run("publish", data=data)
+    (tmp_path / "book.csv").write_text("name,phone\nAnna,+4915100000001\n")
+    return Town(tmp_path, data)
+
+
+class Town:
+    def __init__(self, folder, data):
+        self.folder, self.data = folder, data
+        self.port = "0"
+
+    def serve(self, data):
+        """The same address, whoever is behind it."""
+        process = Process(data, "--port", self.port)
+        self.port = str(process.port)
+        self.url = process.url
+        return process
+
+    def trust(self, *people):
+        for person in people:
+            contactsync("trust", self.url, "--yes", "--state", self.folder / person, code=0)
+            self.sync(person)
+
+    def sync(self, person, code=0):
+        credential = ("--credential-file", self.folder / "credential")
+        book = self.folder / "book.csv"
+        return contactsync("sync", book, *credential, "--state", self.folder / person, code=code)
+
+    def snapshot(self, person):
+        out = self.folder / f"{person}.snapshot"
+        out.unlink(missing_ok=True)
+        contactsync("audit", "snapshot", "--state", self.folder / person, out, code=0)
+        return out
+
+
+@pytest.mark.slow
+def test_victims_manifest_and_a_fork_that_rejoins(town):
+    """One person is shown an edition of their own, and then again what all others see."""
+    with town.serve(town.data):
+        town.trust("victim", "other")
+    fork = town.folder / "fork"
+    shutil.copytree(town.data, fork)
+    run("members", "add", "+4915100000002", data=town.data)
+    run("publish", data=town.data)
+    run("members", "add", "+4915100000003", data=fork)
+    run("publish", data=fork)
+    with town.serve(fork):
+        town.sync("victim")  # a fork is complete in itself: alone, nobody notices
+    with town.serve(town.data):
+        town.sync("other")
+        snapshots = town.snapshot("victim"), town.snapshot("other")
+        code, rules = audited("compare", *snapshots)
+        assert code == DISPROVEN
+        assert {"manifests", "log"} <= rules
+        assert "another history" in town.sync("victim", code=5).stderr
+        run("members", "add", "+4915100000004", data=town.data)
+        run("publish", data=town.data)
+        assert "another history" in town.sync("victim", code=5).stderr
+        assert town.sync("other")
+
+
+@pytest.mark.slow
+def test_a_sync_with_a_logged_server_is_accounted_for(town):
+    """Every octet that left, with the requests to the log among them; and how people are shown it."""
+    with town.serve(town.data):
+        town.trust("victim")
+        run("members", "add", "+4915100000002", data=town.data)
+        run("publish", data=town.data)
+        file = town.folder / "transcript"
+        command = ["sync", town.folder / "book.csv", "--credential-file", town.folder / "credential"]
+        contactsync(*command, "--state", town.folder / "victim", "--transcript", file, code=0)
+    private = ("--private", f"{file}.private", "--contacts", town.folder / "book.csv")
+    assert audited("transcript", file, *private) == (PROVEN, set())
+    shown = contactsync("audit", "transcript", file, "--show").stdout
+    assert "asks for the log's checkpoint" in shown
+    assert "asks for a place in the log" in shown
+
+
+def test_the_table_says_who_notices_each():
+    """Every attack of the issue stands in the table, and every test that it names is there."""
+    table = PAGE.partition("### Who notices")[2].partition("\n#")[0]
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", table)
+    assert len(named) >= 8
+    root = Path(__file__).parents[2]
+    for file, test in named:
+        assert not test or f"def {test}(" in (root / file).read_text(), (file, test)
+    for attack in ("screen over chosen numbers", "planted token", "manifest of their own", "fork", "tagging"):
+        assert attack in table
+    for attack in ("frozen", "bucket swap", "sidecar"):
+        assert attack in table
