@@ -26,6 +26,7 @@ _HASHES: Final[dict[str, Callable[[bytes], Any]]] = {  # the strongest first
     "md5": lambda data: hashlib.md5(data, usedforsecurity=False),  # what old servers offer, under TLS
 }
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - of RFC 9110
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _PARAMETER = re.compile(rf"[\s,]*({_TOKEN})\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|({_TOKEN}))\s*(?=,|$)")
 _SCHEME = re.compile(rf"[\s,]*({_TOKEN})(?:\s+[A-Za-z0-9._~+/-]+=*\s*(?=,|$)|(?=\s|,|$))")
 
@@ -42,6 +43,8 @@ def parse_challenges(fields: Iterable[str]) -> list[Challenge]:
     """The challenges in all WWW-Authenticate fields (RFC 9110 §11.6.1). What is malformed ends a field."""
     found: list[Challenge] = []
     for text in fields:
+        if _CONTROL.search(text):  # in a nonce it would end the field that answers it
+            continue
         at = 0
         while True:
             parameter = _PARAMETER.match(text, at)

@@ -54,7 +54,9 @@ def members(file: BinaryIO) -> Iterator[tuple[str, bytes | Fault]]:
         return
     with archive:
         everything = [
-            info for info in archive.infolist() if not info.is_dir() and not _is_hidden(info.filename)
+            info
+            for info in archive.infolist()
+            if not info.filename.endswith("/") and not _is_hidden(info.filename)
         ]
         names = {info.filename for info in everything}
         if "[Content_Types].xml" in names or "mimetype" in names:

@@ -21,7 +21,6 @@ from contactsync.client import (
     quota,
     replies,
     results,
-    route,
     state,
     transcript,
     trust,
@@ -30,6 +29,7 @@ from contactsync.client.cache import Cache
 from contactsync.client.patience import Patience
 from contactsync.client.transport import Transport
 from contactsync.commands import _options
+from contactsync.foundation import route
 from contactsync.foundation.errors import (
     BadInput,
     ContactSyncError,

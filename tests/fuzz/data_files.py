@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from contactsync.audit.octets import resolved
 from directory.directory_forge import fetcher, sealed
 
 import contactsync
+from contactsync.audit.vectors.octets import resolved
 from contactsync.directory import buckets, build, match, open_directory
 from contactsync.directory.delta import apply_to_directory, check_against, read_delta
 from contactsync.directory.format import DataFile, DirectoryInfo, Layout

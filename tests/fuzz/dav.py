@@ -78,7 +78,7 @@ def _address(data: bytes) -> None:
     try:
         found = address.parse_address(text)
     except BadInput as error:
-        secret = re.search(r"://[^/@]*:([^/@]{6,})@", text)
+        secret = re.search(r"://[^/@]*:([^/@]{12,})@", text)
         assert secret is None or secret[1] not in f"{error}{error.hint}"
         raise
     assert address.origin_of(found.url) == found.origin, found

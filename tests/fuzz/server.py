@@ -17,7 +17,6 @@ from urllib.parse import parse_qsl, urlsplit
 
 import urllib3
 import uvicorn
-from contactsync.server.http.protocol import BoundedProtocol
 from uvicorn.server import ServerState
 
 from contactsync.audit.gates import Gate
@@ -30,11 +29,12 @@ from contactsync.server.admin.problems import AdminProblem
 from contactsync.server.admin.reading import read_identifiers
 from contactsync.server.backups import archive as backup
 from contactsync.server.http import data as ranges
-from contactsync.server.http import limits, tls
 from contactsync.server.http.evaluating import PATH
 from contactsync.server.http.problems import Problem
 from contactsync.server.storage import archive as stores
 from contactsync.server.storage.postgres.address import DatabaseUrl
+from contactsync.serving import limits, tls
+from contactsync.serving.protocol import BoundedProtocol
 from fuzz import scratch
 from fuzz.client import head_of
 from fuzz.target import Target

@@ -19,6 +19,7 @@ BODY_LIMIT: Final = 1 << 20
 BODY_SECONDS: Final = 30.0
 _CLOSE: Final = {"connection": "close"}  # the rest of the body is not worth reading
 _JSON: Final = b"application/json"
+_LENGTH_DIGITS: Final = 15
 _HEADERS: Final = (b"content-type", b"content-length", b"authorization", b"idempotency-key", b"prefer")
 
 
@@ -68,6 +69,8 @@ class Call:
     async def read(self) -> bytes:
         """The body, at most BODY_LIMIT octets. It is kept in `data`."""
         length = self.headers.get(b"content-length")
+        if length is not None and (len(length) > _LENGTH_DIGITS or not length.isdigit()):
+            raise _too_large()  # what serves HTTP refuses what is no number, before this
         if length is not None and int(length) > BODY_LIMIT:
             raise _too_large()
         message = await self._next()

@@ -36,7 +36,9 @@ class DatabaseUrl:
             _ = [int(port) for port in _ports(parts.netloc)]
         except ValueError:
             raise BadInput("the URL of the database cannot be read", hint=_example()) from None
-        if parts.scheme not in _SCHEMES or parts.fragment or not text.isprintable() or " " in text:
+        # Without // all is a path, and a password in it would be shown.
+        named = parts.scheme in _SCHEMES and text[len(parts.scheme) :].startswith("://")
+        if not named or parts.fragment or not text.isprintable() or " " in text:
             raise BadInput("the database must be given as postgresql://…", hint=_example())
         user, at, hosts = parts.netloc.rpartition("@")
         name, colon, password = user.partition(":")
