@@ -167,6 +167,7 @@ def test_commands_of_the_operator(tmp_path):
     lines = run("server", "members", "show", *numbers, "--json", "--data", data).splitlines()
     assert [check("server-members-show", line)["stored"] for line in lines] == [True, True, False]
     check("server-keys-list", run("server", "keys", "list", "--json", "--data", data))
+    check("server-log-show", run("server", "log", "show", "--json", "--data", data))
 
 
 @pytest.mark.slow

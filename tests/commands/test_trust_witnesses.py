@@ -71,5 +71,5 @@ def test_trust_a_server_with_witnesses_of_ones_own(tmp_path, witness):
         assert "another history" in contactsync(*sync, code=5)
         contactsync("trust", server.url, "--new-log", *state)
         assert "Anna" in contactsync(*sync)
-        contactsync("forget", "--server", server.url, "--yes", *state)
+        contactsync("forget", "--server", server.url, *state)
         assert not list((tmp_path / "state" / "servers").rglob("checkpoint"))
