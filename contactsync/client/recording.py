@@ -248,7 +248,8 @@ class Recording:
             outcome = "interrupted"
         pieces, sent, received = self._counts
         digest = self._digest.hexdigest()
-        return Ending(outcome, kind, self._said, private, pieces, sent, received, digest)
+        said = self._said if outcome == "done" else None  # it may have failed after that
+        return Ending(outcome, kind, said, private, pieces, sent, received, digest)
 
     def _explained(self) -> dict[str, Any]:
         """What FILE.private contains."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,7 +136,7 @@ class Opening:
         texts = (value["program"], value["server"], *value["options"])
         if not all(type(one) is str for one in texts) or type(value["began"]) is not int:
             raise ValueError("not an opening")
-        if value["proxy"] not in _PROXIES:
+        if value["proxy"] not in _PROXIES or not re.fullmatch(r"https?://[!-~]+", value["server"]):
             raise ValueError("not an opening")
         given = {name: value[name] for name in ("program", "server", "began", "proxy", "options")}
         return cls(**given, trusted=trusted)
@@ -169,6 +170,10 @@ class Ending:
         ending = cls(value["end"], *(value[name] for name in cls.__slots__[1:]))
         counts = (ending.pieces, ending.sent, ending.received)
         if ending.outcome not in _OUTCOMES or not all(type(one) is int for one in counts):
+            raise ValueError("not an ending")
+        if (ending.error is None) == (ending.outcome == "failed"):
+            raise ValueError("not an ending")
+        if ending.said is not None and ending.outcome != "done":
             raise ValueError("not an ending")
         if not all(one is None or type(one) is str for one in (ending.error, ending.said)):
             raise ValueError("not an ending")

@@ -253,7 +253,7 @@ def known_policy(folder: Path) -> KnownPolicy | None:
         return None
     try:
         return KnownPolicy(int(value["root"]), LogPolicy.from_value(value["policy"]))
-    except (KeyError, TypeError, ValueError, BadReply, BadInput) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, BadReply, BadInput) as error:
         raise _damaged(folder / _POLICY) from error
 
 
@@ -358,7 +358,7 @@ def _read(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path) from error
 
 

@@ -288,7 +288,7 @@ def _read_key(file: Path) -> tuple[str, Ed25519PrivateKey]:
         value = json.loads(file.read_bytes())
     except OSError as error:
         raise OurError(f"cannot read {file}: {error.strerror}", hint="check its permissions") from error
-    except ValueError:
+    except (ValueError, RecursionError):
         raise damaged from None
     if not isinstance(value, dict):
         raise damaged

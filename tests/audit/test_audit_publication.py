@@ -172,7 +172,7 @@ def test_a_history_that_is_cut_or_forked(crook, audit):
 
 def test_a_frozen_publication(crook, audit, monkeypatch):
     later = datetime.now(UTC) + timedelta(days=400)
-    monkeypatch.setattr(publication, "Follower", lambda *given: Follower(*given, now=later))
+    monkeypatch.setattr(publication, "Follower", lambda *given, **named: Follower(*given, **named, now=later))
     assert wrong(audit(crook.folder.public)) == {"metadata"}
 
 

@@ -24,6 +24,7 @@ from contactsync.publication.log.merkle import EMPTY
 from contactsync.publication.log.notes import ED25519, NoteSigner, sign_note
 from contactsync.publication.log.policy import FIELD, LogPolicy
 from contactsync.publication.log.tiles import appended
+from contactsync.publication.logged import LogFollower
 
 ANNA, BODO = "+491512345671", "+491512345672"
 
@@ -171,8 +172,9 @@ def of_log(view, entries, signer, earlier=None):
 
 
 @pytest.fixture
-def logged(service, person):
-    """What a client sees of a service whose root names a log, and the log's key."""
+def logged(service, person, monkeypatch):
+    """What a client sees of a service whose root names a log, and the log's key. Nothing is served of it."""
+    monkeypatch.setattr(LogFollower, "follow_roots", lambda *_: None)
     signer = NoteSigner.of("example.org/log", ED25519, Ed25519PrivateKey.generate())
     root = Metadata(service.repository.root())
     root.signed.unrecognized_fields[FIELD] = LogPolicy(signer.verifier).to_value()

@@ -219,7 +219,7 @@ def test_a_root_is_fetched_and_must_sign_itself(service, person):
 def test_a_root_that_the_pinned_one_signed_is_known_another_is_not(service, person, tmp_path):
     root = service.repository.root()
     root.version += 1
-    service.repository._write_root(root, service.signers["root"])
+    service.repository.write_root(root, service.signers["root"])
     assert is_known(person.server, fetch_root(person.transport()))
     (tmp_path / "b").mkdir()
     stranger = type(service)(tmp_path / "b")

@@ -80,6 +80,9 @@ def test_sync_of_one_of_several_and_what_would_be_sent(configured):
     assert one["quota"]
     assert one["unreadable"]
     check("sync", json.dumps(one))
+    file = str(configured.book.parent / "transcript")
+    configured.run("sync", "--server", "work", "--transcript", file)
+    assert check("audit-transcript", run("audit", "transcript", file, "--json"))["outcome"] == "unchecked"
 
 
 @pytest.mark.slow

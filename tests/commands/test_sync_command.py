@@ -485,7 +485,7 @@ def test_the_fingerprint_of_an_earlier_root_still_serves(desk, service):
     for _ in range(2):
         root = service.repository.root()
         root.version += 1
-        service.repository._write_root(root, service.signers["root"])
+        service.repository.write_root(root, service.signers["root"])
     newest = root_fingerprint(service.repository.root_bytes())
     assert newest != told
     result = desk.trust("--fingerprint", told)

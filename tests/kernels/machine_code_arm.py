@@ -22,11 +22,12 @@ from machine_code import (
     Summary,
     Value,
     joined,
-    touched,
 )
 
 TRIPLE = "aarch64-unknown-linux-gnu"
 ANYWHERE = 1 << 14  # octets: more than any frame has
+SLOT = 4  # octets of the stack that are looked at alone
+UPPER = ("upper half of what is in the slot before",)
 ARGUMENTS = [f"x{n}" for n in range(8)]
 CALLEE_SAVED = {*(f"x{n}" for n in range(19, 30)), "sp", *(f"v{n}" for n in range(8, 16))}
 NO_EFFECT = {"nop", "dmb", "prfm", "hint", "bti", "paciasp", "autiasp"}
@@ -135,7 +136,7 @@ class ArmAnalysis(Analysis):
         self.jumps = self.secret_instructions = 0
         public = dict.fromkeys([*ARGUMENTS, "flags", "x8", "x30", *CALLEE_SAVED], PUBLIC)
         public["sp"] = Value(False, ("stack", "entry", 0))
-        arguments = {("entry", offset): PUBLIC for offset in range(0, 1024, 8)}
+        arguments = {("entry", offset): PUBLIC for offset in range(0, 1024, SLOT)}
         self.summaries = {self.root: Summary(State(public, arguments))}
         waiting = [self.root]
         while waiting:
@@ -222,7 +223,7 @@ class ArmAnalysis(Analysis):
         """A load or a store of one register or several."""
         name, operands = instruction.name, instruction.operands
         at = next(i for i, one in enumerate(operands) if one.startswith("["))
-        named = [one for text in operands[:at] for one in re.findall(r"[\w.]+(?:\[\d+\])?", text.strip("{}"))]
+        named = [one for text in operands[:at] for one in re.findall(r"[a-z]\w*(?:\.\w+)?", text)]
         is_post = len(operands) > at + 1
         where = self.place(
             operands[at].split(",")[0].rstrip("]") + "]" if is_post else operands[at], state, leak
@@ -249,14 +250,17 @@ class ArmAnalysis(Analysis):
         if where[:1] != ("stack",):
             return SECRET
         values = [state.slots.get((where[1], offset), SECRET) for offset in touched(where[2], size)]
-        return values[0] if len(values) == 1 and size == 8 else Value(any(value.secret for value in values))
+        if size == 8 and values[1].what == UPPER:  # it is what was stored, and nothing was put over a part
+            return values[0]
+        return Value(any(value.secret for value in values))
 
     def stored(self, where: tuple, state: State, size: int, value: Value, summary: Summary) -> None:
         if where[:1] == ("stack",):
-            for offset in touched(where[2], size):
+            for place, offset in enumerate(touched(where[2], size)):
                 slot = (where[1], offset)
-                part = size < 8 and state.slots.get(slot, SECRET).secret  # the rest of the slot stays secret
-                state.put(slot, SECRET if part else value if size == 8 else Value(value.secret))
+                what = (value.what, UPPER)[place] if size == 8 else ()
+                part = size < 4 and state.slots.get(slot, SECRET).secret  # the rest of it stays secret
+                state.put(slot, Value(value.secret or part, what))
         elif where[:1] == ("somewhere",):
             state.slots.clear()
         elif where[:1] == ("argument",):
@@ -353,6 +357,11 @@ class ArmAnalysis(Analysis):
         elif self.summaries[name].entry.join(entry):
             changed.append(name)
         return self.summaries[name]
+
+
+def touched(offset: int, size: int) -> range:
+    """The slots that `size` octets from `offset` on lie in."""
+    return range(offset // SLOT * SLOT, offset + size, SLOT)
 
 
 def value_of(text: str, state: State) -> Value:

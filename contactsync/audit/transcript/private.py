@@ -98,7 +98,10 @@ class Private:
             )
         try:
             return cls._of(json.loads(octets))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (
+            *(ValueError, KeyError, TypeError, AttributeError),
+            *(OverflowError, RecursionError),
+        ) as error:
             raise BadInput(f"{path} is not a private file of a transcript", hint=_HINT) from error
 
     @classmethod

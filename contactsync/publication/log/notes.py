@@ -51,7 +51,11 @@ _CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 
 def is_name(name: str) -> bool:
     """Whether a key may have this name: no white space, no "+", at most 255 octets."""
-    return _NAME.fullmatch(name) is not None and len(name.encode()) <= MAX_NAME
+    try:
+        octets = name.encode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+    return _NAME.fullmatch(name) is not None and len(octets) <= MAX_NAME
 
 
 @dataclass(frozen=True, slots=True)

@@ -309,7 +309,7 @@ def read_pending(folder: DataFolder) -> Pending | None:
         return Pending(int(body["size"]), entries, Switch.from_json(body["switch"]))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise OurError(f"{path} is damaged", hint="restore it from a backup") from error
 
 

@@ -51,7 +51,10 @@ class KnownWitnesses:
             )
         except FileNotFoundError:
             return cls()
-        except (ValueError, KeyError, TypeError, BadInput) as error:
+        except (
+            *(ValueError, KeyError, TypeError, AttributeError),
+            *(OverflowError, RecursionError, BadInput),
+        ) as error:
             raise OurError(
                 f"{path} is damaged", hint="delete it, then give each address again: `server log add-witness`"
             ) from error

@@ -10,10 +10,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 from probed_site import points_sent, wrong
-from server_tools import GERMAN
 from tuf.api.metadata import Metadata
 
-from contactsync.audit.probe.probed import Probed
 from contactsync.audit.probe.server import ProbeOptions, audit_server
 from contactsync.audit.report import DISPROVEN, UNCHECKED
 from contactsync.foundation.errors import ContactSyncError
@@ -398,26 +396,6 @@ def test_a_clock_that_is_wrong_is_not_proven(attacked):
     broken, report = attacked(late, 8)
     assert broken == set()
     assert any("seconds apart" in one.message for one in report.findings)
-
-
-def test_the_probe_itself_is_counted(attacked, monkeypatch):
-    """A probe that forgot to count would be found by the test that counts at the server."""
-    spent = []
-    monkeypatch.setattr(Probed, "post", spied(Probed.post, spent))
-    _, report = attacked(lambda *_: None, 100)
-    assert sum(spent) + 2 == report.facts["points"]["sent"] <= 100
-    assert GERMAN
-
-
-def spied(post, spent):
-    def spy(self, caller, blinded, **more):
-        spent.append(len(blinded))
-        return post(self, caller, blinded, **more)
-
-    return spy
-
-
-# Anything at all
 
 
 def mangled(draw, request, reply):

@@ -7,7 +7,7 @@ death a client that had followed the last edition follows again and checks every
 epochs that clients may ask for are on the disk; then a publish that nobody kills has to give what it would
 have given, and to remove what the dead one left. Rotations begin, end, are taken back and abandoned in the
 same way (ACTION); some of them go on by a plain publish. If all of it is `logged`, what is in the log and
-not in its place is finished by the next publish, whatever that was to do; and every third step is died at.
+not in its place is finished by the next publish, whatever that was to do; every seventh step is died at.
 """
 
 import hashlib
@@ -45,6 +45,9 @@ ORDERS = {
 }
 ROTATING = {"promote": 1, "take-back": 999_999, "emergency": 999_999}
 """Those before which a rotation is running, with its overlap."""
+
+LOGGED_STRIDE = 7
+"""The log has many more steps; those that all publishes have are taken one by one without it."""
 
 STEPS += [(SqliteMembers, name) for name in ("store_tokens", "settle", "drop_tokens")]
 
@@ -195,7 +198,7 @@ def main(folder, action, executor):
             seeds = {path.name for path in (work / "keys").glob("voprf-*")}
             epochs = [one.epoch for one in (served, served.next) if one is not None]
             assert seeds == {f"voprf-people-{epoch}.json" for epoch in epochs}
-            limit += 3 if executor == "logged" else 1  # it has three times as many steps
+            limit += LOGGED_STRIDE if executor == "logged" else 1
     print(json.dumps(deaths))
 
 

@@ -39,6 +39,7 @@ def test_killed_at_every_step(tmp_path, action, executor):
     assert done.returncode == 0, done.stderr
     deaths = json.loads(done.stdout)
     # An epoch that was announced begins with what is there already, in the first steps.
+    share = 7 if executor == "logged" else 1
     assert deaths["old"] > (5 if action == "promote" else 20), "before the switch"
-    assert deaths["spooled"] > 10, "while tokens waited for their jobs"
-    assert deaths["new"] > 2, "while cleaning up"
+    assert deaths["spooled"] > 10 // share, "while tokens waited for their jobs"
+    assert deaths["new"] > 2 // share, "while cleaning up"
