@@ -7,6 +7,7 @@ of whoever sent it, but two statements that the operator has signed: evidence th
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,13 +21,14 @@ from contactsync.foundation.errors import BadReply, BadSignature, ContactSyncErr
 from contactsync.publication.history import Link, walk
 from contactsync.publication.log.checkpoint import Checkpoint
 from contactsync.publication.log.merkle import HASH_BYTES
-from contactsync.publication.log.notes import open_note
+from contactsync.publication.log.notes import MAX_NOTE, Verifier, open_note
 from contactsync.publication.log.policy import LogPolicy
 from contactsync.publication.log.tiles import WIDTH, HashReader, Read
+from contactsync.publication.logged import LOG_PATH
 from contactsync.publication.manifest import MAX_BYTES
 from contactsync.publication.tuf.follower import TARGETS_PATH, check_root, root_fingerprint
+from contactsync.publication.tuf.signed import is_signed
 
-LOG_PATH: Final = "/v1/log/"
 MAX_TILE: Final = WIDTH * HASH_BYTES
 
 RULES: Final = {
@@ -52,6 +54,10 @@ class PublicationReader:
     def tile(self, path: str) -> bytes:
         """A tile of the log. Raises NetworkError: it is not there."""
         return self._fetch(f"{LOG_PATH}{path}", MAX_TILE)
+
+    def checkpoint(self) -> bytes:
+        """The note of the log's newest checkpoint. Raises NetworkError: it is not there."""
+        return self._fetch(f"{LOG_PATH}checkpoint", MAX_NOTE)
 
     def _fetch(self, path: str, most: int) -> bytes:
         try:
@@ -146,13 +152,15 @@ class _Comparison:
 
     def _verified(self, name: str, view: ServerView) -> set[str]:
         """The audiences whose manifest is signed. Raises BadReply, BadSignature: it was edited."""
-        root = _newest_root(view)
+        roots = _chain(view)
         for role, octets in view.metadata.items():
             with _as_tuf(f"the {role} metadata"):
                 metadata: Metadata[Any] = Metadata.from_bytes(octets)
                 if metadata.signed.type != role:
                     raise BadSignature(f"the {role} metadata is of another role")
-                root.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
+                # A sync that was cut behind a new root keeps metadata that an older one vouches for.
+                if not any(is_signed(metadata, role, root) for root in reversed(roots)):
+                    raise BadSignature(f"the {role} metadata is not signed by the keys of any root")
         named = {}
         if "targets" in view.metadata:
             targets = Metadata[Targets].from_bytes(view.metadata["targets"]).signed.targets
@@ -172,11 +180,8 @@ class _Comparison:
                 )
             else:
                 signed.add(audience)
-        policy = LogPolicy.of_root(root.unrecognized_fields)
         if view.checkpoint is not None:
-            if policy is None:
-                raise BadReply("there is a checkpoint of a log that the root does not name")
-            _checkpoint(view, policy)
+            _checkpoint(view.checkpoint, _logs(roots))
         self._report.prove("snapshot", len(view.roots) + len(view.metadata) + len(signed))
         return signed
 
@@ -267,25 +272,27 @@ class _Comparison:
 
     def _log(self, one: ServerView, other: ServerView) -> None:
         views = (one, other)
-        policies = [LogPolicy.of_root(_newest_root(view).unrecognized_fields) for view in views]
+        logs = [_logs(_chain(view)) for view in views]
         lacking = [n for n, v in zip(self._names, views, strict=True) if v.checkpoint is None]
-        if policies == [None, None]:
+        if logs == [[], []]:
             self._report.note("log", one.url, "the roots name no log, so that no witness can have seen it")
             return
         if lacking:
             why = f"the root names a log, and {' and '.join(lacking)} did not see it yet"
             self._report.leave("log", one.url, why, "sync once more, and take the snapshot again")
             return
-        if policies[0] is None or policies[1] is None or policies[0].log != policies[1].log:
+        found = [
+            _checkpoint(v.checkpoint, known) for v, known in zip(views, logs, strict=True) if v.checkpoint
+        ]
+        if found[0][0] != found[1][0]:
             self._report.leave("log", one.url, "they follow logs of different keys")
             return
-        points = [_checkpoint(view, policy) for view, policy in zip(views, policies, strict=True) if policy]
-        older, newer = sorted(points, key=lambda point: point.size)
+        older, newer = sorted((point for _, point in found), key=lambda point: point.size)
         if older.size == newer.size:
             same = older.root == newer.root
         else:
             try:
-                same = HashReader(self._tiles(one, other), newer).tree(older.size) == older.root
+                same = self._is_one_log(one, other, (older, newer), found[0][0])
             except (BadReply, NetworkError) as error:
                 self._report.leave("log", one.url, f"the log cannot be read: {error}", error.hint)
                 return
@@ -295,6 +302,30 @@ class _Comparison:
             shown = f"{self._both} were shown two logs"
             lengths = f"that of {older.size:,} entries is not the beginning of that of {newer.size:,}"
             self._forked("log", one.url, f"{shown}: {lengths}")
+
+    def _is_one_log(
+        self, one: ServerView, other: ServerView, points: tuple[Checkpoint, Checkpoint], log: Verifier
+    ) -> bool:
+        """Raises BadReply, NetworkError: the tiles at hand are of neither."""
+        older, newer = points
+        try:
+            return HashReader(self._tiles(one, other), newer).tree(older.size) == older.root
+        except (BadReply, NetworkError):
+            # Of a fork that one of them alone was shown, nobody else has tiles. But the log signed all three.
+            if self._publication is None:
+                raise
+            served = self._served(self._publication, log)
+            if served is None or served.size < newer.size:
+                raise
+            reader = HashReader(self._publication.tile, served)
+            return all(reader.tree(point.size) == point.root for point in points)
+
+    def _served(self, publication: PublicationReader, log: Verifier) -> Checkpoint | None:
+        """The newest checkpoint of a publication; None if it shows nothing of this log."""
+        try:
+            return _checkpoint(publication.checkpoint(), [log])[1]
+        except (BadReply, BadSignature, NetworkError):
+            return None
 
     def _tiles(self, one: ServerView, other: ServerView) -> Read:
         known: dict[str, bytes] = {**one.tiles, **other.tiles}
@@ -327,11 +358,11 @@ class _as_tuf:  # noqa: N801 - reads as a statement
             raise BadSignature(f"{self._what} is not signed as it should be") from error
 
 
-def _newest_root(view: ServerView) -> Root:
-    """The newest of a chain of roots, each of which the one before has signed. Raises BadSignature."""
+def _chain(view: ServerView) -> list[Root]:
+    """The roots, each signed by the one before. Raises BadReply, BadSignature."""
     if not view.roots:
         raise BadReply("it holds no root: there was no sync yet", hint="sync once, and take it again")
-    before: Root | None = None
+    chain: list[Root] = []
     with _as_tuf("a root"):
         for version in sorted(view.roots):
             octets = view.roots[version]
@@ -339,19 +370,25 @@ def _newest_root(view: ServerView) -> Root:
             metadata = Metadata[Root].from_bytes(octets)
             if metadata.signed.version != version:
                 raise BadSignature(f"root {version} is of another version")
-            if before is not None:
-                if before.version + 1 != version:
-                    raise BadReply(f"root {before.version + 1} is missing")
-                before.verify_delegate("root", metadata.signed_bytes, metadata.signatures)
-            before = metadata.signed
-    assert before is not None
-    return before
+            if chain:
+                if chain[-1].version + 1 != version:
+                    raise BadReply(f"root {chain[-1].version + 1} is missing")
+                chain[-1].verify_delegate("root", metadata.signed_bytes, metadata.signatures)
+            chain.append(metadata.signed)
+    return chain
 
 
-def _checkpoint(view: ServerView, policy: LogPolicy) -> Checkpoint:
-    """The checkpoint that a client kept, signed by the log. How many witnesses is its own affair."""
-    assert view.checkpoint is not None
-    opened = open_note(view.checkpoint, [policy.log])
-    if policy.log not in opened.verified:
-        raise BadSignature("the checkpoint is not signed by the log that the root names")
-    return Checkpoint.parse(opened.text)
+def _logs(roots: Sequence[Root]) -> list[Verifier]:
+    """The keys of the logs that roots name, the newest first: a new one counts only once it is proven."""
+    policies = (LogPolicy.of_root(root.unrecognized_fields) for root in reversed(roots))
+    return list(dict.fromkeys(policy.log for policy in policies if policy is not None))
+
+
+def _checkpoint(note: bytes, logs: Sequence[Verifier]) -> tuple[Verifier, Checkpoint]:
+    """The log that has signed a note, and what it says. How many witnesses is a client's own affair."""
+    opened = open_note(note, logs)
+    checkpoint = Checkpoint.parse(opened.text)
+    for log in logs:
+        if log in opened.verified and checkpoint.origin == log.name:
+            return log, checkpoint
+    raise BadSignature("the checkpoint is not signed by a log that a root names")

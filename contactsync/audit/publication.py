@@ -24,7 +24,7 @@ from tuf.api.metadata import Metadata, Root
 from contactsync.audit.logged import LogAudit
 from contactsync.audit.report import AuditReport
 from contactsync.audit.sources import PublicationSource
-from contactsync.audit.uniformity import Spread, deviation
+from contactsync.audit.uniformity import MOST_DEVIATIONS, Spread, deviation
 from contactsync.directory import Directory, match, open_directory
 from contactsync.directory.bounds import ERROR_RATE
 from contactsync.directory.delta import Delta, apply_to_directory, read_delta
@@ -63,7 +63,6 @@ PROBES: Final = 1 << 18
 """Random tokens that are tried against each base and screen."""
 
 MOST_PASSING: Final = 0.0108
-MOST_DEVIATIONS: Final = 6.5  # of a normal distribution: once in ten billion audits by chance
 
 
 def audit_publication(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BITS: Final = 12
+MOST_DEVIATIONS: Final = 6.5  # of a normal distribution: once in ten billion audits by chance
 LEAST_EXPECTED: Final = 8.0
 """Values that each class of a chi-square test needs, so that its sum is distributed as it is taken to be."""
 

@@ -21,7 +21,7 @@ from contactsync.audit.transcript.points import Book, Points, SentPoints, check_
 from contactsync.audit.transcript.private import Listed, Private, SentBatch, SentRound
 from contactsync.audit.transcript.proofs import check_proof, check_shape
 from contactsync.audit.transcript.trusted import Walk
-from contactsync.audit.transcript.wire import Wire, read_wire
+from contactsync.audit.transcript.wire import RecordedWire, read_wire
 from contactsync.client.core.planner import PARTITIONS, Options
 from contactsync.client.privacy import load_modes
 from contactsync.client.recording import book_hash
@@ -90,7 +90,7 @@ class _TranscriptAudit:
         self._private = private
         self._book = book
         self._options = _options(transcript)
-        self._wire: Wire = read_wire(transcript.events)
+        self._wire: RecordedWire = read_wire(transcript.events)
         self._points = Points(report, Book(book.identifiers)) if private is not None else None
         self._done = transcript.ending.outcome == "done"
         self._batches: list[SentBatch] = [] if private is None else list(private.batches)

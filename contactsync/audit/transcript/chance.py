@@ -13,9 +13,8 @@ from typing import Final
 import numpy as np
 
 from contactsync.audit.report import AuditReport
-from contactsync.audit.uniformity import deviation
+from contactsync.audit.uniformity import MOST_DEVIATIONS, deviation
 
-MOST_DEVIATIONS: Final = 6.5  # of a normal distribution: once in ten billion audits by chance
 _LEAST_ORDERED: Final = 64
 """Below this, even the most orderly order may come by chance more often than that."""
 

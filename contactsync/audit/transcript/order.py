@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from contactsync.audit.report import AuditReport, Severity
 from contactsync.audit.transcript.kinds import Named, Phase
-from contactsync.audit.transcript.wire import Wire
+from contactsync.audit.transcript.wire import RecordedWire
 from contactsync.client.core.round import LEAST, MOST_QUICK
 from contactsync.voprf.constants import NE
 
@@ -38,7 +38,7 @@ def split(named: Iterable[Named]) -> list[Segment]:
     return segments
 
 
-def check_order(report: AuditReport, wire: Wire, segments: Sequence[Segment], *, asks: bool) -> None:
+def check_order(report: AuditReport, wire: RecordedWire, segments: Sequence[Segment], *, asks: bool) -> None:
     """That requests come in the order of their kinds. `asks`: the mode asks for buckets after points."""
     for number, segment in enumerate(segments):
         _check_phases(report, segment, asks=asks)
@@ -90,7 +90,7 @@ def _check_account(report: AuditReport, segments: Sequence[Segment]) -> None:
             first = one.exchange.repeated
 
 
-def _check_closed(report: AuditReport, wire: Wire, segment: Segment, after: int) -> None:
+def _check_closed(report: AuditReport, wire: RecordedWire, segment: Segment, after: int) -> None:
     """That in a quick round nothing is worked on before the connection is closed."""
     posted = segment.of(Phase.POINTS)
     quick = len(posted) <= MOST_QUICK and all(len(one.exchange.body) <= LEAST * NE for one in posted)

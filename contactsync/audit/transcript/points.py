@@ -14,6 +14,7 @@ from contactsync.audit.transcript.kinds import Named
 from contactsync.audit.transcript.private import SentBatch, SentRound
 from contactsync.client.core.round import LEAST, USUAL_LENGTH, padded
 from contactsync.foundation.errors import BadInput, BadProof, BadReply
+from contactsync.identifiers.tel import SCHEME
 from contactsync.ristretto255 import decode, encode, hash_to_group, multiply_encode, scalars
 from contactsync.tokens import TOKEN_BYTES
 from contactsync.voprf.blinding import Blinding
@@ -70,7 +71,7 @@ def _hashed(inputs: Sequence[bytes]) -> Rows:
 def _traces(identifier: bytes) -> list[bytes]:
     """What would show an identifier in octets that should be random."""
     found = []
-    for text in (identifier, identifier.removeprefix(b"tel:"), identifier.removeprefix(b"tel:+")):
+    for text in (identifier, identifier.removeprefix(b"tel:"), identifier.removeprefix(SCHEME)):
         found += [hashlib.new(name, text, usedforsecurity=False).digest()[:_TRACE] for name in _HASHES]
         found += [text[at : at + _TRACE] for at in range(max(1, len(text) - _TRACE + 1))]
     return found

@@ -78,7 +78,7 @@ class HttpExchange:
 
 
 @dataclass(slots=True)
-class Wire:
+class RecordedWire:
     """All requests in order; what was sent and is in none (`strays`: place and octets); when who was closed.
 
     `closed` and `worked` are events: when each connection was closed, when replies were worked on.
@@ -115,9 +115,9 @@ class _Direction:
         return found
 
 
-def read_wire(events: Sequence[Event]) -> Wire:
+def read_wire(events: Sequence[Event]) -> RecordedWire:
     """All requests of a transcript. Never raises."""
-    wire, streams = Wire(), dict[tuple[int, bool], _Direction]()
+    wire, streams = RecordedWire(), dict[tuple[int, bool], _Direction]()
     for number, event in enumerate(events):
         if isinstance(event, Piece):
             streams.setdefault((event.connection, event.sent), _Direction()).add(number, event)
@@ -145,7 +145,7 @@ def _may_repeat(one: HttpExchange) -> bool:
 
 
 def _connection(
-    wire: Wire, connection: int, sent: _Direction, received: _Direction
+    wire: RecordedWire, connection: int, sent: _Direction, received: _Direction
 ) -> Iterable[HttpExchange]:
     at = back = 0
     while at < len(sent.data):

@@ -39,7 +39,7 @@ ED25519: Final = 0x01
 COSIGNATURE: Final = 0x04
 """The signature types of C2SP signed-note: of a log, and of a witness (cosignature/v1)."""
 
-_KEY_BYTES: Final = 32
+_PUBLIC_BYTES: Final = 32
 _SIGNATURE_BYTES: Final = 64
 _ID_BYTES: Final = 4
 _TIME_BYTES: Final = 8
@@ -75,7 +75,7 @@ class Verifier:
             octets = base64.b64decode(coded, validate=True)
         except ValueError:
             octets = b""
-        if not is_name(name) or len(octets) != 1 + _KEY_BYTES or octets[0] not in {ED25519, COSIGNATURE}:
+        if not is_name(name) or len(octets) != 1 + _PUBLIC_BYTES or octets[0] not in {ED25519, COSIGNATURE}:
             raise BadInput(
                 f"{vkey[:80]!r} is no verifier key", hint="copy it whole: NAME+8 hexadecimal digits+base64"
             )
