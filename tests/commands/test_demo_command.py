@@ -16,6 +16,7 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 DIFFERENT_EACH_TIME = (
     r"[0-9a-f]{64}|[0-9a-f]{4}( [0-9a-f]{4}){15}",  # fingerprints and points
     r"(?<=127\.0\.0\.1:)\d+",
+    r"(?<=log contactsync/)[0-9a-f]{16}",
     r"(?<=takes ).+(?= on one core)|(?<=\().+(?= a second)",
     r"[\d,]+(?= bytes sent)",  # the length of the port's decimal
 )
