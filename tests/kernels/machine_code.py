@@ -163,17 +163,31 @@ class Summary:
     written: dict[str, int] = field(default_factory=dict)  # bytes behind the pointer in an argument register
 
 
+ANYWHERE = 1 << 14  # bytes: more than any frame has
+
+
 class Analysis:
+    """The rules, with instructions and calling convention of x86-64 (System V); a subclass has others."""
+
+    parse = staticmethod(parse)
+    SLOT = 8  # bytes of the stack that are looked at alone
+    ARGUMENTS, CALLEE_SAVED = ARGUMENTS, CALLEE_SAVED
+    ALSO_PUBLIC = ("rax", "r10", "r11")  # when a kernel is entered
+    STACK, RESULT = "rsp", "rax"
+    FILLED, FILL_SIZE = "rdi", "rdx"  # of memset and memcpy
+    RETURN_ADDRESS = 8  # bytes that a call puts on the stack
+    LINK: tuple[str, ...] = ()  # where a call puts it otherwise
+
     def __init__(self, assembly: str, kernel: str) -> None:
-        self.functions = parse(assembly)
+        self.functions = self.parse(assembly)
         mangled = f"{len(kernel)}{kernel}B"
         wrappers = ("_ZN7cpython", "cfunc")
         self.root = next(n for n in self.functions if mangled in n and not n.startswith(wrappers))
         self.leaks: set[str] = set()
         self.jumps = self.secret_instructions = 0
-        public = dict.fromkeys([*ARGUMENTS, "flags", "rax", "r10", "r11", *CALLEE_SAVED], PUBLIC)
-        public["rsp"] = Value(False, ("stack", "entry", 0))
-        arguments = {("entry", offset): PUBLIC for offset in range(0, 1024, 8)}
+        public = dict.fromkeys([*self.ARGUMENTS, "flags", *self.ALSO_PUBLIC, *self.CALLEE_SAVED], PUBLIC)
+        public[self.STACK] = Value(False, ("stack", "entry", 0))
+        arguments = {("entry", offset): PUBLIC for offset in range(0, 1024, self.SLOT)}
         self.summaries = {self.root: Summary(State(public, arguments))}
         waiting = [self.root]
         while waiting:
@@ -233,17 +247,15 @@ class Analysis:
                 leak("a conditional jump depends on a secret")
             return [function.labels[target[1]], at + 1]
         if name.startswith("ret"):
-            result = state.get("rax")
-            merged = result if summary.result is None else joined(summary.result, result)
-            if merged != summary.result:
-                summary.result = merged
-                changed += [n for n in self.summaries if n != function.name]
+            self.returns(function, state, summary, changed)
             return []
         if name.startswith("ud2"):
             return []
         if name not in NO_EFFECT:
             if name.startswith("call"):
-                self.call(function, state, operands[0], summary, changed)
+                target = operands[0]
+                known = state.get(target).what if isinstance(target, str) else target
+                self.call(function, state, known, summary, changed)
             else:
                 self.execute(instruction, state, summary, leak, report=report)
         return [at + 1] if at + 1 < len(function.code) else []
@@ -274,13 +286,13 @@ class Analysis:
             return PUBLIC
         if where[:1] != ("stack",):
             return SECRET
-        values = [state.slots.get((where[1], offset), SECRET) for offset in touched(where[2], size)]
+        values = [state.slots.get((where[1], offset), SECRET) for offset in self.touched(where[2], size)]
         return values[0] if len(values) == 1 else Value(any(value.secret for value in values))
 
     def store(self, operand: Memory, state: State, size: int, value: Value, summary: Summary, leak) -> None:
         where = self.address(operand, state, leak).what
         if where[:1] == ("stack",):
-            for offset in touched(where[2], size):
+            for offset in self.touched(where[2], size):
                 state.put((where[1], offset), value)
         elif where[:1] == ("somewhere",):
             state.slots.clear()
@@ -366,9 +378,19 @@ class Analysis:
         if name.startswith(("mulx", "xchg")):
             write(operands[-2], result)
 
+    # ---- calls ---------------------------------------------------------------------------------------
+
+    def returns(self, function, state, summary, changed) -> None:
+        """Join what a function returns here into what is known of it."""
+        result = state.get(self.RESULT)
+        merged = result if summary.result is None else joined(summary.result, result)
+        if merged != summary.result:
+            summary.result = merged
+            changed += [n for n in self.summaries if n != function.name]
+
     def call(self, function, state, target, summary, changed) -> None:
-        what = state.get(target).what if isinstance(target, str) else target
-        name = what[1] if what[:1] == ("symbol",) else ""
+        """Call what is known of a target: ("symbol", its name)."""
+        name = target[1] if target[:1] == ("symbol",) else ""
         assert name, f"a call of something unknown in {function.name}"
         result = PUBLIC
         if name in self.functions and not RUNTIME.match(name):
@@ -377,39 +399,49 @@ class Analysis:
             for register_, length in callee.written.items():
                 pointer = state.get(register_).what
                 if pointer[:1] == ("stack",):
-                    for offset in touched(pointer[2], length):
+                    for offset in self.touched(pointer[2], length):
                         state.slots.pop((pointer[1], offset), None)
+                elif pointer[:1] == ("somewhere",):
+                    state.slots.clear()
         else:
             assert RUNTIME.match(name), f"{function.name} calls {name}"
             if name.startswith("mem"):
-                self.fill_memory(state, PUBLIC if name == "memset" else SECRET)
+                self.fill(state, PUBLIC if name == "memset" else SECRET, summary)
         for register_ in list(state.registers):
-            if register_ not in CALLEE_SAVED:
+            if register_ not in self.CALLEE_SAVED:
                 del state.registers[register_]
-        state.registers["rax"] = result
+        state.registers[self.RESULT] = result
 
-    def fill_memory(self, state: State, value: Value) -> None:
+    def fill(self, state: State, value: Value, summary: Summary) -> None:
         """What memset and memcpy do to the stack."""
-        pointer, size = state.get("rdi").what, state.get("rdx").what
+        pointer, size = state.get(self.FILLED).what, state.get(self.FILL_SIZE).what
         if pointer[:1] == ("stack",) and size[:1] == ("number",):
-            for offset in touched(pointer[2], size[1]):
+            for offset in self.touched(pointer[2], size[1]):
                 state.put((pointer[1], offset), value)
         elif pointer[:1] in (("stack",), ("somewhere",)):
             state.slots.clear()
+        elif pointer[:1] in (("argument",), ("within",)):
+            summary.written[pointer[1]] = ANYWHERE
 
     def enter(self, name: str, state: State, changed: list[str]) -> Summary:
         """Join the state at a call into the callee's entry; its frame begins below the return address."""
-        _, frame, top = state.get("rsp").what
-        slots = {("entry", 0): PUBLIC}
-        slots |= {("entry", o - top + 8): v for (f, o), v in state.slots.items() if f == frame and o >= top}
+        _, frame, top = state.get(self.STACK).what
+        below = self.RETURN_ADDRESS
+        slots = {("entry", offset): PUBLIC for offset in range(0, below, self.SLOT)}
+        slots |= {
+            ("entry", o - top + below): Value(v.secret)
+            for (f, o), v in state.slots.items()
+            if f == frame and o >= top
+        }
         registers = {}
         for register_, value in state.registers.items():
             known = value
             if value.what[:1] in (("stack",), ("argument",)):
-                known = Value(False, ("argument", register_, 0) if register_ in ARGUMENTS else ("somewhere",))
+                is_argument = register_ in self.ARGUMENTS
+                known = Value(False, ("argument", register_, 0) if is_argument else ("somewhere",))
             registers[register_] = known
-        slots = {slot: Value(value.secret) for slot, value in slots.items()}
-        registers["rsp"] = Value(False, ("stack", "entry", 0))
+        registers |= dict.fromkeys(self.LINK, PUBLIC)
+        registers[self.STACK] = Value(False, ("stack", "entry", 0))
         entry = State(registers, slots)
         if name not in self.summaries:
             self.summaries[name] = Summary(entry)
@@ -418,10 +450,9 @@ class Analysis:
             changed.append(name)
         return self.summaries[name]
 
-
-def touched(offset: int, size: int) -> range:
-    """The slots that `size` bytes from `offset` on lie in."""
-    return range(offset // 8 * 8, offset + size, 8)
+    def touched(self, offset: int, size: int) -> range:
+        """The slots that `size` bytes from `offset` on lie in."""
+        return range(offset // self.SLOT * self.SLOT, offset + size, self.SLOT)
 
 
 def move_stack(state: State, by: int) -> None:

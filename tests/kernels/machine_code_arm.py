@@ -12,8 +12,8 @@ import re
 
 import llvmlite.binding as llvm
 from machine_code import (
+    ANYWHERE,
     PUBLIC,
-    RUNTIME,
     SECRET,
     Analysis,
     Function,
@@ -21,15 +21,10 @@ from machine_code import (
     State,
     Summary,
     Value,
-    joined,
 )
 
 TRIPLE = "aarch64-unknown-linux-gnu"
-ANYWHERE = 1 << 14  # octets: more than any frame has
-SLOT = 4  # octets of the stack that are looked at alone
 UPPER = ("upper half of what is in the slot before",)
-ARGUMENTS = [f"x{n}" for n in range(8)]
-CALLEE_SAVED = {*(f"x{n}" for n in range(19, 30)), "sp", *(f"v{n}" for n in range(8, 16))}
 NO_EFFECT = {"nop", "dmb", "prfm", "hint", "bti", "paciasp", "autiasp"}
 SETS_FLAGS = {
     "adds",
@@ -127,22 +122,14 @@ def parse(text: str) -> dict[str, Function]:
 class ArmAnalysis(Analysis):
     """See machine_code.Analysis."""
 
-    def __init__(self, text: str, kernel: str) -> None:
-        self.functions = parse(text)
-        mangled = f"{len(kernel)}{kernel}B"
-        wrappers = ("_ZN7cpython", "cfunc")
-        self.root = next(n for n in self.functions if mangled in n and not n.startswith(wrappers))
-        self.leaks: set[str] = set()
-        self.jumps = self.secret_instructions = 0
-        public = dict.fromkeys([*ARGUMENTS, "flags", "x8", "x30", *CALLEE_SAVED], PUBLIC)
-        public["sp"] = Value(False, ("stack", "entry", 0))
-        arguments = {("entry", offset): PUBLIC for offset in range(0, 1024, SLOT)}
-        self.summaries = {self.root: Summary(State(public, arguments))}
-        waiting = [self.root]
-        while waiting:
-            waiting += self.run(waiting.pop(0))
-        for name in self.summaries:
-            self.run(name, report=True)
+    parse = staticmethod(parse)
+    SLOT = 4
+    ARGUMENTS = tuple(f"x{n}" for n in range(8))
+    CALLEE_SAVED = frozenset({*(f"x{n}" for n in range(19, 30)), "sp", *(f"v{n}" for n in range(8, 16))})
+    ALSO_PUBLIC = ("x8", "x30")
+    STACK, RESULT = "sp", "x0"
+    FILLED, FILL_SIZE = "x0", "x2"
+    RETURN_ADDRESS, LINK = 0, ("x30",)
 
     def step(self, function, at, state, summary, changed, *, report) -> list[int]:
         """Execute one instruction on `state`; the places where it goes on."""
@@ -154,24 +141,14 @@ class ArmAnalysis(Analysis):
                 self.leaks.add(f"{what}: {instruction.line}  (in {function.name[:70]})")
 
         if name == "ret":
-            result = state.get("x0")
-            merged = result if summary.result is None else joined(summary.result, result)
-            if merged != summary.result:
-                summary.result = merged
-                changed += [n for n in self.summaries if n != function.name]
+            self.returns(function, state, summary, changed)
             return []
         if name == "b" and operands[0] in function.labels:
             return [function.labels[operands[0]]]
         if name == "b":  # a tail call
             self.call(function, state, ("symbol", operands[0]), summary, changed)
-            return self.step(
-                Function("", [Instruction("ret", [], [], False, "ret")]),
-                0,
-                state,
-                summary,
-                changed,
-                report=report,
-            )
+            self.returns(function, state, summary, changed)
+            return []
         if name.startswith("b.") or name in ("cbz", "cbnz", "tbz", "tbnz"):
             if report:
                 self.jumps += 1
@@ -249,14 +226,14 @@ class ArmAnalysis(Analysis):
             return PUBLIC
         if where[:1] != ("stack",):
             return SECRET
-        values = [state.slots.get((where[1], offset), SECRET) for offset in touched(where[2], size)]
+        values = [state.slots.get((where[1], offset), SECRET) for offset in self.touched(where[2], size)]
         if size == 8 and values[1].what == UPPER:  # it is what was stored, and nothing was put over a part
             return values[0]
         return Value(any(value.secret for value in values))
 
     def stored(self, where: tuple, state: State, size: int, value: Value, summary: Summary) -> None:
         if where[:1] == ("stack",):
-            for place, offset in enumerate(touched(where[2], size)):
+            for place, offset in enumerate(self.touched(where[2], size)):
                 slot = (where[1], offset)
                 what = (value.what, UPPER)[place] if size == 8 else ()
                 part = size < 4 and state.slots.get(slot, SECRET).secret  # the rest of it stays secret
@@ -299,69 +276,6 @@ class ArmAnalysis(Analysis):
         if name in NO_RESULT:
             return
         put(state, register(operands[0]), Value(result.secret, derived(name, operands, values)))
-
-    def call(self, function, state, target, summary, changed) -> None:
-        name = target[1] if target[:1] == ("symbol",) else ""
-        assert name, f"a call of something unknown in {function.name}"
-        result = PUBLIC
-        if name in self.functions and not RUNTIME.match(name):
-            callee = self.enter(name, state, changed)
-            result = callee.result or PUBLIC
-            for register_, length in callee.written.items():
-                pointer = state.get(register_).what
-                if pointer[:1] == ("stack",):
-                    for offset in touched(pointer[2], length):
-                        state.slots.pop((pointer[1], offset), None)
-                elif pointer[:1] == ("somewhere",):
-                    state.slots.clear()
-        else:
-            assert RUNTIME.match(name), f"{function.name} calls {name}"
-            if name.startswith("mem"):
-                self.fill(state, PUBLIC if name == "memset" else SECRET, summary)
-        for register_ in list(state.registers):
-            if register_ not in CALLEE_SAVED:
-                del state.registers[register_]
-        state.registers["x0"] = result
-
-    def fill(self, state: State, value: Value, summary: Summary) -> None:
-        """What memset and memcpy do to the stack."""
-        pointer, size = state.get("x0").what, state.get("x2").what
-        if pointer[:1] == ("stack",) and size[:1] == ("number",):
-            for offset in touched(pointer[2], size[1]):
-                state.put((pointer[1], offset), value)
-        elif pointer[:1] in (("stack",), ("somewhere",)):
-            state.slots.clear()
-        elif pointer[:1] in (("argument",), ("within",)):
-            summary.written[pointer[1]] = ANYWHERE
-
-    def enter(self, name: str, state: State, changed: list[str]) -> Summary:
-        """Join the state at a call into the callee's entry; what is above the stack pointer are arguments."""
-        _, frame, top = state.get("sp").what
-        slots = {
-            ("entry", o - top): Value(v.secret)
-            for (f, o), v in state.slots.items()
-            if f == frame and o >= top
-        }
-        registers = {}
-        for register_, value in state.registers.items():
-            known = value
-            if value.what[:1] in (("stack",), ("argument",)):
-                known = Value(False, ("argument", register_, 0) if register_ in ARGUMENTS else ("somewhere",))
-            registers[register_] = known
-        registers["sp"] = Value(False, ("stack", "entry", 0))
-        registers["x30"] = PUBLIC
-        entry = State(registers, slots)
-        if name not in self.summaries:
-            self.summaries[name] = Summary(entry)
-            changed.append(name)
-        elif self.summaries[name].entry.join(entry):
-            changed.append(name)
-        return self.summaries[name]
-
-
-def touched(offset: int, size: int) -> range:
-    """The slots that `size` octets from `offset` on lie in."""
-    return range(offset // SLOT * SLOT, offset + size, SLOT)
 
 
 def value_of(text: str, state: State) -> Value:
