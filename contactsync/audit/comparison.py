@@ -129,7 +129,7 @@ class _Comparison:
 
     def of(self, one: ServerView, other: ServerView) -> None:
         """Compare what both have of a server. One that was edited is compared with nothing: no evidence."""
-        signed: list[set[str]] = []
+        signed: list[tuple[list[Root], set[str]]] = []
         for name, view in zip(self._names, (one, other), strict=True):
             with self._report.guard("snapshot", f"{name}, {view.url}"):
                 signed.append(self._verified(name, view))
@@ -137,7 +137,7 @@ class _Comparison:
             return
         self._roots(one, other)
         self._metadata(one, other)
-        audiences = sorted(signed[0] & signed[1])
+        audiences = sorted(signed[0][1] & signed[1][1])
         for audience in audiences:
             with self._report.guard("manifests", f"{one.url}, {audience}"):
                 self._history(one, other, audience)
@@ -146,12 +146,12 @@ class _Comparison:
                 "manifests", one.url, "there is no audience of which both have a signed manifest"
             )
         with self._report.guard("log", one.url):
-            self._log(one, other)
+            self._log(one, other, [_logs(roots) for roots, _ in signed])
 
     # Each by itself
 
-    def _verified(self, name: str, view: ServerView) -> set[str]:
-        """The audiences whose manifest is signed. Raises BadReply, BadSignature: it was edited."""
+    def _verified(self, name: str, view: ServerView) -> tuple[list[Root], set[str]]:
+        """The roots, and the audiences with a signed manifest. Raises BadReply, BadSignature: edited."""
         roots = _chain(view)
         for role, octets in view.metadata.items():
             with _as_tuf(f"the {role} metadata"):
@@ -183,7 +183,7 @@ class _Comparison:
         if view.checkpoint is not None:
             _checkpoint(view.checkpoint, _logs(roots))
         self._report.prove("snapshot", len(view.roots) + len(view.metadata) + len(signed))
-        return signed
+        return roots, signed
 
     # Both
 
@@ -270,9 +270,8 @@ class _Comparison:
             raise NetworkError(f"{self._publication.name} has another manifest under its name")
         return octets
 
-    def _log(self, one: ServerView, other: ServerView) -> None:
+    def _log(self, one: ServerView, other: ServerView, logs: Sequence[list[Verifier]]) -> None:
         views = (one, other)
-        logs = [_logs(_chain(view)) for view in views]
         lacking = [n for n, v in zip(self._names, views, strict=True) if v.checkpoint is None]
         if logs == [[], []]:
             self._report.note("log", one.url, "the roots name no log, so that no witness can have seen it")

@@ -46,6 +46,7 @@ class LogAudit:
             for version, octets in sorted(roots.items())
         }
         self._places: dict[Logged, int] = {}
+        self._leaves: list[bytes] = []
         self._editions: dict[str, list[LoggedManifest]] = defaultdict(list)
 
     @property
@@ -109,14 +110,14 @@ class LogAudit:
         """Each entry, each tile of hashes, and the root hash that they make."""
         if checkpoint.size > _MOST_ENTRIES:
             raise BadReply(f"it has {checkpoint.size:,} entries, which is more than can be audited")
-        rows: dict[int, list[bytes]] = {0: []}
         for tile in tiles_of(checkpoint.size):
             if tile.level < 0:
                 octets = self._file(tile.path, MAX_BUNDLE)
                 for entry in read_bundle(octets, tile.width):
-                    self._take(read_entry(entry), len(rows[0]))
-                    rows[0].append(leaf_hash(entry))
-        if root_of(rows[0]) != checkpoint.root:
+                    self._take(read_entry(entry), len(self._leaves))
+                    self._leaves.append(leaf_hash(entry))
+        rows = {0: self._leaves}
+        if root_of(self._leaves) != checkpoint.root:
             raise BadSignature("its entries do not have the root hash of its checkpoint")
         for tile in tiles_of(checkpoint.size):
             if tile.level >= 0:
@@ -174,8 +175,8 @@ class LogAudit:
                     continue
                 assert before is not None
                 under = before.accept(self._file(root_path(version), MAX_NOTE))
-                hashes = [leaf_hash(one.to_bytes()) for one in list(self._places)[: under.size]]
-                if under.size > checkpoint.size or root_of(hashes) != under.root or place >= under.size:
+                root = root_of(self._leaves[: under.size])
+                if under.size > checkpoint.size or root != under.root or place >= under.size:
                     raise BadSignature("the checkpoint under which it was witnessed is not of this log")
                 self._report.prove(LOG)
             before = (self._policies[version] if version >= first else None) or before

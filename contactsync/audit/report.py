@@ -123,6 +123,13 @@ class AuditReport:
         """The exit code as a word."""
         return {PROVEN: "proven", DISPROVEN: "disproven", UNCHECKED: "unchecked"}[self.exit_code]
 
+    def state(self, rule: str) -> str:
+        """What a rule came to: proven, disproven or unchecked."""
+        found = {one.severity for one in self.findings if one.rule == rule}
+        if Severity.ERROR in found:
+            return "disproven"
+        return "unchecked" if Severity.WARNING in found else "proven"
+
     def value(self) -> dict[str, Any]:
         """The report as JSON has it."""
         return {
@@ -148,13 +155,8 @@ class AuditReport:
     def lines(self) -> Iterator[str]:
         """The report as text: each rule, then each finding, then the outcome."""
         outcome = self.outcome
-        found = {(one.rule, one.severity) for one in self.findings}
         for rule, description in self.rules.items():
-            word = "proven"
-            if (rule, Severity.ERROR) in found:
-                word = "DISPROVEN"
-            elif (rule, Severity.WARNING) in found:
-                word = "unchecked"
+            word = self.state(rule).replace("disproven", "DISPROVEN")
             yield f"{word:9} {self.proven.get(rule, 0):>9,}  {description}"
         for one in self.findings:
             yield f"{one.severity}: {one.place}: {one.message}"

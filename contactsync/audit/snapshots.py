@@ -29,6 +29,7 @@ from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput, BadReply, OurError
 from contactsync.publication import canonical
 from contactsync.publication.history import Gap, Position
+from contactsync.publication.logged import CHECKPOINT, kept_of_log
 
 FORMAT: Final = "contactsync-snapshot-1"
 MAX_SNAPSHOT: Final = 64 << 20
@@ -76,7 +77,7 @@ class Snapshot:
 
 def view_of(server: ServerState) -> ServerView:
     """What the state of a client says of a server. The caller holds its lock. Raises OurError: unreadable."""
-    kept, log = server.tuf / "metadata", server.folder / "log"
+    kept, log = server.tuf / "metadata", kept_of_log(server.log)
     gaps = {}
     try:
         history = {path.name.partition(".")[0]: path for path in (kept / "root_history").glob("*.root.json")}
@@ -90,12 +91,8 @@ def view_of(server: ServerState) -> ServerView:
             _files(kept, _METADATA),
             _files(server.tuf / "manifests", AUDIENCES),
             gaps,
-            (log / "checkpoint").read_bytes() if (log / "checkpoint").exists() else None,
-            {
-                str(path.relative_to(log)): path.read_bytes()
-                for path in sorted((log / "tile").rglob("*"))
-                if path.is_file() and _TILE.fullmatch(str(path.relative_to(log)))
-            },
+            log.get(CHECKPOINT),
+            {path: octets for path, octets in log.items() if _TILE.fullmatch(path)},
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OurError(

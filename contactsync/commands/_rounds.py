@@ -69,7 +69,9 @@ class Rounds:
         files = [Path(one) for one in self._gathering.sources] + self._gathering.files
         files += [one for one in (of["credential_file"], of["transcript"], configuration.path) if one]
         if of["transcript"]:
-            files.append(of["transcript"].with_name(of["transcript"].name + ".private"))
+            from contactsync.library.client import private_path
+
+            files.append(private_path(of["transcript"]))
         _output.check_writable(of["output"], files)
         with contextlib.ExitStack() as stack:
             if of["verbose"]:

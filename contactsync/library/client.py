@@ -17,7 +17,7 @@ from contactsync.client.patience import Patience
 from contactsync.client.report import Match, Report
 from contactsync.client.session import last_matches, new_identifiers
 from contactsync.client.session import sync as run_sync
-from contactsync.client.transcript import read_transcript
+from contactsync.client.transcript import private_path, read_transcript
 from contactsync.client.transport import Transport
 from contactsync.contacts import AddressBook
 from contactsync.foundation.erasure import Erased
@@ -42,6 +42,7 @@ __all__ = [
     "Report",
     "Sending",
     "SyncResult",
+    "private_path",
     "read_transcript",
 ]
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from securesystemslib.signer import CryptoSigner
 from simulated_service import CREDENTIAL
 from tuf.api.metadata import Metadata
 
@@ -18,13 +19,12 @@ from contactsync.audit.report import DISPROVEN, PROVEN, UNCHECKED
 from contactsync.audit.snapshots import Snapshot, read_snapshot, view_of, write_snapshot
 from contactsync.audit.sources import FolderSource
 from contactsync.commands import main
-from contactsync.foundation.errors import BadInput, BadReply
+from contactsync.foundation.errors import BadInput, BadReply, NetworkError
 from contactsync.publication.log.checkpoint import Checkpoint
 from contactsync.publication.log.merkle import EMPTY
 from contactsync.publication.log.notes import ED25519, NoteSigner, sign_note
 from contactsync.publication.log.policy import FIELD, LogPolicy
 from contactsync.publication.log.tiles import appended
-from contactsync.publication.logged import LogFollower
 
 ANNA, BODO = "+491512345671", "+491512345672"
 
@@ -172,18 +172,17 @@ def of_log(view, entries, signer, earlier=None):
 
 
 @pytest.fixture
-def logged(service, person, monkeypatch):
-    """What a client sees of a service whose root names a log, and the log's key. Nothing is served of it."""
-    monkeypatch.setattr(LogFollower, "follow_roots", lambda *_: None)
+def logged(service, person):
+    """What a client sees of a service whose newest root names a log, and the log's key."""
+    service.publish(ANNA)
+    person.sync(ANNA)
     signer = NoteSigner.of("example.org/log", ED25519, Ed25519PrivateKey.generate())
     root = Metadata(service.repository.root())
     root.signed.unrecognized_fields[FIELD] = LogPolicy(signer.verifier).to_value()
     root.signed.version += 1
     root.sign(service.signers["root"])
-    (service.folder / "metadata" / "2.root.json").write_bytes(root.to_bytes())
-    service.publish(ANNA)
-    person.sync(ANNA)
-    return shown(person).servers[0], signer
+    (view,) = shown(person).servers  # as if it had followed: the simulated service serves no log
+    return replace(view, roots={**view.roots, 2: root.to_bytes()}), signer
 
 
 def test_two_who_followed_one_log(logged):
@@ -207,6 +206,81 @@ def test_two_logs_under_one_key(logged):
         assert outcome(report) == (DISPROVEN, {"log"})
     foreign, _ = of_log(view, [b"a"], NoteSigner.of("example.org/log", ED25519, Ed25519PrivateKey.generate()))
     assert outcome(compare(Snapshot(1, (one,)), Snapshot(1, (foreign,))))[1] == {"snapshot"}
+
+
+def test_a_log_that_was_restarted_is_not_held_against_who_still_has_the_one_before(logged, service):
+    """The newest root names another log, which the client could not yet prove."""
+    view, signer = logged
+    one, _ = of_log(view, [b"a", b"b"], signer)
+    root = Metadata.from_bytes(one.roots[2])
+    successor = NoteSigner.of("example.org/log", ED25519, Ed25519PrivateKey.generate())
+    root.signed.unrecognized_fields[FIELD] = LogPolicy(successor.verifier).to_value()
+    root.signed.version = 3
+    root.sign(service.signers["root"])
+    ahead = replace(one, roots={**one.roots, 3: root.to_bytes()})
+    report = compare(Snapshot(1, (ahead,)), Snapshot(1, (one,)))
+    assert outcome(report) == (PROVEN, set()), list(report.lines())
+    restarted, _ = of_log(ahead, [b"a"], successor)
+    report = compare(Snapshot(1, (restarted,)), Snapshot(1, (one,)))
+    assert outcome(report) == (UNCHECKED, set())
+
+
+def test_a_checkpoint_of_another_origin_under_the_key_of_the_log_is_none(logged):
+    view, signer = logged
+    point = Checkpoint("example.org/another", 0, EMPTY)
+    elsewhere = replace(view, checkpoint=sign_note(point.text(), [signer]))
+    one, _ = of_log(view, [b"a"], signer)
+    assert outcome(compare(Snapshot(1, (elsewhere,)), Snapshot(1, (one,))))[1] == {"snapshot"}
+
+
+@pytest.mark.parametrize("victim_is_ahead", [False, True])
+def test_a_log_of_ones_own_shows_beside_the_one_that_is_served(logged, service, victim_is_ahead):
+    """Nobody has the tiles of the forked log but the victim, who keeps those that are full at most."""
+    view, signer = logged
+    entries = [b"entry %d" % number for number in range(300)]
+    forked = [*entries[:30], *(b"for one alone" for _ in entries[30:])]
+    public, (_, files) = of_log(view, entries, signer)
+    folder = service.folder / "log"
+    for path, octets in {**files, "checkpoint": public.checkpoint}.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(octets)
+    ahead, _ = of_log(view, (forked if victim_is_ahead else entries)[:290], signer)
+    behind, _ = of_log(view, (entries if victim_is_ahead else forked)[:40], signer)
+    honest, _ = of_log(view, entries[:40], signer)
+    pair = [Snapshot(1, (replace(one, tiles={}),)) for one in (ahead, behind)]
+    reader = PublicationReader(FolderSource(service.folder))
+    assert outcome(compare(*pair))[0] == UNCHECKED
+    assert outcome(compare(*pair, publication=reader)) == (DISPROVEN, {"log"})
+    pair = [Snapshot(1, (replace(one, tiles={}),)) for one in (public, honest)]
+    assert outcome(compare(*pair, publication=reader)) == (PROVEN, set())
+    (folder / "tile" / "0" / "000").write_bytes(bytes(8192))
+    assert outcome(compare(*pair, publication=reader)) == (UNCHECKED, set()), "its copy is damaged"
+
+
+def test_a_sync_that_was_cut_behind_new_keys_is_not_held_against_the_server(service, person, other_person):
+    """The new root is kept, and the metadata is still that of the keys before."""
+    service.publish(ANNA)
+    person.sync(ANNA)
+    other_person.sync(ANNA)
+    root = Metadata(service.repository.root())
+    for role in ("targets", "snapshot", "timestamp"):
+        key = CryptoSigner.generate_ed25519().public_key
+        root.signed.revoke_key(service.signers[role].public_key.keyid, role)
+        root.signed.add_key(key, role)
+    root.signed.version += 1
+    root.sign(service.signers["root"])
+    (service.folder / "metadata" / "2.root.json").write_bytes(root.to_bytes())
+
+    def cut(request, reply):
+        if request.path.endswith("timestamp.json"):
+            reply.cut = 0
+
+    service.tamper = cut
+    with pytest.raises(NetworkError):
+        person.sync(ANNA)
+    assert sorted(shown(person).servers[0].roots) == [1, 2]
+    report = compare(shown(person), shown(other_person))
+    assert outcome(report) == (PROVEN, set()), list(report.lines())
 
 
 def test_nothing_of_the_book_or_the_account_is_in_a_snapshot(service, person, tmp_path):

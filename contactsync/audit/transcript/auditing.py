@@ -30,7 +30,7 @@ from contactsync.contacts import AddressBook
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput
 from contactsync.identifiers import partition_of
-from contactsync.publication.manifest import DataFile, Manifest
+from contactsync.publication.manifest import Manifest
 from contactsync.publication.partition import Partition
 from contactsync.publication.tuf.follower import grouped, root_fingerprint
 
@@ -54,18 +54,19 @@ def audit_transcript(
     path: Path,
     work: Path,
     *,
+    transcript: Transcript | None = None,
     private: Path | None = None,
     book: AddressBook | None = None,
     fingerprint: str | None = None,
     contacts: bool = False,
 ) -> AuditReport:
-    """Audit a transcript. `work` is an empty folder for it.
+    """Audit a transcript. `work` is an empty folder for it; `transcript`: what was read from `path` before.
 
     `private` and `book` go together. `fingerprint` is that of the root that was pinned, known from elsewhere.
     `contacts` adds what left because of each contact. Raises BadInput if a file is not whole, or not one that
     a sync wrote.
     """
-    transcript = Transcript.read(path)
+    transcript = transcript or Transcript.read(path)
     explained = None if private is None else Private.read(private, transcript.ending)
     report = AuditReport(str(path), RULES)
     _TranscriptAudit(transcript, work, report, explained, book or AddressBook([])).run(
@@ -216,7 +217,7 @@ class _TranscriptAudit:
                 "choice", posted[0].exchange.place, "it names an epoch that the manifest does not"
             )
             return
-        files = _files(published)
+        files = published.files()
         if not data:
             report.note("files", report.subject, "no file was fetched")
         held = None if planned is None else planned.held
@@ -354,15 +355,6 @@ def _used(published: Manifest, posted: Sequence[Named], planned: int | None) -> 
         if manifest is not None and epochs <= {manifest.epoch}:
             return manifest
     return None
-
-
-def _files(published: Manifest) -> dict[str, DataFile]:
-    found: dict[str, DataFile] = {}
-    for manifest in (published, published.ahead()):
-        if manifest is not None:
-            for partition in manifest.partitions.values():
-                found |= {file.sha256: file for file in partition.files()}
-    return found
 
 
 def _shas(requests: Iterable[Named]) -> set[str]:

@@ -74,7 +74,7 @@ def _page(report: AuditReport, requests: Sequence[Shown]) -> Iterator[str]:
     )
     yield "<h2>What was checked</h2><ul>"
     for rule in report.value()["rules"]:
-        state = _state(report, rule["rule"])
+        state = report.state(rule["rule"])
         yield (
             f'<li><b class="state {state}">{state}</b> {_text(rule["description"])} '
             f"<small>({rule['proven']:,})</small></li>"
@@ -86,11 +86,6 @@ def _page(report: AuditReport, requests: Sequence[Shown]) -> Iterator[str]:
     for one in requests:
         yield from _request(one)
     yield "</ul></body></html>\n"
-
-
-def _state(report: AuditReport, rule: str) -> str:
-    found = {str(one.severity) for one in report.findings if one.rule == rule}
-    return "disproven" if "error" in found else "unchecked" if "warning" in found else "proven"
 
 
 def _findings(report: AuditReport) -> Iterator[str]:

@@ -19,7 +19,7 @@ from contactsync.audit.transcript.wire import HttpExchange
 from contactsync.client.transcript import Opening
 from contactsync.foundation.errors import BadInput, NetworkError
 from contactsync.publication.manifest import Manifest
-from contactsync.publication.tuf.follower import Follower, check_root, root_fingerprint
+from contactsync.publication.tuf.follower import Follower, check_root
 
 PINNED = "root.json"
 _NAMES = ("metadata", "manifests", "log")
@@ -81,11 +81,6 @@ class Walk:
             target = self._folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
-
-    @property
-    def fingerprint(self) -> str:
-        """That of the pinned root."""
-        return root_fingerprint(self.root)
 
     def follow(self, report: AuditReport, requests: Sequence[Named]) -> Manifest | None:
         """The manifest that these requests lead to; None if there is none, which is then in the report."""

@@ -7,8 +7,10 @@ server that may lie, and is read only as far as it can be.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Final
 
 from contactsync.client.transcript import Closed, Event, Hidden, Piece, Worked
@@ -24,7 +26,7 @@ _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;[^\r\n]*)?\r\n")
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply, as far as it came. `fields` have lower-case names, the first of each; `at` is an event."""
+    """A reply, as far as it came. `fields` have lower-case names, the first of each."""
 
     status: int
     fields: Mapping[str, str]
@@ -107,12 +109,7 @@ class _Direction:
 
     def event(self, offset: int) -> int:
         """The event with the octet at this offset."""
-        found = 0
-        for at, event in self.begins:
-            if at > offset:
-                break
-            found = event
-        return found
+        return self.begins[bisect_right(self.begins, offset, key=itemgetter(0)) - 1][1]
 
 
 def read_wire(events: Sequence[Event]) -> RecordedWire:

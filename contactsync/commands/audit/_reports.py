@@ -18,12 +18,17 @@ sarif_option = click.option(
 )
 
 
+def sarif_text(report: AuditReport) -> str:
+    """The SARIF log of a report."""
+    return json.dumps(report.sarif(__version__), ensure_ascii=False, indent=1)
+
+
 def show(report: AuditReport, *, as_json: bool, sarif: bool) -> None:
     """Print a report, and exit with its code."""
     if as_json and sarif:
         raise click.UsageError("Give either --json or --sarif.")
     if sarif:
-        click.echo(json.dumps(report.sarif(__version__), ensure_ascii=False, indent=1))
+        click.echo(sarif_text(report))
     elif as_json:
         _json.emit(report.value())
     else:

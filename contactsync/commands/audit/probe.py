@@ -93,7 +93,8 @@ def server(
     probe runs nothing else may use them.
     """
     from contactsync.audit.probe.budget import PointBudget
-    from contactsync.client.state import canonical_url, is_in_clear
+    from contactsync.client.state import canonical_url
+    from contactsync.commands.audit._sources import require_tls
 
     address = canonical_url(url)
     PointBudget(budget)
@@ -102,10 +103,7 @@ def server(
         return
     if not credential_files:
         raise BadInput("a probe needs the credential of an account", hint="give --credential-file")
-    if is_in_clear(address):
-        raise BadInput(
-            f"{address} has no TLS: anyone on the way could read the credential", hint="use https://"
-        )
+    require_tls(address)
     credentials = [(str(path), read_credential(path)) for path in credential_files]
     report = _probed(
         address,
@@ -207,14 +205,11 @@ def _plan(url: str, budget: int, accounts: int, *, as_json: bool) -> None:
 
 
 def _show(report: AuditReport, *, as_json: bool, sarif_file: Path | None) -> None:
-    import json
-
-    from contactsync import __version__
-    from contactsync.commands.audit._reports import show
+    from contactsync.commands.audit._reports import sarif_text, show
     from contactsync.foundation import durable
 
     if sarif_file is not None:
-        text = json.dumps(report.sarif(__version__), ensure_ascii=False, indent=1)
+        text = sarif_text(report)
         try:
             durable.write(sarif_file, text.encode())
         except OSError as error:

@@ -82,11 +82,18 @@ def transcript(
         raise BadInput("--by-contact needs the contacts", hint="give --private and --contacts")
     digits = None if fingerprint is None else read_fingerprint(fingerprint)
     book = address_book(*contacts, region=region, area_code=area_code) if contacts else None
+    recorded = Transcript.read(file)
     with tempfile.TemporaryDirectory(prefix="contactsync-") as work:
         report = audit_transcript(
-            file, Path(work), private=private, book=book, fingerprint=digits, contacts=by_contact
+            file,
+            Path(work),
+            transcript=recorded,
+            private=private,
+            book=book,
+            fingerprint=digits,
+            contacts=by_contact,
         )
-    requests = list(shown(Transcript.read(file))) if shows or page is not None else []
+    requests = list(shown(recorded)) if shows or page is not None else []
     if page is not None:
         from contactsync.audit.transcript.page import page_of
         from contactsync.foundation import durable

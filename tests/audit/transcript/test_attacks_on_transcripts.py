@@ -302,8 +302,8 @@ def test_a_bucket_list_that_tells_more(recorded, service, monkeypatch, lie):
                 lambda plan, some, tested, *more: settle(plan, some, tested.take(np.arange(3)), *more),
             )  # fmt: skip
         else:
-            real = byteranges._joined
-            patch.setattr(byteranges, "_joined", lambda spans: [*real(spans), range(8)][-64:])
+            real = byteranges.joined
+            patch.setattr(byteranges, "joined", lambda spans: [*real(spans), range(8)][-64:])
         recorded.sync(*numbers, privacy="screen")
     disproven(recorded.audit(), "buckets")
 
