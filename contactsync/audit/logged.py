@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tuf.api.exceptions import DownloadError, DownloadHTTPError
-from tuf.api.metadata import Metadata, Root
 from tuf.ngclient import FetcherInterface
 
 from contactsync.audit.report import AuditReport
@@ -24,7 +23,14 @@ from contactsync.publication.log.merkle import leaf_hash, root_of
 from contactsync.publication.log.notes import MAX_NOTE
 from contactsync.publication.log.policy import LogPolicy
 from contactsync.publication.log.tiles import MAX_BUNDLE, WIDTH, Tile, read_bundle, tiles_of
-from contactsync.publication.logged import CHECKPOINT, LOG_PATH, MAX_INDEX_BYTES, leaf_path, root_path
+from contactsync.publication.logged import (
+    CHECKPOINT,
+    LOG_PATH,
+    MAX_INDEX_BYTES,
+    leaf_path,
+    policy_in,
+    root_path,
+)
 
 LOG: Final = "log"
 _MOST_ENTRIES: Final = 1 << 22
@@ -41,10 +47,7 @@ class LogAudit:
         self._fetcher = fetcher
         self._base_url = base_url
         self._roots = roots
-        self._policies = {
-            version: LogPolicy.of_root(Metadata[Root].from_bytes(octets).signed.unrecognized_fields)
-            for version, octets in sorted(roots.items())
-        }
+        self._policies = {version: policy_in(octets) for version, octets in sorted(roots.items())}
         self._places: dict[Logged, int] = {}
         self._leaves: list[bytes] = []
         self._editions: dict[str, list[LoggedManifest]] = defaultdict(list)

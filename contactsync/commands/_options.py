@@ -40,6 +40,14 @@ def ca_file_option(purpose: str) -> Callable[..., Any]:
     return click.option("--ca-file", type=path, metavar="FILE", help=purpose)
 
 
+log_format_option = click.option(
+    "--log-format",
+    type=click.Choice(("text", "json")),
+    envvar="CONTACTSYNC_LOG_FORMAT",
+    default="text",
+    show_default=True,
+    help="What the log on stderr is: lines of text, or of JSON (CONTACTSYNC_LOG_FORMAT).",
+)
 proxy_option = click.option(
     "--proxy",
     metavar="URL",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from contactsync.commands import _json
+from contactsync.commands._options import log_format_option
 from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:
@@ -52,14 +53,7 @@ class _Address(click.ParamType[tuple[str, int]]):
 @click.option("--name", metavar="NAME", help=f"{_NAME_HELP} Makes the witness if there is none in --state.")
 @click.option("--tls-cert", type=_FILE, metavar="FILE", help="Speak TLS with this certificate and its chain.")
 @click.option("--tls-key", type=_FILE, metavar="FILE", help="The key of --tls-cert (PEM, no passphrase).")
-@click.option(
-    "--log-format",
-    type=click.Choice(("text", "json")),
-    envvar="CONTACTSYNC_LOG_FORMAT",
-    default="text",
-    show_default=True,
-    help="What the log on stderr is: lines of text, or of JSON (CONTACTSYNC_LOG_FORMAT).",
-)
+@log_format_option
 @click.pass_context
 def witness(
     context: click.Context,

@@ -4,16 +4,14 @@ from contactsync.server.keyring import Keyring
 from contactsync.server.logs import LogFormat, set_up_logging
 from contactsync.server.sealing import read_passphrase
 from contactsync.server.settings import DataFolder
-from contactsync.server.storage.opening import open_accounts, open_members
-from contactsync.server.storage.ports import AccountStore, MemberStore
+from contactsync.server.storage.opening import open_members
+from contactsync.server.storage.ports import MemberStore
 
 __all__ = [
-    "AccountStore",
     "DataFolder",
     "Keyring",
     "LogFormat",
     "MemberStore",
-    "open_accounts",
     "open_members",
     "read_passphrase",
     "set_up_logging",

@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from tuf.api.metadata import Metadata, Root
-
 from contactsync.client.state import ServerState
 from contactsync.foundation.errors import BadInput
 from contactsync.publication.log.notes import Verifier
@@ -17,6 +15,7 @@ from contactsync.publication.logged import (
     known_policy,
     last_checkpoint,
     own_policy,
+    policy_in,
     set_own_policy,
 )
 
@@ -65,7 +64,7 @@ class LogChoice:
 
     def for_root(self, root: bytes) -> tuple[LogChoice, Watched]:
         """The choice for the log that a root names, and what it amounts to. Raises BadInput."""
-        named = LogPolicy.of_root(Metadata[Root].from_bytes(root).signed.unrecognized_fields)
+        named = policy_in(root)
         own = self._policy(None if named is None else named.log)
         return replace(self, policy=own), _watched(own or named, own=own is not None)
 

@@ -99,8 +99,8 @@ class LogFollower:
         """
         self._known, self._own = known_policy(self._folder), own_policy(self._folder)
         self.is_new = last_checkpoint(self._folder) is None
-        parsed = [(version, octets, _policy_in(octets)) for version, octets in roots]
-        new = [one for one in parsed if self._known is None or one[0] > self._known.root]
+        proven = 0 if self._known is None else self._known.root
+        new = [(version, octets, policy_in(octets)) for version, octets in roots if version > proven]
         if self._known is None:
             while new and new[0][2] is None:
                 del new[0]
@@ -148,16 +148,18 @@ class LogFollower:
             if seen is None:
                 continue
             if seen.size > self._current.size or reader.tree(seen.size) != seen.root:
-                raise _forked(f"the log under which {what} was witnessed is not the one that it shows now")
+                raise another_history(
+                    f"the log under which {what} was witnessed is not the one that it shows now"
+                )
             if index >= seen.size:
-                raise _forked(f"{what} is not in the log under which it was witnessed")
+                raise another_history(f"{what} is not in the log under which it was witnessed")
 
     def _check_leaf(self, reader: HashReader, sha256: str, entry: bytes, what: str) -> int:
         """Where the leaf is. Raises BadSignature if it is not where the log says."""
         assert self._current is not None
         index = self._index(sha256, what)
         if index >= self._current.size or reader.hash(0, index) != leaf_hash(entry):
-            raise _forked(f"{what} is not in its log")
+            raise another_history(f"{what} is not in its log")
         return index
 
     def _index(self, sha256: str, what: str) -> int:
@@ -166,7 +168,7 @@ class LogFollower:
         except DownloadHTTPError as error:
             if error.status_code not in {403, 404}:
                 raise
-            raise _forked(f"{what} is not in its log") from error
+            raise another_history(f"{what} is not in its log") from error
         digits = text.removesuffix(b"\n")
         if not digits.isdigit() or (digits[:1] == b"0" and digits != b"0"):
             raise BadReply("the log states no place for one of its leaves", hint="tell the operator")
@@ -216,7 +218,7 @@ class LogFollower:
         except DownloadHTTPError as error:
             if error.status_code not in {403, 404}:
                 raise
-            raise _forked(f"its log is gone, or has no {path}") from error
+            raise another_history(f"its log is gone, or has no {path}") from error
 
     def _tile(self, path: str) -> bytes:
         with contextlib.suppress(OSError):
@@ -228,7 +230,7 @@ class LogFollower:
             return self._fetch(path, _TILE_BYTES)
         except DownloadHTTPError as error:
             if error.status_code not in {403, 404} or not partial:
-                raise _forked(f"its log has no {path}") from error
+                raise another_history(f"its log has no {path}") from error
         # It has become full meanwhile, and who serves it may have removed what it was before.
         return self._file(whole, _TILE_BYTES)[: 32 * int(width)]
 
@@ -326,19 +328,18 @@ def _check_grown(reader: HashReader, current: Checkpoint, last: Checkpoint | Non
     if last is None:
         reader.tree(current.size)
     elif last.origin != current.origin:
-        raise _forked(f"its log was {last.origin}, and is {current.origin} now")
+        raise another_history(f"its log was {last.origin}, and is {current.origin} now")
     elif last.size > current.size:
-        raise _forked(f"its log has {current.size:,} entries, and had {last.size:,} before")
+        raise another_history(f"its log has {current.size:,} entries, and had {last.size:,} before")
     elif reader.tree(last.size) != last.root:
-        raise _forked(f"its log does not continue the one of {last.size:,} entries that was seen before")
+        raise another_history(
+            f"its log does not continue the one of {last.size:,} entries that was seen before"
+        )
 
 
-def _policy_in(octets: bytes) -> LogPolicy | None:
+def policy_in(octets: bytes) -> LogPolicy | None:
+    """The policy that a root states; None if it names no log. Raises BadReply."""
     return LogPolicy.of_root(Metadata[Root].from_bytes(octets).signed.unrecognized_fields)
-
-
-def _forked(what: str) -> BadSignature:
-    return another_history(what)
 
 
 def _write_policy(folder: Path, known: KnownPolicy) -> None:

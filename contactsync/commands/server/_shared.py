@@ -51,14 +51,6 @@ region_option = click.option(
     "--region", metavar="DE", help="Country of numbers without a country code (default: from the locale)."
 )
 KEY_VARIABLE = "CONTACTSYNC_KEY_PASSPHRASE"
-log_format_option = click.option(
-    "--log-format",
-    type=click.Choice(("text", "json")),
-    envvar="CONTACTSYNC_LOG_FORMAT",
-    default="text",
-    show_default=True,
-    help="What the log on stderr is: lines of text, or of JSON (CONTACTSYNC_LOG_FORMAT).",
-)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from contactsync.commands._options import log_format_option
 from contactsync.commands.server._shared import (
     data_option,
     folder_of,
-    log_format_option,
     passphrase_of,
     passphrase_option,
 )

@@ -8,11 +8,10 @@ from typing import Literal
 
 import click
 
-from contactsync.commands._options import Duration
+from contactsync.commands._options import Duration, log_format_option
 from contactsync.commands.server._shared import (
     data_option,
     folder_of,
-    log_format_option,
     log_to_stderr,
     passphrase_of,
     passphrase_option,

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, Final
 
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadReply
 from contactsync.publication import canonical
-from contactsync.publication.manifest import Manifest
+from contactsync.publication.forms import HEX64
 
 MAX_LOGGED: Final = 512
 """Octets of the longest entry."""
-
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +22,6 @@ class LoggedManifest:
     epoch: int
     edition: int
     sha256: str
-
-    @classmethod
-    def of(cls, manifest: Manifest) -> LoggedManifest:
-        """The entry of a manifest."""
-        return cls(manifest.audience, manifest.epoch, manifest.edition, manifest.sha256())
 
     def to_bytes(self) -> bytes:
         """The entry."""
@@ -94,4 +86,4 @@ def _counts(value: object) -> bool:
 
 
 def _is_hash(value: object) -> bool:
-    return isinstance(value, str) and _SHA256.fullmatch(value) is not None
+    return isinstance(value, str) and HEX64.fullmatch(value) is not None

@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Final
 
 from tuf.api.exceptions import DownloadHTTPError
-from tuf.api.metadata import Metadata, Root
 from tuf.ngclient import FetcherInterface
 
 from contactsync.foundation.errors import ContactSyncError, OurError
-from contactsync.publication.log.policy import LogPolicy
+from contactsync.publication.logged import policy_in
 from contactsync.publication.tuf.follower import MAX_RENEWALS, Follower
 
 _FOLDERS: Final = ("/v1/tuf/", "/v1/")  # the log is beside metadata/ and targets/
@@ -39,9 +38,10 @@ def check_served(public: Path, audiences: Collection[str], now: datetime) -> Non
     Raises OSError if the folder cannot be read.
     """
     versions = _versions(public, newest=None)
+    first = _first_of_log(public)
     with _scratch() as name:
         for version in {versions[0], versions[-1]} if versions else ():
-            logged = version >= _first_of_log(public)
+            logged = version >= first
             _follow(Path(name) / f"{version}", _Overlay(public, {}), version, audiences, now, log=logged)
 
 
@@ -75,7 +75,7 @@ class Rehearsal:
         with _scratch() as name:
             scratch = Path(name)
             try:
-                first = _first_of_log(self.public)
+                first = _first_of_log(self.public) if self.log else 1
                 for version in _versions(self.public, self.newest):
                     logged = self.log and version >= first
                     _follow(scratch / f"root-{version}", after, version, audiences, moment, log=logged)
@@ -115,7 +115,7 @@ def _first_of_log(public: Path) -> int:
     log, first = None, 1
     for version in reversed(_versions(public, newest=None)):
         octets = (public / "metadata" / f"{version}.root.json").read_bytes()
-        policy = LogPolicy.of_root(Metadata[Root].from_bytes(octets).signed.unrecognized_fields)
+        policy = policy_in(octets)
         if policy is not None and log not in {None, policy.log}:
             break
         log, first = log if policy is None else policy.log, version

@@ -252,6 +252,8 @@ class Publisher:
 
         Who gave the order for it gives it again, and sees the edition before it served until then.
         """
+        if self._log.pending is None:
+            return order, []
         before = self._current()
         resumed = finish_logged(self._repository, self._log, signers, datetime.now(UTC))
         if not resumed:

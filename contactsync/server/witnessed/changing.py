@@ -52,9 +52,10 @@ class LogChanges:
     def add_witness(self, witness: Verifier, url: str, quorum: int | None) -> SigningRequest | None:
         """Have a witness cosign from now on; or, if it does already, ask it at this address."""
         before = self._policy()
-        places = KnownWitnesses.read(self._folder)
-        places.put(witness, url)
-        places.write(self._folder)
+        with self._folder.lock(wait=LOCK_WAIT):  # a publish that asks witnesses writes the same file
+            places = KnownWitnesses.read(self._folder)
+            places.put(witness, url)
+            places.write(self._folder)
         if witness in before.witnesses and quorum in {None, before.quorum}:
             return None
         witnesses = tuple(dict.fromkeys((*before.witnesses, witness)))

@@ -38,7 +38,14 @@ from contactsync.publication.log.merkle import EMPTY
 from contactsync.publication.log.notes import Verifier, sign_note, with_lines
 from contactsync.publication.log.policy import LogPolicy
 from contactsync.publication.log.tiles import WIDTH, HashReader, appended
-from contactsync.publication.logged import CHECKPOINT, last_checkpoint, leaf_path, logged_link, root_path
+from contactsync.publication.logged import (
+    CHECKPOINT,
+    last_checkpoint,
+    leaf_path,
+    logged_link,
+    policy_in,
+    root_path,
+)
 from contactsync.publication.tuf.recording import Switch
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.keyring import Keyring
@@ -316,7 +323,7 @@ def read_pending(folder: DataFolder) -> Pending | None:
 def _named(switch: Switch) -> LogPolicy | None:
     if switch.root is None:
         return None
-    return LogPolicy.of_root(Metadata[Root].from_bytes(switch.root).signed.unrecognized_fields)
+    return policy_in(switch.root)
 
 
 def _kind(one: Logged) -> str:
