@@ -14,7 +14,9 @@ sys.path.append(str(Path(__file__).parents[1] / "server"))
 
 from server_tools import AMERICAN, GERMAN, Operator
 
-from contactsync.directory import bounds
+from contactsync.directory import bounds, build, open_directory
+from contactsync.directory.screen import build_screen
+from contactsync.tokens import Tokens
 
 __all__ = ["hurry", "other_person", "person", "service"]
 
@@ -32,6 +34,28 @@ class Crook(Operator):
         repository.keep([last])
         repository.publish([manifest], self.keyring.signers(), datetime.now(UTC))
         return manifest
+
+    def put(self, made, path):
+        """Give a file the name that a manifest would have for it."""
+        path.rename(self.folder.data / made.sha256)
+        return made
+
+    def tokens_of(self, name):
+        """All tokens of a partition of people, in epoch 1."""
+        tokens = Tokens.concatenate(list(self.registry.tokens("people", 1, name)))
+        assert len(tokens) == self.manifest().partitions[name].count
+        return tokens
+
+    def base_of(self, tokens, folder, **more):
+        """What a manifest says of a base of these tokens, which is put in its place; without deltas."""
+        info = build(folder / "new", [tokens])
+        with open_directory(folder / "new", expect=info) as directory:
+            screen = build_screen(folder / "screen", directory) if info.count >= 1000 else None
+        if screen is not None:
+            self.put(screen, folder / "screen")
+        base = self.put(info.file, folder / "new")
+        figures = {"count": info.count, "slot_bits": info.slot_bits, "top_sha256": info.top_sha256}
+        return {**figures, "base": base, "screen": screen, "deltas": (), **more}
 
     def sign_partition(self, name, **changed):
         """The same, with one partition changed."""

@@ -21,7 +21,6 @@ from contactsync.commands import main
 from contactsync.directory import bounds, build, open_directory
 from contactsync.directory.delta import read_delta, write_delta
 from contactsync.directory.files import write_file
-from contactsync.directory.screen import build_screen
 from contactsync.foundation.errors import BadInput
 from contactsync.publication.tuf.follower import Follower
 from contactsync.tokens import Tokens
@@ -49,31 +48,6 @@ def data_of(crook, file):
     return crook.folder.data / file.sha256
 
 
-def tokens_of(crook, name):
-    partition = crook.manifest().partitions[name]
-    chunks = list(crook.registry.tokens("people", 1, name))
-    tokens = Tokens.concatenate(chunks)
-    assert len(tokens) == partition.count
-    return tokens
-
-
-def named(crook, made, path):
-    path.rename(crook.folder.data / made.sha256)
-    return made
-
-
-def partition_of_tokens(crook, tokens, tmp_path, **more):
-    """What a manifest says of a base of these tokens, which is put in its place; without deltas."""
-    info = build(tmp_path / "new", [tokens])
-    with open_directory(tmp_path / "new", expect=info) as directory:
-        screen = build_screen(tmp_path / "screen", directory) if info.count >= 1000 else None
-    if screen is not None:
-        named(crook, screen, tmp_path / "screen")
-    base = named(crook, info.file, tmp_path / "new")
-    figures = {"count": info.count, "slot_bits": info.slot_bits, "top_sha256": info.top_sha256}
-    return {**figures, "base": base, "screen": screen, "deltas": (), **more}
-
-
 @pytest.mark.slow
 def test_an_honest_publication_is_proven(honest, audit):
     report = audit(honest)
@@ -97,7 +71,7 @@ def test_a_screen_over_chosen_numbers(crook, audit, tmp_path):
     for place in range(100, 110):
         octets[place] |= 0xFF
     made = write_file(tmp_path / "screen", [bytes(octets)])
-    crook.sign_partition("49", edition=2, screen=named(crook, made, tmp_path / "screen"))
+    crook.sign_partition("49", edition=2, screen=crook.put(made, tmp_path / "screen"))
     report = audit(crook.folder.public)
     assert wrong(report) == {"screen"}
     assert report.exit_code == DISPROVEN
@@ -107,7 +81,7 @@ def test_a_delta_that_tells_a_client_something_else(crook, audit, tmp_path):
     """It leads to the base, but started from one that was never published."""
     partition = crook.manifest().partitions["49"]
     (one,) = partition.deltas
-    tokens = tokens_of(crook, "49")
+    tokens = crook.tokens_of("49")
     other = build(tmp_path / "old", [tokens.take(np.arange(len(tokens) - 3))])
     with (
         open_directory(tmp_path / "old", expect=other) as old,
@@ -120,16 +94,16 @@ def test_a_delta_that_tells_a_client_something_else(crook, audit, tmp_path):
     place = octets.find(bytes.fromhex(other.file.sha256))
     octets[place : place + 32] = bytes.fromhex(before.old_sha256)
     made = write_file(tmp_path / "delta", [bytes(octets)])
-    named(crook, made, tmp_path / "delta")
+    crook.put(made, tmp_path / "delta")
     crook.sign_partition("49", edition=2, deltas=(replace(one, file=made),))
     assert "delta" in wrong(audit(crook.folder.public))
 
 
 def test_a_planted_token(crook, audit, tmp_path):
     """No public file shows it; key and members do."""
-    tokens = tokens_of(crook, "49")
+    tokens = crook.tokens_of("49")
     planted = Tokens.from_bytes(np.frombuffer(random.Random(1).randbytes(10), np.uint8).reshape(1, -1))
-    changed = partition_of_tokens(crook, Tokens.concatenate([tokens, planted]), tmp_path)
+    changed = crook.base_of(Tokens.concatenate([tokens, planted]), tmp_path)
     crook.sign_partition("49", **changed)
     assert audit(crook.folder.public).exit_code == PROVEN
     report = audit_rebuild(crook.folder, crook.registry, crook.keyring, tmp_path)
@@ -139,8 +113,8 @@ def test_a_planted_token(crook, audit, tmp_path):
 
 
 def test_a_member_who_is_left_out(crook, tmp_path):
-    tokens = tokens_of(crook, "49")
-    crook.sign_partition("49", **partition_of_tokens(crook, tokens.take(np.arange(2, len(tokens))), tmp_path))
+    tokens = crook.tokens_of("49")
+    crook.sign_partition("49", **crook.base_of(tokens.take(np.arange(2, len(tokens))), tmp_path))
     report = audit_rebuild(crook.folder, crook.registry, crook.keyring, tmp_path)
     (finding,) = [one for one in report.findings if one.severity == "error"]
     assert "0 published tokens belong to no member, 2 members are not published" in finding.message
@@ -150,7 +124,7 @@ def test_tokens_that_were_chosen(crook, audit, tmp_path):
     """All of them in a few buckets: each bucket then says whose it is."""
     rows = np.random.default_rng(1).integers(0, 256, (1400, 10), np.uint8)
     rows[:, 0] &= 0x3F
-    crook.sign_partition("49", **partition_of_tokens(crook, Tokens.from_bytes(rows), tmp_path))
+    crook.sign_partition("49", **crook.base_of(Tokens.from_bytes(rows), tmp_path))
     assert wrong(audit(crook.folder.public)) == {"distribution"}
 
 

@@ -21,9 +21,7 @@ from server_tools import Process, run
 from contactsync.audit import publication
 from contactsync.audit.report import DISPROVEN, PROVEN
 from contactsync.commands import main
-from contactsync.directory import build, open_directory
 from contactsync.directory.files import write_file
-from contactsync.directory.screen import build_screen
 from contactsync.publication.tuf.follower import Follower
 from contactsync.tokens import Tokens
 
@@ -49,47 +47,31 @@ def audited(*words):
     return done.exit_code, {one["rule"] for one in report["findings"] if one["severity"] == "error"}
 
 
-def put(crook, made, path):
-    path.rename(crook.folder.data / made.sha256)
-    return made
-
-
-def base_of(crook, rows, tmp_path):
-    """A base of these tokens in the place of the published one, with what a manifest says of it."""
-    info = build(tmp_path / "new", [Tokens.from_bytes(rows)])
-    with open_directory(tmp_path / "new", expect=info) as directory:
-        screen = put(crook, build_screen(tmp_path / "screen", directory), tmp_path / "screen")
-    base = put(crook, info.file, tmp_path / "new")
-    figures = {"count": info.count, "slot_bits": info.slot_bits, "top_sha256": info.top_sha256}
-    return {**figures, "base": base, "screen": screen, "deltas": ()}
-
-
-def published(crook):
-    return Tokens.concatenate(list(crook.registry.tokens("people", 1, "49"))).to_bytes()
-
-
 def test_screen_over_chosen_numbers(crook, tmp_path):
     partition = crook.manifest().partitions["49"]
     octets = bytearray((crook.folder.data / partition.screen.sha256).read_bytes())
     for place in range(100, 110):
         octets[place] |= 0xFF
-    made = put(crook, write_file(tmp_path / "screen", [bytes(octets)]), tmp_path / "screen")
+    made = crook.put(write_file(tmp_path / "screen", [bytes(octets)]), tmp_path / "screen")
     crook.sign_partition("49", edition=2, screen=made)
     assert audited("publication", crook.folder.public) == (DISPROVEN, {"screen"})
 
 
 def test_planted_token(crook, tmp_path):
     planted = np.random.default_rng(1).integers(0, 256, (1, 10), np.uint8)
-    crook.sign_partition("49", **base_of(crook, np.concatenate([published(crook), planted]), tmp_path))
+    crook.sign_partition(
+        "49",
+        **crook.base_of(Tokens.concatenate([crook.tokens_of("49"), Tokens.from_bytes(planted)]), tmp_path),
+    )
     assert audited("publication", crook.folder.public) == (PROVEN, set())
     assert audited("rebuild", "--data", crook.folder.path) == (DISPROVEN, {"base"})
 
 
 def test_bucket_swap(crook, tmp_path):
     """Members of one bucket are exchanged for strangers: nobody in it is found any more."""
-    rows = published(crook)
+    rows = crook.tokens_of("49").to_bytes()
     rows[rows[:, 0] == 0x40, 1:] ^= 0x55
-    crook.sign_partition("49", **base_of(crook, rows, tmp_path))
+    crook.sign_partition("49", **crook.base_of(Tokens.from_bytes(rows), tmp_path))
     assert audited("publication", crook.folder.public) == (PROVEN, set())
     assert audited("rebuild", "--data", crook.folder.path) == (DISPROVEN, {"base"})
 

@@ -43,23 +43,24 @@ from fuzz import scratch
 from fuzz.target import Target
 
 _URL = "https://contacts.example"
+JSON_WORDS = (
+    b'{"',
+    b'": ',
+    b"null",
+    b"true",
+    b"[]",
+    b"{}",
+    b"1e999",
+    b"-1",
+    b"NaN",
+    b"0.5",
+    b'""',
+    b"[" * 2000,
+)
 _JSON = (
+    *JSON_WORDS,
     *(
-        b'{"',
-        b'": ',
-        b"null",
-        b"true",
-        b"[]",
-        b"{}",
-        b"1e999",
-        b"-1",
-        b"NaN",
-        b"0.5",
-        b'""',
-        b"[" * 2000,
         b'"version": 2',
-    ),
-    *(
         b"1" * 400,
         b"\xff",
         b"\\ud800",

@@ -2,6 +2,7 @@
 
 from contextlib import closing
 
+import postgres_server
 import pytest
 from store_tools import ACCOUNTS, MEMBERS, HandClock, Handles, handles_of_people, telephones
 
@@ -40,3 +41,11 @@ def accounts(request, tmp_path, clock, database):
 @pytest.fixture(params=["tel", "acct"])
 def people(request, handles):
     return telephones() if request.param == "tel" else handles_of_people()
+
+
+@pytest.fixture
+def own():
+    """A server that may be stopped: one that somebody gave may not."""
+    server = postgres_server.OwnServer()
+    yield server
+    server.close()

@@ -35,13 +35,6 @@ MEMBERS = 60_000
 
 
 @pytest.fixture
-def own():
-    server = postgres_server.OwnServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture
 def data(own, tmp_path, monkeypatch):
     """A published server in PostgreSQL, and a credential."""
     monkeypatch.setenv("CONTACTSYNC_DATABASE", postgres_server.create_database(own, "frozen"))

@@ -25,14 +25,6 @@ from contactsync.server.storage.postgres.members import PostgresMembers
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def own():
-    """A server that may be stopped: one that somebody gave may not."""
-    server = postgres_server.OwnServer()
-    yield server
-    server.close()
-
-
 def charged_until_it_works(store, charge, seconds=30):
     """Send a batch again and again, as clients do; how often it failed."""
     end, failed = time.monotonic() + seconds, 0
