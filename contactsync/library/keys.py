@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from tuf.api.metadata import Root
+
 from contactsync.foundation.errors import BadInput
 from contactsync.foundation.roles import OFFLINE, ROLES
 from contactsync.publication.tuf.ceremony import KeyChange
@@ -137,13 +139,13 @@ class RoleKeys:
         BadInput, OurError.
         """
         check_role(role)
-        named = self._repository.root().roles[role].keyids
-        change = KeyChange(
-            role,
-            leave=named if leave is None else [key_named(named, digits, role) for digits in leave],
-            join=[read_public(file, role) for file in join],
-            threshold=threshold,
-        )
+        joining = [read_public(file, role) for file in join]
+
+        def change(root: Root) -> KeyChange:
+            named = root.roles[role].keyids
+            leaving = named if leave is None else [key_named(named, digits, role) for digits in leave]
+            return KeyChange(role, leaving, joining, threshold)
+
         request = change_keys(self._folder, self._keyring(), change, draw=draw, elsewhere=elsewhere)
         now = self._repository.root().roles[role]
         return KeysChanged(len(now.keyids), now.threshold, request)

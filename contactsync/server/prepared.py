@@ -7,11 +7,13 @@ counts only for its signatures: what is then brought into force is the copy.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+
+from tuf.api.metadata import Root
 
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput, OurError
@@ -103,10 +105,11 @@ def prepare_to_publish(
 
 
 def change_keys(
-    folder: DataFolder, keyring: Keyring, change: KeyChange, *, draw: bool, elsewhere: bool
+    folder: DataFolder, keyring: Keyring, wanted: Callable[[Root], KeyChange], *, draw: bool, elsewhere: bool
 ) -> SigningRequest | None:
     """Change the keys of a role; with `draw` one that is drawn here joins as well.
 
+    `wanted` says how, of the root that is in force then: a change that was cut short is finished before.
     None: it is in force. Else too few of those who must sign are here, and it is prepared, if `elsewhere`
     allows that. Raises BadInput (what the change asks for cannot be, or `elsewhere` is needed), OurError and
     Busy; nothing is changed then.
@@ -117,6 +120,7 @@ def change_keys(
     drawn = {"new": signer_of(secret)} if draw else {}
     with folder.lock(wait=LOCK_WAIT):
         finish_logged(repository, log, keyring.signers(), now)
+        change = wanted(repository.root())
         joining = (*change.join, *(signer.public_key for signer in drawn.values()))
         request = prepare_change(
             repository, KeyChange(change.role, change.leave, joining, change.threshold), now

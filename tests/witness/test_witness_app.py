@@ -93,7 +93,7 @@ HERE = ["--state", "S", "--listen", "127.0.0.1:0"]
         (["--state", "S", "--listen", "127.0.0.1"], 2, "not HOST:PORT"),
         (["--state", "S", "--listen", "127.0.0.1:70000"], 2, "not HOST:PORT"),
         ([*HERE, "--log", "x"], 3, "no verifier key"),
-        ([*HERE, "--logs", "/nonexistent"], 3, "cannot read"),
+        ([*HERE, "--logs", "/nonexistent/logs"], 3, "cannot read"),
         ([*HERE, "--logs", "FILE"], 3, "line 2"),
         ([*HERE, "--log", "VKEY"], 3, "witness init"),
         ([*HERE, "--log", "VKEY", "--name", "a b"], 3, "name of a key"),
