@@ -55,7 +55,6 @@ MUTATED = "tests/audit/transcript/test_mutated_transcripts.py gives it transcrip
 CLICK = "what click calls; options have a target"
 APART = {  # a file, or file::function
     "audit/comparison.py": TOGETHER,
-    "audit/logged.py": TOGETHER,
     "audit/probe/freshness.py": PROBED,
     "audit/probe/probed.py": PROBED,
     "audit/probe/wire.py": PROBED,
@@ -88,11 +87,9 @@ APART = {  # a file, or file::function
     "foundation/expand.py::expand_message_xmd": OURS,
     "kernels/policy.py::load_overload": "the cache of compiled kernels: tests/kernels/test_cache_trust.py",
     "foundation/route.py::proxy_kind": OURS,
-    "library/watching.py::for_root": TOGETHER,
     "publication/log/tiles.py::read_new": OURS,
     "publication/logged.py::begin_anew": TOGETHER,
     "publication/tuf/recording.py": "what `publish` wrote for itself",
-    "publication/tuf/rehearsal.py::_first_of_log": TOGETHER,
     "server/witnessed/finishing.py": "what `publish` wrote for itself",
     "server/witnessed/keeper.py": "the operator's own log",
     "server/witnessed/witnesses.py": "what `server log` wrote for itself",
