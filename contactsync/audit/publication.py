@@ -21,6 +21,7 @@ import xxhash
 from tuf.api.exceptions import DownloadError, DownloadHTTPError
 from tuf.api.metadata import Metadata, Root
 
+from contactsync.audit import sidecars
 from contactsync.audit.logged import LogAudit
 from contactsync.audit.report import AuditReport
 from contactsync.audit.sources import PublicationSource
@@ -58,6 +59,7 @@ RULES: Final = {
     "screen": "each screen is the one that its base gives, bit by bit",
     "distribution": "tokens are spread as those of a pseudorandom function are",
     "false-positives": "strangers match as rarely as stated, and at most 1.08 % of them pass a screen",
+    **sidecars.RULES,
 }
 PROBES: Final = 1 << 18
 """Random tokens that are tried against each base and screen."""
@@ -90,7 +92,11 @@ class _Audit:
         self._absent = {
             "delta": "no partition has a delta yet",
             "screen": "no partition is so large that it has one",
+            "labels": "no partition has labels",
+            "labels-delta": "no sidecar has a delta yet",
+            "labels-distribution": "no partition has labels",
         }
+        self._labels = sidecars.LabelsAudit(report)
         self._audiences: list[dict[str, object]] = []
         self._tally = Spread()
 
@@ -120,6 +126,7 @@ class _Audit:
             for rule, why in self._absent.items():
                 report.note(rule, self._source.name, why)
         self._spread()
+        self._labels.close()
 
     def _metadata(self, fingerprint: str | None) -> Follower:
         first = self._fetch(f"{METADATA_PATH}1.root.json", MAX_ROOT_BYTES)
@@ -207,7 +214,14 @@ class _Audit:
 
     def _partition(self, place: str, partition: Partition) -> None:
         report = self._report
-        for rule, there in (("delta", partition.deltas), ("screen", partition.screen)):
+        labels = partition.labels
+        for rule, there in (
+            ("delta", partition.deltas),
+            ("screen", partition.screen),
+            ("labels", labels),
+            ("labels-distribution", labels),
+            ("labels-delta", labels and labels.deltas),
+        ):
             if there:
                 self._absent.pop(rule, None)
         files = {file.sha256: self._file(place, file) for file in partition.files()}
@@ -220,6 +234,7 @@ class _Audit:
                 report.prove("base")
                 self._deltas(place, partition, directory, files)
                 self._screen(place, partition, directory, files)
+            self._labels.partition(place, partition, files)
         finally:
             for one in files.values():
                 if one is not None:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import random
+import re
 import select
 import shutil
 import signal
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +57,7 @@ def demo(*, members: int, keep: Path | None) -> None:
         desk = _Desk(folder)
         book = _prepare(folder, members)
         desk.run("server init --data server")
-        desk.run(f"server members import members.csv --data server --region {REGION}")
+        desk.run(f"server members import members.csv --data server --region {REGION} --label-column handle")
         desk.run("server accounts add me --data server", into="credential")
         desk.run("server publish --data server")
         url = stack.enter_context(desk.serving("server serve --data server --port 0"))
@@ -135,6 +137,11 @@ def _prepare(folder: Path, members: int) -> AddressBook:
     shutil.copyfile(BOOK, folder / "contacts.vcf")
     book = address_book(BOOK, region=REGION)
     numbers = {i.decode().removeprefix("tel:") for i in book.identifiers[::MEMBER_SHARE]}
+    handles = {
+        identifier.decode().removeprefix("tel:"): _handle(contact.name)
+        for contact in book.contacts
+        for identifier in contact.identifiers
+    }
     # Not for secrets. It gives every demo the same members.
     chance = random.Random(0)  # noqa: S311
     examples = [
@@ -146,9 +153,16 @@ def _prepare(folder: Path, members: int) -> AddressBook:
     while len(numbers) < members:
         plan = chance.choice(plans)
         numbers.add(plan[:-6] + f"{chance.randrange(10**6):06}")
-    lines = ["phone", *sorted(numbers)]
-    (folder / "members.csv").write_text("\n".join(lines) + "\n", encoding="ascii")
+    lines = [f"{number},{handles.get(number) or f'@u{number[1:]}:example.org'}" for number in sorted(numbers)]
+    text = "\n".join(["phone,handle", *lines]) + "\n"
+    (folder / "members.csv").write_text(text, encoding="utf-8")
     return book
+
+
+def _handle(name: str) -> str:
+    """A handle that somebody of this name might have chosen."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return f"@{'.'.join(re.findall('[a-z]+', plain)) or 'nobody'}:example.org"
 
 
 def _compare(book: AddressBook, transcript: Path) -> None:

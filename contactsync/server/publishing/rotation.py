@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from contactsync.foundation.errors import BadInput, OurError
-from contactsync.publication.manifest import Manifest, NextEpoch
+from contactsync.publication.manifest import Manifest, NextEpoch, Partition
 from contactsync.server.keyring import Keyring
 from contactsync.server.publishing.merge import Outcome
 from contactsync.server.publishing.plan import AudiencePlan
@@ -183,12 +183,17 @@ class Rotations:
 def promoted(current: Manifest) -> Manifest:
     """The first edition of the epoch that a manifest announces: what was announced, and nothing else.
 
-    Editions count from 1 again, so there are no deltas; the bases and screens are the same files.
+    Editions count from 1 again, so there are no deltas; bases, screens and sidecars are the same files.
     """
     ahead = current.ahead()
     assert ahead is not None
-    partitions = {name: replace(one, edition=1, deltas=()) for name, one in ahead.partitions.items()}
+    partitions = {name: _anew(one) for name, one in ahead.partitions.items()}
     return replace(ahead, edition=1, partitions=partitions, previous=current.sha256())
+
+
+def _anew(partition: Partition) -> Partition:
+    labels = None if partition.labels is None else replace(partition.labels, edition=1, deltas=())
+    return replace(partition, edition=1, deltas=(), labels=labels)
 
 
 def withdrawn(current: Manifest) -> Manifest:
