@@ -18,6 +18,7 @@ from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput
 from contactsync.identifiers.kinds import KINDS
 from contactsync.server.storage.erasing import Watch, unwatched
+from contactsync.server.storage.labelling import checked_labels
 from contactsync.server.storage.ports import Members
 from contactsync.server.storage.records import (
     NOT_STATED,
@@ -34,6 +35,7 @@ from contactsync.server.storage.records import (
     day_of_number,
     today,
 )
+from contactsync.tokens import TOKEN_BYTES
 
 if TYPE_CHECKING:
     from contactsync.identifiers.kinds import Keys
@@ -89,6 +91,14 @@ class Membership:
 
     def _forget(self, kind: str, partition: str, keys: Sequence[Any]) -> None:
         """Delete these members and what they consented to."""
+        raise NotImplementedError
+
+    def _labels(self, kind: str, partition: str, keys: Keys) -> dict[Any, bytes]:
+        """The labels of those keys that have one."""
+        raise NotImplementedError
+
+    def _set_labels(self, kind: str, partition: str, labels: Mapping[Any, bytes | None]) -> None:
+        """Give keys these labels; None: it has none any more."""
         raise NotImplementedError
 
     def _set_bits(
@@ -168,6 +178,27 @@ class Membership:
                 found += Consented(len(changed), keys.size - unknown - len(changed), unknown)
         return found
 
+    def label(self, members: Members, labels: Sequence[bytes | None]) -> Consented:
+        """See `LabelStore.label`."""
+        checked_labels(labels, len(members))
+        kind, found = members.kind, Consented(0, 0, 0)
+        given = dict(zip(members.keys.tolist(), labels, strict=True))
+        with self._write() as serial:
+            for partition, keys in _pieces(members):
+                standing = self._standing(kind, partition, keys)
+                inside = [key for key, bits in standing.items() if bits & _ALL]
+                before = self._labels(kind, partition, keys)
+                changed = {key: given[key] for key in inside if before.get(key) != given[key]}
+                self._set_labels(kind, partition, changed)
+                if changed:
+                    self._touch(partition, serial)
+                if any(key in before for key in changed):
+                    # What was there is withdrawn like a member: from the files, and from what is served.
+                    self._leave_traces(kind, partition)
+                    self._depart(partition, serial)
+                found += Consented(len(changed), len(inside) - len(changed), keys.size - len(inside))
+        return found
+
     def _change(
         self, kind: str, partition: str, changed: Mapping[Any, tuple[int, int]], serial: int, origin: Origin
     ) -> None:
@@ -177,6 +208,8 @@ class Membership:
         if left:
             self._leave_traces(kind, partition)
         self._forget(kind, partition, [key for key, (_, new) in changed.items() if not new])
+        unlabelled = [key for key, (old, new) in kept.items() if old & _ALL and not new & _ALL]
+        self._set_labels(kind, partition, dict.fromkeys(unlabelled))
         rows = [(new, bool((old ^ new) & FIRST), key) for key, (old, new) in kept.items()]
         self._set_bits(kind, partition, rows, serial)
         for bit in map(bit_of, AUDIENCES):
@@ -275,6 +308,7 @@ def record_of(
     since: int,
     consents: Iterable[Sequence[Any]],
     tokens: Iterable[tuple[int, int, bytes]],
+    label: bytes | None = None,
 ) -> MemberRecord:
     """All about a member. Consents are (serial, bit, at, what, source, by), tokens (bit, epoch, token)."""
     changed = dict.fromkeys(entry.audiences, 0)
@@ -291,8 +325,9 @@ def record_of(
             ConsentChange(audience_of(bit), what == JOINED, at, source, by)
             for _, bit, at, what, source, by in kept
         ),
-        tokens={(audience_of(bit), epoch): bytes(token) for bit, epoch, token in tokens},
+        tokens={(audience_of(bit), epoch): bytes(token[:TOKEN_BYTES]) for bit, epoch, token in tokens},
         changed=changed,
+        label=label,
     )
 
 

@@ -25,6 +25,7 @@ from contactsync.server.breakers import OFF, Breakers, Flow
 from contactsync.server.quota import PointQuota, Standing, Terms
 from contactsync.server.storage.answers import AnswerStore
 from contactsync.server.storage.erasing import ErasingStore, Watch, unwatched
+from contactsync.server.storage.labelling import LabelStore
 from contactsync.server.storage.provenance import ProvenanceStore
 from contactsync.server.storage.records import (
     NOT_STATED,
@@ -90,7 +91,7 @@ class Members:
         return self.keys[-1:].tolist()[0]
 
 
-class MemberStore(ProvenanceStore, ErasingStore, Protocol):
+class MemberStore(ProvenanceStore, ErasingStore, LabelStore, Protocol):
     """The register of members. Every method is one transaction. An object is for one thread.
 
     A member of the first audience stays in it until they object; in another one is who has opted in. An
@@ -190,17 +191,26 @@ class MemberStore(ProvenanceStore, ErasingStore, Protocol):
     def partitions(self, audience: str) -> list[str]:
         """Partitions that have members of an audience, by name."""
 
-    def unevaluated(self, audience: str, epoch: int, partition: str, after: Any, limit: int) -> Members:
+    def unevaluated(
+        self, audience: str, epoch: int, partition: str, after: Any, limit: int, *, keyed: bool = False
+    ) -> Members:
         """Up to `limit` members of a partition without a token of an epoch, ascending.
 
-        `after` is the last key of the page before (`Members.last`), None for the first page.
+        `after` is the last key of the page before (`Members.last`), None for the first page. `keyed`: also
+        those whose token has no label key beside it.
         """
 
-    def count_unevaluated(self, audience: str, epoch: int) -> int:
-        """How many members have no token of an epoch. O(members)."""
+    def count_unevaluated(self, audience: str, epoch: int, *, keyed: Collection[str] = ()) -> int:
+        """How many members have no token of an epoch; in the partitions `keyed`, none with its label key.
+
+        O(members).
+        """
 
     def store_tokens(self, audience: str, epoch: int, members: Members, tokens: NDArray[np.uint8]) -> None:
-        """Store tokens, uint8[n, 10], for those of `members` that are (still) members of the audience."""
+        """Store tokens, uint8[n, 10], for those of `members` that are (still) members of the audience.
+
+        uint8[n, 42]: with their label keys. Either takes the place of what is stored.
+        """
 
     def tokens(self, audience: str, epoch: int, partition: str) -> Generator[Tokens, None, None]:
         """All tokens of a partition, in chunks. Call it inside `snapshot` for a consistent view."""

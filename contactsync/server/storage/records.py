@@ -124,13 +124,15 @@ class MemberRecord:
     """Everything that is stored about a member.
 
     `tokens` are by audience and epoch. `changed` is, for each audience that they are in, or are known to have
-    left, the serial of the last change; 0: before serials were kept.
+    left, the serial of the last change; 0: before serials were kept. `label` is UTF-8; None: there is none.
+    The keys that labels are encrypted under are not shown: who evaluates the identifier has them.
     """
 
     entry: MemberEntry
     consents: tuple[ConsentChange, ...]
     tokens: Mapping[tuple[str, int], bytes] = field(repr=False)
     changed: Mapping[str, int]
+    label: bytes | None = field(default=None, repr=False)
 
 
 def today() -> date:

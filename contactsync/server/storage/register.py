@@ -80,11 +80,16 @@ class Register(Membership, Statements):
         sql = "SELECT count(*) FROM members_{} WHERE audiences & {:d} <> 0"
         return sum(int(self._database.one(sql.format(kind, bit))) for kind in KINDS)
 
-    def count_unevaluated(self, audience: str, epoch: int) -> int:
+    def _count_without_key(self, bit: int, epoch: int, partition: str) -> int:
+        """How many tokens of a partition are stored without their label keys."""
+        raise NotImplementedError
+
+    def count_unevaluated(self, audience: str, epoch: int, *, keyed: Collection[str] = ()) -> int:
         """See `MemberStore.count_unevaluated`."""
         # Removing a member removes its tokens.
         sql = self._sql("SELECT count(*) FROM tokens_{} WHERE audience = ? AND epoch = ?")
         evaluated = sum(int(self._database.one(sql.format(kind), bit_of(audience), epoch)) for kind in KINDS)
+        evaluated -= sum(self._count_without_key(bit_of(audience), epoch, name) for name in keyed)
         return self.count(audience) - evaluated
 
     def serial(self) -> int:

@@ -75,13 +75,14 @@ def now_there(folder):
         closing(sqlite3.connect(folder.registry)) as registry,
         closing(sqlite3.connect(folder.accounts)) as accounts,
     ):
-        assert registry.execute("PRAGMA user_version").fetchone() == (4,)
+        assert registry.execute("PRAGMA user_version").fetchone() == (5,)
         assert accounts.execute("PRAGMA user_version").fetchone() == (3,)
         tables = {name for (name,) in registry.execute("SELECT name FROM sqlite_master")}
-        # Those of consents and answers are made by whoever opens the members first.
-        made = {"consents_tel", "answers", "answers_at"}
+        # Those of consents, labels and answers are made by whoever opens the members first.
+        made = {"consents_tel", "labels_tel", "answers", "answers_at"}
         there = {"members_tel", "tokens_tel", "touched", "changes", "editions"}
-        assert tables - made == there | {"published", "token_keys", "departures"}
+        index = "sqlite_autoindex_pairs_1"
+        assert tables - made == there | {"published", "token_keys", "departures", "pairs", index}
         return {
             "members": registry.execute("SELECT key, audiences, added FROM members_tel").fetchall(),
             "tokens": registry.execute("SELECT * FROM tokens_tel ORDER BY audience, epoch, key").fetchall(),

@@ -153,10 +153,35 @@ class PostgresMembers(RegistrySchema):
             )
 
     def _forget(self, kind: str, partition: str, keys: Sequence[Any]) -> None:
-        for table in ("members", "consents") if keys else ():
+        for table in ("members", "consents", "labels") if keys else ():
             self._database.run(
                 f"DELETE FROM {table}_{kind} WHERE partition = %s AND key = ANY (%s::{type_of(kind)}[])",
                 (partition, keys),
+            )
+
+    def _labels(self, kind: str, partition: str, keys: Keys) -> dict[Any, bytes]:
+        return dict(
+            self._database.all(
+                f"SELECT key, label FROM labels_{kind} WHERE partition = %s "
+                f"AND key = ANY (%s::{type_of(kind)}[])",
+                *(partition, keys.tolist()),
+            )
+        )
+
+    def _set_labels(self, kind: str, partition: str, labels: Mapping[Any, bytes | None]) -> None:
+        given = {key: label for key, label in labels.items() if label is not None}
+        gone = [key for key in labels if key not in given]
+        if given:
+            self._database.run(
+                f"INSERT INTO labels_{kind} (key, partition, label) "
+                f"SELECT key, %s, label FROM unnest(%s::{type_of(kind)}[], %s::bytea[]) AS given(key, label) "
+                "ON CONFLICT (key, partition) DO UPDATE SET label = excluded.label",
+                (partition, [*given], [*given.values()]),
+            )
+        if gone:
+            self._database.run(
+                f"DELETE FROM labels_{kind} WHERE partition = %s AND key = ANY (%s::{type_of(kind)}[])",
+                (partition, gone),
             )
 
     def _set_bits(
@@ -259,4 +284,7 @@ class PostgresMembers(RegistrySchema):
                 *(partition, bit, epoch, entry.key),
             )
         ]
-        return record_of(entry, since, consents, tokens)
+        labels = self._database.all(
+            f"SELECT label FROM labels_{kind} WHERE partition = %s AND key = %s", partition, entry.key
+        )
+        return record_of(entry, since, consents, tokens, labels[0][0] if labels else None)

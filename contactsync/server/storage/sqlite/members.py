@@ -29,6 +29,7 @@ from contactsync.server.storage.records import NOT_STATED, Added, MemberEntry, M
 from contactsync.server.storage.sqlite.registry import (
     RegistryFile,
     consents_table,
+    labels_table,
     members_table,
     tokens_table,
 )
@@ -144,10 +145,27 @@ class SqliteMembers(RegistryFile):
         )
 
     def _forget(self, kind: str, partition: str, keys: Sequence[Any]) -> None:
-        for table in (members_table(kind), consents_table(kind)):
+        for table in (members_table(kind), consents_table(kind), labels_table(kind)):
             self._database.connection.executemany(
                 f"DELETE FROM {table} WHERE key = ?", ((key,) for key in keys)
             )
+
+    def _labels(self, kind: str, partition: str, keys: Keys) -> dict[Any, bytes]:
+        found: dict[Any, bytes] = {}
+        for some in _slices(keys):
+            query = f"SELECT key, label FROM {labels_table(kind)} WHERE key IN ({_marks(some)})"
+            found.update(self._database.connection.execute(query, some).fetchall())
+        return found
+
+    def _set_labels(self, kind: str, partition: str, labels: Mapping[Any, bytes | None]) -> None:
+        table = labels_table(kind)
+        self._database.connection.executemany(
+            f"INSERT OR REPLACE INTO {table} VALUES (?, ?)",
+            ((key, label) for key, label in labels.items() if label is not None),
+        )
+        self._database.connection.executemany(
+            f"DELETE FROM {table} WHERE key = ?", ((key,) for key, label in labels.items() if label is None)
+        )
 
     def _set_bits(
         self, kind: str, partition: str, rows: Sequence[tuple[int, bool, Any]], serial: int
@@ -210,7 +228,8 @@ class SqliteMembers(RegistryFile):
                 *(bit, epoch, entry.key),
             )
         ]
-        return record_of(entry, since, consents, tokens)
+        labels = self._database.all(f"SELECT label FROM {labels_table(entry.kind)} WHERE key = ?", entry.key)
+        return record_of(entry, since, consents, tokens, labels[0][0] if labels else None)
 
 
 def _slices(keys: Keys) -> Iterator[list[Any]]:
