@@ -20,12 +20,13 @@ from contactsync.directory.sidecar import build_sidecar
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadDirectory, BadInput
 from contactsync.identifiers.kinds import KINDS, partition_of
-from contactsync.labels import OUTPUT_BYTES, context, seal
+from contactsync.labels import context, seal
 from contactsync.publication.manifest import Manifest
 from contactsync.publication.partition import Partition
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.keyring import Keyring
 from contactsync.server.settings import DataFolder
+from contactsync.server.storage.labelling import KEYED_BYTES
 from contactsync.server.storage.ports import MemberStore
 from contactsync.tokens import TOKEN_BYTES, Tokens
 from contactsync.voprf.server import KeyPair, evaluate
@@ -112,7 +113,7 @@ class _Rebuild:
                 self._evaluated(identifiers[i : i + _AT_ONCE], key)
                 for i in range(0, len(identifiers), _AT_ONCE)
             ]
-            outputs = np.concatenate([np.empty((0, OUTPUT_BYTES), np.uint8), *tokens])
+            outputs = np.concatenate([np.empty((0, KEYED_BYTES), np.uint8), *tokens])
             labels = self._compare_kept(place, name, outputs)
             self._compare_base(published, Tokens.from_bytes(outputs))
             self._report.prove("base")
@@ -120,7 +121,7 @@ class _Rebuild:
                 self._compare_labels(place, published, outputs, labels)
 
     def _evaluated(self, identifiers: list[bytes], key: KeyPair) -> NDArray[np.uint8]:
-        return evaluate(key, identifiers)[:, :OUTPUT_BYTES]
+        return evaluate(key, identifiers)[:, :KEYED_BYTES]
 
     def _compare_kept(self, place: str, name: str, outputs: NDArray[np.uint8]) -> dict[bytes, bytes]:
         """Compare what the registry keeps with what the key gives; the labels in it, by token."""
@@ -131,7 +132,7 @@ class _Rebuild:
             with contextlib.closing(self._registry.tokens(*of)) as kept:
                 there = [chunk.to_bytes() for chunk in kept]
         else:
-            width = OUTPUT_BYTES
+            width = KEYED_BYTES
             with contextlib.closing(self._registry.outputs(*of)) as labelled:
                 for tokens, keys, texts in labelled:
                     rows = tokens.to_bytes()

@@ -82,7 +82,7 @@ def plan_editions(
         left = registry.departures() if expunge else ()
         for audience in AUDIENCES:
             current = published[audience]
-            members, labelled = registry.count(audience), registry.labelled(audience)
+            members = registry.count(audience)
             if audience != AUDIENCES[0] and current is None and not members:
                 continue
             epoch = 1 if current is None else current.epoch + new_epoch
@@ -99,6 +99,7 @@ def plan_editions(
                     partitions = _suspects(folder, old, touched, remainder_bits)
                 published_before = () if old is None else old.partitions
                 fresh = frozenset(one for one in (*partitions, *published_before) if has_left(left, one))
+                names = tuple(sorted(fresh.union(partitions)))
                 plans.append(
                     AudiencePlan(
                         audience=audience,
@@ -106,13 +107,13 @@ def plan_editions(
                         edition=1 if old is None else old.edition + 1,
                         remainder_bits=remainder_bits,
                         members=members,
-                        partitions=tuple(sorted(fresh.union(partitions))),
+                        partitions=names,
                         fresh=fresh,
                         old=old,
                         previous=None if current is None else current.sha256(),
                         until=end,
                         another=another and end is None,
-                        label_sizes=_label_sizes(labelled, old),
+                        label_sizes=_label_sizes(registry.labelled(audience, names), old),
                     )
                 )
     return serial, plans

@@ -1,6 +1,6 @@
 """Between the registry and the jobs: members out of it, their outputs into it, whole partitions out of it.
 
-Where a partition has labels, the first `OUTPUT_BYTES` of each output are kept, else the token alone. Labels
+Where a partition has labels, the first `KEYED_BYTES` of each output are kept, else the token alone. Labels
 are sealed here, in the process that has them: neither a label nor its key is ever in a file of a job.
 """
 
@@ -16,10 +16,11 @@ import numpy as np
 
 from contactsync.directory.build import MIN_MEMORY
 from contactsync.directory.sorter import GROUP_BYTES, GROUPS
-from contactsync.labels import KEY_BYTES, context, seal
+from contactsync.labels import context, seal
 from contactsync.server.publishing.job import BuildJob, EvaluateJob
 from contactsync.server.publishing.plan import AudiencePlan
 from contactsync.server.publishing.running import Task
+from contactsync.server.storage.labelling import KEYED_BYTES
 from contactsync.server.storage.ports import Members, MemberStore
 from contactsync.tokens import TOKEN_BYTES
 from contactsync.voprf.server import KeyPair
@@ -29,9 +30,6 @@ READ_AT_ONCE: Final = 1 << 16
 
 EVALUATED_AT_ONCE: Final = 1 << 12
 """Members of one job: so many points stay in a processor's cache."""
-
-OUTPUT_BYTES: Final = TOKEN_BYTES + KEY_BYTES
-"""Of an output: its token, and the key of its label."""
 
 _SORT_BYTES: Final = 40  # a token, if all are sorted in memory
 _SCREEN_BYTES: Final = 2  # a token
@@ -82,9 +80,11 @@ class Evaluation:
             of = (plan.audience, plan.epoch, partition)
             while members := registry.unevaluated(*of, after, READ_AT_ONCE, keyed=keyed):
                 if len(members) == READ_AT_ONCE and not self.total:  # worth counting: this takes a while
-                    self.total = self.done + registry.count_unevaluated(plan.audience, plan.epoch)
+                    self.total = self.done + registry.count_unevaluated(
+                        plan.audience, plan.epoch, keyed=plan.label_sizes
+                    )
                 after = members.last
-                width = OUTPUT_BYTES if keyed else TOKEN_BYTES
+                width = KEYED_BYTES if keyed else TOKEN_BYTES
                 yield _Chunk(members, -(-len(members) // EVALUATED_AT_ONCE), width)
 
     def take(self, kept: tuple[_Chunk, int], outputs: bytes) -> None:

@@ -8,9 +8,10 @@ from server_tools import AMERICAN, GERMAN, numbers
 from contactsync.directory import open_directory
 from contactsync.directory.sidecar import open_sidecar, places
 from contactsync.directory.sidecar_delta import entries_through, read_sidecar_delta
-from contactsync.labels import OUTPUT_BYTES, context, unseal
+from contactsync.labels import context, unseal
 from contactsync.server.publishing.publisher import Publisher
 from contactsync.server.publishing.rotation import Aim, Order
+from contactsync.server.storage.labelling import KEYED_BYTES
 from contactsync.tokens import TOKEN_BYTES, Tokens
 from contactsync.voprf.server import evaluate
 
@@ -29,7 +30,7 @@ def outputs_of(operator, *members):
     """The first octets of each number's output, uint8[n, 42]."""
     epoch = operator.manifest().epoch
     key = operator.keyring.key_pair("people", epoch)
-    return evaluate(key, numbers(*members).identifiers())[:, :OUTPUT_BYTES]
+    return evaluate(key, numbers(*members).identifiers())[:, :KEYED_BYTES]
 
 
 def read(operator, name, *members):
