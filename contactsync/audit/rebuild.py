@@ -16,17 +16,16 @@ from numpy.typing import NDArray
 
 from contactsync.audit.report import AuditReport
 from contactsync.directory import build, match, open_directory
-from contactsync.directory.sidecar import build_sidecar
+from contactsync.directory.sidecar_build import build_sidecar
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadDirectory, BadInput
 from contactsync.identifiers.kinds import KINDS, partition_of
-from contactsync.labels import context, seal
+from contactsync.labels import KEYED_BYTES, context, seal
 from contactsync.publication.manifest import Manifest
 from contactsync.publication.partition import Partition
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.keyring import Keyring
 from contactsync.server.settings import DataFolder
-from contactsync.server.storage.labelling import KEYED_BYTES
 from contactsync.server.storage.ports import MemberStore
 from contactsync.tokens import TOKEN_BYTES, Tokens
 from contactsync.voprf.server import KeyPair, evaluate

@@ -28,7 +28,8 @@ from contactsync.directory.bounds import has_screen
 from contactsync.directory.delta import write_delta
 from contactsync.directory.format import DataFile
 from contactsync.directory.screen import build_screen
-from contactsync.directory.sidecar import build_sidecar, open_sidecar
+from contactsync.directory.sidecar import open_sidecar
+from contactsync.directory.sidecar_build import build_sidecar
 from contactsync.directory.sidecar_delta import write_sidecar_delta
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadDirectory, BadInput, ContactSyncError, OurError
@@ -181,12 +182,11 @@ def _labels(job: BuildJob, directory: Directory, scratch: Path, *, lost: bool) -
         return made
     try:
         with (
-            open_directory(data / job.old.base.sha256, expect=job.old.directory) as before,
-            open_sidecar(data / old.file.sha256, expect=old.info(job.old)) as sidecar,
+            open_sidecar(data / old.file.sha256, expect=old.info(job.old)) as before,
             open_sidecar(data / info.file.sha256, expect=info) as new,
         ):
             written = write_sidecar_delta(
-                unnamed, sidecar, before, new, directory, from_edition=old.edition, to_edition=edition
+                unnamed, before, new, from_edition=old.edition, to_edition=edition
             )
     except (BadDirectory, BadInput):
         return made  # the old file is damaged or gone: the chain begins anew

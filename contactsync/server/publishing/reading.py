@@ -16,11 +16,10 @@ import numpy as np
 
 from contactsync.directory.build import MIN_MEMORY
 from contactsync.directory.sorter import GROUP_BYTES, GROUPS
-from contactsync.labels import context, seal
+from contactsync.labels import KEYED_BYTES, context, seal
 from contactsync.server.publishing.job import BuildJob, EvaluateJob
 from contactsync.server.publishing.plan import AudiencePlan
 from contactsync.server.publishing.running import Task
-from contactsync.server.storage.labelling import KEYED_BYTES
 from contactsync.server.storage.ports import Members, MemberStore
 from contactsync.tokens import TOKEN_BYTES
 from contactsync.voprf.server import KeyPair

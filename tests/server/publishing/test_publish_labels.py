@@ -8,10 +8,9 @@ from server_tools import AMERICAN, GERMAN, numbers
 from contactsync.directory import open_directory
 from contactsync.directory.sidecar import open_sidecar, places
 from contactsync.directory.sidecar_delta import entries_through, read_sidecar_delta
-from contactsync.labels import context, unseal
+from contactsync.labels import KEYED_BYTES, context, unseal
 from contactsync.server.publishing.publisher import Publisher
 from contactsync.server.publishing.rotation import Aim, Order
-from contactsync.server.storage.labelling import KEYED_BYTES
 from contactsync.tokens import TOKEN_BYTES, Tokens
 from contactsync.voprf.server import evaluate
 
@@ -43,7 +42,7 @@ def read(operator, name, *members):
         open_directory(data / partition.base.sha256, expect=partition.directory) as directory,
         open_sidecar(data / partition.labels.file.sha256, expect=partition.labels.info(partition)) as sidecar,
     ):
-        there = places(sidecar, directory, [], Tokens.from_bytes(outputs))
+        there = places(directory, [], Tokens.from_bytes(outputs))
         assert (there >= 0).all()
         entries = sidecar.entries(there)
     keys = np.ascontiguousarray(outputs[:, TOKEN_BYTES:])
@@ -133,7 +132,7 @@ def test_a_changed_label_is_a_delta_and_leaves_the_base_alone(operator):
         open_sidecar(data / first.labels.file.sha256, expect=first.labels.info(first)) as old,
         open_sidecar(data / second.labels.file.sha256, expect=second.labels.info(second)) as new,
     ):
-        there = places(new, directory, [], Tokens.from_bytes(outputs))
+        there = places(directory, [], Tokens.from_bytes(outputs))
         through = entries_through(old, chain, there)
         assert np.array_equal(through, new.entries(there))
     keys = np.ascontiguousarray(outputs[:, TOKEN_BYTES:])
