@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from contactsync.server.storage.ports import Members
     from contactsync.server.storage.records import Consented
 
-KEYED_BYTES: Final = TOKEN_BYTES + KEY_BYTES
+from contactsync.labels import KEYED_BYTES
 """Octets of a token with its label key."""
 
 Outputs = tuple[Tokens, NDArray[np.uint8], list[bytes]]
