@@ -168,13 +168,15 @@ class _Rebuild:
         finally:
             mine.unlink(missing_ok=True)
 
-
     def _compare_labels(
         self, place: str, published: Partition, outputs: NDArray[np.uint8], labels: Mapping[bytes, bytes]
     ) -> None:
         said, base = published.labels, self._folder.data / published.base.sha256
         assert said is not None
-        with self._report.guard("labels", place), open_directory(base, expect=published.directory) as directory:
+        with (
+            self._report.guard("labels", place),
+            open_directory(base, expect=published.directory) as directory,
+        ):
             texts = [labels.get(row.tobytes(), b"") for row in outputs[:, :TOKEN_BYTES]]
             bound = context(self._manifest.audience, self._manifest.epoch)
             entries = seal(np.ascontiguousarray(outputs[:, TOKEN_BYTES:]), texts, said.size, bound)

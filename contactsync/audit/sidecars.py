@@ -46,7 +46,7 @@ class LabelsAudit:
         if path is None:
             report.leave("labels", place, "the file is not there")
             return
-        with report.guard("labels", place), open_sidecar(path, expect=partition.sidecar) as sidecar:
+        with report.guard("labels", place), open_sidecar(path, expect=labels.info(partition)) as sidecar:
             entries = _all_entries(sidecar, partition.count)
             report.prove("labels")
             self._distribution(place, entries)

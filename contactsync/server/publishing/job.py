@@ -182,12 +182,10 @@ def _labels(job: BuildJob, directory: Directory, scratch: Path, *, lost: bool) -
         return made
     try:
         with (
-            open_sidecar(data / old.file.sha256, expect=job.old.sidecar) as before,
+            open_sidecar(data / old.file.sha256, expect=old.info(job.old)) as before,
             open_sidecar(data / info.file.sha256, expect=info) as new,
         ):
-            written = write_sidecar_delta(
-                unnamed, before, new, from_edition=old.edition, to_edition=edition
-            )
+            written = write_sidecar_delta(unnamed, before, new, from_edition=old.edition, to_edition=edition)
     except (BadDirectory, BadInput):
         return made  # the old file is damaged or gone: the chain begins anew
     if written is None:

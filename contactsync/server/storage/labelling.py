@@ -8,13 +8,13 @@ label key of this audience and epoch.
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.foundation.errors import BadInput, OurError
-from contactsync.labels import KEY_BYTES, MAX_LABEL, check_label
+from contactsync.labels import MAX_LABEL, check_label
 from contactsync.tokens import TOKEN_BYTES, Tokens
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from contactsync.server.storage.records import Consented
 
 from contactsync.labels import KEYED_BYTES
+
 """Octets of a token with its label key."""
 
 Outputs = tuple[Tokens, NDArray[np.uint8], list[bytes]]

@@ -40,7 +40,7 @@ def read(operator, name, *members):
     data = operator.folder.data
     with (
         open_directory(data / partition.base.sha256, expect=partition.directory) as directory,
-        open_sidecar(data / partition.labels.file.sha256, expect=partition.sidecar) as sidecar,
+        open_sidecar(data / partition.labels.file.sha256, expect=partition.labels.info(partition)) as sidecar,
     ):
         there = places(directory, [], Tokens.from_bytes(outputs))
         assert (there >= 0).all()
@@ -70,7 +70,7 @@ def test_no_file_tells_who_has_a_label(operator):
     assert b"anna" not in octets
     partition = operator.manifest().partitions["49"]
     with open_sidecar(
-        operator.folder.data / partition.labels.file.sha256, expect=partition.sidecar
+        operator.folder.data / partition.labels.file.sha256, expect=partition.labels.info(partition)
     ) as sidecar:
         entries = sidecar.entries(np.arange(50))
     assert len({row.tobytes() for row in entries}) == 50
@@ -129,8 +129,8 @@ def test_a_changed_label_is_a_delta_and_leaves_the_base_alone(operator):
     outputs = outputs_of(operator, GERMAN + 3, GERMAN + 4, GERMAN + 5)
     with (
         open_directory(data / second.base.sha256, expect=second.directory) as directory,
-        open_sidecar(data / first.labels.file.sha256, expect=first.sidecar) as old,
-        open_sidecar(data / second.labels.file.sha256, expect=second.sidecar) as new,
+        open_sidecar(data / first.labels.file.sha256, expect=first.labels.info(first)) as old,
+        open_sidecar(data / second.labels.file.sha256, expect=second.labels.info(second)) as new,
     ):
         there = places(directory, [], Tokens.from_bytes(outputs))
         through = entries_through(old, chain, there)
