@@ -73,9 +73,9 @@ def run_evaluate(job: EvaluateJob) -> bytes:
 class BuildJob:
     """The tokens of a partition, to be made into data files.
 
-    `spool` is a file of `count` tokens, `TOKEN_BYTES` each, in any order; with labels, each is followed by the
-    sealed label of the member, which is padded to `label_size` (0: no labels). `report` is where the job
-    writes how far it is; `work` is the folder for its scratch files, on the file system of `data`, where data files
+    `spool` is a file of `count` tokens, `TOKEN_BYTES` each, in any order; with labels, each is followed by
+    the sealed label of the member, padded to `label_size` (0: no labels). `report` is where the job writes
+    how far it is; `work` is the folder for its scratch files, on the file system of `data`, where data files
     go under their hashes. If `work` is removed, the job ends with an error at its next report. `memory` is in
     octets; `old` is the partition as it was published before.
     """
@@ -229,7 +229,7 @@ def is_whole(data: Path, partition: Partition) -> bool:
 
 
 def _spooled(job: BuildJob) -> Iterator[tuple[Tokens, NDArray[np.uint8]]]:
-    """The tokens that wait for a job, a piece at a time, with their sealed labels, uint8[n, 0] without any."""
+    """The tokens that wait for a job, a piece at a time, with their sealed labels: uint8[n, 0] if none."""
     left, width = job.count, TOKEN_BYTES
     if job.label_size:
         width += TAG_BYTES + job.label_size

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from contactsync.foundation.errors import OurError
 from contactsync.identifiers.kinds import KINDS, kind_of_partition
+from contactsync.labels import KEYED_BYTES
 from contactsync.server.settings import Busy
-from contactsync.server.storage.labelling import KEYED_BYTES, Outputs, split_outputs, without_keys
+from contactsync.server.storage.labelling import Outputs, split_outputs, without_keys
 from contactsync.server.storage.membership import CHUNK
 from contactsync.server.storage.ports import WAIT, Members
 from contactsync.server.storage.postgres.address import DatabaseUrl

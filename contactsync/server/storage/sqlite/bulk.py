@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from contactsync.identifiers.kinds import Kind
-from contactsync.server.storage.labelling import KEYED_BYTES, Outputs, split_outputs, without_keys
+from contactsync.labels import KEYED_BYTES
+from contactsync.server.storage.labelling import Outputs, split_outputs, without_keys
 from contactsync.server.storage.ports import Members
 from contactsync.server.storage.sqlite.database import Database
 from contactsync.tokens import TOKEN_BYTES, Tokens

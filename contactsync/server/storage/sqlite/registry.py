@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from contactsync.foundation.errors import OurError
 from contactsync.foundation.migrations import newest
 from contactsync.identifiers.kinds import KINDS, Kind, kind_of_partition
-from contactsync.server.storage.labelling import KEYED_BYTES, Outputs
+from contactsync.labels import KEYED_BYTES
+from contactsync.server.storage.labelling import Outputs
 from contactsync.server.storage.migrations import (
     EDITIONS_SCHEMA,
     PAIRS_SCHEMA,
