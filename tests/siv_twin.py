@@ -1,4 +1,4 @@
-"""AES-SIV (RFC 5297) as its text says, over any function that encrypts one block; slow, and for tests alone."""
+"""AES-SIV (RFC 5297) as its text says, over any function that encrypts one block. Slow: for tests alone."""
 
 from collections.abc import Callable, Sequence
 

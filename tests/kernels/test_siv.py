@@ -1,4 +1,4 @@
-"""AES-SIV by instructions: the AES of FIPS 197, the vector of RFC 5297, and thousands of entries of OpenSSL."""
+"""AES-SIV by instructions: against FIPS 197, RFC 5297, and thousands of entries of OpenSSL."""
 
 import numpy as np
 import pytest
