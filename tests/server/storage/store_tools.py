@@ -133,3 +133,44 @@ def handles_of_people():
     # Of any length, with zeros at the end and within, and one the beginning of another.
     some = [b"acct:" + name for i in range(300) for name in (b"p%d" % i, b"p%d\0" % i, b"\xff%d\0x" % i)]
     return Population("acct", "acct.1", "acct.3", some)
+
+
+class Addresses:
+    """The kind `mailto` for stores: all in one partition."""
+
+    name = "mailto"
+    prefix = b"mailto:"
+    key_type = bytes
+
+    def normalise(self, text, region):
+        return self.prefix + text.strip().lower().encode()
+
+    def partition_of(self, identifier):
+        return "mail"
+
+    def owns_partition(self, name):
+        return name == "mail"
+
+    def partitions(self):
+        return ["mail"]
+
+    def excludes_partition(self, name):
+        return False
+
+    def capacity(self, partition):
+        return 1 << 34
+
+    def keys_of(self, identifiers):
+        keys = np.empty(len(identifiers), np.object_)
+        keys[:] = [identifier.removeprefix(self.prefix) for identifier in identifiers]
+        return keys
+
+    def identifiers_of(self, keys):
+        return [self.prefix + key for key in keys]
+
+    def by_partition(self, keys):
+        if keys.size:
+            yield "mail", keys
+
+    def spans(self, partition):
+        return [(b"", b"\x7f")]
