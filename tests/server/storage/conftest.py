@@ -4,7 +4,7 @@ from contextlib import closing
 
 import postgres_server
 import pytest
-from store_tools import ACCOUNTS, MEMBERS, Addresses, HandClock, Handles, handles_of_people, telephones
+from store_tools import ACCOUNTS, MEMBERS, HandClock, Handles, handles_of_people, telephones
 
 from contactsync.identifiers.kinds import KINDS
 
@@ -13,8 +13,6 @@ from contactsync.identifiers.kinds import KINDS
 def handles(monkeypatch):
     """The kind `acct`, registered as long as the test runs."""
     monkeypatch.setitem(KINDS, "acct", Handles())
-    if "mailto" not in KINDS:
-        monkeypatch.setitem(KINDS, "mailto", Addresses())
     return KINDS["acct"]
 
 

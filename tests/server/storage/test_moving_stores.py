@@ -7,7 +7,6 @@ from contextlib import closing
 import pytest
 from click.testing import CliRunner
 from server_tools import Operator, run
-from store_tools import Addresses
 
 from contactsync.commands import main
 from contactsync.foundation import durable
@@ -30,18 +29,19 @@ from contactsync.server.storage.ports import Charge, Members, NewAccount
 from contactsync.server.storage.records import Added, Origin
 
 NUMBERS = (4915112345678, 4915112345679, 14155550100)
+MAIL = Members.of([b"mailto:ann@example.org", b"mailto:%C3%BCmit@example.org"])
 BATCH = b"batch-of-16-byte"
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path):
     """A server with something in every table of both stores."""
-    if "mailto" not in KINDS:
-        monkeypatch.setitem(KINDS, "mailto", Addresses())
     operator = Operator(tmp_path / "data")
     with closing(operator):
         operator.add(*NUMBERS)
         store, accounts = operator.registry, operator.accounts
+        store.add(MAIL)
+        store.consent(MAIL, "business", granted=True, origin=Origin("app", "anna"))
         store.consent(some(0), "business", granted=True, origin=Origin("app", "anna"))
         store.consent(some(1), "business", granted=False, origin=Origin("app", "ännä"))
         keys = KINDS["mailto"].keys_of([b"mailto:anna@example.org"])

@@ -89,6 +89,6 @@ def _partitions(table: StoredTable, rows: Sequence[Row]) -> list[str]:
     """The partition of each row."""
     place, kind = table.columns.index("key"), KINDS[table.kind]
     keys = [row[place] for row in rows]
-    array = Members.from_keys(table.kind, sorted({*keys})).keys
-    of = {key: name for name, some in kind.by_partition(array) for key in some.tolist()}
+    distinct = Members.from_keys(kind.name, sorted({*keys})).keys
+    of = {key: name for name, some in kind.by_partition(distinct) for key in some.tolist()}
     return [of[key] for key in keys]
