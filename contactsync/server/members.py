@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from contactsync.foundation.errors import BadInput
 from contactsync.foundation.progress import Progress, silent
+from contactsync.identifiers import Rejected, mail
 from contactsync.phones import Columns, Refusal, read_numbers
 from contactsync.phones.layout import BY_DEFAULT
 from contactsync.server.people import People, everybody, read_batches
@@ -116,23 +117,30 @@ def read_members(
     *,
     columns: Columns = BY_DEFAULT,
     tally: Tally | None = None,
+    addresses: bool = False,
     at_the_end: Callable[[], None] = lambda: None,
 ) -> Iterator[Members]:
     """The members of a list or table of numbers, in batches of bounded size.
 
     Up to 16 million numbers are sorted before the first batch is returned, so that each page of the registry
     is written once, and not once for each array. `on_refusal` is called for each line that cannot be used;
-    such lines are skipped. `tally` is kept up to date. `at_the_end` is called when all has been read, before
-    the last batches are returned, which are all of them unless the file is larger than that.
+    such lines are skipped. `tally` is kept up to date. With `addresses` a line may have an e-mail address
+    instead of a number; they come last. `at_the_end` is called when all has been read, before the last
+    batches are returned, which are all of them unless the file is larger than that.
 
     Raises BadInput: no such region, not text, no such column.
     """
     tally = tally or Tally()
     parts: list[NDArray[np.uint64]] = []
+    found: list[bytes] = []
     waiting = 0
     for batch in read_numbers(stream, region, name, columns=columns):
         for refusal in batch.refused:
-            on_refusal(refusal)
+            address = _address_of(refusal) if addresses else refusal
+            if isinstance(address, bytes):
+                found.append(address)
+            else:
+                on_refusal(address)
         parts.append(batch.accepted)
         waiting += parts[-1].size
         tally.rows += batch.numbers.size
@@ -144,6 +152,18 @@ def read_members(
             parts, waiting = [], 0
     at_the_end()
     yield from _in_pieces(parts, tally, progress)
+    if found:
+        yield Members.of(found)
+
+
+def _address_of(refusal: Refusal) -> bytes | Refusal:
+    """The address that a line has instead of a number; else why the line cannot be used."""
+    if not mail.looks_like(refusal.text):
+        return refusal
+    try:
+        return mail.normalise(refusal.text)
+    except Rejected as rejected:
+        return replace(refusal, reason=rejected.reason, hint=rejected.hint)
 
 
 def _in_pieces(parts: list[NDArray[np.uint64]], tally: Tally, progress: Progress) -> Iterator[Members]:

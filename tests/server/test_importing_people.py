@@ -130,8 +130,8 @@ def test_of_rows_that_differ_the_first_counts(store, monkeypatch, at_once):
             "8;;b@example.org;@b",
         ],
     )
-    assert [who for _, who, _ in refused] == ["2", "5", "6", "7"]
-    assert [reason for *_, reason in refused][:1] == ["it came before in the file, with another label"]
+    assert sorted(who for _, who, _ in refused) == ["2", "5", "6", "7"]
+    assert (3, "2", "it came before in the file, with another label") in refused
     assert report.added == 2
     assert report.rejected == 4
     assert about(store, "1", "2", "b@example.org", "3", "other@example.org") == [

@@ -122,8 +122,8 @@ def import_members(
     Importing a file again only changes the day on which the members were last verified. Who is removed by
     --replace is in a receipt, as that of `remove`.
 
-    A label says who a member is (an account id, a handle): up to 64 octets of text. Who finds the member reads
-    it; nobody else does. With --email-column a row has a number, an address, or both; both are one member
+    A label says who a member is (an account id, a handle): up to 64 octets of text. Who finds the member can
+    read it, and nobody else. With --email-column a row has a number, an address, or both; both are one member
     from then on. A row whose number and address belong to two members is rejected, and changes neither. What
     a row has beside a label or an address that cannot be used is used; of rows that differ the first counts.
     """
