@@ -11,6 +11,9 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from contactsync.foundation.errors import BadInput
+from contactsync.identifiers import mail, tel
+from contactsync.identifiers.mail.kind import Mail
+from contactsync.identifiers.steps import Step
 from contactsync.identifiers.tel.kind import Tel
 
 if TYPE_CHECKING:  # a command that normalises one number does not need numpy
@@ -70,7 +73,7 @@ class Kind(Protocol):
         """The keys of a partition, and only those, as ascending half-open ranges."""
 
 
-KINDS: Final[dict[str, Kind]] = {kind.name: kind for kind in (Tel(),)}
+KINDS: Final[dict[str, Kind]] = {kind.name: kind for kind in (Tel(), Mail())}
 """All kinds by name."""
 
 
@@ -111,3 +114,16 @@ def partition_of(identifier: bytes) -> str:
 def is_partition_name(name: str) -> bool:
     """Whether a partition with this name can contain identifiers of a kind that this program knows."""
     return any(kind.owns_partition(name) for kind in KINDS.values())
+
+
+def identify(text: str, region: str | None) -> bytes:
+    """The identifier of text that people write, of whichever kind it is; `region` as for `tel.normalise`.
+
+    Raises Rejected if the text cannot be looked up, BadInput if there is no such region.
+    """
+    return mail.normalise(text) if mail.looks_like(text) else tel.normalise(text, region)
+
+
+def explain(text: str, region: str | None) -> list[Step]:
+    """The steps of `identify`. The last step is named `identifier` or `rejected`."""
+    return mail.explain(text) if mail.looks_like(text) else tel.explain(text, region)

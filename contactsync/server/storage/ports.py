@@ -26,6 +26,7 @@ from contactsync.server.quota import PointQuota, Standing, Terms
 from contactsync.server.storage.answers import AnswerStore
 from contactsync.server.storage.erasing import ErasingStore, Watch, unwatched
 from contactsync.server.storage.labelling import LabelStore
+from contactsync.server.storage.pairs import PairStore
 from contactsync.server.storage.provenance import ProvenanceStore
 from contactsync.server.storage.records import (
     NOT_STATED,
@@ -91,8 +92,10 @@ class Members:
         return self.keys[-1:].tolist()[0]
 
 
-class MemberStore(ProvenanceStore, ErasingStore, LabelStore, Protocol):
+class MemberStore(ProvenanceStore, ErasingStore, LabelStore, PairStore, Protocol):
     """The register of members. Every method is one transaction. An object is for one thread.
+
+    Numbers and addresses of one member are kept together (`PairStore`): what is done to one is done to both.
 
     A member of the first audience stays in it until they object; in another one is who has opted in. An
     objection is remembered, also of who is in no audience, until `remove` or `expire` forgets everything
@@ -146,12 +149,17 @@ class MemberStore(ProvenanceStore, ErasingStore, LabelStore, Protocol):
         members: Members,
         audience: str,
         *,
+        also: Members | None = None,
+        enter: Callable[[], None] | None = None,
         verified: date | None = None,
         origin: Origin = NOT_STATED,
         allow: Callable[[Difference], None],
         watch: Watch = unwatched,
     ) -> Difference:
         """Make an audience consist of these members (of their kind), except those who objected.
+
+        `also` are addresses, beside numbers: then both kinds are replaced, and who has both is counted once.
+        `enter` adds them all, instead of `add`; who it adds beyond these stays, too.
 
         `allow` sees what would change; nothing changes if it raises. `watch` sees who is about to be removed.
         Who is missing is removed from this audience; if it is the first, everything about them is forgotten.
@@ -174,7 +182,7 @@ class MemberStore(ProvenanceStore, ErasingStore, LabelStore, Protocol):
         """
 
     def count(self, audience: str) -> int:
-        """The number of members of an audience, of all kinds."""
+        """The number of members of an audience, of all kinds. Who has number and address counts twice."""
 
     def serial(self) -> int:
         """The serial of the last change of membership."""

@@ -75,6 +75,14 @@ class Difference:
     added: int
     objected: int
 
+    def __add__(self, other: Difference) -> Difference:
+        return Difference(
+            self.before + other.before,
+            self.removed + other.removed,
+            self.added + other.added,
+            self.objected + other.objected,
+        )
+
     @property
     def kept(self) -> int:
         """Members before and after."""
@@ -125,7 +133,8 @@ class MemberRecord:
 
     `tokens` are by audience and epoch. `changed` is, for each audience that they are in, or are known to have
     left, the serial of the last change; 0: before serials were kept. `label` is UTF-8; None: there is none.
-    The keys that labels are encrypted under are not shown: who evaluates the identifier has them.
+    The keys that labels are encrypted under are not shown: who evaluates the identifier has them. `other` is
+    the address of who is known by a number, or the number of who is known by an address, if both are known.
     """
 
     entry: MemberEntry
@@ -133,6 +142,7 @@ class MemberRecord:
     tokens: Mapping[tuple[str, int], bytes] = field(repr=False)
     changed: Mapping[str, int]
     label: bytes | None = field(default=None, repr=False)
+    other: bytes | None = field(default=None, repr=False)
 
 
 def today() -> date:

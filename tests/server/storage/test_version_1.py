@@ -80,6 +80,7 @@ def now_there(folder):
         tables = {name for (name,) in registry.execute("SELECT name FROM sqlite_master")}
         # Those of consents, labels and answers are made by whoever opens the members first.
         made = {"consents_tel", "labels_tel", "answers", "answers_at"}
+        made |= {f"{table}_mailto" for table in ("members", "tokens", "consents", "labels")}
         there = {"members_tel", "tokens_tel", "touched", "changes", "editions"}
         index = "sqlite_autoindex_pairs_1"
         assert tables - made == there | {"published", "token_keys", "departures", "pairs", index}

@@ -256,7 +256,7 @@ class RegistrySchema(Register, PostgresErasing):
             for partition, epoch in self._tokens_of(kind, bit) if epochs else ():
                 if epoch in epochs:
                     dropped += self._database.change(delete, partition, bit, epoch)
-                    self._mark("tokens", kind, partition)
+                    self._mark(f"tokens_{kind}_{partition}")
         return dropped
 
     def snapshot(self) -> contextlib.AbstractContextManager[None]:
@@ -299,7 +299,7 @@ class RegistrySchema(Register, PostgresErasing):
 
     def _leave_traces(self, kind: str, partition: str) -> None:
         for table in TABLES:
-            self._mark(table, kind, partition)
+            self._mark(f"{table}_{kind}_{partition}")
 
     def _is_inhabited(self, kind: str, partition: str) -> bool:
         """Whether a partition has tables."""
