@@ -24,22 +24,25 @@ from numpy.typing import NDArray
 from contactsync.client.cache_file import CacheFile, write_anew
 from contactsync.client.core.holdings import Holding, Known
 from contactsync.client.core.mode import AskedList
-from contactsync.client.core.round import PendingBatch
+from contactsync.client.core.round import OUTPUT_BYTES, PendingBatch
 from contactsync.directory import DirectoryInfo
 from contactsync.foundation import databases
 from contactsync.identifiers import partition_of
 from contactsync.publication.manifest import DataFile
 from contactsync.tokens import TOKEN_BYTES, Tokens
 
-SCHEMA = """
+_TOKENS: Final = """
 CREATE TABLE tokens (
     audience TEXT NOT NULL, epoch INTEGER NOT NULL, identifier BLOB NOT NULL,
-    token BLOB NOT NULL CHECK (length(token) = 10),
-    member INTEGER,  -- 0, 1, or NULL when it was never matched in this epoch
-    edition INTEGER, -- of the partition for which `member` holds
+    token BLOB NOT NULL CHECK (length(token) IN (10, 42)), -- and the label key, but for rows of version 4
+    member INTEGER,   -- 0, 1, or NULL when it was never matched in this epoch
+    edition INTEGER,  -- of the partition for which `member` holds
+    label TEXT,       -- of a member who has one
+    labelled INTEGER, -- the edition of the labels in which that was looked at; NULL: in none
     PRIMARY KEY (audience, epoch, identifier)
 ) WITHOUT ROWID;
-CREATE TABLE findings (
+"""
+SCHEMA: Final = f"""{_TOKENS}CREATE TABLE findings (
     audience TEXT NOT NULL, identifier BLOB NOT NULL, member INTEGER NOT NULL,
     PRIMARY KEY (audience, identifier)
 ) WITHOUT ROWID;
@@ -101,7 +104,17 @@ def _to_4(db: sqlite3.Connection) -> None:
     databases.run_script(db, _SEEN)
 
 
-CACHE_STEPS: Final[Sequence[databases.SqlStep]] = (_to_2, _to_3, _to_4)
+def _to_5(db: sqlite3.Connection) -> None:
+    """Label keys are kept, and labels of members."""
+    db.execute("ALTER TABLE tokens RENAME TO earlier")
+    databases.run_script(db, _TOKENS)
+    db.execute(
+        "INSERT INTO tokens SELECT audience, epoch, identifier, token, member, edition, NULL, NULL FROM earlier"
+    )
+    db.execute("DROP TABLE earlier")
+
+
+CACHE_STEPS: Final[Sequence[databases.SqlStep]] = (_to_2, _to_3, _to_4, _to_5)
 """Lead a cache of an earlier version to the one above."""
 
 
@@ -139,34 +152,48 @@ class Cache(CacheFile):
     def tokens(self, audience: str, epoch: int, identifiers: Sequence[bytes]) -> Known:
         """What is known of these identifiers in this epoch, in their order."""
         count = len(identifiers)
-        rows = np.zeros((count, TOKEN_BYTES), np.uint8)
-        known = np.zeros(count, np.bool_)
-        member = np.zeros(count, np.bool_)
-        edition = np.full(count, -1, np.int64)
+        rows = np.zeros((count, OUTPUT_BYTES), np.uint8)
+        known, keyed, member = (np.zeros(count, np.bool_) for _ in range(3))
+        edition, labelled = (np.full(count, -1, np.int64) for _ in range(2))
+        labels: list[str | None] = [None] * count
         query = (
-            "SELECT asked.key, token, member, edition FROM json_each(?) AS asked CROSS JOIN tokens "
-            "ON audience = ? AND epoch = ? AND identifier = CAST(asked.value AS BLOB)"
+            "SELECT asked.key, token, member, edition, label, labelled FROM json_each(?) AS asked"
+            " CROSS JOIN tokens ON audience = ? AND epoch = ? AND identifier = CAST(asked.value AS BLOB)"
         )
         with self._explained():
             found = self._db.execute(query, (_listed(identifiers), audience, epoch)).fetchall()
             if found:
                 places = np.array([row[0] for row in found], np.int64)
-                octets = b"".join([row[1] for row in found])
-                rows[places] = np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES)
-                known[places] = True
-            for place, _, flag, at in found:
+                octets = b"".join([row[1].ljust(OUTPUT_BYTES, b"\0") for row in found])
+                rows[places] = np.frombuffer(octets, np.uint8).reshape(-1, OUTPUT_BYTES)
+                known[places], keyed[places] = True, [len(row[1]) == OUTPUT_BYTES for row in found]
+            for place, _, flag, at, label, looked_at in found:
                 if flag is not None:
                     member[place], edition[place] = flag, at
-        return Known(known, Tokens.from_bytes(rows), member, edition)
+                if looked_at is not None:
+                    labels[place], labelled[place] = label, looked_at
+        keys = np.ascontiguousarray(rows[:, TOKEN_BYTES:])
+        return Known(known, Tokens.from_bytes(rows), keys, keyed, member, edition, labels, labelled)
 
     def add_tokens(
-        self, audience: str, epoch: int, identifiers: Iterable[bytes], tokens: Tokens, *, batch: str = ""
+        self,
+        audience: str,
+        epoch: int,
+        identifiers: Iterable[bytes],
+        tokens: Tokens,
+        keys: NDArray[np.uint8],
+        *,
+        batch: str = "",
     ) -> None:
-        """Keep tokens of identifiers: the batch of this name was answered. Durable when this returns."""
-        rows = tokens.to_bytes()
+        """Keep tokens and label keys, uint8[n, 32], of identifiers: the batch of this name was answered.
+
+        Of one that had a token and no key, the rest stays: it is the same token. Durable when this returns.
+        """
+        rows = np.concatenate([tokens.to_bytes(), keys], axis=1)
         with self._transaction() as db:
             db.executemany(
-                "INSERT OR REPLACE INTO tokens (audience, epoch, identifier, token) VALUES (?, ?, ?, ?)",
+                "INSERT INTO tokens (audience, epoch, identifier, token) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET token = excluded.token",
                 ((audience, epoch, i, row.tobytes()) for i, row in zip(identifiers, rows, strict=True)),
             )
             db.execute(
@@ -266,7 +293,11 @@ class Cache(CacheFile):
         """
         with self._transaction() as db:
             db.execute("DELETE FROM holdings WHERE audience = ?", (audience,))
-            db.execute("UPDATE tokens SET member = NULL, edition = NULL WHERE audience = ?", (audience,))
+            db.execute(
+                "UPDATE tokens SET member = NULL, edition = NULL, label = NULL, labelled = NULL"
+                " WHERE audience = ?",
+                (audience,),
+            )
 
     def held_files(self) -> set[str]:
         """The SHA-256 of every data file that some holding names."""

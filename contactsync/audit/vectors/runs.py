@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from contactsync.client.files import FolderFiles
 from contactsync.client.privacy import load_modes
 from contactsync.directory import DataFile, DirectoryInfo, RangeMatch, RangeReader
 from contactsync.identifiers import Rejected
+from contactsync.labels import KEY_BYTES
 from contactsync.publication.manifest import Manifest
 from contactsync.tokens import TOKEN_BYTES, Tokens
 from contactsync.voprf import server, wire
@@ -230,10 +231,11 @@ def _known(question: Question, held: Mapping[str, Case]) -> Known:
     stored = [held[question.identifiers[i].decode()] for i in which]
     octets = bytes.fromhex("".join(one["token"] for one in stored))
     tokens = Tokens.from_bytes(np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES))
-    known = known.with_tokens(np.array(which, np.int64), tokens)
+    keys = np.zeros((len(which), KEY_BYTES), np.uint8)  # nothing here opens a label
+    known = known.with_tokens(np.array(which, np.int64), tokens, keys)
     member, edition = known.member.copy(), known.edition.copy()
     member[which], edition[which] = [one["member"] for one in stored], [one["edition"] for one in stored]
-    return Known(known.known, known.tokens, member, edition)
+    return replace(known, member=member, edition=edition)
 
 
 def _file(spec: Case) -> DataFile:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, Self
 
 import numpy as np
@@ -14,6 +14,7 @@ from contactsync.directory import Directory, DirectoryInfo
 from contactsync.directory.delta import Delta
 from contactsync.directory.screen import Screen
 from contactsync.publication.manifest import DataFile
+from contactsync.labels import KEY_BYTES
 from contactsync.tokens import Tokens
 
 WholeKind = Literal["base", "screen"]
@@ -47,26 +48,42 @@ Holdings = Mapping[tuple[str, str], Holding]
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of n identifiers. Where `known` is False, the token is meaningless."""
+    """What is known of n identifiers. Where `known` is False, the token is meaningless.
+
+    `keys` uint8[n, 32] open labels, where `keyed`: earlier versions did not keep them.
+    """
 
     known: NDArray[np.bool_]
     tokens: Tokens
+    keys: NDArray[np.uint8]
+    keyed: NDArray[np.bool_]
     member: NDArray[np.bool_]
     edition: NDArray[np.int64]
     """The edition of the partition that `member` refers to; -1 where it was never matched."""
+    labels: Sequence[str | None] = field(repr=False)
+    """The label of each member, as far as it is known that there is one."""
+    labelled: NDArray[np.int64]
+    """The edition of the labels that `labels` has it from; -1 where none was looked at."""
 
     @classmethod
     def nothing(cls, count: int) -> Self:
         """What is known of `count` identifiers that were never seen."""
-        none = np.zeros(count, np.bool_)
+        none, never = np.zeros(count, np.bool_), np.full(count, -1, np.int64)
         tokens = Tokens(np.zeros(count, np.uint64), np.zeros(count, np.uint16))
-        return cls(none, tokens, none, np.full(count, -1, np.int64))
+        keys = np.zeros((count, KEY_BYTES), np.uint8)
+        return cls(none, tokens, keys, none, none, never, [None] * count, never)
 
-    def with_tokens(self, which: NDArray[np.integer], tokens: Tokens) -> Known:
-        """A copy with tokens for the identifiers at these indices, which were never matched."""
+    def where_keyed(self) -> Known:
+        """Only what has a key is known: all else is looked up again, whether or not it is a member."""
+        return replace(self, known=self.known & self.keyed)
+
+    def with_tokens(self, which: NDArray[np.integer], tokens: Tokens, keys: NDArray[np.uint8]) -> Known:
+        """A copy with tokens and label keys for the identifiers at these indices."""
         head, tail, known = self.tokens.head.copy(), self.tokens.tail.copy(), self.known.copy()
         head[which], tail[which], known[which] = tokens.head, tokens.tail, True
-        return replace(self, known=known, tokens=Tokens(head, tail))
+        all_keys, keyed = self.keys.copy(), self.keyed.copy()
+        all_keys[which], keyed[which] = keys, True
+        return replace(self, known=known, tokens=Tokens(head, tail), keys=all_keys, keyed=keyed)
 
 
 class Files(Protocol):

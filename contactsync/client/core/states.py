@@ -22,6 +22,7 @@ from contactsync.client.core.planner import Options, Plan, Planner
 from contactsync.client.core.round import EvaluatedBatch, PendingBatch, Round, make_round
 from contactsync.directory import RangeMatch
 from contactsync.identifiers import partition_of
+from contactsync.labels import KEY_BYTES
 from contactsync.publication.manifest import DataFile, Manifest
 from contactsync.tokens import Tokens
 
@@ -149,13 +150,15 @@ class Fetched:
         """The next state, once all batches of the round came back and their proofs hold."""
         done = list(batches)
         tokens = Tokens.concatenate([batch.tokens for batch in done])
+        keys = np.concatenate([np.empty((0, KEY_BYTES), np.uint8), *(batch.keys for batch in done)])
         place = {identifier: i for i, identifier in enumerate(i for batch in done for i in batch.identifiers)}
         new, identifiers = self.new, self.prepared.question.identifiers
         try:
             places = np.array([place[identifiers[i]] for i in new.tolist()], np.int64)
         except KeyError:
             raise ValueError("these are not all batches of the round") from None
-        return Evaluated(self.prepared, self.prepared.known.with_tokens(new, tokens.take(places)), len(new))
+        known = self.prepared.known.with_tokens(new, tokens.take(places), keys[places])
+        return Evaluated(self.prepared, known, len(new))
 
 
 @dataclass(frozen=True, slots=True)

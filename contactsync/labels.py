@@ -1,0 +1,5 @@
+"""Labels."""
+
+from typing import Final
+
+KEY_BYTES: Final = 32
