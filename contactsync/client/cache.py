@@ -109,7 +109,8 @@ def _to_5(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE tokens RENAME TO earlier")
     databases.run_script(db, _TOKENS)
     db.execute(
-        "INSERT INTO tokens SELECT audience, epoch, identifier, token, member, edition, NULL, NULL FROM earlier"
+        "INSERT INTO tokens"
+        " SELECT audience, epoch, identifier, token, member, edition, NULL, NULL FROM earlier"
     )
     db.execute("DROP TABLE earlier")
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from contactsync.directory import Directory, DirectoryInfo
 from contactsync.directory.delta import Delta
 from contactsync.directory.screen import Screen
-from contactsync.publication.manifest import DataFile
 from contactsync.labels import KEY_BYTES
+from contactsync.publication.manifest import DataFile
 from contactsync.tokens import Tokens
 
 WholeKind = Literal["base", "screen"]

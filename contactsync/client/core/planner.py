@@ -26,7 +26,8 @@ class Options:
     """How to sync. `max_download` is in octets; screen mode fetches a multiple of `buckets`.
 
     `leak_budget` are the odds that the bucket lists of all syncs may come to, for one partition. With `cover`
-    a sync without news sends a round of padding points. A batch has at most `most` points.
+    a sync without news sends a round of padding points. A batch has at most `most` points. `labels`: those of
+    members are fetched, whoever matches.
     """
 
     audience: str = "people"
@@ -37,6 +38,7 @@ class Options:
     leak_budget: float = LEAK_BUDGET
     cover: bool = True
     most: int = MAX_BATCH
+    labels: bool = True
 
 
 @dataclass(frozen=True, slots=True)
