@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol, Self
+from typing import Final, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from contactsync.directory import Directory, DirectoryInfo
 from contactsync.directory.delta import Delta
 from contactsync.directory.screen import Screen
+from contactsync.directory.sidecar import Sidecar, SidecarInfo
+from contactsync.directory.sidecar_delta import SidecarDelta
 from contactsync.labels import KEY_BYTES
 from contactsync.publication.manifest import DataFile
 from contactsync.tokens import Tokens
@@ -42,8 +44,41 @@ class Holding:
         return [self.whole, *(file for _, _, file in self.deltas)]
 
 
-Holdings = Mapping[tuple[str, str], Holding]
+@dataclass(frozen=True, slots=True)
+class SidecarHolding:
+    """A sidecar on the disk, and the stored deltas of labels that continue from its edition."""
+
+    edition: int
+    sidecar: SidecarInfo
+    deltas: tuple[tuple[int, int, DataFile], ...] = ()
+
+    @property
+    def reached(self) -> int:
+        """The edition of the labels that the sidecar and the deltas lead to."""
+        return self.deltas[-1][1] if self.deltas else self.edition
+
+    def files(self) -> list[DataFile]:
+        """All of its files."""
+        return [self.sidecar.file, *(file for _, _, file in self.deltas)]
+
+
+SIDECAR: Final = "labels"
+"""The kind of a sidecar among what is stored."""
+
+Holdings = Mapping[tuple[str, str], Holding | SidecarHolding]
 """What is stored, by the name of the partition and the kind of the whole file."""
+
+
+def whole_of(holdings: Holdings, name: str, kind: WholeKind) -> Holding | None:
+    """What is stored of a partition's base or screen."""
+    held = holdings.get((name, kind))
+    return held if isinstance(held, Holding) else None
+
+
+def sidecar_of(holdings: Holdings, name: str) -> SidecarHolding | None:
+    """What is stored of a partition's labels."""
+    held = holdings.get((name, SIDECAR))
+    return held if isinstance(held, SidecarHolding) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +132,9 @@ class Files(Protocol):
 
     def delta(self, file: DataFile) -> Delta:
         """A delta."""
+
+    def sidecar(self, info: SidecarInfo) -> AbstractContextManager[Sidecar]:
+        """A sidecar."""
+
+    def sidecar_delta(self, file: DataFile) -> SidecarDelta:
+        """A delta of labels."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from contactsync.client.core.holdings import Holdings
+from contactsync.client.core.holdings import Holdings, sidecar_of
 from contactsync.client.core.mode import Mode
-from contactsync.client.core.plan import PartitionPlan, size_text
+from contactsync.client.core.plan import PartitionPlan, size_text, with_labels
 from contactsync.directory.ranges import BUCKETS
 from contactsync.foundation.errors import ChoiceNeeded
 from contactsync.foundation.limits import MAX_BATCH
@@ -69,7 +69,8 @@ class Plan:
 class Planner:
     """Everything that a plan depends on, apart from the choices.
 
-    `wanted` are the partitions with identifiers that have no current result.
+    `wanted` are the partitions with identifiers that have no current result. With `labels` those are used that
+    are published.
     """
 
     manifest: Manifest
@@ -77,6 +78,7 @@ class Planner:
     wanted: frozenset[str]
     modes: Mapping[str, Mode]
     buckets: int = BUCKETS
+    labels: bool = True
 
     def plan(self, privacy: str, partitions: Partitions) -> Plan:
         """The download with these choices."""
@@ -85,7 +87,10 @@ class Planner:
         for name, partition in sorted(self.manifest.partitions.items()):
             wanted = name in self.wanted
             if wanted or partitions == "all":
-                parts.append(mode.plan(partition, self.holdings, wanted=wanted, buckets=self.buckets))
+                part = mode.plan(partition, self.holdings, wanted=wanted, buckets=self.buckets)
+                if self.labels:
+                    part = with_labels(part, sidecar_of(self.holdings, name), self.buckets)
+                parts.append(part)
         return Plan(privacy, partitions, tuple(parts))
 
     def affordable(self, privacy: str, partitions: Partitions, *, limit: int, spent: int = 0) -> Plan:
@@ -100,8 +105,18 @@ class Planner:
         raise ChoiceNeeded(
             f"the download is {size_text(chosen.cost + spent)}, more than --max-download {size_text(limit)};"
             " no file was fetched, and nothing was sent that depends on the address book",
-            hint="choose one of\n" + "\n".join(_choices(chosen, others, self.modes, spent)),
+            hint="choose one of\n" + "\n".join(_choices(chosen, others, self.modes, spent) + self._without_labels(chosen, spent)),
         )
+
+    def _without_labels(self, chosen: Plan, spent: int) -> list[str]:
+        """The same choice without labels, if that costs less."""
+        bare = replace(self, labels=False).plan(chosen.privacy, chosen.partitions)
+        if bare.cost >= chosen.cost:
+            return []
+        return [
+            f"  --labels no: about {size_text(bare.cost + spent)}; tells the server nothing more, and leaves out"
+            " what members are called there"
+        ]
 
 
 def _choices(chosen: Plan, others: list[Plan], modes: Mapping[str, Mode], spent: int) -> list[str]:
