@@ -11,7 +11,8 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata
 
-from contactsync.client.cache import CACHE_STEPS, Cache
+from contactsync.client.cache import Cache
+from contactsync.client.cache_schema import CACHE_STEPS
 from contactsync.client.core.mode import AskedList
 from contactsync.client.core.round import PendingBatch
 from contactsync.client.state import State, canonical_url, is_in_clear

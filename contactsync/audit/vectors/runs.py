@@ -18,13 +18,13 @@ from contactsync import identifiers
 from contactsync.client.byteranges import joined, range_list
 from contactsync.client.core.holdings import Holding, Known
 from contactsync.client.core.matching import inspect
-from contactsync.client.core.mode import AskedList, FetchFiles, LookUpBuckets, Memory
+from contactsync.client.core.mode import AskedList, FetchFiles, LookedUp, LookUpBuckets, Memory
 from contactsync.client.core.planner import Options
 from contactsync.client.core.round import BlindedBatch, EvaluatedBatch, PendingBatch
 from contactsync.client.core.states import Fetched, Matched, Prepared, Question
 from contactsync.client.files import FolderFiles
 from contactsync.client.privacy import load_modes
-from contactsync.directory import DataFile, DirectoryInfo, RangeMatch, RangeReader
+from contactsync.directory import DataFile, DirectoryInfo, RangeReader
 from contactsync.identifiers import Rejected
 from contactsync.labels import KEY_BYTES
 from contactsync.publication.manifest import Manifest
@@ -178,7 +178,7 @@ class _Sync:
         }
         return Memory(bytes.fromhex(ledger["secret"]), self.manifest.epoch, asked, ledger["odds"])
 
-    def _answer(self, request: object) -> RangeMatch | None:
+    def _answer(self, request: object) -> LookedUp | None:
         if isinstance(request, FetchFiles):
             for file in request.files:
                 self._fetch(file)
@@ -193,7 +193,7 @@ class _Sync:
             ranges.append(f"bytes={range_list(joined(places))}")
             return [data[place.start : place.stop] for place in places]
 
-        answer = RangeReader(base, fetch).match(request.tokens, request.asked.numbers)
+        match = RangeReader(base, fetch).match(request.tokens, request.asked.numbers)
         self.out["lists"].append(
             {
                 "partition": request.partition.name,
@@ -202,7 +202,7 @@ class _Sync:
                 "ranges": ranges,
             }
         )
-        return answer
+        return LookedUp.of(request, match, None)
 
 
 def _identifier(contact: Case) -> bytes | None:

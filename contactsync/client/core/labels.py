@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,11 @@ class Labelled:
         """No label of `count` identifiers."""
         return cls([None] * count, np.full(count, -1, np.int64))
 
+    def taken(self, which: NDArray[np.bool_]) -> Labelled:
+        """Those of the identifiers that a mask selects."""
+        labels = [self.labels[i] for i in np.flatnonzero(which).tolist()]
+        return replace(self, labels=labels, edition=self.edition[which])
+
     def with_those(self, which: NDArray[np.int64], those: Labelled) -> Labelled:
         """A copy with what was found of the identifiers at these indices."""
         labels, edition = self.labels.copy(), self.edition.copy()
@@ -51,6 +56,7 @@ def label_partition(
     files: Files,
     plan: PartitionPlan,
     known: Known,
+    *,
     members: NDArray[np.int64],
     sealed: Sealed | None,
     context: bytes,

@@ -86,7 +86,7 @@ def inspect(files: Files, plan: PartitionPlan) -> None:
 
 def sidecar_chain(files: Files, plan: PartitionPlan) -> list[SidecarDelta]:
     """The deltas of the stored labels. Raises BadDirectory unless they lead to those of the partition."""
-    held, reaches = plan.sidecar, plan.partition.sidecar()
+    held, reaches = plan.sidecar, plan.entries
     assert held is not None
     assert reaches is not None
     deltas = [files.sidecar_delta(file) for _, _, file in held.deltas]

@@ -28,6 +28,11 @@ class PartitionPlan:
     """Beside a base: what is stored of the labels after that."""
 
     @property
+    def entries(self) -> SidecarInfo | None:
+        """What the sidecar of the partition must be; None if no labels are used."""
+        return None if self.labels is None else self.labels.info(self.partition)
+
+    @property
     def cost(self) -> int:
         """Octets to download."""
         return sum(file.length for file in self.fetch) + self.later
@@ -65,9 +70,10 @@ def with_labels(plan: PartitionPlan, held: SidecarHolding | None, buckets: int) 
     Beside a base the whole sidecar is fetched, or the deltas that continue the stored one; beside a screen
     nothing yet: entries come with the buckets.
     """
-    labels, sidecar = plan.partition.labels, plan.partition.sidecar()
-    if labels is None or sidecar is None:
+    labels = plan.partition.labels
+    if labels is None:
         return plan
+    sidecar = labels.info(plan.partition)
     if plan.kind == "screen":
         later = plan.later and plan.later + entries_cost(sidecar, buckets)
         return replace(plan, labels=labels, later=later)

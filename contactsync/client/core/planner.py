@@ -69,8 +69,8 @@ class Plan:
 class Planner:
     """Everything that a plan depends on, apart from the choices.
 
-    `wanted` are the partitions with identifiers that have no current result. With `labels` those are used that
-    are published.
+    `wanted` are the partitions with identifiers that have no current result. `labels`: those that are
+    published are used.
     """
 
     manifest: Manifest
@@ -105,7 +105,8 @@ class Planner:
         raise ChoiceNeeded(
             f"the download is {size_text(chosen.cost + spent)}, more than --max-download {size_text(limit)};"
             " no file was fetched, and nothing was sent that depends on the address book",
-            hint="choose one of\n" + "\n".join(_choices(chosen, others, self.modes, spent) + self._without_labels(chosen, spent)),
+            hint="choose one of\n"
+            + "\n".join(_choices(chosen, others, self.modes, spent) + self._without_labels(chosen, spent)),
         )
 
     def _without_labels(self, chosen: Plan, spent: int) -> list[str]:
@@ -113,9 +114,9 @@ class Planner:
         bare = replace(self, labels=False).plan(chosen.privacy, chosen.partitions)
         if bare.cost >= chosen.cost:
             return []
+        size = size_text(bare.cost + spent)
         return [
-            f"  --labels no: about {size_text(bare.cost + spent)}; tells the server nothing more, and leaves out"
-            " what members are called there"
+            f"  --labels no: about {size}; tells the server nothing more; does not show who a match is there"
         ]
 
 

@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 
 from contactsync.client.core.holdings import SIDECAR, Files, Holding, Holdings, Known, SidecarHolding
 from contactsync.client.core.labels import Labelled, label_partition
-from contactsync.client.core.mode import Allowance, FetchFiles, LookedUp, Memory, Mode, Request, Sealed, Subject
+from contactsync.client.core.mode import (
+    Allowance,
+    FetchFiles,
+    LookedUp,
+    Memory,
+    Mode,
+    Request,
+    Sealed,
+    Subject,
+)
 from contactsync.client.core.plan import PartitionPlan, leads_on
 from contactsync.client.core.planner import Options, Plan, Planner
 from contactsync.client.core.round import EvaluatedBatch, PendingBatch, Round, make_round
@@ -169,9 +178,7 @@ class Evaluated:
     known: Known
     new: int
 
-    def settle(
-        self, files: Files, memory: Memory, spent: int
-    ) -> Generator[Request, LookedUp | Any, Matched]:
+    def settle(self, files: Files, memory: Memory, spent: int) -> Generator[Request, LookedUp | Any, Matched]:
         """Find out who is a member, partition by partition. The caller must answer what is yielded.
 
         `spent` octets of the allowed download are used. Raises BadDirectory, ChoiceNeeded.
@@ -263,7 +270,14 @@ class Matched:
             if mine is None or plan.labels is None:
                 continue
             members = mine[self.member[mine]]
-            one = label_partition(files, plan, known, members, self.sealed.get(plan.partition.name), entries_of)
+            one = label_partition(
+                files,
+                plan,
+                known,
+                members=members,
+                sealed=self.sealed.get(plan.partition.name),
+                context=entries_of,
+            )
             found = found.with_those(members, one)
         return found
 

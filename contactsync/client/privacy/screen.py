@@ -127,8 +127,10 @@ class ScreenMode:
             _check_leak(told, allowance)
         # Labels of others come with the buckets that are fetched anyway. No bucket is fetched for them.
         numbers = np.array(asked.numbers, np.int64)
-        others = np.flatnonzero(screened.sure & np.isin(buckets_of(partition.directory, subject.tokens), numbers))
-        sidecar = partition.sidecar() if plan.labels is not None else None
+        others = np.flatnonzero(
+            screened.sure & np.isin(buckets_of(partition.directory, subject.tokens), numbers)
+        )
+        sidecar = plan.entries
         looked_up = yield LookUpBuckets(
             partition, candidates, asked, told, tested, sidecar, subject.tokens.take(others)
         )
@@ -221,7 +223,7 @@ def _check_leak(told: Buckets, allowance: Allowance) -> None:
 
 def list_cost(plan: PartitionPlan, buckets: int) -> int:
     """About how many octets it takes to fetch this many buckets, and their entries if labels are wanted."""
-    sidecar = plan.partition.sidecar() if plan.labels is not None else None
+    sidecar = plan.entries
     return ranges_cost(plan.partition, buckets) + (entries_cost(sidecar, buckets) if sidecar else 0)
 
 
