@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from contactsync import __version__
-from contactsync.client.cache import pack_holding
+from contactsync.client.core.held_records import pack_holding
 from contactsync.client.core.holdings import Holdings
 from contactsync.client.core.mode import AskedList, LookUpBuckets
 from contactsync.client.core.planner import Options

@@ -10,10 +10,19 @@ from contactsync.publication.history import Gap
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A contact found to be a member, by one of its identifiers."""
+    """A contact found to be a member, by one of its identifiers, and that member's label if it has one."""
 
     name: str
     identifier: str
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCounts:
+    """Of how many matches the label does not open with their key, and of how many it is not known yet."""
+
+    unopened: int
+    unknown: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,7 @@ class Report:
     because it is nearly used up.
     `unchecked` is the part of the server's history that could not be checked since the last report.
     `withdrawn` is an announced epoch that this client had moved to, and that did not come.
+    `labels` is None if no labels are published for the book's partitions, or none were wanted.
     """
 
     matches: list[Match]
@@ -62,3 +72,4 @@ class Report:
     leak: str
     unchecked: Gap | None
     withdrawn: int | None = None
+    labels: LabelCounts | None = None

@@ -18,9 +18,10 @@ from contactsync.client import results
 from contactsync.client.byteranges import fetch_ranges
 from contactsync.client.cache import Cache
 from contactsync.client.core.holdings import Holdings, Known
+from contactsync.client.core.labels import Labelled
 from contactsync.client.core.leak import sentence
 from contactsync.client.core.matching import inspect
-from contactsync.client.core.mode import FetchFiles, LookUpBuckets, Memory, Request
+from contactsync.client.core.mode import FetchFiles, LookedUp, LookUpBuckets, Memory, Request
 from contactsync.client.core.planner import Options, Plan
 from contactsync.client.core.round import (
     PendingBatch,
@@ -32,12 +33,13 @@ from contactsync.client.epochs import Epochs
 from contactsync.client.files import FolderFiles
 from contactsync.client.ledger import Ledger
 from contactsync.client.privacy import load_modes
-from contactsync.client.report import Match, Report, Unusable
+from contactsync.client.report import LabelCounts, Match, Report, Unusable
 from contactsync.client.rounds import RoundRunner
 from contactsync.client.state import ServerState
 from contactsync.client.transport import MetadataFetcher, Transport
 from contactsync.contacts import AddressBook
-from contactsync.directory import RangeMatch, RangeReader
+from contactsync.directory import RangeReader
+from contactsync.directory.sidecar_ranges import SidecarRangeReader
 from contactsync.foundation.errors import (
     BadDirectory,
     BadProof,
@@ -50,6 +52,7 @@ from contactsync.publication.history import Gap
 from contactsync.publication.logged import kept_of_log
 from contactsync.publication.manifest import DataFile, Manifest
 from contactsync.publication.tuf.follower import Follower, kept_files
+from contactsync.tokens import Tokens
 
 if TYPE_CHECKING:  # few syncs are recorded
     from contactsync.client.recording import Recording
@@ -105,12 +108,16 @@ def last_matches(server: ServerState, book: AddressBook, audience: str) -> froze
 
 @dataclass(frozen=True, slots=True)
 class _Recalled:
-    """What is stored of an epoch, read before it is needed."""
+    """What is stored of an epoch, read before it is needed.
+
+    `lacks_keys`: some tokens have no label key, whether or not they are of this book.
+    """
 
     epoch: int
     known: Known
     held: Holdings
     whole: Holdings
+    lacks_keys: bool
     unfinished: Sequence[PendingBatch]
 
 
@@ -162,6 +169,7 @@ class Session:
             recording=recording,
         )
         self._downloaded = 0
+        self._keyed = False
         self._told: dict[tuple[str, type], object] = {}
 
     def run(self, book: AddressBook) -> Report:
@@ -173,7 +181,11 @@ class Session:
         recalled = self._recall(question, self._cache.newest_epoch(self._options.audience) or 0)
         self._make_ready(question, recalled)
         followed = self._follow()
-        if followed.changed or recalled.epoch != followed.manifest.epoch:
+        if (
+            followed.changed
+            or recalled.epoch != followed.manifest.epoch
+            or (recalled.lacks_keys and self._keyed)
+        ):
             recalled = self._recall_anew(question, recalled, followed.manifest.epoch)
         self._transport.check_account()
         self._rounds.spend(0)
@@ -205,6 +217,7 @@ class Session:
         """What is stored of an epoch, in between two requests: the next one keeps to the beat."""
         recalled = self._recall(question, epoch)
         same = np.array_equal(recalled.known.known, before.known.known)
+        same = same and not (recalled.lacks_keys and self._keyed)  # whatever of that is in the book
         same = same and recalled.unfinished == before.unfinished
         if epoch == before.epoch and same and self._rounds.is_ready:
             self._transport.pace()
@@ -227,7 +240,11 @@ class Session:
                 f"but this program only supports profile {PROFILE}",
                 hint="update contactsync (or ask the operator to update the server)",
             )
-        return _Followed(follower, manifest, *self._epochs.enter(follower, manifest))
+        used, changed = self._epochs.enter(follower, manifest)
+        # Labels need a key of everybody: who matches must not decide who is looked up once more.
+        labels = any(partition.labels is not None for partition in used.partitions.values())
+        self._keyed = labels and self._options.labels
+        return _Followed(follower, manifest, used, changed)
 
     def _once(
         self, followed: _Followed, question: Question, recalled: _Recalled, book: AddressBook
@@ -261,10 +278,11 @@ class Session:
         )
         evaluated = self._rounds.evaluate(prepared.fetched())
         matched = self._settle(evaluated)
+        labelled = self._label(matched)
         before = self._cache.findings(manifest.audience, question.identifiers)
-        self._keep(followed, matched, recalled.held)
+        self._keep(followed, matched, labelled, recalled.held)
         gap = followed.follower.unchecked(manifest.audience)
-        report = self._report(matched, before, book, gap)
+        report = self._report(matched, labelled, before, book, gap)
         followed.follower.told(manifest.audience)
         return report
 
@@ -275,6 +293,9 @@ class Session:
             known = Known.nothing(count)
         else:
             known = self._cache.tokens(audience, epoch, question.identifiers)
+        lacks_keys = self._cache.lacks_keys(audience, epoch)
+        if self._keyed:
+            known = known.where_keyed()
         held = self._cache.holdings(audience, epoch)
         checked = question.to_check(known, {name for name, _ in held}, self._options)
         whole = {
@@ -283,7 +304,7 @@ class Session:
             if all(is_held(self._server.data, file, thorough=key[0] in checked) for file in holding.files())
         }
         unfinished = self._cache.unfinished_round(audience, epoch)
-        return _Recalled(epoch, known, held, whole, unfinished)
+        return _Recalled(epoch, known, held, whole, lacks_keys, unfinished)
 
     def _download(self, files: Iterable[DataFile]) -> None:
         """Fetch these files, unless they are on the disk."""
@@ -331,7 +352,16 @@ class Session:
             self._transport.hang_up()
         return matched
 
-    def _answer(self, manifest: Manifest, memory: Memory, request: Request) -> RangeMatch | None:
+    def _label(self, matched: Matched) -> Labelled:
+        """What the members are called. Nothing is sent for it, and the connection is closed."""
+        try:
+            return matched.labelled(FolderFiles(self._server.data))
+        except BadDirectory:
+            for plan in matched.plans:
+                self._cache.drop_holdings(self._options.audience, plan.partition.name)
+            raise
+
+    def _answer(self, manifest: Manifest, memory: Memory, request: Request) -> LookedUp | None:
         """The answer to one request of a mode."""
         partition = request.partition
         if isinstance(request, LookUpBuckets):
@@ -350,11 +380,22 @@ class Session:
             lambda places: fetch_ranges(self._transport, partition.base, places),
             name=f"the directory of +{partition.name}",
         )
-        found = reader.match(request.tokens, request.asked.numbers)
+        looked_for = Tokens.concatenate([request.tokens, request.others])
+        match, part = reader.match(looked_for, request.asked.numbers), None
+        if request.sidecar is not None and partition.labels is not None:
+            self._transport.pace()  # how long it took to look for them shows nothing
+            file = partition.labels.file
+            entries = SidecarRangeReader(
+                request.sidecar,
+                lambda places: fetch_ranges(self._transport, file, places),
+                name=f"the labels of +{partition.name}",
+            )
+            part = entries.read(request.asked.numbers, match.counts)
+        found = LookedUp.of(request, match, part)
         self._downloaded += found.octets
         return found
 
-    def _keep(self, followed: _Followed, matched: Matched, held: Holdings) -> None:
+    def _keep(self, followed: _Followed, matched: Matched, labelled: Labelled, held: Holdings) -> None:
         """Store the result, then remove data files that are no longer needed."""
         prepared, settled = matched.evaluated.prepared, matched.settled
         identifiers = prepared.question.identifiers
@@ -365,6 +406,7 @@ class Session:
             member=matched.member[settled],
             edition=matched.edition[settled],
             holdings=matched.holdings(held),
+            labelled=labelled.taken(settled),
             stored=self._epochs.stored(followed.published, followed.manifest),
             beside=self._epochs.beside(followed.published),
         )
@@ -377,16 +419,21 @@ class Session:
                 path.unlink()
 
     def _report(
-        self, matched: Matched, before: NDArray[np.int8], book: AddressBook, gap: Gap | None
+        self,
+        matched: Matched,
+        labelled: Labelled,
+        before: NDArray[np.int8],
+        book: AddressBook,
+        gap: Gap | None,
     ) -> Report:
         prepared, member = matched.evaluated.prepared, matched.member
         manifest, identifiers = prepared.manifest, prepared.question.identifiers
 
         def matches(chosen: NDArray[np.bool_]) -> list[Match]:
             """The contacts of the chosen identifiers, in the order of the book."""
-            names = {identifiers[i] for i in np.flatnonzero(chosen).tolist()}
+            names = {identifiers[i]: labelled.labels[i] for i in np.flatnonzero(chosen).tolist()}
             return [
-                Match(contact.name, identifier.decode("ascii"))
+                Match(contact.name, identifier.decode("ascii"), names[identifier])
                 for contact in book.contacts
                 for identifier in contact.identifiers
                 if identifier in names
@@ -426,4 +473,5 @@ class Session:
             ),
             unchecked=gap,
             withdrawn=self._epochs.withdrawn,
+            labels=LabelCounts(labelled.unopened, labelled.unknown) if labelled.wanted else None,
         )

@@ -24,7 +24,7 @@ from contactsync.foundation.errors import BadInput
 
 SETTINGS: Final = (
     *("audience", "privacy", "partitions", "max_download", "buckets", "cover", "leak_budget", "timeout"),
-    "proxy",
+    *("proxy", "labels", "label_template"),
 )
 """Options of `sync` that may be set for all servers, and for each; types and choices are those of `sync`."""
 

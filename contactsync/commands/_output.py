@@ -11,7 +11,7 @@ import os
 import shlex
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from contactsync.commands import _json, _screen
+from contactsync.commands._vcards import PLAIN, vcards
 
 if TYPE_CHECKING:
+    from contactsync.commands._services import ServiceOutcome
     from contactsync.library.books import AddressBook
     from contactsync.library.client import Gap, Match, Report
     from contactsync.library.marking import Marks
@@ -56,6 +58,7 @@ def result(report: Report, book: AddressBook, *, sent: int, received: int) -> di
         "leak": report.leak,
         "unchecked_history": _ends(report.unchecked),
         "withdrawn_epoch": report.withdrawn,
+        "labels": None if report.labels is None else asdict(report.labels),
     }
 
 
@@ -99,39 +102,40 @@ def _ends(gap: Gap | None) -> dict[str, dict[str, int]] | None:
     return {name: {"epoch": end.epoch, "edition": end.edition} for name, end in ends.items()}
 
 
-def as_csv(report: Report, _: AddressBook) -> str:
+def as_csv(one: ServiceOutcome, _: AddressBook) -> str:
     """A header, then one row for each match."""
+    assert one.report is not None
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", "identifier"])
-    writer.writerows([match.name, match.identifier] for match in report.matches)
+    writer.writerow(["name", "identifier", "label"])
+    writer.writerows([match.name, match.identifier, match.label or ""] for match in one.report.matches)
     return text.getvalue()
 
 
-def as_vcards(report: Report, _: AddressBook) -> str:
-    """One vCard for each matched contact, with the numbers that matched."""
-    cards: dict[str, list[str]] = {}
-    for match in report.matches:
-        cards.setdefault(match.name, []).append(match.identifier)
-    return vcards((name, identifiers, ()) for name, identifiers in cards.items())
-
-
-def vcards(people: Iterable[tuple[str, Sequence[str], Sequence[str]]]) -> str:
-    """One vCard 4.0 (RFC 6350) for each: name, identifiers, categories."""
-    lines = []
-    for name, identifiers, categories in people:
-        lines += ["BEGIN:VCARD", "VERSION:4.0", f"FN:{_escaped(name)}"]
-        lines += [f"TEL;VALUE=uri:{identifier}" for identifier in identifiers]
-        if categories:
-            lines.append(f"CATEGORIES:{','.join(map(_escaped, categories))}")
-        lines += ["END:VCARD"]
-    return "".join(f"{_folded(line)}\r\n" for line in lines)
+def as_vcards(one: ServiceOutcome, _: AddressBook) -> str:
+    """One vCard for each matched contact, with the numbers that matched, and their labels."""
+    assert one.report is not None
+    template = one.service.settings["label_template"] or PLAIN
+    cards: dict[str, list[Match]] = {}
+    for match in one.report.matches:
+        cards.setdefault(match.name, []).append(match)
+    return vcards(
+        (name, [m.identifier for m in found], [template.line(m.label) for m in found if m.label], ())
+        for name, found in cards.items()
+    )
 
 
 def as_table(report: Report, book: AddressBook, *, plain: bool = False) -> str:
-    """The matches, then the summary."""
-    rows = [(match.name, match.identifier.removeprefix("tel:")) for match in report.matches]
-    return table(("NAME", "NUMBER"), rows, plain=plain) + summary(report, book) + "\n"
+    """The matches, then the summary. Labels have a column if there is one."""
+    rows = [(m.name, m.identifier.removeprefix("tel:"), printable(m.label or "")) for m in report.matches]
+    return table(*with_labels(("NAME", "NUMBER"), rows), plain=plain) + summary(report, book) + "\n"
+
+
+def with_labels(head: Row, rows: Sequence[Row]) -> tuple[Row, list[Row]]:
+    """A table whose rows end with a label; without that column where there is none."""
+    if any(row[-1] for row in rows):
+        return (*head, "LABEL"), list(rows)
+    return head, [row[:-1] for row in rows]
 
 
 def table(head: Row, rows: Sequence[Row], *, plain: bool = False) -> str:
@@ -179,6 +183,15 @@ def say_on_stderr(report: Report, book: AddressBook, *, summarised: bool, prefix
     if report.withdrawn is not None:
         text = f"the server withdrew epoch {report.withdrawn}, which this client had moved to"
         click.echo(f"warning: {prefix}{text}; what was stored of it is not used", err=True)
+    if report.labels is not None and report.labels.unopened:
+        labels = counted(report.labels.unopened, "label does", "labels do")
+        click.echo(
+            f"warning: {prefix}{labels} not open with the key of its match; tell the operator", err=True
+        )
+    if report.labels is not None and report.labels.unknown:
+        matched = counted(report.labels.unknown, "match is", "matches are")
+        text = f"the label of {matched} not known before buckets are fetched again"
+        click.echo(f"note: {prefix}{text}; --privacy download has it at once", err=True)
     if report.uncovered:
         text = "no padding points were sent because the budget is nearly used up: the server could see that"
         click.echo(f"warning: {prefix}{text} nothing was new", err=True)
@@ -300,7 +313,7 @@ def printable(text: str) -> str:
 
 
 def _people(matches: Sequence[Match]) -> list[dict[str, Any]]:
-    return [{"name": match.name, "identifier": match.identifier} for match in matches]
+    return [asdict(match) for match in matches]
 
 
 def counted(number: int, one: str, many: str) -> str:
@@ -321,23 +334,3 @@ def _cell(text: str, width: int) -> str:
             text = text[:-1]
         text += "…"
     return text + " " * (width - _width(text))
-
-
-def _escaped(text: str) -> str:
-    """RFC 6350 §3.4."""
-    for char in "\\,;":
-        text = text.replace(char, "\\" + char)
-    return text.replace("\n", "\\n")
-
-
-def _folded(line: str) -> str:
-    """RFC 6350 §3.2: at most 75 octets a line, never within a character."""
-    pieces, piece, size = [], "", 0
-    for char in line:
-        octets = len(char.encode())
-        if size + octets > 75:
-            pieces.append(piece)
-            piece, size = " ", 1
-        piece += char
-        size += octets
-    return "\r\n".join([*pieces, piece])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from contactsync.commands import _json, _output
 from contactsync.commands._output import Row
+from contactsync.commands._vcards import PLAIN, vcards
 
 if TYPE_CHECKING:
     from contactsync.commands._services import ServiceOutcome
@@ -25,21 +26,42 @@ class FoundSomewhere:
 
     name: str
     services: dict[str, list[str]] = field(default_factory=dict)
+    labels: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By service: the labels of these identifiers."""
 
     @property
     def identifiers(self) -> list[str]:
         """All of them once."""
         return list(dict.fromkeys(one for found in self.services.values() for one in found))
 
+    def names(self) -> list[str]:
+        """Whatever this person is called."""
+        return [self.name, *(label for found in self.labels.values() for label in found.values())]
+
     def as_json(self) -> dict[str, Any]:
         """The person as JSON."""
-        services = [{"service": name, "identifiers": found} for name, found in self.services.items()]
+        services = [
+            {"service": name, "identifiers": found, "labels": self.labels.get(name, {})}
+            for name, found in self.services.items()
+        ]
         return {"name": self.name, "services": services}
 
     def row(self) -> Row:
-        """Name, numbers, services."""
-        numbers = ", ".join(one.removeprefix("tel:") for one in self.identifiers)
-        return self.name, numbers, ", ".join(self.services)
+        """Name, numbers, services with the labels that they have there."""
+        services = [
+            f"{name} ({labels})" if (labels := self._labels(name)) else name for name in self.services
+        ]
+        return self.name, self._numbers(), ", ".join(services)
+
+    def row_of_one(self) -> Row:
+        """Name, numbers, labels: where there is one service only."""
+        return self.name, self._numbers(), ", ".join(filter(None, map(self._labels, self.services)))
+
+    def _numbers(self) -> str:
+        return ", ".join(one.removeprefix("tel:") for one in self.identifiers)
+
+    def _labels(self, service: str) -> str:
+        return ", ".join(dict.fromkeys(map(_output.printable, self.labels.get(service, {}).values())))
 
 
 HEAD: Row = ("NAME", "NUMBER", "SERVICES")
@@ -48,7 +70,7 @@ HEAD: Row = ("NAME", "NUMBER", "SERVICES")
 def of_outcomes(outcomes: Iterable[ServiceOutcome], book: AddressBook) -> list[FoundSomewhere]:
     """The members among the contacts of a book, in its order."""
     matched = {
-        one.service.name: {match.identifier for match in one.report.matches}
+        one.service.name: {match.identifier: match.label for match in one.report.matches}
         for one in outcomes
         if one.report is not None
     }
@@ -59,6 +81,7 @@ def of_outcomes(outcomes: Iterable[ServiceOutcome], book: AddressBook) -> list[F
         for service, members in matched.items():
             if found := [one for one in identifiers if one in members]:
                 person.services[service] = found
+                person.labels[service] = {one: label for one in found if (label := members[one]) is not None}
         if person.services:
             people.append(person)
     return people
@@ -81,6 +104,7 @@ def of_results(results: Iterable[tuple[str, Sequence[FoundPerson]]]) -> list[Fou
                 people.append(same)
             found = same.services.setdefault(service, [])
             found += [identifier for identifier in one.identifiers if identifier not in found]
+            same.labels.setdefault(service, {}).update(one.labels)
     return people
 
 
@@ -126,35 +150,48 @@ def summaries(outcomes: Sequence[ServiceOutcome], book: AddressBook) -> str:
 
 
 def as_csv(outcomes: Sequence[ServiceOutcome], book: AddressBook) -> str:
-    """A header, then a row for each number that matched; its services are separated by spaces."""
+    """A header, then a row for each number that matched; its services are separated by spaces.
+
+    Then its label on each service has a column.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", "identifier", "services"])
+    services = [one.service.name for one in outcomes]
+    writer.writerow(["name", "identifier", "services", *(f"label {name}" for name in services)])
     for person in of_outcomes(outcomes, book):
         for identifier in person.identifiers:
             where = (name for name, found in person.services.items() if identifier in found)
-            writer.writerow([person.name, identifier, " ".join(where)])
+            labels = [person.labels.get(name, {}).get(identifier, "") for name in services]
+            writer.writerow([person.name, identifier, " ".join(where), *labels])
     return text.getvalue()
 
 
 def as_vcards(outcomes: Sequence[ServiceOutcome], book: AddressBook) -> str:
     """One vCard for each person; the services are its categories."""
-    people = of_outcomes(outcomes, book)
-    return _output.vcards((one.name, one.identifiers, list(one.services)) for one in people)
+    templates = {one.service.name: one.service.settings["label_template"] or PLAIN for one in outcomes}
+    return vcards(
+        (
+            one.name,
+            one.identifiers,
+            [templates[name].line(label) for name, of in one.labels.items() for label in of.values()],
+            list(one.services),
+        )
+        for one in of_outcomes(outcomes, book)
+    )
 
 
 FORMATS = {"csv": as_csv, "vcf": as_vcards}
 
 
 def called(people: Iterable[FoundSomewhere], text: str) -> list[FoundSomewhere]:
-    """Those whose name has these words in it, whatever case and accents, or whose number these digits."""
+    """Those whose name or label has these words in it, whatever case and accents, or number these digits."""
     words = _plain(text).split()
     digits = "".join(c for c in text if c.isdigit())
     is_number = bool(digits) and not any(c.isalpha() for c in text)
     return [
         one
         for one in people
-        if (bool(words) and all(word in _plain(one.name) for word in words))
+        if (words and any(all(word in _plain(name) for word in words) for name in one.names()))
         or (is_number and any(digits in identifier for identifier in one.identifiers))
     ]
 

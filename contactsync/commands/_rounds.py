@@ -144,7 +144,7 @@ class Rounds:
             return _json.text(value | _output.marked(self._marks))
         if of["form"] == "table":
             return _output.as_table(one.report, book, plain=of["output"] is not None)
-        return _output.FORMATS[of["form"]](one.report, book)
+        return _output.FORMATS[of["form"]](one, book)
 
     def _say_one(self, one: ServiceOutcome, book: AddressBook, *, alone: bool) -> None:
         of = self._of

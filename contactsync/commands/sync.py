@@ -19,6 +19,7 @@ from contactsync.commands._options import (
     state_option,
 )
 from contactsync.commands._reading import reading_options
+from contactsync.commands._vcards import LabelTemplate, LabelTemplateType
 from contactsync.commands._watching import OptionalInterval, WatchingCommand
 from contactsync.library.privacy import DEFAULT, MODES
 
@@ -101,6 +102,14 @@ if TYPE_CHECKING:
     "odds of a guess by more than this.",
 )
 @click.option(
+    "--labels",
+    type=click.Choice(["yes", "no"]),
+    default="yes",
+    show_default=True,
+    help="yes: download the labels of all members too (their account ids, say), where the server publishes "
+    "them, and show those of matches. None is downloaded because of a match. no: leave them.",
+)
+@click.option(
     "--timeout",
     type=Duration(),
     default="1h",
@@ -116,6 +125,13 @@ if TYPE_CHECKING:
     default="table",
     show_default=True,
     help="How to print the matches.",
+)
+@click.option(
+    "--label-template",
+    type=LabelTemplateType(),
+    metavar="TEXT",
+    help="With --format vcf: what becomes of a label, in place of {label}. A URI, such as xmpp:{label}, is "
+    "written as IMPP; X-NAME:{label} as a property of that name. Default: X-CONTACTSYNC-LABEL:{label}.",
 )
 @json_option
 @click.option(
@@ -175,6 +191,7 @@ def sync(
     sources: tuple[str, ...],
     urls: tuple[str, ...],
     form: str,
+    label_template: LabelTemplate | None,
     as_json: bool,
     dry_run: bool,
     verbose: bool,
@@ -197,14 +214,16 @@ def sync(
     Before numbers leave this machine, they are blinded and mixed with random ones. Matching happens on this
     machine. The last line says what the server could learn.
 
-    With --json, one object is printed: matches, joined, left (lists of {name, identifier}), contacts,
+    With --json, one object is printed: matches, joined, left (lists of {name, identifier, label}), contacts,
     identifiers, unreadable (list of {file, place, reason}), unusable (list of {partition, reason,
     identifiers}: not looked up), evaluated (points sent, padding included), new_identifiers, bytes_sent,
     bytes_received, audience, epoch, edition, members, privacy, partitions, false_positive_rate, quota ({left,
     burst, per_day} in points, or null), leak_odds (of all lists so far, by calling code), leak,
-    unchecked_history, withdrawn_epoch. joined and left are changes since the last sync, among contacts that
-    it knew. With --mark also marked ({category, changed, already, left_alone: list of {place, reason}, undo:
-    a file or null}).
+    unchecked_history, withdrawn_epoch, labels. joined and left are changes since the last sync, among
+    contacts that it knew. label is what a member is called on that service, or null. labels is null, or
+    {unopened, unknown}: of how many matches the label does not open, and is not known yet. With
+    --mark also marked ({category, changed, already, left_alone: list of {place, reason}, undo: a file or
+    null}).
     unchecked_history is null, or {since, until} (each {epoch, edition}): between these, too much was
     published to check that the server still shows the same history. withdrawn_epoch is null, or an announced
     epoch that this client had moved to and that did not come. A sync that ran out of its quota prints
@@ -216,6 +235,8 @@ def sync(
     """
     if as_json and form != "table":
         raise click.UsageError("--json and --format cannot be combined")
+    if label_template is not None and form != "vcf":
+        raise click.UsageError("--label-template is for --format vcf")
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose cannot be combined")
     if watch is not None and "-" in sources:

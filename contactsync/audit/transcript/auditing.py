@@ -45,9 +45,10 @@ RULES: Final = {
     "points": "each point is of a contact of the address book or of padding, under a blind of its own",
     "padding": "padding has the lengths of contacts, and it and the blinds look like chance",
     "buckets": "each list of buckets is the one that its question and the decoy secret give",
+    "labels": "labels were fetched of whole partitions or of whole lists of buckets, if any were wanted",
     "learned": "what the server could learn is what the sync said",
 }
-_PRIVATE: Final = ("choice", "points", "padding", "buckets", "learned")
+_PRIVATE: Final = ("choice", "points", "padding", "buckets", "labels", "learned")
 
 
 def audit_transcript(
@@ -222,6 +223,7 @@ class _TranscriptAudit:
             report.note("files", report.subject, "no file was fetched")
         held = None if planned is None else planned.held
         check_files(report, files, early, held, self._work)
+        self._check_labels(used, data)
         ended_early = not (self._done and is_last)
         lists = []
         if planned is None and self._private is not None and (data or posted or self._done):
@@ -242,11 +244,27 @@ class _TranscriptAudit:
         if self._private is not None and self._mode_asks:
             known = self._known(used)
             checker = BucketLists(
-                report, self._private.decoy_secret or b"", known, planned, self._work, self._options.buckets
+                report, self._private.decoy_secret or b"", known, planned, self._work, self._options
             )
             self._told += checker.check(used, late, lists)
         elif self._private is not None:
             report.note("buckets", report.subject, "download mode asks for no buckets")
+
+    def _check_labels(self, used: Manifest, data: Sequence[Named]) -> None:
+        """That labels were asked for only if they were wanted. Which are due the choice of files says."""
+        if self._private is None:
+            return
+        report, published = self._report, [one for one in used.partitions.values() if one.labels is not None]
+        sidecars = {file.sha256 for one in published if one.labels is not None for file in one.labels.files()}
+        asked = [one for one in data if one.variable["sha256"] in sidecars]
+        if asked and not self._options.labels:
+            report.disprove("labels", asked[0].exchange.place, "labels were not wanted, and were asked for")
+        elif asked:
+            report.prove("labels", len(asked))
+        elif not published or not self._options.labels:
+            report.note("labels", report.subject, "no labels are published, or none were wanted")
+        else:
+            report.note("labels", report.subject, "no labels were due")
 
     def _known(self, manifest: Manifest) -> dict[str, set[bytes]]:
         """The tokens of all contacts of a partition, where the transcript shows all of them."""
@@ -337,7 +355,7 @@ _GIVE: Final = "give --private FILE.private and --contacts BOOK"
 
 
 def _options(transcript: Transcript) -> Options:
-    given: dict[str, Any] = dict(transcript.opening.options)
+    given: dict[str, Any] = {"labels": False} | dict(transcript.opening.options)  # earlier ones fetched none
     usual = asdict(Options())
     if {name: type(one) for name, one in given.items()} != {name: type(one) for name, one in usual.items()}:
         raise BadInput("the transcript states options that this version does not know", hint=_SAME)

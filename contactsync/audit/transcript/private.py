@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from contactsync.client.cache import unpack_holding
-from contactsync.client.core.holdings import Holding
+from contactsync.client.core.held_records import unpack_holding
+from contactsync.client.core.holdings import Holdings
 from contactsync.client.core.mode import AskedList
 from contactsync.client.ledger import DECOY_SECRET_BYTES
 from contactsync.client.transcript import MAX_PRIVATE, PRIVATE_FORMAT, Ending
@@ -52,7 +52,7 @@ class Planned:
     """What a download was planned from: what was held, and octets of the files that were there already."""
 
     epoch: int
-    holdings: Mapping[tuple[str, str], Holding]
+    holdings: Holdings
     held: Mapping[str, int]
 
 
