@@ -55,7 +55,7 @@ def audit_rebuild(folder: DataFolder, registry: MemberStore, keyring: Keyring, w
             for one in (manifest, manifest.ahead()):
                 if one is not None:
                     _Rebuild(folder, registry, one, report, work).run(keyring, pending)
-    if not report.proven["labels"] and not any(one.rule == "labels" for one in report.findings):
+    if "labels" not in report.proven and not any(one.rule == "labels" for one in report.findings):
         report.note("labels", str(folder.path), "no partition has labels")
     report.close()
     return report
