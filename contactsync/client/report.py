@@ -10,10 +10,14 @@ from contactsync.publication.history import Gap
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A contact found to be a member, by one of its identifiers."""
+    """A contact found to be a member, by one of its identifiers.
+
+    `written` is the identifier in the book of which `identifier` is a form: mostly the same.
+    """
 
     name: str
     identifier: str
+    written: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class Unusable:
 class Report:
     """What a sync found and what it cost.
 
+    `identifiers` counts those of the book, `further_forms` those that were looked up besides, and
+    `new_identifiers` the new ones of both.
     `unusable` are partitions whose contacts could not be looked up: nobody knows whether they are members.
     `evaluated` counts the points sent, padding included. `joined` and `left` are contacts that the sync
     before knew too, and found otherwise. `false_positive_rate` is the chance that a contact who is no
@@ -45,6 +51,7 @@ class Report:
     left: list[Match]
     unusable: list[Unusable]
     identifiers: int
+    further_forms: int
     new_identifiers: int
     evaluated: int
     audience: str

@@ -27,7 +27,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class FoundPerson:
-    """A contact that is a member, with those of its identifiers that matched."""
+    """A contact that is a member, with the identifiers by which it matched."""
 
     name: str
     identifiers: tuple[str, ...]
@@ -56,12 +56,11 @@ class LastSync:
 
 def found_people(report: Report, book: AddressBook) -> list[FoundPerson]:
     """Each contact that matched, in the order of the book."""
-    matched = {match.identifier for match in report.matches}
+    matched = {match.identifier.encode() for match in report.matches}
     people = []
     for contact in book.contacts:
-        found = tuple(one for identifier in contact.identifiers if (one := identifier.decode()) in matched)
-        if found:
-            people.append(FoundPerson(contact.name, found))
+        if found := contact.found(matched):
+            people.append(FoundPerson(contact.name, tuple(one.decode() for one in found)))
     return people
 
 

@@ -31,8 +31,9 @@ from contactsync.client.download import fetch_file, is_held, octets_held
 from contactsync.client.epochs import Epochs
 from contactsync.client.files import FolderFiles
 from contactsync.client.ledger import Ledger
+from contactsync.client.people import Findings
 from contactsync.client.privacy import load_modes
-from contactsync.client.report import Match, Report, Unusable
+from contactsync.client.report import Report, Unusable
 from contactsync.client.rounds import RoundRunner
 from contactsync.client.state import ServerState
 from contactsync.client.transport import MetadataFetcher, Transport
@@ -81,14 +82,17 @@ def sync(
         if recording is not None:
             recording.finished(report)
         today = datetime.now(UTC)
-        cache.forget_unseen(options.audience, book.identifiers, 12 * today.year + today.month)
+        cache.forget_unseen(options.audience, book.sought, 12 * today.year + today.month)
         results.keep(server.results, report, book, names=keep_names)
         return report
 
 
 def new_identifiers(server: ServerState, book: AddressBook, audience: str) -> int:
-    """How many identifiers of the book are not in the newest epoch of the cache. Does not use the network."""
-    identifiers = book.identifiers
+    """How many identifiers of the book, further forms included, are not in the newest epoch of the cache.
+
+    Does not use the network.
+    """
+    identifiers = book.sought
     with Cache(server.cache, server.url) as cache:
         epoch = cache.newest_epoch(audience)
         known = cache.tokens(audience, epoch, identifiers).known if epoch else np.zeros(0, np.bool_)
@@ -96,8 +100,11 @@ def new_identifiers(server: ServerState, book: AddressBook, audience: str) -> in
 
 
 def last_matches(server: ServerState, book: AddressBook, audience: str) -> frozenset[bytes]:
-    """The identifiers of the book that the last sync found to be members. Does not use the network."""
-    identifiers = book.identifiers
+    """The identifiers of the book, further forms included, that the last sync found to be members.
+
+    Does not use the network.
+    """
+    identifiers = book.sought
     with Cache(server.cache, server.url) as cache:
         found = cache.findings(audience, identifiers)
     return frozenset(one for one, member in zip(identifiers, found.tolist(), strict=True) if member == 1)
@@ -169,7 +176,7 @@ class Session:
 
         Work whose time depends on the book is done before the first request or after the last.
         """
-        question = Question.about(book.identifiers)
+        question = Question.about(book.sought)
         recalled = self._recall(question, self._cache.newest_epoch(self._options.audience) or 0)
         self._make_ready(question, recalled)
         followed = self._follow()
@@ -382,26 +389,22 @@ class Session:
         prepared, member = matched.evaluated.prepared, matched.member
         manifest, identifiers = prepared.manifest, prepared.question.identifiers
 
-        def matches(chosen: NDArray[np.bool_]) -> list[Match]:
-            """The contacts of the chosen identifiers, in the order of the book."""
-            names = {identifiers[i] for i in np.flatnonzero(chosen).tolist()}
-            return [
-                Match(contact.name, identifier.decode("ascii"))
-                for contact in book.contacts
-                for identifier in contact.identifiers
-                if identifier in names
-            ]
+        def those(chosen: NDArray[np.bool_]) -> frozenset[bytes]:
+            return frozenset(identifiers[i] for i in np.flatnonzero(chosen).tolist())
 
+        found = Findings(those(member), those(matched.settled), those(before == 1), those(before == 0))
+        written = len(book.identifiers)
         return Report(
-            matches=matches(member),
-            joined=matches(member & (before == 0)),
-            left=matches(~member & matched.settled & (before == 1)),
+            matches=found.matches(book),
+            joined=found.joined(book),
+            left=found.left(book),
             unusable=[
                 Unusable(name, one.reason, count)
                 for name, one in sorted(manifest.unknown.items())
                 if (count := prepared.question.count(name))
             ],
-            identifiers=len(identifiers),
+            identifiers=written,
+            further_forms=len(identifiers) - written,
             new_identifiers=matched.evaluated.new,
             evaluated=self._rounds.evaluated,
             audience=manifest.audience,

@@ -38,6 +38,7 @@ def result(report: Report, book: AddressBook, *, sent: int, received: int) -> di
         "left": _people(report.left),
         "contacts": len(book.contacts),
         "identifiers": report.identifiers,
+        "further_forms": report.further_forms,
         "unreadable": unreadable(book),
         "unusable": [asdict(one) for one in report.unusable],
         "evaluated": report.evaluated,
@@ -153,7 +154,7 @@ def table(head: Row, rows: Sequence[Row], *, plain: bool = False) -> str:
 def summary(report: Report, book: AddressBook) -> str:
     """How many of how many matched, who joined or left, and what the server could learn."""
     matched = len({(m.name, m.identifier) for m in report.matches})
-    asked = counted(report.identifiers, "number", "numbers")
+    asked = numbers_of(report.identifiers, report.further_forms)
     people = counted(len(book.contacts), "contact", "contacts")
     members = counted(report.members, "member", "members")
     where = f"{report.audience}, epoch {report.epoch}, edition {report.edition}, {members}"
@@ -218,7 +219,7 @@ def say_unchecked(gap: Gap | None) -> None:
 def say_details(report: Report, *, sent: int, received: int) -> None:
     """Print on stderr what `--verbose` adds."""
     rate = report.false_positive_rate
-    wrong = rate * report.identifiers
+    wrong = rate * (report.identifiers + report.further_forms)
     points = counted(report.evaluated, "point", "points")
     for line in (
         f"sent {sent:,} bytes, received {received:,} bytes ({report.downloaded:,} of data files)",
@@ -300,12 +301,20 @@ def printable(text: str) -> str:
 
 
 def _people(matches: Sequence[Match]) -> list[dict[str, Any]]:
-    return [{"name": match.name, "identifier": match.identifier} for match in matches]
+    return [
+        {"name": match.name, "identifier": match.identifier, "written": match.written} for match in matches
+    ]
 
 
 def counted(number: int, one: str, many: str) -> str:
     """A number with its noun."""
     return f"{number:,} {one if number == 1 else many}"
+
+
+def numbers_of(identifiers: int, further_forms: int) -> str:
+    """How many numbers, and how many further forms of them if there are any."""
+    text = counted(identifiers, "number", "numbers")
+    return f"{text} ({counted(further_forms, 'further form', 'further forms')})" if further_forms else text
 
 
 def _width(text: str) -> int:

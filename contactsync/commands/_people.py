@@ -48,17 +48,16 @@ HEAD: Row = ("NAME", "NUMBER", "SERVICES")
 def of_outcomes(outcomes: Iterable[ServiceOutcome], book: AddressBook) -> list[FoundSomewhere]:
     """The members among the contacts of a book, in its order."""
     matched = {
-        one.service.name: {match.identifier for match in one.report.matches}
+        one.service.name: {match.identifier.encode() for match in one.report.matches}
         for one in outcomes
         if one.report is not None
     }
     people = []
     for contact in book.contacts:
-        identifiers = [one.decode() for one in contact.identifiers]
         person = FoundSomewhere(contact.name)
         for service, members in matched.items():
-            if found := [one for one in identifiers if one in members]:
-                person.services[service] = found
+            if found := contact.found(members):
+                person.services[service] = [one.decode() for one in found]
         if person.services:
             people.append(person)
     return people
@@ -67,14 +66,14 @@ def of_outcomes(outcomes: Iterable[ServiceOutcome], book: AddressBook) -> list[F
 def of_results(results: Iterable[tuple[str, Sequence[FoundPerson]]]) -> list[FoundSomewhere]:
     """The people that are kept of each service, in the order in which they are met.
 
-    Two with the same name are one person if they have a number in common.
+    Two with the same name are one person if they have a number in common, in any form of it.
     """
     people: list[FoundSomewhere] = []
     by_name: dict[str, list[FoundSomewhere]] = {}
     for service, kept in results:
         for one in kept:
             alike = by_name.setdefault(one.name, [])
-            same = next((p for p in alike if not set(p.identifiers).isdisjoint(one.identifiers)), None)
+            same = next((p for p in alike if _have_common(p.identifiers, one.identifiers)), None)
             if same is None:
                 same = FoundSomewhere(one.name)
                 alike.append(same)
@@ -82,6 +81,15 @@ def of_results(results: Iterable[tuple[str, Sequence[FoundPerson]]]) -> list[Fou
             found = same.services.setdefault(service, [])
             found += [identifier for identifier in one.identifiers if identifier not in found]
     return people
+
+
+def _have_common(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether two people have a number in common, in any form of it."""
+    if not set(one).isdisjoint(other):
+        return True
+    from contactsync.library.identifying import forms_of
+
+    return not forms_of(one).isdisjoint(forms_of(other))
 
 
 def as_json(outcomes: Sequence[ServiceOutcome], book: AddressBook, *, marks: Marks | None = None) -> str:
@@ -99,6 +107,7 @@ def as_json(outcomes: Sequence[ServiceOutcome], book: AddressBook, *, marks: Mar
             "people": [person.as_json() for person in of_outcomes(outcomes, book)],
             "contacts": len(book.contacts),
             "identifiers": len(book.identifiers),
+            "further_forms": len(book.sought) - len(book.identifiers),
             "unreadable": _output.unreadable(book),
             "servers": servers,
             **_output.marked(marks),

@@ -73,11 +73,11 @@ class Reading:
         return [Path(name) for name in (*self.only, *self.exclude)]
 
     def identifiers_of(self, card: bytes) -> list[bytes]:
-        """The identifiers in one card, read as the address books are."""
+        """What a sync looks up for one card, read as the address books are."""
         from contactsync.library.books import address_book
 
         stdin = io.BytesIO(card)
-        return address_book("-", region=self.region, area_code=self.area_code, stdin=stdin).identifiers
+        return address_book("-", region=self.region, area_code=self.area_code, stdin=stdin).sought
 
     def read(self, sources: Sequence[str | FetchedBook]) -> AddressBook:
         """Read the address books, and keep those who are chosen. Raises BadInput for what cannot be meant."""

@@ -200,7 +200,7 @@ class Rounds:
         """Who was found, or is found no more, since the last round."""
         reached = {one.service.name for one in outcomes if one.report is not None}
         found = {
-            (one.service.name, match.name, match.identifier)
+            (one.service.name, match.name, match.written)  # whichever form of it is registered now
             for one in outcomes
             if one.report is not None
             for match in one.report.matches

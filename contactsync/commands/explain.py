@@ -29,10 +29,14 @@ def explain(context: click.Context, numbers: tuple[str, ...], region: str | None
     Each line is a step: its name, its result, and why. Nothing is sent anywhere. The exit code is 3 if a
     number is rejected. For the rules, see `contactsync docs identifiers`.
 
+    A line `also` is a further form of the number: another identifier that reaches the same subscriber. A sync
+    looks it up, too.
+
     With --region auto, a number without a country code has a line for each identifier that it may be, with
     the countries, those first in which such a number is allotted. A sync never guesses.
 
-    With --json: text, region, profile, identifier, reason, hint, steps; with --region auto also candidates
+    With --json: text, region, profile, identifier, reason, hint, steps, further_forms (list of {identifier,
+    why}); with --region auto also candidates
     (list of {identifier, regions, allotted}). Of several numbers: {numbers: [...]}.
     """
     values = [_explained(number, region) for number in numbers]
@@ -59,6 +63,7 @@ def _explained(number: str, given: str | None) -> dict[str, Any]:
         "reason": found.reason,
         "hint": found.hint,
         "steps": [{"name": s.name, "result": s.result, "why": s.why} for s in found.steps],
+        "further_forms": [{"identifier": identifier, "why": why} for identifier, why in found.forms],
     }
     if given is not None and given.lower() == ANY_REGION:
         value["candidates"] = [
@@ -82,6 +87,7 @@ def _show(value: dict[str, Any], given: str | None) -> None:
             rows.append(("rejected", value["reason"], value["hint"]))
         else:
             rows.append(("identifier", value["identifier"], f"normalisation profile {value['profile']}"))
+            rows += [("also", form["identifier"], form["why"]) for form in value["further_forms"]]
     rows = [(name, _printable(made), why) for name, made, why in rows]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for name, made, why in rows:

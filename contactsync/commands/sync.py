@@ -197,9 +197,14 @@ def sync(
     Before numbers leave this machine, they are blinded and mixed with random ones. Matching happens on this
     machine. The last line says what the server could learn.
 
-    With --json, one object is printed: matches, joined, left (lists of {name, identifier}), contacts,
-    identifiers, unreadable (list of {file, place, reason}), unusable (list of {partition, reason,
-    identifiers}: not looked up), evaluated (points sent, padding included), new_identifiers, bytes_sent,
+    Where a number has further forms that reach the same subscriber (`contactsync docs identifiers`), all are
+    looked up, and the contact is found once.
+
+    With --json, one object is printed: matches, joined, left (lists of {name, identifier, written}: by which
+    identifier, and as which it is in the book), contacts, identifiers (numbers of the book), further_forms
+    (looked up besides), unreadable (list of {file, place, reason}), unusable (list of {partition, reason,
+    identifiers}: not looked up), evaluated (points sent, padding included), new_identifiers
+    (further forms included), bytes_sent,
     bytes_received, audience, epoch, edition, members, privacy, partitions, false_positive_rate, quota ({left,
     burst, per_day} in points, or null), leak_odds (of all lists so far, by calling code), leak,
     unchecked_history, withdrawn_epoch. joined and left are changes since the last sync, among contacts that
@@ -209,8 +214,8 @@ def sync(
     published to check that the server still shows the same history. withdrawn_epoch is null, or an announced
     epoch that this client had moved to and that did not come. A sync that ran out of its quota prints
     {error: {kind: "quota", retry_after (seconds), left, burst, per_day, ...}}.
-    With several servers: people, contacts, identifiers, unreadable, and servers, a list of {service, url}
-    with result (the object above) or error. docs/json-schema.json describes all of it.
+    With several servers: people, contacts, identifiers, further_forms, unreadable, and servers, a list of
+    {service, url} with result (the object above) or error. docs/json-schema.json describes all of it.
 
     If several servers fail, the exit code is the worst: the first of 5, 1, 6, 3, 7, 8, 4 that occurs.
     """
@@ -252,6 +257,7 @@ def _dry_run(
     counts = {
         "contacts": len(book.contacts),
         "identifiers": len(book.identifiers),
+        "further_forms": len(book.sought) - len(book.identifiers),
         "unreadable": _output.unreadable(book),
     }
     each = [_would_send(state, one, book) for one in services]
@@ -261,11 +267,12 @@ def _dry_run(
         return
     click.echo(f"files        {book.files:,}")
     click.echo(f"contacts     {len(book.contacts):,}")
-    known = len(book.identifiers) - min(sent["new_identifiers"] for sent in each)
-    if len(each) == 1:
-        click.echo(f"numbers      {len(book.identifiers):,}, {each[0]['new_identifiers']:,} of them new")
-    else:
-        click.echo(f"numbers      {len(book.identifiers):,}")
+    forms = len(book.sought) - len(book.identifiers)
+    sought = len(book.identifiers) + forms
+    known = sought - min(sent["new_identifiers"] for sent in each)
+    among = f", {each[0]['new_identifiers']:,} of them new" if len(each) == 1 else ""
+    further = f" and {_output.counted(forms, 'further form', 'further forms')}" if forms else ""
+    click.echo(f"numbers      {len(book.identifiers):,}{further}{among}")
     click.echo(f"unreadable   {len(book.unreadable):,}")
     for one, sent in zip(services, each, strict=True):
         new, points, size = (sent[name] for name in ("new_identifiers", "would_evaluate", "would_send_bytes"))
@@ -274,7 +281,7 @@ def _dry_run(
             f"would send   {points:,} blinded points ({size:,} bytes), {points - new:,} of them padding{to}"
         )
     if known:
-        numbers = _output.counted(known if len(each) > 1 else len(book.identifiers), "number", "numbers")
+        numbers = _output.counted(known if len(each) > 1 else sought, "number", "numbers")
         click.echo(f"if the server has changed its key since the last sync, {numbers} would be new")
     click.echo(f"nothing was sent{', except to read the address books' if fetched else ''}")
 

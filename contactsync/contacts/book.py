@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from contactsync.contacts.dialling import Dialling
 from contactsync.contacts.fields import read_field
+from contactsync.contacts.lines import Line, all_forms, lines_of
 from contactsync.identifiers import Rejected
 
 # docs/address-books.md lists them. A file that exceeds a limit is reported, never silently cut.
@@ -37,6 +38,15 @@ class Contact:
     place: str
     groups: tuple[str, ...] = ()
 
+    @property
+    def lines(self) -> list[Line]:
+        """The subscribers that its identifiers reach: all forms of each, those that are written first."""
+        return lines_of(self.identifiers)
+
+    def found(self, members: Container[bytes]) -> list[bytes]:
+        """Of each subscriber who is a member the form that is, once."""
+        return [form for line in self.lines if (form := next((f for f in line if f in members), None))]
+
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
@@ -63,8 +73,13 @@ class AddressBook:
 
     @property
     def identifiers(self) -> list[bytes]:
-        """Every identifier once, sorted."""
+        """Every identifier that is written in it once, sorted."""
         return sorted({identifier for contact in self.contacts for identifier in contact.identifiers})
+
+    @property
+    def sought(self) -> list[bytes]:
+        """What a sync looks up: `identifiers` and their further forms, each once, sorted."""
+        return sorted(all_forms(self.identifiers))
 
     def join(self, other: AddressBook) -> None:
         """Add what is in another book, which was read in another way. A contact of both is there once."""

@@ -3,6 +3,7 @@
 from contactsync.identifiers.kinds import (
     KINDS,
     Kind,
+    further_forms,
     is_partition_name,
     kind_of,
     kind_of_partition,
@@ -28,13 +29,17 @@ from contactsync.identifiers.tel import (
     numbering_plan,
     plain_characters,
 )
+from contactsync.identifiers.tel.forms import FORMS, MOST_FORMS, FurtherForm, explain_forms
 
 __all__ = [
+    "FORMS",
     "KINDS",
     "MAX_DIGITS",
+    "MOST_FORMS",
     "PROFILE",
     "RULES",
     "SCHEME",
+    "FurtherForm",
     "Kind",
     "NumberingPlan",
     "Rejected",
@@ -45,6 +50,8 @@ __all__ = [
     "check_region",
     "default_region",
     "explain",
+    "explain_forms",
+    "further_forms",
     "holds_another",
     "is_partition_name",
     "kind_of",

@@ -42,6 +42,9 @@ class Kind(Protocol):
     def normalise(self, text: str, region: str | None) -> bytes:
         """The identifier for text that people write. Raises Rejected, or BadInput for an unknown region."""
 
+    def further_forms(self, identifier: bytes) -> tuple[bytes, ...]:
+        """Other identifiers that reach the same subscriber for certain; a client looks them up, too."""
+
     def partition_of(self, identifier: bytes) -> str:
         """The name of the partition that an identifier is in. Raises BadInput if it is not of this kind."""
 
@@ -106,6 +109,11 @@ def known_partition(name: str) -> Kind | None:
 def partition_of(identifier: bytes) -> str:
     """The name of the partition that an identifier is in. Raises BadInput if it is not an identifier."""
     return kind_of(identifier).partition_of(identifier)
+
+
+def further_forms(identifier: bytes) -> tuple[bytes, ...]:
+    """Other identifiers of the same subscriber: docs/identifiers.md. Raises BadInput if it is none."""
+    return kind_of(identifier).further_forms(identifier)
 
 
 def is_partition_name(name: str) -> bool:

@@ -19,8 +19,8 @@ from contactsync.identifiers import KINDS, default_region
 from contactsync.sources import FetchedBook, read_address_books
 
 __all__ = [
-    "AddressBook", "FetchedBook", "address_book", "as_numbers", "book_of_numbers", "checked_numbers",
-    "is_address",
+    "AddressBook", "Contact", "FetchedBook", "address_book", "as_numbers", "book_of_numbers",
+    "checked_numbers", "is_address",
 ]  # fmt: skip
 
 _MOST_NAMES: Final = 1 << 20  # bytes of a list of names

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from contactsync import identifiers
+from contactsync.contacts.lines import all_forms
 from contactsync.identifiers import Step, check_region, default_region
 
-__all__ = ["ANY_REGION", "Explained", "Possible", "Step", "check_region", "default_region", "explain"]
+__all__ = [
+    "ANY_REGION",
+    "Explained",
+    "Possible",
+    "Step",
+    "check_region",
+    "default_region",
+    "explain",
+    "forms_of",
+]
 
 ANY_REGION: Final = "auto"
 
@@ -27,7 +38,7 @@ class Explained:
     """How a text becomes an identifier: `steps`, each with its result and why.
 
     `identifier` is None if the text is rejected; then `reason` and `hint` say why, and what to do. `profile`
-    is the number of the rules. `possible` has what it may be, if that was asked for and the text is rejected.
+    is the number of the rules. `forms` are the further identifiers that are looked up, and why. `possible` has what it may be, if that was asked for and the text is rejected.
     """
 
     text: str
@@ -37,6 +48,7 @@ class Explained:
     reason: str | None
     hint: str | None
     steps: tuple[Step, ...]
+    forms: tuple[tuple[str, str], ...] = ()
     possible: tuple[Possible, ...] = ()
 
 
@@ -61,8 +73,19 @@ def explain(number: str, region: str | None = None) -> Explained:
         reason=last.result if is_rejected else None,
         hint=last.why if is_rejected else None,
         steps=tuple(steps[1:-1]),
+        forms=() if is_rejected else _forms(last.result),
         possible=_possible(number) if in_any and is_rejected else (),
     )
+
+
+def forms_of(texts: Iterable[str]) -> set[str]:
+    """Identifiers and their further forms: what a sync looks up for them."""
+    return {one.decode("ascii") for one in all_forms(text.encode("ascii") for text in texts)}
+
+
+def _forms(identifier: str) -> tuple[tuple[str, str], ...]:
+    found = identifiers.explain_forms(identifier.encode("ascii"))
+    return tuple((one.identifier.decode("ascii"), one.why) for one in found)
 
 
 def _possible(number: str) -> tuple[Possible, ...]:

@@ -70,11 +70,15 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Private:
-    """The content of FILE.private. `book` is the keyed hash of the identifiers of the address book."""
+    """The content of FILE.private. `book` is the keyed hash of the identifiers of the address book.
+
+    `forms` is the version of the table of further forms that were looked up, 0 if none were.
+    """
 
     key: bytes = field(repr=False)
     book: str
     identifiers: int
+    forms: int
     rounds: tuple[SentRound, ...]
     batches: tuple[SentBatch, ...]
     plans: tuple[Planned, ...]
@@ -115,6 +119,7 @@ class Private:
             bytes.fromhex(value["key"]),
             str(value["book"]),
             _count(value["identifiers"]),
+            _count(value.get("forms", 0)),  # a sync that looked no further forms up says nothing of them
             tuple(_round(one) for one in value["rounds"]),
             tuple(_batch(one) for one in value["batches"]),
             tuple(_plan(one) for one in value["plans"]),
