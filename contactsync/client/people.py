@@ -1,8 +1,8 @@
 """From identifiers to people: whom a sync found, who joined, who left. Each subscriber is reported once.
 
-A subscriber may be reached by several identifiers (docs/identifiers.md, further forms). So it is the subscriber
-who is a member, by any of them, and who joins or leaves. One who was registered under one form and now is under
-another has done neither.
+A subscriber may be reached by several identifiers (docs/identifiers.md, further forms). So it is the
+subscriber who is a member, by any of them, and who joins or leaves. One who was registered under one form and
+now is under another has done neither.
 """
 
 from __future__ import annotations

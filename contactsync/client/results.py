@@ -57,11 +57,11 @@ class LastSync:
 def found_people(report: Report, book: AddressBook) -> list[FoundPerson]:
     """Each contact that matched, in the order of the book."""
     matched = {match.identifier.encode() for match in report.matches}
-    people = []
-    for contact in book.contacts:
-        if found := contact.found(matched):
-            people.append(FoundPerson(contact.name, tuple(one.decode() for one in found)))
-    return people
+    return [
+        FoundPerson(contact.name, tuple(one.decode() for one in found))
+        for contact in book.contacts
+        if (found := contact.found(matched))
+    ]
 
 
 def keep(path: Path, report: Report, book: AddressBook, *, names: bool) -> None:

@@ -38,7 +38,8 @@ class Explained:
     """How a text becomes an identifier: `steps`, each with its result and why.
 
     `identifier` is None if the text is rejected; then `reason` and `hint` say why, and what to do. `profile`
-    is the number of the rules. `forms` are the further identifiers that are looked up, and why. `possible` has what it may be, if that was asked for and the text is rejected.
+    is the number of the rules. `forms` are the further identifiers that are looked up, and why each.
+    `possible` has what it may be, if that was asked for and the text is rejected.
     """
 
     text: str

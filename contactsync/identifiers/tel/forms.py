@@ -7,8 +7,8 @@ the forms are a rule of the client alone, with a version of its own (`FORMS`), s
 docs/identifiers.md and pinned by `contactsync/vectors/forms-1.json`.
 
 A rule is here only if it cannot lead to a stranger. Either the plan says that both forms are one
-subscriber's, or nobody can have the number as it is written and it has one successor. Nor may it fit a local number that
-lacks its area code. Tests count the numbers of libphonenumber's plans that each rule meets.
+subscriber's, or nobody can have the number as it is written and it has one successor. Nor may a rule fit a
+local number that lacks its area code. Tests count the numbers in use that each rule meets.
 """
 
 from __future__ import annotations
