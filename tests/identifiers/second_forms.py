@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "identifiers.md"
-ROW = re.compile(r"^\| `\+([\d \[\]-]+)` \| (\d)(?: or (\d))? \| `\+([\d \[\]-]+)` \| (nobody|the same line): ", re.M)
+ROW = re.compile(
+    r"^\| `\+([\d \[\]-]+)` \| (\d)(?: or (\d))? \| `\+([\d \[\]-]+)` \| (nobody|the same line): ",
+    re.MULTILINE,
+)
 SET = re.compile(r"\[([\d-]+)\]")
 MOST = 3
 
