@@ -119,13 +119,20 @@ class Private:
             bytes.fromhex(value["key"]),
             str(value["book"]),
             _count(value["identifiers"]),
-            _count(value.get("forms", 0)),  # a sync that looked no further forms up says nothing of them
+            _forms(value),
             tuple(_round(one) for one in value["rounds"]),
             tuple(_batch(one) for one in value["batches"]),
             tuple(_plan(one) for one in value["plans"]),
             None if secret is None else bytes.fromhex(secret),
             tuple(_list(one) for one in value["lists"]),
         )
+
+
+def _forms(value: dict[str, Any]) -> int:
+    """A sync of before there were further forms says nothing of them."""
+    if value.get("forms") == 0:
+        raise ValueError("there is no such table")
+    return _count(value.get("forms", 0))
 
 
 def _count(value: Any) -> int:
