@@ -101,5 +101,5 @@ def say_what_is_missing(book: AddressBook, *, quiet: bool = False, verbose: bool
     if book.left_out:
         contacts = _output.counted(book.left_out, "contact", "contacts")
         click.echo(f"left out: {contacts} that you did not choose", err=True)
-    if book.without_number:
-        click.echo(f"contacts without a number: {book.without_number:,}", err=True)
+    if book.without_identifier:
+        click.echo(f"contacts without a number or an address: {book.without_identifier:,}", err=True)

@@ -85,7 +85,7 @@ def _print(book: AddressBook, *, fetched: bool) -> None:
     numbers = _output.counted(len(book.identifiers), "number", "numbers")
     sent = "nothing was sent, except to read the address books" if fetched else "nothing was sent"
     click.echo(f"{numbers} of {people} would be looked up; {sent}")
-    click.echo(f"contacts without a number: {book.without_number:,}")
+    click.echo(f"contacts without a number or an address: {book.without_identifier:,}")
     if book.left_out:
         click.echo(f"left out, not chosen: {book.left_out:,}")
     click.echo(f"not read: {len(book.unreadable):,}")
