@@ -343,7 +343,15 @@ def test_who_understands_what_is_critical_goes_on(make_manifest, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "family"),
-    [("49", "tel"), ("1", "tel"), ("999", None), ("83", None), ("mailto", None), ("0x", None)],
+    [
+        ("49", "tel"),
+        ("1", "tel"),
+        ("999", None),
+        ("83", None),
+        ("mail", "mailto"),
+        ("mailto", None),
+        ("0x", None),
+    ],
 )
 def test_families(name, family):
     assert module.family_of(name) is (None if family is None else KINDS[family])
@@ -364,4 +372,5 @@ def test_no_partition_has_too_little_room_for_what_is_not_checked():
     from contactsync.publication.partition import ALWAYS_ROOM
 
     assert min(KINDS["tel"].capacity(code) for code in tel.calling_codes()) >= ALWAYS_ROOM
-    assert list(KINDS) == ["tel"], "another kind: its partitions, too"
+    assert KINDS["mailto"].capacity("mail") >= ALWAYS_ROOM
+    assert list(KINDS) == ["tel", "mailto"], "another kind: its partitions, too"

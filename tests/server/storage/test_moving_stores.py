@@ -27,6 +27,7 @@ from contactsync.server.storage.ports import Charge, Members, NewAccount
 from contactsync.server.storage.records import Origin
 
 NUMBERS = (4915112345678, 4915112345679, 14155550100)
+MAIL = Members.of([b"mailto:ann@example.org", b"mailto:%C3%BCmit@example.org"])
 BATCH = b"batch-of-16-byte"
 
 
@@ -37,6 +38,8 @@ def folder(tmp_path):
     with closing(operator):
         operator.add(*NUMBERS)
         store, accounts = operator.registry, operator.accounts
+        store.add(MAIL)
+        store.consent(MAIL, "business", granted=True, origin=Origin("app", "anna"))
         store.consent(some(0), "business", granted=True, origin=Origin("app", "anna"))
         store.consent(some(1), "business", granted=False, origin=Origin("app", "ännä"))
         operator.publish()

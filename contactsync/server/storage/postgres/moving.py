@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
-
-import numpy as np
 
 from contactsync.identifiers.kinds import KINDS
 from contactsync.server.storage.archive import LAST_ACCOUNT, PAGE, Pages, Row, StoredTable, tables
+from contactsync.server.storage.ports import Members
 from contactsync.server.storage.postgres.address import DatabaseUrl
 from contactsync.server.storage.postgres.creating import connected, create_stores_in, drop_stores_of
 from contactsync.server.storage.postgres.members import PostgresMembers
@@ -91,10 +89,6 @@ def _partitions(table: StoredTable, rows: Sequence[Row]) -> list[str]:
     """The partition of each row."""
     place, kind = table.columns.index("key"), KINDS[table.kind]
     keys = [row[place] for row in rows]
-    distinct: Any = sorted({*keys})
-    array = np.array(distinct, np.uint64)
-    if kind.key_type is not int:
-        array = np.empty(len(distinct), np.object_)
-        array[:] = distinct
-    of = {key: name for name, some in kind.by_partition(array) for key in some.tolist()}
+    distinct = Members.from_keys(kind.name, sorted({*keys})).keys
+    of = {key: name for name, some in kind.by_partition(distinct) for key in some.tolist()}
     return [of[key] for key in keys]
