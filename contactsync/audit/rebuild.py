@@ -19,7 +19,7 @@ from contactsync.directory import build, match, open_directory
 from contactsync.directory.sidecar_build import build_sidecar
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadDirectory, BadInput
-from contactsync.identifiers.kinds import KINDS, partition_of
+from contactsync.identifiers.kinds import KINDS, partition_of, title_of
 from contactsync.labels import KEYED_BYTES, context, seal
 from contactsync.publication.manifest import Manifest
 from contactsync.publication.partition import Partition
@@ -86,7 +86,7 @@ class _Rebuild:
             return
         members = self._members()
         for name in sorted(members.keys() | manifest.partitions.keys()):
-            place = f"{self._of}, +{name}"
+            place = f"{self._of}, {title_of(name)}"
             if name in pending:
                 report.leave(
                     "base", place, "members have changed since it was published", "publish, then audit again"

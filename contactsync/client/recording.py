@@ -39,6 +39,7 @@ from contactsync.client.transcript import (
 )
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput, ContactSyncError, OurError
+from contactsync.identifiers import FORMS
 
 _KEY_BYTES = 32
 
@@ -258,6 +259,7 @@ class Recording:
             "key": self._key.hex(),
             "book": book_hash(self._key, self._identifiers),
             "identifiers": len(set(self._identifiers)),
+            "forms": FORMS,
             "rounds": self._rounds,
             "batches": [_batch(one) for one in self._batches],
             "plans": [

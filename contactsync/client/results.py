@@ -29,7 +29,7 @@ EARLIER = 1
 
 @dataclass(frozen=True, slots=True)
 class FoundPerson:
-    """A contact that is a member, with those of its identifiers that matched, and the labels of these."""
+    """A contact that is a member, with the identifiers by which it matched, and the labels of these."""
 
     name: str
     identifiers: tuple[str, ...]
@@ -59,13 +59,12 @@ class LastSync:
 
 def found_people(report: Report, book: AddressBook) -> list[FoundPerson]:
     """Each contact that matched, in the order of the book."""
-    matched = {match.identifier: match.label for match in report.matches}
+    matched = {match.identifier.encode(): match.label for match in report.matches}
     people = []
     for contact in book.contacts:
-        found = tuple(one for identifier in contact.identifiers if (one := identifier.decode()) in matched)
-        if found:
-            labels = {one: label for one in found if (label := matched[one]) is not None}
-            people.append(FoundPerson(contact.name, found, labels))
+        if found := [one.decode() for one in contact.found(matched)]:
+            labels = {one: label for one in found if (label := matched[one.encode()]) is not None}
+            people.append(FoundPerson(contact.name, tuple(found), labels))
     return people
 
 

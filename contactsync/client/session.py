@@ -6,6 +6,7 @@ results. If a sync fails, it keeps what remains valid: tokens, whole files, part
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,8 +33,9 @@ from contactsync.client.download import fetch_file, is_held, octets_held
 from contactsync.client.epochs import Epochs
 from contactsync.client.files import FolderFiles
 from contactsync.client.ledger import Ledger
+from contactsync.client.people import Findings
 from contactsync.client.privacy import load_modes
-from contactsync.client.report import LabelCounts, Match, Report, Unusable
+from contactsync.client.report import LabelCounts, Report, Unusable
 from contactsync.client.rounds import RoundRunner
 from contactsync.client.state import ServerState
 from contactsync.client.transport import MetadataFetcher, Transport
@@ -47,7 +49,7 @@ from contactsync.foundation.errors import (
     Refused,
 )
 from contactsync.foundation.progress import DOWNLOADING, Progress, silent
-from contactsync.identifiers import PROFILE
+from contactsync.identifiers import KINDS, PROFILE, served_kinds, title_of
 from contactsync.publication.history import Gap
 from contactsync.publication.logged import kept_of_log
 from contactsync.publication.manifest import DataFile, Manifest
@@ -84,14 +86,18 @@ def sync(
         if recording is not None:
             recording.finished(report)
         today = datetime.now(UTC)
-        cache.forget_unseen(options.audience, book.identifiers, 12 * today.year + today.month)
+        cache.forget_unseen(options.audience, book.sought, 12 * today.year + today.month)
         results.keep(server.results, report, book, names=keep_names)
         return report
 
 
 def new_identifiers(server: ServerState, book: AddressBook, audience: str) -> int:
-    """How many identifiers of the book are not in the newest epoch of the cache. Does not use the network."""
-    identifiers = book.identifiers
+    """How many identifiers of the book that would be asked for are not in the newest epoch of the cache.
+
+    Further forms are counted, too. Does not use the network.
+    """
+    kinds = kinds_seen(server, audience) or frozenset(KINDS)
+    identifiers = list(_question(book.sought, kinds).identifiers)
     with Cache(server.cache, server.url) as cache:
         epoch = cache.newest_epoch(audience)
         known = cache.tokens(audience, epoch, identifiers).known if epoch else np.zeros(0, np.bool_)
@@ -99,8 +105,11 @@ def new_identifiers(server: ServerState, book: AddressBook, audience: str) -> in
 
 
 def last_matches(server: ServerState, book: AddressBook, audience: str) -> frozenset[bytes]:
-    """The identifiers of the book that the last sync found to be members. Does not use the network."""
-    identifiers = book.identifiers
+    """The identifiers of the book, further forms included, that the last sync found to be members.
+
+    Does not use the network.
+    """
+    identifiers = book.sought
     with Cache(server.cache, server.url) as cache:
         found = cache.findings(audience, identifiers)
     return frozenset(one for one, member in zip(identifiers, found.tolist(), strict=True) if member == 1)
@@ -132,6 +141,35 @@ class _Followed:
     published: Manifest
     manifest: Manifest
     changed: bool
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds that are asked for: those that the manifest has a partition of, usable here or not."""
+        return served_kinds([*self.manifest.partitions, *self.manifest.unknown])
+
+
+def kinds_seen(server: ServerState, audience: str) -> frozenset[str] | None:
+    """The kinds that the last manifest of an audience had members of; None if there is none that can be read.
+
+    It is what to make ready for: the next manifest is not there before the first request.
+    """
+    try:
+        last = json.loads((server.tuf / "manifests" / f"{audience}.json").read_bytes())
+        return served_kinds([str(name) for name in last["partitions"]])
+    except (
+        OSError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ):  # if it is damaged, the follower says so
+        return None
+
+
+def _question(identifiers: Sequence[bytes], kinds: frozenset[str]) -> Question:
+    """About those identifiers that are of these kinds. Others would cost points for nothing."""
+    prefixes = tuple(KINDS[kind].prefix for kind in kinds)
+    return Question.about([one for one in identifiers if one.startswith(prefixes)])
 
 
 class Session:
@@ -177,16 +215,20 @@ class Session:
 
         Work whose time depends on the book is done before the first request or after the last.
         """
-        question = Question.about(book.identifiers)
+        everything, kinds = (
+            book.sought,
+            kinds_seen(self._server, self._options.audience) or served_kinds(()),
+        )
+        question = _question(everything, kinds)
         recalled = self._recall(question, self._cache.newest_epoch(self._options.audience) or 0)
         self._make_ready(question, recalled)
         followed = self._follow()
-        if (
-            followed.changed
-            or recalled.epoch != followed.manifest.epoch
-            or (recalled.lacks_keys and self._keyed)
-        ):
-            recalled = self._recall_anew(question, recalled, followed.manifest.epoch)
+        kinds, before = followed.kinds, kinds
+        question = _question(everything, kinds)
+        lacks_keys = recalled.lacks_keys and self._keyed
+        epoch = followed.manifest.epoch
+        if followed.changed or recalled.epoch != epoch or lacks_keys or kinds != before:
+            recalled = self._recall_anew(question, recalled, epoch, anew=kinds != before)
         self._transport.check_account()
         self._rounds.spend(0)
         try:
@@ -207,19 +249,26 @@ class Session:
                 if isinstance(error, Refused) and error.kind == "not-found":
                     error.hint = "check that the credential is for this --audience; if so, tell the operator"
                 raise
-            recalled = self._recall_anew(question, recalled, newer.manifest.epoch)
+            question = _question(everything, newer.kinds)
+            anew = newer.kinds != followed.kinds
+            recalled = self._recall_anew(question, recalled, newer.manifest.epoch, anew=anew)
             return self._once(newer, question, recalled, book)
 
     def _make_ready(self, question: Question, recalled: _Recalled) -> None:
         self._rounds.make_ready(question, recalled.epoch, recalled.known, recalled.unfinished)
 
-    def _recall_anew(self, question: Question, before: _Recalled, epoch: int) -> _Recalled:
-        """What is stored of an epoch, in between two requests: the next one keeps to the beat."""
+    def _recall_anew(
+        self, question: Question, before: _Recalled, epoch: int, *, anew: bool = False
+    ) -> _Recalled:
+        """What is stored of an epoch, in between two requests: the next one keeps to the beat.
+
+        `anew`: other kinds are asked for than the round was made ready for, whether the book has them or not.
+        """
         recalled = self._recall(question, epoch)
         same = np.array_equal(recalled.known.known, before.known.known)
         same = same and not (recalled.lacks_keys and self._keyed)  # whatever of that is in the book
         same = same and recalled.unfinished == before.unfinished
-        if epoch == before.epoch and same and self._rounds.is_ready:
+        if epoch == before.epoch and same and self._rounds.is_ready and not anew:
             self._transport.pace()
             return recalled
         self._make_ready(question, recalled)
@@ -378,7 +427,7 @@ class Session:
         reader = RangeReader(
             partition.directory,
             lambda places: fetch_ranges(self._transport, partition.base, places),
-            name=f"the directory of +{partition.name}",
+            name=f"the directory of {title_of(partition.name)}",
         )
         looked_for = Tokens.concatenate([request.tokens, request.others])
         match, part = reader.match(looked_for, request.asked.numbers), None
@@ -429,26 +478,30 @@ class Session:
         prepared, member = matched.evaluated.prepared, matched.member
         manifest, identifiers = prepared.manifest, prepared.question.identifiers
 
-        def matches(chosen: NDArray[np.bool_]) -> list[Match]:
-            """The contacts of the chosen identifiers, in the order of the book."""
-            names = {identifiers[i]: labelled.labels[i] for i in np.flatnonzero(chosen).tolist()}
-            return [
-                Match(contact.name, identifier.decode("ascii"), names[identifier])
-                for contact in book.contacts
-                for identifier in contact.identifiers
-                if identifier in names
-            ]
+        def those(chosen: NDArray[np.bool_]) -> frozenset[bytes]:
+            return frozenset(identifiers[i] for i in np.flatnonzero(chosen).tolist())
 
+        found = Findings(
+            those(member),
+            those(matched.settled),
+            those(before == 1),
+            those(before == 0),
+            {one: label for one, label in zip(identifiers, labelled.labels, strict=True) if label},
+        )
+        written = frozenset(book.identifiers)
+        asked = len(written.intersection(identifiers))
         return Report(
-            matches=matches(member),
-            joined=matches(member & (before == 0)),
-            left=matches(~member & matched.settled & (before == 1)),
+            matches=found.matches(book),
+            joined=found.joined(book),
+            left=found.left(book),
             unusable=[
                 Unusable(name, one.reason, count)
                 for name, one in sorted(manifest.unknown.items())
                 if (count := prepared.question.count(name))
             ],
-            identifiers=len(identifiers),
+            identifiers=asked,
+            further_forms=len(identifiers) - asked,
+            unserved=len(written) - asked,
             new_identifiers=matched.evaluated.new,
             evaluated=self._rounds.evaluated,
             audience=manifest.audience,

@@ -40,6 +40,8 @@ def result(report: Report, book: AddressBook, *, sent: int, received: int) -> di
         "left": _people(report.left),
         "contacts": len(book.contacts),
         "identifiers": report.identifiers,
+        "further_forms": report.further_forms,
+        "unserved": report.unserved,
         "unreadable": unreadable(book),
         "unusable": [asdict(one) for one in report.unusable],
         "evaluated": report.evaluated,
@@ -113,7 +115,7 @@ def as_csv(one: ServiceOutcome, _: AddressBook) -> str:
 
 
 def as_vcards(one: ServiceOutcome, _: AddressBook) -> str:
-    """One vCard for each matched contact, with the numbers that matched, and their labels."""
+    """One vCard for each matched contact, with the identifiers that matched, and their labels."""
     assert one.report is not None
     template = one.service.settings["label_template"] or PLAIN
     cards: dict[str, list[Match]] = {}
@@ -126,9 +128,16 @@ def as_vcards(one: ServiceOutcome, _: AddressBook) -> str:
 
 
 def as_table(report: Report, book: AddressBook, *, plain: bool = False) -> str:
-    """The matches, then the summary. Labels have a column if there is one."""
-    rows = [(m.name, m.identifier.removeprefix("tel:"), printable(m.label or "")) for m in report.matches]
-    return table(*with_labels(("NAME", "NUMBER"), rows), plain=plain) + summary(report, book) + "\n"
+    """The people who matched, each with what they matched by, and their labels if any; then the summary."""
+    matched = {match.identifier: match.label for match in report.matches}
+    rows = []
+    for contact in book.contacts:
+        found = [one.decode() for one in contact.found({one.encode() for one in matched})]
+        if found:
+            labels = dict.fromkeys(printable(label) for one in found if (label := matched[one]))
+            rows.append((contact.name, shown_all(found), ", ".join(labels)))
+    head, rows = with_labels(("NAME", found_by(matched)), rows)
+    return table(head, rows, plain=plain) + summary(report, book) + "\n"
 
 
 def with_labels(head: Row, rows: Sequence[Row]) -> tuple[Row, list[Row]]:
@@ -136,6 +145,37 @@ def with_labels(head: Row, rows: Sequence[Row]) -> tuple[Row, list[Row]]:
     if any(row[-1] for row in rows):
         return (*head, "LABEL"), list(rows)
     return head, [row[:-1] for row in rows]
+
+
+def shown_all(identifiers: Iterable[str]) -> str:
+    """Identifiers as people write them, in one cell."""
+    from contactsync.library.identifying import shown
+
+    return ", ".join(map(shown, identifiers))
+
+
+def found_by(identifiers: Iterable[str]) -> str:
+    """The head of their column: whether there are addresses among them."""
+    kinds = {one.partition(":")[0] for one in identifiers}
+    return "ADDRESS" if kinds == {"mailto"} else "NUMBER OR ADDRESS" if "mailto" in kinds else "NUMBER"
+
+
+def of_book(book: AddressBook, number: int, forms: int = 0) -> str:
+    """How many identifiers of a book, in the words for what it has: numbers, e-mail addresses, or both.
+
+    `forms` are looked up besides.
+    """
+    further = f" ({counted(forms, 'further form', 'further forms')})" if forms else ""
+    return _of_book(book, number) + further
+
+
+def _of_book(book: AddressBook, number: int) -> str:
+    numbers, addresses = book.count("tel"), book.count("mailto")
+    if not addresses:
+        return counted(number, "number", "numbers")
+    if not numbers:
+        return counted(number, "address", "addresses")
+    return counted(number, "number or address", "numbers and addresses")
 
 
 def table(head: Row, rows: Sequence[Row], *, plain: bool = False) -> str:
@@ -157,7 +197,7 @@ def table(head: Row, rows: Sequence[Row], *, plain: bool = False) -> str:
 def summary(report: Report, book: AddressBook) -> str:
     """How many of how many matched, who joined or left, and what the server could learn."""
     matched = len({(m.name, m.identifier) for m in report.matches})
-    asked = counted(report.identifiers, "number", "numbers")
+    asked = of_book(book, report.identifiers, report.further_forms)
     people = counted(len(book.contacts), "contact", "contacts")
     members = counted(report.members, "member", "members")
     where = f"{report.audience}, epoch {report.epoch}, edition {report.edition}, {members}"
@@ -177,9 +217,16 @@ def say_on_stderr(report: Report, book: AddressBook, *, summarised: bool, prefix
     `prefix` names the service of each line. Contacts that could not be looked up may or may not be members.
     """
     for one in report.unusable:
-        numbers = counted(one.identifiers, "number was", "numbers were")
+        nouns = (
+            ("address was", "addresses were") if one.partition == "mail" else ("number was", "numbers were")
+        )
+        numbers = counted(one.identifiers, *nouns)
         text = f"partition {one.partition} {one.reason}: {numbers} not looked up"
         click.echo(f"warning: {prefix}{text}", err=True)
+    if report.unserved:
+        others = counted(report.unserved, "identifier", "identifiers")
+        text = f"{others} of the book not looked up: the server has no members of that kind"
+        click.echo(f"note: {prefix}{text}", err=True)
     if report.withdrawn is not None:
         text = f"the server withdrew epoch {report.withdrawn}, which this client had moved to"
         click.echo(f"warning: {prefix}{text}; what was stored of it is not used", err=True)
@@ -228,24 +275,26 @@ def say_unchecked(gap: Gap | None) -> None:
         )
 
 
-def say_details(report: Report, *, sent: int, received: int) -> None:
+def say_details(report: Report, book: AddressBook, *, sent: int, received: int) -> None:
     """Print on stderr what `--verbose` adds."""
     rate = report.false_positive_rate
-    wrong = rate * report.identifiers
+    wrong = rate * (report.identifiers + report.further_forms)
     points = counted(report.evaluated, "point", "points")
     for line in (
         f"sent {sent:,} bytes, received {received:,} bytes ({report.downloaded:,} of data files)",
-        f"evaluated {points} for {counted(report.new_identifiers, 'new number', 'new numbers')}",
+        f"evaluated {points} for {of_book(book, report.new_identifiers).replace(' ', ' new ', 1)}",
         *(
             [f"budget: {quota.left:,} of {quota.burst:,} points left, {quota.per_day:,} restored each day"]
             if (quota := report.quota)
             else []
         ),
-        f"false positives: {rate:.2g} per number, {wrong:.2g} expected in this address book",
+        f"false positives: {rate:.2g} per identifier, {wrong:.2g} expected in this address book",
     ):
         click.echo(line, err=True)
     if report.privacy == "screen" and report.whole:
-        codes = ", ".join(f"+{code}" for code in report.whole)
+        from contactsync.library.identifying import title_of
+
+        codes = ", ".join(map(title_of, report.whole))
         click.echo(f"used the whole directory for {codes}: screen and buckets would cost no less", err=True)
 
 

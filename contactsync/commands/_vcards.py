@@ -75,12 +75,20 @@ def vcards(people: Iterable[tuple[str, Sequence[str], Sequence[str], Sequence[st
     lines = []
     for name, identifiers, labels, categories in people:
         lines += ["BEGIN:VCARD", "VERSION:4.0", f"FN:{escaped(name)}"]
-        lines += [f"TEL;VALUE=uri:{identifier}" for identifier in identifiers]
+        lines += map(_property, identifiers)
         lines += dict.fromkeys(labels)
         if categories:
             lines.append(f"CATEGORIES:{','.join(map(escaped, categories))}")
         lines += ["END:VCARD"]
     return "".join(f"{_folded(line)}\r\n" for line in lines)
+
+
+def _property(identifier: str) -> str:
+    if not identifier.startswith("mailto:"):
+        return f"TEL;VALUE=uri:{identifier}"
+    from contactsync.library.identifying import shown
+
+    return f"EMAIL:{escaped(shown(identifier))}"
 
 
 def escaped(text: str) -> str:

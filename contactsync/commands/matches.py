@@ -67,10 +67,11 @@ def _print(
     from contactsync.commands import _people
 
     alone = len(kept) == 1
+    head = _people.head(people)
     if alone:
-        head, rows = _output.with_labels(_people.HEAD[:2], [one.row_of_one() for one in people])
+        head, rows = _output.with_labels(head[:2], [one.row_of_one() for one in people])
     else:
-        head, rows = _people.HEAD, [one.row() for one in people]
+        rows = [one.row() for one in people]
     click.echo(_output.table(head, rows), nl=False)
     if not people and name is not None:
         click.echo(f"no match is called {_output.printable(name)}")

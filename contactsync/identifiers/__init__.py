@@ -4,12 +4,16 @@ from contactsync.identifiers.kinds import (
     KINDS,
     Kind,
     explain,
+    further_forms,
     identify,
     is_partition_name,
     kind_of,
     kind_of_partition,
     known_partition,
     partition_of,
+    served_kinds,
+    shown,
+    title_of,
 )
 from contactsync.identifiers.steps import Rejected, Step
 from contactsync.identifiers.tel import (
@@ -28,13 +32,17 @@ from contactsync.identifiers.tel import (
     numbering_plan,
     plain_characters,
 )
+from contactsync.identifiers.tel.forms import FORMS, MOST_FORMS, FurtherForm, explain_forms
 
 __all__ = [
+    "FORMS",
     "KINDS",
     "MAX_DIGITS",
+    "MOST_FORMS",
     "PROFILE",
     "RULES",
     "SCHEME",
+    "FurtherForm",
     "Kind",
     "NumberingPlan",
     "Rejected",
@@ -45,6 +53,8 @@ __all__ = [
     "check_region",
     "default_region",
     "explain",
+    "explain_forms",
+    "further_forms",
     "holds_another",
     "identify",
     "is_partition_name",
@@ -55,4 +65,7 @@ __all__ = [
     "numbering_plan",
     "partition_of",
     "plain_characters",
+    "served_kinds",
+    "shown",
+    "title_of",
 ]

@@ -70,9 +70,9 @@ def test_json_has_these_keys_and_no_others(book):
     assert value == {
         "version": 1,
         "contacts": [
-            {"name": "Anna", "identifiers": ["tel:+4917604069001"]},
-            {"name": "Bert", "identifiers": ["tel:+447700900104"]},
-            {"name": "Ohne", "identifiers": []},
+            {"name": "Anna", "identifiers": ["tel:+4917604069001"], "further_forms": []},
+            {"name": "Bert", "identifiers": ["tel:+447700900104"], "further_forms": []},
+            {"name": "Ohne", "identifiers": [], "further_forms": []},
         ],
         "unreadable": [
             {

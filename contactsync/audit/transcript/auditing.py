@@ -29,7 +29,7 @@ from contactsync.client.transcript import Transcript
 from contactsync.contacts import AddressBook
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput
-from contactsync.identifiers import partition_of
+from contactsync.identifiers import FORMS, partition_of
 from contactsync.publication.manifest import Manifest
 from contactsync.publication.partition import Partition
 from contactsync.publication.tuf.follower import grouped, root_fingerprint
@@ -93,7 +93,8 @@ class _TranscriptAudit:
         self._book = book
         self._options = _options(transcript)
         self._wire: RecordedWire = read_wire(transcript.events)
-        self._points = Points(report, Book(book.identifiers)) if private is not None else None
+        self._sought = [] if private is None else _sought(book, private.forms)
+        self._points = Points(report, Book(self._sought)) if private is not None else None
         self._done = transcript.ending.outcome == "done"
         self._batches: list[SentBatch] = [] if private is None else list(private.batches)
         self._rounds: list[SentRound] = [] if private is None else list(private.rounds)
@@ -124,7 +125,8 @@ class _TranscriptAudit:
             for rule in _PRIVATE:
                 report.leave(rule, report.subject, f"not without the private file: {RULES[rule]}", _GIVE)
         if contacts and self._points is not None:
-            found = by_contact(self._book, self._points.sent, self._points.tokens, self._listed)
+            points, sought = self._points, set(self._sought)
+            found = by_contact(self._book, points.sent, points.tokens, self._listed, sought)
             report.facts["by_contact"] = list(found)
 
     def _facts(self) -> None:
@@ -230,7 +232,7 @@ class _TranscriptAudit:
             report.disprove("choice", report.subject, "the private file does not say what was held")
         if planned is not None:
             later = {one.name for one in used.partitions.values() if one.base.sha256 in _shas(late)}
-            names = frozenset(partition_of(one) for one in self._book.identifiers)
+            names = frozenset(partition_of(one) for one in self._sought)
             choice = FileChoice(
                 used, planned, self._options, names, frozenset(later), ended_early and not posted
             )
@@ -271,7 +273,7 @@ class _TranscriptAudit:
         assert self._points is not None
         found: dict[str, set[bytes]] = {}
         partial = set()
-        for identifier in self._book.identifiers:
+        for identifier in self._sought:
             name, token = partition_of(identifier), self._points.tokens.get((manifest.epoch, identifier))
             if token is None:
                 partial.add(name)
@@ -312,6 +314,7 @@ class _TranscriptAudit:
 
     def _check_book(self, private: Private) -> None:
         identifiers = self._book.identifiers
+        self._report.facts["further_forms"] = len(self._sought) - len(identifiers)
         same = book_hash(private.key, identifiers) == private.book
         if not same or len(set(identifiers)) != private.identifiers:
             self._report.leave(
@@ -352,6 +355,13 @@ class _TranscriptAudit:
 
 _SAME: Final = "audit it with the version that wrote it"
 _GIVE: Final = "give --private FILE.private and --contacts BOOK"
+
+
+def _sought(book: AddressBook, forms: int) -> list[bytes]:
+    """What a sync looked up that knew this version of the table of further forms; 0: none."""
+    if forms not in {0, FORMS}:
+        raise BadInput(f"the sync looked up further forms of numbers by table {forms}", hint=_SAME)
+    return book.sought if forms else book.identifiers
 
 
 def _options(transcript: Transcript) -> Options:

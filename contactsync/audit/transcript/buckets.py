@@ -40,6 +40,7 @@ from contactsync.directory.ranges import buckets_of
 from contactsync.directory.screen import open_screen
 from contactsync.directory.sidecar_ranges import SidecarRangeReader
 from contactsync.foundation.errors import NetworkError, Refused
+from contactsync.identifiers import title_of
 from contactsync.publication.manifest import Labels, Manifest, Partition
 from contactsync.tokens import Tokens
 
@@ -87,13 +88,13 @@ class BucketLists:
                 self._crowded(partition, asked, entries)
                 told.append(Crowded(partition.name))
         for one in left:
-            self.report.note("buckets", f"+{one.partition}", "a list was made and was not requested")
+            self.report.note("buckets", title_of(one.partition), "a list was made and was not requested")
         return told
 
     def _list(
         self, partition: Partition, listed: Listed, asked: Sequence[Named], entries: Sequence[Named]
     ) -> Buckets:
-        place = f"{asked[0].exchange.place}, buckets of +{partition.name}"
+        place = f"{asked[0].exchange.place}, buckets of {title_of(partition.name)}"
         known = self.known.get(partition.name)
         if known is None:
             self.report.leave(
@@ -167,7 +168,7 @@ class BucketLists:
         reader = RangeReader(
             partition.directory,
             lambda places: fetch_ranges(cast("Transport", recorded), partition.base, places),
-            name=f"the directory of +{partition.name}",
+            name=f"the directory of {title_of(partition.name)}",
         )
         counts = np.zeros(0, np.int64)
         with self.report.guard("files", place):
@@ -211,7 +212,7 @@ class BucketLists:
 
     def _crowded(self, partition: Partition, asked: Sequence[Named], entries: Sequence[Named]) -> None:
         """The whole base instead of a list: because a list would have cost no less."""
-        place = f"{asked[0].exchange.place}, base of +{partition.name}"
+        place = f"{asked[0].exchange.place}, base of {title_of(partition.name)}"
         check_files(self.report, {partition.base.sha256: partition.base}, asked, {}, self.folder)
         labels = self._labels(partition)
         if labels is not None:

@@ -70,11 +70,15 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Private:
-    """The content of FILE.private. `book` is the keyed hash of the identifiers of the address book."""
+    """The content of FILE.private. `book` is the keyed hash of the identifiers of the address book.
+
+    `forms` is the version of the table of further forms that were looked up, 0 if none were.
+    """
 
     key: bytes = field(repr=False)
     book: str
     identifiers: int
+    forms: int
     rounds: tuple[SentRound, ...]
     batches: tuple[SentBatch, ...]
     plans: tuple[Planned, ...]
@@ -115,12 +119,20 @@ class Private:
             bytes.fromhex(value["key"]),
             str(value["book"]),
             _count(value["identifiers"]),
+            _forms(value),
             tuple(_round(one) for one in value["rounds"]),
             tuple(_batch(one) for one in value["batches"]),
             tuple(_plan(one) for one in value["plans"]),
             None if secret is None else bytes.fromhex(secret),
             tuple(_list(one) for one in value["lists"]),
         )
+
+
+def _forms(value: dict[str, Any]) -> int:
+    """A sync of before there were further forms says nothing of them."""
+    if value.get("forms") == 0:
+        raise ValueError("there is no such table")
+    return _count(value.get("forms", 0))
 
 
 def _count(value: Any) -> int:

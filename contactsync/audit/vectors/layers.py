@@ -76,7 +76,9 @@ LAYERS: Final = {
         (BadReply, BadProof, BadInput),
     ),
     "identifiers": VectorLayer(
-        "a text gives its identifier, or is rejected for its reason", ("identifiers",), (BadInput,)
+        "a text gives its identifier and further forms, or is rejected for its reason",
+        ("identifiers",),
+        (BadInput,),
     ),
     "tokens": VectorLayer(
         "an output gives its token, and a token its value at every width",

@@ -33,6 +33,10 @@ class Mail:
         """See `mail.normalise`."""
         return mail.normalise(text)
 
+    def further_forms(self, identifier: bytes) -> tuple[bytes, ...]:  # noqa: ARG002
+        """None: there is one way to write an identifier, and aliases are known to a provider alone."""
+        return ()
+
     def partition_of(self, identifier: bytes) -> str:
         """The one there is. Raises BadInput for what is no identifier."""
         if not identifier.startswith(self.prefix):
