@@ -11,7 +11,7 @@ import os
 import shlex
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,7 +130,7 @@ def as_vcards(one: ServiceOutcome, _: AddressBook) -> str:
 def as_table(report: Report, book: AddressBook, *, plain: bool = False) -> str:
     """The people who matched, each with what they matched by, and their labels if any; then the summary."""
     matched = {match.identifier: match.label for match in report.matches}
-    rows = []
+    rows = list[Row]()
     for contact in book.contacts:
         found = [one.decode() for one in contact.found({one.encode() for one in matched})]
         if found:

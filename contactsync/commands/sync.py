@@ -219,8 +219,8 @@ def sync(
 
     With --json, one object is printed: matches, joined, left (lists of {name, identifier, written, label}: by
     which identifier, as which it is in the book, and what the member is called on that service, or null),
-    contacts, identifiers (looked up), further_forms (of these, looked up besides), unserved (not looked up, as
-    the server has no members of their kind), unreadable (list of {file, place, reason}), unusable (list of
+    contacts, identifiers (looked up), further_forms (looked up besides), unserved (not looked up, as the
+    server has no members of their kind), unreadable (list of {file, place, reason}), unusable (list of
     {partition, reason, identifiers}: not looked up), evaluated (points sent, padding included),
     new_identifiers (further forms included), bytes_sent, bytes_received, audience, epoch, edition, members,
     privacy, partitions, false_positive_rate, quota ({left, burst, per_day} in points, or null), leak_odds (of
