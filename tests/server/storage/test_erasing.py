@@ -273,11 +273,13 @@ def test_labels_and_addresses_of_who_was_removed_or_renamed_are_nowhere(store, f
     rng = np.random.default_rng(seed)
     numbers = np.unique(rng.choice(50_000_000, 3000, replace=False)).astype(np.uint64) + np.uint64(FIRST)
 
+    place = {number: i for i, number in enumerate(numbers.tolist())}
+
     def label(number, which=0):
-        return b"label-%d-%06d" % (which, number % 1_000_003)
+        return b"label-%d-%06d" % (which, place[number])
 
     def address(number):
-        return b"u%d@example.org" % number
+        return b"u%06d@example.org" % place[number]
 
     for part in np.array_split(rng.permutation(numbers), 12):
         members = tel(part)
