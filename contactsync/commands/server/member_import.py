@@ -12,6 +12,7 @@ import click
 
 from contactsync.commands import _json
 from contactsync.commands._numbers import Rejections, name_of, opened, rejected_file
+from contactsync.commands._output import counted
 from contactsync.commands._progress import ProgressLine
 from contactsync.commands.server._members_shared import (
     ABOUT_SOURCE,
@@ -205,7 +206,7 @@ def _said(report: ImportReport) -> str:
     if report.twice:
         parts.append(f"{report.twice:,} more than once in the file")
     if report.labels is not None:
-        parts.append(f"{report.labels:,} labels changed")
+        parts.append(f"{counted(report.labels, 'label', 'labels')} changed")
     if report.objected:
         parts.append(f"{report.objected:,} not added: they objected")
     return ", ".join(parts)

@@ -62,7 +62,7 @@ def identifier_of(text: str) -> bytes:
         prefix = kind.prefix.decode()
         if text.startswith(prefix):
             return kind.normalise(text[len(prefix) :], None)
-    raise Rejected("not an identifier", "write tel:+ and the digits of a number")
+    raise Rejected("not an identifier", "write tel:+ and the digits of a number, or mailto: and an address")
 
 
 def identifier_in(path: str) -> bytes:
