@@ -145,6 +145,10 @@ def _forms(given: Case) -> Case:
     return {"forms": [form.decode("ascii") for form in found]}
 
 
+def _normalise_mail(given: Case) -> Case:
+    return {"identifier": identifiers.mail.normalise(given["text"]).decode()}
+
+
 def _key(given: Case) -> Case:
     secret, public = bytes.fromhex(given["secret_key"]), bytes.fromhex(given["public_key"])
     server.KeyPair(secret, public)
@@ -167,5 +171,6 @@ OPERATIONS: dict[str, Callable[[Case], Case]] = {
     "key": _key,
     "normalise": _normalise,
     "forms": _forms,
+    "normalise_mail": _normalise_mail,
 }
 """By their names in the vector files. Each raises the error that refuses what must be refused."""
