@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -14,6 +15,7 @@ from server_tools import Operator, Process  # noqa: E402
 
 from contactsync.commands import main  # noqa: E402
 from contactsync.identifiers import normalise  # noqa: E402
+from contactsync.library.client import Client  # noqa: E402
 from contactsync.library.state import State  # noqa: E402
 from contactsync.server.storage.ports import Members  # noqa: E402
 
@@ -197,3 +199,12 @@ def test_who_registers_again_under_the_other_form_has_neither_left_nor_joined(de
     desk.operator.publish()
     (left,) = desk.sync(book, "AR")["left"]
     assert (left["name"], left["identifier"]) == ("Ira", new.decode())
+
+
+@pytest.mark.slow
+def test_in_bulk_the_number_that_was_given_is_the_one_that_is_a_member(desk, tmp_path):
+    client = Client(tmp_path)
+    client.state.pin(desk.process.url, desk.operator.repository.root_bytes())
+    given = [541123456789, 541123456780, 39669812345, 841681234567, 390669812345]
+    found = client.are_members(np.array(given, np.uint64), credential=CREDENTIAL)
+    assert found.tolist() == [True, False, True, True, True]
