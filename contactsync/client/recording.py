@@ -41,7 +41,7 @@ from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput, ContactSyncError, OurError
 from contactsync.identifiers import FORMS
 
-_KEY_BYTES = 32
+_MAC_KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Recording:
         program = f"contactsync/{__version__}"
         self._opening = Opening(program, url, int(time.time()), proxy, asdict(options), {})
         self._hides = {what: secret for what, secret in hides.items() if secret}
-        self._key = secrets.token_bytes(_KEY_BYTES)
+        self._key = secrets.token_bytes(_MAC_KEY_BYTES)
         self._held_back: dict[tuple[int, bool], bytes] = {}
         self._digest = hashlib.sha256()
         self._counts = [0, 0, 0]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.client import results
-from contactsync.client.byteranges import fetch_ranges
+from contactsync.client.bucket_lists import look_up
 from contactsync.client.cache import Cache
 from contactsync.client.core.holdings import Holdings, Known
 from contactsync.client.core.labels import Labelled
@@ -24,10 +24,7 @@ from contactsync.client.core.leak import sentence
 from contactsync.client.core.matching import inspect
 from contactsync.client.core.mode import FetchFiles, LookedUp, LookUpBuckets, Memory, Request
 from contactsync.client.core.planner import Options, Plan
-from contactsync.client.core.round import (
-    PendingBatch,
-    padded,
-)
+from contactsync.client.core.round import PendingBatch, padded
 from contactsync.client.core.states import Evaluated, Matched, Prepared, Question
 from contactsync.client.download import fetch_file, is_held, octets_held
 from contactsync.client.epochs import Epochs
@@ -40,21 +37,13 @@ from contactsync.client.rounds import RoundRunner
 from contactsync.client.state import ServerState
 from contactsync.client.transport import MetadataFetcher, Transport
 from contactsync.contacts import AddressBook
-from contactsync.directory import RangeReader
-from contactsync.directory.sidecar_ranges import SidecarRangeReader
-from contactsync.foundation.errors import (
-    BadDirectory,
-    BadProof,
-    BadReply,
-    Refused,
-)
+from contactsync.foundation.errors import BadDirectory, BadProof, BadReply, Refused
 from contactsync.foundation.progress import DOWNLOADING, Progress, silent
-from contactsync.identifiers import KINDS, PROFILE, served_kinds, title_of
+from contactsync.identifiers import KINDS, PROFILE, served_kinds
 from contactsync.publication.history import Gap
 from contactsync.publication.logged import kept_of_log
 from contactsync.publication.manifest import DataFile, Manifest
 from contactsync.publication.tuf.follower import Follower, kept_files
-from contactsync.tokens import Tokens
 
 if TYPE_CHECKING:  # few syncs are recorded
     from contactsync.client.recording import Recording
@@ -305,7 +294,6 @@ class Session:
             # Nobody knows whether what is held is of this history, as after a restore of an older backup.
             # Its editions may have the numbers of others, so that no delta would fit, or none be fetched.
             self._cache.drop_matches(manifest.audience)
-        if apart:
             recalled = self._recall(question, manifest.epoch)
         prepared = Prepared.of(
             question,
@@ -424,23 +412,7 @@ class Session:
         if isinstance(request, FetchFiles):
             self._download(request.files)
             return None
-        reader = RangeReader(
-            partition.directory,
-            lambda places: fetch_ranges(self._transport, partition.base, places),
-            name=f"the directory of {title_of(partition.name)}",
-        )
-        looked_for = Tokens.concatenate([request.tokens, request.others])
-        match, part = reader.match(looked_for, request.asked.numbers), None
-        if request.sidecar is not None and partition.labels is not None:
-            self._transport.pace()  # how long it took to look for them shows nothing
-            file = partition.labels.file
-            entries = SidecarRangeReader(
-                request.sidecar,
-                lambda places: fetch_ranges(self._transport, file, places),
-                name=f"the labels of +{partition.name}",
-            )
-            part = entries.read(request.asked.numbers, match.counts)
-        found = LookedUp.of(request, match, part)
+        found = look_up(self._transport, request)
         self._downloaded += found.octets
         return found
 

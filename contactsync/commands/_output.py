@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from contactsync.commands import _json, _screen
-from contactsync.commands._vcards import PLAIN, vcards
+from contactsync.commands._vcards import PLAIN, LabelTemplate, vcards
 
 if TYPE_CHECKING:
     from contactsync.commands._services import ServiceOutcome
@@ -117,7 +117,7 @@ def as_csv(one: ServiceOutcome, _: AddressBook) -> str:
 def as_vcards(one: ServiceOutcome, _: AddressBook) -> str:
     """One vCard for each matched contact, with the identifiers that matched, and their labels."""
     assert one.report is not None
-    template = one.service.settings["label_template"] or PLAIN
+    template = LabelTemplate.of(one.service.settings["label_template"] or PLAIN)
     cards: dict[str, list[Match]] = {}
     for match in one.report.matches:
         cards.setdefault(match.name, []).append(match)
@@ -232,13 +232,11 @@ def say_on_stderr(report: Report, book: AddressBook, *, summarised: bool, prefix
         click.echo(f"warning: {prefix}{text}; what was stored of it is not used", err=True)
     if report.labels is not None and report.labels.unopened:
         labels = counted(report.labels.unopened, "label does", "labels do")
-        click.echo(
-            f"warning: {prefix}{labels} not open with the key of its match; tell the operator", err=True
-        )
+        click.echo(f"warning: {prefix}{labels} not open for its match; tell the operator", err=True)
     if report.labels is not None and report.labels.unknown:
         matched = counted(report.labels.unknown, "match is", "matches are")
-        text = f"the label of {matched} not known before buckets are fetched again"
-        click.echo(f"note: {prefix}{text}; --privacy download has it at once", err=True)
+        text = f"the label of {matched} not known yet; --privacy download has them all"
+        click.echo(f"note: {prefix}{text}", err=True)
     if report.uncovered:
         text = "no padding points were sent because the budget is nearly used up: the server could see that"
         click.echo(f"warning: {prefix}{text} nothing was new", err=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from contactsync.commands import _json, _output
 from contactsync.commands._output import Row
-from contactsync.commands._vcards import PLAIN, vcards
+from contactsync.commands._vcards import PLAIN, LabelTemplate, vcards
 
 if TYPE_CHECKING:
     from contactsync.commands._services import ServiceOutcome
@@ -178,7 +178,10 @@ def as_csv(outcomes: Sequence[ServiceOutcome], book: AddressBook) -> str:
 
 def as_vcards(outcomes: Sequence[ServiceOutcome], book: AddressBook) -> str:
     """One vCard for each person; the services are its categories."""
-    templates = {one.service.name: one.service.settings["label_template"] or PLAIN for one in outcomes}
+    templates = {
+        one.service.name: LabelTemplate.of(one.service.settings["label_template"] or PLAIN)
+        for one in outcomes
+    }
     return vcards(
         (
             one.name,

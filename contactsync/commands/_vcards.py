@@ -49,25 +49,22 @@ class LabelTemplate:
         return f"{self.name}:{escaped(self.value.replace(PLACE, label))}"
 
 
-PLAIN: Final = LabelTemplate(LABEL_PROPERTY, PLACE)
+PLAIN: Final = f"{LABEL_PROPERTY}:{PLACE}"
 """Without a template: the label as it is."""
 
 
-class LabelTemplateType(click.ParamType[LabelTemplate]):
-    """The type of `--label-template`."""
+class TemplateText(click.ParamType[str]):
+    """The type of `--label-template`: the text of a template."""
 
     name = "template"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> LabelTemplate:
-        """A template, or an error that says why it is none."""
-        if isinstance(value, LabelTemplate):
-            return value
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text, or an error that says why it is none."""
         try:
-            return LabelTemplate.of(str(value))
+            LabelTemplate.of(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        return str(value)
 
 
 def vcards(people: Iterable[tuple[str, Sequence[str], Sequence[str], Sequence[str]]]) -> str:

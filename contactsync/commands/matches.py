@@ -39,7 +39,7 @@ def matches(*, as_json: bool, config_file: Path | None, state_folder: Path | Non
 def search(
     name: tuple[str, ...], *, as_json: bool, config_file: Path | None, state_folder: Path | None
 ) -> None:
-    """Show the matches of the last sync whose name or label contains NAME, or whose number its digits.
+    """Show the matches of the last sync whose name or label contains NAME, or number its digits.
 
     Case and accents do not matter. Nothing is sent. Who is not shown was no member then, or not in the book.
     The exit code is 0, whether or not there is one.

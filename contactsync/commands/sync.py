@@ -19,7 +19,7 @@ from contactsync.commands._options import (
     state_option,
 )
 from contactsync.commands._reading import reading_options
-from contactsync.commands._vcards import LabelTemplate, LabelTemplateType
+from contactsync.commands._vcards import TemplateText
 from contactsync.commands._watching import OptionalInterval, WatchingCommand
 from contactsync.library.privacy import DEFAULT, MODES
 
@@ -128,7 +128,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--label-template",
-    type=LabelTemplateType(),
+    type=TemplateText(),
     metavar="TEXT",
     help="With --format vcf: what becomes of a label, in place of {label}. A URI, such as xmpp:{label}, is "
     "written as IMPP; X-NAME:{label} as a property of that name. Default: X-CONTACTSYNC-LABEL:{label}.",
@@ -191,7 +191,7 @@ def sync(
     sources: tuple[str, ...],
     urls: tuple[str, ...],
     form: str,
-    label_template: LabelTemplate | None,
+    label_template: str | None,
     as_json: bool,
     dry_run: bool,
     verbose: bool,
