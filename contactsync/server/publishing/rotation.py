@@ -26,6 +26,7 @@ from contactsync.publication.manifest import Manifest, NextEpoch, Partition
 from contactsync.server.keyring import Keyring
 from contactsync.server.publishing.merge import Outcome
 from contactsync.server.publishing.plan import AudiencePlan
+from contactsync.server.publishing.report import EditionReport
 from contactsync.server.storage.ports import MemberStore
 
 Published = Mapping[str, Manifest | None]
@@ -201,8 +202,8 @@ def withdrawn(current: Manifest) -> Manifest:
     return replace(current, edition=current.edition + 1, next=None, previous=current.sha256())
 
 
-def begun(manifest: Manifest) -> Outcome:
-    """That an epoch has begun with what was announced of it."""
+def begun(manifest: Manifest, told: EditionReport | None = None) -> Outcome:
+    """That an epoch has begun with what was announced of it; or what is `told` of an edition is in force."""
     return Outcome(
         audience=manifest.audience,
         epoch=manifest.epoch,
@@ -210,7 +211,7 @@ def begun(manifest: Manifest) -> Outcome:
         members=manifest.count,
         evaluated=0,
         partitions=len(manifest.partitions),
-        changed=(),
+        changed=() if told is None else tuple(one.name for one in told.changes),
     )
 
 

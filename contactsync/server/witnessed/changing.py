@@ -96,7 +96,7 @@ class LogChanges:
             finish_logged(repository, self._log, signers, now)
             request = prepare_policy(repository, policy, now)
             request.sign(signers)
-            if not all(one for asked in request.signatures() for one in asked):
+            if not request.is_complete:
                 if not self._elsewhere:
                     raise BadInput(
                         "not enough keys of the role root are here",
