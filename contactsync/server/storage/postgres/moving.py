@@ -9,7 +9,12 @@ from contactsync.identifiers.kinds import KINDS
 from contactsync.server.storage.archive import LAST_ACCOUNT, PAGE, Pages, Row, StoredTable, tables
 from contactsync.server.storage.ports import Members
 from contactsync.server.storage.postgres.address import DatabaseUrl
-from contactsync.server.storage.postgres.creating import connected, create_stores_in, drop_stores_of
+from contactsync.server.storage.postgres.creating import (
+    connected,
+    create_stores_in,
+    drop_claimed,
+    drop_stores_of,
+)
 from contactsync.server.storage.postgres.members import PostgresMembers
 from contactsync.server.storage.postgres.schema import (
     ACCOUNTS_SCHEMA,
@@ -40,9 +45,15 @@ def read_database(address: DatabaseUrl) -> Iterator[tuple[StoredTable, Sequence[
                     yield table, rows
 
 
-def write_database(address: DatabaseUrl, pages: Pages) -> None:
-    """Make both stores with these rows, or none. BadInput: there are some already."""
-    create_stores_in(address)
+def write_database(address: DatabaseUrl, pages: Pages, *, claim: str = "", broken: str = "") -> None:
+    """Make both stores with these rows, or none. BadInput: there are some already.
+
+    Who may be killed before all else is done marks them by a `claim`, which nobody else has. Stores with the
+    claim of a `broken` attempt are removed first.
+    """
+    if broken:
+        drop_claimed(address, broken)
+    create_stores_in(address, claim)
     try:
         with contextlib.closing(_Filled(address)) as store:
             store.fill(pages)
