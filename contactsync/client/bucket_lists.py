@@ -7,6 +7,7 @@ from contactsync.client.core.mode import LookedUp, LookUpBuckets
 from contactsync.client.transport import Transport
 from contactsync.directory import RangeReader
 from contactsync.directory.sidecar_ranges import SidecarRangeReader
+from contactsync.identifiers import title_of
 from contactsync.tokens import Tokens
 
 
@@ -20,7 +21,7 @@ def look_up(transport: Transport, request: LookUpBuckets) -> LookedUp:
     buckets = RangeReader(
         partition.directory,
         lambda places: fetch_ranges(transport, partition.base, places),
-        name=f"the directory of +{partition.name}",
+        name=f"the directory of {title_of(partition.name)}",
     )
     match, part = buckets.match(Tokens.concatenate([request.tokens, request.others]), numbers), None
     if request.sidecar is not None:
@@ -29,7 +30,7 @@ def look_up(transport: Transport, request: LookUpBuckets) -> LookedUp:
         entries = SidecarRangeReader(
             request.sidecar,
             lambda places: fetch_ranges(transport, file, places),
-            name=f"the labels of +{partition.name}",
+            name=f"the labels of {title_of(partition.name)}",
         )
         part = entries.read(numbers, match.counts)
     return LookedUp.of(request, match, part)

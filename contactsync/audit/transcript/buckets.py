@@ -200,7 +200,7 @@ class BucketLists:
         reader = SidecarRangeReader(
             labels.info(partition),
             lambda places: fetch_ranges(cast("Transport", recorded), labels.file, places),
-            name=f"the labels of +{partition.name}",
+            name=f"the labels of {title_of(partition.name)}",
         )
         with self.report.guard("labels", place):
             reader.read(listed.asked.numbers, counts)
