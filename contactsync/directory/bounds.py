@@ -11,7 +11,7 @@ import math
 from typing import Final, NamedTuple
 
 from contactsync.directory.format import MAX_SLOT_BITS, DirectoryInfo, Layout, max_count, slot_bits_for
-from contactsync.directory.sidecar_format import SidecarLayout
+from contactsync.directory.sidecar_format import MOST_ENTRIES, SidecarLayout
 from contactsync.directory.value_sets import encoded_bytes
 
 MOST: Final = math.isqrt(1 << (2 * MAX_SLOT_BITS + 1))
@@ -65,7 +65,8 @@ def sidecar_delta_lengths(count: int, size: int, slot_bits: int, *, last: bool) 
     Something changed, so an entry was dropped or placed. A delta is smaller than the sidecar that it leads
     to: this one for the `last` one, else some sidecar of the same size and slot bits.
     """
-    below = sidecar_length(count if last else max_count(slot_bits), size, slot_bits)
+    most = count if last else min(max_count(slot_bits), MOST_ENTRIES)
+    below = sidecar_length(most, size, slot_bits)
     return range(DELTA_BYTES + 4, below, 4)
 
 

@@ -159,7 +159,7 @@ def reads() -> list[Json]:
             }
         return case(reason, {"file": octets(data)}, expected)
 
-    labels = {"labels": {"serial": 4, "sidecars": ["00ff"]}}
+    labels = {"cards": {"serial": 4, "sidecars": ["00ff"]}}
     other_kind = {"anything": [{"it": None}, True, -5]}
     return [
         read("the least that there is: nobody is a member", MINIMAL),
@@ -170,10 +170,10 @@ def reads() -> list[Json]:
             "unknown members, which are part of the hash", FULL | labels | {"z": '\u00e4\U0001f600\n"\\\x7f'}
         ),
         read("unknown members within the limits: eight levels", put(FULL, "surplus", [[[[[[[]]]]]]])),
-        read("unknown members of a partition", put(FULL, *P49, "labels", labels)),
+        read("unknown members of a partition", put(FULL, *P49, "cards", labels)),
         read(
             "a partition that must be understood: unusable, not empty",
-            put_all(FULL, (*P49, "labels", 1), (*P49, "critical", ["labels"])),
+            put_all(FULL, (*P49, "cards", 1), (*P49, "critical", ["cards"])),
             {"49": "unknown-critical"},
         ),
         read(
@@ -204,7 +204,7 @@ def reads() -> list[Json]:
                 ROTATING,
                 "next",
                 "partitions",
-                [NEXT["partitions"][0] | {"labels": 1}, {"anything": [], "name": "mailto"}],
+                [NEXT["partitions"][0] | {"cards": 1}, {"anything": [], "name": "mailto"}],
             ),
             None,
             {"mailto": "unknown-family"},
@@ -293,14 +293,14 @@ def refusals() -> list[Json]:
         critical("an unknown member that must be understood", "unknown-critical", UNAWARE, ["rows"], rows=1),
         critical("one that must be understood, another one that need not be", "unknown-critical", UNAWARE,
                  ["rows"],
-                 labels=1, rows=1),
+                 cards=1, rows=1),
         critical("critical names what is not there", "bad-value", UNAWARE, ["rows"]),
         critical("critical names what everybody knows", "bad-value", STALE, ["epoch"]),
         critical("critical names itself", "bad-value", STALE, ["critical"]),
         critical("an empty critical: it has to be left out", "bad-value", STALE, []),
         critical("critical is null", "bad-value", UNAWARE, None),
         critical("critical is a string", "bad-value", UNAWARE, "rows", rows=1),
-        critical("critical is not sorted", "bad-value", STALE, ["rows", "labels"], labels=1, rows=1),
+        critical("critical is not sorted", "bad-value", STALE, ["rows", "cards"], cards=1, rows=1),
         critical("critical names one twice", "bad-value", STALE, ["rows", "rows"], rows=1),
         wrong("an empty critical in a partition", "bad-value", STALE, *P49, "critical", []),
         wrong("critical names what is not in the partition", "bad-value", UNAWARE, *P49, "critical",
@@ -407,7 +407,7 @@ def refusals() -> list[Json]:
         after("next is null", "wrong-members", GUESS, None),
         after("next without its key", "wrong-members", GUESS,
               {name: NEXT[name] for name in NEXT if name != "public_key"}),
-        after("an unknown member of next", "wrong-members", STALE, NEXT | {"labels": 1}),
+        after("an unknown member of next", "wrong-members", STALE, NEXT | {"cards": 1}),
         after("next is this epoch", "malformed", TWO_KEYS, NEXT | {"epoch": 2}),
         after("next is an epoch further", "malformed", TWO_KEYS, NEXT | {"epoch": 4}),
         after("edition 0 of next", "bad-value", GUESS, NEXT | {"edition": 0}),
