@@ -15,7 +15,7 @@ from contactsync.contacts.csvbook import read_table
 from contactsync.contacts.jcard import is_jcard, read_jcards
 from contactsync.contacts.layout import Table, table_of
 from contactsync.contacts.ldif import is_ldif, read_ldif
-from contactsync.contacts.mails import is_address
+from contactsync.contacts.mails import address_in, is_address
 from contactsync.contacts.plain import is_name_and_number, is_number_line, read_list, without_comment
 from contactsync.contacts.text import Decoder, text_lines, to_ascii_superset
 from contactsync.contacts.vcard import first_card, read_vcards
@@ -91,7 +91,8 @@ class Content:
     @cached_property
     def addressed(self) -> int:
         """How many of the first lines have an e-mail address, and little else."""
-        return sum("@" in line and len(line) <= _LONGEST and is_address(line) for line in self.filled)
+        lines = [line for line in self.filled if "@" in line and len(line) <= _LONGEST]
+        return sum(is_address(line) or address_in(line) is not None for line in lines)
 
     @cached_property
     def named(self) -> int:

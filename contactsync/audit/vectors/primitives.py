@@ -140,6 +140,10 @@ def _normalise(given: Case) -> Case:
     return {"identifier": identifiers.normalise(given["text"], given["region"]).decode()}
 
 
+def _normalise_mail(given: Case) -> Case:
+    return {"identifier": identifiers.mail.normalise(given["text"]).decode()}
+
+
 def _forms(given: Case) -> Case:
     found = identifiers.further_forms(given["identifier"].encode("ascii"))
     return {"forms": [form.decode("ascii") for form in found]}
@@ -167,5 +171,6 @@ OPERATIONS: dict[str, Callable[[Case], Case]] = {
     "key": _key,
     "normalise": _normalise,
     "forms": _forms,
+    "normalise_mail": _normalise_mail,
 }
 """By their names in the vector files. Each raises the error that refuses what must be refused."""
