@@ -140,13 +140,13 @@ def _normalise(given: Case) -> Case:
     return {"identifier": identifiers.normalise(given["text"], given["region"]).decode()}
 
 
+def _normalise_mail(given: Case) -> Case:
+    return {"identifier": identifiers.mail.normalise(given["text"]).decode()}
+
+
 def _forms(given: Case) -> Case:
     found = identifiers.further_forms(given["identifier"].encode("ascii"))
     return {"forms": [form.decode("ascii") for form in found]}
-
-
-def _normalise_mail(given: Case) -> Case:
-    return {"identifier": identifiers.mail.normalise(given["text"]).decode()}
 
 
 def _key(given: Case) -> Case:

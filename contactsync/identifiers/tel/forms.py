@@ -18,13 +18,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from contactsync.identifiers.tel import SCHEME
+
 FORMS: Final = 1
 """The version of the table. A change of a rule changes it."""
 
 MOST_FORMS: Final = 3
 """How many identifiers one number is looked up as, at most: itself, and two more."""
-
-_SCHEME: Final = b"tel:+"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ FORM_RULES: Final[Mapping[str, tuple[FormRule, ...]]] = {
 }
 """By calling code. The patterns apply to national significant numbers, as in an identifier."""
 
-_BY_CODE: Final = {_SCHEME + code.encode(): rules for code, rules in FORM_RULES.items()}
+_BY_CODE: Final = {SCHEME + code.encode(): rules for code, rules in FORM_RULES.items()}
 _LENGTHS: Final = sorted({len(begin) for begin in _BY_CODE})
 
 
@@ -180,4 +180,4 @@ def _next(identifier: bytes) -> Iterator[FurtherForm]:
             match = rule.pattern.fullmatch(identifier[length:].decode("ascii"))
             if match is not None:
                 national = match.expand(rule.replacement)
-                yield FurtherForm(_SCHEME + (rule.code + national).encode("ascii"), rule.why)
+                yield FurtherForm(SCHEME + (rule.code + national).encode("ascii"), rule.why)
