@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from siv_twin import open_by, openssl, seal_by
 
@@ -181,6 +181,7 @@ def test_wrong_shapes_are_refused():
             unseal(keys, entries, HERE)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.binary(max_size=48).map(lambda b: b.replace(b"\0", b"")), max_size=20))
 def test_padding(texts):
     assert [row.tobytes() for row in padded(texts, 48)] == [text.ljust(48, b"\0") for text in texts]

@@ -12,7 +12,8 @@ sys.path += [str(TESTS / "server")]
 from server_tools import Operator, Process, numbers  # noqa: E402
 
 from contactsync.client.core.planner import Options  # noqa: E402
-from contactsync.client.session import new_identifiers, sync  # noqa: E402
+from contactsync.client.remembered import new_identifiers  # noqa: E402
+from contactsync.client.session import sync  # noqa: E402
 from contactsync.client.state import State  # noqa: E402
 from contactsync.client.transport import Transport  # noqa: E402
 from contactsync.contacts import AddressBook, Contact  # noqa: E402

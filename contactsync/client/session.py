@@ -6,8 +6,7 @@ results. If a sync fails, it keeps what remains valid: tokens, whole files, part
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -24,7 +23,7 @@ from contactsync.client.core.leak import sentence
 from contactsync.client.core.matching import inspect
 from contactsync.client.core.mode import FetchFiles, LookedUp, LookUpBuckets, Memory, Request
 from contactsync.client.core.planner import Options, Plan
-from contactsync.client.core.round import PendingBatch, padded
+from contactsync.client.core.round import padded
 from contactsync.client.core.states import Evaluated, Matched, Prepared, Question
 from contactsync.client.download import fetch_file, is_held, octets_held
 from contactsync.client.epochs import Epochs
@@ -32,6 +31,7 @@ from contactsync.client.files import FolderFiles
 from contactsync.client.ledger import Ledger
 from contactsync.client.people import Findings
 from contactsync.client.privacy import load_modes
+from contactsync.client.remembered import Recalled, kinds_seen, question_about
 from contactsync.client.report import LabelCounts, Report, Unusable
 from contactsync.client.rounds import RoundRunner
 from contactsync.client.state import ServerState
@@ -39,7 +39,7 @@ from contactsync.client.transport import MetadataFetcher, Transport
 from contactsync.contacts import AddressBook
 from contactsync.foundation.errors import BadDirectory, BadProof, BadReply, Refused
 from contactsync.foundation.progress import DOWNLOADING, Progress, silent
-from contactsync.identifiers import KINDS, PROFILE, served_kinds
+from contactsync.identifiers import PROFILE, served_kinds
 from contactsync.publication.history import Gap
 from contactsync.publication.logged import kept_of_log
 from contactsync.publication.manifest import DataFile, Manifest
@@ -80,45 +80,6 @@ def sync(
         return report
 
 
-def new_identifiers(server: ServerState, book: AddressBook, audience: str) -> int:
-    """How many identifiers of the book that would be asked for are not in the newest epoch of the cache.
-
-    Further forms are counted, too. Does not use the network.
-    """
-    kinds = kinds_seen(server, audience) or frozenset(KINDS)
-    identifiers = list(_question(book.sought, kinds).identifiers)
-    with Cache(server.cache, server.url) as cache:
-        epoch = cache.newest_epoch(audience)
-        known = cache.tokens(audience, epoch, identifiers).known if epoch else np.zeros(0, np.bool_)
-    return len(identifiers) - int(known.sum())
-
-
-def last_matches(server: ServerState, book: AddressBook, audience: str) -> frozenset[bytes]:
-    """The identifiers of the book, further forms included, that the last sync found to be members.
-
-    Does not use the network.
-    """
-    identifiers = book.sought
-    with Cache(server.cache, server.url) as cache:
-        found = cache.findings(audience, identifiers)
-    return frozenset(one for one, member in zip(identifiers, found.tolist(), strict=True) if member == 1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Recalled:
-    """What is stored of an epoch, read before it is needed.
-
-    `lacks_keys`: some tokens have no label key, whether or not they are of this book.
-    """
-
-    epoch: int
-    known: Known
-    held: Holdings
-    whole: Holdings
-    lacks_keys: bool
-    unfinished: Sequence[PendingBatch]
-
-
 @dataclass(frozen=True, slots=True)
 class _Followed:
     """The published manifest, what verified it, and the one to use: it, or the epoch that it announces.
@@ -135,30 +96,6 @@ class _Followed:
     def kinds(self) -> frozenset[str]:
         """The kinds that are asked for: those that the manifest has a partition of, usable here or not."""
         return served_kinds([*self.manifest.partitions, *self.manifest.unknown])
-
-
-def kinds_seen(server: ServerState, audience: str) -> frozenset[str] | None:
-    """The kinds that the last manifest of an audience had members of; None if there is none that can be read.
-
-    It is what to make ready for: the next manifest is not there before the first request.
-    """
-    try:
-        last = json.loads((server.tuf / "manifests" / f"{audience}.json").read_bytes())
-        return served_kinds([str(name) for name in last["partitions"]])
-    except (
-        OSError,
-        KeyError,
-        TypeError,
-        ValueError,
-        RecursionError,
-    ):  # if it is damaged, the follower says so
-        return None
-
-
-def _question(identifiers: Sequence[bytes], kinds: frozenset[str]) -> Question:
-    """About those identifiers that are of these kinds. Others would cost points for nothing."""
-    prefixes = tuple(KINDS[kind].prefix for kind in kinds)
-    return Question.about([one for one in identifiers if one.startswith(prefixes)])
 
 
 class Session:
@@ -204,16 +141,14 @@ class Session:
 
         Work whose time depends on the book is done before the first request or after the last.
         """
-        everything, kinds = (
-            book.sought,
-            kinds_seen(self._server, self._options.audience) or served_kinds(()),
-        )
-        question = _question(everything, kinds)
+        everything = book.sought
+        kinds = kinds_seen(self._server, self._options.audience) or served_kinds(())
+        question = question_about(everything, kinds)
         recalled = self._recall(question, self._cache.newest_epoch(self._options.audience) or 0)
         self._make_ready(question, recalled)
         followed = self._follow()
         kinds, before = followed.kinds, kinds
-        question = _question(everything, kinds)
+        question = question_about(everything, kinds)
         lacks_keys = recalled.lacks_keys and self._keyed
         epoch = followed.manifest.epoch
         if followed.changed or recalled.epoch != epoch or lacks_keys or kinds != before:
@@ -238,17 +173,17 @@ class Session:
                 if isinstance(error, Refused) and error.kind == "not-found":
                     error.hint = "check that the credential is for this --audience; if so, tell the operator"
                 raise
-            question = _question(everything, newer.kinds)
+            question = question_about(everything, newer.kinds)
             anew = newer.kinds != followed.kinds
             recalled = self._recall_anew(question, recalled, newer.manifest.epoch, anew=anew)
             return self._once(newer, question, recalled, book)
 
-    def _make_ready(self, question: Question, recalled: _Recalled) -> None:
+    def _make_ready(self, question: Question, recalled: Recalled) -> None:
         self._rounds.make_ready(question, recalled.epoch, recalled.known, recalled.unfinished)
 
     def _recall_anew(
-        self, question: Question, before: _Recalled, epoch: int, *, anew: bool = False
-    ) -> _Recalled:
+        self, question: Question, before: Recalled, epoch: int, *, anew: bool = False
+    ) -> Recalled:
         """What is stored of an epoch, in between two requests: the next one keeps to the beat.
 
         `anew`: other kinds are asked for than the round was made ready for, whether the book has them or not.
@@ -284,9 +219,7 @@ class Session:
         self._keyed = labels and self._options.labels
         return _Followed(follower, manifest, used, changed)
 
-    def _once(
-        self, followed: _Followed, question: Question, recalled: _Recalled, book: AddressBook
-    ) -> Report:
+    def _once(self, followed: _Followed, question: Question, recalled: Recalled, book: AddressBook) -> Report:
         """Run the chain of states against one manifest."""
         manifest = followed.manifest
         apart = followed.follower.unchecked(manifest.audience) is not None
@@ -323,7 +256,7 @@ class Session:
         followed.follower.told(manifest.audience)
         return report
 
-    def _recall(self, question: Question, epoch: int) -> _Recalled:
+    def _recall(self, question: Question, epoch: int) -> Recalled:
         """What is stored of an epoch. `whole` are the holdings whose files are there and undamaged."""
         audience, count = self._options.audience, len(question.identifiers)
         if not self._cache.has_tokens(audience, epoch):
@@ -341,7 +274,7 @@ class Session:
             if all(is_held(self._server.data, file, thorough=key[0] in checked) for file in holding.files())
         }
         unfinished = self._cache.unfinished_round(audience, epoch)
-        return _Recalled(epoch, known, held, whole, lacks_keys, unfinished)
+        return Recalled(epoch, known, held, whole, lacks_keys, unfinished)
 
     def _download(self, files: Iterable[DataFile]) -> None:
         """Fetch these files, unless they are on the disk."""

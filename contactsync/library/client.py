@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from contactsync.client.core.planner import Options
 from contactsync.client.core.round import LEAST, padded
 from contactsync.client.patience import Patience
+from contactsync.client.remembered import last_matches, new_identifiers
 from contactsync.client.report import Match, Report
-from contactsync.client.session import last_matches, new_identifiers
 from contactsync.client.session import sync as run_sync
 from contactsync.client.transcript import private_path, read_transcript
 from contactsync.client.transport import Transport

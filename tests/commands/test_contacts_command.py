@@ -101,7 +101,7 @@ def test_for_people(book):
     ]
     assert result.stdout.splitlines()[-3:] == [
         "2 numbers of 3 contacts would be looked up; nothing was sent",
-        "contacts without a number: 1",
+        "contacts without a number or an address: 1",
         "not read: 2",
     ]
     assert "not read: " + book + ", card 1, line 7: a second number" in result.stdout

@@ -241,7 +241,12 @@ def test_a_sync_completes_local_numbers(desk, service):
     assert desk.trust("--yes").exit_code == 0
     desk.book.write_text("name,phone\nLocal,12345678\n")
     assert json.loads(desk.sync("--json", "--area-code", "030").stdout)["matches"] == [
-        {"name": "Local", "identifier": "tel:+493012345678", "written": "tel:+493012345678"}
+        {
+            "name": "Local",
+            "identifier": "tel:+493012345678",
+            "written": "tel:+493012345678",
+            "label": None,
+        }
     ]
     assert "give --area-code" in desk.sync("--dry-run").stderr
 

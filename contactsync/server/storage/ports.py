@@ -9,14 +9,13 @@ it says otherwise.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from contactsync.foundation.errors import BadInput
 from contactsync.identifiers.kinds import KINDS, kind_of
@@ -38,7 +37,7 @@ from contactsync.server.storage.records import (
     MemberRecord,
     Origin,
 )
-from contactsync.tokens import Tokens
+from contactsync.server.storage.token_rows import TokenStore
 
 if TYPE_CHECKING:
     from contactsync.identifiers.kinds import Keys
@@ -92,7 +91,7 @@ class Members:
         return self.keys[-1:].tolist()[0]
 
 
-class MemberStore(ProvenanceStore, ErasingStore, LabelStore, PairStore, Protocol):
+class MemberStore(ProvenanceStore, ErasingStore, LabelStore, PairStore, TokenStore, Protocol):
     """The register of members. Every method is one transaction. An object is for one thread.
 
     Numbers and addresses of one member are kept together (`PairStore`): what is done to one is done to both.
@@ -198,33 +197,6 @@ class MemberStore(ProvenanceStore, ErasingStore, LabelStore, PairStore, Protocol
 
     def partitions(self, audience: str) -> list[str]:
         """Partitions that have members of an audience, by name."""
-
-    def unevaluated(
-        self, audience: str, epoch: int, partition: str, after: Any, limit: int, *, keyed: bool = False
-    ) -> Members:
-        """Up to `limit` members of a partition without a token of an epoch, ascending.
-
-        `after` is the last key of the page before (`Members.last`), None for the first page. `keyed`: also
-        those whose token has no label key beside it.
-        """
-
-    def count_unevaluated(self, audience: str, epoch: int, *, keyed: Collection[str] = ()) -> int:
-        """How many members have no token of an epoch; in the partitions `keyed`, none with its label key.
-
-        O(members).
-        """
-
-    def store_tokens(self, audience: str, epoch: int, members: Members, tokens: NDArray[np.uint8]) -> None:
-        """Store tokens, uint8[n, 10], for those of `members` that are (still) members of the audience.
-
-        uint8[n, 42]: with their label keys. Either takes the place of what is stored.
-        """
-
-    def tokens(self, audience: str, epoch: int, partition: str) -> Generator[Tokens, None, None]:
-        """All tokens of a partition, in chunks. Call it inside `snapshot` for a consistent view."""
-
-    def drop_tokens(self, audience: str, epochs: range) -> None:
-        """Delete the tokens of these epochs (consecutive ones)."""
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Reads inside see the register at one moment, whatever others write."""
