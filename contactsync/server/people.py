@@ -44,7 +44,7 @@ class Entered:
 
 
 @dataclass(slots=True)
-class People:
+class PeopleImport:
     """Puts people into a store, batch by batch, in a transaction of the caller.
 
     It remembers 16 octets of each identifier, to tell who comes twice with two labels.
