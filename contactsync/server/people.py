@@ -146,7 +146,7 @@ class PeopleImport:
         self.on_refusal(refusal)
 
 
-def read_batches(
+def batches_of_file(
     stream: BinaryIO, region: str | None, name: str, columns: Columns, progress: Progress
 ) -> Iterator[PeopleBatch]:
     """The batches of a file, with what a progress bar wants to know. Raises as `read_people`."""
