@@ -116,7 +116,7 @@ def about_columns(names: Sequence[str]) -> str:
     return f"its columns are: {shown}" + (", …" if len(names) > _SHOWN else "")
 
 
-class Fields(NamedTuple):
+class FieldPlaces(NamedTuple):
     """Further fields (from 0) of a record, NONE if there are none: `identity` names it to its owner."""
 
     region: int = NONE
@@ -125,7 +125,7 @@ class Fields(NamedTuple):
     email: int = NONE
 
 
-NO_FIELDS: Final = Fields()
+NO_FIELDS: Final = FieldPlaces()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class RecordLayout:
     column: int
     start: int
     line: int
-    fields: Fields = NO_FIELDS
+    fields: FieldPlaces = NO_FIELDS
     named: str = field(default=COLUMN, compare=False)
     faults: Mapping[int, str] = field(default_factory=dict, compare=False)
 
@@ -270,7 +270,7 @@ def _table(
         columns.check_region(names, region, name)
         start, line = head.find(b"\n", start) + 1 or len(head), line + 1
     column, *others = places
-    return RecordLayout(ord(delimiter), ord('"'), column, start, line, Fields(*others), named)
+    return RecordLayout(ord(delimiter), ord('"'), column, start, line, FieldPlaces(*others), named)
 
 
 def _first_row(text: str, delimiter: str) -> list[str]:

@@ -16,7 +16,7 @@ from contactsync.identifiers import Rejected, check_region, mail
 from contactsync.labels import check_label
 from contactsync.phones import records
 from contactsync.phones.bulk import CHUNK, REASONS, Refusal, numbers_in
-from contactsync.phones.layout import NONE, Columns, Fields, RecordLayout
+from contactsync.phones.layout import NONE, Columns, FieldPlaces, RecordLayout
 from contactsync.phones.tables import NULL, TAB, escaped, parts_of
 
 ROWS_AT_ONCE: Final = 1 << 16
@@ -111,7 +111,7 @@ def _numbers(
     """The number of each row, 0 if it has none, and why some were refused."""
     # As JSON lines are: one COPY line for each. An empty number is not empty there, so that no line is blank.
     lines = [f"{escaped(row.number) or NULL}\t{escaped(row.region)}\n" for row in rows]
-    layout = RecordLayout(TAB, NONE, 0, 0, 1, Fields(region=1 if has_regions else NONE))
+    layout = RecordLayout(TAB, NONE, 0, 0, 1, FieldPlaces(region=1 if has_regions else NONE))
     found, refused = [0] * len(rows), []
     for batch in numbers_in("".join(lines).encode(), layout, region):
         for line, number in zip(batch.lines.tolist(), batch.numbers.tolist(), strict=True):

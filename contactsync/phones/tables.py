@@ -14,7 +14,15 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from contactsync.foundation.errors import BadInput
-from contactsync.phones.layout import COLUMN, NONE, Columns, Fields, RecordLayout, about_columns, recognise
+from contactsync.phones.layout import (
+    COLUMN,
+    NONE,
+    Columns,
+    FieldPlaces,
+    RecordLayout,
+    about_columns,
+    recognise,
+)
 
 TAB: Final = 9
 NULL: Final = "\\N"
@@ -167,7 +175,7 @@ def _json_part(source: Source, name: str, columns: Columns, region: str | None) 
         place if one else NONE
         for place, one in enumerate((columns.region, columns.identity, columns.label, columns.email), 1)
     ]
-    layout = RecordLayout(TAB, NONE, 0 if columns.number else NONE, 0, 1, Fields(*places), named, faults)
+    layout = RecordLayout(TAB, NONE, 0 if columns.number else NONE, 0, 1, FieldPlaces(*places), named, faults)
     return Part(layout, b"", _JsonLines(source, name, columns, region, faults))
 
 
@@ -322,7 +330,7 @@ class _Dump:
         wanted = (columns.number, columns.region, columns.identity, columns.label, columns.email)
         column, *others = (columns.place(one, names, where) for one in wanted)
         columns.check_region(names, self._region, where)
-        return RecordLayout(TAB, NONE, column, 0, self._number + 1, Fields(*others), named)
+        return RecordLayout(TAB, NONE, column, 0, self._number + 1, FieldPlaces(*others), named)
 
     def _blocks(self) -> Iterator[tuple[str, list[str]]]:
         """The table and the columns of each COPY statement; its rows are next in `_lines` then."""

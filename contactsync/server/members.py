@@ -16,7 +16,7 @@ from contactsync.foundation.progress import Progress, silent
 from contactsync.identifiers import Rejected, mail
 from contactsync.phones import Columns, Refusal, read_numbers
 from contactsync.phones.layout import BY_DEFAULT
-from contactsync.server.people import People, everybody, read_batches
+from contactsync.server.people import PeopleImport, everybody, batches_of_file
 from contactsync.server.storage.erasing import Watch, unwatched
 from contactsync.server.storage.ports import Members, MemberStore
 from contactsync.server.storage.records import NOT_STATED, Added, Difference, Origin
@@ -262,8 +262,8 @@ def _import_people(
 ) -> ImportReport:
     """The same, of a table whose rows have labels or addresses."""
     labelled = bool(options.columns.label)
-    people = People(store, options.audience, options.verified, options.origin, labelled, on_refusal)
-    batches = read_batches(stream, options.region, name, options.columns, progress)
+    people = PeopleImport(store, options.audience, options.verified, options.origin, labelled, on_refusal)
+    batches = batches_of_file(stream, options.region, name, options.columns, progress)
     replaced: list[Difference] = []
 
     def allow(difference: Difference) -> None:

@@ -44,7 +44,7 @@ class Entered:
 
 
 @dataclass(slots=True)
-class People:
+class PeopleImport:
     """Puts people into a store, batch by batch, in a transaction of the caller.
 
     It remembers 16 octets of each identifier, to tell who comes twice with two labels.
@@ -146,7 +146,7 @@ class People:
         self.on_refusal(refusal)
 
 
-def read_batches(
+def batches_of_file(
     stream: BinaryIO, region: str | None, name: str, columns: Columns, progress: Progress
 ) -> Iterator[PeopleBatch]:
     """The batches of a file, with what a progress bar wants to know. Raises as `read_people`."""

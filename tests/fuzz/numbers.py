@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,8 +12,10 @@ from contactsync.foundation.errors import BadInput
 from contactsync.identifiers import KINDS, Rejected, normalise, partition_of
 from contactsync.identifiers.tel import explain
 from contactsync.identifiers.tel.quick import quick
+from contactsync.labels import check_label
 from contactsync.phones.bulk import read_numbers
 from contactsync.phones.layout import Columns
+from contactsync.phones.people import read_people
 from contactsync.server.admin.reading import identifier_of
 from fuzz.target import Target
 
@@ -22,6 +25,17 @@ _COLUMNS = (
     Columns("phone", region="country"),
     Columns("2", identity="1"),
     Columns("phone", identity="id", tables=("users",)),
+)
+_PEOPLE = (
+    Columns("phone", label="handle", email="mail"),
+    Columns("phone", label="handle", identity="id"),
+    Columns("", email="mail", label="handle"),
+)
+_PEOPLE_TABLES = (
+    b'id,phone,mail,handle\n1,+4917604069001,Ann@Example.org,"@a, ""n"""\n2,,b@example.org,\n3,x,c@,\xff\n',
+    b'{"phone": "+4917604069001", "mail": "a@example.org", "handle": "\\ud800", "id": "1"}\n',
+    b"-- PostgreSQL database dump\nCOPY u (id, phone, mail, handle) FROM stdin;\n"
+    b"1\t+4917604069001\t\\N\ta\\tb\n\\.\n",
 )
 _LINES = b"+49 176 04069001\n0176-04069002\n# note\n\n030 1234567 ext 5\n"
 _DUMP = (
@@ -123,6 +137,26 @@ def _table(data: bytes) -> None:
         raise refusal
 
 
+def _people(data: bytes) -> None:
+    """Small pieces and the whole give the same people; numbers are those that are read alone."""
+    columns = _PEOPLE[(data[0] if data else 0) % len(_PEOPLE)]
+    is_short = max(map(len, data[1:].split(b"\n"))) < 256
+    found = []
+    for chunk in (1 << 18, max(1024, len(data) // 3)) if is_short else (1 << 18,):
+        batches = list(read_people(io.BytesIO(data[1:]), "DE", "table", columns=columns, chunk=chunk))
+        refused = [(one.line, one.reason) for batch in batches for one in batch.refused]
+        found.append(([one for batch in batches for one in batch.people], refused))
+    assert all(one == found[0] for one in found), found
+    for one in found[0][0]:
+        assert one.number or one.address
+        assert not one.label or check_label(one.label.decode()) == one.label
+    if columns.number:
+        alone = replace(columns, label=None, email=None)
+        batches = list(read_numbers(io.BytesIO(data[1:]), "DE", "table", columns=alone))
+        accepted = [n for batch in batches for n in batch.accepted.tolist()]
+        assert [one.number for one in found[0][0] if one.number] == accepted
+
+
 def _kernel(data: bytes) -> None:
     """The kernel finds the records that Python finds, and no number that the library does not give."""
     from contactsync.phones.records import Scanner, scan_small
@@ -169,6 +203,13 @@ TARGETS = (
         lambda: [bytes([i]) + one for i, one in itertools.product(range(4), _TABLES)],
         (BadInput,),
         words=_WORDS,
+    ),
+    Target(
+        "members-people",
+        _people,
+        lambda: [bytes([i]) + one for i, one in itertools.product(range(3), _PEOPLE_TABLES)],
+        (BadInput,),
+        words=(*_WORDS, b"mail", b"handle", b"ann@example.org", b"@ann", b"x" * 65, b"\xe2\x80\xae"),
     ),
     Target(
         "members-kernel",

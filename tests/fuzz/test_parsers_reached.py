@@ -113,6 +113,7 @@ APART = {  # a file, or file::function
     "server/probe.py::__init__": OURS,
     "server/publishing/job.py": "between processes of one publish",
     "server/publishing/reading.py::take": OURS,
+    "server/storage/labelling.py": DATABASE,
     "server/storage/opening.py::read_address": TOGETHER,
     "server/storage/postgres/moving.py": DATABASE,
     "server/storage/postgres/registry.py": DATABASE,
