@@ -165,17 +165,12 @@ def of_book(book: AddressBook, number: int, forms: int = 0) -> str:
 
     `forms` are looked up besides.
     """
-    further = f" ({counted(forms, 'further form', 'further forms')})" if forms else ""
-    return _of_book(book, number) + further
-
-
-def _of_book(book: AddressBook, number: int) -> str:
     numbers, addresses = book.count("tel"), book.count("mailto")
     if not addresses:
-        return counted(number, "number", "numbers")
+        return counted(number, "number", "numbers") + _and_forms(forms)
     if not numbers:
         return counted(number, "address", "addresses")
-    return counted(number, "number or address", "numbers and addresses")
+    return counted(number, "number or address", "numbers and addresses") + _and_forms(forms)
 
 
 def asked_of(report: Report, book: AddressBook, number: int) -> str:
@@ -185,6 +180,10 @@ def asked_of(report: Report, book: AddressBook, number: int) -> str:
     if report.unserved == book.count("mailto"):
         return counted(number, "number", "numbers")
     return counted(number, "address", "addresses")
+
+
+def _and_forms(number: int) -> str:
+    return f" ({counted(number, 'further form', 'further forms')})" if number else ""
 
 
 def table(head: Row, rows: Sequence[Row], *, plain: bool = False) -> str:
