@@ -7,7 +7,7 @@ now is under another has done neither.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from contactsync.client.report import Match
@@ -24,36 +24,33 @@ class Findings:
     were_members: frozenset[bytes]
     were_none: frozenset[bytes]
 
-    def matches(self, book: AddressBook) -> list[Match]:
-        """The members, in the order of the book, by the first form that is one."""
-        return _matches(book, lambda line: _first(line, self.members))
+    def people(self, book: AddressBook) -> tuple[list[Match], list[Match], list[Match]]:
+        """Who is a member, by the first form that is; who joined; who left. In the order of the book.
 
-    def joined(self, book: AddressBook) -> list[Match]:
-        """Those whom the sync before knew to be none."""
-        known = self.members & self.were_none
-        return _matches(book, lambda line: None if _first(line, self.were_members) else _first(line, known))
+        Joined and left are those of whom the sync before knew it, and found otherwise, in all forms.
+        """
+        matches, joined, left = list[Match](), list[Match](), list[Match]()
+        news = self.members & self.were_none
+        for contact in book.contacts:
+            for line in contact.lines:
+                now, before = _first(line, self.members), _first(line, self.were_members)
+                if now is not None:
+                    matches.append(_match(contact.name, contact.identifiers, line, now))
+                    if before is None and (new := _first(line, news)) is not None:
+                        joined.append(_match(contact.name, contact.identifiers, line, new))
+                elif before is not None and self._is_settled(line):
+                    left.append(_match(contact.name, contact.identifiers, line, before))
+        return matches, joined, left
 
-    def left(self, book: AddressBook) -> list[Match]:
-        """Those whom the sync before knew to be members, and who are no longer, by any form."""
-        return _matches(book, self._left)
-
-    def _left(self, line: Line) -> bytes | None:
-        before = [form for form in line if form in self.were_members]
-        if _first(line, self.members) is not None or not self.settled.issuperset(before):
-            return None
-        return before[0] if before else None
+    def _is_settled(self, line: Line) -> bool:
+        """Whether it is known of each form that was a member."""
+        return all(form in self.settled for form in line if form in self.were_members)
 
 
 def _first(line: Line, among: frozenset[bytes]) -> bytes | None:
     return next((form for form in line if form in among), None)
 
 
-def _matches(book: AddressBook, choose: Callable[[Line], bytes | None]) -> list[Match]:
-    found = []
-    for contact in book.contacts:
-        for line in contact.lines:
-            form = choose(line)
-            if form is not None:
-                written = form if form in contact.identifiers else line[0]
-                found.append(Match(contact.name, form.decode("ascii"), written.decode("ascii")))
-    return found
+def _match(name: str, identifiers: Collection[bytes], line: Line, form: bytes) -> Match:
+    written = form if form in identifiers else line[0]
+    return Match(name, form.decode("ascii"), written.decode("ascii"))

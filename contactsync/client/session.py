@@ -438,12 +438,13 @@ class Session:
             return frozenset(identifiers[i] for i in np.flatnonzero(chosen).tolist())
 
         found = Findings(those(member), those(matched.settled), those(before == 1), those(before == 0))
+        matches, joined, left = found.people(book)
         written = frozenset(book.identifiers)
         asked = len(written.intersection(identifiers))
         return Report(
-            matches=found.matches(book),
-            joined=found.joined(book),
-            left=found.left(book),
+            matches=matches,
+            joined=joined,
+            left=left,
             unusable=[
                 Unusable(name, one.reason, count)
                 for name, one in sorted(manifest.unknown.items())

@@ -148,6 +148,10 @@ FORM_RULES: Final[Mapping[str, tuple[FormRule, ...]]] = {
 
 _BY_CODE: Final = {SCHEME + code.encode(): rules for code, rules in FORM_RULES.items()}
 _LENGTHS: Final = sorted({len(begin) for begin in _BY_CODE})
+_ALTERNATIVES: Final = "|".join(
+    f"{code}(?:{rule.pattern.pattern})" for code, rules in FORM_RULES.items() for rule in rules
+)
+_ANY: Final = re.compile(SCHEME.replace(b"+", rb"\+") + b"(?:" + _ALTERNATIVES.encode("ascii") + b")")
 
 
 def explain_forms(identifier: bytes) -> list[FurtherForm]:
@@ -167,8 +171,8 @@ def explain_forms(identifier: bytes) -> list[FurtherForm]:
 
 
 def further_forms(identifier: bytes) -> tuple[bytes, ...]:
-    """The identifiers of `explain_forms`. Most numbers have none, and their calling code tells."""
-    if not any(identifier[:length] in _BY_CODE for length in _LENGTHS):
+    """The identifiers of `explain_forms`. Most numbers have none, and one look at them tells."""
+    if _ANY.fullmatch(identifier) is None:
         return ()
     return tuple(one.identifier for one in explain_forms(identifier))
 
