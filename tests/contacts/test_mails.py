@@ -184,8 +184,9 @@ def test_a_line_with_more_than_an_address():
     assert address_in("Ann Lee <ann@example.org>") == ("Ann Lee", "Ann Lee <ann@example.org>", "")
     assert address_in("Ann: ann@example.org 0151 2345678") == ("", "ann@example.org", "Ann:   0151 2345678")
     assert address_in("a@x.org b@x.org") is None
-    book = read("Ann ann@example.org 0151 2345678\nBob b@x.org c@x.org\n")
-    assert [one.identifiers for one in book.contacts] == [(b"tel:+491512345678", b"mailto:ann@example.org")]
+    book = read("Ann ann@example.org 0151 2345678\nBob b@x.org c@x.org\nEve e@x.org\n")
+    both = (b"tel:+491512345678", b"mailto:ann@example.org")
+    assert [one.identifiers for one in book.contacts] == [both, (b"mailto:e@x.org",)]
     assert [one.reason for one in book.unreadable] == ["several addresses in one field"]
 
 
