@@ -120,7 +120,11 @@ FORM_RULES: Final[Mapping[str, tuple[FormRule, ...]]] = {
         "Colombia put 60 before every area code in 2021",
         (r"(?:[18][1-9]|[2567][2-9]|4[2-57-9])\d{6}", r"60\g<0>"),
     ),
-    "60": (FormRule(re.compile(r"2([3689]\d{7})"), "65", r"\1", "02 is dialled in Malaysia for Singapore"),),
+    "60": (
+        FormRule(
+            re.compile(r"2([3689]\d{7})"), "65", r"\1", "02 was dialled in Malaysia for Singapore until 2017"
+        ),
+    ),
     "84": _rules(
         "84",
         "Vietnam shortened the mobile numbers of eleven digits in 2018",
