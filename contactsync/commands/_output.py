@@ -162,22 +162,28 @@ def found_by(identifiers: Iterable[str]) -> str:
     return "ADDRESS" if kinds == {"mailto"} else "NUMBER OR ADDRESS" if "mailto" in kinds else "NUMBER"
 
 
-def of_book(book: AddressBook, number: int, forms: int = 0) -> str:
-    """How many identifiers of a book, in the words for what it has: numbers, e-mail addresses, or both.
-
-    `forms` are looked up besides.
-    """
-    further = f" ({counted(forms, 'further form', 'further forms')})" if forms else ""
-    return _of_book(book, number) + further
+def with_forms(text: str, further_forms: int) -> str:
+    """A count of identifiers, and how many further forms of them are looked up besides, if there are any."""
+    return f"{text} ({counted(further_forms, 'further form', 'further forms')})" if further_forms else text
 
 
-def _of_book(book: AddressBook, number: int) -> str:
+def of_book(book: AddressBook, number: int) -> str:
+    """How many identifiers of a book, in the words for what it has: numbers, e-mail addresses, or both."""
     numbers, addresses = book.count("tel"), book.count("mailto")
     if not addresses:
         return counted(number, "number", "numbers")
     if not numbers:
         return counted(number, "address", "addresses")
     return counted(number, "number or address", "numbers and addresses")
+
+
+def asked_of(report: Report, book: AddressBook, number: int) -> str:
+    """How many of what was looked up; if the server has members of one kind only, that is what it was."""
+    if not report.unserved:
+        return of_book(book, number)
+    if report.unserved == book.count("mailto"):
+        return counted(number, "number", "numbers")
+    return counted(number, "address", "addresses")
 
 
 def table(head: Row, rows: Sequence[Row], *, plain: bool = False) -> str:
@@ -199,7 +205,7 @@ def table(head: Row, rows: Sequence[Row], *, plain: bool = False) -> str:
 def summary(report: Report, book: AddressBook) -> str:
     """How many of how many matched, who joined or left, and what the server could learn."""
     matched = len({(m.name, m.identifier) for m in report.matches})
-    asked = of_book(book, report.identifiers, report.further_forms)
+    asked = with_forms(asked_of(report, book, report.identifiers), report.further_forms)
     people = counted(len(book.contacts), "contact", "contacts")
     members = counted(report.members, "member", "members")
     where = f"{report.audience}, epoch {report.epoch}, edition {report.edition}, {members}"
@@ -226,8 +232,9 @@ def say_on_stderr(report: Report, book: AddressBook, *, summarised: bool, prefix
         text = f"partition {one.partition} {one.reason}: {numbers} not looked up"
         click.echo(f"warning: {prefix}{text}", err=True)
     if report.unserved:
-        others = counted(report.unserved, "identifier", "identifiers")
-        text = f"{others} of the book not looked up: the server has no members of that kind"
+        addresses = report.unserved == book.count("mailto")
+        nouns = ("e-mail address", "e-mail addresses") if addresses else ("number", "numbers")
+        text = f"{counted(report.unserved, *nouns)} not looked up: the server has no members with one"
         click.echo(f"note: {prefix}{text}", err=True)
     if report.withdrawn is not None:
         text = f"the server withdrew epoch {report.withdrawn}, which this client had moved to"
@@ -275,7 +282,7 @@ def say_details(report: Report, book: AddressBook, *, sent: int, received: int) 
     points = counted(report.evaluated, "point", "points")
     for line in (
         f"sent {sent:,} bytes, received {received:,} bytes ({report.downloaded:,} of data files)",
-        f"evaluated {points} for {of_book(book, report.new_identifiers).replace(' ', ' new ', 1)}",
+        f"evaluated {points} for {asked_of(report, book, report.new_identifiers).replace(' ', ' new ', 1)}",
         *(
             [f"budget: {quota.left:,} of {quota.burst:,} points left, {quota.per_day:,} restored each day"]
             if (quota := report.quota)

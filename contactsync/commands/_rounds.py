@@ -229,10 +229,13 @@ def _say_first(outcomes: Sequence[ServiceOutcome], book: AddressBook, *, alone: 
     if not outcomes:
         return
     of = "" if alone else f" with {', '.join(one.service.name for one in outcomes)}"
-    asked = max(one.report.new_identifiers for one in outcomes if one.report is not None)
+    most = max(
+        (one.report for one in outcomes if one.report is not None), key=lambda one: one.new_identifiers
+    )
+    asked = most.new_identifiers
     was = "was" if asked == 1 else "were"
     click.echo(
-        f"\nThis was the first sync{of}: {_output.of_book(book, asked)} {was} looked up. "
+        f"\nThis was the first sync{of}: {_output.asked_of(most, book, asked)} {was} looked up. "
         "The next one asks only about new ones.\n"
         "  contactsync matches        shows the result again, without the network\n"
         "  contactsync config init    so that `contactsync sync` alone does it all\n"
