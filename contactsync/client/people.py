@@ -7,11 +7,11 @@ now is under another has done neither.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from contactsync.client.report import Match
-from contactsync.contacts import AddressBook
+from contactsync.contacts import AddressBook, Contact
 from contactsync.contacts.lines import Line
 
 
@@ -28,37 +28,31 @@ class Findings:
     were_none: frozenset[bytes]
     labels: Mapping[bytes, str] = field(default_factory=dict)
 
-    def matches(self, book: AddressBook) -> list[Match]:
-        """The members, in the order of the book, by the first form that is one."""
-        return self._matches(book, lambda line: _first(line, self.members))
+    def people(self, book: AddressBook) -> tuple[list[Match], list[Match], list[Match]]:
+        """Who is a member, by the first form that is; who joined; who left. In the order of the book.
 
-    def joined(self, book: AddressBook) -> list[Match]:
-        """Those whom the sync before knew to be none."""
-        known = self.members & self.were_none
-        return self._matches(
-            book, lambda line: None if _first(line, self.were_members) else _first(line, known)
-        )
-
-    def left(self, book: AddressBook) -> list[Match]:
-        """Those whom the sync before knew to be members, and who are no longer, by any form."""
-        return self._matches(book, self._left)
-
-    def _left(self, line: Line) -> bytes | None:
-        before = [form for form in line if form in self.were_members]
-        if _first(line, self.members) is not None or not self.settled.issuperset(before):
-            return None
-        return before[0] if before else None
-
-    def _matches(self, book: AddressBook, choose: Callable[[Line], bytes | None]) -> list[Match]:
-        found = []
+        Joined and left are those of whom the sync before knew it, and found otherwise, in all forms.
+        """
+        matches, joined, left = list[Match](), list[Match](), list[Match]()
+        news = self.members & self.were_none
         for contact in book.contacts:
             for line in contact.lines:
-                form = choose(line)
-                if form is not None:
-                    written = form if form in contact.identifiers else line[0]
-                    label = self.labels.get(form)
-                    found.append(Match(contact.name, form.decode("ascii"), written.decode("ascii"), label))
-        return found
+                now, before = _first(line, self.members), _first(line, self.were_members)
+                if now is not None:
+                    matches.append(self._match(contact, line, now))
+                    if before is None and (new := _first(line, news)) is not None:
+                        joined.append(self._match(contact, line, new))
+                elif before is not None and self._is_settled(line):
+                    left.append(self._match(contact, line, before))
+        return matches, joined, left
+
+    def _is_settled(self, line: Line) -> bool:
+        """Whether it is known of each form that was a member."""
+        return all(form in self.settled for form in line if form in self.were_members)
+
+    def _match(self, contact: Contact, line: Line, form: bytes) -> Match:
+        written = form if form in contact.identifiers else line[0]
+        return Match(contact.name, form.decode("ascii"), written.decode("ascii"), self.labels.get(form))
 
 
 def _first(line: Line, among: frozenset[bytes]) -> bytes | None:

@@ -393,12 +393,13 @@ class Session:
             those(before == 0),
             {one: label for one, label in zip(identifiers, labelled.labels, strict=True) if label},
         )
+        matches, joined, left = found.people(book)
         written = frozenset(book.identifiers)
         asked = len(written.intersection(identifiers))
         return Report(
-            matches=found.matches(book),
-            joined=found.joined(book),
-            left=found.left(book),
+            matches=matches,
+            joined=joined,
+            left=left,
             unusable=[
                 Unusable(name, one.reason, count)
                 for name, one in sorted(manifest.unknown.items())

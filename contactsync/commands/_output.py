@@ -160,17 +160,19 @@ def found_by(identifiers: Iterable[str]) -> str:
     return "ADDRESS" if kinds == {"mailto"} else "NUMBER OR ADDRESS" if "mailto" in kinds else "NUMBER"
 
 
-def of_book(book: AddressBook, number: int, forms: int = 0) -> str:
-    """How many identifiers of a book, in the words for what it has: numbers, e-mail addresses, or both.
+def with_forms(text: str, further_forms: int) -> str:
+    """A count of identifiers, and how many further forms of them are looked up besides, if there are any."""
+    return f"{text} ({counted(further_forms, 'further form', 'further forms')})" if further_forms else text
 
-    `forms` are looked up besides.
-    """
+
+def of_book(book: AddressBook, number: int) -> str:
+    """How many identifiers of a book, in the words for what it has: numbers, e-mail addresses, or both."""
     numbers, addresses = book.count("tel"), book.count("mailto")
     if not addresses:
-        return counted(number, "number", "numbers") + _and_forms(forms)
+        return counted(number, "number", "numbers")
     if not numbers:
         return counted(number, "address", "addresses")
-    return counted(number, "number or address", "numbers and addresses") + _and_forms(forms)
+    return counted(number, "number or address", "numbers and addresses")
 
 
 def asked_of(report: Report, book: AddressBook, number: int) -> str:
@@ -180,10 +182,6 @@ def asked_of(report: Report, book: AddressBook, number: int) -> str:
     if report.unserved == book.count("mailto"):
         return counted(number, "number", "numbers")
     return counted(number, "address", "addresses")
-
-
-def _and_forms(number: int) -> str:
-    return f" ({counted(number, 'further form', 'further forms')})" if number else ""
 
 
 def table(head: Row, rows: Sequence[Row], *, plain: bool = False) -> str:
@@ -205,10 +203,7 @@ def table(head: Row, rows: Sequence[Row], *, plain: bool = False) -> str:
 def summary(report: Report, book: AddressBook) -> str:
     """How many of how many matched, who joined or left, and what the server could learn."""
     matched = len({(m.name, m.identifier) for m in report.matches})
-    further = (
-        f" ({counted(report.further_forms, 'further form', 'further forms')})" if report.further_forms else ""
-    )
-    asked = asked_of(report, book, report.identifiers) + further
+    asked = with_forms(asked_of(report, book, report.identifiers), report.further_forms)
     people = counted(len(book.contacts), "contact", "contacts")
     members = counted(report.members, "member", "members")
     where = f"{report.audience}, epoch {report.epoch}, edition {report.edition}, {members}"

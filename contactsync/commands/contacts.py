@@ -89,7 +89,7 @@ def _print(book: AddressBook, *, fetched: bool) -> None:
         click.echo(f"not read: {place}: {entry.reason}{hint}")
     people = _output.counted(len(book.contacts), "contact", "contacts")
     written = len(book.identifiers)
-    numbers = _output.of_book(book, written, len(book.sought) - written)
+    numbers = _output.with_forms(_output.of_book(book, written), len(book.sought) - written)
     sent = "nothing was sent, except to read the address books" if fetched else "nothing was sent"
     click.echo(f"{numbers} of {people} would be looked up; {sent}")
     click.echo(f"contacts without a number or an address: {book.without_identifier:,}")

@@ -20,12 +20,13 @@ def lines_of(identifiers: Sequence[bytes]) -> list[Line]:
     further = {one: further_forms(one) for one in identifiers}
     if not any(further.values()):
         return [(one,) for one in identifiers]
-    lines: list[dict[bytes, None]] = []
+    line_of: dict[bytes, list[bytes]] = {}
     for one, forms in further.items():
-        made = dict.fromkeys((one, *forms))
-        same = [line for line in lines if not made.keys().isdisjoint(line)]
-        lines = [line for line in lines if not any(line is other for other in same)]
-        lines.append({form: None for line in [*same, made] for form in line})
+        made = (one, *forms)
+        joined = {id(line_of[form]): line_of[form] for form in made if form in line_of}
+        line = [form for other in joined.values() for form in other]
+        line += [form for form in made if form not in line_of]
+        line_of.update(dict.fromkeys(line, line))
     place = {one: at for at, one in enumerate(identifiers)}
-    written_first = [tuple(sorted(line, key=lambda form: place.get(form, len(place)))) for line in lines]
-    return sorted(written_first, key=lambda line: place[line[0]])
+    lines = {id(line_of[one]): line_of[one] for one in identifiers}  # in the order of what is written first
+    return [tuple(sorted(line, key=lambda form: place.get(form, len(place)))) for line in lines.values()]

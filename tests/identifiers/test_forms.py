@@ -195,3 +195,12 @@ def test_numbers_that_share_a_form_are_one_line():
     assert lines_of([new, old]) == [(new, old)], "only one of the two has a further form"
     assert lines_of([]) == []
     assert all_forms([old, other]) == {old, new, other}
+
+
+@pytest.mark.slow
+def test_a_contact_with_many_numbers_takes_time_in_proportion():
+    """A card may have 1,000 numbers, and a book many such cards."""
+    many = [f"tel:+5411{number:08}".encode() for number in range(5_000)]
+    assert [line[0] for line in lines_of(many)] == many
+    new, old = ([b"tel:+84%s%07d" % (code, i) for i in range(500)] for code in (b"38", b"168"))
+    assert lines_of([*new, *old]) == list(zip(new, old, strict=True))

@@ -120,7 +120,11 @@ FORM_RULES: Final[Mapping[str, tuple[FormRule, ...]]] = {
         "Colombia put 60 before every area code in 2021",
         (r"(?:[18][1-9]|[2567][2-9]|4[2-57-9])\d{6}", r"60\g<0>"),
     ),
-    "60": (FormRule(re.compile(r"2([3689]\d{7})"), "65", r"\1", "02 is dialled in Malaysia for Singapore"),),
+    "60": (
+        FormRule(
+            re.compile(r"2([3689]\d{7})"), "65", r"\1", "02 was dialled in Malaysia for Singapore until 2017"
+        ),
+    ),
     "84": _rules(
         "84",
         "Vietnam shortened the mobile numbers of eleven digits in 2018",
@@ -148,6 +152,10 @@ FORM_RULES: Final[Mapping[str, tuple[FormRule, ...]]] = {
 
 _BY_CODE: Final = {SCHEME + code.encode(): rules for code, rules in FORM_RULES.items()}
 _LENGTHS: Final = sorted({len(begin) for begin in _BY_CODE})
+_ALTERNATIVES: Final = "|".join(
+    f"{code}(?:{rule.pattern.pattern})" for code, rules in FORM_RULES.items() for rule in rules
+)
+_ANY: Final = re.compile(SCHEME.replace(b"+", rb"\+") + b"(?:" + _ALTERNATIVES.encode("ascii") + b")")
 
 
 def explain_forms(identifier: bytes) -> list[FurtherForm]:
@@ -167,8 +175,8 @@ def explain_forms(identifier: bytes) -> list[FurtherForm]:
 
 
 def further_forms(identifier: bytes) -> tuple[bytes, ...]:
-    """The identifiers of `explain_forms`. Most numbers have none, and their calling code tells."""
-    if not any(identifier[:length] in _BY_CODE for length in _LENGTHS):
+    """The identifiers of `explain_forms`. Most numbers have none, and one look at them tells."""
+    if _ANY.fullmatch(identifier) is None:
         return ()
     return tuple(one.identifier for one in explain_forms(identifier))
 
