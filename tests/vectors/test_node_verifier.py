@@ -51,6 +51,7 @@ CHANGES = {
     "rfc9497.json": "proof",
     "refusals.json": "refusal",
     "delta.json": "new_sha256",
+    "labels.json": "entry",
     "runs.json": "body",
     "metadata.json": "sha256",
     "log.json": "root",
