@@ -9,7 +9,7 @@ from configured_desk import ANNA, CARL
 from json_checks import check
 
 from contactsync.client.report import Match
-from contactsync.commands import _output, main
+from contactsync.commands import _output, _screen, main
 from contactsync.commands._people import FoundSomewhere
 from contactsync.commands._vcards import PLAIN, LabelTemplate, vcards
 from contactsync.contacts.vcard import read_vcards
@@ -161,3 +161,13 @@ def test_a_terminal_is_not_hurt_by_a_label():
     assert text.splitlines()[1].endswith("a?[2J?b?c")
     person = FoundSomewhere("Anna", {"work": ["tel:+491"]}, {"work": {"tel:+491": match.label}})
     assert "\x1b" not in "".join(person.row() + person.row_of_one())
+
+
+@pytest.mark.parametrize("columns", range(24, 100, 3))
+def test_no_character_is_lost_where_a_terminal_is_narrow(monkeypatch, columns):
+    """A label that lacks a character is somebody else's."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    row = ("Maximiliane von Hohenstein", "+491512345671", "@anna.mueller:chat.work.example")
+    lines = _screen.table(("NAME", "NUMBER", "LABEL"), [row]).splitlines()[1:]
+    shown = "".join("".join(lines).split())
+    assert sorted(shown) == sorted("".join(row).replace(" ", ""))
