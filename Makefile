@@ -4,7 +4,8 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
-.PHONY: demo test test-fast lint bounds coverage bench fuzz timing dist sbom lock audit-deps docs vectors clean
+.PHONY: demo test test-fast lint bounds coverage bench fuzz timing dist sbom lock audit-deps docs vectors \
+  vectors-arm64 clean
 
 demo: $(STAMP)
 	$(BIN)/contactsync demo
@@ -94,6 +95,10 @@ docs: $(STAMP)
 # By the twins in tests/, never by the package.
 vectors: $(STAMP)-test
 	$(BIN)/python tests/vectors/make.py
+
+# The vectors by an AArch64 Python under qemu-user, where LLVM compiles every kernel (root; Debian's packages).
+vectors-arm64: $(STAMP)
+	tests/vectors/arm64.sh $(BIN)/python
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 from forger import Forger
+from logged_service import ServiceLog
 from securesystemslib.signer import CryptoSigner
 
 from contactsync.client.core.planner import Options
@@ -88,10 +89,14 @@ class Service:
     """So many random tokens are published in each partition beside the members."""
     until: int | None = None
     """When the overlap with the next epoch ends; None: there is no rotation."""
+<<<<<<< HEAD
     labels: dict[str, str] | None = None
     """Labels of members, by number (+…); None: no labels are published."""
     size: int = 16
     """Octets to which labels are filled up."""
+=======
+    log: ServiceLog | None = None
+>>>>>>> audit14
 
     def __post_init__(self):
         self.signers = {role: CryptoSigner.generate_ed25519() for role in ROLES}
@@ -256,9 +261,8 @@ class Service:
         )
 
     def answer(self, request: Request) -> Reply:
-        if request.path.startswith("/v1/tuf/"):
-            _, _, _, folder, name = request.path.split("/")
-            return self.file(folder, name)
+        if request.path.startswith(("/v1/tuf/", "/v1/log/")):
+            return self.public_file(*request.path.split("/", 3)[2:])
         if request.headers.get("authorization") != f"Bearer {CREDENTIAL}":
             return problem(401, "bad-credential", "the credential is not known")
         if request.path == "/v1/account":
@@ -289,13 +293,15 @@ class Service:
             headers["RateLimit"] = f'"points";r={self.quota["left"]};t=0'
         return Reply(200, headers, evaluated.tobytes() + proof)
 
-    def file(self, folder, name):
-        if (folder, name) == ("metadata", "root.json"):
+    def public_file(self, part, name):
+        if name == "metadata/root.json":
             return Reply(200, {}, self.repository.root_bytes())
-        path = self.folder / folder / name
-        if not path.exists():
-            return problem(404, "not-found", "no such file")
-        return Reply(200, {}, path.read_bytes())
+        if part == "log":
+            octets = None if self.log is None else self.log.files().get(name)
+        else:
+            path = self.folder / name
+            octets = path.read_bytes() if path.exists() else None
+        return problem(404, "not-found", "no such file") if octets is None else Reply(200, {}, octets)
 
     def data(self, request):
         name = request.path.rpartition("/")[2]

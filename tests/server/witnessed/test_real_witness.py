@@ -16,6 +16,12 @@ def contactsync(*words, code=0):
     return done.stdout + done.stderr
 
 
+def log_key(data):
+    """The key of a server's log, as its operator reads it."""
+    (line,) = (line for line in run("log", "show", data=data).splitlines() if line.startswith("log "))
+    return line.split()[1]
+
+
 def cosigned(witness, vkey):
     """How many entries of a log the witness has cosigned, by its own record."""
     origin = vkey.partition("+")[0]
@@ -45,8 +51,7 @@ def test_what_a_witness_must_have_seen(tmp_path, begin, database, kind, monkeypa
         monkeypatch.setenv("CONTACTSYNC_DATABASE", database())  # it contains a password
     run("init", data=data)
     assert (data / "registry.sqlite").exists() == (kind == "files")
-    log = next(line for line in run("log", "show", data=data).splitlines() if line.startswith("log "))
-    witness = begin(vkey := log.split()[1])
+    witness = begin(vkey := log_key(data))
     run("members", "add", "+4915100000001", data=data)
     add = ("log", "add-witness", witness.verifier.vkey(), "--quorum", "1")
     assert "1 of 1 witness must cosign" in run(*add, "--url", witness.url, data=data)
@@ -81,3 +86,35 @@ def test_what_a_witness_must_have_seen(tmp_path, begin, database, kind, monkeypa
         assert cosigned(tmp_path / "witness", vkey) != seen
     run("status", "--check", data=data)
     assert "forked" not in again.stop()
+
+
+@pytest.mark.slow
+def test_a_log_that_begins_anew_is_not_stuck_for_want_of_its_witness(tmp_path, begin):
+    """The witness cannot know the key of a log that is about to begin. Another one has gone for good."""
+    data, state = tmp_path / "server", ["--state", tmp_path / "state"]
+
+    run("init", data=data)
+    old = log_key(data)
+    witness = begin(old)
+    add = ("log", "add-witness", witness.verifier.vkey(), "--quorum", "1")
+    run(*add, "--url", witness.url, data=data)
+    run("members", "add", "+4915100000001", data=data)
+    run("publish", data=data)
+    with Process(data) as server:
+        contactsync("trust", server.url, "--yes", *state)
+        run("log", "restart", "--yes", data=data)
+        assert "0 of 1 witness must cosign" in run("log", "show", data=data)
+        new = log_key(data)
+        assert new != old
+        run("members", "add", "+4915100000002", data=data)
+        run("publish", data=data)
+        witness.stop()
+        again = begin(old, new)
+        run("log", "add-witness", again.verifier.vkey(), "--url", again.url, data=data)
+        assert "has cosigned" in run("log", "ask", data=data)
+        run("log", "quorum", "1", data=data)
+        said = contactsync("trust", server.url, "--new-log", *state)
+        assert f"1 of 1 must cosign: {NAME}" in said
+        run("members", "add", "+4915100000003", data=data)
+        run("publish", data=data)
+    run("status", "--check", data=data)
