@@ -89,14 +89,11 @@ class Service:
     """So many random tokens are published in each partition beside the members."""
     until: int | None = None
     """When the overlap with the next epoch ends; None: there is no rotation."""
-<<<<<<< HEAD
     labels: dict[str, str] | None = None
     """Labels of members, by number (+…); None: no labels are published."""
     size: int = 16
     """Octets to which labels are filled up."""
-=======
     log: ServiceLog | None = None
->>>>>>> audit14
 
     def __post_init__(self):
         self.signers = {role: CryptoSigner.generate_ed25519() for role in ROLES}
