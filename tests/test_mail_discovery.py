@@ -11,8 +11,9 @@ sys.path += [str(TESTS / "server")]
 
 from server_tools import Operator, Process, numbers  # noqa: E402
 
+from contactsync.client.asked import kinds_seen, new_identifiers  # noqa: E402
 from contactsync.client.core.planner import Options  # noqa: E402
-from contactsync.client.session import new_identifiers, sync  # noqa: E402
+from contactsync.client.session import sync  # noqa: E402
 from contactsync.client.state import State  # noqa: E402
 from contactsync.client.transport import Transport  # noqa: E402
 from contactsync.contacts import AddressBook, Contact  # noqa: E402
@@ -108,3 +109,21 @@ def test_a_book_with_addresses_costs_what_its_numbers_alone_cost(service, tmp_pa
     assert with_them.evaluated == without.evaluated == 8
     assert with_them.leak == without.leak
     assert json.dumps(with_them.leak_odds) == json.dumps(without.leak_odds)
+
+
+@pytest.mark.parametrize("data", [None, b"", b"{}", b"[]", b'{"partitions": 5}', b"[" * 100_000, b"\xff"])
+def test_a_last_manifest_that_cannot_be_read_is_none(tmp_path, data):
+    server = State(tmp_path / "state").pin("https://contacts.example", b"root")
+    (server.tuf / "manifests").mkdir(parents=True, exist_ok=True)
+    if data is not None:
+        (server.tuf / "manifests" / "people.json").write_bytes(data)
+    assert kinds_seen(server, "people") is None
+
+
+def test_the_kinds_of_the_last_manifest_are_those_of_its_partitions(tmp_path):
+    server = State(tmp_path / "state").pin("https://contacts.example", b"root")
+    (server.tuf / "manifests").mkdir(parents=True, exist_ok=True)
+    for names, kinds in {(): {"tel"}, ("mail",): {"mailto"}, ("49", "mail", "x"): {"tel", "mailto"}}.items():
+        manifest = {"partitions": {name: {} for name in names}}
+        (server.tuf / "manifests" / "people.json").write_text(json.dumps(manifest))
+        assert kinds_seen(server, "people") == kinds

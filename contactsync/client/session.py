@@ -6,7 +6,6 @@ results. If a sync fails, it keeps what remains valid: tokens, whole files, part
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.client import results
+from contactsync.client.asked import kinds_seen, question_about
 from contactsync.client.byteranges import fetch_ranges
 from contactsync.client.cache import Cache
 from contactsync.client.core.holdings import Holdings, Known
@@ -47,7 +47,7 @@ from contactsync.foundation.errors import (
     Refused,
 )
 from contactsync.foundation.progress import DOWNLOADING, Progress, silent
-from contactsync.identifiers import KINDS, PROFILE, served_kinds, title_of
+from contactsync.identifiers import PROFILE, served_kinds, title_of
 from contactsync.publication.history import Gap
 from contactsync.publication.logged import kept_of_log
 from contactsync.publication.manifest import DataFile, Manifest
@@ -88,19 +88,6 @@ def sync(
         return report
 
 
-def new_identifiers(server: ServerState, book: AddressBook, audience: str) -> int:
-    """How many identifiers of the book that would be asked for are not in the newest epoch of the cache.
-
-    Further forms are counted, too. Does not use the network.
-    """
-    kinds = kinds_seen(server, audience) or frozenset(KINDS)
-    identifiers = list(_question(book.sought, kinds).identifiers)
-    with Cache(server.cache, server.url) as cache:
-        epoch = cache.newest_epoch(audience)
-        known = cache.tokens(audience, epoch, identifiers).known if epoch else np.zeros(0, np.bool_)
-    return len(identifiers) - int(known.sum())
-
-
 def last_matches(server: ServerState, book: AddressBook, audience: str) -> frozenset[bytes]:
     """The identifiers of the book, further forms included, that the last sync found to be members.
 
@@ -139,30 +126,6 @@ class _Followed:
     def kinds(self) -> frozenset[str]:
         """The kinds that are asked for: those that the manifest has a partition of, usable here or not."""
         return served_kinds([*self.manifest.partitions, *self.manifest.unknown])
-
-
-def kinds_seen(server: ServerState, audience: str) -> frozenset[str] | None:
-    """The kinds that the last manifest of an audience had members of; None if there is none that can be read.
-
-    It is what to make ready for: the next manifest is not there before the first request.
-    """
-    try:
-        last = json.loads((server.tuf / "manifests" / f"{audience}.json").read_bytes())
-        return served_kinds([str(name) for name in last["partitions"]])
-    except (
-        OSError,
-        KeyError,
-        TypeError,
-        ValueError,
-        RecursionError,
-    ):  # if it is damaged, the follower says so
-        return None
-
-
-def _question(identifiers: Sequence[bytes], kinds: frozenset[str]) -> Question:
-    """About those identifiers that are of these kinds. Others would cost points for nothing."""
-    prefixes = tuple(KINDS[kind].prefix for kind in kinds)
-    return Question.about([one for one in identifiers if one.startswith(prefixes)])
 
 
 class Session:
@@ -211,12 +174,12 @@ class Session:
             book.sought,
             kinds_seen(self._server, self._options.audience) or served_kinds(()),
         )
-        question = _question(everything, kinds)
+        question = question_about(everything, kinds)
         recalled = self._recall(question, self._cache.newest_epoch(self._options.audience) or 0)
         self._make_ready(question, recalled)
         followed = self._follow()
         kinds, before = followed.kinds, kinds
-        question = _question(everything, kinds)
+        question = question_about(everything, kinds)
         if followed.changed or recalled.epoch != followed.manifest.epoch or kinds != before:
             epoch = followed.manifest.epoch
             recalled = self._recall_anew(question, recalled, epoch, anew=kinds != before)
@@ -240,7 +203,7 @@ class Session:
                 if isinstance(error, Refused) and error.kind == "not-found":
                     error.hint = "check that the credential is for this --audience; if so, tell the operator"
                 raise
-            question = _question(everything, newer.kinds)
+            question = question_about(everything, newer.kinds)
             anew = newer.kinds != followed.kinds
             recalled = self._recall_anew(question, recalled, newer.manifest.epoch, anew=anew)
             return self._once(newer, question, recalled, book)

@@ -8,7 +8,7 @@ from typing import Final
 
 from contactsync.identifiers import Rejected, mail
 
-_MOST: Final = 64 << 10  # characters of one field
+_MOST: Final = 64 * mail.MAX_TEXT  # characters of one field
 # An address, or text in quotation marks or brackets, in which separators do not count.
 _PIECE: Final = re.compile(r'(?:"[^"]*"|<[^>]*>|[^,;|\r\n"<]|["<])+')
 _APART: Final = re.compile(r":::|[,;|\r\n]")

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contactsync.client.asked import new_identifiers
 from contactsync.client.core.planner import Options
 from contactsync.client.core.round import LEAST, padded
 from contactsync.client.patience import Patience
 from contactsync.client.report import Match, Report
-from contactsync.client.session import last_matches, new_identifiers
+from contactsync.client.session import last_matches
 from contactsync.client.session import sync as run_sync
 from contactsync.client.transcript import private_path, read_transcript
 from contactsync.client.transport import Transport

@@ -7,8 +7,10 @@ import itertools
 
 import numpy as np
 
+from contactsync.contacts.mails import address_in, read_mails
 from contactsync.foundation.errors import BadInput
-from contactsync.identifiers import KINDS, Rejected, normalise, partition_of
+from contactsync.identifiers import KINDS, Rejected, mail, normalise, partition_of, shown
+from contactsync.identifiers.mail.address import quick as quick_address
 from contactsync.identifiers.tel import explain
 from contactsync.identifiers.tel.quick import quick
 from contactsync.phones.bulk import read_numbers
@@ -93,6 +95,23 @@ def _number(data: bytes) -> None:
     assert partition_of(found) in kind.partitions()
 
 
+def _address(data: bytes) -> None:
+    """The short cut gives what all steps give; an identifier and what is shown of it normalise to it."""
+    text = data.decode("utf-8", "replace")
+    list(read_mails(text))
+    address_in(text)
+    try:
+        found = mail.normalise(text)
+    except Rejected as error:
+        assert quick_address(text) is None, "the short cut takes what is rejected"
+        assert mail.explain(text)[-1].result == error.reason
+        return
+    assert mail.explain(text)[-1].result.encode() == found
+    assert mail.normalise(found.decode()) == mail.normalise(shown(found.decode())) == found
+    assert identifier_of(found.decode()) == found
+    assert partition_of(found) == "mail"
+
+
 def _identifier(data: bytes) -> None:
     found = identifier_of(data.decode("utf-8", "replace"))
     assert identifier_of(found.decode()) == found
@@ -160,8 +179,40 @@ TARGETS = (
         _identifier,
         lambda: [b"tel:+4917604069001", b"tel:+12125550131"],
         (Rejected,),
-        words=(b"tel:", b"+", b"0"),
+        words=(b"tel:", b"+", b"0", b"mailto:", b"%25", b"@x.org"),
         longest=100,
+    ),
+    Target(
+        "address",
+        _address,
+        lambda: [
+            b"Ann <Ann@Example.org>",
+            b"mailto:%C3%BCmit@m%C3%BCnchen.de?subject=x",
+            "ümit@例え.テスト, b@xn--fa-hia.de".encode(),
+        ],
+        words=(
+            *(b"mailto:", b"%", b"%C3%BC", b"<", b">", b'"', b"@", b".", b",", b"xn--", b"@x.org", b"\\n"),
+            *map(
+                str.encode,
+                (
+                    "ß",
+                    "ς",
+                    "İ",
+                    "ı",
+                    "ａ",
+                    "＠",
+                    "。",
+                    "\u200c",
+                    "\u200d",
+                    "\u202e",
+                    "\u00ad",
+                    "ﬁ",
+                    "\u0308",
+                    "א",
+                ),
+            ),
+        ),
+        longest=300,
     ),
     Target(
         "members-table",

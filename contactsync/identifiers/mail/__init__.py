@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from contactsync.identifiers.mail.address import quick, read_address
+from contactsync.identifiers.mail.address import MAX_TEXT, quick, read_address
 from contactsync.identifiers.steps import Record, Rejected, Step, no_record
 
-__all__ = ["PROFILE", "SCHEME", "explain", "looks_like", "normalise"]
+__all__ = ["MAX_TEXT", "PROFILE", "SCHEME", "explain", "looks_like", "normalise"]
 
 PROFILE = 1
 
