@@ -31,6 +31,7 @@ from contactsync.directory.delta import Delta, apply_to_directory, read_delta
 from contactsync.directory.screen import build_screen, open_screen
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadDirectory, BadReply, BadSignature, ContactSyncError, NetworkError
+from contactsync.identifiers import title_of
 from contactsync.publication.history import MANIFESTS_KEPT, Link, another_history, walk
 from contactsync.publication.logged import logged_link
 from contactsync.publication.manifest import MAX_BYTES, DataFile, Manifest
@@ -176,7 +177,7 @@ class _Audit:
             announced = f"{manifest.audience}, announced epoch {manifest.next.epoch}"
             partitions += [(announced, one) for one in manifest.next.partitions.values()]
         for place, partition in partitions:
-            self._partition(f"{place}, +{partition.name}", partition)
+            self._partition(f"{place}, {title_of(partition.name)}", partition)
 
     def _history(self, manifest: Manifest) -> None:
         """Walk back as far as there are manifests, and remember which files they name."""

@@ -17,7 +17,7 @@ from contactsync.audit.report import AuditReport
 from contactsync.directory import build, match, open_directory
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadDirectory, BadInput
-from contactsync.identifiers.kinds import KINDS, partition_of
+from contactsync.identifiers.kinds import KINDS, partition_of, title_of
 from contactsync.publication.manifest import Manifest
 from contactsync.publication.partition import Partition
 from contactsync.publication.tuf.repository import Repository
@@ -80,7 +80,7 @@ class _Rebuild:
             return
         members = self._members()
         for name in sorted(members.keys() | manifest.partitions.keys()):
-            place = f"{self._of}, +{name}"
+            place = f"{self._of}, {title_of(name)}"
             if name in pending:
                 report.leave(
                     "base", place, "members have changed since it was published", "publish, then audit again"

@@ -37,7 +37,8 @@ class Report:
     `quota` is what the server says of the account's budget; `uncovered`: no padding points were sent,
     because it is nearly used up.
     `unchecked` is the part of the server's history that could not be checked since the last report.
-    `withdrawn` is an announced epoch that this client had moved to, and that did not come.
+    `identifiers` were looked up; `unserved` more of the book were not, because the server has nobody of their
+    kind. `withdrawn` is an announced epoch that this client had moved to, and that did not come.
     """
 
     matches: list[Match]
@@ -62,3 +63,4 @@ class Report:
     leak: str
     unchecked: Gap | None
     withdrawn: int | None = None
+    unserved: int = 0

@@ -6,6 +6,7 @@ results. If a sync fails, it keeps what remains valid: tokens, whole files, part
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -45,7 +46,7 @@ from contactsync.foundation.errors import (
     Refused,
 )
 from contactsync.foundation.progress import DOWNLOADING, Progress, silent
-from contactsync.identifiers import PROFILE
+from contactsync.identifiers import KINDS, PROFILE, served_kinds, title_of
 from contactsync.publication.history import Gap
 from contactsync.publication.logged import kept_of_log
 from contactsync.publication.manifest import DataFile, Manifest
@@ -87,8 +88,12 @@ def sync(
 
 
 def new_identifiers(server: ServerState, book: AddressBook, audience: str) -> int:
-    """How many identifiers of the book are not in the newest epoch of the cache. Does not use the network."""
-    identifiers = book.identifiers
+    """How many identifiers of the book that would be asked for are not in the newest epoch of the cache.
+
+    Does not use the network.
+    """
+    kinds = kinds_seen(server, audience) or frozenset(KINDS)
+    identifiers = list(_question(book.identifiers, kinds).identifiers)
     with Cache(server.cache, server.url) as cache:
         epoch = cache.newest_epoch(audience)
         known = cache.tokens(audience, epoch, identifiers).known if epoch else np.zeros(0, np.bool_)
@@ -125,6 +130,35 @@ class _Followed:
     published: Manifest
     manifest: Manifest
     changed: bool
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds that are asked for: those that the manifest has a partition of, usable here or not."""
+        return served_kinds([*self.manifest.partitions, *self.manifest.unknown])
+
+
+def kinds_seen(server: ServerState, audience: str) -> frozenset[str] | None:
+    """The kinds that the last manifest of an audience had members of; None if there is none that can be read.
+
+    It is what to make ready for: the next manifest is not there before the first request.
+    """
+    try:
+        last = json.loads((server.tuf / "manifests" / f"{audience}.json").read_bytes())
+        return served_kinds([str(name) for name in last["partitions"]])
+    except (
+        OSError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ):  # if it is damaged, the follower says so
+        return None
+
+
+def _question(identifiers: Sequence[bytes], kinds: frozenset[str]) -> Question:
+    """About those identifiers that are of these kinds. Others would cost points for nothing."""
+    prefixes = tuple(KINDS[kind].prefix for kind in kinds)
+    return Question.about([one for one in identifiers if one.startswith(prefixes)])
 
 
 class Session:
@@ -169,12 +203,19 @@ class Session:
 
         Work whose time depends on the book is done before the first request or after the last.
         """
-        question = Question.about(book.identifiers)
+        everything, kinds = (
+            book.identifiers,
+            kinds_seen(self._server, self._options.audience) or served_kinds(()),
+        )
+        question = _question(everything, kinds)
         recalled = self._recall(question, self._cache.newest_epoch(self._options.audience) or 0)
         self._make_ready(question, recalled)
         followed = self._follow()
-        if followed.changed or recalled.epoch != followed.manifest.epoch:
-            recalled = self._recall_anew(question, recalled, followed.manifest.epoch)
+        kinds, before = followed.kinds, kinds
+        question = _question(everything, kinds)
+        if followed.changed or recalled.epoch != followed.manifest.epoch or kinds != before:
+            epoch = followed.manifest.epoch
+            recalled = self._recall_anew(question, recalled, epoch, anew=kinds != before)
         self._transport.check_account()
         self._rounds.spend(0)
         try:
@@ -195,18 +236,25 @@ class Session:
                 if isinstance(error, Refused) and error.kind == "not-found":
                     error.hint = "check that the credential is for this --audience; if so, tell the operator"
                 raise
-            recalled = self._recall_anew(question, recalled, newer.manifest.epoch)
+            question = _question(everything, newer.kinds)
+            anew = newer.kinds != followed.kinds
+            recalled = self._recall_anew(question, recalled, newer.manifest.epoch, anew=anew)
             return self._once(newer, question, recalled, book)
 
     def _make_ready(self, question: Question, recalled: _Recalled) -> None:
         self._rounds.make_ready(question, recalled.epoch, recalled.known, recalled.unfinished)
 
-    def _recall_anew(self, question: Question, before: _Recalled, epoch: int) -> _Recalled:
-        """What is stored of an epoch, in between two requests: the next one keeps to the beat."""
+    def _recall_anew(
+        self, question: Question, before: _Recalled, epoch: int, *, anew: bool = False
+    ) -> _Recalled:
+        """What is stored of an epoch, in between two requests: the next one keeps to the beat.
+
+        `anew`: other kinds are asked for than the round was made ready for, whether the book has them or not.
+        """
         recalled = self._recall(question, epoch)
         same = np.array_equal(recalled.known.known, before.known.known)
         same = same and recalled.unfinished == before.unfinished
-        if epoch == before.epoch and same and self._rounds.is_ready:
+        if epoch == before.epoch and same and self._rounds.is_ready and not anew:
             self._transport.pace()
             return recalled
         self._make_ready(question, recalled)
@@ -348,7 +396,7 @@ class Session:
         reader = RangeReader(
             partition.directory,
             lambda places: fetch_ranges(self._transport, partition.base, places),
-            name=f"the directory of +{partition.name}",
+            name=f"the directory of {title_of(partition.name)}",
         )
         found = reader.match(request.tokens, request.asked.numbers)
         self._downloaded += found.octets
@@ -402,6 +450,7 @@ class Session:
                 if (count := prepared.question.count(name))
             ],
             identifiers=len(identifiers),
+            unserved=len(book.identifiers) - len(identifiers),
             new_identifiers=matched.evaluated.new,
             evaluated=self._rounds.evaluated,
             audience=manifest.audience,

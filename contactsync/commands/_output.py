@@ -38,6 +38,7 @@ def result(report: Report, book: AddressBook, *, sent: int, received: int) -> di
         "left": _people(report.left),
         "contacts": len(book.contacts),
         "identifiers": report.identifiers,
+        "unserved": report.unserved,
         "unreadable": unreadable(book),
         "unusable": [asdict(one) for one in report.unusable],
         "evaluated": report.evaluated,
@@ -121,17 +122,62 @@ def vcards(people: Iterable[tuple[str, Sequence[str], Sequence[str]]]) -> str:
     lines = []
     for name, identifiers, categories in people:
         lines += ["BEGIN:VCARD", "VERSION:4.0", f"FN:{_escaped(name)}"]
-        lines += [f"TEL;VALUE=uri:{identifier}" for identifier in identifiers]
+        lines += map(_property, identifiers)
         if categories:
             lines.append(f"CATEGORIES:{','.join(map(_escaped, categories))}")
         lines += ["END:VCARD"]
     return "".join(f"{_folded(line)}\r\n" for line in lines)
 
 
+def _property(identifier: str) -> str:
+    if not identifier.startswith("mailto:"):
+        return f"TEL;VALUE=uri:{identifier}"
+    from contactsync.library.identifying import shown
+
+    return f"EMAIL:{_escaped(shown(identifier))}"
+
+
 def as_table(report: Report, book: AddressBook, *, plain: bool = False) -> str:
-    """The matches, then the summary."""
-    rows = [(match.name, match.identifier.removeprefix("tel:")) for match in report.matches]
-    return table(("NAME", "NUMBER"), rows, plain=plain) + summary(report, book) + "\n"
+    """The people who matched, each with what they matched by; then the summary."""
+    matched = {match.identifier for match in report.matches}
+    rows = []
+    for contact in book.contacts:
+        found = [one for identifier in contact.identifiers if (one := identifier.decode()) in matched]
+        if found:
+            rows.append((contact.name, shown_all(found)))
+    return table(("NAME", found_by(matched)), rows, plain=plain) + summary(report, book) + "\n"
+
+
+def shown_all(identifiers: Iterable[str]) -> str:
+    """Identifiers as people write them, in one cell."""
+    from contactsync.library.identifying import shown
+
+    return ", ".join(map(shown, identifiers))
+
+
+def found_by(identifiers: Iterable[str]) -> str:
+    """The head of their column: whether there are addresses among them."""
+    kinds = {one.partition(":")[0] for one in identifiers}
+    return "ADDRESS" if kinds == {"mailto"} else "NUMBER OR ADDRESS" if "mailto" in kinds else "NUMBER"
+
+
+def of_book(book: AddressBook, number: int) -> str:
+    """How many identifiers of a book, in the words for what it has: numbers, e-mail addresses, or both."""
+    numbers, addresses = book.count("tel"), book.count("mailto")
+    if not addresses:
+        return counted(number, "number", "numbers")
+    if not numbers:
+        return counted(number, "address", "addresses")
+    return counted(number, "number or address", "numbers and addresses")
+
+
+def asked_of(report: Report, book: AddressBook, number: int) -> str:
+    """How many of what was looked up; if the server has members of one kind only, that is what it was."""
+    if not report.unserved:
+        return of_book(book, number)
+    if report.unserved == book.count("mailto"):
+        return counted(number, "number", "numbers")
+    return counted(number, "address", "addresses")
 
 
 def table(head: Row, rows: Sequence[Row], *, plain: bool = False) -> str:
@@ -153,7 +199,7 @@ def table(head: Row, rows: Sequence[Row], *, plain: bool = False) -> str:
 def summary(report: Report, book: AddressBook) -> str:
     """How many of how many matched, who joined or left, and what the server could learn."""
     matched = len({(m.name, m.identifier) for m in report.matches})
-    asked = counted(report.identifiers, "number", "numbers")
+    asked = asked_of(report, book, report.identifiers)
     people = counted(len(book.contacts), "contact", "contacts")
     members = counted(report.members, "member", "members")
     where = f"{report.audience}, epoch {report.epoch}, edition {report.edition}, {members}"
@@ -173,9 +219,17 @@ def say_on_stderr(report: Report, book: AddressBook, *, summarised: bool, prefix
     `prefix` names the service of each line. Contacts that could not be looked up may or may not be members.
     """
     for one in report.unusable:
-        numbers = counted(one.identifiers, "number was", "numbers were")
+        nouns = (
+            ("address was", "addresses were") if one.partition == "mail" else ("number was", "numbers were")
+        )
+        numbers = counted(one.identifiers, *nouns)
         text = f"partition {one.partition} {one.reason}: {numbers} not looked up"
         click.echo(f"warning: {prefix}{text}", err=True)
+    if report.unserved:
+        addresses = report.unserved == book.count("mailto")
+        nouns = ("e-mail address", "e-mail addresses") if addresses else ("number", "numbers")
+        text = f"{counted(report.unserved, *nouns)} not looked up: the server has no members with one"
+        click.echo(f"note: {prefix}{text}", err=True)
     if report.withdrawn is not None:
         text = f"the server withdrew epoch {report.withdrawn}, which this client had moved to"
         click.echo(f"warning: {prefix}{text}; what was stored of it is not used", err=True)
@@ -215,24 +269,26 @@ def say_unchecked(gap: Gap | None) -> None:
         )
 
 
-def say_details(report: Report, *, sent: int, received: int) -> None:
+def say_details(report: Report, book: AddressBook, *, sent: int, received: int) -> None:
     """Print on stderr what `--verbose` adds."""
     rate = report.false_positive_rate
     wrong = rate * report.identifiers
     points = counted(report.evaluated, "point", "points")
     for line in (
         f"sent {sent:,} bytes, received {received:,} bytes ({report.downloaded:,} of data files)",
-        f"evaluated {points} for {counted(report.new_identifiers, 'new number', 'new numbers')}",
+        f"evaluated {points} for {asked_of(report, book, report.new_identifiers).replace(' ', ' new ', 1)}",
         *(
             [f"budget: {quota.left:,} of {quota.burst:,} points left, {quota.per_day:,} restored each day"]
             if (quota := report.quota)
             else []
         ),
-        f"false positives: {rate:.2g} per number, {wrong:.2g} expected in this address book",
+        f"false positives: {rate:.2g} per identifier, {wrong:.2g} expected in this address book",
     ):
         click.echo(line, err=True)
     if report.privacy == "screen" and report.whole:
-        codes = ", ".join(f"+{code}" for code in report.whole)
+        from contactsync.library.identifying import title_of
+
+        codes = ", ".join(map(title_of, report.whole))
         click.echo(f"used the whole directory for {codes}: screen and buckets would cost no less", err=True)
 
 

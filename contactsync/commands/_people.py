@@ -37,12 +37,13 @@ class FoundSomewhere:
         return {"name": self.name, "services": services}
 
     def row(self) -> Row:
-        """Name, numbers, services."""
-        numbers = ", ".join(one.removeprefix("tel:") for one in self.identifiers)
-        return self.name, numbers, ", ".join(self.services)
+        """Name, numbers and addresses, services."""
+        return self.name, _output.shown_all(self.identifiers), ", ".join(self.services)
 
 
-HEAD: Row = ("NAME", "NUMBER", "SERVICES")
+def head(people: Iterable[FoundSomewhere]) -> Row:
+    """The head of a table of such rows."""
+    return "NAME", _output.found_by(one for person in people for one in person.identifiers), "SERVICES"
 
 
 def of_outcomes(outcomes: Iterable[ServiceOutcome], book: AddressBook) -> list[FoundSomewhere]:
@@ -109,7 +110,7 @@ def as_json(outcomes: Sequence[ServiceOutcome], book: AddressBook, *, marks: Mar
 def as_table(outcomes: Sequence[ServiceOutcome], book: AddressBook, *, plain: bool = False) -> str:
     """A line for each person, then the summaries."""
     people = of_outcomes(outcomes, book)
-    table = _output.table(HEAD, [person.row() for person in people], plain=plain)
+    table = _output.table(head(people), [person.row() for person in people], plain=plain)
     return table + summaries(outcomes, book) + "\n"
 
 
@@ -147,7 +148,10 @@ FORMATS = {"csv": as_csv, "vcf": as_vcards}
 
 
 def called(people: Iterable[FoundSomewhere], text: str) -> list[FoundSomewhere]:
-    """Those whose name has these words in it, whatever case and accents, or whose number these digits."""
+    """Those whose name has these words in it, whatever case and accents, or whose number these digits.
+
+    What has an @ is part of an address.
+    """
     words = _plain(text).split()
     digits = "".join(c for c in text if c.isdigit())
     is_number = bool(digits) and not any(c.isalpha() for c in text)
@@ -155,6 +159,7 @@ def called(people: Iterable[FoundSomewhere], text: str) -> list[FoundSomewhere]:
         one
         for one in people
         if (bool(words) and all(word in _plain(one.name) for word in words))
+        or ("@" in text and any(text.strip().casefold() in _output.shown_all([i]) for i in one.identifiers))
         or (is_number and any(digits in identifier for identifier in one.identifiers))
     ]
 

@@ -38,9 +38,9 @@ def contacts(
 ) -> None:
     """Show what is read from the address books FILE…, and what a sync would look up.
 
-    Each contact with its numbers, then what was not read and why. No server need be trusted, and none learns
-    of it. FILE is as with `contactsync sync`; without one, those in the configuration are read. Only
-    carddav:// addresses use the network: what has changed there is fetched.
+    Each contact with its numbers and e-mail addresses, then what was not read and why. No server need be
+    trusted, and none learns of it. FILE is as with `contactsync sync`; without one, those in the
+    configuration are read. Only carddav:// addresses use the network: what has changed there is fetched.
 
     With --json, one object is printed: contacts (list of {name, identifiers}) and unreadable (list of {file,
     place, reason, hint}).
@@ -76,16 +76,17 @@ def _value(book: AddressBook) -> dict[str, Any]:
 
 
 def _print(book: AddressBook, *, fetched: bool) -> None:
-    click.echo(_output.table(("NAME", "NUMBER"), _rows(book)), nl=False)
+    head = _output.found_by(one.decode() for one in book.identifiers)
+    click.echo(_output.table(("NAME", head), _rows(book)), nl=False)
     for entry in book.unreadable:
         hint = f" ({entry.hint})" if entry.hint else ""
         place = f"{_output.printable(entry.file)}, {_output.printable(entry.place)}"
         click.echo(f"not read: {place}: {entry.reason}{hint}")
     people = _output.counted(len(book.contacts), "contact", "contacts")
-    numbers = _output.counted(len(book.identifiers), "number", "numbers")
+    numbers = _output.of_book(book, len(book.identifiers))
     sent = "nothing was sent, except to read the address books" if fetched else "nothing was sent"
     click.echo(f"{numbers} of {people} would be looked up; {sent}")
-    click.echo(f"contacts without a number: {book.without_number:,}")
+    click.echo(f"contacts without a number or an address: {book.without_identifier:,}")
     if book.left_out:
         click.echo(f"left out, not chosen: {book.left_out:,}")
     click.echo(f"not read: {len(book.unreadable):,}")
@@ -94,6 +95,6 @@ def _print(book: AddressBook, *, fetched: bool) -> None:
 def _rows(book: AddressBook) -> list[tuple[str, str]]:
     rows = []
     for contact in book.contacts:
-        found = [one.decode("ascii").removeprefix("tel:") for one in contact.identifiers] or ["-"]
+        found = [_output.shown_all([one.decode("ascii")]) for one in contact.identifiers] or ["-"]
         rows += [(contact.name, found[0]), *(("", one) for one in found[1:])]
     return rows

@@ -67,7 +67,7 @@ def _print(
 
     alone = len(kept) == 1
     columns = 2 if alone else 3
-    head, rows = _people.HEAD[:columns], [one.row()[:columns] for one in people]
+    head, rows = _people.head(people)[:columns], [one.row()[:columns] for one in people]
     click.echo(_output.table(head, rows), nl=False)
     if not people and name is not None:
         click.echo(f"no match is called {_output.printable(name)}")

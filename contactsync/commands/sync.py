@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     type=click.Choice(["all", "mine"]),
     default="all",
     show_default=True,
-    help="mine: download only the calling codes in your book; the server sees which.",
+    help="mine: download only the partitions of your book (calling codes, mail); the server sees which.",
 )
 @click.option(
     "--max-download",
@@ -188,29 +188,29 @@ def sync(
     """Find out which contacts in the address books FILE… are members.
 
     FILE is a vCard file (also jCard, xCard), a folder or a zip of them, a Google, Outlook or plain CSV,
-    LDIF, a FRITZ!Box phone book, a database, or a list of numbers; - is stdin.
+    LDIF, a FRITZ!Box phone book, a database, or a list of numbers or e-mail addresses; - is stdin.
     carddav://USER@HOST is all address books of an account on a CardDAV server, with a path only those there.
     They are fetched first; only what has changed since the last time is. Nobody else sees these requests.
     Without FILE, those in the configuration are read, and all its servers are asked at once: see
     `contactsync config`. What the command line says goes before what the configuration says.
 
-    Before numbers leave this machine, they are blinded and mixed with random ones. Matching happens on this
-    machine. The last line says what the server could learn.
+    Numbers and e-mail addresses are looked up. Before they leave this machine, they are blinded and mixed
+    with random ones. Matching happens on this machine. The last line says what the server could learn.
 
     With --json, one object is printed: matches, joined, left (lists of {name, identifier}), contacts,
-    identifiers, unreadable (list of {file, place, reason}), unusable (list of {partition, reason,
-    identifiers}: not looked up), evaluated (points sent, padding included), new_identifiers, bytes_sent,
-    bytes_received, audience, epoch, edition, members, privacy, partitions, false_positive_rate, quota ({left,
-    burst, per_day} in points, or null), leak_odds (of all lists so far, by calling code), leak,
-    unchecked_history, withdrawn_epoch. joined and left are changes since the last sync, among contacts that
-    it knew. With --mark also marked ({category, changed, already, left_alone: list of {place, reason}, undo:
-    a file or null}).
-    unchecked_history is null, or {since, until} (each {epoch, edition}): between these, too much was
-    published to check that the server still shows the same history. withdrawn_epoch is null, or an announced
-    epoch that this client had moved to and that did not come. A sync that ran out of its quota prints
-    {error: {kind: "quota", retry_after (seconds), left, burst, per_day, ...}}.
-    With several servers: people, contacts, identifiers, unreadable, and servers, a list of {service, url}
-    with result (the object above) or error. docs/json-schema.json describes all of it.
+    identifiers (looked up), unserved (not, as the server has no members of their kind), unreadable (list of
+    {file, place, reason}), unusable (list of {partition, reason, identifiers}: not looked up), evaluated
+    (points sent, padding included), new_identifiers, bytes_sent, bytes_received, audience, epoch, edition,
+    members, privacy, partitions, false_positive_rate, quota ({left, burst, per_day} in points, or null),
+    leak_odds (of all lists so far, by calling code), leak, unchecked_history, withdrawn_epoch. joined and
+    left are changes since the last sync, among contacts that it knew. With --mark also marked ({category,
+    changed, already, left_alone: list of {place, reason}, undo: a file or null}). unchecked_history is null,
+    or {since, until} (each {epoch, edition}): between these, too much was published to check that the server
+    still shows the same history. withdrawn_epoch is null, or an announced epoch that this client had moved to
+    and that did not come. A sync that ran out of its quota prints {error: {kind: "quota", retry_after
+    (seconds), left, burst, per_day, ...}}. With several servers: people, contacts, identifiers, unreadable,
+    and servers, a list of {service, url} with result (the object above) or error. docs/json-schema.json
+    describes all of it.
 
     If several servers fail, the exit code is the worst: the first of 5, 1, 6, 3, 7, 8, 4 that occurs.
     """
@@ -261,22 +261,27 @@ def _dry_run(
         return
     click.echo(f"files        {book.files:,}")
     click.echo(f"contacts     {len(book.contacts):,}")
+    heading = "identifiers" if book.count("mailto") else "numbers"
     known = len(book.identifiers) - min(sent["new_identifiers"] for sent in each)
     if len(each) == 1:
-        click.echo(f"numbers      {len(book.identifiers):,}, {each[0]['new_identifiers']:,} of them new")
+        click.echo(f"{heading:<13}{len(book.identifiers):,}, {each[0]['new_identifiers']:,} of them new")
     else:
-        click.echo(f"numbers      {len(book.identifiers):,}")
+        click.echo(f"{heading:<13}{len(book.identifiers):,}")
     click.echo(f"unreadable   {len(book.unreadable):,}")
     for one, sent in zip(services, each, strict=True):
         new, points, size = (sent[name] for name in ("new_identifiers", "would_evaluate", "would_send_bytes"))
-        to = "" if len(each) == 1 else f" for {new:,} new numbers, to {one.name}"
+        to = "" if len(each) == 1 else f" for {_new(book, new)}, to {one.name}"
         click.echo(
             f"would send   {points:,} blinded points ({size:,} bytes), {points - new:,} of them padding{to}"
         )
     if known:
-        numbers = _output.counted(known if len(each) > 1 else len(book.identifiers), "number", "numbers")
+        numbers = _output.of_book(book, known if len(each) > 1 else len(book.identifiers))
         click.echo(f"if the server has changed its key since the last sync, {numbers} would be new")
     click.echo(f"nothing was sent{', except to read the address books' if fetched else ''}")
+
+
+def _new(book: AddressBook, number: int) -> str:
+    return _output.of_book(book, number).replace(" ", " new ", 1)
 
 
 def _would_send(state: State, service: Service, book: AddressBook) -> dict[str, int]:

@@ -10,6 +10,9 @@ from contactsync.identifiers.kinds import (
     kind_of_partition,
     known_partition,
     partition_of,
+    served_kinds,
+    shown,
+    title_of,
 )
 from contactsync.identifiers.steps import Rejected, Step
 from contactsync.identifiers.tel import (
@@ -55,4 +58,7 @@ __all__ = [
     "numbering_plan",
     "partition_of",
     "plain_characters",
+    "served_kinds",
+    "shown",
+    "title_of",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import unquote
 
 from contactsync.foundation.errors import BadInput
 from contactsync.identifiers import mail, tel
@@ -127,3 +128,26 @@ def identify(text: str, region: str | None) -> bytes:
 def explain(text: str, region: str | None) -> list[Step]:
     """The steps of `identify`. The last step is named `identifier` or `rejected`."""
     return mail.explain(text) if mail.looks_like(text) else tel.explain(text, region)
+
+
+def served_kinds(partitions: Collection[str]) -> frozenset[str]:
+    """The kinds that a directory with these partitions has members of, by name; `tel` if there are none.
+
+    Identifiers of other kinds are not worth asking for. An empty directory says nothing, and numbers are what
+    every one is for.
+    """
+    found = frozenset(kind.name for kind in KINDS.values() if any(map(kind.owns_partition, partitions)))
+    return found or frozenset({"tel"})
+
+
+def title_of(partition: str) -> str:
+    """How a partition is called in a text: `+49`, `mail`."""
+    return f"+{partition}" if partition.isdecimal() else partition
+
+
+def shown(identifier: str) -> str:
+    """An identifier as people write it: `+491512345678`, `ann@example.org`; of another kind as it is."""
+    if identifier.startswith("mailto:"):
+        text = unquote(identifier.removeprefix("mailto:"))
+        return text if text.isprintable() else identifier
+    return identifier.removeprefix("tel:")

@@ -1,4 +1,7 @@
-"""What a number becomes: the identifier that is looked up, or why it is rejected. Nothing is sent."""
+"""What a number or an e-mail address becomes: the identifier that is looked up, or why it is rejected.
+
+Nothing is sent.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from contactsync import identifiers
-from contactsync.identifiers import Step, check_region, default_region
+from contactsync.identifiers import Step, check_region, default_region, mail, shown, title_of
 
-__all__ = ["ANY_REGION", "Explained", "Possible", "Step", "check_region", "default_region", "explain"]
+__all__ = [
+    "ANY_REGION", "Explained", "Possible", "Step", "check_region", "default_region", "explain", "is_address",
+    "shown", "title_of",
+]  # fmt: skip
 
 ANY_REGION: Final = "auto"
 
@@ -26,6 +32,8 @@ class Possible:
 class Explained:
     """How a text becomes an identifier: `steps`, each with its result and why.
 
+    A text with an @ is an e-mail address, which has no `region` and a `profile` of its own.
+
     `identifier` is None if the text is rejected; then `reason` and `hint` say why, and what to do. `profile`
     is the number of the rules. `possible` has what it may be, if that was asked for and the text is rejected.
     """
@@ -40,29 +48,36 @@ class Explained:
     possible: tuple[Possible, ...] = ()
 
 
-def explain(number: str, region: str | None = None) -> Explained:
-    """Say what a number becomes. `region` (`"DE"`) is the country of one without a country code.
+def explain(text: str, region: str | None = None) -> Explained:
+    """Say what a number or an e-mail address becomes.
 
-    None: that of the locale. `"auto"`: no country, and `possible` says what it would be in each. A sync never
-    guesses. Raises BadInput if there is no such region.
+    `region` (`"DE"`) is the country of a number without a country code. None: that of the locale. `"auto"`:
+    no country, and `possible` says what it would be in each. A sync never guesses. Raises BadInput if there
+    is no such region.
     """
     in_any = region is not None and region.lower() == ANY_REGION
     known = None
     if not in_any:
         known = default_region() if region is None else check_region(region)
-    steps = identifiers.explain(number, known)
+    is_mail = mail.looks_like(text)
+    steps = identifiers.explain(text, known)
     last = steps[-1]
     is_rejected = last.name == "rejected"
     return Explained(
-        text=number,
-        region=known,
-        profile=identifiers.PROFILE,
+        text=text,
+        region=None if is_mail else known,
+        profile=mail.PROFILE if is_mail else identifiers.PROFILE,
         identifier=None if is_rejected else last.result,
         reason=last.result if is_rejected else None,
         hint=last.why if is_rejected else None,
         steps=tuple(steps[1:-1]),
-        possible=_possible(number) if in_any and is_rejected else (),
+        possible=_possible(text) if in_any and is_rejected and not is_mail else (),
     )
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is read as an e-mail address, not as a number."""
+    return mail.looks_like(text)
 
 
 def _possible(number: str) -> tuple[Possible, ...]:

@@ -16,7 +16,7 @@ from contactsync.foundation.progress import Progress, silent
 from contactsync.identifiers import Rejected, mail
 from contactsync.phones import Columns, Refusal, read_numbers
 from contactsync.phones.layout import BY_DEFAULT
-from contactsync.server.people import PeopleImport, everybody, batches_of_file
+from contactsync.server.people import PeopleImport, batches_of_file, everybody
 from contactsync.server.storage.erasing import Watch, unwatched
 from contactsync.server.storage.ports import Members, MemberStore
 from contactsync.server.storage.records import NOT_STATED, Added, Difference, Origin

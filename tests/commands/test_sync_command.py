@@ -228,7 +228,7 @@ def test_a_sync_looks_up_whom_was_chosen_and_counts_the_others(desk, tmp_path):
     result = desk.sync("--json", "--exclude", tmp_path / "not.txt")
     assert [match["name"] for match in json.loads(result.stdout)["matches"]] == ["Anna Müller, jr."]
     assert "left out: 1 contact that you did not choose" in result.stderr
-    assert "contacts without a number: 1" in result.stderr
+    assert "contacts without a number or an address: 1" in result.stderr
     counts = json.loads(desk.sync("--dry-run", "--json", "--only", tmp_path / "only.txt").stdout)
     assert (counts["contacts"], counts["identifiers"]) == (1, 1)
     nobody = desk.sync("--only", tmp_path / "only.txt", "--exclude", tmp_path / "only.txt")

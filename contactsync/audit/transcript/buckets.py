@@ -31,6 +31,7 @@ from contactsync.directory import RangeReader
 from contactsync.directory.ranges import buckets_of
 from contactsync.directory.screen import open_screen
 from contactsync.foundation.errors import NetworkError, Refused
+from contactsync.identifiers import title_of
 from contactsync.publication.manifest import Manifest, Partition
 from contactsync.tokens import Tokens
 
@@ -69,11 +70,11 @@ class BucketLists:
                 self._crowded(partition, asked)
                 told.append(Crowded(partition.name))
         for one in left:
-            self.report.note("buckets", f"+{one.partition}", "a list was made and was not requested")
+            self.report.note("buckets", title_of(one.partition), "a list was made and was not requested")
         return told
 
     def _list(self, partition: Partition, listed: Listed, asked: Sequence[Named]) -> Buckets:
-        place = f"{asked[0].exchange.place}, buckets of +{partition.name}"
+        place = f"{asked[0].exchange.place}, buckets of {title_of(partition.name)}"
         known = self.known.get(partition.name)
         if known is None:
             self.report.leave(
@@ -137,7 +138,7 @@ class BucketLists:
         reader = RangeReader(
             partition.directory,
             lambda places: fetch_ranges(cast("Transport", recorded), partition.base, places),
-            name=f"the directory of +{partition.name}",
+            name=f"the directory of {title_of(partition.name)}",
         )
         done = False
         with self.report.guard("files", place):
@@ -152,7 +153,7 @@ class BucketLists:
 
     def _crowded(self, partition: Partition, asked: Sequence[Named]) -> None:
         """The whole base instead of a list: because a list would have cost no less."""
-        place = f"{asked[0].exchange.place}, base of +{partition.name}"
+        place = f"{asked[0].exchange.place}, base of {title_of(partition.name)}"
         check_files(self.report, {partition.base.sha256: partition.base}, asked, {}, self.folder)
         known = self.known.get(partition.name)
         if known is None:

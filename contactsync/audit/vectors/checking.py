@@ -32,6 +32,7 @@ SHIPPED: Final = {
     "rfc9497.json": 5,
     "edges.json": 51,
     "normalisation-1.json": 139,
+    "mail-1.json": 105,
     "refusals.json": 55,
     "directory.json": 105,
     "delta.json": 56,

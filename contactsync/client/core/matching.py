@@ -14,6 +14,7 @@ from contactsync.directory import match, truncate
 from contactsync.directory.delta import Delta, check_against, compose
 from contactsync.directory.value_sets import contains
 from contactsync.foundation.errors import BadDirectory
+from contactsync.identifiers import title_of
 
 Mask = NDArray[np.bool_]
 
@@ -98,7 +99,8 @@ def _chain(files: Files, plan: PartitionPlan) -> list[Delta]:
 
 def _wrong_chain(plan: PartitionPlan) -> BadDirectory:
     return BadDirectory(
-        f"the deltas of +{plan.partition.name} do not lead from what is held to what the manifest names",
+        f"the deltas of {title_of(plan.partition.name)} do not lead from what is held to what"
+        " the manifest names",
         hint="sync again: that partition is then fetched whole; tell the operator if it happens again",
         refusal="not-following",
     )

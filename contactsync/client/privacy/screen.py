@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from contactsync.client.core.holdings import Files, Holdings
-from contactsync.client.core.leak import countries
+from contactsync.client.core.leak import listed
 from contactsync.client.core.matching import match_partition
 from contactsync.client.core.mode import (
     Allowance,
@@ -30,6 +30,7 @@ from contactsync.client.core.mode import (
 from contactsync.client.core.plan import PartitionPlan, carry_on, size_text, whole_base
 from contactsync.directory.ranges import SEED_BYTES, at_width, buckets_of, chosen
 from contactsync.foundation.errors import ChoiceNeeded
+from contactsync.identifiers import title_of
 from contactsync.publication.manifest import Partition
 from contactsync.tokens import Tokens
 
@@ -129,13 +130,13 @@ class ScreenMode:
             fetched, total = sum(b.fetched for b in buckets), sum(b.total for b in buckets)
             odds = max(b.running for b in buckets)
             parts.append(
-                f"fetched {fetched:,} of {total:,} buckets of {countries([b.name for b in buckets])}, decoys"
+                f"fetched {fetched:,} of {total:,} buckets of {listed([b.name for b in buckets])}, decoys"
                 f" included (all lists so far multiply the odds of a guess by up to {odds:,.4g})"
             )
         crowded = [one.name for one in told if isinstance(one, Crowded)]
         if crowded:
             parts.append(
-                f"has so many members among its contacts in {countries(crowded)} that the whole directory was"
+                f"has so many members among its contacts in {listed(crowded)} that the whole directory was"
                 " fetched"
             )
         return parts
@@ -172,7 +173,7 @@ def _check(partition: Partition, cost: int, allowance: Allowance) -> None:
     if needed <= limit:
         return
     raise ChoiceNeeded(
-        f"too many contacts pass the screen of +{partition.name}: the download would be"
+        f"too many contacts pass the screen of {title_of(partition.name)}: the download would be"
         f" {size_text(needed)}, more than --max-download {size_text(limit)}; none of its buckets was fetched",
         hint="what was downloaded is kept; choose one of\n"
         f"  --max-download {size_text(needed)}: tells the server the buckets, among decoys\n"
@@ -191,8 +192,9 @@ def _check_leak(told: Buckets, allowance: Allowance) -> None:
             choices.append(f"  --buckets {many}: a larger list tells less, and costs more to download")
             break
     raise ChoiceNeeded(
-        f"one more bucket list for +{told.name} would multiply the odds of a guess by {told.running:,.4g}"
-        f" in all, more than --leak-budget {allowance.leak_budget:,.4g}; the list was not sent",
+        f"one more bucket list for {title_of(told.name)} would multiply the odds of a guess by"
+        f" {told.running:,.4g} in all, more than --leak-budget {allowance.leak_budget:,.4g};"
+        " the list was not sent",
         hint="what was evaluated and downloaded is kept; choose one of\n"
         f"  --privacy download --partitions {allowance.partitions}: about {size_text(allowance.whole)};"
         " tells the server nothing about buckets\n"

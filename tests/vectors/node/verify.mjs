@@ -15,7 +15,7 @@ import * as trust from './trust.mjs';
 import * as voprf from './voprf.mjs';
 
 const OPERATIONS = Object.assign({}, ...[voprf, files, sync, trust, log].map((one) => one.OPERATIONS));
-const LEFT_OUT = new Set(['normalise', 'build_directory', 'write_delta', 'build_screen', 'read_manifest', 'charge']);
+const LEFT_OUT = new Set(['normalise', 'normalise_mail', 'build_directory', 'write_delta', 'build_screen', 'read_manifest', 'charge']);
 
 // Only who builds the directory that a chain leads to can see that it is not the one that is named.
 const needsBuilder = (group, expected) => group.operation === 'follow_deltas' && expected.refusal === 'bad-hash';
