@@ -1,5 +1,5 @@
 // Short codes and emergency numbers by region, from libphonenumber's ShortNumberMetadata (Apache-2.0).
-// Written by ../tables.py.
+// Written by release/web_tables.py.
 export default {
   AC: ["9(?:11|99)", "9(?:11|99)"],
   AD: ["11[0268]", "11[0268]"],

@@ -4,11 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { BadInput, ContactSyncError } from '../errors.js';
-import { readBooks } from '../books/book.js';
-import { REGIONS } from '../plans.js';
-import { sync } from '../sync.js';
-import { Transport } from '../transport.js';
+import { BadInput, ContactSyncError, Transport, readBooks, regionOf, sync } from '../index.js';
 import { FolderStore } from './store.js';
 
 const USAGE = `usage: contactsync-js sync BOOK… --url URL --credential-file FILE --root root.json
@@ -52,7 +48,7 @@ function regionOfLocale() {
     const value = process.env[name];
     if (!value) continue;
     const found = /^[a-z]{2,3}(?:[_-][A-Z][a-z]{3})?[_-]([A-Z]{2})(?![A-Za-z0-9])/.exec(value);
-    return found && REGIONS.has(found[1]) ? found[1] : null;
+    return found && regionOf(found[1]);
   }
   return null;
 }

@@ -1,7 +1,7 @@
 // A store in a folder of its own: 0700, files 0600. What is written is on the disk, whole, before `write` returns.
 import { mkdir, open, readFile, readdir, rename, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { OurError } from '../errors.js';
+import { OurError } from '../index.js';
 
 const NEW = '.new';
 const absent = (error) => {

@@ -1,7 +1,7 @@
 """Write the tables of src/ that come from this project's Python: short codes, and the headings of tables.
 
 libphonenumber-js leaves short codes out. Run it after an update of `phonenumberslite` or of headings.toml:
-`.venv/bin/python contactsync/web/tables.py`. A test compares what is there with what it would write.
+`.venv/bin/python release/web_tables.py`. A test compares what is there with what it would write.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from phonenumbers import PhoneMetadata
 
 from contactsync.contacts.headings import ROLES, sources
 
-SOURCES = Path(__file__).parent / "src"
+SOURCES = Path(__file__).parents[1] / "contactsync" / "web" / "src"
 
 
 def short_codes() -> str:
@@ -42,7 +42,7 @@ def headings() -> str:
 
 def _module(about: str, value: dict[str, list[str]]) -> str:
     lines = ",\n".join(f"  {name}: {json.dumps(one, ensure_ascii=False)}" for name, one in value.items())
-    return f"// {about}\n// Written by ../tables.py.\nexport default {{\n{lines},\n}};\n"
+    return f"// {about}\n// Written by release/web_tables.py.\nexport default {{\n{lines},\n}};\n"
 
 
 FILES = {"short.js": short_codes, "headings.js": headings}
