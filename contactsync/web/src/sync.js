@@ -245,6 +245,7 @@ class Session {
 
   async evaluate(manifest, epoch) {
     const options = this.options();
+    this.fresh = this.book.identifiers.filter((one) => !(one in epoch.tokens)).length;
     let ready = this.ready;
     const same = ready?.epoch === manifest.epoch && JSON.stringify(ready.options) === JSON.stringify(options);
     if (!same) ready = this.makeReady(manifest.epoch);
@@ -344,6 +345,7 @@ class Session {
       unreadable: (this.book.unreadable ?? []).map(({ file, place, reason }) => ({ file, place, reason })),
       unusable,
       evaluated: this.evaluated,
+      new_identifiers: this.fresh,
       bytes_sent: this.transport.sent,
       bytes_received: this.transport.received,
       audience: this.audience,
@@ -354,6 +356,7 @@ class Session {
       partitions: 'all',
       false_positive_rate: Math.max(0, ...rates),
       quota: this.transport.quota,
+      leak_odds: {}, // no bucket is asked for
       leak: leakOf(this.uncovered ? padded(this.evaluated) : this.largest, this.cover),
       uncovered: this.uncovered,
       unchecked_history: gap,
