@@ -25,7 +25,9 @@ def short_codes() -> str:
         if data is not None:
             patterns = (data.short_code, data.emergency)
             found[region] = [(one and one.national_number_pattern) or "" for one in patterns]
-    about = "Short codes and emergency numbers by region, from libphonenumber's ShortNumberMetadata (Apache-2.0)."
+    about = (
+        "Short codes and emergency numbers by region, from libphonenumber's ShortNumberMetadata (Apache-2.0)."
+    )
     return _module(about, found)
 
 
@@ -37,7 +39,9 @@ def headings() -> str:
             for heading in table.get(role, ()):
                 role_of.setdefault(heading, role)
     by_role = {role: [one for one, of in role_of.items() if of == role] for role in ROLES}
-    return _module("What columns of tables hold, by their headings: contactsync/contacts/headings.toml.", by_role)
+    return _module(
+        "What columns of tables hold, by their headings: contactsync/contacts/headings.toml.", by_role
+    )
 
 
 def _module(about: str, value: dict[str, list[str]]) -> str:

@@ -8,7 +8,7 @@ from javascript import CREDENTIAL, Person
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
 
-from server_tools import GERMAN, Operator, Process  # noqa: E402 - it lies beside the server's tests
+from server_tools import GERMAN, Operator, Process
 
 
 @pytest.fixture

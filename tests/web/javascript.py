@@ -16,20 +16,29 @@ CREDENTIAL = "cs_javascript"
 def has_node() -> bool:
     if shutil.which("node") is None:
         return False
-    found = subprocess.run(["node", "-p", "process.versions.node"], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        ["node", "-p", "process.versions.node"], capture_output=True, text=True, check=False
+    )
     return found.returncode == 0 and int(found.stdout.split(".")[0]) >= 20
 
 
 needs_node = pytest.mark.skipif(not has_node(), reason="needs Node 20")
 needs_packages = pytest.mark.skipif(
-    not has_node() or not (WEB / "node_modules").is_dir() or not (ROOT / "tests/vectors/node/node_modules").is_dir(),
+    not has_node()
+    or not (WEB / "node_modules").is_dir()
+    or not (ROOT / "tests/vectors/node/node_modules").is_dir(),
     reason="needs Node 20, and `npm ci --ignore-scripts` in contactsync/web and in tests/vectors/node",
 )
 
 
 def node(*arguments, given=None, code=0, timeout=300):
     done = subprocess.run(
-        ["node", *map(str, arguments)], capture_output=True, text=True, input=given, check=False, timeout=timeout
+        ["node", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        input=given,
+        check=False,
+        timeout=timeout,
     )
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
     return done

@@ -20,7 +20,9 @@ def test_two_folders_give_the_same_octets_which_are_those_that_are_shipped(tmp_p
     node(tmp_path / "a longer folder" / "web" / "build.mjs", tmp_path / "two")
     for name in BUNDLES:
         shipped = (WEB / "bundle" / name).read_bytes()
-        assert (tmp_path / "one" / name).read_bytes() == shipped, f"run `node contactsync/web/build.mjs` ({name})"
+        assert (tmp_path / "one" / name).read_bytes() == shipped, (
+            f"run `node contactsync/web/build.mjs` ({name})"
+        )
         assert (tmp_path / "two" / name).read_bytes() == shipped
 
 
@@ -61,8 +63,9 @@ def test_the_tables_are_those_of_the_python_client():
 
 @needs_node
 def test_the_bundle_offers_what_its_types_say():
-    declared = set(re.findall(r"^export (?:declare )?(?:class|function|const) (\w+)", types(), re.M))
-    script = f"import * as all from {json.dumps(str(WEB / 'bundle' / 'contactsync.mjs'))}; console.log(Object.keys(all).join())"
+    declared = set(re.findall(r"^export (?:declare )?(?:class|function|const) (\w+)", types(), re.MULTILINE))
+    bundle = json.dumps(str(WEB / "bundle" / "contactsync.mjs"))
+    script = f"import * as all from {bundle}; console.log(Object.keys(all).join())"
     offered = set(node("--input-type=module", "-e", script).stdout.strip().split(","))
     assert offered == declared
 

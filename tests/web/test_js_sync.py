@@ -1,4 +1,4 @@
-"""`contactsync-js sync` against a real server: what it finds, what it sends, what it refuses, and what it keeps."""
+"""`contactsync-js sync` against a real server: what it finds, sends, refuses and keeps."""
 
 import json
 import os
@@ -66,7 +66,6 @@ def test_a_new_epoch_makes_all_tokens_anew(person, operator):
     assert again["joined"] == again["left"] == []
     (name,) = (one for one in person.kept() if one.startswith("audience"))
     assert list(json.loads(person.kept()[name])["epochs"]) == ["2"]
-
 
 
 def test_another_root_is_refused_before_anything_is_sent(tmp_path, person, served):
@@ -173,7 +172,10 @@ def test_no_server_is_a_network_error(person, served):
     [
         ([], 2),
         (["sync"], 2),
-        (["sync", "/nonexistent", "--url", "https://x.example", "--credential-file", "/c", "--root", "/r"], 3),
+        (
+            ["sync", "/nonexistent", "--url", "https://x.example", "--credential-file", "/c", "--root", "/r"],
+            3,
+        ),
         (["sync", "-", "--url", "http://x.example", "--credential-file", "/c", "--root", "/r"], 3),
         (["sync", "-", "--url", "https://u:p@x.example", "--credential-file", "/c", "--root", "/r"], 3),
         (["--nonsense"], 2),

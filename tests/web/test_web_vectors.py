@@ -9,7 +9,15 @@ from javascript import ROOT, needs_packages
 
 FOLDER = ROOT / "contactsync" / "vectors"
 RUNNER = Path(__file__).parent / "vectors.mjs"
-SERVERS = {"build_directory", "write_delta", "build_screen", "receive_request", "evaluate", "key", "epoch_key"}
+SERVERS = {
+    "build_directory",
+    "write_delta",
+    "build_screen",
+    "receive_request",
+    "evaluate",
+    "key",
+    "epoch_key",
+}
 SERVERS |= {"batch_name", "charge", "oprf"}
 BELOW = {"expand_message_xmd", "multiply_base", "decode", "from_uniform_bytes"}  # @noble/curves alone
 LATER = {"read_screen", "sync (some)"}  # screen mode
