@@ -12,8 +12,9 @@ ORIGINS: Final = "web_origins"
 """The setting's name."""
 
 ABOUT_ORIGINS: Final = (
-    "Origins of pages that may use this server from a browser (CORS). Each is written as a browser does: scheme,"
-    " host and, if it is not the usual one, port. Without any, no page of another origin can read a reply."
+    "Origins of pages that may use this server from a browser (CORS). Each is written as a browser does:"
+    " scheme, host and, if it is not the usual one, port. Without any, no page of another origin can read a"
+    " reply."
 )
 _ORIGIN: Final = re.compile(
     r"https://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:(?!443$)[1-9][0-9]{0,4})?"
@@ -31,8 +32,8 @@ def check_origin(text: str) -> str:
         return text
     raise BadInput(
         f"{text!r} is not the origin of a page",
-        hint="write it as browsers do: https://app.example, in small letters, with a port only if it is not 443,"
-        " and nothing behind it (http is for this machine alone)",
+        hint="write it as browsers do: https://app.example, in small letters, with a port only if it is not"
+        " 443, and nothing behind it (http is for this machine alone)",
     )
 
 

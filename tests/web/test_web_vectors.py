@@ -58,7 +58,6 @@ def test_every_vector_of_a_client_holds() -> None:
 
 # One digit of what is expected: a client that looks away would not notice.
 CHANGES = {
-    "rfc9497.json": "proof",
     "refusals.json": "refusal",
     "delta.json": "new_sha256",
     "runs.json": "body",

@@ -1,7 +1,7 @@
 """CORS: pages of origins that the operator has named may read replies (https://fetch.spec.whatwg.org, §3.2).
 
-Off unless origins are named. Each is compared as a whole, so no pattern can match more than was meant. No reply
-allows credentials of the browser: the credential of an account is a header that the page sets itself.
+Off unless origins are named. Each is compared as a whole, so no pattern can match more than was meant. No
+reply allows credentials of the browser: the credential of an account is a header that the page sets itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PREFLIGHT_SECONDS: Final = b"7200"
 
 
 class CrossOrigin:
-    """An application whose replies say who else may read them. Preflights need no credential: they have none."""
+    """An application whose replies say who else may read them. A preflight needs no credential."""
 
     def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
         """`origins` as a browser writes them: see `origins.check_origin`."""

@@ -62,7 +62,8 @@ def serve(
     """Answer requests until SIGTERM or SIGINT, then finish the running ones.
 
     `on_ready` is called with the URL once requests are answered. On `metrics_port` there are figures for
-    Prometheus; None: nowhere. Pages of `origins`, and of those in the settings, may read replies. Raises CallerError if a port cannot be used.
+    Prometheus; None: nowhere. Pages of `origins`, and of those in the settings, may read replies. Raises
+    CallerError if a port cannot be used.
     """
     settings = folder.settings()
     memory.give_back_what_is_free()

@@ -5,7 +5,7 @@ import { ascending } from '../octets.js';
 import { dialling } from './dialling.js';
 import { readField } from './field.js';
 import { isList, layoutOf, readList, readTable } from './table.js';
-import { holdsCards, readVcards } from './vcard.js';
+import { beginsWithCard, holdsCards, readVcards } from './vcard.js';
 
 const MAX_FILE = 256 * 2 ** 20;
 const MAX_NUMBERS = 1000;
@@ -32,7 +32,8 @@ function entriesOf(octets) {
   if (octets.length > MAX_FILE) return fault('the file is larger than 256 MiB', 'split it');
   const text = textOf(octets);
   if (!text.trim()) return fault('the file is empty', '');
-  const layout = layoutOf(text);
+  if (beginsWithCard(text)) return readVcards(text);
+  const layout = layoutOf(text); // before other cards: notes in a table may hold some
   if (layout !== null) return readTable(text, layout);
   if (holdsCards(text)) return readVcards(text);
   if (/^\s*[<{[]|^PK\x03\x04/.test(text)) return fault('not an address book that this program reads', 'export it as vCard or CSV');

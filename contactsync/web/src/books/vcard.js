@@ -7,6 +7,9 @@ const INVENTED = /^(?!X-PHONETIC|PHONETIC|X-ASSISTANT)[A-Z0-9_.-]*(?:PHONE|MOBIL
 const MARKER = /^(?:BEGIN|END)[ \t]*:[ \t]*VCARD[ \t]*$/i;
 const ALIASES = { 'X-MS-TEL': 'TEL', 'X-ADDRESSBOOKSERVER-KIND': 'KIND' };
 
+/** Whether a text begins with a card. */
+export const beginsWithCard = (text) => /^\ufeff?\s*BEGIN[ \t]*:[ \t]*VCARD/i.test(text);
+
 /** Whether a text holds a card. */
 export const holdsCards = (text) => /(?:^|[\r\n])[ \t]*BEGIN[ \t]*:[ \t]*VCARD/i.test(text);
 
