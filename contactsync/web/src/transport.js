@@ -75,10 +75,10 @@ export class Transport {
     this._last = performance.now();
   }
 
-  /** A public file; null if there is none. @returns {Promise<Uint8Array | null>} */
-  async file(path, limit) {
+  /** A file; null if there is none. @returns {Promise<Uint8Array | null>} */
+  async file(path, limit, { secret = false } = {}) {
     try {
-      return await this._request(path, { limit });
+      return await this._request(path, { limit, secret });
     } catch (error) {
       if (error instanceof Refused && error.status === 404) return null;
       throw error;
@@ -90,9 +90,10 @@ export class Transport {
     return this._request(`/v1/data/${sha256}`, { limit: length, secret: true });
   }
 
-  /** Whether the credential is valid, and the quota. */
+  /** Whether the credential is valid, and the quota. A server without budgets has no such page. */
   async account() {
-    const body = await this._request('/v1/account', { limit: PROBLEM_LIMIT, secret: true });
+    const body = await this.file('/v1/account', PROBLEM_LIMIT, { secret: true });
+    if (body === null) return;
     try {
       const value = JSON.parse(new TextDecoder().decode(body));
       this.quota = quotaOf(value.quota) ?? this.quota;
