@@ -14,6 +14,7 @@ from pathlib import Path
 
 from contactsync.server.http.attached import PROTOCOL
 from contactsync.server.keyring import Keyring
+from contactsync.server.origins import check_origin
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.opening import open_accounts
 from contactsync.serving.limits import networks
@@ -27,6 +28,7 @@ class Serving:
 
     `where` is a host and a port, or the path and the mode of a Unix socket; sockets from systemd take its
     place. `tls` are the files of a certificate and its key. `workers` None: this process answers by itself.
+    Pages of `origins` may read replies, and of those in server.toml.
     """
 
     where: tuple[str | Path, int]
@@ -34,6 +36,7 @@ class Serving:
     trusted: Sequence[str] = ()
     workers: int | None = None
     metrics_port: int | None = None
+    origins: Sequence[str] = ()
 
 
 def serve(
@@ -51,13 +54,15 @@ def serve(
     folder = DataFolder.existing(data)
     keyring = Keyring.open(folder.keys, passphrase)
     networks(how.trusted)
+    for origin in how.origins:
+        check_origin(origin)
     with contextlib.ExitStack() as stack:
         listeners = stack.enter_context(_listeners(*how.where))
         stack.enter_context(beside)
         if how.workers is None:
             _serve_alone(folder, keyring, listeners, how, on_ready)
         else:
-            orders = _Orders(data, passphrase, listeners, how.tls, how.trusted, how.workers)
+            orders = _Orders(data, passphrase, listeners, how.tls, how.trusted, how.workers, how.origins)
             _supervise(folder, orders, how.metrics_port, on_ready)
 
 
@@ -93,7 +98,7 @@ def _serve_alone(
     certificate = None if how.tls is None else Certificate(*how.tls)
     entrance = Entrance(listeners, certificate, networks(how.trusted))
     with contextlib.closing(open_accounts(folder, wait=STORE_WAIT)) as store:
-        run(folder, store, keyring, entrance, on_ready, metrics_port=how.metrics_port)
+        run(folder, store, keyring, entrance, on_ready, metrics_port=how.metrics_port, origins=how.origins)
 
 
 def _supervise(
@@ -127,6 +132,7 @@ class _Orders:
     tls: tuple[Path, Path] | None
     trusted: Sequence[str]
     workers: int
+    origins: Sequence[str]
 
     def start(self, _number: int, channel: socket.socket) -> subprocess.Popen[bytes]:
         """Start a worker. It reads its orders from the other end of `channel`: see `line`."""
@@ -152,5 +158,6 @@ class _Orders:
             "trusted": list(self.trusted),
             "number": number,
             "workers": self.workers,
+            "origins": list(self.origins),
         }
         return json.dumps(orders).encode() + b"\n"

@@ -50,7 +50,9 @@ def _work(channel: socket.socket) -> None:
     entrance = Entrance(listeners, certificate, networks(orders["trusted"]))
     share = WorkerShare(orders["number"], orders["workers"], channel)
     with contextlib.closing(open_accounts(folder, wait=STORE_WAIT)) as store:
-        serve(folder, store, keyring, entrance, lambda _: None, share=share)
+        serve(
+            folder, store, keyring, entrance, lambda _: None, origins=orders.get("origins", ()), share=share
+        )
 
 
 if __name__ == "__main__":

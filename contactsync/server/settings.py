@@ -19,6 +19,7 @@ from typing import Any, Final, Self
 from contactsync.foundation import durable, migrations
 from contactsync.foundation.errors import BadInput, OurError
 from contactsync.server.breakers import Breakers
+from contactsync.server.origins import ABOUT_ORIGINS, ORIGINS, read_origins
 from contactsync.server.quota import DEFAULT_CLASS, MOST, PointQuota
 
 EDITIONS_SERVED: Final = 3
@@ -124,6 +125,8 @@ class Settings:
     """The URL of the PostgreSQL database of the stores, without a password. Empty: files in the folder."""
     database_password_file: str = ""
     """A file whose first line is the password for it, from the data folder. Empty: libpq looks for it."""
+    web_origins: tuple[str, ...] = ()
+    """Origins of pages that may use the server from a browser."""
     quotas: Mapping[str, PointQuota] = field(default_factory=lambda: {DEFAULT_CLASS: PointQuota()})
     """By class, as the tables [quota.CLASS] say; there is always one of the name `default`."""
 
@@ -148,11 +151,12 @@ class Settings:
         del values[_LAYOUT]
         quotas = _read_quotas(path, values.pop(_QUOTA, {}))
         texts = {name: _text(path, values, name) for name in (_DATABASE, _PASSWORD_FILE)}
+        origins = read_origins(path, values.pop(ORIGINS, []))
         values = {name: value for name, value in values.items() if name not in texts}
         allowed = {setting.name: setting.metadata["allowed"] for setting in _whole_numbers()}
         for name, value in values.items():
             if name not in allowed:
-                known = ", ".join([*allowed, *texts])
+                known = ", ".join([*allowed, *texts, ORIGINS])
                 raise BadInput(f"{path} has an unknown setting, {name!r}", hint=f"the settings are {known}")
             if type(value) is not int or value not in allowed[name]:
                 raise _not_allowed(path, name, allowed[name])
@@ -160,6 +164,7 @@ class Settings:
             **values,
             database=texts[_DATABASE],
             database_password_file=texts[_PASSWORD_FILE],
+            web_origins=origins,
             quotas=quotas,
         )
 
@@ -230,6 +235,8 @@ def template(database: str = "") -> str:
         meaning = f"{setting.metadata['meaning']} Allowed: {_text_of(setting.metadata['allowed'])}."
         lines += ["", *(f"# {line}" for line in textwrap.wrap(meaning, _COMMENT_WIDTH))]
         lines += [f"{setting.name} = {setting.default}"]
+    lines += ["", *(f"# {line}" for line in textwrap.wrap(ABOUT_ORIGINS, _COMMENT_WIDTH))]
+    lines += [f'# {ORIGINS} = ["https://app.example"]']
     lines += ["", *(f"# {line}" for line in textwrap.wrap(_ABOUT_QUOTAS, _COMMENT_WIDTH))]
     lines += [f"[{_QUOTA}.{DEFAULT_CLASS}]", *(f"{name} = {n}" for name, n in asdict(PointQuota()).items())]
     return "\n".join(lines) + "\n"

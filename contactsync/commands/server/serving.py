@@ -68,6 +68,14 @@ def _mode(_context: click.Context, _option: click.Parameter, value: str) -> int:
     help="Address or network of a proxy whose X-Forwarded-For is believed; may be given several times.",
 )
 @click.option(
+    "--web-origin",
+    "origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Let pages of this origin (https://app.example) use the server from a browser, and of those in "
+    "server.toml; may be given several times.",
+)
+@click.option(
     "--publish-every",
     type=Duration(at_least=1),
     metavar="TIME",
@@ -89,6 +97,7 @@ def serve(
     tls_key: Path | None,
     metrics_port: int | None,
     trusted_proxies: tuple[str, ...],
+    origins: tuple[str, ...],
     publish_every: float | None,
     log_format: Literal["text", "json"],
 ) -> None:
@@ -115,6 +124,7 @@ def serve(
         trusted=trusted_proxies,
         workers=workers,
         metrics_port=metrics_port,
+        origins=origins,
     )
     beside = publishing_beside(data, publish_every, passphrase)
     run(data, passphrase, how, lambda name: click.echo(f"listening on {name}"), beside)

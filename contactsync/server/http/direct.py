@@ -29,7 +29,9 @@ _READ_ANYWAY: Final = 1 << 18
 """Octets of a body that are read and forgotten after a refusal, so that the connection can go on."""
 
 _DIGITS: Final = 10
-_NOT_PLAIN: Final = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
+_NOT_PLAIN: Final = frozenset({b"expect", b"origin", b"transfer-encoding", b"upgrade"})
+"""Fields that only the usual way understands; `origin`: of a page (cross_origin.py)."""
+
 _NOBODY: Final = asyncio.Event()  # uvicorn wakes the reader of a body: here there is none
 
 

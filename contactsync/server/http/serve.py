@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +13,7 @@ from contactsync.server import memory
 from contactsync.server.evaluation import Evaluator
 from contactsync.server.http.app import App
 from contactsync.server.http.attached import Attachment
+from contactsync.server.http.cross_origin import CrossOrigin
 from contactsync.server.http.direct import DirectProtocol
 from contactsync.server.http.metrics import Metrics
 from contactsync.server.http.problems import overload
@@ -55,12 +56,14 @@ def serve(
     on_ready: Callable[[str], None],
     *,
     metrics_port: int | None = None,
+    origins: Sequence[str] = (),
     share: WorkerShare = WorkerShare(),
 ) -> None:
     """Answer requests until SIGTERM or SIGINT, then finish the running ones.
 
     `on_ready` is called with the URL once requests are answered. On `metrics_port` there are figures for
-    Prometheus; None: nowhere. Raises CallerError if a port cannot be used.
+    Prometheus; None: nowhere. Pages of `origins`, and of those in the settings, may read replies. Raises
+    CallerError if a port cannot be used.
     """
     settings = folder.settings()
     memory.give_back_what_is_free()
@@ -90,6 +93,8 @@ def serve(
     app = made.asgi
     if limits.trusted and limits.per_address:
         app = Forwarded(app, limits, overload().response())
+    if allowed := {*settings.web_origins, *origins}:
+        app = CrossOrigin(app, allowed)
     protocol = partial(DirectProtocol, made.direct)
     memory.settle()
     attachment = None if share.channel is None else Attachment(share.channel, metrics.snapshot)

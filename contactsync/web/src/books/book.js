@@ -1,0 +1,88 @@
+// An address book: contacts with their identifiers, and what could not be read. Everything stays on this machine.
+import { BadInput } from '../errors.js';
+import { Rejected, regionOf } from '../identifiers.js';
+import { ascending } from '../octets.js';
+import { dialling } from './dialling.js';
+import { readField } from './field.js';
+import { isList, layoutOf, readList, readTable } from './table.js';
+import { beginsWithCard, holdsCards, readVcards } from './vcard.js';
+
+const MAX_FILE = 256 * 2 ** 20;
+const MAX_NUMBERS = 1000;
+const MAX_NAME = 200;
+const NO_NAME = '(no name)';
+
+/** The text of a file: UTF-8 or UTF-16; else Windows' Western European, as the last resort. */
+function textOf(octets) {
+  const [a, b] = octets;
+  const marked = a === 0xff && b === 0xfe ? 'utf-16le' : a === 0xfe && b === 0xff ? 'utf-16be' : null;
+  const zeros = octets.subarray(0, 4096).reduce((found, octet, i) => (octet ? found : [found[0] + (i & 1), found[1] + 1 - (i & 1)]), [0, 0]);
+  const bare = zeros[0] > 3 && !zeros[1] ? 'utf-16le' : zeros[1] > 3 && !zeros[0] ? 'utf-16be' : null;
+  for (const label of [marked ?? bare ?? 'utf-8', 'windows-1252'])
+    try {
+      return new TextDecoder(label, { fatal: true }).decode(octets);
+    } catch {
+      // the next one
+    }
+  return new TextDecoder('windows-1252').decode(octets);
+}
+
+function entriesOf(octets) {
+  const fault = (text, hint) => [{ fault: text, hint, place: 'file' }];
+  if (octets.length > MAX_FILE) return fault('the file is larger than 256 MiB', 'split it');
+  const text = textOf(octets);
+  if (!text.trim()) return fault('the file is empty', '');
+  if (beginsWithCard(text)) return readVcards(text);
+  const layout = layoutOf(text); // before other cards: notes in a table may hold some
+  if (layout !== null) return readTable(text, layout);
+  if (holdsCards(text)) return readVcards(text);
+  if (/^\s*[<{[]|^PK\x03\x04/.test(text)) return fault('not an address book that this program reads', 'export it as vCard or CSV');
+  if (isList(text)) return readList(text);
+  return fault('not an address book', 'give vCard, CSV with a header, or one number per line');
+}
+
+function cleanName(name) {
+  const plain = name.replace(/\s+/g, ' ').replace(/[^\P{C}\u200c\u200d]/gu, '').trim();
+  const characters = [...plain];
+  return (characters.length > MAX_NAME ? `${characters.slice(0, MAX_NAME - 1).join('')}…` : plain) || NO_NAME;
+}
+
+/**
+ * Read address books.
+ * @param {{name: string, octets: Uint8Array}[]} files
+ * @param {{region?: string | null}} [options] `region`: of numbers without a country code, like "DE"
+ * @returns {{contacts: {name: string, identifiers: string[], place: string}[], identifiers: string[],
+ *   unreadable: {file: string, place: string, reason: string, hint: string}[]}} `identifiers`: each once, sorted
+ */
+export function readBooks(files, options = {}) {
+  const region = options.region ? regionOf(options.region) : null;
+  if (options.region && region === null)
+    throw new BadInput(`unknown region ${JSON.stringify(options.region)}`, {
+      hint: 'give the two letters of ISO 3166, like DE or US (the United Kingdom is GB)',
+    });
+  const dial = dialling(region);
+  const [contacts, unreadable, seen] = [[], [], new Set()];
+  for (const { name: file, octets } of files)
+    for (const entry of entriesOf(octets)) {
+      const report = (place, reason, hint) => unreadable.push({ file, place, reason, hint });
+      if ('fault' in entry) {
+        report(entry.place, entry.fault, entry.hint);
+        continue;
+      }
+      const found = new Set();
+      if (entry.numbers.length > MAX_NUMBERS) report(entry.place, 'too many numbers', `a contact may have at most ${MAX_NUMBERS}`);
+      for (const { text, place } of entry.numbers.slice(0, MAX_NUMBERS))
+        for (const one of readField(text, dial))
+          if (one instanceof Rejected) report(place, one.reason, one.hint);
+          else found.add(one);
+      const name = cleanName(entry.name);
+      const identifiers = [...found];
+      if (entry.numbers.length && !identifiers.length && name === NO_NAME) continue; // it was reported
+      const key = JSON.stringify([name, identifiers]);
+      if (identifiers.length && seen.has(key)) continue;
+      seen.add(key);
+      contacts.push({ name, identifiers, place: `${file}: ${entry.place}` });
+    }
+  const identifiers = [...new Set(contacts.flatMap((one) => one.identifiers))].sort(ascending);
+  return { contacts, identifiers, unreadable };
+}

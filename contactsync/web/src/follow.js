@@ -1,0 +1,101 @@
+// From the pinned root to the manifest to use: metadata, the history, and what of them is stored.
+import { OurError, PeerError, Refusal } from './errors.js';
+import { equal, text, utf8 } from './octets.js';
+import { linkOf, MAX_MANIFEST, walk } from './history.js';
+import { readManifest } from './manifest.js';
+import { checkTarget, metadataOf, openRoot, refresh, targetOf } from './metadata.js';
+import { PROFILE } from './identifiers.js';
+import { readTrust, writeTrust } from './store.js';
+
+const KINDS = {
+  'another-history': ['bad-signature', 'stop here, and keep the state, which is the evidence; ask the operator, over another channel'],
+  'unknown-version': ['bad-reply', 'update this program; if that does not help, ask the operator to update the server'],
+  'unknown-critical': ['bad-reply', 'update this program'],
+  'unknown-suite': ['bad-reply', 'update this program'],
+};
+const SIGNED = ['bad-signature', 'try again; if it happens again, tell the operator over another channel'];
+
+/** A refusal as an error that users see. */
+export function peerError(refusal, where, [kind, hint] = KINDS[refusal.word] ?? SIGNED) {
+  const what = refusal.message === refusal.word ? `${where} is refused: ${refusal.word}` : `${where}: ${refusal.message}`;
+  return Object.assign(new PeerError(what, { refusal: refusal.word, hint }), { kind });
+}
+
+async function explained(where, work) {
+  try {
+    return await work();
+  } catch (error) {
+    throw error instanceof Refusal ? peerError(error, where) : error;
+  }
+}
+
+/** Pin a root, or check that it is the one that is pinned. @param {Uint8Array} root */
+export async function pin(store, root) {
+  const trust = await readTrust(store);
+  await explained('the root that you gave', () => openRoot(root));
+  if (trust.pinned === null) {
+    await writeTrust(store, { ...trust, pinned: text(root), root: text(root) });
+  } else if (!equal(utf8(trust.pinned), root)) {
+    throw new OurError('another root is pinned for this server', {
+      hint: 'if the operator confirms the new root over another channel, remove the state of this server, and sync again',
+    });
+  }
+}
+
+/**
+ * The current manifest of an audience, verified from the pinned root down, and kept as the one seen last.
+ * @param {import('./transport.js').Transport} transport
+ * @returns {Promise<{manifest: object, first: boolean, gap: object | null}>} `first`: none of this audience was kept.
+ *   `gap` stays until `told`.
+ */
+export async function follow(store, transport, audience, now = Date.now() / 1000) {
+  const trust = await readTrust(store);
+  const trusted = { root: utf8(trust.root) };
+  for (const name of ['timestamp', 'snapshot']) if (trust[name] !== null) trusted[name] = utf8(trust[name]);
+  const keep = () => {
+    for (const name of ['root', 'timestamp', 'snapshot']) trust[name] = trusted[name] ? text(trusted[name]) : null;
+    return writeTrust(store, trust);
+  };
+  const targets = await explained('the signed metadata', async () => {
+    try {
+      return await refresh(trusted, (name, limit) => transport.file(`/v1/tuf/metadata/${name}`, limit), now);
+    } finally {
+      await keep();
+    }
+  });
+  const kept = trust.manifests[audience] ?? null;
+  const path = (sha256) => `/v1/tuf/targets/${sha256}.${audience}.json`;
+  const octets = await explained('the signed manifest', async () => {
+    const target = targetOf(targets, audience, MAX_MANIFEST);
+    if (kept !== null && linkOf(utf8(kept)).sha256 === target.sha256) return utf8(kept);
+    const found = await transport.file(path(target.sha256), target.length);
+    if (found === null) throw new Refusal('withheld', 'it is not there');
+    checkTarget(found, target);
+    return found;
+  });
+  const manifest = await explained('the manifest', () => readManifest(octets));
+  if (manifest.audience !== audience) throw peerError(new Refusal('not-as-described'), 'the manifest', SIGNED);
+  if (manifest.normalisation !== PROFILE)
+    throw new PeerError(`the server uses normalisation profile ${manifest.normalisation}; this program knows only ${PROFILE}`, {
+      hint: 'update this program (or ask the operator to update the server)',
+    });
+  const seen = kept === null ? null : linkOf(utf8(kept));
+  const { gap } = await explained('this server shows another history', () =>
+    walk(linkOf(octets), seen, (sha256) => transport.file(path(sha256), MAX_MANIFEST)),
+  );
+  if (gap !== null) trust.gaps[audience] = { since: trust.gaps[audience]?.since ?? gap.since, until: gap.until };
+  trust.manifests[audience] = text(octets);
+  await writeTrust(store, trust);
+  return { manifest, first: kept === null, gap: trust.gaps[audience] ?? null };
+}
+
+/** The user was told of the gap. */
+export async function told(store, audience) {
+  const trust = await readTrust(store);
+  if (!(audience in trust.gaps)) return;
+  delete trust.gaps[audience];
+  await writeTrust(store, trust);
+}
+
+/** The version of the newest root that was verified. */
+export const rootVersion = async (store) => metadataOf(utf8((await readTrust(store)).root), 'root').signed.version;

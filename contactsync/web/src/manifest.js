@@ -1,0 +1,225 @@
+// The manifest: docs/http-api.md, "The manifest", and docs/directory-format.md, "What can have been built".
+import { MAX_NUMBER, canonicalForm, fault, parseAscii } from './canonical.js';
+import { shapeOf } from './directory.js';
+import { check } from './errors.js';
+import { ascending, equal, hex, isHex, sha256 } from './octets.js';
+import { callingCodes, nationalLengths } from './plans.js';
+
+const FORMAT = 'contactsync-manifest-2';
+const SUITE = 'ristretto255-SHA512';
+const MAX_BYTES = 8388608;
+const MAX_PARTITIONS = 999;
+const MAX_DELTAS = 32;
+const MAX_MEMBERS = 2 ** 34;
+const MEMBERS = ['audience', 'edition', 'epoch', 'format', 'normalisation', 'partitions', 'previous', 'public_key', 'suite'];
+const PARTITION = [
+  'base', 'count', 'deltas', 'edition', 'false_positive_rate', 'remainder_bits', 'screen', 'slot_bits', 'top_sha256',
+];
+const UNDERSTOOD = []; // names that may be critical; labels would be the first of a partition
+
+const isObject = (value) => value !== null && typeof value === 'object' && !Array.isArray(value);
+
+function integer(value, low, high) {
+  check(typeof value === 'number' && value >= low && value <= high, 'bad-value');
+  return value;
+}
+
+function closed(value, names) {
+  check(isObject(value), 'wrong-members');
+  const there = Object.keys(value);
+  check(there.length === names.length && names.every((name) => name in value), 'wrong-members');
+  return value;
+}
+
+/** The members that a newer program added. */
+function open(value, names) {
+  check(names.every((name) => name in value), 'wrong-members');
+  const extra = Object.fromEntries(Object.entries(value).filter(([name]) => !names.includes(name)));
+  const word = fault(extra);
+  check(word === null, word);
+  return extra;
+}
+
+/** What must be understood and is not. */
+function alien(value, own) {
+  if (!('critical' in value)) return [];
+  const names = value.critical;
+  const known = (name) => typeof name === 'string' && name in value && name !== 'critical' && !own.includes(name);
+  check(Array.isArray(names) && names.length > 0 && names.every(known), 'bad-value');
+  check(names.every((name, i) => i === 0 || name > names[i - 1]), 'bad-value');
+  return names.filter((name) => !UNDERSTOOD.includes(name));
+}
+
+function fileOf(value) {
+  closed(value, ['length', 'sha256', 'xxh3_64']);
+  check(isHex(value.sha256, 64), 'bad-value');
+  integer(value.length, 1, MAX_NUMBER);
+  check(isHex(value.xxh3_64, 16), 'bad-value');
+  return value;
+}
+
+/** log2(count) rounded, at least 12: the least q with count² ≤ 2^(2q+1). */
+function slotBits(count) {
+  let q = 12;
+  while (BigInt(count) ** 2n > 1n << BigInt(2 * q + 1)) q++;
+  return q;
+}
+
+function isqrt(number) {
+  let found = BigInt(Math.floor(Math.sqrt(Number(number))));
+  while (found * found > number) found--;
+  while ((found + 1n) * (found + 1n) <= number) found++;
+  return Number(found);
+}
+
+const setOfOne = (q, r) => 8 + 8 * Math.ceil((q + 31) / 64) + (r === 40 ? 8 : 0);
+
+export const sliceBits = (count) => Math.ceil((count * Math.abs(Math.log(0.01))) / (7 * Math.log(2) ** 2));
+const hasScreen = (count) => count >= 131072 && sliceBits(count) < 2 ** 31;
+
+function checkFigures(one, name) {
+  const { count, slot_bits: q, remainder_bits: r, base, deltas, screen } = one;
+  check(q >= 12 && q <= 32 && (r === 32 || r === 40), 'out-of-range');
+  check(count <= 2 ** (q + 1), 'too-full');
+  const shape = shapeOf(q, r, count);
+  check(base.length >= shape.least && base.length <= shape.most && base.length % 8 === 0, 'out-of-range');
+  check(q === slotBits(count), 'out-of-range');
+  deltas.forEach((delta, i) => {
+    const largest = shapeOf(q, r, isqrt(1n << BigInt(2 * q + 1))).most;
+    const below = i === deltas.length - 1 ? base.length : largest;
+    const { length } = delta.file;
+    check(length >= 168 + setOfOne(q, r) && length < below && length % 8 === 0, 'out-of-range');
+  });
+  check((screen !== null) === hasScreen(count), 'out-of-range');
+  if (screen !== null) check(screen.length === 40 + Math.ceil((7 * sliceBits(count)) / 8), 'out-of-range');
+  const room = nationalLengths(name).filter((digits) => digits + name.length <= 15);
+  check(count <= 10000 || count <= room.reduce((sum, digits) => sum + 10 ** digits, 0), 'too-full');
+}
+
+function rateOf({ count, slot_bits: q, remainder_bits: r }) {
+  const [digits, power] = (count / 2 ** (q + r)).toExponential(2).split('e');
+  return `${digits}e${power[0]}${power.slice(1).padStart(2, '0')}`;
+}
+
+/** Whether a partition of this name can be used; refuses a name that can be none. */
+function isKnown(name) {
+  check(/^[a-z0-9][a-z0-9._-]{0,31}$/.test(name), 'bad-value');
+  if (!/^[0-9]+$/.test(name)) return false;
+  if (callingCodes.has(name)) return true;
+  check(/^[1-9][0-9]{0,2}$/.test(name), 'bad-value');
+  for (const code of callingCodes) check(!name.startsWith(code) && !code.startsWith(name), 'bad-value');
+  return false;
+}
+
+/** @returns {[object, null] | [null, string]} the partition, or why it cannot be used */
+function partitionOf(name, value, newest) {
+  const known = isKnown(name);
+  check(isObject(value), 'bad-value');
+  const needed = alien(value, PARTITION);
+  if (!known || needed.length) {
+    const word = fault(value);
+    check(word === null, word);
+    return [null, known ? 'unknown-critical' : 'unknown-family'];
+  }
+  open(value, PARTITION);
+  const edition = integer(value.edition, 1, newest);
+  check(Array.isArray(value.deltas) && value.deltas.length <= MAX_DELTAS, 'bad-value');
+  const deltas = value.deltas.map((delta) => {
+    closed(delta, ['file', 'from', 'to']);
+    const to = integer(delta.to, 2, newest);
+    return { from: integer(delta.from, 1, to - 1), to, file: fileOf(delta.file) };
+  });
+  const chained = deltas.every(({ to }, i) => to === (deltas[i + 1]?.from ?? edition));
+  check(chained, 'malformed');
+  const one = {
+    name, edition, deltas,
+    count: integer(value.count, 1, MAX_NUMBER),
+    slot_bits: integer(value.slot_bits, 0, 64),
+    remainder_bits: integer(value.remainder_bits, 0, 64),
+    top_sha256: value.top_sha256,
+    base: null, screen: null,
+  };
+  check(isHex(value.top_sha256, 64), 'bad-value');
+  one.base = fileOf(value.base);
+  one.screen = value.screen === null ? null : fileOf(value.screen);
+  checkFigures(one, name);
+  check(value.false_positive_rate === rateOf(one), 'malformed');
+  return [one, null];
+}
+
+function partitionsOf(named, newest) {
+  check(named.length <= MAX_PARTITIONS, 'too-large');
+  const [partitions, unusable] = [{}, {}];
+  for (const [name, value] of named) {
+    const [one, word] = partitionOf(name, value, newest);
+    if (one) partitions[name] = one;
+    else unusable[name] = word;
+  }
+  const total = Object.values(partitions).reduce((sum, one) => sum + one.count, 0);
+  check(total <= MAX_MEMBERS, 'too-full');
+  return { partitions, unusable, count: total };
+}
+
+function nextOf(value, epoch) {
+  closed(value, ['edition', 'epoch', 'partitions', 'public_key', 'until']);
+  check(integer(value.epoch, 1, MAX_NUMBER) === epoch + 1, 'malformed');
+  const edition = integer(value.edition, 1, MAX_NUMBER);
+  check(Array.isArray(value.partitions), 'bad-value');
+  let last = '';
+  const named = value.partitions.map((one) => {
+    check(isObject(one) && typeof one.name === 'string', 'wrong-members');
+    check(one.name > last, 'not-ascending');
+    last = one.name;
+    const { name, ...rest } = one;
+    return [name, rest];
+  });
+  const found = partitionsOf(named, edition);
+  check(isHex(value.public_key, 64), 'bad-value');
+  const until = integer(value.until, 1, 253402300799);
+  return { epoch: epoch + 1, edition, public_key: value.public_key, until, ...found };
+}
+
+/** Every data file that partitions name. */
+export const filesOf = (partitions) =>
+  Object.values(partitions).flatMap((one) => [one.base, ...one.deltas.map(({ file }) => file), ...(one.screen ? [one.screen] : [])]);
+
+/**
+ * A manifest, checked to the last member. `partitions` can be used; of those in `unusable` nobody knows who is a member.
+ * @param {Uint8Array} octets verified by the TUF targets that name their SHA-256
+ */
+export function readManifest(octets) {
+  check(octets.length <= MAX_BYTES, 'too-large');
+  const value = parseAscii(octets);
+  check(isObject(value) && 'format' in value, 'wrong-members');
+  check(value.format === FORMAT, 'unknown-version');
+  const extra = open(value, MEMBERS);
+  const needed = alien(Object.fromEntries(Object.entries(value).filter(([name]) => name !== 'next')), MEMBERS);
+  check(needed.length === 0, 'unknown-critical');
+  check(value.suite === SUITE, 'unknown-suite');
+  check(value.audience === 'people' || value.audience === 'business', 'bad-value');
+  check(isObject(value.partitions), 'bad-value');
+  const edition = integer(value.edition, 1, MAX_NUMBER);
+  const found = partitionsOf(Object.entries(value.partitions), edition);
+  const epoch = integer(value.epoch, 1, MAX_NUMBER);
+  check(isHex(value.public_key, 64), 'bad-value');
+  integer(value.normalisation, 1, MAX_NUMBER);
+  check(value.previous === null || isHex(value.previous, 64), 'bad-value');
+  const next = 'next' in extra ? nextOf(value.next, epoch) : null;
+  const files = [...filesOf(found.partitions), ...(next ? filesOf(next.partitions) : [])];
+  const described = new Map();
+  for (const { sha256: name, length, xxh3_64: fast } of files) {
+    const before = described.get(name);
+    check(before === undefined || before === `${length} ${fast}`, 'malformed');
+    described.set(name, `${length} ${fast}`);
+  }
+  check(equal(canonicalForm(value), octets), 'not-canonical');
+  return {
+    audience: value.audience, epoch, edition, public_key: value.public_key, normalisation: value.normalisation,
+    previous: value.previous, sha256: hex(sha256(octets)), ...found, next,
+  };
+}
+
+/** The epoch that a manifest announces, read as a manifest. */
+export const ahead = (manifest) => (manifest.next === null ? null : { ...manifest, ...manifest.next, next: null });
+
+export const sortedNames = (partitions) => Object.keys(partitions).sort(ascending);

@@ -1,0 +1,150 @@
+#!/usr/bin/env node
+// contactsync-js: the client on the command line of Node. Exit codes and JSON as those of `contactsync sync`.
+import { readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { BadInput, ContactSyncError, Transport, readBooks, regionOf, sync } from '../index.js';
+import { FolderStore } from './store.js';
+
+const USAGE = `usage: contactsync-js sync BOOK… --url URL --credential-file FILE --root root.json
+         [--region XX] [--audience people|business] [--state DIR] [--max-download OCTETS] [--no-cover] [--json]
+
+BOOK is vCard, CSV or a list of numbers; - is stdin. Numbers are blinded before they leave this machine.
+--root is the root of the server's metadata, from a source that you trust: \`contactsync trust URL\` shows its hash.
+Exit codes: 0 done, 1 this installation, 2 usage, 3 input, 4 network, 5 the server must not be trusted, 6 refused,
+7 a choice is needed, 8 the quota is used up, 130 interrupted.`;
+
+const OPTIONS = {
+  url: { type: 'string' },
+  'credential-file': { type: 'string' },
+  root: { type: 'string' },
+  region: { type: 'string' },
+  audience: { type: 'string', default: 'people' },
+  state: { type: 'string' },
+  'max-download': { type: 'string', default: String(2 ** 30) },
+  'no-cover': { type: 'boolean', default: false },
+  json: { type: 'boolean', default: false },
+  help: { type: 'boolean', short: 'h', default: false },
+};
+
+class Usage extends Error {}
+
+async function octetsOf(path, what) {
+  try {
+    if (path !== '-') return new Uint8Array(await readFile(path));
+    const parts = [];
+    for await (const part of process.stdin) parts.push(part);
+    return new Uint8Array(Buffer.concat(parts));
+  } catch (error) {
+    const why = { ENOENT: 'no such file', EACCES: 'permission denied', EISDIR: 'it is a folder' }[error.code] ?? error.code;
+    throw new BadInput(`cannot read ${what} ${path}: ${why}`, { hint: 'check the path' });
+  }
+}
+
+/** The region of the locale, in POSIX order; null if it names no country. */
+function regionOfLocale() {
+  for (const name of ['LC_ALL', 'LC_TELEPHONE', 'LANG']) {
+    const value = process.env[name];
+    if (!value) continue;
+    const found = /^[a-z]{2,3}(?:[_-][A-Z][a-z]{3})?[_-]([A-Z]{2})(?![A-Za-z0-9])/.exec(value);
+    return found && regionOf(found[1]);
+  }
+  return null;
+}
+
+function serverOf(url) {
+  let parsed;
+  try {
+    parsed = new URL(url);
+  } catch {
+    throw new BadInput('--url is not a URL', { hint: 'give it as https://HOST' });
+  }
+  const local = ['localhost', '127.0.0.1', '[::1]'].includes(parsed.hostname);
+  if (parsed.protocol !== 'https:' && !(parsed.protocol === 'http:' && local))
+    throw new BadInput('--url must be https (http only to this machine)', { hint: 'a credential is sent there' });
+  if (parsed.username || parsed.password || parsed.search || parsed.hash || parsed.pathname !== '/')
+    throw new BadInput('--url has more than a scheme, a host and a port', { hint: 'give it as https://HOST' });
+  return parsed.origin;
+}
+
+function stateOf(given, url) {
+  const base = given ?? join(process.env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'contactsync-js');
+  return join(base, url.replace(/[^a-z0-9.-]+/g, '_'));
+}
+
+async function run(values, books) {
+  const url = serverOf(values.url);
+  const most = Number(values['max-download']);
+  if (!Number.isSafeInteger(most) || most < 0) throw new BadInput('--max-download is no number of octets', { hint: 'such as 1000000000' });
+  const root = await octetsOf(values.root, '--root');
+  const credential = new TextDecoder().decode(await octetsOf(values['credential-file'], '--credential-file')).trim();
+  if (!/^[\x21-\x7e]+$/.test(credential)) throw new BadInput('the credential file has no credential', { hint: 'it is one line, cs_…' });
+  const files = [];
+  for (const name of books) files.push({ name, octets: await octetsOf(name, 'the address book') });
+  const book = readBooks(files, { region: values.region ?? regionOfLocale() });
+  const progress = process.stderr.isTTY && !values.json ? (what, done, total) => process.stderr.write(`\r${what} ${total ? `${Math.round((100 * done) / total)} %` : ''}\x1b[K`) : undefined;
+  const store = new FolderStore(stateOf(values.state, url));
+  const result = await sync(store, new Transport(url, credential), book, {
+    root, audience: values.audience, maxDownload: most, cover: !values['no-cover'], progress,
+  });
+  if (progress) process.stderr.write('\r\x1b[K');
+  return { book, result };
+}
+
+function say({ book, result }) {
+  for (const one of book.unreadable.slice(0, 20))
+    console.error(`skipped: ${one.file}, ${one.place}: ${one.reason}${one.hint ? ` (${one.hint})` : ''}`);
+  if (book.unreadable.length > 20) console.error(`skipped: ${book.unreadable.length - 20} more (--json lists all)`);
+  for (const one of result.unusable) console.error(`warning: partition ${one.partition} ${one.reason}: ${one.identifiers} numbers were not looked up`);
+  if (result.withdrawn_epoch !== null) console.error(`warning: the server withdrew epoch ${result.withdrawn_epoch}`);
+  if (result.uncovered) console.error('warning: no padding points were sent because the budget is nearly used up: the server could see that nothing was new');
+  if (result.unchecked_history !== null) console.error('warning: too much was published since the last sync to check that the server still shows the same history; sync more often');
+  const plain = (text) => text.replace(/[^\P{C}\u200c\u200d]/gu, '?');
+  for (const { name, identifier } of result.matches) console.log(`${plain(name)}\t${identifier.slice('tel:'.length)}`);
+  const { audience, epoch, edition, members } = result;
+  console.log(`${result.matches.length} matches among ${result.identifiers} numbers of ${result.contacts} contacts (${audience}, epoch ${epoch}, edition ${edition}, ${members} members)`);
+  console.log(result.leak);
+}
+
+async function main(given) {
+  const json = given.includes('--json');
+  const print = (value) => process.stdout.write(`${JSON.stringify({ version: 1, ...value })}\n`);
+  try {
+    let parsed;
+    try {
+      parsed = parseArgs({ args: given, options: OPTIONS, allowPositionals: true });
+    } catch (error) {
+      throw new Usage(error.message);
+    }
+    const { values, positionals: [command, ...books] } = parsed;
+    if (values.help) return console.log(USAGE);
+    if (command !== 'sync') throw new Usage('the command is sync');
+    if (!books.length) throw new Usage('give an address book');
+    for (const name of ['url', 'credential-file', 'root']) if (!values[name]) throw new Usage(`--${name} is missing`);
+    const done = await run(values, books);
+    if (json) print(done.result);
+    else say(done);
+  } catch (error) {
+    if (error instanceof Usage) {
+      console.error(`${USAGE}\n\nerror: ${error.message}`);
+      process.exitCode = 2;
+    } else if (error instanceof ContactSyncError) {
+      if (json) print({ error });
+      console.error(`error: ${error.message}${error.hint ? `\n${error.hint}` : ''}`);
+      process.exitCode = error.exitCode;
+    } else {
+      const known = ['ENOSPC', 'EACCES', 'EROFS', 'EDQUOT', 'EIO', 'ENOTDIR', 'EPERM'].includes(error?.code);
+      const message = known ? `cannot use the state: ${error.code}` : `a fault of this program: ${error?.name} (${error?.stack?.split('\n')[1]?.trim()})`;
+      if (json) print({ error: { kind: 'installation', message, hint: 'check the disk and the folder of --state', exit_code: 1 } });
+      console.error(`error: ${message}`);
+      process.exitCode = 1;
+    }
+  }
+}
+
+process.removeAllListeners('warning'); // Node 20 calls Ed25519 in WebCrypto experimental
+process.on('SIGINT', () => process.exit(130));
+await main(process.argv.slice(2));
+// Idle connections must not keep it; what was printed must be through a pipe that is read slowly.
+process.stdout.write('', () => process.exit(process.exitCode));

@@ -1,0 +1,81 @@
+// What a client keeps of one server: tokens, verified metadata (against rollback), the unfinished round, data files.
+//
+// A store keeps octets by name: `read(name)`, `write(name, octets)` (durable, all or nothing), `remove(name)`,
+// `names(prefix)`, and `lock()`, which gives a function that releases. MemoryStore, node/store.js; IndexedDB would be a third.
+import { OurError } from './errors.js';
+import { text, utf8 } from './octets.js';
+
+export class MemoryStore {
+  constructor() {
+    this._kept = new Map();
+    this._locked = false;
+  }
+
+  async read(name) {
+    return this._kept.get(name) ?? null;
+  }
+
+  async write(name, octets) {
+    this._kept.set(name, octets.slice());
+  }
+
+  async remove(name) {
+    this._kept.delete(name);
+  }
+
+  async names(prefix) {
+    return [...this._kept.keys()].filter((name) => name.startsWith(prefix));
+  }
+
+  async lock() {
+    if (this._locked) throw new OurError('another sync with this server is running', { hint: 'wait until it ends' });
+    this._locked = true;
+    return () => {
+      this._locked = false;
+    };
+  }
+}
+
+const VERSION = 1;
+const isObject = (value) => value !== null && typeof value === 'object' && !Array.isArray(value);
+
+async function readRecord(store, name, empty) {
+  const octets = await store.read(name);
+  if (octets === null) return empty();
+  try {
+    const value = JSON.parse(text(octets));
+    if (value.version === VERSION && Object.keys(empty()).every((key) => key in value)) return value;
+  } catch {
+    // below
+  }
+  throw new OurError(`what is stored as ${name} is damaged, or of a newer version`, {
+    hint: 'update this program; if it is damaged, ask the operator whether the server went back, then remove the state',
+  });
+}
+
+const writeRecord = (store, name, value) => store.write(name, utf8(JSON.stringify({ ...value, version: VERSION })));
+
+const trustName = 'trust.json';
+const audienceName = (audience) => `audience-${audience}.json`;
+
+/**
+ * What was verified: the pinned root, the newest root, timestamp and snapshot (all as text), and by audience the last
+ * manifest and what could not be checked of its history.
+ */
+export const readTrust = (store) =>
+  readRecord(store, trustName, () => ({ pinned: null, root: null, timestamp: null, snapshot: null, manifests: {}, gaps: {} }));
+export const writeTrust = (store, value) => writeRecord(store, trustName, value);
+
+/**
+ * What is known in an audience. `epochs`: by number {public_key, announced, tokens: {identifier: [token, member, edition]},
+ * holdings: {partition: holding}, unfinished: [{points, identifiers}]}. `found`: who was a member at the last sync.
+ */
+export async function readAudience(store, audience) {
+  const value = await readRecord(store, audienceName(audience), () => ({ epochs: {}, found: {}, move: null, account: null }));
+  if (!isObject(value.epochs) || !isObject(value.found))
+    throw new OurError(`what is stored of ${audience} is damaged`, { hint: 'remove the state: all is asked for again' });
+  return value;
+}
+export const writeAudience = (store, audience, value) => writeRecord(store, audienceName(audience), value);
+
+export const dataName = (sha256) => `data-${sha256}`;

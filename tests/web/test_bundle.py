@@ -1,0 +1,74 @@
+"""What is shipped is what the sources give, in any folder; its hashes stand in the documents."""
+
+import hashlib
+import json
+import re
+import runpy
+import shutil
+
+import pytest
+from javascript import ROOT, WEB, needs_node, needs_packages, node
+
+BUNDLES = ("contactsync.mjs", "contactsync-js.mjs")
+
+
+@needs_packages
+@pytest.mark.slow
+def test_two_folders_give_the_same_octets_which_are_those_that_are_shipped(tmp_path):
+    shutil.copytree(WEB, tmp_path / "a longer folder" / "web")
+    node(WEB / "build.mjs", tmp_path / "one")
+    node(tmp_path / "a longer folder" / "web" / "build.mjs", tmp_path / "two")
+    for name in BUNDLES:
+        shipped = (WEB / "bundle" / name).read_bytes()
+        assert (tmp_path / "one" / name).read_bytes() == shipped, (
+            f"run `node contactsync/web/build.mjs` ({name})"
+        )
+        assert (tmp_path / "two" / name).read_bytes() == shipped
+
+
+def test_the_documents_have_the_hashes_of_what_is_shipped():
+    page = (ROOT / "docs" / "web.md").read_text()
+    for name in BUNDLES:
+        sha256 = hashlib.sha256((WEB / "bundle" / name).read_bytes()).hexdigest()
+        assert f"{sha256}  {name}" in page
+
+
+def test_what_is_shipped_asks_nobody_but_the_server():
+    text = (WEB / "bundle" / "contactsync.mjs").read_text()
+    code = text.partition("/*! Bundled license information")[0]
+    assert set(re.findall(r"https?://[a-z0-9.]+", code)) <= set()
+    assert "eval(" not in code
+    assert "new Function" not in code
+
+
+def test_packages_are_pinned_by_version_and_hash_and_name_no_registry():
+    package = json.loads((WEB / "package.json").read_bytes())
+    locked = json.loads((WEB / "package-lock.json").read_bytes())["packages"]
+    assert set(package["dependencies"]) == {"@noble/curves", "@noble/hashes", "libphonenumber-js"}
+    assert set(package["devDependencies"]) == {"esbuild"}
+    for name, version in (package["dependencies"] | package["devDependencies"]).items():
+        assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+        assert locked[f"node_modules/{name}"]["version"] == version
+    for place, one in locked.items():
+        if place:
+            assert one["integrity"].startswith("sha512-")
+            assert "resolved" not in one
+
+
+def test_the_tables_are_those_of_the_python_client():
+    tables = runpy.run_path(str(ROOT / "release" / "web_tables.py"))
+    for name, write in tables["FILES"].items():
+        assert (WEB / "src" / name).read_text() == write(), "run `.venv/bin/python release/web_tables.py`"
+
+
+@needs_node
+def test_the_bundle_offers_what_its_types_say():
+    declared = set(re.findall(r"^export (?:declare )?(?:class|function|const) (\w+)", types(), re.MULTILINE))
+    bundle = json.dumps(str(WEB / "bundle" / "contactsync.mjs"))
+    script = f"import * as all from {bundle}; console.log(Object.keys(all).join())"
+    offered = set(node("--input-type=module", "-e", script).stdout.strip().split(","))
+    assert offered == declared
+
+
+def types() -> str:
+    return (WEB / "src" / "index.d.ts").read_text()

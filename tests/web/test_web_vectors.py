@@ -1,0 +1,90 @@
+"""The JavaScript client agrees with every vector of a client, and refuses by the right word."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from javascript import ROOT, needs_packages
+
+FOLDER = ROOT / "contactsync" / "vectors"
+RUNNER = Path(__file__).parent / "vectors.mjs"
+SERVERS = {
+    "build_directory",
+    "write_delta",
+    "build_screen",
+    "receive_request",
+    "evaluate",
+    "key",
+    "epoch_key",
+}
+SERVERS |= {"batch_name", "charge", "oprf"}
+BELOW = {"expand_message_xmd", "multiply_base", "decode", "from_uniform_bytes"}  # @noble/curves alone
+LATER = {"read_screen", "sync (some)"}  # screen mode
+LATER |= {
+    *("log_files", "log_proof", "log_entries", "log_entry", "inclusion", "consistency"),
+    *("vkey", "sign_note", "open_note", "accept_checkpoint", "add_checkpoint"),
+}  # the log
+
+
+def verify(folder: Path, *names: str):
+    done = subprocess.run(
+        ["node", str(RUNNER), str(folder), *names], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+@needs_packages
+@pytest.mark.slow
+def test_every_vector_of_a_client_holds() -> None:
+    code, report = verify(FOLDER)
+    assert (code, report["differing"]) == (0, [])
+    assert set(report["left_out"]) == SERVERS | BELOW | LATER
+    assert report["left_out"]["sync (some)"] == 4
+    tallies = {one["name"]: (one["agree"], one["refused"]) for one in report["files"] if one["agree"]}
+    assert tallies == {
+        "delta.json": (47, 35),
+        "directory.json": (97, 50),
+        "edges.json": (26, 0),
+        "manifest.json": (135, 118),
+        "metadata.json": (84, 60),
+        "normalisation-1.json": (139, 0),
+        "refusals.json": (34, 32),
+        "rfc9497.json": (3, 0),
+        "runs.json": (25, 10),
+    }
+
+
+# One digit of what is expected: a client that looks away would not notice.
+CHANGES = {
+    "refusals.json": "refusal",
+    "delta.json": "new_sha256",
+    "runs.json": "body",
+    "metadata.json": "sha256",
+    "manifest.json": "refusal",
+    "normalisation-1.json": "identifier",
+}
+
+
+@needs_packages
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "field"), CHANGES.items())
+def test_a_change_of_what_is_expected_is_noticed(tmp_path, name, field) -> None:
+    content = json.loads((FOLDER / name).read_bytes())
+    operations = SERVERS | BELOW | LATER
+    content["groups"] = [one for one in content["groups"] if one["operation"] not in operations]
+    holder = first([[case["expected"] for case in group["cases"]] for group in content["groups"]], field)
+    holder[field] = holder[field][:-1] + ("0" if holder[field][-1] != "0" else "1")
+    (tmp_path / name).write_text(json.dumps(content))
+    code, report = verify(tmp_path, name)
+    assert code == 1
+    assert len(report["differing"]) == 1
+
+
+def first(value, field: str):
+    """The first object with a text under this name."""
+    if isinstance(value, dict) and isinstance(value.get(field), str):
+        return value
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next((found for part in parts if (found := first(part, field)) is not None), None)

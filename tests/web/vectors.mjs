@@ -1,0 +1,298 @@
+// Runs the vectors of a client through the JavaScript client (contactsync/web/src). Prints one JSON object, as
+// tests/vectors/node/verify.mjs does, whose reader of vector files it shares.
+//
+//     node vectors.mjs FOLDER [FILE…]
+import { readFileSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
+import { filesOf, resolved } from '../vectors/node/octets.mjs';
+import { evaluateBlinded, deriveKey, fromLe, infoOf } from '../vectors/node/voprf.mjs'; // the server of `sync`
+import { Refusal } from '../../contactsync/web/src/errors.js';
+import { concat, hex, unhex, utf8, u64, sha256 } from '../../contactsync/web/src/octets.js';
+import { blind, blindsFrom, finalize, layers, tokenOf } from '../../contactsync/web/src/voprf.js';
+import { Directory, openBase, placeOf, shapeOf } from '../../contactsync/web/src/directory.js';
+import { checkAgainst, readDelta, valueOf } from '../../contactsync/web/src/delta.js';
+import { filesOf as filesOfPartitions, readManifest, sortedNames, ahead } from '../../contactsync/web/src/manifest.js';
+import { linkOf, walk, MAX_MANIFEST } from '../../contactsync/web/src/history.js';
+import { checkTarget, metadataOf, openRoot, refresh, targetOf } from '../../contactsync/web/src/metadata.js';
+import { Rejected, normalise, partitionOf } from '../../contactsync/web/src/identifiers.js';
+import { inspect, matchPartition, planOf } from '../../contactsync/web/src/plan.js';
+import { blinded, finish, makeRound } from '../../contactsync/web/src/round.js';
+
+const check = (holds, word) => {
+  if (!holds) throw new Refusal(word);
+};
+const tokensOf = ({ tokens }) =>
+  Array.isArray(tokens) ? tokens : Array.from({ length: tokens.length / 10 }, (_, i) => hex(tokens.subarray(10 * i, 10 * i + 10)));
+const textOf = (value, q, r) => value.toString(16).padStart(Math.ceil((q + r) / 4), '0');
+
+function valuesOf(directory) {
+  const { buckets, r } = directory.shape;
+  const all = [];
+  for (let number = 0; number < buckets; number++) {
+    const { slots, rests } = directory.bucket(number);
+    slots.forEach((slot, i) => all.push(valueOf({ slot: 4096 * number + slot, rest: rests[i] }, r)));
+  }
+  return all;
+}
+
+function found(given, directory) {
+  const { q, r } = directory.shape;
+  const places = tokensOf(given).map((token) => placeOf(token, q, r));
+  return { buckets: places.map(({ slot }) => Math.floor(slot / 4096)), found: places.map((place) => directory.holds(place)) };
+}
+
+// A directory that is held: its header says what the manifest said.
+function held(data) {
+  const [q, r] = [data[10], data[11]];
+  return {
+    count: u64(data, 16), slot_bits: q, remainder_bits: r, length: data.length, sha256: hex(sha256(data)),
+    top_sha256: hex(sha256(data.subarray(0, shapeOf(q, r, 0).top))),
+  };
+}
+
+const announced = (next) => ({
+  epoch: next.epoch, edition: next.edition, public_key: next.public_key, until: next.until, count: next.count,
+  usable: sortedNames(next.partitions), unusable: next.unusable, files: filesOfPartitions(next.partitions).map((one) => one.sha256).sort(),
+});
+
+const gapOf = (gap) => gap && [gap.since, gap.until].map(({ epoch, edition }) => [epoch, edition]);
+
+async function follow({ root, now, audience, states }) {
+  await openRoot(root);
+  const trusted = { root };
+  let [seen, octets, gap] = [null, null, null];
+  for (const state of states) {
+    const files = new Map(state.map((one) => [one.name, one.octets]));
+    const get = async (name, limit) => {
+      const file = files.get(name) ?? null;
+      check(file === null || file.length <= limit, 'too-large');
+      return file;
+    };
+    const target = targetOf(await refresh(trusted, get, now), audience, MAX_MANIFEST);
+    octets = await get(`${target.sha256}.${audience}.json`, target.length);
+    check(octets !== null, 'withheld');
+    checkTarget(octets, target);
+    const link = linkOf(octets);
+    check(link.audience === audience, 'not-as-described');
+    ({ gap } = await walk(link, seen, async (name) => files.get(`${name}.${audience}.json`) ?? null));
+    seen = link;
+  }
+  const { epoch, edition, sha256: name } = seen;
+  return { root_version: metadataOf(trusted.root, 'root').signed.version, epoch, edition, sha256: name, gap: gapOf(gap) };
+}
+
+async function sync(given, expected) {
+  check(given.options.privacy === 'download', 'left-out');
+  const published = readManifest(given.manifest);
+  const manifest = given.uses_next ? ahead(published) : published;
+  const served = new Map(given.served.map((one) => [one.sha256, one.octets]));
+  const read = async (name) => served.get(name);
+  const identifiers = given.contacts?.map(({ written, region }) => {
+    try {
+      return normalise(written, region);
+    } catch (error) {
+      if (error instanceof Rejected) return null;
+      throw error;
+    }
+  });
+  const book = [...new Set(identifiers.filter((one) => one !== null))];
+  const holdings = Object.fromEntries(given.held.files.filter((one) => one.kind === 'base')
+    .map((one) => [one.partition, { edition: one.edition, base: { ...one.base, ...one.whole }, deltas: one.deltas }]));
+  const plans = new Map(sortedNames(manifest.partitions).map((name) => [name, planOf(manifest.partitions[name], holdings[name])]));
+  const opened = new Map();
+  for (const [name, plan] of plans) if (plan.fetch.length) opened.set(name, await inspect(plan, read));
+  const tokens = Object.fromEntries(Object.entries(given.held.tokens).map(([name, one]) => [name, one.token]));
+  const waiting = given.held.unfinished;
+  const fresh = book.filter((one) => !(one in tokens) && !waiting.some((batch) => batch.identifiers.includes(one)));
+  const { cover, largest_batch: most } = given.options;
+  const batches = [...waiting, ...makeRound(fresh, waiting, { cover, most })];
+  const key = deriveKey(unhex(given.seed), infoOf(manifest.audience, manifest.epoch));
+  const [requests, obtained] = [[], {}];
+  for (const drawn of given.drawn) {
+    const inputs = drawn.inputs.map((one) => 'contact' in one ? { identifier: one.contact, octets: utf8(one.contact) } : { octets: unhex(one.padding) });
+    const batch = blinded(inputs, blindsFrom(drawn.blinds.map(unhex)));
+    const { evaluated, proof } = evaluateBlinded(key, batch.body, fromLe(unhex(drawn.nonce)));
+    const honest = concat(...evaluated, proof);
+    for (const [name, token] of finish(batch, 'reply' in drawn ? unhex(drawn.reply) : honest, unhex(manifest.public_key))) obtained[name] = token;
+    requests.push({ path: `/v1/evaluate/${manifest.audience}/${manifest.epoch}`, body: hex(batch.body), reply: hex(honest) });
+  }
+  Object.assign(tokens, obtained);
+  const result = new Map();
+  for (const one of book) {
+    const name = partitionOf(one);
+    const plan = plans.get(name);
+    if (plan === undefined) {
+      result.set(one, [name in manifest.unusable ? null : false, -1]);
+      continue;
+    }
+    const known = given.held.tokens[one];
+    const subject = { token: tokens[one], member: known?.member ?? false, edition: known?.edition ?? -1 };
+    const current = subject.edition === plan.partition.edition;
+    const [member] = current ? [subject.member] : await matchPartition(plan, [subject], read, opened.get(name));
+    result.set(one, [member, plan.partition.edition]);
+  }
+  return {
+    identifiers, requests, tokens: obtained, lists: [],
+    fetched: [...plans.values()].flatMap((plan) => plan.fetch.map((file) => file.sha256)),
+    points: batches.map((batch) => batch.points),
+    new: fresh.toSorted(),
+    members: identifiers.map((one) => (one === null ? null : result.get(one)[0])),
+    editions: identifiers.map((one) => (one === null ? -1 : result.get(one)[1])),
+  };
+}
+
+const OPERATIONS = {
+  hash_to_group(given) {
+    check(given.dst === hex(utf8('HashToGroup-OPRFV1-\x01-ristretto255-SHA512')), 'left-out');
+    return { element: layers.hashToGroup(unhex(given.message)).toHex() };
+  },
+  hash_to_scalar(given) {
+    check(given.dst === hex(utf8('HashToScalar-OPRFV1-\x01-ristretto255-SHA512')), 'left-out');
+    return { scalar: hex(layers.hashToScalar(unhex(given.message)).toString(16).padStart(64, '0').match(/../g).reverse().reduce((all, one) => concat(all, unhex(one)), new Uint8Array())) };
+  },
+  // The client's half: what it sends for these blinds, and what it takes from this reply.
+  voprf(given, expected) {
+    const batch = blind(given.inputs.map(unhex), blindsFrom(given.blinds.map(unhex)));
+    const reply = unhex(expected.evaluated.join('') + expected.proof);
+    const outputs = finalize(batch, reply, unhex(expected.public_key));
+    const { secret_key, public_key, evaluated, proof } = expected;
+    return { secret_key, public_key, evaluated, proof, blinded: batch.blinded.map((one) => one.toHex()), outputs: outputs.map(hex) };
+  },
+  receive_reply(given) {
+    const batch = blind(given.inputs.map(unhex), given.blinds.map((one) => layers.fromLe(unhex(one))));
+    finalize(batch, unhex(given.reply), unhex(given.public_key));
+    return {};
+  },
+  blind(given) {
+    blind(given.inputs.map(unhex), blindsFrom(given.blinds.map(unhex)));
+    return {};
+  },
+  normalise(given) {
+    try {
+      return { identifier: normalise(given.text, given.region) };
+    } catch (error) {
+      if (error instanceof Rejected) return { identifier: null, reason: error.reason };
+      throw error;
+    }
+  },
+  token(given) {
+    const token = tokenOf(unhex(given.output));
+    const { slot_bits: q, remainder_bits: r } = given;
+    const place = placeOf(token, q, r);
+    return { token, value: textOf(valueOf(place, r), q, r), slot: place.slot, bucket: Math.floor(place.slot / 4096) };
+  },
+  read_directory(given) {
+    const directory = openBase(given.file, given.info);
+    const { q, r } = directory.shape;
+    return { values: valuesOf(directory).map((value) => textOf(value, q, r)) };
+  },
+  match_directory: (given) => found(given, openBase(given.file, given.info)),
+  match_buckets: (given) => found(given, new Directory(given.info, (start, end) => given.file.subarray(start, end))),
+  read_delta(given) {
+    const delta = readDelta(given.file, given.info);
+    const texts = (values) => [...values].map((value) => textOf(value, delta.q, delta.r));
+    return {
+      from_edition: delta.from, to_edition: delta.to, slot_bits: delta.q, remainder_bits: delta.r,
+      old_count: delta.oldCount, new_count: delta.newCount, old_sha256: delta.oldSha256,
+      new_sha256: delta.newSha256, left: texts(delta.left), joined: texts(delta.joined),
+    };
+  },
+  async follow_deltas(given) {
+    const base = held(given.base);
+    const files = new Map([[base.sha256, given.base]]);
+    const directory = openBase(given.base, base);
+    const before = new Set(valuesOf(directory));
+    // The partition that the last delta leads to; whether each leads on is for the client to check.
+    const deltas = given.deltas.map((file) => {
+      const delta = readDelta(file, null);
+      const info = { length: file.length, sha256: hex(sha256(file)) };
+      files.set(info.sha256, file);
+      return { delta, from: delta.from, to: delta.to, file: info };
+    });
+    deltas.forEach(({ from }, i) => check(i === 0 || from === deltas[i - 1].to, 'not-following'));
+    const last = deltas.at(-1).delta;
+    const partition = { base: { sha256: last.newSha256 }, count: last.newCount };
+    const plan = { partition, holding: { edition: deltas[0].from, base, deltas } };
+    const read = async (name) => files.get(name);
+    await inspect(plan, read);
+    const after = new Set(before);
+    for (const { delta } of deltas) {
+      for (const value of delta.left) after.delete(value);
+      for (const value of delta.joined) after.add(value);
+    }
+    const { q, r } = directory.shape;
+    const tokens = tokensOf(given);
+    const now = await matchPartition(plan, tokens.map((token) => ({ token, member: false, edition: -1 })), read);
+    return {
+      before: tokens.map((token) => directory.holds(placeOf(token, q, r))), after: now, sha256: last.newSha256,
+      values: [...after].sort((a, b) => (a < b ? -1 : 1)).map((value) => textOf(value, q, r)),
+    };
+  },
+  read_manifest(given) {
+    const manifest = readManifest(given.file);
+    const { audience, epoch, edition, public_key, previous, sha256: name, count, unusable, next } = manifest;
+    return {
+      audience, epoch, edition, public_key, previous, sha256: name, count, unusable,
+      usable: sortedNames(manifest.partitions), next: next && announced(next),
+      files: [...new Set(filesOfPartitions(manifest.partitions).map((one) => one.sha256))].sort(),
+    };
+  },
+  async walk(given) {
+    const kept = new Map(given.kept.map((octets) => [hex(sha256(octets)), octets]));
+    const { fetched, gap } = await walk(linkOf(given.newest), given.seen && linkOf(given.seen), async (name) => kept.get(name) ?? null);
+    return { fetched, gap: gapOf(gap) };
+  },
+  follow,
+  sync,
+};
+
+// Only who builds the directory that a chain leads to can see that it is not the one that is named.
+const needsBuilder = (group, expected) => group.operation === 'follow_deltas' && expected.refusal === 'bad-hash';
+
+async function outcome(operation, given, expected) {
+  try {
+    return { refusal: null, ...(await operation(given, expected)) };
+  } catch (error) {
+    if (error instanceof Refusal) return { refusal: error.word };
+    throw error;
+  }
+}
+
+const report = { files: [], left_out: {}, differing: [] };
+const [folder, ...chosen] = process.argv.slice(2);
+const names = chosen.length ? chosen : readFileSync(`${folder}/SHA256SUMS`, 'latin1').trim().split('\n').map((line) => line.split('  ')[1]);
+const leave = (what) => {
+  report.left_out[what] = (report.left_out[what] ?? 0) + 1;
+};
+for (const name of names.filter((one) => one !== 'schema.json')) {
+  const content = JSON.parse(readFileSync(`${folder}/${name}`, 'utf8'));
+  const shared = filesOf(content.files ?? {});
+  const tally = { name, agree: 0, refused: 0 };
+  for (const group of content.groups)
+    for (const one of group.cases) {
+      const place = `${name}: ${group.name}, vector ${one.number}`;
+      if (!(group.operation in OPERATIONS)) {
+        leave(group.operation);
+        continue;
+      }
+      try {
+        const given = Object.fromEntries(Object.entries(one.given).map(([key, value]) => [key, resolved(value, shared)]));
+        const got = await outcome(OPERATIONS[group.operation], given, one.expected);
+        if (got.refusal === 'left-out') {
+          leave(`${group.operation} (some)`);
+          continue;
+        }
+        const wanted = needsBuilder(group, one.expected) ? {} : one.expected;
+        const fields = Object.keys(wanted).filter((field) => !isDeepStrictEqual(got[field] ?? null, wanted[field] ?? null));
+        for (const field of fields)
+          report.differing.push(`${place}: ${field} is ${JSON.stringify(got[field])?.slice(0, 80)} and not ${JSON.stringify(wanted[field])?.slice(0, 80)} (${one.reason})`);
+        tally.agree += fields.length === 0;
+        tally.refused += fields.length === 0 && typeof one.expected.refusal === 'string';
+      } catch (error) {
+        report.differing.push(`${place}: ${error.stack}`);
+      }
+    }
+  report.files.push(tally);
+}
+console.log(JSON.stringify(report, null, 1));
+process.exitCode = report.differing.length ? 1 : 0;
