@@ -34,6 +34,7 @@ COMPARED = {
 
 # The same name and figure, and not the same fact.
 UNRELATED = {
+    "PROFILE": "the rules for numbers and those for e-mail addresses, which change apart",
     "VERSION": "directory and delta are formats of their own, and change apart",
     "CHUNK": "how much is done at once, tuned where it is done",
     "SEED_BYTES": "RFC 9497's seed of a key, and the seed of decoys",
