@@ -1,8 +1,8 @@
 """`python -m bench labels`: entries sealed in bulk and opened one by one, and what a sidecar costs to build.
 
-All figures are ns of CPU an entry of 48 octets (labels of up to 32), all threads counted, medians of one run in
-which the contenders take turns. Peers are `cryptography` (OpenSSL): its AES-SIV in a loop, and what a key derivation for each entry
-would cost: HKDF-SHA-256, then ChaCha20-Poly1305.
+All figures are ns of CPU an entry of 48 octets (labels of up to 32), all threads counted, medians of one run
+in which the contenders take turns. Peers are `cryptography` (OpenSSL): its AES-SIV in a loop, and what a key
+derivation for each entry would cost: HKDF-SHA-256, then ChaCha20-Poly1305.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ COMPARED = {
 UNRELATED = {
     "VERSION": "directory and delta are formats of their own, and change apart",
     "CHUNK": "how much is done at once, tuned where it is done",
+    "KEY_BYTES": "the key of a label, and the key that hides a transcript's credential",
     "SEED_BYTES": "RFC 9497's seed of a key, and the seed of decoys",
 }
 

@@ -66,7 +66,7 @@ def build_sidecar(
                 progress("collecting", grouped.taken, 0)
             grouped.finish()
             with durable.replacing(path, mode=durable.PUBLIC_FILE) as file:
-                writer = _Writer(file, directory, layout, grouped)
+                writer = _EntryWriter(file, directory, layout, grouped)
                 return writer.write(lambda done: progress("writing", done, layout.count))
     except OSError as error:
         raise OurError(
@@ -172,7 +172,7 @@ def _read(file: BinaryIO, rows: Rows) -> None:
         raise OSError(5, "a working file is shorter than what was written")
 
 
-class _Writer:
+class _EntryWriter:
     """Writes sorted entries into a file, and hashes each bucket; header and index come last."""
 
     def __init__(

@@ -191,7 +191,7 @@ def read_sidecar_delta(path: str | os.PathLike[str], *, expect: DataFile | None 
     )  # fmt: skip
 
 
-class _Header(NamedTuple):
+class _LabelsHeader(NamedTuple):
     magic: bytes
     version: int
     slot_bits: int
@@ -226,12 +226,12 @@ class _Header(NamedTuple):
         return None
 
 
-def _header(data: bytes, name: str) -> _Header:
+def _header(data: bytes, name: str) -> _LabelsHeader:
     """The header of a file that is whole; its counts are then bounded by the size of the file."""
     check_version(data, MAGIC, VERSION, name, "delta of labels")
     if len(data) < DELTA_BYTES:
         raise bad(name, f"{len(data)} bytes are too few for a delta of labels", "wrong-length")
-    header = _Header._make(HEADER.unpack_from(data))
+    header = _LabelsHeader._make(HEADER.unpack_from(data))
     if header.length != len(data):
         raise bad(name, f"{len(data)} bytes instead of {header.length}", "wrong-length")
     if hashlib.sha256(data[:-TRAILER_BYTES]).digest() != data[-TRAILER_BYTES:]:

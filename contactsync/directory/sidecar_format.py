@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.directory.format import (
+    BUCKET_HASH_BYTES,
     BUCKET_SLOT_BITS,
     MAX_BUCKET_COUNT,
     MAX_SLOT_BITS,
@@ -31,7 +32,6 @@ MAGIC: Final = b"CSLBL\r\n\x1a"
 VERSION: Final = 1
 HEADER: Final = struct.Struct("<8sHBBIQQQQQQ")
 HEADER_BYTES: Final = HEADER.size  # 64
-BUCKET_HASH_BYTES: Final = 32
 MOST_ENTRIES: Final = (1 << 32) - 1
 """Places are stated in 32 bits: a directory of more values has no sidecar."""
 

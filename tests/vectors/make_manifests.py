@@ -223,17 +223,6 @@ def reads() -> list[Json]:
             put(FULL, "partitions", "mailto", {"critical": ["rows"], "rows": 1}),
             {"mailto": "unknown-family"},
         ),
-        read("labels: their files are among the others", LABELLED),
-        read("labels that must be understood, and are", put(LABELLED, *P49, "critical", ["labels"])),
-        read(
-            "labels in a partition that cannot be used are not looked at",
-            put_all(LABELLED, (*P49, "labels", 1), (*P49, "rows", 1), (*P49, "critical", ["rows"])),
-            {"49": "unknown-critical"},
-        ),
-        read(
-            "labels in the next epoch",
-            put(ROTATING, "next", "partitions", [NEXT["partitions"][0], NEXT["partitions"][1] | NEXT_LABELS]),
-        ),
         read("the next epoch, announced", ROTATING),
         read("the next epoch, announced without members", put(ROTATING, "next", "partitions", [])),
         read(
@@ -250,6 +239,17 @@ def reads() -> list[Json]:
         read(
             "the latest end of an overlap",
             put(ROTATING, "next", "until", 253_402_300_799),
+        ),
+        read("labels: their files are among the others", LABELLED),
+        read("labels that must be understood, and are", put(LABELLED, *P49, "critical", ["labels"])),
+        read(
+            "labels in a partition that cannot be used are not looked at",
+            put_all(LABELLED, (*P49, "labels", 1), (*P49, "rows", 1), (*P49, "critical", ["rows"])),
+            {"49": "unknown-critical"},
+        ),
+        read(
+            "labels in the next epoch",
+            put(ROTATING, "next", "partitions", [NEXT["partitions"][0], NEXT["partitions"][1] | NEXT_LABELS]),
         ),
     ]
 
