@@ -103,7 +103,10 @@ class Operator:
 
 
 class Process:
-    """`contactsync server serve` on a free port. `program` is what Python runs; `log` names its log."""
+    """`contactsync server serve` on a free port. `program` is what Python runs; `log` names its log.
+
+    `url` and `port` are known once it is `ready`, which is waited for.
+    """
 
     def __init__(
         self,
@@ -111,6 +114,7 @@ class Process:
         *options: str,
         program: Sequence[str] = ("-m", "contactsync"),
         log: str = "serve.log",
+        ready: bool = True,
     ) -> None:
         command = [sys.executable, *program, "server", "serve", "--data", str(data), "--port", "0"]
         self.log = data.parent / log
@@ -118,6 +122,8 @@ class Process:
             self.popen = subprocess.Popen(
                 [*command, *options], stdout=subprocess.PIPE, stderr=stderr, text=True, env=dict(os.environ)
             )
+        if not ready:
+            return
         line = self.popen.stdout.readline()
         found = re.fullmatch(r"listening on (http://127\.0\.0\.1:(\d+))\n", line)
         assert found, (line, self.log.read_text())
