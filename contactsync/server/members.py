@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -163,7 +163,7 @@ def _address_of(refusal: Refusal) -> bytes | Refusal:
     try:
         return mail.normalise(refusal.text)
     except Rejected as rejected:
-        return replace(refusal, reason=rejected.reason, hint=rejected.hint)
+        return Refusal(refusal.line, rejected.reason, rejected.hint, refusal.identity, refusal.text)
 
 
 def _in_pieces(parts: list[NDArray[np.uint64]], tally: Tally, progress: Progress) -> Iterator[Members]:
