@@ -145,10 +145,18 @@ def compared(tmp_path, monkeypatch, served, crowd, *, seed, count):
         path = tmp_path / book["name"]
         path.write_bytes(book["text"].encode())
         options = ("--server", url, "--credential-file", tmp_path / "credential", "--state", state)
-        ours = json.loads(command("sync", path, *options, "--region", book["region"], "--no-cover", "--json"))
+        ours = json.loads(
+            command(
+                "sync", path, *options, "--region", book["region"], "--only", "tel", "--no-cover", "--json"
+            )
+        )
         read = address_book(str(path), region=book["region"])
         assert other["identifiers"] == [one.decode() for one in read.identifiers], book
-        assert other["matches"] == ours["matches"], book
+        # The JavaScript client looks no further forms up yet: a match by one of them is not its own.
+        as_written = [one for one in ours["matches"] if one["identifier"] == one["written"]]
+        assert other["matches"] == [
+            {key: one[key] for key in ("name", "identifier")} for one in as_written
+        ], book
         assert len(other["unreadable"]) == len(ours["unreadable"]), (
             book,
             other["unreadable"],
