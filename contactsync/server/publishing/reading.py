@@ -16,7 +16,7 @@ import numpy as np
 
 from contactsync.directory.build import MIN_MEMORY
 from contactsync.directory.sorter import GROUP_BYTES, GROUPS
-from contactsync.labels import KEYED_BYTES, context, seal
+from contactsync.labels import KEYED_BYTES, context, seal, size_for
 from contactsync.server.publishing.job import BuildJob, EvaluateJob
 from contactsync.server.publishing.plan import AudiencePlan
 from contactsync.server.publishing.running import Task
@@ -110,10 +110,11 @@ def build_tasks(
     share = memory // max(1, min(at_once, sum(len(plan.partitions) for plan in plans)))
     with registry.snapshot():
         for plan in plans:
+            sizes = _label_sizes(registry, plan)
             for number, partition in enumerate(plan.partitions):
                 place = work / f"{plan.audience}-{plan.epoch}-{number}"
                 spool = place.with_suffix(".tokens")
-                count = _spooled(registry, plan, partition, spool)
+                count = _spooled(registry, plan, partition, spool, sizes.get(partition, 0))
                 job = BuildJob(
                     audience=plan.audience,
                     epoch=plan.epoch,
@@ -128,14 +129,20 @@ def build_tasks(
                     data=str(data),
                     old=None if plan.old is None else plan.old.partitions.get(partition),
                     fresh=partition in plan.fresh,
-                    label_size=plan.label_sizes.get(partition, 0),
+                    label_size=sizes.get(partition, 0),
                 )
                 yield Task(job, _used_memory(job), None, job.report)
 
 
-def _spooled(registry: MemberStore, plan: AudiencePlan, partition: str, path: Path) -> int:
+def _label_sizes(registry: MemberStore, plan: AudiencePlan) -> dict[str, int]:
+    """What labels are padded to, for those that are there now: some may have become longer since the plan."""
+    longest = registry.labelled(plan.audience, plan.label_sizes) if plan.label_sizes else {}
+    return {name: max(size, size_for(longest.get(name, 0))) for name, size in plan.label_sizes.items()}
+
+
+def _spooled(registry: MemberStore, plan: AudiencePlan, partition: str, path: Path, size: int) -> int:
     """Write the tokens of a partition to a new file, as `BuildJob.spool` says; how many there are."""
-    size, written = plan.label_sizes.get(partition, 0), 0
+    written = 0
     of = (plan.audience, plan.epoch, partition)
     with path.open("xb", buffering=0) as file:
         if not size:

@@ -247,3 +247,22 @@ def test_a_small_partition_has_a_sidecar_too(operator, members):
     label(operator, {GERMAN: "anna"})
     operator.publish()
     assert read(operator, "49", GERMAN) == [b"anna"]
+
+
+def test_a_label_that_grows_while_others_are_evaluated(operator):
+    """The size that was planned does not hold it: all labels of the partition are padded to more."""
+    operator.add(GERMAN, GERMAN + 1)
+    label(operator, {GERMAN: "anna"})
+    executor = InLine()
+
+    class Meanwhile(InLine):
+        def submit(self, function, job):
+            if hasattr(job, "identifiers"):
+                label(operator, {GERMAN: "a" * 60})
+            return executor.submit(function, job)
+
+    operator.publish(executor=Meanwhile())
+    assert operator.manifest().partitions["49"].labels.size == 64
+    assert read(operator, "49", GERMAN, GERMAN + 1) == [b"a" * 60, b""]
+    (outcome,) = operator.publish()
+    assert outcome.evaluated == 0
