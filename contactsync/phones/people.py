@@ -7,7 +7,7 @@ rows a second, 60 thousand with addresses. Numbers are read by `bulk` all the sa
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO, Final
 
@@ -119,5 +119,5 @@ def _numbers(
         for one in batch.refused:
             row = rows[one.line - 1]
             if row.number:
-                refused.append(replace(one, line=row.line, identity=row.identity))
+                refused.append(Refusal(row.line, one.reason, one.hint, row.identity, one.text))
     return found, refused

@@ -282,7 +282,8 @@ def _import_people(
             numbers, addresses = everybody(held)
             also = addresses if options.columns.email else None
             store.replace(
-                *(numbers, options.audience),
+                numbers,
+                options.audience,
                 also=also,
                 enter=enter,
                 verified=options.verified,
