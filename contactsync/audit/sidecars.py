@@ -27,7 +27,7 @@ RULES: Final = {
     "labels-delta": "each delta of a sidecar leads to what is published, and places what is there",
     "labels-distribution": "entries are spread as what a cipher gives is, and no two are equal",
 }
-_AT_ONCE: Final = 1 << 16
+_ENTRIES_AT_ONCE: Final = 1 << 16
 
 
 class LabelsAudit:
@@ -111,8 +111,8 @@ class LabelsAudit:
 def _all_entries(sidecar: Sidecar, count: int) -> NDArray[np.uint8]:
     """Every entry of a sidecar, uint8[n, 16 + size]; checked bucket by bucket. Raises BadDirectory."""
     parts = [
-        sidecar.entries(np.arange(first, min(first + _AT_ONCE, count), dtype=np.int64))
-        for first in range(0, count, _AT_ONCE)
+        sidecar.entries(np.arange(first, min(first + _ENTRIES_AT_ONCE, count), dtype=np.int64))
+        for first in range(0, count, _ENTRIES_AT_ONCE)
     ]
     return np.concatenate(parts)
 

@@ -120,6 +120,7 @@ APART = {  # a file, or file::function
     "server/publishing/reading.py::take": OURS,
     "server/storage/labelling.py": DATABASE,
     "server/storage/opening.py::read_address": TOGETHER,
+    "server/storage/postgres/creating.py::create_stores_in": TOGETHER,
     "server/storage/postgres/moving.py": DATABASE,
     "server/storage/postgres/registry.py": DATABASE,
     "server/storage/postgres/rows.py": DATABASE,

@@ -3,8 +3,9 @@
 import json
 import time
 
+import jsonschema
 import pytest
-from javascript import Person, found, needs_node
+from javascript import ROOT, Person, found, needs_node
 from simulated_service import CREDENTIAL, problem, service
 
 __all__ = ["service"]
@@ -187,3 +188,16 @@ def test_another_history_of_the_same_server_is_refused(person, service):
     service.publish(BEN, ANNA, STRANGER)
     error = person.sync(ANNA, code=5)
     assert (error["kind"], error["refusal"]) == ("bad-signature", "another-history")
+
+
+def test_what_is_printed_is_what_the_schema_of_the_python_client_says(person, service):
+    schema = json.loads((ROOT / "docs" / "json-schema.json").read_text())
+
+    def check(name, text):
+        jsonschema.validate(json.loads(text), {"$ref": f"#/$defs/{name}", "$defs": schema["$defs"]})
+
+    service.quota = {"left": 8, "burst": 64, "per_day": 64}
+    check("sync-one", person.run(ANNA, "12", more=["--json"]).stdout)
+    check("error", person.run(ANNA, BEN, more=["--json"], code=8).stdout)
+    service.tamper = lambda _, reply: reply.headers.update({"Content-Length": "0"})
+    check("error", person.run(ANNA, more=["--json"], code=5).stdout)

@@ -12,6 +12,8 @@ const DECIMAL = /^\s*(?:\d(?:[.,]\d+)?E\+?\d+|\d{7,}[.,]0+)\s*$/i;
 const SPAN = /\d-\d{1,3}\s{1,3}[-\u2013\u2014]\s{0,3}\d{1,3}\s*$/;
 const APART = /\s*(?:\r?\n|\\n|\||•|:::)\s*/;
 
+const LONGEST = 4096; // characters of a field: patterns take the square of it, at worst
+
 const digitsIn = (text) => text.match(/\p{Nd}/gu)?.length ?? 0;
 
 function dialled(text, dial) {
@@ -42,7 +44,7 @@ function one(part, dial) {
  * @returns {(string | Rejected)[]}
  */
 export function readField(text, dial) {
-  if (text.length > 65536) return [new Rejected('too long for a phone number')];
+  if (text.length > LONGEST) return [new Rejected('too long for a phone number')];
   const parts = text.split(APART).filter((part) => part.trim());
   const numbers = parts.length > 1 && parts.every((part) => digitsIn(part) >= 5) ? parts : [text];
   return numbers.map((part) => one(part, dial));

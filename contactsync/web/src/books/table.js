@@ -6,7 +6,7 @@ const MAX_ROW_LINES = 500;
 const HEADER_LINES = 12;
 
 function roleOf(heading) {
-  const text = heading
+  const text = heading.slice(0, 200)
     .replace(/(?<=[a-z])(?=[A-Z][a-z])/g, ' ').replace(/[\s_]+/g, ' ').replace(/^[ '"*:]+|[ '"*:]+$/g, '').toLowerCase();
   const plain = text.replace(/(?<=\p{L})(?=\d{1,2}$)/u, ' ');
   const known = ROLES.get(plain) ?? ROLES.get(plain.replace(/[ _]*\(?\d{1,2}\)?$/, ''));
@@ -29,7 +29,10 @@ function* rowsOf(text, separator) {
           else if (one[i + 1] === '"') cell += one[i++];
           else quoted = false;
         } else if (one[i] === '"' && cell === '') quoted = true;
-        else if (one[i] === separator) [cells, cell] = [[...cells, cell], ''];
+        else if (one[i] === separator) {
+          cells.push(cell);
+          cell = '';
+        }
         else cell += one[i];
       last = end;
       if (!quoted) break;
@@ -42,7 +45,8 @@ function* rowsOf(text, separator) {
     if (cells === null) yield { line, cells };
     else {
       at = last;
-      yield { line, cells: [...cells, cell] };
+      cells.push(cell);
+      yield { line, cells };
     }
   }
 }

@@ -30,7 +30,7 @@ function* lines(text) {
     if (folded || physical === '') continue;
     if (current !== null) yield current;
     const head = physical.slice(0, LONGEST).split(':', 1)[0];
-    quoted = /;.*quoted-printable/i.test(head);
+    quoted = head.includes(';') && /quoted-printable/i.test(head);
     current = { number, text: physical };
   }
   if (current !== null) yield current;
