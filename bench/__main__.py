@@ -7,7 +7,18 @@ from pathlib import Path
 NAMES = tuple(
     name
     for name in (
-        *("engine", "matching", "directory", "members", "publishing", "admin", "quota", "crawl", "books"),
+        *(
+            "engine",
+            "matching",
+            "directory",
+            "members",
+            "publishing",
+            "admin",
+            "quota",
+            "crawl",
+            "books",
+            "labels",
+        ),
         "server",
     )
     if (Path(__file__).parent / f"{name}.py").exists()

@@ -10,6 +10,12 @@ from contactsync.publication.log.witnessing import AddCheckpoint
 NAME = "contacts.example.org/log"
 
 
+def policy_file(policy):
+    """A policy as a user writes it: see `read_policy`."""
+    witnesses = "".join(f"witness {one.vkey()}\n" for one in policy.witnesses)
+    return f"log {policy.log.vkey()}\n{witnesses}quorum {policy.quorum}\n"
+
+
 class GrowingLog:
     """`entries` may be changed by a test: then it is another log, with the same key."""
 

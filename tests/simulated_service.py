@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 from forger import Forger
+from logged_service import ServiceLog
 from securesystemslib.signer import CryptoSigner
 
 from contactsync.client.core.planner import Options
@@ -24,7 +25,11 @@ from contactsync.directory import build, open_directory
 from contactsync.directory.bounds import has_screen
 from contactsync.directory.delta import write_delta
 from contactsync.directory.screen import build_screen
-from contactsync.publication.manifest import DeltaFile, Manifest, NextEpoch, Partition
+from contactsync.directory.sidecar import open_sidecar
+from contactsync.directory.sidecar_build import build_sidecar
+from contactsync.directory.sidecar_delta import write_sidecar_delta
+from contactsync.labels import context, seal
+from contactsync.publication.manifest import DeltaFile, Labels, Manifest, NextEpoch, Partition
 from contactsync.sources import read_address_books
 from contactsync.tokens import Tokens
 from contactsync.voprf.server import blind_evaluate, derive_key_pair, evaluate
@@ -84,6 +89,11 @@ class Service:
     """So many random tokens are published in each partition beside the members."""
     until: int | None = None
     """When the overlap with the next epoch ends; None: there is no rotation."""
+    labels: dict[str, str] | None = None
+    """Labels of members, by number (+…); None: no labels are published."""
+    size: int = 16
+    """Octets to which labels are filled up."""
+    log: ServiceLog | None = None
 
     def __post_init__(self):
         self.signers = {role: CryptoSigner.generate_ed25519() for role in ROLES}
@@ -91,6 +101,7 @@ class Service:
         keys = {role: signer.public_key for role, signer in self.signers.items()}
         self.repository.create(keys, self.signers["root"], datetime.now(UTC))
         (self.folder / "data").mkdir()
+        self.sealed: dict[bytes, np.ndarray] = {}
         self.new_key()
 
     def new_key(self):
@@ -112,7 +123,12 @@ class Service:
     def promote(self, when=None):
         """Begin the epoch that was announced."""
         last, ahead = self.manifest, self.manifest.ahead()
-        partitions = {code: replace(p, edition=1, deltas=()) for code, p in ahead.partitions.items()}
+        partitions = {
+            code: replace(
+                p, edition=1, deltas=(), labels=p.labels and replace(p.labels, edition=1, deltas=())
+            )
+            for code, p in ahead.partitions.items()
+        }
         self.manifest = replace(ahead, edition=1, partitions=partitions, previous=last.sha256())
         self.epoch, self.key, self.until = self.epoch + 1, self.next_key, None
         self.repository.publish([self.manifest], self.signers, when or datetime.now(UTC))
@@ -152,12 +168,60 @@ class Service:
         for number in numbers:
             code = next(c for c in ("1", "44", "49", "55") if number[1:].startswith(c))
             by_code.setdefault(code, []).append(b"tel:" + number.encode())
-        return {
-            code: self.partition(
-                code, edition, Tokens.from_outputs(evaluate(key, identifiers)), held.get(code)
-            )
-            for code, identifiers in by_code.items()
+        outputs = {code: evaluate(key, identifiers) for code, identifiers in by_code.items()}
+        for code, identifiers in by_code.items():
+            self.seal(key, identifiers, outputs[code])
+        found = {
+            code: self.partition(code, edition, Tokens.from_outputs(rows), held.get(code))
+            for code, rows in outputs.items()
         }
+        if self.labels is None:
+            return {code: replace(one, labels=None) for code, one in found.items()}
+        return {
+            code: self.labelled(one, edition, Tokens.from_outputs(outputs[code]), held.get(code))
+            for code, one in found.items()
+        }
+
+    def seal(self, key, identifiers, outputs):
+        """Seal the labels of these members, by the octets of their tokens."""
+        if self.labels is None:
+            return
+        epoch = self.epoch + (key is not self.key)
+        texts = [self.labels.get(one.decode().removeprefix("tel:"), "").encode() for one in identifiers]
+        keys = np.ascontiguousarray(outputs[:, 10:42])
+        entries = seal(keys, texts, self.size, context("people", epoch))
+        rows = [row.tobytes() for row in outputs[:, :10]]
+        self.sealed |= dict(zip(rows, entries, strict=True))
+
+    def labelled(self, partition, edition, tokens, old):
+        """A partition with its sidecar, and the delta that leads there. Nobody opens those of the crowd."""
+        data = self.folder / "data"
+        crowd = np.random.default_rng(int(partition.name)).integers(
+            0, 256, (self.crowd.get(partition.name, 0), 10), np.uint8
+        )
+        noise = np.random.default_rng(1).integers(0, 256, (len(crowd), 16 + self.size), np.uint8)
+        entries = [self.sealed[row.tobytes()] for row in tokens.to_bytes()]
+        chunks = [(tokens, np.stack(entries)), (Tokens.from_bytes(crowd), noise)]
+        with open_directory(data / partition.base.sha256, expect=None) as base:
+            info = build_sidecar(data / "sidecar", base, chunks[: 1 + bool(len(crowd))], size=self.size)
+        (data / "sidecar").rename(data / info.file.sha256)
+        before = old and old.labels
+        if before is None:
+            return replace(partition, labels=Labels(edition, self.size, info.top_sha256, info.file))
+        if before.file == info.file:
+            return replace(partition, labels=before)
+        with (
+            open_sidecar(data / before.file.sha256, expect=None) as one,
+            open_sidecar(data / info.file.sha256, expect=info) as new,
+        ):
+            change = write_sidecar_delta(
+                data / "change", one, new, from_edition=before.edition, to_edition=edition
+            )
+        deltas = ()
+        if change is not None:
+            (data / "change").rename(data / change.sha256)
+            deltas = (*before.deltas, DeltaFile(before.edition, edition, change))[-32:]
+        return replace(partition, labels=Labels(edition, self.size, info.top_sha256, info.file, deltas))
 
     def partition(self, code, edition, tokens, old):
         """The next state of a partition: a fresh base, the delta that leads there, perhaps a screen."""
@@ -194,9 +258,8 @@ class Service:
         )
 
     def answer(self, request: Request) -> Reply:
-        if request.path.startswith("/v1/tuf/"):
-            _, _, _, folder, name = request.path.split("/")
-            return self.file(folder, name)
+        if request.path.startswith(("/v1/tuf/", "/v1/log/")):
+            return self.public_file(*request.path.split("/", 3)[2:])
         if request.headers.get("authorization") != f"Bearer {CREDENTIAL}":
             return problem(401, "bad-credential", "the credential is not known")
         if request.path == "/v1/account":
@@ -227,13 +290,15 @@ class Service:
             headers["RateLimit"] = f'"points";r={self.quota["left"]};t=0'
         return Reply(200, headers, evaluated.tobytes() + proof)
 
-    def file(self, folder, name):
-        if (folder, name) == ("metadata", "root.json"):
+    def public_file(self, part, name):
+        if name == "metadata/root.json":
             return Reply(200, {}, self.repository.root_bytes())
-        path = self.folder / folder / name
-        if not path.exists():
-            return problem(404, "not-found", "no such file")
-        return Reply(200, {}, path.read_bytes())
+        if part == "log":
+            octets = None if self.log is None else self.log.files().get(name)
+        else:
+            path = self.folder / name
+            octets = path.read_bytes() if path.exists() else None
+        return problem(404, "not-found", "no such file") if octets is None else Reply(200, {}, octets)
 
     def data(self, request):
         name = request.path.rpartition("/")[2]

@@ -25,6 +25,8 @@ WORDS = {
         "since": "number of the last change",
     },
     "tokens_*": {"audience": "", "epoch": "each epoch", "key": "", "token": "token"},
+    "labels_*": {"key": "", "label": "label"},
+    "pairs": {"tel": "number", "mail": "address"},
     "consents_*": {
         "key": "",
         "serial": "",

@@ -21,6 +21,7 @@ import xxhash
 from tuf.api.exceptions import DownloadError, DownloadHTTPError
 from tuf.api.metadata import Metadata, Root
 
+from contactsync.audit import sidecars
 from contactsync.audit.logged import LogAudit
 from contactsync.audit.report import AuditReport
 from contactsync.audit.sources import PublicationSource
@@ -31,6 +32,7 @@ from contactsync.directory.delta import Delta, apply_to_directory, read_delta
 from contactsync.directory.screen import build_screen, open_screen
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadDirectory, BadReply, BadSignature, ContactSyncError, NetworkError
+from contactsync.identifiers import title_of
 from contactsync.publication.history import MANIFESTS_KEPT, Link, another_history, walk
 from contactsync.publication.logged import logged_link
 from contactsync.publication.manifest import MAX_BYTES, DataFile, Manifest
@@ -58,6 +60,7 @@ RULES: Final = {
     "screen": "each screen is the one that its base gives, bit by bit",
     "distribution": "tokens are spread as those of a pseudorandom function are",
     "false-positives": "strangers match as rarely as stated, and at most 1.08 % of them pass a screen",
+    **sidecars.RULES,
 }
 PROBES: Final = 1 << 18
 """Random tokens that are tried against each base and screen."""
@@ -90,7 +93,11 @@ class _Audit:
         self._absent = {
             "delta": "no partition has a delta yet",
             "screen": "no partition is so large that it has one",
+            "labels": "no partition has labels",
+            "labels-delta": "no sidecar has a delta yet",
+            "labels-distribution": "no partition has labels",
         }
+        self._labels = sidecars.LabelsAudit(report)
         self._audiences: list[dict[str, object]] = []
         self._tally = Spread()
 
@@ -120,6 +127,7 @@ class _Audit:
             for rule, why in self._absent.items():
                 report.note(rule, self._source.name, why)
         self._spread()
+        self._labels.close()
 
     def _metadata(self, fingerprint: str | None) -> Follower:
         first = self._fetch(f"{METADATA_PATH}1.root.json", MAX_ROOT_BYTES)
@@ -176,7 +184,7 @@ class _Audit:
             announced = f"{manifest.audience}, announced epoch {manifest.next.epoch}"
             partitions += [(announced, one) for one in manifest.next.partitions.values()]
         for place, partition in partitions:
-            self._partition(f"{place}, +{partition.name}", partition)
+            self._partition(f"{place}, {title_of(partition.name)}", partition)
 
     def _history(self, manifest: Manifest) -> None:
         """Walk back as far as there are manifests, and remember which files they name."""
@@ -207,7 +215,14 @@ class _Audit:
 
     def _partition(self, place: str, partition: Partition) -> None:
         report = self._report
-        for rule, there in (("delta", partition.deltas), ("screen", partition.screen)):
+        labels = partition.labels
+        for rule, there in (
+            ("delta", partition.deltas),
+            ("screen", partition.screen),
+            ("labels", labels),
+            ("labels-distribution", labels),
+            ("labels-delta", labels and labels.deltas),
+        ):
             if there:
                 self._absent.pop(rule, None)
         files = {file.sha256: self._file(place, file) for file in partition.files()}
@@ -220,6 +235,7 @@ class _Audit:
                 report.prove("base")
                 self._deltas(place, partition, directory, files)
                 self._screen(place, partition, directory, files)
+            self._labels.partition(place, partition, files)
         finally:
             for one in files.values():
                 if one is not None:

@@ -6,6 +6,7 @@ left out or made with another key shows as a base that differs; the report count
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 
 from contactsync.audit.report import AuditReport
 from contactsync.directory import build, match, open_directory
+from contactsync.directory.sidecar_build import build_sidecar
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadDirectory, BadInput
-from contactsync.identifiers.kinds import KINDS, partition_of
+from contactsync.identifiers.kinds import KINDS, partition_of, title_of
+from contactsync.labels import KEYED_BYTES, context, seal
 from contactsync.publication.manifest import Manifest
 from contactsync.publication.partition import Partition
 from contactsync.publication.tuf.repository import Repository
@@ -31,6 +34,7 @@ RULES: Final = {
     "key": "the seed in keys/ gives the public key of the manifest",
     "base": "each base is, byte for byte, what key and members give",
     "token": "each token that the registry keeps is the one that the key gives",
+    "labels": "each sidecar is, byte for byte, what key, members and labels give",
 }
 _AT_ONCE: Final = 8192
 
@@ -51,6 +55,8 @@ def audit_rebuild(folder: DataFolder, registry: MemberStore, keyring: Keyring, w
             for one in (manifest, manifest.ahead()):
                 if one is not None:
                     _Rebuild(folder, registry, one, report, work).run(keyring, pending)
+    if "labels" not in report.proven and not any(one.rule == "labels" for one in report.findings):
+        report.note("labels", str(folder.path), "no partition has labels")
     report.close()
     return report
 
@@ -80,7 +86,7 @@ class _Rebuild:
             return
         members = self._members()
         for name in sorted(members.keys() | manifest.partitions.keys()):
-            place = f"{self._of}, +{name}"
+            place = f"{self._of}, {title_of(name)}"
             if name in pending:
                 report.leave(
                     "base", place, "members have changed since it was published", "publish, then audit again"
@@ -108,23 +114,34 @@ class _Rebuild:
                 self._evaluated(identifiers[i : i + _AT_ONCE], key)
                 for i in range(0, len(identifiers), _AT_ONCE)
             ]
-            rows = np.concatenate([np.empty((0, TOKEN_BYTES), np.uint8), *tokens])
-            self._compare_kept(place, name, rows)
-            self._compare_base(published, Tokens.from_bytes(rows))
+            outputs = np.concatenate([np.empty((0, KEYED_BYTES), np.uint8), *tokens])
+            labels = self._compare_kept(place, name, outputs)
+            self._compare_base(published, Tokens.from_bytes(outputs))
             self._report.prove("base")
+            if published.labels is not None:
+                self._compare_labels(place, published, outputs, labels)
 
     def _evaluated(self, identifiers: list[bytes], key: KeyPair) -> NDArray[np.uint8]:
-        return Tokens.from_outputs(evaluate(key, identifiers)).to_bytes()
+        return evaluate(key, identifiers)[:, :KEYED_BYTES]
 
-    def _compare_kept(self, place: str, name: str, rows: NDArray[np.uint8]) -> None:
-        kept = self._registry.tokens(self._manifest.audience, self._manifest.epoch, name)
-        try:
-            there = [chunk.to_bytes() for chunk in kept]
-        finally:
-            kept.close()
-        ours = np.concatenate([np.empty((0, TOKEN_BYTES), np.uint8), *there])
-        if _in_order(ours) == _in_order(rows):
-            self._report.prove("token", len(rows))
+    def _compare_kept(self, place: str, name: str, outputs: NDArray[np.uint8]) -> dict[bytes, bytes]:
+        """Compare what the registry keeps with what the key gives; the labels in it, by token."""
+        of, labels = (self._manifest.audience, self._manifest.epoch, name), dict[bytes, bytes]()
+        there = []
+        if self._manifest.partitions[name].labels is None:
+            width = TOKEN_BYTES
+            with contextlib.closing(self._registry.tokens(*of)) as kept:
+                there = [chunk.to_bytes() for chunk in kept]
+        else:
+            width = KEYED_BYTES
+            with contextlib.closing(self._registry.outputs(*of)) as labelled:
+                for tokens, keys, texts in labelled:
+                    rows = tokens.to_bytes()
+                    there.append(np.hstack([rows, keys]))
+                    labels.update((row.tobytes(), text) for row, text in zip(rows, texts, strict=True))
+        ours = np.concatenate([np.empty((0, width), np.uint8), *there])
+        if _in_order(ours) == _in_order(outputs[:, :width]):
+            self._report.prove("token", len(outputs))
         else:
             self._report.disprove(
                 "token",
@@ -132,6 +149,7 @@ class _Rebuild:
                 "the registry keeps tokens that the key does not give",
                 "server publish --new-epoch",
             )
+        return labels
 
     def _compare_base(self, published: Partition, tokens: Tokens) -> None:
         path, mine = self._folder.data / published.base.sha256, self._work / "base"
@@ -152,7 +170,29 @@ class _Rebuild:
         finally:
             mine.unlink(missing_ok=True)
 
+    def _compare_labels(
+        self, place: str, published: Partition, outputs: NDArray[np.uint8], labels: Mapping[bytes, bytes]
+    ) -> None:
+        said, base = published.labels, self._folder.data / published.base.sha256
+        assert said is not None
+        with (
+            self._report.guard("labels", place),
+            open_directory(base, expect=published.directory) as directory,
+        ):
+            texts = [labels.get(row.tobytes(), b"") for row in outputs[:, :TOKEN_BYTES]]
+            bound = context(self._manifest.audience, self._manifest.epoch)
+            entries = seal(np.ascontiguousarray(outputs[:, TOKEN_BYTES:]), texts, said.size, bound)
+            mine = self._work / "sidecar"
+            info = build_sidecar(mine, directory, [(Tokens.from_bytes(outputs), entries)], size=said.size)
+            mine.unlink()
+            if info.file != said.file:
+                raise BadDirectory(
+                    "labels that are published are not those of the registry",
+                    hint="find out who changed the publication; `server publish` makes it right",
+                )
+            self._report.prove("labels")
+
 
 def _in_order(rows: NDArray[np.uint8]) -> bytes:
-    """Tokens uint8[n, 10] as octets, ascending."""
+    """Rows of octets, uint8[n, w], ascending, as octets."""
     return b"".join(sorted(row.tobytes() for row in rows))

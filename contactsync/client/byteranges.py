@@ -40,11 +40,11 @@ def get_data(
 
 
 def fetch_ranges(transport: Transport, file: DataFile, wanted: Sequence[range]) -> list[bytes]:
-    """The octets of a data file at each of these places, in the same order, unverified.
+    """The octets of a data file at each of these places, in the same order, unverified. Some may be empty.
 
     Raises NetworkError, Refused, and BadReply if the server sends anything but what was requested.
     """
-    whole = joined(wanted)
+    whole = joined(filter(None, wanted))
     held: dict[range, bytes] = {}
     at_once, attempts = MAX_RANGES, transport.patience.attempts()
     while missing := [span for span in whole if span not in held]:
@@ -64,8 +64,11 @@ def fetch_ranges(transport: Transport, file: DataFile, wanted: Sequence[range]) 
             at_once = 1  # it may support single ranges
         held |= found
     starts = [span.start for span in whole]
-    around = [whole[bisect.bisect(starts, span.start) - 1] for span in wanted]
-    return [_cut(held[place], place, span) for span, place in zip(wanted, around, strict=True)]
+    around = [whole[bisect.bisect(starts, span.start) - 1] if span else None for span in wanted]
+    return [
+        b"" if place is None else _cut(held[place], place, span)
+        for span, place in zip(wanted, around, strict=True)
+    ]
 
 
 def range_list(spans: Iterable[range]) -> str:

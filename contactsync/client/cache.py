@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,88 +22,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.client.cache_file import CacheFile, write_anew
-from contactsync.client.core.holdings import Holding, Known
+from contactsync.client.cache_schema import CACHE_STEPS, create
+from contactsync.client.core.held_records import pack_holding, unpack_holding
+from contactsync.client.core.holdings import Holding, Holdings, Known, SidecarHolding
+from contactsync.client.core.labels import Labelled
 from contactsync.client.core.mode import AskedList
-from contactsync.client.core.round import PendingBatch
-from contactsync.directory import DirectoryInfo
-from contactsync.foundation import databases
+from contactsync.client.core.round import OUTPUT_BYTES, PendingBatch
 from contactsync.identifiers import partition_of
-from contactsync.publication.manifest import DataFile
 from contactsync.tokens import TOKEN_BYTES, Tokens
 
-SCHEMA = """
-CREATE TABLE tokens (
-    audience TEXT NOT NULL, epoch INTEGER NOT NULL, identifier BLOB NOT NULL,
-    token BLOB NOT NULL CHECK (length(token) = 10),
-    member INTEGER,  -- 0, 1, or NULL when it was never matched in this epoch
-    edition INTEGER, -- of the partition for which `member` holds
-    PRIMARY KEY (audience, epoch, identifier)
-) WITHOUT ROWID;
-CREATE TABLE findings (
-    audience TEXT NOT NULL, identifier BLOB NOT NULL, member INTEGER NOT NULL,
-    PRIMARY KEY (audience, identifier)
-) WITHOUT ROWID;
-CREATE TABLE holdings (
-    audience TEXT NOT NULL, epoch INTEGER NOT NULL, code TEXT NOT NULL, kind TEXT NOT NULL,
-    record TEXT NOT NULL,
-    PRIMARY KEY (audience, epoch, code, kind)
-) WITHOUT ROWID;
-CREATE TABLE asked ( -- buckets that were asked for, until what came of it is recorded
-    audience TEXT NOT NULL, epoch INTEGER NOT NULL, code TEXT NOT NULL,
-    slot_bits INTEGER NOT NULL, buckets TEXT NOT NULL,
-    PRIMARY KEY (audience, epoch, code)
-) WITHOUT ROWID;
-"""
-_ROUNDS = """
-CREATE TABLE rounds ( -- batches of a round that are to be sent, or were sent and not answered
-    audience TEXT NOT NULL, epoch INTEGER NOT NULL, name TEXT NOT NULL,
-    size INTEGER NOT NULL, identifiers TEXT NOT NULL,
-    PRIMARY KEY (audience, epoch, name)
-) WITHOUT ROWID;
-"""
-
-
-_EPOCHS = """
-CREATE TABLE epochs ( -- the key of an epoch's tokens; where it was announced only, what the last sync used
-    audience TEXT NOT NULL, epoch INTEGER NOT NULL, public_key TEXT NOT NULL,
-    announced TEXT, -- by partition: edition, SHA-256 of the base; NULL if the epoch is in force
-    PRIMARY KEY (audience, epoch)
-) WITHOUT ROWID;
-"""
-
-
-_SEEN = """
-CREATE TABLE seen ( -- the last month (12 * year + month) in which a book that was synced had an identifier
-    audience TEXT NOT NULL, identifier BLOB NOT NULL, month INTEGER NOT NULL,
-    PRIMARY KEY (audience, identifier)
-) WITHOUT ROWID;
-"""
 _STORED: Final = """
 SELECT identifier FROM tokens WHERE audience = ?1 UNION SELECT identifier FROM findings WHERE audience = ?1
 """
+_UNKEYED: Final = f"audience = ?1 AND epoch = ?2 AND length(token) < {OUTPUT_BYTES}"
 KEPT_MONTHS: Final = 12
 """What was last seen more than so many months ago is forgotten: in whole months, at least a year."""
-
-
-def _to_2(db: sqlite3.Connection) -> None:
-    """Rounds are remembered; what chooses decoys is in the ledger now."""
-    db.execute("DROP TABLE secret")
-    databases.run_script(db, _ROUNDS)
-
-
-def _to_3(db: sqlite3.Connection) -> None:
-    """Epochs may overlap: it is stored which key tokens belong to."""
-    databases.run_script(db, _EPOCHS)
-
-
-def _to_4(db: sqlite3.Connection) -> None:
-    """It is stored when an identifier was last in a book. Of those that are there, the next sync says so."""
-    databases.run_script(db, _SEEN)
-
-
-CACHE_STEPS: Final[Sequence[databases.SqlStep]] = (_to_2, _to_3, _to_4)
-"""Lead a cache of an earlier version to the one above."""
-
 
 Announced = Mapping[str, tuple[int, str]]
 """Of the partitions of an announced epoch: the edition, and the SHA-256 of its base."""
@@ -121,7 +54,7 @@ class Cache(CacheFile):
     """The open cache of one server. Raises OurError from every method if the file is damaged."""
 
     def __init__(self, path: Path, url: str) -> None:
-        super().__init__(path, url, _create, CACHE_STEPS)
+        super().__init__(path, url, create, CACHE_STEPS)
 
     def newest_epoch(self, audience: str) -> int | None:
         """The newest epoch with tokens of this audience; None if there is none."""
@@ -129,6 +62,12 @@ class Cache(CacheFile):
             query = "SELECT max(epoch) FROM tokens WHERE audience = ?"
             epoch: int | None = self._db.execute(query, [audience]).fetchone()[0]
             return epoch
+
+    def lacks_keys(self, audience: str, epoch: int) -> bool:
+        """Whether some tokens of this epoch were kept without their label keys, by an earlier version."""
+        with self._explained():
+            query = f"SELECT EXISTS (SELECT 1 FROM tokens WHERE {_UNKEYED})"  # noqa: S608
+            return bool(self._db.execute(query, (audience, epoch)).fetchone()[0])
 
     def has_tokens(self, audience: str, epoch: int) -> bool:
         """Whether there is any token of this epoch."""
@@ -139,34 +78,48 @@ class Cache(CacheFile):
     def tokens(self, audience: str, epoch: int, identifiers: Sequence[bytes]) -> Known:
         """What is known of these identifiers in this epoch, in their order."""
         count = len(identifiers)
-        rows = np.zeros((count, TOKEN_BYTES), np.uint8)
-        known = np.zeros(count, np.bool_)
-        member = np.zeros(count, np.bool_)
-        edition = np.full(count, -1, np.int64)
+        rows = np.zeros((count, OUTPUT_BYTES), np.uint8)
+        known, keyed, member = (np.zeros(count, np.bool_) for _ in range(3))
+        edition, labelled = (np.full(count, -1, np.int64) for _ in range(2))
+        labels: list[str | None] = [None] * count
         query = (
-            "SELECT asked.key, token, member, edition FROM json_each(?) AS asked CROSS JOIN tokens "
-            "ON audience = ? AND epoch = ? AND identifier = CAST(asked.value AS BLOB)"
+            "SELECT asked.key, token, member, edition, label, labelled FROM json_each(?) AS asked"
+            " CROSS JOIN tokens ON audience = ? AND epoch = ? AND identifier = CAST(asked.value AS BLOB)"
         )
         with self._explained():
             found = self._db.execute(query, (_listed(identifiers), audience, epoch)).fetchall()
             if found:
                 places = np.array([row[0] for row in found], np.int64)
-                octets = b"".join([row[1] for row in found])
-                rows[places] = np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES)
-                known[places] = True
-            for place, _, flag, at in found:
+                octets = b"".join([row[1].ljust(OUTPUT_BYTES, b"\0") for row in found])
+                rows[places] = np.frombuffer(octets, np.uint8).reshape(-1, OUTPUT_BYTES)
+                known[places], keyed[places] = True, [len(row[1]) == OUTPUT_BYTES for row in found]
+            for place, _, flag, at, label, looked_at in found:
                 if flag is not None:
                     member[place], edition[place] = flag, at
-        return Known(known, Tokens.from_bytes(rows), member, edition)
+                if looked_at is not None:
+                    labels[place], labelled[place] = label, looked_at
+        keys = np.ascontiguousarray(rows[:, TOKEN_BYTES:])
+        return Known(known, Tokens.from_bytes(rows), keys, keyed, member, edition, labels, labelled)
 
     def add_tokens(
-        self, audience: str, epoch: int, identifiers: Iterable[bytes], tokens: Tokens, *, batch: str = ""
+        self,
+        audience: str,
+        epoch: int,
+        identifiers: Iterable[bytes],
+        tokens: Tokens,
+        keys: NDArray[np.uint8],
+        *,
+        batch: str = "",
     ) -> None:
-        """Keep tokens of identifiers: the batch of this name was answered. Durable when this returns."""
-        rows = tokens.to_bytes()
+        """Keep tokens and label keys, uint8[n, 32], of identifiers: the batch of this name was answered.
+
+        Of one that had a token and no key, the rest stays: it is the same token. Durable when this returns.
+        """
+        rows = np.concatenate([tokens.to_bytes(), keys], axis=1)
         with self._transaction() as db:
             db.executemany(
-                "INSERT OR REPLACE INTO tokens (audience, epoch, identifier, token) VALUES (?, ?, ?, ?)",
+                "INSERT INTO tokens (audience, epoch, identifier, token) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET token = excluded.token",
                 ((audience, epoch, i, row.tobytes()) for i, row in zip(identifiers, rows, strict=True)),
             )
             db.execute(
@@ -193,26 +146,36 @@ class Cache(CacheFile):
         *,
         member: NDArray[np.bool_],
         edition: NDArray[np.int64],
-        holdings: dict[tuple[str, str], Holding],
+        holdings: Holdings,
+        labelled: Labelled | None = None,
         stored: StoredEpoch | None = None,
         beside: Collection[int] = (),
     ) -> None:
         """Write the result of a whole sync at once: findings, match state, holdings; forget other epochs.
 
-        `member` and `edition` are of these identifiers, those that could be settled. `stored` is what to keep
-        of the epoch; tokens of the epochs `beside` it stay.
+        `member` and `edition` are of these identifiers, those that could be settled, and `labelled`: None
+        where there are no labels. If there are, tokens without a label key are of no more use, and go.
+        `stored` is what to keep of the epoch; tokens of the epochs `beside` it stay.
         """
+        labelled = labelled or Labelled.nothing(len(identifiers))
         flags = member.astype(int).tolist()
+        looked_at = [at if at >= 0 else None for at in labelled.edition.tolist()]
         with self._transaction() as db:
             _remove_others(db, audience, {epoch, *beside})
+            if labelled.wanted:
+                query = f"DELETE FROM tokens WHERE {_UNKEYED}"  # noqa: S608 - our own tables
+                if db.execute(query, (audience, epoch)).rowcount:
+                    write_anew(db)
             if stored is not None:
                 _keep_epoch(db, audience, epoch, stored)
             db.executemany(
-                "UPDATE tokens SET member = ?, edition = ? "
-                "WHERE audience = ? AND epoch = ? AND identifier = ?",
+                "UPDATE tokens SET member = ?, edition = ?, label = ?, labelled = ?"
+                " WHERE audience = ? AND epoch = ? AND identifier = ?",
                 (
-                    (flag, at, audience, epoch, identifier)
-                    for flag, at, identifier in zip(flags, edition.tolist(), identifiers, strict=True)
+                    (*result, audience, epoch, identifier)
+                    for *result, identifier in zip(
+                        flags, edition.tolist(), labelled.labels, looked_at, identifiers, strict=True
+                    )
                 ),
             )
             db.executemany(
@@ -247,7 +210,7 @@ class Cache(CacheFile):
                     _remove_unless_in(db, table, "seen", audience)
                 write_anew(db)
 
-    def holdings(self, audience: str, epoch: int) -> dict[tuple[str, str], Holding]:
+    def holdings(self, audience: str, epoch: int) -> dict[tuple[str, str], Holding | SidecarHolding]:
         """What is held of each (calling code, kind of file)."""
         query = "SELECT code, kind, record FROM holdings WHERE audience = ? AND epoch = ?"
         with self._explained():
@@ -266,7 +229,11 @@ class Cache(CacheFile):
         """
         with self._transaction() as db:
             db.execute("DELETE FROM holdings WHERE audience = ?", (audience,))
-            db.execute("UPDATE tokens SET member = NULL, edition = NULL WHERE audience = ?", (audience,))
+            db.execute(
+                "UPDATE tokens SET member = NULL, edition = NULL, label = NULL, labelled = NULL"
+                " WHERE audience = ?",
+                (audience,),
+            )
 
     def held_files(self) -> set[str]:
         """The SHA-256 of every data file that some holding names."""
@@ -304,7 +271,7 @@ class Cache(CacheFile):
         audience: str,
         epoch: int,
         editions: Mapping[str, int],
-        holdings: Mapping[tuple[str, str], Holding],
+        holdings: Holdings,
     ) -> None:
         """An epoch that was announced is in force, and its editions count from 1 again.
 
@@ -318,7 +285,8 @@ class Cache(CacheFile):
             rows = db.execute(query, (audience, epoch)).fetchall()
             same = {name for name, at in rows if editions.get(partition_of(name)) == at}
             db.executemany(
-                "UPDATE tokens SET member = CASE WHEN ?1 THEN member END, edition = CASE WHEN ?1 THEN 1 END"
+                "UPDATE tokens SET member = CASE WHEN ?1 THEN member END, edition = CASE WHEN ?1 THEN 1 END,"
+                " labelled = CASE WHEN labelled IS NOT NULL THEN 0 END"  # of another count of editions
                 " WHERE audience = ?2 AND epoch = ?3 AND identifier = ?4",
                 ((name in same, audience, epoch, name) for name, _ in rows),
             )
@@ -381,9 +349,7 @@ def _listed(identifiers: Sequence[bytes]) -> str:
     return json.dumps([identifier.decode() for identifier in identifiers])
 
 
-def _insert_holdings(
-    db: sqlite3.Connection, audience: str, epoch: int, holdings: Mapping[tuple[str, str], Holding]
-) -> None:
+def _insert_holdings(db: sqlite3.Connection, audience: str, epoch: int, holdings: Holdings) -> None:
     db.executemany(
         "INSERT INTO holdings VALUES (?, ?, ?, ?, ?)",
         ((audience, epoch, code, kind, pack_holding(h)) for (code, kind), h in holdings.items()),
@@ -413,35 +379,3 @@ def _remove_others(db: sqlite3.Connection, audience: str, epochs: Collection[int
         for table in ("findings", "seen"):
             _remove_unless_in(db, table, "tokens", audience)
         write_anew(db)
-
-
-def _create(db: sqlite3.Connection) -> None:
-    databases.run_script(db, SCHEMA + _ROUNDS + _EPOCHS + _SEEN)
-
-
-def pack_holding(holding: Holding) -> str:
-    """A holding as a text."""
-
-    def file(f: DataFile) -> list[object]:
-        return [f.sha256, f.length, f.xxh3_64]
-
-    deltas = [[start, end, file(f)] for start, end, f in holding.deltas]
-    base = asdict(holding.base)
-    base |= base.pop("file")  # one flat object: what is written already stays readable
-    return json.dumps([holding.edition, file(holding.whole), base, deltas])
-
-
-def unpack_holding(record: str) -> Holding:
-    """A holding from a text. Raises ValueError, KeyError, TypeError if it is none."""
-
-    def file(value: list[object]) -> DataFile:
-        sha256, length, xxh3_64 = value
-        if not isinstance(length, int):
-            raise TypeError("a length is a whole number")
-        return DataFile(str(sha256), length, str(xxh3_64))
-
-    edition, whole, base, deltas = json.loads(record)
-    chain = tuple((start, end, file(f)) for start, end, f in deltas)
-    figures = {name: base[name] for name in ("count", "slot_bits", "remainder_bits", "top_sha256")}
-    of = DirectoryInfo(**figures, file=file([base["sha256"], base["length"], base["xxh3_64"]]))
-    return Holding(edition, file(whole), of, chain)

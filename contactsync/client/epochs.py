@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from contactsync.client.cache import Announced, Cache, StoredEpoch
-from contactsync.client.core.holdings import Holding
-from contactsync.client.core.promotion import as_edition_1, carried_on
+from contactsync.client.core.holdings import Holding, SidecarHolding
+from contactsync.client.core.promotion import as_edition_1, as_edition_of, carried_on
 from contactsync.client.files import FolderFiles
 from contactsync.client.ledger import Ledger
 from contactsync.client.moving import choose, keep_move, recall_moves
@@ -87,14 +87,29 @@ class Epochs:
         audience, epoch = published.audience, published.epoch
         carried = carried_on(announced, published, first)
         editions = {name: announced[name][0] for name in carried}
-        holdings = {}
+        holdings: dict[tuple[str, str], Holding | SidecarHolding] = {}
         for (name, kind), holding in self._cache.holdings(audience, epoch).items():
-            if editions.get(name) == holding.reached:
+            if isinstance(holding, SidecarHolding):
+                if (labels := self._carried_labels(holding, carried.get(name))) is not None:
+                    holdings[name, kind] = labels
+            elif editions.get(name) == holding.reached:
                 new = as_edition_1(holding) if not holding.deltas else self._rebuilt(holding, carried[name])
                 if new is not None:
                     holdings[name, kind] = new
         self._ledger.promoted(audience, epoch, editions)
         self._cache.promote(audience, epoch, editions, holdings)
+
+    def _carried_labels(self, holding: SidecarHolding, partition: Partition | None) -> SidecarHolding | None:
+        """A stored sidecar, with its deltas, if it leads to that of edition 1; else None."""
+        if partition is None or partition.labels is None:
+            return None
+        reached, labels = holding.sidecar.file.sha256, partition.labels
+        if holding.deltas:
+            try:
+                reached = FolderFiles(self._server.data).sidecar_delta(holding.deltas[-1][2]).new_sha256
+            except (BadDirectory, BadInput):
+                return None
+        return as_edition_of(holding, labels.edition) if reached == labels.file.sha256 else None
 
     def _rebuilt(self, holding: Holding, partition: Partition) -> Holding | None:
         """The base that a held one and its deltas make; None if it has to be fetched (as screens have)."""

@@ -8,6 +8,8 @@ from pathlib import Path
 from contactsync.directory import DataFile, Directory, DirectoryInfo, open_directory
 from contactsync.directory.delta import Delta, read_delta
 from contactsync.directory.screen import Screen, open_screen
+from contactsync.directory.sidecar import Sidecar, SidecarInfo, open_sidecar
+from contactsync.directory.sidecar_delta import SidecarDelta, read_sidecar_delta
 
 
 class FolderFiles:
@@ -30,3 +32,11 @@ class FolderFiles:
     def delta(self, file: DataFile) -> Delta:
         """A delta."""
         return read_delta(self._folder / file.sha256, expect=file)
+
+    def sidecar(self, info: SidecarInfo) -> AbstractContextManager[Sidecar]:
+        """A sidecar, checked by its xxh3."""
+        return open_sidecar(self._folder / info.file.sha256, expect=info, check="xxh3")
+
+    def sidecar_delta(self, file: DataFile) -> SidecarDelta:
+        """A delta of labels."""
+        return read_sidecar_delta(self._folder / file.sha256, expect=file)

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from contactsync import __version__
-from contactsync.client.cache import pack_holding
+from contactsync.client.core.held_records import pack_holding
 from contactsync.client.core.holdings import Holdings
 from contactsync.client.core.mode import AskedList, LookUpBuckets
 from contactsync.client.core.planner import Options
@@ -39,8 +39,9 @@ from contactsync.client.transcript import (
 )
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput, ContactSyncError, OurError
+from contactsync.identifiers import FORMS
 
-_KEY_BYTES = 32
+_MAC_KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Recording:
         program = f"contactsync/{__version__}"
         self._opening = Opening(program, url, int(time.time()), proxy, asdict(options), {})
         self._hides = {what: secret for what, secret in hides.items() if secret}
-        self._key = secrets.token_bytes(_KEY_BYTES)
+        self._key = secrets.token_bytes(_MAC_KEY_BYTES)
         self._held_back: dict[tuple[int, bool], bytes] = {}
         self._digest = hashlib.sha256()
         self._counts = [0, 0, 0]
@@ -258,6 +259,7 @@ class Recording:
             "key": self._key.hex(),
             "book": book_hash(self._key, self._identifiers),
             "identifiers": len(set(self._identifiers)),
+            "forms": FORMS,
             "rounds": self._rounds,
             "batches": [_batch(one) for one in self._batches],
             "plans": [

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,15 +22,18 @@ if TYPE_CHECKING:  # `contactsync` alone reads results, and loads nothing for th
     from contactsync.client.report import Report
     from contactsync.contacts import AddressBook
 
-FORMAT = 1
+FORMAT = 2
+EARLIER = 1
+"""Without labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundPerson:
-    """A contact that is a member, with those of its identifiers that matched."""
+    """A contact that is a member, with the identifiers by which it matched, and the labels of these."""
 
     name: str
     identifiers: tuple[str, ...]
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +59,12 @@ class LastSync:
 
 def found_people(report: Report, book: AddressBook) -> list[FoundPerson]:
     """Each contact that matched, in the order of the book."""
-    matched = {match.identifier for match in report.matches}
+    matched = {match.identifier.encode(): match.label for match in report.matches}
     people = []
     for contact in book.contacts:
-        found = tuple(one for identifier in contact.identifiers if (one := identifier.decode()) in matched)
-        if found:
-            people.append(FoundPerson(contact.name, found))
+        if found := [one.decode() for one in contact.found(matched)]:
+            labels = {one: label for one in found if (label := matched[one.encode()]) is not None}
+            people.append(FoundPerson(contact.name, tuple(found), labels))
     return people
 
 
@@ -103,7 +106,7 @@ def recall(path: Path) -> Mapping[str, LastSync]:
 
 
 def _audiences(value: Any) -> dict[str, LastSync]:
-    if value["version"] != FORMAT:
+    if value["version"] not in {EARLIER, FORMAT}:
         raise ValueError("another version")
     return {str(who): _last_sync(one) for who, one in value["audiences"].items()}
 
@@ -117,5 +120,10 @@ def _last_sync(value: Any) -> LastSync:
         raise ValueError("not a time with its zone")
     found = None
     if people is not None:
-        found = tuple(FoundPerson(str(one["name"]), tuple(map(str, one["identifiers"]))) for one in people)
+        found = tuple(map(_person, people))
     return LastSync(value["at"], **figures, people=found)
+
+
+def _person(value: Any) -> FoundPerson:
+    labels = {str(one): str(label) for one, label in value.get("labels", {}).items()}
+    return FoundPerson(str(value["name"]), tuple(map(str, value["identifiers"])), labels)

@@ -199,6 +199,7 @@ class RoundRunner:
             manifest.epoch,
             evaluated.identifiers,
             evaluated.tokens,
+            evaluated.keys,
             batch=blinded.batch.name,
         )
         return evaluated

@@ -6,7 +6,7 @@ results. If a sync fails, it keeps what remains valid: tokens, whole files, part
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -15,37 +15,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.client import results
-from contactsync.client.byteranges import fetch_ranges
+from contactsync.client.bucket_lists import look_up
 from contactsync.client.cache import Cache
 from contactsync.client.core.holdings import Holdings, Known
+from contactsync.client.core.labels import Labelled
 from contactsync.client.core.leak import sentence
 from contactsync.client.core.matching import inspect
-from contactsync.client.core.mode import FetchFiles, LookUpBuckets, Memory, Request
+from contactsync.client.core.mode import FetchFiles, LookedUp, LookUpBuckets, Memory, Request
 from contactsync.client.core.planner import Options, Plan
-from contactsync.client.core.round import (
-    PendingBatch,
-    padded,
-)
+from contactsync.client.core.round import padded
 from contactsync.client.core.states import Evaluated, Matched, Prepared, Question
 from contactsync.client.download import fetch_file, is_held, octets_held
 from contactsync.client.epochs import Epochs
 from contactsync.client.files import FolderFiles
 from contactsync.client.ledger import Ledger
+from contactsync.client.people import Findings
 from contactsync.client.privacy import load_modes
-from contactsync.client.report import Match, Report, Unusable
+from contactsync.client.remembered import Recalled, kinds_seen, question_about
+from contactsync.client.report import LabelCounts, Report, Unusable
 from contactsync.client.rounds import RoundRunner
 from contactsync.client.state import ServerState
 from contactsync.client.transport import MetadataFetcher, Transport
 from contactsync.contacts import AddressBook
-from contactsync.directory import RangeMatch, RangeReader
-from contactsync.foundation.errors import (
-    BadDirectory,
-    BadProof,
-    BadReply,
-    Refused,
-)
+from contactsync.foundation.errors import BadDirectory, BadProof, BadReply, Refused
 from contactsync.foundation.progress import DOWNLOADING, Progress, silent
-from contactsync.identifiers import PROFILE
+from contactsync.identifiers import PROFILE, served_kinds
 from contactsync.publication.history import Gap
 from contactsync.publication.logged import kept_of_log
 from contactsync.publication.manifest import DataFile, Manifest
@@ -81,37 +75,9 @@ def sync(
         if recording is not None:
             recording.finished(report)
         today = datetime.now(UTC)
-        cache.forget_unseen(options.audience, book.identifiers, 12 * today.year + today.month)
+        cache.forget_unseen(options.audience, book.sought, 12 * today.year + today.month)
         results.keep(server.results, report, book, names=keep_names)
         return report
-
-
-def new_identifiers(server: ServerState, book: AddressBook, audience: str) -> int:
-    """How many identifiers of the book are not in the newest epoch of the cache. Does not use the network."""
-    identifiers = book.identifiers
-    with Cache(server.cache, server.url) as cache:
-        epoch = cache.newest_epoch(audience)
-        known = cache.tokens(audience, epoch, identifiers).known if epoch else np.zeros(0, np.bool_)
-    return len(identifiers) - int(known.sum())
-
-
-def last_matches(server: ServerState, book: AddressBook, audience: str) -> frozenset[bytes]:
-    """The identifiers of the book that the last sync found to be members. Does not use the network."""
-    identifiers = book.identifiers
-    with Cache(server.cache, server.url) as cache:
-        found = cache.findings(audience, identifiers)
-    return frozenset(one for one, member in zip(identifiers, found.tolist(), strict=True) if member == 1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Recalled:
-    """What is stored of an epoch, read before it is needed."""
-
-    epoch: int
-    known: Known
-    held: Holdings
-    whole: Holdings
-    unfinished: Sequence[PendingBatch]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +91,11 @@ class _Followed:
     published: Manifest
     manifest: Manifest
     changed: bool
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds that are asked for: those that the manifest has a partition of, usable here or not."""
+        return served_kinds([*self.manifest.partitions, *self.manifest.unknown])
 
 
 class Session:
@@ -162,6 +133,7 @@ class Session:
             recording=recording,
         )
         self._downloaded = 0
+        self._keyed = False
         self._told: dict[tuple[str, type], object] = {}
 
     def run(self, book: AddressBook) -> Report:
@@ -169,12 +141,18 @@ class Session:
 
         Work whose time depends on the book is done before the first request or after the last.
         """
-        question = Question.about(book.identifiers)
+        everything = book.sought
+        kinds = kinds_seen(self._server, self._options.audience) or served_kinds(())
+        question = question_about(everything, kinds)
         recalled = self._recall(question, self._cache.newest_epoch(self._options.audience) or 0)
         self._make_ready(question, recalled)
         followed = self._follow()
-        if followed.changed or recalled.epoch != followed.manifest.epoch:
-            recalled = self._recall_anew(question, recalled, followed.manifest.epoch)
+        kinds, before = followed.kinds, kinds
+        question = question_about(everything, kinds)
+        lacks_keys = recalled.lacks_keys and self._keyed
+        epoch = followed.manifest.epoch
+        if followed.changed or recalled.epoch != epoch or lacks_keys or kinds != before:
+            recalled = self._recall_anew(question, recalled, epoch, anew=kinds != before)
         self._transport.check_account()
         self._rounds.spend(0)
         try:
@@ -195,18 +173,26 @@ class Session:
                 if isinstance(error, Refused) and error.kind == "not-found":
                     error.hint = "check that the credential is for this --audience; if so, tell the operator"
                 raise
-            recalled = self._recall_anew(question, recalled, newer.manifest.epoch)
+            question = question_about(everything, newer.kinds)
+            anew = newer.kinds != followed.kinds
+            recalled = self._recall_anew(question, recalled, newer.manifest.epoch, anew=anew)
             return self._once(newer, question, recalled, book)
 
-    def _make_ready(self, question: Question, recalled: _Recalled) -> None:
+    def _make_ready(self, question: Question, recalled: Recalled) -> None:
         self._rounds.make_ready(question, recalled.epoch, recalled.known, recalled.unfinished)
 
-    def _recall_anew(self, question: Question, before: _Recalled, epoch: int) -> _Recalled:
-        """What is stored of an epoch, in between two requests: the next one keeps to the beat."""
+    def _recall_anew(
+        self, question: Question, before: Recalled, epoch: int, *, anew: bool = False
+    ) -> Recalled:
+        """What is stored of an epoch, in between two requests: the next one keeps to the beat.
+
+        `anew`: other kinds are asked for than the round was made ready for, whether the book has them or not.
+        """
         recalled = self._recall(question, epoch)
         same = np.array_equal(recalled.known.known, before.known.known)
+        same = same and not (recalled.lacks_keys and self._keyed)  # whatever of that is in the book
         same = same and recalled.unfinished == before.unfinished
-        if epoch == before.epoch and same and self._rounds.is_ready:
+        if epoch == before.epoch and same and self._rounds.is_ready and not anew:
             self._transport.pace()
             return recalled
         self._make_ready(question, recalled)
@@ -227,11 +213,13 @@ class Session:
                 f"but this program only supports profile {PROFILE}",
                 hint="update contactsync (or ask the operator to update the server)",
             )
-        return _Followed(follower, manifest, *self._epochs.enter(follower, manifest))
+        used, changed = self._epochs.enter(follower, manifest)
+        # Labels need a key of everybody: who matches must not decide who is looked up once more.
+        labels = any(partition.labels is not None for partition in used.partitions.values())
+        self._keyed = labels and self._options.labels
+        return _Followed(follower, manifest, used, changed)
 
-    def _once(
-        self, followed: _Followed, question: Question, recalled: _Recalled, book: AddressBook
-    ) -> Report:
+    def _once(self, followed: _Followed, question: Question, recalled: Recalled, book: AddressBook) -> Report:
         """Run the chain of states against one manifest."""
         manifest = followed.manifest
         apart = followed.follower.unchecked(manifest.audience) is not None
@@ -239,7 +227,6 @@ class Session:
             # Nobody knows whether what is held is of this history, as after a restore of an older backup.
             # Its editions may have the numbers of others, so that no delta would fit, or none be fetched.
             self._cache.drop_matches(manifest.audience)
-        if apart:
             recalled = self._recall(question, manifest.epoch)
         prepared = Prepared.of(
             question,
@@ -261,20 +248,24 @@ class Session:
         )
         evaluated = self._rounds.evaluate(prepared.fetched())
         matched = self._settle(evaluated)
+        labelled = self._label(matched)
         before = self._cache.findings(manifest.audience, question.identifiers)
-        self._keep(followed, matched, recalled.held)
+        self._keep(followed, matched, labelled, recalled.held)
         gap = followed.follower.unchecked(manifest.audience)
-        report = self._report(matched, before, book, gap)
+        report = self._report(matched, labelled, before, book, gap)
         followed.follower.told(manifest.audience)
         return report
 
-    def _recall(self, question: Question, epoch: int) -> _Recalled:
+    def _recall(self, question: Question, epoch: int) -> Recalled:
         """What is stored of an epoch. `whole` are the holdings whose files are there and undamaged."""
         audience, count = self._options.audience, len(question.identifiers)
         if not self._cache.has_tokens(audience, epoch):
             known = Known.nothing(count)
         else:
             known = self._cache.tokens(audience, epoch, question.identifiers)
+        lacks_keys = self._cache.lacks_keys(audience, epoch)
+        if self._keyed:
+            known = known.where_keyed()
         held = self._cache.holdings(audience, epoch)
         checked = question.to_check(known, {name for name, _ in held}, self._options)
         whole = {
@@ -283,7 +274,7 @@ class Session:
             if all(is_held(self._server.data, file, thorough=key[0] in checked) for file in holding.files())
         }
         unfinished = self._cache.unfinished_round(audience, epoch)
-        return _Recalled(epoch, known, held, whole, unfinished)
+        return Recalled(epoch, known, held, whole, lacks_keys, unfinished)
 
     def _download(self, files: Iterable[DataFile]) -> None:
         """Fetch these files, unless they are on the disk."""
@@ -331,7 +322,16 @@ class Session:
             self._transport.hang_up()
         return matched
 
-    def _answer(self, manifest: Manifest, memory: Memory, request: Request) -> RangeMatch | None:
+    def _label(self, matched: Matched) -> Labelled:
+        """What the members are called. Nothing is sent for it, and the connection is closed."""
+        try:
+            return matched.labelled(FolderFiles(self._server.data))
+        except BadDirectory:
+            for plan in matched.plans:
+                self._cache.drop_holdings(self._options.audience, plan.partition.name)
+            raise
+
+    def _answer(self, manifest: Manifest, memory: Memory, request: Request) -> LookedUp | None:
         """The answer to one request of a mode."""
         partition = request.partition
         if isinstance(request, LookUpBuckets):
@@ -345,16 +345,11 @@ class Session:
         if isinstance(request, FetchFiles):
             self._download(request.files)
             return None
-        reader = RangeReader(
-            partition.directory,
-            lambda places: fetch_ranges(self._transport, partition.base, places),
-            name=f"the directory of +{partition.name}",
-        )
-        found = reader.match(request.tokens, request.asked.numbers)
+        found = look_up(self._transport, request)
         self._downloaded += found.octets
         return found
 
-    def _keep(self, followed: _Followed, matched: Matched, held: Holdings) -> None:
+    def _keep(self, followed: _Followed, matched: Matched, labelled: Labelled, held: Holdings) -> None:
         """Store the result, then remove data files that are no longer needed."""
         prepared, settled = matched.evaluated.prepared, matched.settled
         identifiers = prepared.question.identifiers
@@ -365,6 +360,7 @@ class Session:
             member=matched.member[settled],
             edition=matched.edition[settled],
             holdings=matched.holdings(held),
+            labelled=labelled.taken(settled),
             stored=self._epochs.stored(followed.published, followed.manifest),
             beside=self._epochs.beside(followed.published),
         )
@@ -377,31 +373,41 @@ class Session:
                 path.unlink()
 
     def _report(
-        self, matched: Matched, before: NDArray[np.int8], book: AddressBook, gap: Gap | None
+        self,
+        matched: Matched,
+        labelled: Labelled,
+        before: NDArray[np.int8],
+        book: AddressBook,
+        gap: Gap | None,
     ) -> Report:
         prepared, member = matched.evaluated.prepared, matched.member
         manifest, identifiers = prepared.manifest, prepared.question.identifiers
 
-        def matches(chosen: NDArray[np.bool_]) -> list[Match]:
-            """The contacts of the chosen identifiers, in the order of the book."""
-            names = {identifiers[i] for i in np.flatnonzero(chosen).tolist()}
-            return [
-                Match(contact.name, identifier.decode("ascii"))
-                for contact in book.contacts
-                for identifier in contact.identifiers
-                if identifier in names
-            ]
+        def those(chosen: NDArray[np.bool_]) -> frozenset[bytes]:
+            return frozenset(identifiers[i] for i in np.flatnonzero(chosen).tolist())
 
+        found = Findings(
+            those(member),
+            those(matched.settled),
+            those(before == 1),
+            those(before == 0),
+            {one: label for one, label in zip(identifiers, labelled.labels, strict=True) if label},
+        )
+        matches, joined, left = found.people(book)
+        written = frozenset(book.identifiers)
+        asked = len(written.intersection(identifiers))
         return Report(
-            matches=matches(member),
-            joined=matches(member & (before == 0)),
-            left=matches(~member & matched.settled & (before == 1)),
+            matches=matches,
+            joined=joined,
+            left=left,
             unusable=[
                 Unusable(name, one.reason, count)
                 for name, one in sorted(manifest.unknown.items())
                 if (count := prepared.question.count(name))
             ],
-            identifiers=len(identifiers),
+            identifiers=asked,
+            further_forms=len(identifiers) - asked,
+            unserved=len(written) - asked,
             new_identifiers=matched.evaluated.new,
             evaluated=self._rounds.evaluated,
             audience=manifest.audience,
@@ -426,4 +432,5 @@ class Session:
             ),
             unchecked=gap,
             withdrawn=self._epochs.withdrawn,
+            labels=LabelCounts(labelled.unopened, labelled.unknown) if labelled.wanted else None,
         )

@@ -65,7 +65,7 @@ SUMMARIES = {
     "forget": "Wipe the data stored for a server: its pinned root, downloaded files, and the tokens of your "
     "contacts.",
     "matches": "Show who was found by the last sync, on all services, by person.",
-    "search": "Show the matches of the last sync whose name contains NAME, or whose number its digits.",
+    "search": "Show the matches of the last sync whose name or label contains NAME, or number its digits.",
     "explain": "Show how NUMBER becomes the identifier that is looked up, or why it is rejected.",
     "config": "The configuration file: with it, `contactsync sync` alone does it all.",
     "timer": "Print the systemd units that sync once a day: a user service and its timer.",

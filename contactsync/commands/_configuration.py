@@ -20,11 +20,12 @@ import click
 
 from contactsync.commands._credentials import CredentialCommand, CredentialFile, CredentialOfKeyring
 from contactsync.commands._credentials import CredentialPlace as Place
+from contactsync.commands._reading import KINDS
 from contactsync.foundation.errors import BadInput
 
 SETTINGS: Final = (
     *("audience", "privacy", "partitions", "max_download", "buckets", "cover", "leak_budget", "timeout"),
-    "proxy",
+    *("proxy", "labels", "label_template"),
 )
 """Options of `sync` that may be set for all servers, and for each; types and choices are those of `sync`."""
 
@@ -184,7 +185,7 @@ class _ConfigurationReader:
             if value is not None:
                 texts = [value] if isinstance(value, str) else value
                 found[CHOICES[key]] = tuple(
-                    texts if key == "group" else (str(self._file(one)) for one in texts)
+                    one if key == "group" or one in KINDS else str(self._file(one)) for one in texts
                 )
         return found
 

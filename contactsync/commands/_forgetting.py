@@ -65,10 +65,12 @@ def report(what: str, erased: Erased) -> bool:
 def told_line(told: Told) -> str:
     """What all lists for a partition have told."""
     lists = "1 bucket list" if told.lists == 1 else f"{told.lists:,} bucket lists"
+    from contactsync.library.identifying import title_of
+
     since = told.first if told.first == told.last else f"{told.first} to {told.last}"
     return (
-        f"{lists} for +{told.partition} ({told.audience}, {since}) multiplied the odds of guessing a contact"
-        f" by up to {told.odds:,.0f}"
+        f"{lists} for {title_of(told.partition)} ({told.audience}, {since}) multiplied the odds of guessing"
+        f" a contact by up to {told.odds:,.0f}"
     )
 
 

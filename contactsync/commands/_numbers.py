@@ -45,15 +45,16 @@ def members_given(numbers: tuple[str, ...], file: str | None, region: str | None
     """The members whose numbers the caller gave, in batches. Raises BadInput if one cannot be used."""
     source = source_of(numbers, file)
     if source is None:
-        from contactsync.library.members import members_of
+        from contactsync.library.members import batches_of
 
-        return [members_of(numbers, region)]
+        return batches_of(numbers, region)
     from contactsync.library.identifying import default_region
     from contactsync.library.members import read_members
 
     refusals = Rejections(name_of(source))
     with opened(source) as stream:
-        found = list(read_members(stream, region or default_region(), name_of(source), refusals.add))
+        region = region or default_region()
+        found = list(read_members(stream, region, name_of(source), refusals.add, addresses=True))
     refusals.sum_up()
     if refusals.count:
         raise BadInput(
@@ -82,7 +83,7 @@ def _chunks_of(file: str, region: str | None) -> Iterator[Members]:
     refusals = Rejections(name)
     with opened(file) as stream, ProgressLine() as progress:
         region = region or default_region()
-        for members in read_members(stream, region, name, refusals.add, progress):
+        for members in read_members(stream, region, name, refusals.add, progress, addresses=True):
             yield members
             total += len(members)
     refusals.sum_up()
@@ -92,7 +93,7 @@ def _chunks_of(file: str, region: str | None) -> Iterator[Members]:
 
 def _nothing_in(name: str) -> BadInput:
     return BadInput(
-        f"{name} contains no usable phone number",
+        f"{name} contains no usable phone number or address",
         hint="give a list, or CSV with a column `phone`; numbers without a country code need --region",
     )
 

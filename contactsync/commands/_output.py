@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from contactsync.commands import _json, _screen
+from contactsync.commands._vcards import PLAIN, LabelTemplate, vcards
 
 if TYPE_CHECKING:
+    from contactsync.commands._services import ServiceOutcome
     from contactsync.library.books import AddressBook
     from contactsync.library.client import Gap, Match, Report
     from contactsync.library.marking import Marks
@@ -38,6 +40,8 @@ def result(report: Report, book: AddressBook, *, sent: int, received: int) -> di
         "left": _people(report.left),
         "contacts": len(book.contacts),
         "identifiers": report.identifiers,
+        "further_forms": report.further_forms,
+        "unserved": report.unserved,
         "unreadable": unreadable(book),
         "unusable": [asdict(one) for one in report.unusable],
         "evaluated": report.evaluated,
@@ -56,6 +60,7 @@ def result(report: Report, book: AddressBook, *, sent: int, received: int) -> di
         "leak": report.leak,
         "unchecked_history": _ends(report.unchecked),
         "withdrawn_epoch": report.withdrawn,
+        "labels": None if report.labels is None else asdict(report.labels),
     }
 
 
@@ -99,39 +104,84 @@ def _ends(gap: Gap | None) -> dict[str, dict[str, int]] | None:
     return {name: {"epoch": end.epoch, "edition": end.edition} for name, end in ends.items()}
 
 
-def as_csv(report: Report, _: AddressBook) -> str:
+def as_csv(one: ServiceOutcome, _: AddressBook) -> str:
     """A header, then one row for each match."""
+    assert one.report is not None
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", "identifier"])
-    writer.writerows([match.name, match.identifier] for match in report.matches)
+    writer.writerow(["name", "identifier", "label"])
+    writer.writerows([match.name, match.identifier, match.label or ""] for match in one.report.matches)
     return text.getvalue()
 
 
-def as_vcards(report: Report, _: AddressBook) -> str:
-    """One vCard for each matched contact, with the numbers that matched."""
-    cards: dict[str, list[str]] = {}
-    for match in report.matches:
-        cards.setdefault(match.name, []).append(match.identifier)
-    return vcards((name, identifiers, ()) for name, identifiers in cards.items())
-
-
-def vcards(people: Iterable[tuple[str, Sequence[str], Sequence[str]]]) -> str:
-    """One vCard 4.0 (RFC 6350) for each: name, identifiers, categories."""
-    lines = []
-    for name, identifiers, categories in people:
-        lines += ["BEGIN:VCARD", "VERSION:4.0", f"FN:{_escaped(name)}"]
-        lines += [f"TEL;VALUE=uri:{identifier}" for identifier in identifiers]
-        if categories:
-            lines.append(f"CATEGORIES:{','.join(map(_escaped, categories))}")
-        lines += ["END:VCARD"]
-    return "".join(f"{_folded(line)}\r\n" for line in lines)
+def as_vcards(one: ServiceOutcome, _: AddressBook) -> str:
+    """One vCard for each matched contact, with the identifiers that matched, and their labels."""
+    assert one.report is not None
+    template = LabelTemplate.of(one.service.settings["label_template"] or PLAIN)
+    cards: dict[str, list[Match]] = {}
+    for match in one.report.matches:
+        cards.setdefault(match.name, []).append(match)
+    return vcards(
+        (name, [m.identifier for m in found], [template.line(m.label) for m in found if m.label], ())
+        for name, found in cards.items()
+    )
 
 
 def as_table(report: Report, book: AddressBook, *, plain: bool = False) -> str:
-    """The matches, then the summary."""
-    rows = [(match.name, match.identifier.removeprefix("tel:")) for match in report.matches]
-    return table(("NAME", "NUMBER"), rows, plain=plain) + summary(report, book) + "\n"
+    """The people who matched, each with what they matched by, and their labels if any; then the summary."""
+    matched = {match.identifier: match.label for match in report.matches}
+    rows = list[Row]()
+    for contact in book.contacts:
+        found = [one.decode() for one in contact.found({one.encode() for one in matched})]
+        if found:
+            labels = dict.fromkeys(printable(label) for one in found if (label := matched[one]))
+            rows.append((contact.name, shown_all(found), ", ".join(labels)))
+    head, rows = with_labels(("NAME", found_by(matched)), rows)
+    return table(head, rows, plain=plain) + summary(report, book) + "\n"
+
+
+def with_labels(head: Row, rows: Sequence[Row]) -> tuple[Row, list[Row]]:
+    """A table whose rows end with a label; without that column where there is none."""
+    if any(row[-1] for row in rows):
+        return (*head, "LABEL"), list(rows)
+    return head, [row[:-1] for row in rows]
+
+
+def shown_all(identifiers: Iterable[str]) -> str:
+    """Identifiers as people write them, in one cell."""
+    from contactsync.library.identifying import shown
+
+    return ", ".join(map(shown, identifiers))
+
+
+def found_by(identifiers: Iterable[str]) -> str:
+    """The head of their column: whether there are addresses among them."""
+    kinds = {one.partition(":")[0] for one in identifiers}
+    return "ADDRESS" if kinds == {"mailto"} else "NUMBER OR ADDRESS" if "mailto" in kinds else "NUMBER"
+
+
+def with_forms(text: str, further_forms: int) -> str:
+    """A count of identifiers, and how many further forms of them are looked up besides, if there are any."""
+    return f"{text} ({counted(further_forms, 'further form', 'further forms')})" if further_forms else text
+
+
+def of_book(book: AddressBook, number: int) -> str:
+    """How many identifiers of a book, in the words for what it has: numbers, e-mail addresses, or both."""
+    numbers, addresses = book.count("tel"), book.count("mailto")
+    if not addresses:
+        return counted(number, "number", "numbers")
+    if not numbers:
+        return counted(number, "address", "addresses")
+    return counted(number, "number or address", "numbers and addresses")
+
+
+def asked_of(report: Report, book: AddressBook, number: int) -> str:
+    """How many of what was looked up; if the server has members of one kind only, that is what it was."""
+    if not report.unserved:
+        return of_book(book, number)
+    if report.unserved == book.count("mailto"):
+        return counted(number, "number", "numbers")
+    return counted(number, "address", "addresses")
 
 
 def table(head: Row, rows: Sequence[Row], *, plain: bool = False) -> str:
@@ -153,7 +203,7 @@ def table(head: Row, rows: Sequence[Row], *, plain: bool = False) -> str:
 def summary(report: Report, book: AddressBook) -> str:
     """How many of how many matched, who joined or left, and what the server could learn."""
     matched = len({(m.name, m.identifier) for m in report.matches})
-    asked = counted(report.identifiers, "number", "numbers")
+    asked = with_forms(asked_of(report, book, report.identifiers), report.further_forms)
     people = counted(len(book.contacts), "contact", "contacts")
     members = counted(report.members, "member", "members")
     where = f"{report.audience}, epoch {report.epoch}, edition {report.edition}, {members}"
@@ -173,12 +223,27 @@ def say_on_stderr(report: Report, book: AddressBook, *, summarised: bool, prefix
     `prefix` names the service of each line. Contacts that could not be looked up may or may not be members.
     """
     for one in report.unusable:
-        numbers = counted(one.identifiers, "number was", "numbers were")
+        nouns = (
+            ("address was", "addresses were") if one.partition == "mail" else ("number was", "numbers were")
+        )
+        numbers = counted(one.identifiers, *nouns)
         text = f"partition {one.partition} {one.reason}: {numbers} not looked up"
         click.echo(f"warning: {prefix}{text}", err=True)
+    if report.unserved:
+        addresses = report.unserved == book.count("mailto")
+        nouns = ("e-mail address", "e-mail addresses") if addresses else ("number", "numbers")
+        text = f"{counted(report.unserved, *nouns)} not looked up: the server has no members with one"
+        click.echo(f"note: {prefix}{text}", err=True)
     if report.withdrawn is not None:
         text = f"the server withdrew epoch {report.withdrawn}, which this client had moved to"
         click.echo(f"warning: {prefix}{text}; what was stored of it is not used", err=True)
+    if report.labels is not None and report.labels.unopened:
+        labels = counted(report.labels.unopened, "label does", "labels do")
+        click.echo(f"warning: {prefix}{labels} not open for its match; tell the operator", err=True)
+    if report.labels is not None and report.labels.unknown:
+        matched = counted(report.labels.unknown, "match is", "matches are")
+        text = f"the label of {matched} not known yet; --privacy download has them all"
+        click.echo(f"note: {prefix}{text}", err=True)
     if report.uncovered:
         text = "no padding points were sent because the budget is nearly used up: the server could see that"
         click.echo(f"warning: {prefix}{text} nothing was new", err=True)
@@ -215,24 +280,26 @@ def say_unchecked(gap: Gap | None) -> None:
         )
 
 
-def say_details(report: Report, *, sent: int, received: int) -> None:
+def say_details(report: Report, book: AddressBook, *, sent: int, received: int) -> None:
     """Print on stderr what `--verbose` adds."""
     rate = report.false_positive_rate
-    wrong = rate * report.identifiers
+    wrong = rate * (report.identifiers + report.further_forms)
     points = counted(report.evaluated, "point", "points")
     for line in (
         f"sent {sent:,} bytes, received {received:,} bytes ({report.downloaded:,} of data files)",
-        f"evaluated {points} for {counted(report.new_identifiers, 'new number', 'new numbers')}",
+        f"evaluated {points} for {asked_of(report, book, report.new_identifiers).replace(' ', ' new ', 1)}",
         *(
             [f"budget: {quota.left:,} of {quota.burst:,} points left, {quota.per_day:,} restored each day"]
             if (quota := report.quota)
             else []
         ),
-        f"false positives: {rate:.2g} per number, {wrong:.2g} expected in this address book",
+        f"false positives: {rate:.2g} per identifier, {wrong:.2g} expected in this address book",
     ):
         click.echo(line, err=True)
     if report.privacy == "screen" and report.whole:
-        codes = ", ".join(f"+{code}" for code in report.whole)
+        from contactsync.library.identifying import title_of
+
+        codes = ", ".join(map(title_of, report.whole))
         click.echo(f"used the whole directory for {codes}: screen and buckets would cost no less", err=True)
 
 
@@ -300,7 +367,7 @@ def printable(text: str) -> str:
 
 
 def _people(matches: Sequence[Match]) -> list[dict[str, Any]]:
-    return [{"name": match.name, "identifier": match.identifier} for match in matches]
+    return [asdict(match) for match in matches]
 
 
 def counted(number: int, one: str, many: str) -> str:
@@ -321,23 +388,3 @@ def _cell(text: str, width: int) -> str:
             text = text[:-1]
         text += "…"
     return text + " " * (width - _width(text))
-
-
-def _escaped(text: str) -> str:
-    """RFC 6350 §3.4."""
-    for char in "\\,;":
-        text = text.replace(char, "\\" + char)
-    return text.replace("\n", "\\n")
-
-
-def _folded(line: str) -> str:
-    """RFC 6350 §3.2: at most 75 octets a line, never within a character."""
-    pieces, piece, size = [], "", 0
-    for char in line:
-        octets = len(char.encode())
-        if size + octets > 75:
-            pieces.append(piece)
-            piece, size = " ", 1
-        piece += char
-        size += octets
-    return "\r\n".join([*pieces, piece])

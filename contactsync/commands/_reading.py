@@ -15,6 +15,9 @@ from contactsync.commands import _output
 if TYPE_CHECKING:
     from contactsync.library.books import AddressBook, FetchedBook
 
+KINDS = frozenset({"tel", "mailto"})
+"""Of identifiers: values of --only, and of `only` in the configuration, that are no files."""
+
 _OPTIONS = (
     click.option(
         "--region", metavar="XX", help="Country of numbers without +, e.g. DE (default: the locale's)."
@@ -35,8 +38,9 @@ _OPTIONS = (
     click.option(
         "--only",
         multiple=True,
-        metavar="FILE",
-        help="Look up only people in FILE: an address book of any kind, or names, one per line.",
+        metavar="tel|mailto|FILE",
+        help="tel, mailto: look up only phone numbers, or only e-mail addresses. FILE: look up only people "
+        "in it, an address book of any kind, or names, one per line (a file named tel is ./tel).",
     ),
     click.option(
         "--exclude", multiple=True, metavar="FILE", help="Do not look up people in FILE (as with --only)."
@@ -60,12 +64,15 @@ class Reading:
     groups: tuple[str, ...]
     only: tuple[str, ...]
     exclude: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, given: Mapping[str, Any], region: str | None) -> Reading:
         """From the values of a command's options; `region` is the configuration's."""
-        lists = (tuple(given[name]) for name in ("groups", "only", "exclude"))
-        return cls(given["region"] or region, given["area_code"], *lists)
+        only = tuple(one for one in given["only"] if one not in KINDS)
+        kinds = tuple(sorted(set(given["only"]) & KINDS))
+        groups, exclude = tuple(given["groups"]), tuple(given["exclude"])
+        return cls(given["region"] or region, given["area_code"], groups, only, exclude, kinds)
 
     @property
     def files(self) -> list[Path]:
@@ -73,11 +80,12 @@ class Reading:
         return [Path(name) for name in (*self.only, *self.exclude)]
 
     def identifiers_of(self, card: bytes) -> list[bytes]:
-        """The identifiers in one card, read as the address books are."""
+        """What a sync looks up for one card, read as the address books are."""
         from contactsync.library.books import address_book
 
         stdin = io.BytesIO(card)
-        return address_book("-", region=self.region, area_code=self.area_code, stdin=stdin).identifiers
+        book = address_book("-", region=self.region, area_code=self.area_code, stdin=stdin, kinds=self.kinds)
+        return book.sought
 
     def read(self, sources: Sequence[str | FetchedBook]) -> AddressBook:
         """Read the address books, and keep those who are chosen. Raises BadInput for what cannot be meant."""
@@ -90,6 +98,7 @@ class Reading:
             groups=self.groups,
             only=self.only,
             exclude=self.exclude,
+            kinds=self.kinds,
         )
 
 
@@ -101,5 +110,5 @@ def say_what_is_missing(book: AddressBook, *, quiet: bool = False, verbose: bool
     if book.left_out:
         contacts = _output.counted(book.left_out, "contact", "contacts")
         click.echo(f"left out: {contacts} that you did not choose", err=True)
-    if book.without_number:
-        click.echo(f"contacts without a number: {book.without_number:,}", err=True)
+    if book.without_identifier:
+        click.echo(f"contacts without a number or an address: {book.without_identifier:,}", err=True)

@@ -105,7 +105,8 @@ class Rounds:
         for one in outcomes:
             self._say_one(one, book, alone=alone)
         if not of["quiet"] and not self._is_for_programs and sys.stderr.isatty():
-            _say_first([one for one in outcomes if one.is_first and one.report is not None], alone=alone)
+            first = [one for one in outcomes if one.is_first and one.report is not None]
+            _say_first(first, book, alone=alone)
 
     def _mark(self, outcomes: Sequence[ServiceOutcome]) -> None:
         """Mark the cards of those who matched anywhere, if that is wanted."""
@@ -144,7 +145,7 @@ class Rounds:
             return _json.text(value | _output.marked(self._marks))
         if of["form"] == "table":
             return _output.as_table(one.report, book, plain=of["output"] is not None)
-        return _output.FORMATS[of["form"]](one.report, book)
+        return _output.FORMATS[of["form"]](one, book)
 
     def _say_one(self, one: ServiceOutcome, book: AddressBook, *, alone: bool) -> None:
         of = self._of
@@ -154,7 +155,7 @@ class Rounds:
         assert one.report is not None
         prefix = "" if alone else f"{one.service.name}: "
         if of["verbose"]:
-            _output.say_details(one.report, sent=one.sent, received=one.received)
+            _output.say_details(one.report, book, sent=one.sent, received=one.received)
         summarised = of["quiet"] or (of["output"] is None and (of["form"] == "table" or of["as_json"]))
         _output.say_on_stderr(one.report, book, summarised=summarised, prefix=prefix)
 
@@ -200,7 +201,7 @@ class Rounds:
         """Who was found, or is found no more, since the last round."""
         reached = {one.service.name for one in outcomes if one.report is not None}
         found = {
-            (one.service.name, match.name, match.identifier)
+            (one.service.name, match.name, match.written)  # whichever form of it is registered now
             for one in outcomes
             if one.report is not None
             for match in one.report.matches
@@ -212,7 +213,7 @@ class Rounds:
         for word, people in (("new", self._known - before), ("gone", before - self._known)):
             for service, name, identifier in sorted(people):
                 where = f" ({service})" if len(outcomes) > 1 else ""
-                click.echo(f"{now()} {word}: {name} {identifier.removeprefix('tel:')}{where}")
+                click.echo(f"{now()} {word}: {name} {_output.shown_all([identifier])}{where}")
 
 
 def _may_pass(error: Any) -> bool:
@@ -223,14 +224,18 @@ def _pause(errors: Sequence[Any]) -> float:
     return max((getattr(error, "retry_after", 0) for error in errors), default=0)
 
 
-def _say_first(outcomes: Sequence[ServiceOutcome], *, alone: bool) -> None:
+def _say_first(outcomes: Sequence[ServiceOutcome], book: AddressBook, *, alone: bool) -> None:
     """What somebody wants to know after their first sync with a service."""
     if not outcomes:
         return
     of = "" if alone else f" with {', '.join(one.service.name for one in outcomes)}"
-    asked = max(one.report.new_identifiers for one in outcomes if one.report is not None)
+    most = max(
+        (one.report for one in outcomes if one.report is not None), key=lambda one: one.new_identifiers
+    )
+    asked = most.new_identifiers
+    was = "was" if asked == 1 else "were"
     click.echo(
-        f"\nThis was the first sync{of}: {_output.counted(asked, 'number was', 'numbers were')} looked up. "
+        f"\nThis was the first sync{of}: {_output.asked_of(most, book, asked)} {was} looked up. "
         "The next one asks only about new ones.\n"
         "  contactsync matches        shows the result again, without the network\n"
         "  contactsync config init    so that `contactsync sync` alone does it all\n"

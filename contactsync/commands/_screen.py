@@ -25,12 +25,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for number, name in enumerate(head):
-        made.add_column(name, overflow="fold", ratio=None, min_width=8 if number else 12)
+    # Without padding at the edge, rich leaves a character out where the last column wraps.
+    made = Table(box=None, header_style="bold", pad_edge=True, padding=(0, 2, 0, 0))
+    console = Console(file=sys.stdout, highlight=False)
+    least = [8 if number else 12 for number in range(len(head))]
+    roomy = console.width > sum(least) + 2 * len(least)  # where there is no room for these, it cuts cells
+    for name, width in zip(head, least, strict=True):
+        made.add_column(name, overflow="fold", ratio=None, min_width=width if roomy else None)
     for row in rows:
         made.add_row(*(Text(isolated(cell)) for cell in row))
-    console = Console(file=sys.stdout, highlight=False)
     with console.capture() as captured:
         console.print(made)
     lines = captured.get().splitlines()

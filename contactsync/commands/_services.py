@@ -185,7 +185,7 @@ class Run:
             self.book,
             credential=credential,
             server=server.url,
-            options=Options(*(of[name] for name in names)),
+            options=Options(**{name: of[name] for name in names}, labels=of["labels"] == "yes"),
             proxy=of["proxy"],
             transcript=self.transcript,
             progress=self.board.of(service.name),

@@ -14,7 +14,7 @@ from contactsync.commands._reading import reading_options
 from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:
-    from contactsync.library.books import AddressBook
+    from contactsync.library.books import AddressBook, Contact
 
 
 @click.command()
@@ -38,12 +38,13 @@ def contacts(
 ) -> None:
     """Show what is read from the address books FILE…, and what a sync would look up.
 
-    Each contact with its numbers, then what was not read and why. No server need be trusted, and none learns
-    of it. FILE is as with `contactsync sync`; without one, those in the configuration are read. Only
-    carddav:// addresses use the network: what has changed there is fetched.
+    Each contact with its numbers and e-mail addresses, then what was not read and why. No server need be
+    trusted, and none learns of it. FILE is as with `contactsync sync`; without one, those in the
+    configuration are read. Only carddav:// addresses use the network: what has changed there is fetched.
 
-    With --json, one object is printed: contacts (list of {name, identifiers}) and unreadable (list of {file,
-    place, reason, hint}).
+    With --json, one object is printed: contacts (list of {name, identifiers, further_forms}) and unreadable
+    (list of {file, place, reason, hint}). further_forms are looked up besides the identifiers: see
+    `contactsync docs identifiers`.
     """
     from contactsync.commands._gathering import Gathering
     from contactsync.commands._services import Given
@@ -65,7 +66,11 @@ def contacts(
 
 def _value(book: AddressBook) -> dict[str, Any]:
     people = [
-        {"name": contact.name, "identifiers": [one.decode("ascii") for one in contact.identifiers]}
+        {
+            "name": contact.name,
+            "identifiers": [one.decode("ascii") for one in contact.identifiers],
+            "further_forms": _further_forms(contact),
+        }
         for contact in book.contacts
     ]
     missed = [
@@ -76,24 +81,31 @@ def _value(book: AddressBook) -> dict[str, Any]:
 
 
 def _print(book: AddressBook, *, fetched: bool) -> None:
-    click.echo(_output.table(("NAME", "NUMBER"), _rows(book)), nl=False)
+    head = _output.found_by(one.decode() for one in book.identifiers)
+    click.echo(_output.table(("NAME", head), _rows(book)), nl=False)
     for entry in book.unreadable:
         hint = f" ({entry.hint})" if entry.hint else ""
         place = f"{_output.printable(entry.file)}, {_output.printable(entry.place)}"
         click.echo(f"not read: {place}: {entry.reason}{hint}")
     people = _output.counted(len(book.contacts), "contact", "contacts")
-    numbers = _output.counted(len(book.identifiers), "number", "numbers")
+    written = len(book.identifiers)
+    numbers = _output.with_forms(_output.of_book(book, written), len(book.sought) - written)
     sent = "nothing was sent, except to read the address books" if fetched else "nothing was sent"
     click.echo(f"{numbers} of {people} would be looked up; {sent}")
-    click.echo(f"contacts without a number: {book.without_number:,}")
+    click.echo(f"contacts without a number or an address: {book.without_identifier:,}")
     if book.left_out:
         click.echo(f"left out, not chosen: {book.left_out:,}")
     click.echo(f"not read: {len(book.unreadable):,}")
 
 
+def _further_forms(contact: Contact) -> list[str]:
+    written = set(contact.identifiers)
+    return [form.decode("ascii") for line in contact.lines for form in line if form not in written]
+
+
 def _rows(book: AddressBook) -> list[tuple[str, str]]:
     rows = []
     for contact in book.contacts:
-        found = [one.decode("ascii").removeprefix("tel:") for one in contact.identifiers] or ["-"]
+        found = [_output.shown_all([one.decode("ascii")]) for one in contact.identifiers] or ["-"]
         rows += [(contact.name, found[0]), *(("", one) for one in found[1:])]
     return rows

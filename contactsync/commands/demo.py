@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import random
+import re
 import select
 import shutil
 import signal
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +57,10 @@ def demo(*, members: int, keep: Path | None) -> None:
         desk = _Desk(folder)
         book = _prepare(folder, members)
         desk.run("server init --data server")
-        desk.run(f"server members import members.csv --data server --region {REGION}")
+        desk.run(
+            f"server members import members.csv --data server --region {REGION} --email-column email"
+            " --label-column handle"
+        )
         desk.run("server accounts add me --data server", into="credential")
         desk.run("server publish --data server")
         url = stack.enter_context(desk.serving("server serve --data server --port 0"))
@@ -134,7 +139,13 @@ def _prepare(folder: Path, members: int) -> AddressBook:
 
     shutil.copyfile(BOOK, folder / "contacts.vcf")
     book = address_book(BOOK, region=REGION)
-    numbers = {i.decode().removeprefix("tel:") for i in book.identifiers[::MEMBER_SHARE]}
+    written = [i.decode().removeprefix("tel:") for i in book.identifiers if i.startswith(b"tel:")]
+    numbers = set(written[::MEMBER_SHARE])
+    handles = {
+        identifier.decode().removeprefix("tel:"): _handle(contact.name)
+        for contact in book.contacts
+        for identifier in contact.identifiers
+    }
     # Not for secrets. It gives every demo the same members.
     chance = random.Random(0)  # noqa: S311
     examples = [
@@ -146,9 +157,25 @@ def _prepare(folder: Path, members: int) -> AddressBook:
     while len(numbers) < members:
         plan = chance.choice(plans)
         numbers.add(plan[:-6] + f"{chance.randrange(10**6):06}")
-    lines = ["phone", *sorted(numbers)]
-    (folder / "members.csv").write_text("\n".join(lines) + "\n", encoding="ascii")
+    lines = [
+        f"{number},,{handles.get(number) or f'@u{number[1:]}:example.org'}" for number in sorted(numbers)
+    ]
+    by_address = next(c for c in book.contacts if any(i.startswith(b"mailto:") for i in c.identifiers))
+    lines += [
+        f",{one.decode().removeprefix('mailto:')},{_handle(by_address.name)}"
+        for one in by_address.identifiers
+        if one.startswith(b"mailto:")
+    ]
+    text = "\n".join(["phone,email,handle", *lines]) + "\n"
+    (folder / "members.csv").write_text(text, encoding="utf-8")
     return book
+
+
+def _handle(name: str) -> str:
+    """A handle that somebody of this name might have chosen; "" if there is nothing to make it of."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    words = re.findall("[a-z]+", plain)
+    return f"@{'.'.join(words)}:example.org" if words else ""
 
 
 def _compare(book: AddressBook, transcript: Path) -> None:
@@ -159,7 +186,8 @@ def _compare(book: AddressBook, transcript: Path) -> None:
     _, _, rest = sent.partition(b"POST /v1/evaluate/")
     length = int(rest.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
     points = rest.partition(b"\r\n\r\n")[2][:length]
-    numbers = [identifier.decode().removeprefix("tel:") for identifier in book.identifiers]
+    telephones = [identifier for identifier in book.identifiers if identifier.startswith(b"tel:")]
+    numbers = [identifier.decode().removeprefix("tel:") for identifier in telephones]
     prefix, digits, whose = next(
         (one for one in RANGES if any(number.startswith(one[0]) for number in numbers)), RANGES[0]
     )
@@ -169,7 +197,7 @@ def _compare(book: AddressBook, transcript: Path) -> None:
     traces = [number[1:].encode() for number in numbers]
     traces += [hashlib.sha256(number.encode()).digest() for number in numbers]
     found = sum(trace in sent for trace in traces)
-    others, nobody = len(points) // 32 - 1, len(points) // 32 - len(numbers)
+    others, nobody = len(points) // 32 - 1, len(points) // 32 - len(book.sought)
 
     def row(name: str, *lines: str) -> None:
         click.echo()
@@ -188,7 +216,8 @@ def _compare(book: AddressBook, transcript: Path) -> None:
     )
     row(
         "this protocol",
-        f"{points[:32].hex()} and {others} more, {nobody} of them padding",
+        f"{points[:32].hex()} and {others} more, {nobody} of them padding:",
+        "numbers, further forms of them, and e-mail addresses look alike.",
         "Each point is uniformly random, whatever number is behind it. The next sync sends other points.",
         f"Of these {len(traces)} numbers and hashes, {found} occur in the {len(sent):,} bytes sent.",
     )

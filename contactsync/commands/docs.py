@@ -12,8 +12,8 @@ import click
 def docs(page: str | None) -> None:
     """List the documents of this version, or print PAGE, such as address-books.
 
-    Pages are Markdown, and openapi.yaml is a definition for programs. A link to `protocol.md` is a link to
-    the page protocol.
+    Pages are Markdown; openapi.yaml (the admin API) and openapi-client.yaml are definitions for programs. A
+    link to `protocol.md` is a link to the page protocol.
     """
     folder = files("contactsync") / "docs"  # in a checkout a link to docs/, in a wheel a copy
     pages = {

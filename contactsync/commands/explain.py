@@ -1,4 +1,4 @@
-"""`contactsync explain`: how a number becomes an identifier, step by step."""
+"""`contactsync explain`: how a number or an address becomes an identifier, step by step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHOWN_REGIONS: Final = 8
 
 
 @click.command()
-@click.argument("numbers", nargs=-1, required=True, metavar="NUMBER…")
+@click.argument("numbers", nargs=-1, required=True, metavar="NUMBER|ADDRESS…")
 @click.option(
     "--region",
     metavar="CC",
@@ -26,13 +26,18 @@ SHOWN_REGIONS: Final = 8
 def explain(context: click.Context, numbers: tuple[str, ...], region: str | None, as_json: bool) -> None:
     """Show how NUMBER becomes the identifier that is looked up, or why it is rejected.
 
-    Each line is a step: its name, its result, and why. Nothing is sent anywhere. The exit code is 3 if a
-    number is rejected. For the rules, see `contactsync docs identifiers`.
+    ADDRESS is an e-mail address; what has an @ is read as one. Each line is a step: its name, its result, and
+    why. Nothing is sent anywhere. The exit code is 3 if one is rejected. For the rules, see `contactsync docs
+    identifiers`.
+
+    A line `also` is a further form of the number: another identifier that reaches the same subscriber. A sync
+    looks it up, too.
 
     With --region auto, a number without a country code has a line for each identifier that it may be, with
     the countries, those first in which such a number is allotted. A sync never guesses.
 
-    With --json: text, region, profile, identifier, reason, hint, steps; with --region auto also candidates
+    With --json: text, region, profile, identifier, reason, hint, steps, further_forms (list of {identifier,
+    why}); with --region auto also candidates
     (list of {identifier, regions, allotted}). Of several numbers: {numbers: [...]}.
     """
     values = [_explained(number, region) for number in numbers]
@@ -59,6 +64,7 @@ def _explained(number: str, given: str | None) -> dict[str, Any]:
         "reason": found.reason,
         "hint": found.hint,
         "steps": [{"name": s.name, "result": s.result, "why": s.why} for s in found.steps],
+        "further_forms": [{"identifier": identifier, "why": why} for identifier, why in found.forms],
     }
     if given is not None and given.lower() == ANY_REGION:
         value["candidates"] = [
@@ -69,6 +75,8 @@ def _explained(number: str, given: str | None) -> dict[str, Any]:
 
 
 def _show(value: dict[str, Any], given: str | None) -> None:
+    from contactsync.library.identifying import is_address
+
     candidates = value.get("candidates")
     if candidates:
         rows = [("text", value["text"], "no country code: what it would be")]
@@ -76,12 +84,16 @@ def _show(value: dict[str, Any], given: str | None) -> None:
     else:
         origin = "the locale" if given is None else "--region"
         region = f"region {value['region']} (from {origin})" if value["region"] else "no region"
+        profile = "normalisation profile"
+        if is_address(value["text"]):
+            region, profile = "an e-mail address", "e-mail profile"
         rows = [("text", value["text"], region)]
         rows += [(step["name"], step["result"], step["why"]) for step in value["steps"]]
         if value["identifier"] is None:
             rows.append(("rejected", value["reason"], value["hint"]))
         else:
-            rows.append(("identifier", value["identifier"], f"normalisation profile {value['profile']}"))
+            rows.append(("identifier", value["identifier"], f"{profile} {value['profile']}"))
+            rows += [("also", form["identifier"], form["why"]) for form in value["further_forms"]]
     rows = [(name, _printable(made), why) for name, made, why in rows]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for name, made, why in rows:

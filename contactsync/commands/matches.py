@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 def matches(*, as_json: bool, config_file: Path | None, state_folder: Path | None) -> None:
     """Show who was found by the last sync, on all services, by person. Nothing is sent.
 
-    With --json: people (list of {name, services}, a service being {service, identifiers}) and services (list
-    of {service, url, audience, at, epoch, edition, members, contacts, identifiers, names_kept}).
+    With --json: people (list of {name, services}, a service being {service, identifiers, labels}, and labels
+    an object of those identifiers whose member has one) and services (list of {service, url, audience, at,
+    epoch, edition, members, contacts, identifiers, names_kept}).
     """
     _show(None, as_json=as_json, config_file=config_file, state_folder=state_folder)
 
@@ -38,7 +39,7 @@ def matches(*, as_json: bool, config_file: Path | None, state_folder: Path | Non
 def search(
     name: tuple[str, ...], *, as_json: bool, config_file: Path | None, state_folder: Path | None
 ) -> None:
-    """Show the matches of the last sync whose name contains NAME, or whose number its digits.
+    """Show the matches of the last sync whose name or label contains NAME, or number its digits.
 
     Case and accents do not matter. Nothing is sent. Who is not shown was no member then, or not in the book.
     The exit code is 0, whether or not there is one.
@@ -66,8 +67,11 @@ def _print(
     from contactsync.commands import _people
 
     alone = len(kept) == 1
-    columns = 2 if alone else 3
-    head, rows = _people.HEAD[:columns], [one.row()[:columns] for one in people]
+    head = _people.head(people)
+    if alone:
+        head, rows = _output.with_labels(head[:2], [one.row_of_one() for one in people])
+    else:
+        rows = [one.row() for one in people]
     click.echo(_output.table(head, rows), nl=False)
     if not people and name is not None:
         click.echo(f"no match is called {_output.printable(name)}")

@@ -44,10 +44,12 @@ def status(*, url: str | None, as_json: bool, config_file: Path | None, state_fo
 
 
 def _show_told(one: dict[str, Any]) -> None:
+    from contactsync.library.identifying import title_of
+
     for told in one["told"]:
         click.echo(
-            f"  told         +{told['partition']} ({told['audience']}): {told['lists']:,} bucket lists since"
-            f" {told['first']}, odds up to {told['odds']:,.0f} times as high"
+            f"  told         {title_of(told['partition'])} ({told['audience']}): {told['lists']:,} bucket"
+            f" lists since {told['first']}, odds up to {told['odds']:,.0f} times as high"
         )
 
 

@@ -19,6 +19,7 @@ from contactsync.commands._options import (
     state_option,
 )
 from contactsync.commands._reading import reading_options
+from contactsync.commands._vcards import TemplateText
 from contactsync.commands._watching import OptionalInterval, WatchingCommand
 from contactsync.library.privacy import DEFAULT, MODES
 
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
     type=click.Choice(["all", "mine"]),
     default="all",
     show_default=True,
-    help="mine: download only the calling codes in your book; the server sees which.",
+    help="mine: download only the partitions of your book (calling codes, mail); the server sees which.",
 )
 @click.option(
     "--max-download",
@@ -101,6 +102,14 @@ if TYPE_CHECKING:
     "odds of a guess by more than this.",
 )
 @click.option(
+    "--labels",
+    type=click.Choice(["yes", "no"]),
+    default="yes",
+    show_default=True,
+    help="yes: download the labels of all members too (their account ids, say), where the server publishes "
+    "them, and show those of matches. None is downloaded because of a match. no: leave them.",
+)
+@click.option(
     "--timeout",
     type=Duration(),
     default="1h",
@@ -116,6 +125,13 @@ if TYPE_CHECKING:
     default="table",
     show_default=True,
     help="How to print the matches.",
+)
+@click.option(
+    "--label-template",
+    type=TemplateText(),
+    metavar="TEXT",
+    help="With --format vcf: what becomes of a label, in place of {label}. A URI, such as xmpp:{label}, is "
+    "written as IMPP; X-NAME:{label} as a property of that name. Default: X-CONTACTSYNC-LABEL:{label}.",
 )
 @json_option
 @click.option(
@@ -175,6 +191,7 @@ def sync(
     sources: tuple[str, ...],
     urls: tuple[str, ...],
     form: str,
+    label_template: str | None,
     as_json: bool,
     dry_run: bool,
     verbose: bool,
@@ -188,34 +205,42 @@ def sync(
     """Find out which contacts in the address books FILE… are members.
 
     FILE is a vCard file (also jCard, xCard), a folder or a zip of them, a Google, Outlook or plain CSV,
-    LDIF, a FRITZ!Box phone book, a database, or a list of numbers; - is stdin.
+    LDIF, a FRITZ!Box phone book, a database, or a list of numbers or e-mail addresses; - is stdin.
     carddav://USER@HOST is all address books of an account on a CardDAV server, with a path only those there.
     They are fetched first; only what has changed since the last time is. Nobody else sees these requests.
     Without FILE, those in the configuration are read, and all its servers are asked at once: see
     `contactsync config`. What the command line says goes before what the configuration says.
 
-    Before numbers leave this machine, they are blinded and mixed with random ones. Matching happens on this
-    machine. The last line says what the server could learn.
+    Numbers and e-mail addresses are looked up. Before they leave this machine, they are blinded and mixed
+    with random ones. Matching happens on this machine. The last line says what the server could learn.
 
-    With --json, one object is printed: matches, joined, left (lists of {name, identifier}), contacts,
-    identifiers, unreadable (list of {file, place, reason}), unusable (list of {partition, reason,
-    identifiers}: not looked up), evaluated (points sent, padding included), new_identifiers, bytes_sent,
-    bytes_received, audience, epoch, edition, members, privacy, partitions, false_positive_rate, quota ({left,
-    burst, per_day} in points, or null), leak_odds (of all lists so far, by calling code), leak,
-    unchecked_history, withdrawn_epoch. joined and left are changes since the last sync, among contacts that
-    it knew. With --mark also marked ({category, changed, already, left_alone: list of {place, reason}, undo:
-    a file or null}).
+    Where a number has further forms that reach the same subscriber (`contactsync docs identifiers`), all are
+    looked up, and the contact is found once.
+
+    With --json, one object is printed: matches, joined, left (lists of {name, identifier, written, label}: by
+    which identifier, as which it is in the book, and what the member is called on that service, or null),
+    contacts, identifiers (looked up), further_forms (looked up besides), unserved (not looked up, as the
+    server has no members of their kind), unreadable (list of {file, place, reason}), unusable (list of
+    {partition, reason, identifiers}: not looked up), evaluated (points sent, padding included),
+    new_identifiers (further forms included), bytes_sent, bytes_received, audience, epoch, edition, members,
+    privacy, partitions, false_positive_rate, quota ({left, burst, per_day} in points, or null), leak_odds (of
+    all lists so far, by calling code), leak, unchecked_history, withdrawn_epoch, labels. joined and left are
+    changes since the last sync, among contacts that it knew. labels is null, or {unopened, unknown}: of how
+    many matches the label does not open, and is not known yet. With --mark also marked ({category, changed,
+    already, left_alone: list of {place, reason}, undo: a file or null}).
     unchecked_history is null, or {since, until} (each {epoch, edition}): between these, too much was
     published to check that the server still shows the same history. withdrawn_epoch is null, or an announced
     epoch that this client had moved to and that did not come. A sync that ran out of its quota prints
     {error: {kind: "quota", retry_after (seconds), left, burst, per_day, ...}}.
-    With several servers: people, contacts, identifiers, unreadable, and servers, a list of {service, url}
-    with result (the object above) or error. docs/json-schema.json describes all of it.
+    With several servers: people, contacts, identifiers, further_forms, unreadable, and servers, a list of
+    {service, url} with result (the object above) or error. docs/json-schema.json describes all of it.
 
     If several servers fail, the exit code is the worst: the first of 5, 1, 6, 3, 7, 8, 4 that occurs.
     """
     if as_json and form != "table":
         raise click.UsageError("--json and --format cannot be combined")
+    if label_template is not None and form != "vcf":
+        raise click.UsageError("--label-template is for --format vcf")
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose cannot be combined")
     if watch is not None and "-" in sources:
@@ -252,6 +277,7 @@ def _dry_run(
     counts = {
         "contacts": len(book.contacts),
         "identifiers": len(book.identifiers),
+        "further_forms": len(book.sought) - len(book.identifiers),
         "unreadable": _output.unreadable(book),
     }
     each = [_would_send(state, one, book) for one in services]
@@ -261,22 +287,28 @@ def _dry_run(
         return
     click.echo(f"files        {book.files:,}")
     click.echo(f"contacts     {len(book.contacts):,}")
-    known = len(book.identifiers) - min(sent["new_identifiers"] for sent in each)
-    if len(each) == 1:
-        click.echo(f"numbers      {len(book.identifiers):,}, {each[0]['new_identifiers']:,} of them new")
-    else:
-        click.echo(f"numbers      {len(book.identifiers):,}")
+    heading = "identifiers" if book.count("mailto") else "numbers"
+    forms = len(book.sought) - len(book.identifiers)
+    sought = len(book.identifiers) + forms
+    known = sought - min(sent["new_identifiers"] for sent in each)
+    among = f", {each[0]['new_identifiers']:,} of them new" if len(each) == 1 else ""
+    further = f" and {_output.counted(forms, 'further form', 'further forms')}" if forms else ""
+    click.echo(f"{heading:<13}{len(book.identifiers):,}{further}{among}")
     click.echo(f"unreadable   {len(book.unreadable):,}")
     for one, sent in zip(services, each, strict=True):
         new, points, size = (sent[name] for name in ("new_identifiers", "would_evaluate", "would_send_bytes"))
-        to = "" if len(each) == 1 else f" for {new:,} new numbers, to {one.name}"
+        to = "" if len(each) == 1 else f" for {_new(book, new)}, to {one.name}"
         click.echo(
             f"would send   {points:,} blinded points ({size:,} bytes), {points - new:,} of them padding{to}"
         )
     if known:
-        numbers = _output.counted(known if len(each) > 1 else len(book.identifiers), "number", "numbers")
+        numbers = _output.of_book(book, known if len(each) > 1 else sought)
         click.echo(f"if the server has changed its key since the last sync, {numbers} would be new")
     click.echo(f"nothing was sent{', except to read the address books' if fetched else ''}")
+
+
+def _new(book: AddressBook, number: int) -> str:
+    return _output.of_book(book, number).replace(" ", " new ", 1)
 
 
 def _would_send(state: State, service: Service, book: AddressBook) -> dict[str, int]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from contactsync.contacts.dialling import Dialling
 from contactsync.contacts.fields import read_field
-from contactsync.identifiers import Rejected
+from contactsync.contacts.lines import Line, all_forms, lines_of
+from contactsync.contacts.mails import read_mails
+from contactsync.identifiers import KINDS, Rejected
 
 # docs/address-books.md lists them. A file that exceeds a limit is reported, never silently cut.
 MAX_FILE = 256 << 20  # bytes of one file
 MAX_FILES = 200_000  # .vcf files in one folder
 MAX_DEPTH = 32  # folders within folders
 MAX_ENTRIES = 1_000_000  # contacts in one run
-MAX_NUMBERS = 1_000  # numbers of one contact
+MAX_NUMBERS = 1_000  # numbers of one contact, and as many addresses
 MAX_LINE = 64 << 10  # bytes of one unfolded vCard line that is used (not a photo), or of a line of a list
 MAX_ROW_LINES = 500  # lines of one CSV row; with more, a quotation mark was never closed
 MAX_NESTED = 8  # cards within cards
@@ -37,15 +39,28 @@ class Contact:
     place: str
     groups: tuple[str, ...] = ()
 
+    @property
+    def lines(self) -> list[Line]:
+        """The subscribers that its identifiers reach: all forms of each, those that are written first."""
+        return lines_of(self.identifiers)
+
+    def found(self, members: Container[bytes]) -> list[bytes]:
+        """Of each subscriber who is a member the form that is, once."""
+        return [form for line in self.lines if (form := next((f for f in line if f in members), None))]
+
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An entry, or one of its numbers, that could not be read: where, why, what to do. Contains no number."""
+    """An entry, or one of its numbers or addresses, that could not be read: where, why, what to do.
+
+    It contains nothing of it. `kind` is that of the identifier that it would be; "": something else.
+    """
 
     file: str
     place: str
     reason: str
     hint: str
+    kind: str = ""
 
 
 @dataclass(slots=True)
@@ -63,8 +78,13 @@ class AddressBook:
 
     @property
     def identifiers(self) -> list[bytes]:
-        """Every identifier once, sorted."""
+        """Every identifier that is written in it once, sorted."""
         return sorted({identifier for contact in self.contacts for identifier in contact.identifiers})
+
+    @property
+    def sought(self) -> list[bytes]:
+        """What a sync looks up: `identifiers` and their further forms, each once, sorted."""
+        return sorted(all_forms(self.identifiers))
 
     def join(self, other: AddressBook) -> None:
         """Add what is in another book, which was read in another way. A contact of both is there once."""
@@ -75,13 +95,29 @@ class AddressBook:
         self.left_out += other.left_out
 
     @property
-    def without_number(self) -> int:
-        """How many contacts have no number that can be looked up."""
+    def without_identifier(self) -> int:
+        """How many contacts have no number or address that can be looked up."""
         return sum(not contact.identifiers for contact in self.contacts)
+
+    def count(self, kind: str) -> int:
+        """How many identifiers of a kind there are."""
+        return sum(one.startswith(KINDS[kind].prefix) for one in self.identifiers)
+
+    def keep(self, kinds: Collection[str]) -> None:
+        """Drop the identifiers of other kinds, and what is said of those that could not be read."""
+        prefixes = tuple(KINDS[kind].prefix for kind in kinds)
+        seen: set[tuple[str, tuple[bytes, ...]]] = set()
+        contacts, self.contacts = self.contacts, []
+        for one in contacts:
+            kept = tuple(identifier for identifier in one.identifiers if identifier.startswith(prefixes))
+            if not kept or (one.name, kept) not in seen:
+                self.contacts.append(replace(one, identifiers=kept))
+            seen.add((one.name, kept))
+        self.unreadable = [one for one in self.unreadable if not one.kind or one.kind in kinds]
 
 
 class Number(NamedTuple):
-    """A number as it is written in the file."""
+    """A number or an e-mail address as it is written in the file."""
 
     text: str
     place: str
@@ -95,6 +131,7 @@ class Entry(NamedTuple):
     place: str
     categories: tuple[str, ...] = ()
     uid: str = ""
+    mails: tuple[Number, ...] = ()
 
 
 class Group(NamedTuple):
@@ -110,6 +147,7 @@ class Fault(NamedTuple):
     place: str
     reason: str
     hint: str = ""
+    kind: str = ""
 
 
 class TooMany(Exception):
@@ -117,7 +155,10 @@ class TooMany(Exception):
 
 
 class Collector:
-    """Turns entries into contacts: normalises their numbers and drops duplicates. `grouped`: keeps groups."""
+    """Turns entries into contacts: identifiers for what is written, no duplicates.
+
+    `grouped`: keeps groups.
+    """
 
     def __init__(self, dial: Dialling, *, grouped: bool = False) -> None:
         self.book = AddressBook()
@@ -142,8 +183,8 @@ class Collector:
                 self.report(file, Fault(entry.place, "too many contacts", hint))
                 raise TooMany
             name, identifiers = clean_name(entry.name), self._identifiers(file, entry)
-            if entry.numbers and not identifiers and name == NO_NAME:  # nothing is left, and it was reported
-                continue
+            if name == NO_NAME and not identifiers and (entry.numbers or entry.mails):
+                continue  # nothing is left, and it was reported
             if identifiers and (name, identifiers) in self._seen:
                 continue
             self._seen.add((name, identifiers))
@@ -164,20 +205,36 @@ class Collector:
 
     def report(self, file: str, fault: Fault) -> None:
         """Record something that could not be read."""
-        self.book.unreadable.append(Unreadable(file, fault.place, fault.reason, fault.hint))
+        self.book.unreadable.append(Unreadable(file, *fault))
 
     def _identifiers(self, file: str, entry: Entry) -> tuple[bytes, ...]:
+        found = self._read(file, entry, entry.numbers, lambda text: read_field(text, self._dial), "tel")
+        if entry.mails:
+            found += self._read(file, entry, entry.mails, read_mails, "mailto")
+        return found
+
+    def _read(
+        self,
+        file: str,
+        entry: Entry,
+        written: tuple[Number, ...],
+        read: Callable[[str], Iterator[bytes | Rejected]],
+        kind: str,
+    ) -> tuple[bytes, ...]:
         found: dict[bytes, None] = {}
-        for number in entry.numbers[:MAX_NUMBERS]:
-            for one in read_field(number.text, self._dial):
+        for number in written[:MAX_NUMBERS]:
+            for one in read(number.text):
                 if isinstance(one, Rejected):
-                    self.report(file, Fault(number.place, one.reason, one.hint))
+                    self.report(file, Fault(number.place, one.reason, one.hint, kind))
                 elif len(found) < MAX_NUMBERS:
                     found[one] = None
-        if len(entry.numbers) > MAX_NUMBERS:
-            hint = f"a contact may have at most {MAX_NUMBERS:,}"
-            self.report(file, Fault(entry.place, "too many numbers", hint))
+        if len(written) > MAX_NUMBERS:
+            what, hint = _PLURAL[kind], f"a contact may have at most {MAX_NUMBERS:,}"
+            self.report(file, Fault(entry.place, f"too many {what}", hint, kind))
         return tuple(found)
+
+
+_PLURAL = {"tel": "numbers", "mailto": "e-mail addresses"}
 
 
 def _plain_uid(uid: str) -> str:

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from contactsync.contacts.book import NO_NAME, AddressBook, Contact, clean_name
+from contactsync.contacts.lines import all_forms
 from contactsync.foundation.errors import BadInput
 
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """A list of people: the numbers of those who have one, the names of the others."""
+    """A list of people: the numbers of those who have one, in all forms, and the names of the others."""
 
     identifiers: frozenset[bytes]
     names: frozenset[str]
@@ -20,14 +21,15 @@ class People:
     def of(cls, contacts: Iterable[Contact], names: Iterable[str] = ()) -> People:
         """The people of a book, and more names."""
         contacts = list(contacts)
-        numbers = frozenset(identifier for contact in contacts for identifier in contact.identifiers)
+        numbers = frozenset(all_forms(one for contact in contacts for one in contact.identifiers))
         nameless = [contact.name for contact in contacts if not contact.identifiers]
         found = (clean_name(name).casefold() for name in [*nameless, *names])
         return cls(numbers, frozenset(found) - {NO_NAME})
 
     def has(self, contact: Contact) -> bool:
         """Whether a contact has a number of the list, or its whole name."""
-        return not self.identifiers.isdisjoint(contact.identifiers) or contact.name.casefold() in self.names
+        numbers = all_forms(contact.identifiers)
+        return not self.identifiers.isdisjoint(numbers) or contact.name.casefold() in self.names
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,9 @@ def read_table(lines: Iterable[str], table: Table) -> Iterator[Entry | Fault]:
         elif any(cell.strip() for cell in row):
             cells = [row[i] for i in table.phones if i < len(row)]
             numbers = tuple(Number(text, place) for cell in cells for text in _numbers(cell))
-            yield Entry(_name(row, table), numbers, place, _groups(row, table))
+            cells = [row[i] for i in table.mails if i < len(row)]
+            mails = tuple(Number(text, place) for cell in cells for text in _numbers(cell))
+            yield Entry(_name(row, table), numbers, place, _groups(row, table), "", mails)
             passed_over.update(i for i in table.watched if i < len(row) and is_watched_number(row[i]))
     for column, count in sorted(passed_over.items()):
         what = "1 cell" if count == 1 else f"{count:,} cells"

@@ -15,12 +15,14 @@ from contactsync.contacts.csvbook import read_table
 from contactsync.contacts.jcard import is_jcard, read_jcards
 from contactsync.contacts.layout import Table, table_of
 from contactsync.contacts.ldif import is_ldif, read_ldif
+from contactsync.contacts.mails import address_in, is_address
 from contactsync.contacts.plain import is_name_and_number, is_number_line, read_list, without_comment
 from contactsync.contacts.text import Decoder, text_lines, to_ascii_superset
 from contactsync.contacts.vcard import first_card, read_vcards
 from contactsync.contacts.xmlbook import is_xml_book, read_xml
 
 _SAMPLE_LINES = 50
+_LONGEST = 200  # characters of a line that is an address and a name
 
 _EXPORT = "export the contacts as"
 # How other files begin, and what to do with them.
@@ -87,6 +89,12 @@ class Content:
         return sum(map(is_number_line, self.filled))
 
     @cached_property
+    def addressed(self) -> int:
+        """How many of the first lines have an e-mail address, and little else."""
+        lines = [line for line in self.filled if "@" in line and len(line) <= _LONGEST]
+        return sum(is_address(line) or address_in(line) is not None for line in lines)
+
+    @cached_property
     def named(self) -> int:
         """How many of the first lines are a name and a number."""
         return sum(map(is_name_and_number, self.filled))
@@ -118,20 +126,21 @@ def _never(_content: Content) -> bool:
 
 
 def _is_named_table(content: Content) -> bool:
-    return content.table is not None and content.table.headed and bool(content.table.phones)
+    table = content.table
+    return table is not None and table.headed and bool(table.phones or table.mails)
 
 
 def _is_bare_table(content: Content) -> bool:
     """Whether it is a table without a header: it has names, or most lines are more than a number."""
     table = content.table
-    if table is None or not table.phones:
+    if table is None or not (table.phones or table.mails):
         return False
-    return bool(table.full_name) or 2 * content.numeric <= len(content.filled)
+    return bool(table.full_name) or 2 * (content.numeric + content.addressed) <= len(content.filled)
 
 
 def _is_list(content: Content) -> bool:
-    """Whether a line is a number, or most lines are a name and a number."""
-    return content.numeric > 0 or 2 * content.named > len(content.filled)
+    """Whether a line is a number, or most lines are a name and a number, or have an e-mail address."""
+    return content.numeric > 0 or 2 * max(content.named, content.addressed) > len(content.filled)
 
 
 def _read_table(content: Content) -> Iterator[Entry | Group | Fault]:
@@ -162,7 +171,7 @@ FORMATS: tuple[Format, ...] = (
         read=_read_table,
     ),
     Format(
-        wanted="one number per line",
+        wanted="one number or address per line",
         words=("list",),
         begins=_never,
         resembles=_is_list,
@@ -221,8 +230,8 @@ def _other(content: Content) -> Fault | None:
 
 
 def _nothing(content: Content) -> Fault:
-    """The fault to report for a file without a number."""
+    """The fault to report for a file without a number or an address."""
     if content.table is not None:
-        return Fault("line 1", "no column with phone numbers", "name that column phone")
+        return Fault("line 1", "no column with phone numbers or e-mail addresses", "name it phone or e-mail")
     *wanted, last = dict.fromkeys(one.wanted for one in FORMATS)
     return Fault("file", "not an address book", f"give {', '.join(wanted)} or {last}")

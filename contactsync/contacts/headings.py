@@ -8,10 +8,11 @@ import tomllib
 from importlib.resources import files
 
 FULL, GIVEN, MIDDLE, FAMILY, INSTEAD = "full", "given", "middle", "family", "instead"
-PHONE, MAYBE, NUMBER, GROUPS = "phone", "maybe", "number", "groups"
+PHONE, MAYBE, NUMBER, GROUPS, MAIL = "phone", "maybe", "number", "groups", "mail"
 OTHER, UNKNOWN = "other", "unknown"
-ROLES = (FULL, GIVEN, MIDDLE, FAMILY, INSTEAD, PHONE, MAYBE, NUMBER, GROUPS, OTHER)
-NAMES = {FULL, GIVEN, MIDDLE, FAMILY, INSTEAD}
+ROLES = (FULL, GIVEN, MIDDLE, FAMILY, INSTEAD, PHONE, MAYBE, NUMBER, MAIL, GROUPS, OTHER)
+NAMES = {FULL, GIVEN, MIDDLE, FAMILY, INSTEAD, MAIL}
+"""Roles of which one is enough to name a person; an address does if nothing else is there."""
 
 # Words for a telephone number in small letters. Those that stand in longer words first.
 _PHONE = re.compile(
@@ -24,6 +25,20 @@ _PHONE = re.compile(
     r"cell(?:ular)?|handys?|mobil|mobiel|fon|tél|portable|m[óo]vil|celulare?|cellulare|fax(?:nummer|nr)?|faks|"
     r"whats ?app|i phone|pager|gsm|tlf|mob|telemóvel|ponsel|viber"
     r")(?![^\W_])"
+)
+# Words for an e-mail address in small letters, and words that make a column with them hold something else.
+_MAIL = re.compile(
+    r"e-?mail|(?<![^\W_])mails?(?![^\W_])|mailadress|courriel|messagerie|"
+    r"correo elec|(?<![^\W_])correo(?![^\W_])|posta elettronica|e-post(?!al|nummer)|sähköposti|e-?posta(?!l)|"
+    r"эл\w*\.? ?почт|электронн\w+ (?:почт|адрес)|електронн\w+ (?:пошт|адрес)|"
+    r"ηλεκτρονικ\w+ (?:ταχυδρομ|διεύθ)|"
+    r"דוא[\"״']?ל|בריד|البريد|بريد إلكتروني|ایمیل|رایانامه|"
+    r"メール|邮箱|邮件|電子郵件|电子邮件|電郵|信箱|이메일|메일|"
+    r"อีเมล|thư điện tử|surel|e-mel"
+)
+_NOT_MAIL = re.compile(
+    r"\blabel\b|\btype?\b|вид|typ\b|display|anzeige|format|opt|subscri|newsletter|consent|assistan|password|"
+    r"server|verif|status|count|\bdate\b|signatur|notif|subject|body|bounce|\bid\b|emergency|notfall"
 )
 # Words that make it somebody else's number, or no number.
 _NOT_PHONE = re.compile(
@@ -47,6 +62,8 @@ def role_of(heading: str) -> str:
     role = known.get(text) or known.get(re.sub(r"[ _]*\(?\d{1,2}\)?$", "", text))
     if role is not None:
         return role
+    if _MAIL.search(text):
+        return OTHER if _NOT_MAIL.search(text) else MAIL
     if not text or _NOT_PHONE.search(text) or _OF_ELSE.search(text):
         return OTHER if text else UNKNOWN
     return PHONE if _PHONE.search(text) else UNKNOWN

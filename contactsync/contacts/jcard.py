@@ -64,11 +64,12 @@ def _card(card: Any, place: str) -> Iterator[Entry | Group | Fault]:
             family, given, more, before, after, *_ = [*(" ".join(_texts(part)) for part in value), *[""] * 5]
             name = " ".join(part for part in (before, given, more, family, after) if part)
     name = name or next((text for kind in ("nickname", "org", "email") for text in texts(kind)), "")
-    numbers = tuple(Number(text, place) for text in texts("tel"))
+    numbers, mails = (tuple(Number(text, place) for text in texts(kind)) for kind in ("tel", "email"))
     if any(kind.lower() == "group" for kind in texts("kind")):
         yield Group(name, tuple(texts("member")))
     elif name or numbers:
-        yield Entry(name, numbers, place, tuple(texts("categories")), next(iter(texts("uid")), ""))
+        uid = next(iter(texts("uid")), "")
+        yield Entry(name, numbers, place, tuple(texts("categories")), uid, mails)
     else:
         yield Fault(place, "the card is empty")
 

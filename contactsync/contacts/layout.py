@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from contactsync.contacts import headings
+from contactsync.contacts.mails import is_address
 from contactsync.contacts.plain import holds_number, is_number_line, looks_like_number
 from contactsync.contacts.words import NUMBER_DIGITS
 
@@ -44,6 +45,7 @@ class Table:
     watched: tuple[int, ...] = ()
     family_name: tuple[int, ...] = ()
     joined: bool = False
+    mails: tuple[int, ...] = ()
 
     @property
     def named(self) -> bool:
@@ -58,7 +60,7 @@ Rows = Sequence[tuple[int, Sequence[str]]]
 def table_of(sample: Sequence[str]) -> Table | None:
     """The layout of a table that begins with these lines; None if they are not a table.
 
-    A table that has names but no column of numbers has no `phones`.
+    A table that has names but no column of numbers or of addresses has no `phones` and no `mails`.
     """
     skip = 0
     # Excel's `sep=;`, and comments
@@ -76,7 +78,7 @@ def table_of(sample: Sequence[str]) -> Table | None:
         if any(len(row) > 1 for _, row in rows):
             found.append(_by_content(rows, separator, skip))
     # A header is better than a guess, and the separator that finds more columns is the right one.
-    with_phones = [table for table in found if table.phones]
+    with_phones = [table for table in found if table.phones or table.mails]
     headed_ones = [table for table in with_phones if table.headed]
     if with_phones:
         return max(headed_ones or with_phones, key=_columns_used)
@@ -85,7 +87,7 @@ def table_of(sample: Sequence[str]) -> Table | None:
 
 
 def _columns_used(table: Table) -> int:
-    return len(table.phones) + len(table.full_name) + len(table.name_parts)
+    return len(table.phones) + len(table.mails) + len(table.full_name) + len(table.name_parts)
 
 
 def split_row(line: str, separator: str) -> list[str]:
@@ -119,10 +121,12 @@ def _headed(rows: Rows, separator: str) -> Table | None:
     for place, (before, row) in enumerate(rows[:_HEADER_LINES]):
         roles = [headings.role_of(cell) for cell in row]
         known = {role for role in roles if role not in {headings.UNKNOWN, headings.OTHER}}
-        names, phone = known & headings.NAMES, headings.PHONE in known
+        names, phone = known & headings.NAMES, bool(known & {headings.PHONE, headings.MAIL})
         numbers = any(map(holds_number, row))
         # A header has a name or holds no number. Below a title it has at least two known headings.
-        is_header = bool(names) or (not numbers and bool(known & {headings.PHONE, headings.NUMBER}))
+        is_header = bool(names) or (
+            not numbers and bool(known & {headings.PHONE, headings.NUMBER, headings.MAIL})
+        )
         below = place and (
             numbers or len(row) < 2 or not names or not (phone or (len(known) > 1 and not above))
         )
@@ -142,9 +146,11 @@ def _by_roles(
 
     phones = [i for i, role in enumerate(roles) if role == headings.PHONE]
     phones += [i for i in columns(headings.MAYBE) if _share(rows, i, _is_number) > 0.5]
+    mails = columns(headings.MAIL)
     unknown = columns(headings.UNKNOWN, headings.MAYBE)
+    mails += tuple(i for i in unknown if _share(rows, i, is_address) > 0.5)
     phones += [i for i in unknown if i not in phones and _share(rows, i, _is_clear) > 0.5]
-    if not phones:
+    if not phones and not mails:
         phones = list(columns(headings.NUMBER))
     full, given, middle = columns(headings.FULL), columns(headings.GIVEN), columns(headings.MIDDLE)
     family = columns(headings.FAMILY)
@@ -157,16 +163,18 @@ def _by_roles(
     parts = given + middle + family
     if family and headings.plain_heading(header[family[0]]) in _FAMILY_FIRST:
         parts = family + given + middle
-    others = columns(headings.INSTEAD)
+    others = columns(headings.INSTEAD) + mails
     joined = not (full or parts or others)
     if joined:
-        full = tuple(_name_columns(rows, [i for i in unknown if i not in phones]))
+        full = tuple(_name_columns(rows, [i for i in unknown if i not in phones and i not in mails]))
     watched = tuple(
-        i for i in (*unknown, *range(len(roles), _width(rows))) if i not in phones and i not in full
+        i
+        for i in (*unknown, *range(len(roles), _width(rows)))
+        if i not in phones and i not in full and i not in mails
     )
     return Table(
         separator, tuple(sorted(phones)), full, parts, others, skip, True, columns(headings.GROUPS), watched,
-        family, joined,
+        family, joined, mails,
     )  # fmt: skip
 
 
@@ -174,21 +182,26 @@ def _by_content(rows: Rows, separator: str, skip: int) -> Table:
     """The layout of a table without a known header: columns of mostly numbers are phones, text is names."""
     cells = [row for _, row in rows]
     phones = [i for i in range(_width(cells)) if _share(cells, i, _is_number_or_line) > 0.5]
-    others = [i for i in range(_width(cells)) if i not in phones]
+    mails = [i for i in range(_width(cells)) if _share(cells, i, is_address) > 0.5 and i not in phones]
+    others = [i for i in range(_width(cells)) if i not in phones and i not in mails]
     body = list(rows)
-    while phones and len(body) > 1 and _is_heading(body[0][1], phones):
+    while (phones or mails) and len(body) > 1 and _is_heading(body[0][1], phones or mails):
         skip = body.pop(0)[0] + 1
     cells = [row for _, row in body]
     names = _name_columns(cells, others)
     watched = tuple(i for i in others if i not in names)
-    return Table(separator, tuple(phones), tuple(names), (), (), skip, False, (), watched, (), joined=True)
+    return Table(
+        separator, tuple(phones), tuple(names), (), (), skip, False, (), watched, (), True, tuple(mails)
+    )  # fmt: skip
 
 
 def _is_heading(row: Sequence[str], phones: Sequence[int]) -> bool:
     """Whether a row above the first number is a header or a title, and no person without a number."""
     numbers = [row[i].strip() for i in phones if i < len(row)]
     filled = sum(bool(cell.strip()) for cell in row)
-    if any(map(holds_number, row)) or any(any(map(str.isdigit, cell)) for cell in numbers):
+    if any(is_address(cell) or holds_number(cell) for cell in row):
+        return False
+    if any(any(map(str.isdigit, cell)) for cell in numbers):
         return False
     return any(numbers) or not filled or (filled == 1 and bool(row[0].strip()))
 

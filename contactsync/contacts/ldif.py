@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from contactsync.contacts.book import MAX_LINE, MAX_NUMBERS, Entry, Fault, Group, Number
 from contactsync.contacts.text import Decoder, byte_lines
@@ -31,12 +31,16 @@ _PHONES = {
     ),
     *("othermobiletelephonenumber", "mozillahomephone", "ipphone", "mozillaworkphone"),
 }
+_MAILS = (
+    *("mail", "rfc822mailbox", "email", "emailaddress", "mozillasecondemail", "xmozillasecondemail"),
+    *("secondemail", "othermailbox", "mailalternateaddress", "alternatemail"),
+)
 _NAMES = ("cn", "commonname", "displayname")
 _INSTEAD = ("mozillanickname", "xmozillanickname", "nickname", "o", "company", "mail")
 _GROUPS = {"groupofnames", "groupofuniquenames", "group", "posixgroup", "mozillaablist"}
 _USED = (
     _PHONES
-    | {*_NAMES, *_INSTEAD}
+    | {*_NAMES, *_INSTEAD, *_MAILS}
     | {
         *(
             "dn",
@@ -132,15 +136,18 @@ def _entry(attributes: Attributes, count: int) -> Iterator[Entry | Group | Fault
     line = min((line for values in attributes.values() for line, _ in values), default=0)
     place = f"entry {count}, line {line}"
     given_and_family = " ".join(texts("givenname", "gn")[:1] + texts("sn", "surname")[:1])
-    name = next(iter(texts(*_NAMES)), "") or given_and_family or next(iter(texts(*_INSTEAD)), "")
-    numbers = sorted(
-        (number, text) for kind in _PHONES for number, text in attributes.get(kind, ()) if text.strip()
-    )
+    name = next(iter(texts(*_NAMES)), "") or given_and_family or next(iter(texts(*_INSTEAD, *_MAILS)), "")
+
+    def written(kinds: Iterable[str]) -> tuple[Number, ...]:
+        lines = sorted(one for kind in kinds for one in attributes.get(kind, ()) if one[1].strip())
+        return tuple(Number(text, f"entry {count}, line {number}") for number, text in lines)
+
+    numbers = written(_PHONES)
     distinguished = next(iter(texts("dn")), "")
     if {kind.lower() for kind in texts("objectclass")} & _GROUPS:
         yield Group(name, tuple(texts("member", "uniquemember")))
     elif name or numbers:
-        found = tuple(Number(text, f"entry {count}, line {number}") for number, text in numbers)
-        yield Entry(name, found, place, tuple(texts("category", "categories")), distinguished)
+        categories = tuple(texts("category", "categories"))
+        yield Entry(name, numbers, place, categories, distinguished, written(_MAILS))
     elif set(attributes) - {"dn", "objectclass"}:
         yield Fault(place, "the entry is empty")

@@ -1,4 +1,6 @@
-"""Reads a plain list: one number per line. `#` begins a comment, at the start of a line or after a space.
+"""Reads a plain list: one number or e-mail address per line.
+
+`#` begins a comment, at the start of a line or after a space.
 
 This module also decides what looks like a number in every format without markup.
 """
@@ -9,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from contactsync.contacts.book import MAX_LINE, Entry, Fault, Number
+from contactsync.contacts.mails import address_in
 
 _COMMENT = re.compile(r"(?:^|\s)#(?!\s*\d).*")  # `030 1234 #12` is an extension
 _INVISIBLE = r"\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069"
@@ -105,5 +108,17 @@ def read_list(lines: Iterable[str]) -> Iterator[Entry | Fault]:
             yield Fault(place, f"a line longer than {MAX_LINE >> 10} KiB", "write one number per line")
             continue
         text = without_comment(line)
-        if text:
+        if "@" in text and not holds_number(text):
+            yield _with_address(text, place)
+        elif text:
             yield Entry("", (Number(text, place),), place)
+
+
+def _with_address(line: str, place: str) -> Entry:
+    """A line with an address, and perhaps a name or a number beside it. Several are read, without a name."""
+    found = address_in(line)
+    if found is None:
+        return Entry("", (), place, (), "", (Number(line, place),))
+    name, address, rest = found
+    numbers = (Number(rest, place),) if sum(map(str.isdigit, rest)) >= _LEAST_IN_TEXT else ()
+    return Entry(name, numbers, place, (), "", (Number(address, place),))

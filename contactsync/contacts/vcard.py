@@ -1,7 +1,8 @@
 """vCard 2.1, 3.0 (RFC 2426) and 4.0 (RFC 6350), as programs really write them.
 
-A tolerant reader of what a sync needs: names, numbers, groups. Everything else in a card, such as photos, is
-skipped and not kept in memory. If something cannot be read, only that number or card is lost.
+A tolerant reader of what a sync needs: names, numbers, e-mail addresses, groups. Everything else in a card,
+such as photos, is skipped and not kept in memory. If something cannot be read, only that number or card
+is lost.
 """
 
 from __future__ import annotations
@@ -206,18 +207,18 @@ def _name_of(written: bytes) -> str:
 def _card(card: _Card, decode: Callable[[bytes], str]) -> Iterator[Entry | Group | Fault]:
     """One whole card: an entry or a group, and what could not be read."""
     values: dict[str, list[_Line]] = {}
-    numbers: list[Number] = []
+    written: dict[str, list[Number]] = {"TEL": [], "EMAIL": []}
     number = card.number
     old = card.old
     for line in card.lines:
-        if line.name == "TEL" and len(line.content) <= MAX_LINE:
-            text = _unescape(_value(line, decode, old=old)).strip().strip('"')
-            if text:
-                numbers.append(Number(text, f"card {number}, line {line.number}"))
-        elif line.name == "INVENTED" or len(line.content) > MAX_LINE:
+        if line.name == "INVENTED" or len(line.content) > MAX_LINE:
             yield from _not_read(line, number, decode)
-        else:
-            values.setdefault(line.name, []).append(line)
+            continue
+        values.setdefault(line.name, []).append(line)
+        if line.name in written:
+            text = _unescape(_value(line, decode, old=old)).strip().strip('"' if line.name == "TEL" else "")
+            if text:
+                written[line.name].append(Number(text, f"card {number}, line {line.number}"))
     if card.dropped:
         yield Fault(card.place, "too many properties in one card", f"a card may have at most {_MAX_KEPT:,}")
 
@@ -230,8 +231,8 @@ def _card(card: _Card, decode: Callable[[bytes], str]) -> Iterator[Entry | Group
     uid = next((text.strip() for text in texts("UID")), "")
     if "KIND" in values and any(kind.strip().lower() == "group" for kind in texts("KIND")):
         yield Group(name, tuple(text.strip() for text in texts("MEMBER")))
-    elif name or numbers:
-        yield Entry(name, tuple(numbers), card.place, categories, uid)
+    elif name or written["TEL"]:
+        yield Entry(name, tuple(written["TEL"]), card.place, categories, uid, tuple(written["EMAIL"]))
     else:
         yield Fault(card.place, "the card is empty")
 

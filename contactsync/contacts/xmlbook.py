@@ -28,9 +28,11 @@ _RECORDS = {"vcard", "contact", "directoryentry", "entry"}
 _NAMES = {"fn", "realname", "formattedname", "name", "displayname"}
 _GIVEN, _FAMILY = {"given", "firstname", "givenname"}, {"surname", "lastname", "familyname"}
 _NUMBERS = {"tel", "number", "phonenumber", "telephone", "phone", "mobile", "mobilenumber"}
-_INSTEAD = {"nickname", "org", "company", "email"}
-_TEXTS = {"text", "uri"}  # xCard's values are one element deeper
-_PARTS = _NAMES | _GIVEN | _FAMILY | _NUMBERS | _INSTEAD | {"uid", "kind", "member", "categories", "uniqueid"}
+_MAILS = {"email", "mail", "emailaddress"}
+_INSTEAD = {"nickname", "org", "company"}
+_TEXTS = {"text", "uri", "address"}  # the values of xCard, and addresses of Windows, are one element deeper
+_REST = {"uid", "kind", "member", "categories", "uniqueid"}
+_PARTS = _NAMES | _GIVEN | _FAMILY | _NUMBERS | _MAILS | _INSTEAD | _REST
 
 
 def is_xml_book(data: bytes) -> bool:
@@ -93,6 +95,7 @@ class _Reader:
         self._line = 0
         self._values: dict[str, list[str]] = {}
         self._numbers: list[Number] = []
+        self._mails: list[Number] = []
         self._found: list[Entry | Group | Fault] = []
 
     def take(self) -> list[Entry | Group | Fault]:
@@ -113,7 +116,7 @@ class _Reader:
             if name in _RECORDS:
                 self._record = len(self._stack)
                 self._line = self.parser.CurrentLineNumber
-                self._values, self._numbers = {}, []
+                self._values, self._numbers, self._mails = {}, [], []
         elif self._ignored:
             return
         elif name in _PARTS and not (self._part and name == "name"):
@@ -142,14 +145,14 @@ class _Reader:
     def _keep(self, text: str) -> None:
         if not text:
             return
-        if self._part not in _NUMBERS:
+        if self._part not in _NUMBERS | _MAILS:
             values = self._values.setdefault(self._part, [])
             if len(values) < MAX_NUMBERS:
                 values.append(text[:MAX_LINE])
-        elif len(self._numbers) <= MAX_NUMBERS:
-            self._numbers.append(
-                Number(text, f"contact {self.count + 1}, line {self.parser.CurrentLineNumber}")
-            )
+            return
+        kept = self._numbers if self._part in _NUMBERS else self._mails
+        if len(kept) <= MAX_NUMBERS:
+            kept.append(Number(text, f"contact {self.count + 1}, line {self.parser.CurrentLineNumber}"))
 
     def _finish(self) -> None:
         self.count += 1
@@ -160,12 +163,14 @@ class _Reader:
 
         parts = " ".join(part for part in (first(*sorted(_GIVEN)), first(*sorted(_FAMILY))) if part)
         name = first("fn", "realname", "formattedname", "displayname", "name") or parts
-        name = name or first("nickname", "org", "company", "email")
+        name = name or first("nickname", "org", "company")
+        name = name or next((one.text for one in self._mails), "")
         if first("kind").lower() == "group":
             self._found.append(Group(name, tuple(self._values.get("member", ()))))
         elif name or self._numbers:
             categories = tuple(self._values.get("categories", ()))
             uid = first("uid", "uniqueid")
-            self._found.append(Entry(name, tuple(self._numbers), place, categories, uid))
+            found = Entry(name, tuple(self._numbers), place, categories, uid, tuple(self._mails))
+            self._found.append(found)
         else:
             self._found.append(Fault(place, "the contact is empty"))

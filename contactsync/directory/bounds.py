@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from typing import Final, NamedTuple
 
-from contactsync.directory.format import MAX_SLOT_BITS, DirectoryInfo, Layout, slot_bits_for
+from contactsync.directory.format import MAX_SLOT_BITS, DirectoryInfo, Layout, max_count, slot_bits_for
+from contactsync.directory.sidecar_format import MOST_ENTRIES, SidecarLayout
 from contactsync.directory.value_sets import encoded_bytes
 
 MOST: Final = math.isqrt(1 << (2 * MAX_SLOT_BITS + 1))
@@ -51,6 +52,22 @@ def delta_lengths(info: DirectoryInfo, *, last: bool) -> range:
     q, r = info.slot_bits, info.remainder_bits
     below = info.file.length if last else Layout(math.isqrt(1 << (2 * q + 1)), q, r, 0).lengths[-1]
     return range(DELTA_BYTES + encoded_bytes(1, q, r), below, 8)
+
+
+def sidecar_length(count: int, size: int, slot_bits: int) -> int:
+    """The length of the sidecar of so many values, with labels filled up to `size` octets."""
+    return SidecarLayout(count, size, slot_bits).length
+
+
+def sidecar_delta_lengths(count: int, size: int, slot_bits: int, *, last: bool) -> range:
+    """Every length that a delta between sidecars of these figures can have; multiples of 4.
+
+    Something changed, so an entry was dropped or placed. A delta is smaller than the sidecar that it leads
+    to: this one for the `last` one, else some sidecar of the same size and slot bits.
+    """
+    most = count if last else min(max_count(slot_bits), MOST_ENTRIES)
+    below = sidecar_length(most, size, slot_bits)
+    return range(DELTA_BYTES + 4, below, 4)
 
 
 def has_screen(count: int) -> bool:

@@ -218,9 +218,19 @@ def lookup(span: Span, values: Values, which: NDArray[np.int64]) -> NDArray[np.b
 
     The values need not be sorted; about 0.5 µs each, without Numba.
     """
+    return ranks(span, values, which)[1]
+
+
+def ranks(
+    span: Span, values: Values, which: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """int64[m], how many values of its bucket are less than each value, and bool[m], whether it is present.
+
+    `which` int64[m] is the place of its bucket in the span. O(m); the values need not be sorted.
+    """
     found = np.zeros(len(values), np.bool_)
     if not len(values) or not span.start.size:
-        return found
+        return np.zeros(len(values), np.int64), found
     start, count = span.start[which], span.count[which]
     slot = ((values.key >> _U64(32)) & _U64(BUCKET_SLOTS - 1)).astype(np.int64)
     block = slot // BLOCK_SLOTS
@@ -236,19 +246,22 @@ def lookup(span: Span, values: Values, which: NDArray[np.int64]) -> NDArray[np.b
     octets = span.words.view(np.uint8)
     wanted = values.key.astype(np.uint32)
     at = low // 4 + first
+    below = first.copy()
     live = np.flatnonzero(run > 0)
     step = 0
     while live.size:
-        same = octets.view("<u4")[at[live] + step] == wanted[live]
-        if span.wide:
-            hit = live[same]
-            next8 = octets[low[hit] + 4 * count[hit] + first[hit] + step]
-            found[hit[next8 == values.extra[hit]]] = True
-        else:
-            found[live[same]] = True
+        there = octets.view("<u4")[at[live] + step]
+        same, less = there == wanted[live], there < wanted[live]
+        if span.wide and same.any():
+            tied = live[same]
+            next8 = octets[low[tied] + 4 * count[tied] + first[tied] + step]
+            less[same] = next8 < values.extra[tied]
+            same[same] = next8 == values.extra[tied]
+        found[live[same]] = True
+        below[live] += less
         step += 1
         live = live[(run[live] > step) & ~found[live]]
-    return found
+    return below, found
 
 
 def _after_zeros(

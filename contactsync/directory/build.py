@@ -65,7 +65,7 @@ def build(
     path = Path(path)
     try:
         with (
-            _workshop(path) as folder,
+            workshop(path) as folder,
             Sorter(
                 folder,
                 wide=remainder_bits == 40,
@@ -208,7 +208,7 @@ def _distinct(parts: list[Values]) -> Values:
 
 
 @contextlib.contextmanager
-def _workshop(path: Path) -> Iterator[Path]:
+def workshop(path: Path) -> Iterator[Path]:
     """A hidden folder beside the file, for this build alone; what dead builds of that name left is removed.
 
     A build holds a lock on its folder, which ends with its process. The parent folder is locked while folders

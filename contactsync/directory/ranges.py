@@ -38,9 +38,16 @@ Fetch = Callable[[list[range]], list[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class RangeMatch:
-    """What came of it: `found` bool[m], in the order of the tokens; `octets` were fetched, index and all."""
+    """What came of it; `octets` were fetched, index and all.
+
+    In the order of the tokens: `found` bool[m], and `bucket` and `rank` int64[m], where each value is or
+    would be. `counts` int64[b] is how many values each fetched bucket has, by ascending number.
+    """
 
     found: NDArray[np.bool_]
+    bucket: NDArray[np.int64]
+    rank: NDArray[np.int64]
+    counts: NDArray[np.int64]
     octets: int
 
 
@@ -66,7 +73,8 @@ class RangeReader:
         span = self._span(layout, top, sorted(numbers))
         values = truncate(tokens, self._info.slot_bits, self._info.remainder_bits)
         place = np.searchsorted(span.number, values.bucket)
-        return RangeMatch(buckets.lookup(span, values, place), self._octets)
+        rank, found = buckets.ranks(span, values, place)
+        return RangeMatch(found, values.bucket, rank, span.count, self._octets)
 
     def _read(self, places: list[range]) -> list[bytes]:
         """Three times in all: header and top table, index pages, buckets."""

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import unquote
 
 from contactsync.foundation.errors import BadInput
+from contactsync.identifiers import mail, tel
+from contactsync.identifiers.mail.kind import Mail
+from contactsync.identifiers.steps import Step
 from contactsync.identifiers.tel.kind import Tel
 
 if TYPE_CHECKING:  # a command that normalises one number does not need numpy
@@ -42,6 +46,9 @@ class Kind(Protocol):
     def normalise(self, text: str, region: str | None) -> bytes:
         """The identifier for text that people write. Raises Rejected, or BadInput for an unknown region."""
 
+    def further_forms(self, identifier: bytes) -> tuple[bytes, ...]:
+        """Other identifiers that reach the same subscriber for certain; a client looks them up, too."""
+
     def partition_of(self, identifier: bytes) -> str:
         """The name of the partition that an identifier is in. Raises BadInput if it is not of this kind."""
 
@@ -70,7 +77,7 @@ class Kind(Protocol):
         """The keys of a partition, and only those, as ascending half-open ranges."""
 
 
-KINDS: Final[dict[str, Kind]] = {kind.name: kind for kind in (Tel(),)}
+KINDS: Final[dict[str, Kind]] = {kind.name: kind for kind in (Tel(), Mail())}
 """All kinds by name."""
 
 
@@ -108,6 +115,47 @@ def partition_of(identifier: bytes) -> str:
     return kind_of(identifier).partition_of(identifier)
 
 
+def further_forms(identifier: bytes) -> tuple[bytes, ...]:
+    """Other identifiers of the same subscriber: docs/identifiers.md. Raises BadInput if it is none."""
+    return kind_of(identifier).further_forms(identifier)
+
+
 def is_partition_name(name: str) -> bool:
     """Whether a partition with this name can contain identifiers of a kind that this program knows."""
     return any(kind.owns_partition(name) for kind in KINDS.values())
+
+
+def identify(text: str, region: str | None) -> bytes:
+    """The identifier of text that people write, of whichever kind it is; `region` as for `tel.normalise`.
+
+    Raises Rejected if the text cannot be looked up, BadInput if there is no such region.
+    """
+    return mail.normalise(text) if mail.looks_like(text) else tel.normalise(text, region)
+
+
+def explain(text: str, region: str | None) -> list[Step]:
+    """The steps of `identify`. The last step is named `identifier` or `rejected`."""
+    return mail.explain(text) if mail.looks_like(text) else tel.explain(text, region)
+
+
+def served_kinds(partitions: Collection[str]) -> frozenset[str]:
+    """The kinds that a directory with these partitions has members of, by name; `tel` if there are none.
+
+    Identifiers of other kinds are not worth asking for. An empty directory says nothing, and numbers are what
+    every one is for.
+    """
+    found = frozenset(kind.name for kind in KINDS.values() if any(map(kind.owns_partition, partitions)))
+    return found or frozenset({"tel"})
+
+
+def title_of(partition: str) -> str:
+    """How a partition is called in a text: `+49`, `mail`."""
+    return f"+{partition}" if partition.isdecimal() else partition
+
+
+def shown(identifier: str) -> str:
+    """An identifier as people write it: `+491512345678`, `ann@example.org`; of another kind as it is."""
+    if identifier.startswith("mailto:"):
+        text = unquote(identifier.removeprefix("mailto:"))
+        return text if text.isprintable() else identifier
+    return identifier.removeprefix("tel:")

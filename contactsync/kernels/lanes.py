@@ -2,8 +2,8 @@
 
 `Lanes(8)` is one AVX-512 register, `Lanes(1)` is a machine word. The operators + - * & | ^ >> << work lane by
 lane. One operand may be an integer, which is copied to all lanes. `Wide` is one 128-bit number, the
-accumulator of the one-lane arithmetic. The named building blocks are below; nothing else in this package
-writes LLVM.
+accumulator of the one-lane arithmetic. The named building blocks are below; only aes.py has more, and nothing
+else in this package writes LLVM.
 
 A kernel for both widths takes a `Width` as its first argument (`WIDTHS[8]`, `WIDTHS[1]`). It has no data: its
 *type* contains the number of lanes, so that Numba compiles the kernel once for each.

@@ -79,9 +79,18 @@ def has_ifma() -> bool:
     It checks the target, not the CPU: NUMBA_CPU_NAME may restrict the target, and LLVM aborts the process at
     an instruction that the target lacks.
     """
-    _, _, features = cpu_target.target_context.codegen().magic_tuple()
-    enabled = set(features.split(","))
-    return {"+avx512f", "+avx512dq", "+avx512vl", "+avx512ifma"} <= enabled
+    return {"+avx512f", "+avx512dq", "+avx512vl", "+avx512ifma"} <= _x86_features()
+
+
+def has_aes() -> bool:
+    """Whether compiled code may use the AES instructions of x86 (AES-NI)."""
+    return "+aes" in _x86_features()
+
+
+def _x86_features() -> set[str]:
+    """The features of the target, as LLVM writes them; none where it is no x86-64."""
+    triple, _, features = cpu_target.target_context.codegen().magic_tuple()
+    return set(features.split(",")) if triple.startswith("x86_64") else set()
 
 
 @functools.cache

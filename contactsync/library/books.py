@@ -19,8 +19,8 @@ from contactsync.identifiers import KINDS, default_region
 from contactsync.sources import FetchedBook, read_address_books
 
 __all__ = [
-    "AddressBook", "FetchedBook", "address_book", "as_numbers", "book_of_numbers", "checked_numbers",
-    "is_address",
+    "AddressBook", "Contact", "FetchedBook", "address_book", "as_numbers", "book_of_numbers",
+    "checked_numbers", "is_address",
 ]  # fmt: skip
 
 _MOST_NAMES: Final = 1 << 20  # bytes of a list of names
@@ -34,14 +34,16 @@ def address_book(
     groups: Sequence[str] = (),
     only: Sequence[str | Path] = (),
     exclude: Sequence[str | Path] = (),
+    kinds: Sequence[str] = (),
 ) -> AddressBook:
     """Read files, folders of vCards, `-` (standard input) and what was fetched into one address book.
 
     `region` (`"DE"`) is the country of numbers without a country code; None: that of the locale. `area_code`
     (`"030"`) is dialled before local ones. `groups` keeps the contacts in one of these groups; `only` and
     `exclude` are files of people, who are kept or left out: an address book of any kind, or names, one per
-    line. What cannot be read is in `unreadable`, how many were not chosen in `left_out`. Raises BadInput: no
-    such file, region or area code, or a file without people.
+    line. `kinds` (`"tel"`, `"mailto"`) keeps only identifiers of these kinds. What cannot be read is in
+    `unreadable`, how many were not chosen in `left_out`. Raises BadInput: no such file, region or area code,
+    or a file without people.
     """
     region, stdin = region or default_region(), stdin or sys.stdin.buffer
     book = read_address_books(sources, region=region, area_code=area_code, grouped=bool(groups), stdin=stdin)
@@ -53,6 +55,10 @@ def address_book(
     choice = Selection(tuple(groups), [people(name) for name in only], [people(name) for name in exclude])
     if choice:
         choice.apply(book)
+    if kinds:
+        if unknown := sorted({*kinds} - {*KINDS}):
+            raise BadInput(f"there is no kind {unknown[0]!r}", hint=f"kinds are {', '.join(KINDS)}")
+        book.keep(kinds)
     return book
 
 

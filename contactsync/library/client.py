@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from contactsync.client.core.planner import Options
 from contactsync.client.core.round import LEAST, padded
 from contactsync.client.patience import Patience
+from contactsync.client.remembered import last_matches, new_identifiers
 from contactsync.client.report import Match, Report
-from contactsync.client.session import last_matches, new_identifiers
 from contactsync.client.session import sync as run_sync
 from contactsync.client.transcript import private_path, read_transcript
 from contactsync.client.transport import Transport
@@ -73,8 +73,11 @@ class SyncResult:
 
     @property
     def numbers(self) -> NDArray[np.uint64]:
-        """The telephone numbers of the matches: ascending, each once, uint64[n]."""
-        identifiers = [match.identifier.encode() for match in self.report.matches]
+        """The telephone numbers of the book that matched: ascending, each once, uint64[n].
+
+        Of a match by a further form this is the number in the book.
+        """
+        identifiers = [match.written.encode() for match in self.report.matches]
         return np.unique(as_numbers(identifiers))
 
 
@@ -151,7 +154,10 @@ class Client:
     def new_identifiers(
         self, book: AddressBook, *, server: str | None = None, audience: str = "people"
     ) -> int:
-        """How many identifiers a sync would look up for the first time. Sends nothing."""
+        """How many identifiers, further forms included, a sync would look up for the first time.
+
+        Sends nothing.
+        """
         return new_identifiers(self._server(server), book, audience)
 
     def would_send(
@@ -161,14 +167,17 @@ class Client:
         try:
             new = self.new_identifiers(book, server=server, audience=audience)
         except NotTrusted:
-            new = len(book.identifiers)
+            new = len(book.sought)
         points = padded(new) or LEAST * cover
         return Sending(new, points, points * _POINT)
 
     def last_matches(
         self, book: AddressBook, *, server: str | None = None, audience: str = "people"
     ) -> frozenset[bytes]:
-        """The identifiers of a book that the last sync found to be members. Sends nothing."""
+        """The identifiers of a book, further forms included, that the last sync found to be members.
+
+        Sends nothing.
+        """
         return last_matches(self._server(server), book, audience)
 
     def sync(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, BinaryIO, Final
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput
 from contactsync.foundation.progress import Progress, silent
-from contactsync.identifiers import KINDS, Rejected, default_region, normalise
+from contactsync.identifiers import KINDS, Rejected, default_region, identify, kind_of
+from contactsync.labels import check_label
 from contactsync.library.books import checked_numbers
 from contactsync.phones import Columns, Refusal
 from contactsync.publication.tuf.repository import Repository
@@ -52,6 +53,7 @@ __all__ = [
     "Origin",
     "Refusal",
     "Share",
+    "batches_of",
     "members_of",
     "number_of",
     "read_members",
@@ -59,6 +61,8 @@ __all__ = [
 
 Numbers = NDArray[np.uint64] | Iterable[str] | Iterable[Members]
 """Telephone numbers: an array of their digits with the country code, uint64[n]; or texts as people write.
+
+Texts with an @ are e-mail addresses. What is done to one identifier of a member is done to both.
 
 Or batches, as `read_members` gives them: each is changed as it comes.
 """
@@ -72,16 +76,35 @@ def number_of(identifier: bytes) -> str:
 
 
 def members_of(numbers: NDArray[np.uint64] | Iterable[str], region: str | None = None) -> Members:
-    """A batch of members. `region` is the country of texts without a country code. Raises BadInput."""
+    """A batch of members, by numbers or by addresses. Raises BadInput.
+
+    `region` is the country of texts without a country code.
+    """
     if isinstance(numbers, np.ndarray):
         return Members("tel", checked_numbers(numbers))
-    found = []
-    for place, text in enumerate(numbers, 1):
-        try:
-            found.append(normalise(text, region or default_region()))
-        except Rejected as error:
-            raise BadInput(f"number {place} cannot be used: {error.reason}", hint=error.hint) from None
+    found = _identified(numbers, region)
     return Members.of(found) if found else Members("tel", np.empty(0, np.uint64))
+
+
+def batches_of(texts: Iterable[str], region: str | None = None) -> list[Members]:
+    """A batch for each kind: texts with an @ are addresses, the others numbers. Raises BadInput."""
+    found = _identified(texts, region)
+    return [
+        Members.of(some)
+        for kind in KINDS.values()
+        if (some := [one for one in found if one.startswith(kind.prefix)])
+    ]
+
+
+def _identified(texts: Iterable[str], region: str | None) -> list[bytes]:
+    found = []
+    for place, text in enumerate(texts, 1):
+        try:
+            found.append(identify(text, region or default_region()))
+        except Rejected as error:
+            what = "address" if "@" in text else "number"
+            raise BadInput(f"{what} {place} cannot be used: {error.reason}", hint=error.hint) from None
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +131,14 @@ class About:
         """As docs/operations.md says of `members show --json`."""
         if self.record is None:
             return {"number": self.number, "stored": False}
-        return {"number": self.number, "stored": True, **everything(self.record, self.published)}
+        found = everything(self.record, self.published)
+        other = self.record.other
+        return {
+            "number": self.number,
+            "stored": True,
+            **found,
+            "other": None if other is None else number_of(other),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,20 +152,24 @@ class MemberRegister:
         numbers: Numbers,
         audience: str = AUDIENCES[0],
         *,
+        label: str | None = None,
         region: str | None = None,
         verified: date | None = None,
         origin: Origin = NOT_STATED,
     ) -> Added:
         """Add members to an audience, except those who objected to it; all or none.
 
-        `verified` is the day on which the numbers were known to be theirs; None: today. Raises BadInput if a
-        number cannot be used.
+        `verified` is the day on which the numbers were known to be theirs; None: today. All of them get the
+        `label`; None: they keep theirs. Raises BadInput if a number cannot be used, or the label is none.
         """
         found = Added(0, 0, 0)
         batches = list(_batches(numbers, region))
+        octets = None if label is None else check_label(label)
         with self._opened() as store, store.together():
             for batch in batches:
                 found += store.add(batch, audience, verified=verified, origin=origin)
+                if octets is not None:
+                    store.label(batch, [octets] * len(batch))
         return found
 
     def remove(
@@ -227,6 +261,76 @@ class MemberRegister:
                 return report, erasing.finish(report.removed)
             return report, Erasure(0)
 
+    def enrol(
+        self,
+        number: str,
+        address: str,
+        audience: str = AUDIENCES[0],
+        *,
+        label: str | None = None,
+        region: str | None = None,
+        verified: date | None = None,
+        origin: Origin = NOT_STATED,
+    ) -> Added:
+        """Add a member with a number and an e-mail address; they stay one member from then on.
+
+        Raises BadInput, and changes nothing, if they belong to two members already.
+        """
+        members, (key,) = members_of([number], region), members_of([address]).keys.tolist()
+        if members.kind != "tel":
+            raise BadInput("the number is an address", hint="give the number first")
+        labels = [None if label is None else check_label(label)]
+        with self._opened() as store, store.together():
+            found = store.enrol(members, [key], audience, verified=verified, origin=origin)
+            if found.conflicts:
+                raise BadInput(
+                    "the number and the address are not of one member, and nothing was changed",
+                    hint="`members show` says who they are; then `members move`, or `remove` one",
+                )
+            if label is not None:
+                store.label(members, labels)
+        return found.added
+
+    def label(self, labels: Mapping[str, str | None], *, region: str | None = None) -> Consented:
+        """Give members labels, by number or address; None removes a label. All or none.
+
+        Who is in no audience has none, and is `unknown`. Raises BadInput if one is no label
+        (`contactsync docs protocol`), or a number cannot be used.
+        """
+        checked = [None if label is None else check_label(label) for label in labels.values()]
+        found, changed = Consented(0, 0, 0), False
+        of = dict(zip(_identified(labels, region), checked, strict=True))
+        with self._opened() as store:
+            with store.together():
+                for kind in KINDS.values():
+                    some = [one for one in of if kind_of(one) is kind]
+                    if some:
+                        members = Members.of(some)
+                        found += store.label(members, [of[one] for one in members.identifiers()])
+                changed = found.changed > 0
+            if changed:
+                store.erase()
+        return found
+
+    def move(self, old: str, new: str, *, region: str | None = None, origin: Origin = NOT_STATED) -> Erasure:
+        """Give a member another number, or another address; audiences, objections and label stay.
+
+        What was stored about the old one is overwritten. Raises BadInput: nothing is known about the old one,
+        or something about the new one.
+        """
+        with self._opened() as store:
+            store.move(members_of([old], region), members_of([new], region), origin=origin)
+            return Erasure(1, None, store.erase())
+
+    def unpair(self, numbers: Numbers, *, region: str | None = None) -> int:
+        """Let number and address be two members from now on, each with all that they had; how many were."""
+        batches = list(_batches(numbers, region))
+        with self._opened() as store:
+            with store.together():
+                found = sum(store.unpair(batch) for batch in batches)
+            store.erase()
+        return found
+
     def show(self, numbers: Numbers, *, region: str | None = None) -> Iterator[About]:
         """Everything about each number, once, and in which editions it is published."""
         repository = Repository(self._folder.public)
@@ -298,6 +402,10 @@ class _Erasing:
         """Count them; to be called while they are still stored."""
         if self._wanted:
             self._removal.add(self._store.show(members), audience, objects=self._objects)
+            others = self._store.others(members)
+            if others is not None:
+                records = self._store.show(others)
+                self._removal.add(records, audience, objects=self._objects, others=True)
 
     def finish(self, removed: int) -> Erasure:
         """Overwrite what was removed. No transaction may be open."""
@@ -326,5 +434,4 @@ def _batches(numbers: Numbers, region: str | None) -> Iterator[Members]:
             yield one
         else:
             texts.append(one)
-    if texts:
-        yield members_of(texts, region)
+    yield from batches_of(texts, region)

@@ -7,6 +7,7 @@ loading them would take longer than reading the data.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -26,10 +27,11 @@ SMALL = 1 << 18
 CHUNK = 1 << 23
 """Octets that are read at once. A batch has at most as many numbers."""
 
-_REASONS = {
+REASONS = {
     records.OPEN_QUOTE: "a quotation mark is never closed",
     records.TOO_LONG: "the line is too long",
 }
+"""Of records that cannot be read at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,11 @@ def read_numbers(
         yield from _read_part(part, region, chunk)
 
 
+def numbers_in(data: bytes, layout: RecordLayout, region: str | None) -> Iterator[NumberBatch]:
+    """The numbers of a table that is whole in memory. Raises nothing: the region is known."""
+    yield from _read_part(Part(layout, data, io.BytesIO()), region, CHUNK)
+
+
 def _read_part(part: Part, region: str | None, chunk: int) -> Iterator[NumberBatch]:
     layout = part.layout
     data = fill(part.rest, part.head, chunk)
@@ -116,8 +123,8 @@ def _finish(data: bytes, layout: RecordLayout, region: str | None, scanned: reco
     refused = []
     for entry, why, begin, _end in scanned.late.tolist():
         line = int(lines[entry])
-        if why in _REASONS:
-            refused.append(Refusal(line, _REASONS[why], ""))
+        if why in REASONS:
+            refused.append(Refusal(line, REASONS[why], ""))
             continue
         text, where, identity = records.texts_of(data, begin, layout)
         if not text:
@@ -137,7 +144,7 @@ def _finish(data: bytes, layout: RecordLayout, region: str | None, scanned: reco
 
 def _region_of(where: str, default: str | None, layout: RecordLayout) -> str | None:
     """The region that a record names. Raises Rejected, without its text: columns may have been confused."""
-    if layout.region == NONE or not where:
+    if layout.fields.region == NONE or not where:
         return default
     try:
         return check_region(where)

@@ -9,7 +9,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from contactsync.foundation.errors import BadInput
 
@@ -39,27 +39,45 @@ class Columns:
 
     `region` has the two letters of a number's country; None: the caller has not said anything, "": there is
     none, whatever the columns are called. `identity` names a row to its owner. `tables` are the tables of a
-    dump that are read; empty: the one that has these columns.
+    dump that are read; empty: the one that has these columns. `label` and `email` are further columns of a
+    table of people (`phones.people`); only there `phone` may be "": no column has numbers.
     """
 
     phone: str | None = None
     region: str | None = None
     identity: str | None = None
     tables: tuple[str, ...] = ()
+    label: str | None = None
+    email: str | None = None
 
     def __post_init__(self) -> None:
-        phone = (self.phone or COLUMN).strip().casefold()
-        for what, other in (("region", self.region), ("id", self.identity)):
-            if other and other.strip().casefold() == phone:
+        others = (
+            ("region", self.region),
+            ("id", self.identity),
+            ("label", self.label),
+            ("email", self.email),
+        )
+        for what, other in others:
+            if other and other.strip().casefold() == self.number.strip().casefold():
                 raise BadInput(
                     f"the column {other} cannot be both that of the number and that of the {what}",
                     hint=f"choose another --{what}-column, or leave it out",
                 )
 
     @property
+    def number(self) -> str:
+        """The column of the number; "" if there is none."""
+        return COLUMN if self.phone is None else self.phone
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether numbers are all that is read of a row, beside its region and identity."""
+        return not self.label and not self.email
+
+    @property
     def wanted(self) -> tuple[str, ...]:
         """What the table must have."""
-        return tuple(filter(None, (self.phone or COLUMN, self.region, self.identity)))
+        return tuple(filter(None, (self.number, self.region, self.identity, self.label, self.email)))
 
     def place(self, wanted: str | None, names: Sequence[str], where: str) -> int:
         """The index of a column; NONE if none is wanted. Raises BadInput: missing, or there twice."""
@@ -98,12 +116,23 @@ def about_columns(names: Sequence[str]) -> str:
     return f"its columns are: {shown}" + (", …" if len(names) > _SHOWN else "")
 
 
+class FieldPlaces(NamedTuple):
+    """Further fields (from 0) of a record, NONE if there are none: `identity` names it to its owner."""
+
+    region: int = NONE
+    identity: int = NONE
+    label: int = NONE
+    email: int = NONE
+
+
+NO_FIELDS: Final = FieldPlaces()
+
+
 @dataclass(frozen=True, slots=True)
 class RecordLayout:
     """The number is field `column` (from 0) of a record. `delimiter`, `quote` are octets, NONE in a list.
 
-    `region` and `identity` are the fields with the region and with what names the record, NONE if there are
-    none. A table with a delimiter and no quote is escaped like PostgreSQL's COPY. The records begin at octet
+    A table with a delimiter and no quote is escaped like PostgreSQL's COPY. The records begin at octet
     `start`, in line `line`. `named` is what errors call the column. `faults` are reasons for which the record
     of a line cannot be read.
     """
@@ -113,8 +142,7 @@ class RecordLayout:
     column: int
     start: int
     line: int
-    region: int = NONE
-    identity: int = NONE
+    fields: FieldPlaces = NO_FIELDS
     named: str = field(default=COLUMN, compare=False)
     faults: Mapping[int, str] = field(default_factory=dict, compare=False)
 
@@ -132,6 +160,15 @@ class RecordLayout:
         if self.quote != NONE and text.startswith(chr(self.quote)):
             return _first_row(text, chr(self.delimiter))[0].strip()
         return unescape(text) if self.is_copy else text
+
+    def octets(self, raw: bytes) -> bytes:
+        """The octets of a field, without its quotes: as `text`, but what is no UTF-8 stays as it is."""
+        text = raw.decode("utf-8", "surrogateescape").strip()
+        if self.quote != NONE and text.startswith(chr(self.quote)):
+            text = _first_row(text, chr(self.delimiter))[0].strip()
+        elif self.is_copy:
+            text = unescape(text)
+        return text.encode("utf-8", "surrogateescape")
 
 
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -189,13 +226,13 @@ def recognise(
         return RecordLayout(NONE, NONE, 0, min(start, len(head)), line)
     text = RecordLayout(NONE, NONE, 0, 0, 1).text(first[:MAX_RECORD])
     rows = {sign: [c.strip().casefold() for c in _first_row(text, sign)] for sign in _DELIMITERS}
-    phone = (columns.phone or COLUMN).strip().casefold()
+    phone = (columns.number or columns.email or COLUMN).strip().casefold()
     for delimiter, names in rows.items():
         if phone in names:
             return _table(
                 head, start, line, delimiter=delimiter, names=names, columns=columns, region=region, name=name
             )
-    if columns.phone is not None or columns.region or columns.identity:
+    if columns.phone is not None or columns.region or columns.identity or not columns.is_plain:
         delimiter, names = max(rows.items(), key=lambda one: len(one[1]))
         return _table(
             head, start, line, delimiter=delimiter, names=names, columns=columns, region=region, name=name
@@ -221,17 +258,19 @@ def _table(
     name: str,
 ) -> RecordLayout:
     where = f"{name}, line {line}"
-    places = [
-        columns.place(one, names, where)
-        for one in (columns.phone or COLUMN, columns.region, columns.identity)
-    ]
-    named = columns.phone or COLUMN
+    wanted = (columns.number, columns.region, columns.identity, columns.label, columns.email)
+    places = [columns.place(one, names, where) for one in wanted]
+    named = columns.number or columns.email or COLUMN
+    first = places[0] if columns.number else places[4]
     # A column that is not given by its name: the first line may be a row already.
-    is_row = names[places[0]] != named.strip().casefold() and sum(map(str.isdigit, names[places[0]])) > 2
+    is_row = names[first] != named.strip().casefold() and (
+        sum(map(str.isdigit, names[first])) > 2 or (not columns.number and "@" in names[first])
+    )
     if not is_row:
         columns.check_region(names, region, name)
         start, line = head.find(b"\n", start) + 1 or len(head), line + 1
-    return RecordLayout(ord(delimiter), ord('"'), places[0], start, line, places[1], places[2], named)
+    column, *others = places
+    return RecordLayout(ord(delimiter), ord('"'), column, start, line, FieldPlaces(*others), named)
 
 
 def _first_row(text: str, delimiter: str) -> list[str]:

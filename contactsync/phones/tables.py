@@ -14,17 +14,24 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from contactsync.foundation.errors import BadInput
-from contactsync.phones.layout import COLUMN, NONE, Columns, RecordLayout, about_columns, recognise
+from contactsync.phones.layout import (
+    COLUMN,
+    NONE,
+    Columns,
+    FieldPlaces,
+    RecordLayout,
+    about_columns,
+    recognise,
+)
 
-_TAB: Final = 9
+TAB: Final = 9
+NULL: Final = "\\N"
 _HEAD: Final = 1 << 16  # octets in which a format shows itself
 _TAKEN: Final = 1 << 20
 _MOST_LINE: Final = 1 << 24  # octets of a line of SQL or JSON
 
 _DECODE: Final = json.JSONDecoder().raw_decode
 _SPACE: Final = " \t\r"
-_TABS: Final = 2  # in a COPY line of number, region and identity
-
 _COPY: Final = re.compile(
     rb'COPY ((?:"(?:[^"]|"")*"|[\w$]+)(?:\.(?:"(?:[^"]|"")*"|[\w$]+))?) \((.*)\) FROM stdin;\s*',
     re.IGNORECASE,
@@ -163,29 +170,29 @@ class _Lines:
 
 def _json_part(source: Source, name: str, columns: Columns, region: str | None) -> Part:
     faults: dict[int, str] = {}
-    named = columns.phone or COLUMN
-    layout = RecordLayout(
-        _TAB,
-        NONE,
-        0,
-        0,
-        1,
-        NONE if not columns.region else 1,
-        NONE if not columns.identity else 2,
-        named,
-        faults,
-    )
+    named = columns.number or columns.email or COLUMN
+    places = [
+        place if one else NONE
+        for place, one in enumerate((columns.region, columns.identity, columns.label, columns.email), 1)
+    ]
+    layout = RecordLayout(TAB, NONE, 0 if columns.number else NONE, 0, 1, FieldPlaces(*places), named, faults)
     return Part(layout, b"", _JsonLines(source, name, columns, region, faults))
 
 
 class _JsonLines:
-    """The lines of a JSON lines file, each as a COPY line of number, region and identity."""
+    """The lines of a JSON lines file, each as a COPY line of number, region, identity, label and address.
+
+    The last two are left out where none is wanted.
+    """
 
     def __init__(
         self, source: Source, name: str, columns: Columns, region: str | None, faults: dict[int, str]
     ) -> None:
         self._lines = _Lines(source)
-        self._wanted = [columns.phone or COLUMN, columns.region or "", columns.identity or ""]
+        self._wanted = [columns.number, columns.region or "", columns.identity or ""]
+        if not columns.is_plain:
+            self._wanted += [columns.label or "", columns.email or ""]
+        self._tabs = len(self._wanted) - 1
         self._columns, self._region = columns, region
         self._faults = faults
         self._name = name
@@ -200,7 +207,8 @@ class _JsonLines:
                 rows = [self._parsed(line) for line in data.removesuffix(b"\n").split(b"\n")]
             else:
                 rows = self._converted(lines)
-            self._ready = "".join(rows).encode("utf-8", "replace")
+            # What no UTF-8 can hold stays that: a label is refused for it, not changed.
+            self._ready = "".join(rows).encode("utf-8", "surrogatepass")
         some_of, self._ready = self._ready[:size], self._ready[size:]
         return some_of
 
@@ -215,7 +223,7 @@ class _JsonLines:
                     text = "\t".join([row[one] if one else "" for one in wanted])
                 except (ValueError, RecursionError, KeyError, TypeError):
                     text, end = "\\", 0
-                if text.count("\t") == _TABS and not odd(text) and not line[end:].strip(_SPACE):
+                if text.count("\t") == self._tabs and not odd(text) and not line[end:].strip(_SPACE):
                     self._number += 1
                     rows.append(f"{text}\n")
                     continue
@@ -238,7 +246,7 @@ class _JsonLines:
             row = {key.strip().casefold(): value for key, value in row.items()} | row
         if self._number == 1:
             self._check(row)
-        return "\t".join(_field(_value(row, wanted)) for wanted in self._wanted) + "\n"
+        return "\t".join(escaped(_value(row, wanted)) for wanted in self._wanted) + "\n"
 
     def _check(self, row: dict[str, Any]) -> None:
         """The first line must have the columns; later ones may lack some."""
@@ -259,7 +267,8 @@ def _value(row: dict[str, Any], wanted: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _field(value: str) -> str:
+def escaped(value: str) -> str:
+    """A value as a field of a COPY line."""
     for sign, escape in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
         value = value.replace(sign, escape)
     return value
@@ -317,10 +326,11 @@ class _Dump:
 
     def _layout(self, table: str, names: list[str]) -> RecordLayout:
         columns, where = self._columns, f"{self._name}, table {table}"
-        named = columns.phone or COLUMN
-        places = [columns.place(one, names, where) for one in (named, columns.region, columns.identity)]
+        named = columns.number or columns.email or COLUMN
+        wanted = (columns.number, columns.region, columns.identity, columns.label, columns.email)
+        column, *others = (columns.place(one, names, where) for one in wanted)
         columns.check_region(names, self._region, where)
-        return RecordLayout(_TAB, NONE, places[0], 0, self._number + 1, places[1], places[2], named)
+        return RecordLayout(TAB, NONE, column, 0, self._number + 1, FieldPlaces(*others), named)
 
     def _blocks(self) -> Iterator[tuple[str, list[str]]]:
         """The table and the columns of each COPY statement; its rows are next in `_lines` then."""

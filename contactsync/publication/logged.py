@@ -229,7 +229,9 @@ class LogFollower:
         try:
             return self._fetch(path, _TILE_BYTES)
         except DownloadHTTPError as error:
-            if error.status_code not in {403, 404} or not partial:
+            if error.status_code not in {403, 404}:
+                raise
+            if not partial:
                 raise another_history(f"its log has no {path}") from error
         # It has become full meanwhile, and who serves it may have removed what it was before.
         return self._file(whole, _TILE_BYTES)[: 32 * int(width)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from contactsync.directory import DataFile, DirectoryInfo
@@ -13,10 +13,8 @@ from contactsync.foundation.errors import BadInput
 from contactsync.identifiers import Kind, known_partition
 from contactsync.publication import canonical
 from contactsync.publication.forms import (
-    HEX16,
     HEX64,
     check_kept,
-    closed_object,
     critical,
     hexadecimal,
     integer,
@@ -24,13 +22,32 @@ from contactsync.publication.forms import (
     open_object,
     refuse,
 )
+from contactsync.publication.labels import LABELS, Labels, labels_from_json
+from contactsync.publication.named_files import (
+    MAX_DELTAS,
+    DeltaFile,
+    chain_from_json,
+    file_from_json,
+    file_to_json,
+)
 
-MAX_DELTAS: Final = 32
+__all__ = [
+    "LABELS",
+    "MAX_DELTAS",
+    "DeltaFile",
+    "Labels",
+    "Partition",
+    "UnusablePartition",
+    "family_of",
+    "partition_from_json",
+    "partitions_from_json",
+]
+
 MAX_PARTITIONS: Final = 999
 MAX_MEMBERS: Final = 1 << 34
 """Of all partitions together: about twice as many as there are telephone numbers in use on earth."""
 
-UNDERSTOOD_IN_PARTITION: Final[frozenset[str]] = frozenset()
+UNDERSTOOD_IN_PARTITION: Final = frozenset({LABELS})
 """Names that may be critical in a partition."""
 
 _MEMBERS: Final = (
@@ -42,15 +59,6 @@ ALWAYS_ROOM: Final = 10_000
 """Every partition can have so many members: no numbering plan need be loaded to know it."""
 
 _MAX_BITS: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class DeltaFile:
-    """What changed in a partition between two editions of it."""
-
-    from_edition: int
-    to_edition: int
-    file: DataFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,7 @@ class Partition:
     deltas: tuple[DeltaFile, ...] = ()
     screen: DataFile | None = None
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    labels: Labels | None = None
 
     @property
     def directory(self) -> DirectoryInfo:
@@ -90,26 +99,26 @@ class Partition:
 
     def to_json(self) -> dict[str, Any]:
         """Its members, those of newer programs included."""
+        labels = {} if self.labels is None else {LABELS: self.labels.to_json()}
         return {
             **self.extra,
+            **labels,
             "edition": self.edition,
             "count": self.count,
             "false_positive_rate": self.false_positive_rate,
             "slot_bits": self.slot_bits,
             "remainder_bits": self.remainder_bits,
             "top_sha256": self.top_sha256,
-            "base": _file_to_json(self.base),
-            "deltas": [
-                {"from": delta.from_edition, "to": delta.to_edition, "file": _file_to_json(delta.file)}
-                for delta in self.deltas
-            ],
-            "screen": None if self.screen is None else _file_to_json(self.screen),
+            "base": file_to_json(self.base),
+            "deltas": [delta.to_json() for delta in self.deltas],
+            "screen": None if self.screen is None else file_to_json(self.screen),
         }
 
     def files(self) -> list[DataFile]:
         """Every data file that the partition names."""
         screen = [self.screen] if self.screen is not None else []
-        return [self.base, *(delta.file for delta in self.deltas), *screen]
+        labels = self.labels.files() if self.labels is not None else []
+        return [self.base, *(delta.file for delta in self.deltas), *screen, *labels]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +185,6 @@ def partition_from_json(
         return UnusablePartition(name, reason, "unknown-critical", value)
     members, extra = open_object(value, _MEMBERS, where)
     edition = integer(members["edition"], 1, newest, f"edition of {where}")
-    deltas = members["deltas"]
-    if not isinstance(deltas, list) or len(deltas) > MAX_DELTAS:
-        refuse(f"has no valid list of deltas in {where}", "bad-value")
-    chain = tuple(_delta_from_json(delta, newest, where) for delta in deltas)
-    ends = [delta.to_edition for delta in chain]
-    if ends and ([delta.from_edition for delta in chain[1:]] != ends[:-1] or ends[-1] != edition):
-        refuse(f"has a broken chain of deltas in {where}", "malformed")
     screen = members["screen"]
     partition = Partition(
         name=name,
@@ -191,32 +193,32 @@ def partition_from_json(
         slot_bits=integer(members["slot_bits"], 0, _MAX_BITS, f"slot_bits of {where}"),
         remainder_bits=integer(members["remainder_bits"], 0, _MAX_BITS, f"remainder_bits of {where}"),
         top_sha256=hexadecimal(members["top_sha256"], HEX64, f"top_sha256 of {where}"),
-        base=_file_from_json(members["base"], where),
-        deltas=chain,
-        screen=None if screen is None else _file_from_json(screen, where),
+        base=file_from_json(members["base"], where),
+        deltas=chain_from_json(members["deltas"], edition, newest, where),
+        screen=None if screen is None else file_from_json(screen, where),
         extra=extra,
     )
     if judged:
         _check_figures(partition, where)
+        if LABELS in extra:
+            partition = _with_labels(partition, newest, where)
     if members["false_positive_rate"] != partition.false_positive_rate:
         refuse(f"has a wrong false_positive_rate in {where}", "malformed")
     return partition
 
 
-def _delta_from_json(value: object, newest: int, where: str) -> DeltaFile:
-    members = closed_object(value, ("file", "from", "to"), f"delta of {where}")
-    end = integer(members["to"], 2, newest, f"delta of {where}")
-    start = integer(members["from"], 1, end - 1, f"delta of {where}")
-    return DeltaFile(start, end, _file_from_json(members["file"], where))
-
-
-def _file_from_json(value: object, where: str) -> DataFile:
-    members = closed_object(value, ("length", "sha256", "xxh3_64"), f"file of {where}")
-    return DataFile(
-        sha256=hexadecimal(members["sha256"], HEX64, f"hash in {where}"),
-        length=integer(members["length"], 1, canonical.MAX_NUMBER, f"length in {where}"),
-        xxh3_64=hexadecimal(members["xxh3_64"], HEX16, f"xxh3_64 in {where}"),
+def _with_labels(partition: Partition, newest: int, where: str) -> Partition:
+    """The partition with its labels read from what was not known in format 1."""
+    extra = dict(partition.extra)
+    labels = labels_from_json(
+        extra.pop(LABELS),
+        partition_edition=partition.edition,
+        newest=newest,
+        count=partition.count,
+        slot_bits=partition.slot_bits,
+        where=where,
     )
+    return replace(partition, labels=labels, extra=extra)
 
 
 def _check_figures(partition: Partition, where: str) -> None:
@@ -235,7 +237,3 @@ def _check_figures(partition: Partition, where: str) -> None:
     kind = family_of(partition.name)
     if kind is not None and count > ALWAYS_ROOM and count > kind.capacity(partition.name):
         refuse(f"states more members in {where} than are possible", "too-full")
-
-
-def _file_to_json(file: DataFile) -> dict[str, Any]:
-    return {"sha256": file.sha256, "length": file.length, "xxh3_64": file.xxh3_64}

@@ -55,14 +55,17 @@ def executable_memory() -> Iterator[Diagnosis]:
 
 
 def open_files() -> Iterator[Diagnosis]:
-    """Whether enough files may be open: each connection is one."""
+    """Whether enough files may be open: each connection is one. `serve` raises its limit to the hard one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if 0 <= soft < LEAST_FILES:
+    if hard == resource.RLIM_INFINITY:
+        yield Diagnosis("open files", "ok", "`serve` may have any number of files open")
+    elif hard < LEAST_FILES:
         yield Diagnosis(
             "open files",
             "problem",
-            f"a process may have {soft:,} files open (at most {hard:,}), and each connection is one",
-            "set LimitNOFILE=65536 in the systemd unit, or `ulimit -n 65536` before `serve`",
+            f"`serve` may have {hard:,} files open, and each connection is one",
+            "set LimitNOFILE=65536 in the systemd unit, or `ulimit -Hn 65536` as root before `serve`",
         )
     else:
-        yield Diagnosis("open files", "ok", f"a process may have {soft:,} files open")
+        raised = f": it raises its limit of {soft:,}" if 0 <= soft < hard else ""
+        yield Diagnosis("open files", "ok", f"`serve` may have {hard:,} files open{raised}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from contactsync.foundation.errors import BadInput
 from contactsync.foundation.progress import Progress, silent
+from contactsync.identifiers import Rejected, mail
 from contactsync.phones import Columns, Refusal, read_numbers
 from contactsync.phones.layout import BY_DEFAULT
+from contactsync.server.people import PeopleImport, batches_of_file, everybody
 from contactsync.server.storage.erasing import Watch, unwatched
 from contactsync.server.storage.ports import Members, MemberStore
 from contactsync.server.storage.records import NOT_STATED, Added, Difference, Origin
@@ -89,6 +91,7 @@ class ImportReport:
     """What an import did, or would do: rows of the file, then members.
 
     `twice` rows had a number that another row had, too. `removed` is None unless the audience was replaced.
+    `labels` is how many labels were set, changed or removed; None unless a column has labels.
     """
 
     rows: int
@@ -98,6 +101,7 @@ class ImportReport:
     known: int
     objected: int
     removed: int | None
+    labels: int | None = None
 
 
 class _Undone(Exception):
@@ -113,23 +117,30 @@ def read_members(
     *,
     columns: Columns = BY_DEFAULT,
     tally: Tally | None = None,
+    addresses: bool = False,
     at_the_end: Callable[[], None] = lambda: None,
 ) -> Iterator[Members]:
     """The members of a list or table of numbers, in batches of bounded size.
 
     Up to 16 million numbers are sorted before the first batch is returned, so that each page of the registry
     is written once, and not once for each array. `on_refusal` is called for each line that cannot be used;
-    such lines are skipped. `tally` is kept up to date. `at_the_end` is called when all has been read, before
-    the last batches are returned, which are all of them unless the file is larger than that.
+    such lines are skipped. `tally` is kept up to date. With `addresses` a line may have an e-mail address
+    instead of a number; they come last. `at_the_end` is called when all has been read, before the last
+    batches are returned, which are all of them unless the file is larger than that.
 
     Raises BadInput: no such region, not text, no such column.
     """
     tally = tally or Tally()
     parts: list[NDArray[np.uint64]] = []
+    found: list[bytes] = []
     waiting = 0
     for batch in read_numbers(stream, region, name, columns=columns):
         for refusal in batch.refused:
-            on_refusal(refusal)
+            address = _address_of(refusal) if addresses else refusal
+            if isinstance(address, bytes):
+                found.append(address)
+            else:
+                on_refusal(address)
         parts.append(batch.accepted)
         waiting += parts[-1].size
         tally.rows += batch.numbers.size
@@ -141,6 +152,18 @@ def read_members(
             parts, waiting = [], 0
     at_the_end()
     yield from _in_pieces(parts, tally, progress)
+    if found:
+        yield Members.of(found)
+
+
+def _address_of(refusal: Refusal) -> bytes | Refusal:
+    """The address that a line has instead of a number; else why the line cannot be used."""
+    if not mail.looks_like(refusal.text):
+        return refusal
+    try:
+        return mail.normalise(refusal.text)
+    except Rejected as rejected:
+        return replace(refusal, reason=rejected.reason, hint=rejected.hint)
 
 
 def _in_pieces(parts: list[NDArray[np.uint64]], tally: Tally, progress: Progress) -> Iterator[Members]:
@@ -173,8 +196,13 @@ def import_members(
 
     To replace an audience, all numbers of the file are held, 8 octets each; `watch` sees who is removed.
     Raises BadInput, with nothing changed: nothing in it, too many rows rejected, too many members to be
-    removed, and as `read_members`.
+    removed, and as `read_members`. With a column of labels or addresses the transaction begins with the first
+    rows; who comes twice with two labels counts with the first.
     """
+    if not options.columns.is_plain:
+        return _import_people(
+            store, stream, name, options, on_refusal=on_refusal, progress=progress, watch=watch
+        )
     tally = Tally()
     batches = read_members(
         stream,
@@ -222,10 +250,67 @@ def import_members(
     )
 
 
+def _import_people(
+    store: MemberStore,
+    stream: BinaryIO,
+    name: str,
+    options: ImportOptions,
+    *,
+    on_refusal: Callable[[Refusal], None],
+    progress: Progress,
+    watch: Watch,
+) -> ImportReport:
+    """The same, of a table whose rows have labels or addresses."""
+    labelled = bool(options.columns.label)
+    people = PeopleImport(store, options.audience, options.verified, options.origin, labelled, on_refusal)
+    batches = batches_of_file(stream, options.region, name, options.columns, progress)
+    replaced: list[Difference] = []
+
+    def allow(difference: Difference) -> None:
+        replaced.append(difference)
+        _check_removed(name, difference, options)
+
+    def enter() -> None:
+        for batch in held or batches:
+            people.enter(batch)
+        found = people.entered
+        _check_rows(name, Tally(found.rows, found.used, found.rejected), options)
+
+    held = list(batches) if options.replace else []
+    with contextlib.suppress(_Undone), store.together():
+        if options.replace:
+            numbers, addresses = everybody(held)
+            also = addresses if options.columns.email else None
+            store.replace(
+                *(numbers, options.audience),
+                also=also,
+                enter=enter,
+                verified=options.verified,
+                origin=options.origin,
+                allow=allow,
+                watch=watch,
+            )
+        else:
+            enter()
+        if options.dry_run:
+            raise _Undone
+    found = people.entered
+    return ImportReport(
+        rows=found.rows,
+        rejected=found.rejected,
+        twice=found.twice,
+        added=found.added.new,
+        known=found.added.known,
+        objected=found.added.objected,
+        removed=replaced[0].removed if replaced else None,
+        labels=found.labels if labelled else None,
+    )
+
+
 def _check_rows(name: str, tally: Tally, options: ImportOptions) -> None:
     if not tally.accepted:
         raise BadInput(
-            f"{name} contains no usable phone number",
+            f"{name} contains no usable phone number" + (" and no address" if options.columns.email else ""),
             hint="give a list, or a table with a column `phone` (--phone-column); numbers without a"
             " country code need --region or --region-column",
         )
@@ -245,5 +330,5 @@ def _check_removed(name: str, difference: Difference, options: ImportOptions) ->
             f" {options.max_removed}; nothing was changed",
             hint="is the file complete? If so, raise --max-removed",
         )
-    if options.dry_run:
+    if options.dry_run and options.columns.is_plain:
         raise _Undone

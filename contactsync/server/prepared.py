@@ -127,15 +127,14 @@ def change_keys(
         )
         signers = keyring.signers() | drawn
         request.sign(signers)
-        complete = all(one for asked in request.signatures() for one in asked)
-        if not complete and not elsewhere:
+        if not request.is_complete and not elsewhere:
             raise BadInput(
                 "not enough of the keys that must sign this are here",
                 hint="give --request FILE, and have it signed elsewhere; nothing was changed",
             )
         if draw:
             keyring.add_key(change.role, secret)
-        if not complete:
+        if not request.is_complete:
             ids = tuple(signer.public_key.keyid for signer in drawn.values())
             Preparation(request, role=change.role, drawn=ids).write(folder, keyring)
             return request

@@ -60,6 +60,8 @@ def everything(record: MemberRecord, published: Sequence[Presence]) -> dict[str,
         "verified": entry.verified.isoformat(),
         "audiences": list(entry.audiences),
         "objections": list(entry.objections),
+        "label": None if record.label is None else record.label.decode(),
+        "other": None if record.other is None else record.other.decode(),
         "consents": [
             {
                 "audience": one.audience,

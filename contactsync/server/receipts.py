@@ -24,19 +24,30 @@ class Removal:
 
     `members` are forgotten; `kept` leave an audience, but something about them stays: that they are in
     another one, or an objection, and the record of their consent.
-    `places` are the audiences and partitions that their tokens may be published in.
+    `places` are the audiences and partitions that their tokens may be published in. `labels` are of those who
+    leave their last audience. A member with a number and an address is one; tokens, labels and consents are
+    of both.
     """
 
     members: int = 0
     kept: int = 0
     consents: int = 0
+    labels: int = 0
     tokens: Counter[tuple[str, int]] = field(default_factory=Counter)
     places: set[tuple[str, str]] = field(default_factory=set)
 
-    def add(self, records: Iterable[MemberRecord], audience: str | None, *, objects: bool = False) -> None:
+    def add(
+        self,
+        records: Iterable[MemberRecord],
+        audience: str | None,
+        *,
+        objects: bool = False,
+        others: bool = False,
+    ) -> None:
         """Count these, as far as leaving an audience (None: all) removes what is stored about them.
 
-        Who `objects` is remembered, with the changes of consent: else an import would add them again.
+        Who `objects` is remembered, with the changes of consent: else an import would add them again. These
+        are the `others` of members who are counted already.
         """
         for record in records:
             left = [one for one in record.entry.audiences if audience in {None, one}]
@@ -44,10 +55,11 @@ class Removal:
                 continue
             nothing_else = set(left) == {*record.entry.audiences} and not record.entry.objections
             if not objects and (audience is None or nothing_else):
-                self.members += 1
+                self.members += not others
                 self.consents += len(record.consents)
             else:
-                self.kept += 1
+                self.kept += not others
+            self.labels += record.label is not None and set(left) == {*record.entry.audiences}
             self.tokens.update(of for of in record.tokens if audience in {None, of[0]})
             partition = partition_of(record.entry.identifier)
             self.places |= {(one, partition) for one in record.changed if audience in {None, one}}
@@ -89,6 +101,7 @@ class Removal:
             "registry": {
                 "members": self.members,
                 "consents": self.consents,
+                "labels": self.labels,
                 "tokens": [
                     {"audience": who, "epoch": epoch, "count": count}
                     for (who, epoch), count in sorted(self.tokens.items())

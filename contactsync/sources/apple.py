@@ -64,8 +64,13 @@ def _read_list(path: Path) -> Entry | Fault:
         return found.strip() if isinstance(found, str) else ""
 
     name = " ".join(part for part in (text("First"), text("Middle"), text("Last")) if part)
-    phones: Any = value.get("Phone")
-    values = phones.get("values") if isinstance(phones, dict) else None
-    numbers = [one for one in values if isinstance(one, str)] if isinstance(values, list) else []
-    name = name or text("Nickname") or text("Organization")
-    return Entry(name, tuple(Number(one, "contact") for one in numbers if one.strip()), "contact")
+
+    def several(key: str) -> tuple[Number, ...]:
+        listed: Any = value.get(key)
+        values = listed.get("values") if isinstance(listed, dict) else None
+        texts = [one for one in values if isinstance(one, str)] if isinstance(values, list) else []
+        return tuple(Number(one, "contact") for one in texts if one.strip())
+
+    mails = several("Email")
+    name = name or text("Nickname") or text("Organization") or next((one.text for one in mails), "")
+    return Entry(name, several("Phone"), "contact", mails=mails)

@@ -97,14 +97,20 @@ def _text(value: Any) -> str:
 
 
 def _people(
-    names: dict[Any, str], numbers: dict[Any, list[str]], groups: dict[Any, list[str]] | None = None
+    names: dict[Any, str],
+    numbers: dict[Any, list[str]],
+    mails: dict[Any, list[str]],
+    groups: dict[Any, list[str]] | None = None,
 ) -> Found:
-    """One entry for each key that has a name or a number."""
-    for count, key in enumerate(dict.fromkeys((*names, *numbers)), 1):
+    """One entry for each key that has a name, a number or an address."""
+    for count, key in enumerate(dict.fromkeys((*names, *numbers, *mails)), 1):
         place = f"contact {count}"
-        found = tuple(Number(text, place) for text in numbers.get(key, ()) if text)
-        if names.get(key) or found:
-            yield Entry(names.get(key, ""), found, place, tuple((groups or {}).get(key, ())), str(key))
+        found, written = (
+            tuple(Number(text, place) for text in of.get(key, ()) if text) for of in (numbers, mails)
+        )
+        name = names.get(key) or next((one.text for one in written), "")
+        if name or found:
+            yield Entry(name, found, place, tuple((groups or {}).get(key, ())), str(key), written)
 
 
 def _apple(connection: sqlite3.Connection, tables: dict[str, dict[str, str]]) -> Found:
@@ -116,7 +122,10 @@ def _apple(connection: sqlite3.Connection, tables: dict[str, dict[str, str]]) ->
     numbers: dict[Any, list[str]] = {}
     for owner, number in _rows(connection, tables, "zabcdphonenumber", ("zowner", "zfullnumber")):
         numbers.setdefault(owner, []).append(_text(number))
-    yield from _people(names, numbers)
+    mails: dict[Any, list[str]] = {}
+    for owner, address in _rows(connection, tables, "zabcdemailaddress", ("zowner", "zaddress")):
+        mails.setdefault(owner, []).append(_text(address))
+    yield from _people(names, numbers, mails)
 
 
 def _ios(connection: sqlite3.Connection, tables: dict[str, dict[str, str]]) -> Found:
@@ -127,13 +136,17 @@ def _ios(connection: sqlite3.Connection, tables: dict[str, dict[str, str]]) -> F
         )
     }
     numbers: dict[Any, list[str]] = {}
+    mails: dict[Any, list[str]] = {}
     for owner, kind, value in _rows(connection, tables, "abmultivalue", ("record_id", "property", "value")):
         if kind == 3:  # kABPersonPhoneProperty
             numbers.setdefault(owner, []).append(_text(value))
-    yield from _people(names, numbers)
+        elif kind == 4:  # kABPersonEmailProperty
+            mails.setdefault(owner, []).append(_text(value))
+    yield from _people(names, numbers, mails)
 
 
 _THUNDERBIRD_NUMBERS = ("HomePhone", "WorkPhone", "FaxNumber", "PagerNumber", "CellularNumber")
+_THUNDERBIRD_MAILS = ("PrimaryEmail", "SecondEmail")
 
 
 def _thunderbird(connection: sqlite3.Connection, tables: dict[str, dict[str, str]]) -> Found:
@@ -150,8 +163,9 @@ def _thunderbird(connection: sqlite3.Connection, tables: dict[str, dict[str, str
         instead = (values.get(name) for name in ("NickName", "Company", "PrimaryEmail"))
         name = values.get("DisplayName") or whole or next(filter(None, instead), "")
         numbers = tuple(Number(values[kind], place) for kind in _THUNDERBIRD_NUMBERS if values.get(kind))
-        if name or numbers:
-            yield Entry(name, numbers, place, (), str(uid))
+        mails = tuple(Number(values[kind], place) for kind in _THUNDERBIRD_MAILS if values.get(kind))
+        if name or numbers or mails:
+            yield Entry(name or mails[0].text, numbers, place, (), str(uid), mails)
     listed: dict[Any, list[str]] = {}
     for uid, card in _rows(connection, tables, "list_cards", ("list", "card")):
         listed.setdefault(uid, []).append(str(card))
@@ -170,6 +184,7 @@ def _android(connection: sqlite3.Connection, tables: dict[str, dict[str, str]]) 
     names = {key: _text(name) for key, name, _ in known if key not in gone}
     titles = dict(_rows(connection, tables, "groups", ("_id", "title")))
     numbers: dict[Any, list[str]] = {}
+    mails: dict[Any, list[str]] = {}
     groups: dict[Any, list[str]] = {}
     for key, kind, value in _rows(connection, tables, "data", ("raw_contact_id", "mimetype_id", "data1")):
         if key in gone:
@@ -177,11 +192,13 @@ def _android(connection: sqlite3.Connection, tables: dict[str, dict[str, str]]) 
         mimetype = _text(kinds.get(kind)).removeprefix("vnd.android.cursor.item/")
         if mimetype == "phone_v2":
             numbers.setdefault(key, []).append(_text(value))
+        elif mimetype == "email_v2":
+            mails.setdefault(key, []).append(_text(value))
         elif mimetype in {"name", "organization", "nickname"} and not names.get(key):
             names[key] = _text(value)
         elif mimetype == "group_membership" and _text(value).isdecimal():
             groups.setdefault(key, []).append(_text(titles.get(int(_text(value)))))
-    yield from _people(names, numbers, groups)
+    yield from _people(names, numbers, mails, groups)
 
 
 _CARD_COLUMNS = {"vcard", "ecacheobj"}

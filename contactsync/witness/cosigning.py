@@ -59,16 +59,12 @@ class Witness:
             return _said(404, "this witness does not follow this log")
         # "verify the checkpoint signature against the public key(s) it trusts for the checkpoint origin";
         # "If none of the signatures verify against a trusted public key", 403
-        try:
-            signed = open_note(asked.note, keys).verified
-        except BadSignature:
-            signed = {}
-        if not signed:
+        note = _with_signatures_of(keys, text, asked.note)
+        if note is None:
             return _said(403, "no signature of the checkpoint is one of the log")
         # "The old size MUST be equal to or lower than the checkpoint size. Otherwise", 400
         if asked.old > checkpoint.size:
             return _said(400, "the old size is larger than that of the checkpoint")
-        note = _with_signatures_of(keys, text, asked.note)
         if len(note) > MAX_NOTE // 2:
             return _said(400, "the checkpoint is too long")
         # "checking the old size against the latest checkpoint and persisting the new checkpoint must be
@@ -123,13 +119,19 @@ def by_origin(logs: Sequence[Verifier]) -> Mapping[str, Sequence[Verifier]]:
     return found
 
 
-def _with_signatures_of(keys: Sequence[Verifier], text: str, note: bytes) -> bytes:
-    """The note with one signature of each of these keys that has signed, and with no other."""
+def _with_signatures_of(keys: Sequence[Verifier], text: str, note: bytes) -> bytes | None:
+    """The note with one signature of each of these keys that has signed, and with no other.
+
+    None if none has, or if one of these signatures is not valid.
+    """
     kept: dict[Verifier, str] = {}
-    for line in note.decode()[len(text) + 1 :].splitlines(keepends=True):
-        for verifier in open_note(f"{text}\n{line}".encode(), keys).verified:
-            kept.setdefault(verifier, line)
-    return f"{text}\n{''.join(kept.values())}".encode()
+    try:
+        for line in note.decode()[len(text) + 1 :].splitlines(keepends=True):
+            for verifier in open_note(f"{text}\n{line}".encode(), keys).verified:
+                kept.setdefault(verifier, line)
+    except BadSignature:
+        return None
+    return f"{text}\n{''.join(kept.values())}".encode() if kept else None
 
 
 def _said(status: int, words: str) -> WitnessReply:

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,12 +17,16 @@ from click.testing import CliRunner
 
 sys.path.append(str(Path(__file__).parents[1] / "server"))
 
-from server_tools import Process, run
+from server_tools import GERMAN, Process, numbers, run
 
 from contactsync.audit import publication
 from contactsync.audit.report import DISPROVEN, PROVEN
 from contactsync.commands import main
+from contactsync.directory import open_directory
 from contactsync.directory.files import write_file
+from contactsync.directory.sidecar_build import build_sidecar
+from contactsync.labels import context, seal
+from contactsync.publication.manifest import Labels
 from contactsync.publication.tuf.follower import Follower
 from contactsync.tokens import Tokens
 
@@ -91,6 +96,64 @@ def test_frozen_edition(crook, monkeypatch):
     later = datetime.now(UTC) + timedelta(days=8)
     monkeypatch.setattr(publication, "Follower", lambda *given, **named: Follower(*given, **named, now=later))
     assert audited("publication", crook.folder.public) == (DISPROVEN, {"metadata"})
+
+
+def give_labels(crook, labels):
+    """Members of +49 get these labels, by number, and the edition with them is published."""
+    for number, text in labels.items():
+        crook.registry.label(numbers(number), [text.encode()])
+    crook.publish()
+
+
+def other_sidecar(crook, folder, change):
+    """The published partition with another sidecar, in which `change` has had its way with the labels."""
+    manifest = crook.manifest()
+    partition = manifest.partitions["49"]
+    (tokens, keys, labels), *rest = crook.registry.outputs("people", manifest.epoch, "49")
+    assert not rest
+    entries = seal(keys, change(labels), partition.labels.size, context("people", manifest.epoch))
+    with open_directory(crook.folder.data / partition.base.sha256, expect=partition.directory) as base:
+        made = build_sidecar(folder / "sidecar", base, [(tokens, entries)], size=partition.labels.size)
+    crook.put(made.file, folder / "sidecar")
+    labels = Labels(manifest.edition + 1, made.size, made.top_sha256, made.file)
+    partitions = {**manifest.partitions, "49": replace(partition, labels=labels)}
+    crook.sign(partitions=partitions)
+
+
+def test_wrong_sidecar_names_other_people(crook, tmp_path):
+    """The labels of two members are exchanged, and signed: whoever finds one would write to the other."""
+    give_labels(crook, {GERMAN: "anna", GERMAN + 1: "bert"})
+    assert audited("publication", crook.folder.public) == (PROVEN, set())
+    swapped = {b"anna": b"bert", b"bert": b"anna"}
+    other_sidecar(crook, tmp_path, lambda labels: [swapped.get(one, one) for one in labels])
+    assert audited("publication", crook.folder.public) == (PROVEN, set())
+    assert audited("rebuild", "--data", crook.folder.path) == (DISPROVEN, {"labels"})
+
+
+def test_wrong_sidecar_in_plain_text(crook, tmp_path, monkeypatch):
+    """Entries that everybody can read, or that tell which members are alike, do not look like ciphertext."""
+    give_labels(crook, {GERMAN: "anna"})
+    monkeypatch.setattr(
+        sys.modules[__name__],
+        "seal",
+        lambda keys, labels, size, _: np.zeros((len(keys), 16 + size), np.uint8),
+    )
+    other_sidecar(crook, tmp_path, list)
+    code, rules = audited("publication", crook.folder.public)
+    assert code == DISPROVEN
+    assert "labels-distribution" in rules
+
+
+def test_wrong_sidecar_within_a_file(crook):
+    """An entry is exchanged under the same manifest: another file than was signed."""
+    give_labels(crook, {GERMAN: "anna"})
+    path = crook.folder.data / crook.manifest().partitions["49"].labels.file.sha256
+    octets = bytearray(path.read_bytes())
+    octets[-1] ^= 1
+    path.write_bytes(octets)
+    code, rules = audited("publication", crook.folder.public)
+    assert code == DISPROVEN
+    assert "file" in rules
 
 
 @pytest.fixture

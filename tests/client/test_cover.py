@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from logged_service import ServiceLog
 from simulated_service import CREDENTIAL
 
 from contactsync.client.core import round as rounds
@@ -92,6 +93,31 @@ def test_the_same_code_runs_until_the_connection_is_closed(service, person, othe
     }
     assert start["cover"] == start["real"]
     assert not [one for one in start["real"] if one.startswith(("numba", "contactsync.kernels"))]
+
+
+@pytest.mark.slow
+def test_the_log_is_asked_for_the_same_and_at_the_same_time(service, person, other_person):
+    """Of a new edition a client fetches the checkpoint, a place and tiles: before it sends any point."""
+    log = ServiceLog(service)
+    service.publish(ANNA)
+    people = {"cover": (person, [ANNA, BODO]), "real": (other_person, [ANNA])}
+    for one, before in people.values():
+        one.sync(*before)
+    service.publish(ANNA, "+491512345673")
+    seen, asked = {}, {}
+    for name, (one, _) in people.items():
+        service.requests.clear()
+        events, _, engine = watched_sync(one, ANNA, BODO)
+        seen[name] = events, engine
+        asked[name] = [(request.method, request.path, len(request.body)) for request in service.requests]
+    assert asked["cover"] == asked["real"]
+    paths = [path for _, path, _ in asked["real"]]
+    of_log = [path for path in paths if path.startswith("/v1/log/")]
+    assert [path.split("/")[3] for path in of_log] == ["checkpoint", "tile", "leaf"]
+    assert of_log[2] in {f"/v1/log/{path}" for path in log.files()}
+    posted = next(place for place, (method, _, _) in enumerate(asked["real"]) if method == "POST")
+    assert max(map(paths.index, of_log)) < posted
+    assert seen["cover"][0] == seen["real"][0]
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ from contactsync.tokens import Tokens
 KEPT = [f"+49151{i:07}" for i in range(0, 240, 2)]
 REMOVED = [f"+49151{i:07}" for i in range(1, 240, 2)]
 MEMBERS = KEPT[:20] + REMOVED[:20]
+KEY = np.zeros((1, 32), np.uint8)
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_what_sqlite_leaves_of_rows_that_it_moved_is_gone_too(tmp_path):
 
     def keep(epoch, some):
         rows = np.random.default_rng(epoch).integers(0, 256, (len(some), 10), np.uint8)
-        cache.add_tokens("people", epoch, some, Tokens.from_bytes(rows))
+        cache.add_tokens("people", epoch, some, Tokens.from_bytes(rows), np.zeros((len(some), 32), np.uint8))
 
     def finish(epoch, some):
         found = {"member": np.ones(len(some), bool), "edition": np.ones(len(some), np.int64)}
@@ -96,13 +97,13 @@ def test_an_identifier_stays_until_the_epoch_changes_and_its_round_with_it(tmp_p
 
     with Cache(tmp_path / "cache", "https://one.example") as cache:
         for identifier in (stays, goes):
-            cache.add_tokens("people", 1, [identifier], token)
+            cache.add_tokens("people", 1, [identifier], token, KEY)
         cache.begin_round("people", 1, [PendingBatch("batch", 8, (cut,))])
         finish(1, stays, goes)
         finish(1, stays)
         assert cache.tokens("people", 1, [goes]).known.all()
         assert cache.findings("people", [goes]).tolist() == [1]
-        cache.add_tokens("people", 2, [stays], token)
+        cache.add_tokens("people", 2, [stays], token, KEY)
         finish(2, stays)
         assert cache.findings("people", [stays, goes]).tolist() == [1, -1]
         assert cache.counts() == {"identifiers": 1, "matches": 1, "tokens": 1}
@@ -123,7 +124,7 @@ def test_the_journal_of_a_cache_that_is_gone_is_overwritten(tmp_path):
 def test_a_cache_can_be_read_while_it_is_written_and_a_reader_wipes_nothing_that_is_needed(tmp_path):
     token = Tokens.from_bytes(np.full((1, 10), 7, np.uint8))
     with Cache(tmp_path / "cache", "https://one.example") as writer:
-        writer.add_tokens("people", 1, [b"tel:+4915100000001"], token)
+        writer.add_tokens("people", 1, [b"tel:+4915100000001"], token, KEY)
         writer._db.execute("PRAGMA cache_size = 1")
         writer._db.execute("BEGIN IMMEDIATE")
         writer._db.execute("DELETE FROM tokens")
@@ -144,7 +145,7 @@ def test_a_journal_that_cannot_be_wiped_is_said_by_who_wrote_it(tmp_path, monkey
 
     monkeypatch.setattr("contactsync.foundation.durable.overwrite", full)
     cache = Cache(tmp_path / "cache", "https://one.example")
-    cache.add_tokens("people", 1, [b"tel:+4915100000001"], token)
+    cache.add_tokens("people", 1, [b"tel:+4915100000001"], token, KEY)
     with pytest.raises(OurError, match="cannot write the state"):
         cache.close()
     Cache(tmp_path / "cache", "https://one.example").close()  # this one only reads

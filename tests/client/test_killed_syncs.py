@@ -121,7 +121,7 @@ with Cache(pathlib.Path(sys.argv[1]), "http://server.test") as cache:
     for epoch, start in ((1, 0), (2, 300))[int(sys.argv[2]) :]:
         identifiers = [b"tel:+49151%07d" % i for i in range(start, 600)]
         tokens = Tokens.from_bytes(np.full((len(identifiers), 10), epoch, np.uint8))
-        cache.add_tokens("people", epoch, identifiers, tokens)
+        cache.add_tokens("people", epoch, identifiers, tokens, np.zeros((len(identifiers), 32), np.uint8))
         found = {"member": np.ones(len(identifiers), bool), "edition": np.ones(len(identifiers), np.int64)}
         cache.finish("people", epoch, identifiers, holdings={}, **found)
         if sys.argv[2] == "0":

@@ -11,7 +11,8 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata
 
-from contactsync.client.cache import CACHE_STEPS, Cache
+from contactsync.client.cache import Cache
+from contactsync.client.cache_schema import CACHE_STEPS
 from contactsync.client.core.mode import AskedList
 from contactsync.client.core.round import PendingBatch
 from contactsync.client.state import State, canonical_url, is_in_clear
@@ -287,7 +288,9 @@ def test_a_cache_that_cannot_be_written_is_not_called_damaged(tmp_path):
         cache._db.execute(f"PRAGMA max_page_count = {pages}")  # what a full disk looks like
         tokens = Tokens.from_bytes(np.zeros((1000, 10), np.uint8))
         with pytest.raises(OurError, match="cannot write"):
-            cache.add_tokens("people", 1, (b"tel:+%d" % i for i in range(1000)), tokens)
+            cache.add_tokens(
+                "people", 1, (b"tel:+%d" % i for i in range(1000)), tokens, np.zeros((1000, 32), np.uint8)
+            )
         assert cache.counts()["tokens"] == 0
         (tmp_path / "other").mkdir()
     with pytest.raises(OurError, match="cannot write"):
@@ -318,8 +321,8 @@ def test_a_newer_state_or_cache_is_refused_with_a_way_out(tmp_path):
     state = State(tmp_path)
     server = state.pin("https://one.example", b"root")
     with Cache(server.cache, server.url) as cache:
-        cache._db.execute("PRAGMA user_version = 5")
-    with pytest.raises(OurError, match=r"cache kept for https://one\.example has version 5") as raised:
+        cache._db.execute("PRAGMA user_version = 6")
+    with pytest.raises(OurError, match=r"cache kept for https://one\.example has version 6") as raised:
         Cache(server.cache, server.url)
     assert "update contactsync" in raised.value.hint
     record = json.loads((server.folder / "server.json").read_bytes())
@@ -352,7 +355,7 @@ def test_a_state_and_a_cache_of_an_earlier_version_are_brought_up(tmp_path, monk
     for _ in range(2):
         with Cache(server.cache, server.url) as cache:
             assert [batch.name for batch in cache.unfinished_round("people", 1)] == ["one"]
-            assert cache._db.execute("PRAGMA user_version").fetchone() == (5,)
+            assert cache._db.execute("PRAGMA user_version").fetchone() == (6,)
     assert state.pin("https://two.example", b"root").folder.joinpath("server.json").read_bytes().count(b"2,")
 
 

@@ -22,7 +22,7 @@ def cache(tmp_path):
 def sync(cache, month, *book, audience="people", epoch=1):
     """What a sync stores of a book, in this month."""
     rows = np.frombuffer(b"".join(i[-TOKEN_BYTES:] for i in book), np.uint8).reshape(-1, TOKEN_BYTES)
-    cache.add_tokens(audience, epoch, book, Tokens.from_bytes(rows))
+    cache.add_tokens(audience, epoch, book, Tokens.from_bytes(rows), np.zeros((len(book), 32), np.uint8))
     one = np.ones(len(book), np.int64)
     cache.finish(audience, epoch, book, member=one > 0, edition=one, holdings={})
     cache.forget_unseen(audience, book, month)
@@ -60,7 +60,7 @@ def test_audiences_are_apart(cache):
 
 def test_what_a_sync_that_broke_off_has_stored_counts_from_the_next_one(cache):
     rows = np.zeros((1, TOKEN_BYTES), np.uint8)
-    cache.add_tokens("people", 1, [CARL], Tokens.from_bytes(rows))
+    cache.add_tokens("people", 1, [CARL], Tokens.from_bytes(rows), np.zeros((1, 32), np.uint8))
     cache.forget_unseen("people", [ANNA], MONTH)
     assert cache.tokens("people", 1, [CARL]).known.all()
     cache.forget_unseen("people", [ANNA], MONTH + KEPT_MONTHS + 1)

@@ -112,7 +112,8 @@ def test_the_template_is_valid_as_it_is_and_with_every_line_switched_on(written)
         switched_on = re.sub(rf"^{one}.*$", "", switched_on, flags=re.MULTILINE)
     found = written(switched_on)
     choices = {"area_code", "groups", "only", "exclude"}
-    assert set(found.settings) == {"privacy", "partitions", "max_download", "timeout", "proxy"} | choices
+    settings = {"privacy", "partitions", "max_download", "labels", "label_template", "timeout", "proxy"}
+    assert set(found.settings) == settings | choices
     assert list(found.servers) == ["example"]
     assert list(found.sources) == ["phone", "cloud"]
     assert found.sources["cloud"].access == {"password_command": "pass show cloud"}

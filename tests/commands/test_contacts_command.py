@@ -70,9 +70,9 @@ def test_json_has_these_keys_and_no_others(book):
     assert value == {
         "version": 1,
         "contacts": [
-            {"name": "Anna", "identifiers": ["tel:+4917604069001"]},
-            {"name": "Bert", "identifiers": ["tel:+447700900104"]},
-            {"name": "Ohne", "identifiers": []},
+            {"name": "Anna", "identifiers": ["tel:+4917604069001"], "further_forms": []},
+            {"name": "Bert", "identifiers": ["tel:+447700900104"], "further_forms": []},
+            {"name": "Ohne", "identifiers": [], "further_forms": []},
         ],
         "unreadable": [
             {
@@ -101,7 +101,7 @@ def test_for_people(book):
     ]
     assert result.stdout.splitlines()[-3:] == [
         "2 numbers of 3 contacts would be looked up; nothing was sent",
-        "contacts without a number: 1",
+        "contacts without a number or an address: 1",
         "not read: 2",
     ]
     assert "not read: " + book + ", card 1, line 7: a second number" in result.stdout
@@ -180,3 +180,34 @@ def test_the_region_of_the_configuration(book, tmp_path):
 
 def test_standard_input():
     assert names(run("-", "--region", "DE", "--json", stdin="name,phone\nEva,0176 04069005\n")) == ["Eva"]
+
+
+def test_addresses_beside_numbers_and_only_one_kind(tmp_path):
+    book = tmp_path / "book.vcf"
+    book.write_text(
+        "BEGIN:VCARD\nVERSION:3.0\nFN:Ann\nTEL:+4915112345678\nEMAIL:Ümit@Example.org\nEMAIL:x\nEND:VCARD\n"
+        "BEGIN:VCARD\nVERSION:3.0\nFN:Bob\nEMAIL:bob@example.org\nEND:VCARD\n"
+    )
+    state = ["--state", str(tmp_path / "state")]
+    shown = CliRunner().invoke(main, ["contacts", str(book), *state])
+    assert shown.stdout.splitlines()[:4] == [
+        "NAME  NUMBER OR ADDRESS",
+        "Ann   +4915112345678",
+        "      ümit@example.org",
+        "Bob   bob@example.org",
+    ]
+    assert "3 numbers and addresses of 2 contacts would be looked up" in shown.stdout
+    assert "card 1, line 6: no @ in it" in shown.stdout
+    shown = CliRunner().invoke(main, ["contacts", str(book), "--only", "tel", *state])
+    assert "1 number of 2 contacts would be looked up" in shown.stdout
+    assert "contacts without a number or an address: 1\n" in shown.stdout
+    assert "not read: 0" in shown.stdout, "what is said of addresses is nobody's matter then"
+    shown = CliRunner().invoke(main, ["contacts", str(book), "--only", "mailto", "--json", *state])
+    found = json.loads(shown.stdout)
+    assert [one["identifiers"] for one in found["contacts"]] == [
+        ["mailto:%C3%BCmit@example.org"],
+        ["mailto:bob@example.org"],
+    ]
+    (tmp_path / "config.toml").write_text(f'only = "mailto"\n[source.mine]\npath = "{book}"\n')
+    shown = CliRunner().invoke(main, ["contacts", "--config", str(tmp_path / "config.toml"), *state])
+    assert "2 addresses of 2 contacts would be looked up" in shown.stdout, shown.stderr

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from contactsync.commands import main
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([path.stem for path in (ROOT / "docs").glob("*.md")] + ["openapi.yaml"])
+PAGES = sorted([path.stem for path in (ROOT / "docs").glob("*.md")] + ["openapi.yaml", "openapi-client.yaml"])
 
 
 def run(*arguments):

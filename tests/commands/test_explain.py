@@ -53,6 +53,21 @@ def test_json():
     assert rejected["reason"] == "a short code or an emergency number"
 
 
+def test_further_forms_and_why():
+    result = run("011 15-2345-6789", "--region", "AR")
+    assert result.stdout.splitlines()[-1].startswith(
+        "also        tel:+541123456789   an Argentine mobile number"
+    )
+    value = json.loads(run("+39 549 882345", "--json").stdout)
+    assert [one["identifier"] for one in value["further_forms"]] == [
+        "tel:+390549882345",
+        "tel:+3780549882345",
+    ]
+    assert "zero" in value["further_forms"][0]["why"]
+    assert json.loads(run("+49 151 12345678", "--json").stdout)["further_forms"] == []
+    assert json.loads(run("110", "--region", "DE", "--json").stdout)["further_forms"] == []
+
+
 def test_an_unknown_region():
     result = run("030 123456", "--region", "UK")
     assert result.exit_code == 3

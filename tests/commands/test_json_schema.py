@@ -1,6 +1,5 @@
 """docs/json-schema.json describes what every command with --json prints, and leaves out no member."""
 
-import copy
 import json
 import os
 import time
@@ -12,6 +11,7 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 from growing_log import GrowingLog
+from json_checks import SCHEMA, STRICT, check
 
 from contactsync.client.core.mode import AskedList
 from contactsync.client.ledger import Ledger
@@ -23,31 +23,6 @@ from contactsync.server.storage.ports import Charge, NewAccount
 from contactsync.server.storage.sqlite.accounts import SqliteAccounts
 from contactsync.witness.cosigning import Witness
 from contactsync.witness.folder import WitnessFolder
-
-SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "json-schema.json").read_text())
-
-
-def closed(schema):
-    """The same, but no member may be there that it does not name. (Readers must bear such.)"""
-    if isinstance(schema, dict):
-        schema = {key: closed(value) for key, value in schema.items()}
-        if "properties" in schema and isinstance(schema["properties"], dict):
-            schema.setdefault("additionalProperties", False)
-        return schema
-    return [closed(one) for one in schema] if isinstance(schema, list) else schema
-
-
-STRICT = closed(copy.deepcopy(SCHEMA))
-
-
-def check(name, text):
-    value = json.loads(text)
-    schema = {"$ref": f"#/$defs/{name}", "$defs": STRICT["$defs"]}
-    # Not `validate`, which would check the whole schema every time.
-    jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(value)
-    for one in value if isinstance(value, list) else [value]:
-        assert one["version"] == _json.VERSION
-    return value
 
 
 def with_json(command=main, path=()):

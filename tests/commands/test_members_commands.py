@@ -94,6 +94,7 @@ def test_json_of_an_import(run, table):
         **report,
         "objected": 0,
         "removed": None,
+        "labels": None,
         "receipt": None,
     }
     assert run("count").stdout == "0\n"

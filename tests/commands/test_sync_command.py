@@ -78,8 +78,8 @@ def test_a_sync_prints_one_json_object_with_the_promised_keys(desk):
     assert result.exit_code == 0
     value = json.loads(result.stdout)
     assert value["matches"] == [
-        {"name": "Anna Müller, jr.", "identifier": f"tel:{ANNA}"},
-        {"name": "陳大文", "identifier": f"tel:{CARL}"},
+        {"name": "Anna Müller, jr.", "identifier": f"tel:{ANNA}", "written": f"tel:{ANNA}"},
+        {"name": "陳大文", "identifier": f"tel:{CARL}", "written": f"tel:{CARL}"},
     ]
     assert (value["contacts"], value["identifiers"], value["evaluated"], value["new_identifiers"]) == (
         3,
@@ -228,7 +228,7 @@ def test_a_sync_looks_up_whom_was_chosen_and_counts_the_others(desk, tmp_path):
     result = desk.sync("--json", "--exclude", tmp_path / "not.txt")
     assert [match["name"] for match in json.loads(result.stdout)["matches"]] == ["Anna Müller, jr."]
     assert "left out: 1 contact that you did not choose" in result.stderr
-    assert "contacts without a number: 1" in result.stderr
+    assert "contacts without a number or an address: 1" in result.stderr
     counts = json.loads(desk.sync("--dry-run", "--json", "--only", tmp_path / "only.txt").stdout)
     assert (counts["contacts"], counts["identifiers"]) == (1, 1)
     nobody = desk.sync("--only", tmp_path / "only.txt", "--exclude", tmp_path / "only.txt")
@@ -241,7 +241,12 @@ def test_a_sync_completes_local_numbers(desk, service):
     assert desk.trust("--yes").exit_code == 0
     desk.book.write_text("name,phone\nLocal,12345678\n")
     assert json.loads(desk.sync("--json", "--area-code", "030").stdout)["matches"] == [
-        {"name": "Local", "identifier": "tel:+493012345678"}
+        {
+            "name": "Local",
+            "identifier": "tel:+493012345678",
+            "written": "tel:+493012345678",
+            "label": None,
+        }
     ]
     assert "give --area-code" in desk.sync("--dry-run").stderr
 

@@ -36,7 +36,7 @@ def check(data):
         assert contact.name
         assert contact.name.replace("\u200c", "").replace("\u200d", "").isprintable()
         for identifier in contact.identifiers:
-            assert re.fullmatch(rb"tel:\+\d{5,15}", identifier)
+            assert re.fullmatch(rb"tel:\+\d{5,15}|mailto:[!-~]+@[!-~]+", identifier)
 
 
 @given(st.one_of(st.binary(max_size=300), st.lists(st.sampled_from(WORDS), max_size=30).map(b"".join)))

@@ -46,7 +46,7 @@ def test_a_new_format_is_one_entry(tmp_path, monkeypatch):
     assert (ada.name, ada.identifiers) == ("Ada", (b"tel:+4915112345678",))
     path.write_text("nothing\n")
     (unreadable,) = read_address_books([path], region="DE").unreadable
-    assert unreadable.hint == "give CSV, vCard, one number per line, LDIF, jCard, xCard or Dummy"
+    assert unreadable.hint == "give CSV, vCard, one number or address per line, LDIF, jCard, xCard or Dummy"
 
 
 def test_the_page_has_a_row_for_each_format_and_no_other():

@@ -9,6 +9,8 @@ import hashlib
 import sys
 from pathlib import Path
 
+from fuzz.target import Finding, Target, check, warm_up
+
 _NOT_INSTRUMENTED = ["contactsync.kernels"]  # Numba compiles these, and takes no other bytecode
 _HANGS_AFTER, _MEMORY = 60, 3000  # seconds, MiB: of compiled code, which target.py cannot interrupt
 
@@ -19,7 +21,6 @@ def run(name: str, seconds: int, place: Path) -> None:
 
     with atheris.instrument_imports(include=["contactsync"], exclude=_NOT_INSTRUMENTED):
         from fuzz import corpus, table
-    from fuzz.target import Finding, check, warm_up
 
     target = table.named(name)
     inputs, findings = place / "inputs", place / "findings"
@@ -27,8 +28,6 @@ def run(name: str, seconds: int, place: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     for data in corpus.seeds_of(target):
         (inputs / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
-    words = place / "words"
-    words.write_text("".join(map(_dictionary_line, target.words)))
     warm_up(target, corpus.seeds_of(target)[:20])
     counted = [0]
 
@@ -51,13 +50,21 @@ def run(name: str, seconds: int, place: Path) -> None:
         *(
             f"-rss_limit_mb={_MEMORY}",
             f"-artifact_prefix={findings}/",
-            f"-dict={words}",
             "-print_final_stats=1",
         ),
+        *dictionary(target, place / "words"),
         *("-reload=0", "-use_value_profile=1", str(inputs)),
     ]
     atheris.Setup([sys.argv[0], *options], one)
     atheris.Fuzz()
+
+
+def dictionary(target: Target, file: Path) -> list[str]:
+    """The option that names a target's words. libFuzzer ends at once if it is given a file without any."""
+    if not target.words:
+        return []
+    file.write_text("".join(map(_dictionary_line, target.words)))
+    return [f"-dict={file}"]
 
 
 def _dictionary_line(word: bytes) -> str:

@@ -24,7 +24,7 @@ from contactsync.foundation.errors import BadInput, CallerError, OurError
 from contactsync.foundation.roles import ROLES
 from contactsync.server import exported, keyring, prepared, probe, sealing, settings
 from contactsync.server.admin import calls, idempotency
-from contactsync.server.admin.members import _read_details
+from contactsync.server.admin.members import read_details
 from contactsync.server.admin.problems import AdminProblem
 from contactsync.server.admin.reading import read_identifiers
 from contactsync.server.backups import archive as backup
@@ -181,7 +181,7 @@ def _admin(data: bytes) -> None:
     )
     found.texts("put", 100), found.flag("granted"), found.text("source"), found.whole("audience", 0, 5)
     found.choice("audience", ("people",), "people"), found.items("put", 3)
-    _read_details(found), read_identifiers(found.texts("put", 100), "/put")
+    read_details(found), read_identifiers(found.texts("put", 100), "/put")
     try:
         found.finish()
     except AdminProblem as problem:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from contactsync.foundation.errors import BadInput
-from fuzz import corpus, mutation
+from fuzz import corpus, guided, mutation
 from fuzz.table import TARGETS, named
 from fuzz.target import Finding, Target, check, warm_up
 
@@ -34,6 +34,17 @@ def test_the_corpus_is_small_and_belongs_to_targets():
     assert corpus.octets() < corpus.MOST_OCTETS
     assert {path.name for path in corpus.FOLDER.iterdir()} <= {target.name for target in TARGETS}
     assert len({target.name for target in TARGETS}) == len(TARGETS)
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_a_dictionary_is_given_if_there_are_words(target, tmp_path):
+    """libFuzzer runs nothing at all with an empty one."""
+    options = guided.dictionary(target, tmp_path / "words")
+    assert [option.startswith("-dict=") for option in options] == [True] * bool(target.words)
+    if target.words:
+        lines = (tmp_path / "words").read_text().splitlines()
+        assert len(lines) == len(target.words)
+        assert all(len(line) > 2 for line in lines)
 
 
 # --- a target finds what it looks for ------------------------------------------------------------------

@@ -7,6 +7,7 @@ import hashlib
 import json
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from growing_log import policy_file
 
 from contactsync.audit import snapshots
 from contactsync.audit.transcript import private
@@ -62,7 +63,7 @@ def _vkey(data: bytes) -> None:
 
 def _policy(data: bytes) -> None:
     policy = read_policy(data.decode("utf-8", "replace"), _LOG.verifier)
-    assert read_policy(policy.lines()) == policy
+    assert read_policy(policy_file(policy)) == policy
     assert LogPolicy.from_value(policy.to_value()) == policy
 
 
@@ -174,7 +175,7 @@ TARGETS = (
         words=_LINES,
         runs=80,
     ),
-    Target("log-policy", _policy, lambda: [_POLICY.lines().encode()], (BadInput,), words=_LINES),
+    Target("log-policy", _policy, lambda: [policy_file(_POLICY).encode()], (BadInput,), words=_LINES),
     Target(
         "log-entry",
         _entry,

@@ -20,10 +20,10 @@ from contactsync.identifiers import (
     calling_codes,
     check_region,
     default_region,
-    explain,
     normalise,
     numbering_plan,
 )
+from contactsync.identifiers.tel import explain
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 VECTORS = Path(__file__).resolve().parents[2] / "contactsync" / "vectors" / f"normalisation-{PROFILE}.json"

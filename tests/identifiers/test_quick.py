@@ -5,9 +5,9 @@ import random
 import phonenumbers
 import pytest
 
+from contactsync.identifiers.steps import no_record
 from contactsync.identifiers.tel import Rejected, _identifier, normalise
 from contactsync.identifiers.tel.quick import quick
-from contactsync.identifiers.tel.steps import no_record
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 

@@ -15,7 +15,7 @@ from machine_code import Analysis
 from machine_code_arm import ArmAnalysis, assembly
 from numba import types
 
-from contactsync.kernels import batch, policy, scalar, sha512
+from contactsync.kernels import batch, policy, scalar, sha512, siv
 from contactsync.kernels.lanes import WIDTHS
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the analysis reads x86-64 code")
@@ -33,6 +33,10 @@ SECRET_KERNELS = {
     scalar.multiply_add: (WORDS, INT, WORDS, INT, WORDS, INT, WORDS),
     scalar.invert: (WORDS, WORDS, WORDS),
     sha512.sha512: (WORDS, WORDS, INT, WORDS, WORDS),
+}
+AES_KERNELS = {  # of instructions of x86 alone, and so without a width
+    siv.seal: (WORDS, WORDS, WORDS, WORDS, INT, WORDS),
+    siv.encrypt_blocks: (WORDS, WORDS, WORDS),
 }
 
 
@@ -65,6 +69,16 @@ def test_secret_kernel(kernel, lanes) -> None:
     found = analyse(kernel.py_func, (numba.typeof(WIDTHS[lanes]), *SECRET_KERNELS[kernel]))
     assert found.leaks == set()
     # It has seen loops, and has followed secrets: it is not blind.
+    assert found.jumps >= 1
+    assert found.secret_instructions > 50
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not policy.has_aes(), reason="this CPU has no AES instructions")
+@pytest.mark.parametrize("kernel", AES_KERNELS, ids=lambda kernel: kernel.__name__)
+def test_secret_kernel_of_aes(kernel) -> None:
+    found = analyse(kernel.py_func, AES_KERNELS[kernel])
+    assert found.leaks == set()
     assert found.jumps >= 1
     assert found.secret_instructions > 50
 

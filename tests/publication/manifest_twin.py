@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import phonenumbers
@@ -84,6 +85,34 @@ def a_file(name: str, length: int) -> Json:
     return {"sha256": digest, "length": length, "xxh3_64": digest[:16]}
 
 
+def sidecar_length(n: int, size: int, q: int) -> int:
+    """docs/directory-format.md, "The sidecar"."""
+    b = 1 << (q - 12)
+    p, e = -(-b // 256), min(b, 256)
+    return 64 + 32 * p + p * (4 * (e + 1) + 32 * e) + n * (16 + size)
+
+
+def honest_labels(name: str, n: int, size: int, *, edition: int, editions: int, of: str = "") -> Json:
+    """What is stated of the labels of a partition of `edition`, which had so many `editions` since."""
+    q, newest = slot_bits(n), edition + editions - 1
+    length = sidecar_length(n, size, q)
+    chain = []
+    for end in range(edition + 1, newest + 1):
+        delta = 168 + 4 * (1 + end % 3) + (20 + size) * (end % 2)
+        if delta >= length:
+            chain.clear()
+            continue
+        file = a_file(f"{of}labels delta {name} {end}", delta)
+        chain.append({"from": end - 1, "to": end, "file": file})
+    return {
+        "deltas": chain[-32:],
+        "edition": newest,
+        "file": a_file(f"{of}labels {name} {n} {size} {newest}", length),
+        "size": size,
+        "top_sha256": hashlib.sha256(f"labels top {name}".encode()).hexdigest(),
+    }
+
+
 def honest_partition(
     name: str, n: int, r: int = 32, *, spread: float = 0.5, editions: int = 1, of: str = ""
 ) -> Json:
@@ -113,10 +142,16 @@ def honest_partition(
     }
 
 
+def newest_of(partitions: dict[str, Json]) -> int:
+    """The edition of a manifest that states these."""
+    labels = (p["labels"] for p in partitions.values() if "labels" in p)
+    return max([1, *(p["edition"] for p in partitions.values()), *(one["edition"] for one in labels)])
+
+
 def honest(partitions: dict[str, Json], **members: Any) -> Json:
     return {
         "audience": "people",
-        "edition": max([1, *(p["edition"] for p in partitions.values())]),
+        "edition": newest_of(partitions),
         "epoch": 1,
         "format": "contactsync-manifest-2",
         "normalisation": 1,
@@ -130,7 +165,7 @@ def honest(partitions: dict[str, Json], **members: Any) -> Json:
 def honest_next(partitions: dict[str, Json], epoch: int, **members: Any) -> Json:
     """What is announced of the epoch after this one."""
     return {
-        "edition": max([1, *(p["edition"] for p in partitions.values())]),
+        "edition": newest_of(partitions),
         "epoch": epoch + 1,
         "partitions": [partitions[name] | {"name": name} for name in sorted(partitions)],
         "public_key": "cd" * 32,
@@ -141,11 +176,11 @@ def honest_next(partitions: dict[str, Json], epoch: int, **members: Any) -> Json
 # --- what a client takes ---
 
 
-def acceptable(data: bytes, *, knows_next: bool = True) -> bool:
-    """Whether a client takes it; one of before there were overlaps if it does not know `next`."""
+def acceptable(data: bytes, *, knows_next: bool = True, knows_labels: bool = True) -> bool:
+    """Whether a client takes it; an earlier one does not know overlaps, or labels."""
     try:
         tree = json.loads(data)
-        return canonical(tree) == data and _manifest(tree, knows_next=knows_next)
+        return canonical(tree) == data and _manifest(tree, knows_next, knows_labels)
     except (ValueError, KeyError, TypeError, AttributeError, UnicodeEncodeError, RecursionError):
         return False
 
@@ -171,18 +206,18 @@ def _unknown(value: Any, levels: int = 8) -> bool:
     return not isinstance(value, float) and (not isinstance(value, int) or abs(value) <= LARGEST)
 
 
-def _critical(members: Json, own: list[str]) -> bool | None:
-    """None if the list is no proper one, else whether something must be understood (nothing is known)."""
+def _critical(members: Json, own: list[str], known: frozenset[str] = frozenset()) -> bool | None:
+    """None if the list is no proper one, else whether something must be understood that is not known."""
     if "critical" not in members:
         return False
     names = members["critical"]
     good = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
     if not good or names != sorted(set(names)):
         return None
-    return True if set(names) <= set(members) - {"critical", *own} else None
+    return bool(set(names) - known) if set(names) <= set(members) - {"critical", *own} else None
 
 
-def _manifest(tree: Json, *, knows_next: bool) -> bool:
+def _manifest(tree: Json, knows_next: bool, knows_labels: bool) -> bool:
     members = [tree[name] for name in MANIFEST]
     extra = {name: value for name, value in tree.items() if name not in MANIFEST}
     audience, edition, epoch, form, profile, partitions, previous, key, suite = members
@@ -194,28 +229,30 @@ def _manifest(tree: Json, *, knows_next: bool) -> bool:
     own = [*MANIFEST, "next"] if knows_next else MANIFEST
     if _critical(tree, own) is not False or not _unknown(extra):
         return False
-    usable = _usable(partitions, edition)
+    usable = _usable(partitions, edition, knows_labels)
     after: list[Json] | None = []
     if knows_next and "next" in tree:
-        after = _next(tree["next"], epoch)
+        after = _next(tree["next"], epoch, knows_labels)
     if usable is None or after is None:
         return False
     both = usable + after
     files = [f for p in both for f in (p["base"], p["screen"], *(d["file"] for d in p["deltas"])) if f]
+    labels = [p["labels"] for p in both if knows_labels and "labels" in p]
+    files += [f for one in labels for f in (one["file"], *(d["file"] for d in one["deltas"]))]
     ways = {tuple(sorted(file.items())) for file in files}
     return len(ways) == len({f["sha256"] for f in files})
 
 
-def _usable(partitions: Json, edition: int) -> list[Json] | None:
+def _usable(partitions: Json, edition: int, knows_labels: bool) -> list[Json] | None:
     """The partitions that can be used; None if they must be refused."""
-    verdicts = [_partition(name, partition, edition) for name, partition in partitions.items()]
+    verdicts = [_partition(name, partition, edition, knows_labels) for name, partition in partitions.items()]
     if None in verdicts or len(partitions) > 999:
         return None
     usable = [p for p, verdict in zip(partitions.values(), verdicts, strict=True) if verdict]
     return usable if sum(p["count"] for p in usable) <= 2**34 else None
 
 
-def _next(after: Any, epoch: int) -> list[Json] | None:
+def _next(after: Any, epoch: int, knows_labels: bool) -> list[Json] | None:
     """The same of what is announced."""
     if set(after) != {"edition", "epoch", "partitions", "public_key", "until"} or not _hex(
         after["public_key"], 64
@@ -229,10 +266,12 @@ def _next(after: Any, epoch: int) -> list[Json] | None:
     names = [p["name"] for p in listed]
     if names != sorted(set(names)):
         return None
-    return _usable({p["name"]: {k: v for k, v in p.items() if k != "name"} for p in listed}, edition)
+    return _usable(
+        {p["name"]: {k: v for k, v in p.items() if k != "name"} for p in listed}, edition, knows_labels
+    )
 
 
-def _partition(name: str, members: Any, newest: int) -> bool | None:
+def _partition(name: str, members: Any, newest: int, knows_labels: bool) -> bool | None:
     """None if it must be refused, else whether it can be used."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,31}", name) or not isinstance(members, dict):
         return None
@@ -240,13 +279,36 @@ def _partition(name: str, members: Any, newest: int) -> bool | None:
         clash = any(code.startswith(name) or name.startswith(code) for code in CODES)
         if clash or len(name) > 3 or name[0] == "0":
             return None
-    alien = _critical(members, PARTITION)
+    known = frozenset({"labels"} if knows_labels else ())
+    alien = _critical(members, PARTITION, known)
     if alien is None:
         return None
     if alien or name not in CODES:
         return False if _unknown(members) else None
     extra = {key: value for key, value in members.items() if key not in PARTITION}
-    return True if _unknown(extra) and _figures(name, members, newest) else None
+    if not (_unknown(extra) and _figures(name, members, newest)):
+        return None
+    return True if "labels" not in extra or not knows_labels or _labels(members, newest) else None
+
+
+def _labels(p: Json, newest: int) -> bool:
+    labels, n, q = p["labels"], p["count"], p["slot_bits"]
+    if set(labels) != {"deltas", "edition", "file", "size", "top_sha256"} or n >= 1 << 32:
+        return False
+    size = labels["size"]
+    if type(size) is not int or size not in (16, 32, 48, 64) or not _file(labels["file"]):
+        return False
+
+    def possible(length: int, below: int | None) -> bool:
+        most = sidecar_length(min(2 << q, 2**32 - 1), size, q) if below is None else below
+        return length % 4 == 0 and 172 <= length < most
+
+    return (
+        labels["file"]["length"] == sidecar_length(n, size, q)
+        and _hex(labels["top_sha256"], 64)
+        and _whole(labels["edition"], p["edition"], newest)
+        and _chain(labels, newest, labels["file"]["length"], possible)
+    )
 
 
 def _file(file: Any) -> bool:
@@ -271,12 +333,13 @@ def _figures(name: str, p: Json, newest: int) -> bool:
         and (None if screen is None else screen["length"]) == screen_length(n)
         and _hex(p["top_sha256"], 64)
         and _whole(p["edition"], 1, newest)
-        and _chain(p, newest)
+        and _chain(p, newest, base["length"], lambda length, below: delta_is_possible(length, q, r, below))
         and p["false_positive_rate"] == f"{n / 2.0 ** (q + r):.2e}"
     )
 
 
-def _chain(p: Json, newest: int) -> bool:
+def _chain(p: Json, newest: int, last: int, possible: Callable[[int, int | None], bool]) -> bool:
+    """Of deltas that lead to a file of `last` octets."""
     deltas = p["deltas"]
     if not isinstance(deltas, list) or len(deltas) > 32:
         return False
@@ -287,7 +350,6 @@ def _chain(p: Json, newest: int) -> bool:
             return False
         if not (_whole(delta["to"], 2, newest) and _whole(delta["from"], 1, delta["to"] - 1)):
             return False
-        below = p["base"]["length"] if is_last else None
-        if not delta_is_possible(delta["file"]["length"], p["slot_bits"], p["remainder_bits"], below):
+        if not possible(delta["file"]["length"], last if is_last else None):
             return False
     return True

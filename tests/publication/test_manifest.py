@@ -90,12 +90,12 @@ BAD = {
     "partition of an unknown kind that is no object": (("partitions", "mailto"), []),
     "critical null": (("critical",), None),
     "critical empty": (("critical",), []),
-    "critical a string": (("critical",), "labels"),
-    "critical names what is not there": (("critical",), ["labels"]),
+    "critical a string": (("critical",), "cards"),
+    "critical names what is not there": (("critical",), ["cards"]),
     "critical names what everybody knows": (("critical",), ["epoch"]),
     "critical names itself": (("critical",), ["critical"]),
     "critical of a partition empty": ((*P49, "critical"), []),
-    "critical of a partition names what is not there": ((*P49, "critical"), ["labels"]),
+    "critical of a partition names what is not there": ((*P49, "critical"), ["cards"]),
     "critical of an unknown kind of partition empty": (("partitions", "mailto"), {"critical": []}),
     "unknown member with a fraction": (("surplus",), 0.5),
     "unknown member beyond 2^53": (("surplus",), 2**53 + 1),
@@ -288,27 +288,27 @@ def test_limits_of_unknown_members(make_manifest):
 
 
 def test_a_manifest_that_must_be_understood_is_refused_with_the_way_out(make_manifest):
-    data = changed(make_manifest(), labels={"a": 1}, rows=2, critical=["labels", "rows"])
-    with pytest.raises(BadReply, match='needs "labels", "rows"; this program may be too old') as raised:
+    data = changed(make_manifest(), cards={"a": 1}, rows=2, critical=["cards", "rows"])
+    with pytest.raises(BadReply, match='needs "cards", "rows"; this program may be too old') as raised:
         Manifest.from_bytes(data)
     assert raised.value.refusal == "unknown-critical"
     assert "update" in raised.value.hint
 
 
 def test_critical_is_sorted_and_has_each_name_once(make_manifest):
-    for names in (["rows", "labels"], ["labels", "labels"], ["labels", 1], [["labels"]]):
+    for names in (["rows", "cards"], ["cards", "cards"], ["cards", 1], [["cards"]]):
         with pytest.raises(BadReply, match="critical") as raised:
-            Manifest.from_bytes(changed(make_manifest(), labels=1, rows=2, critical=names))
+            Manifest.from_bytes(changed(make_manifest(), cards=1, rows=2, critical=names))
         assert raised.value.refusal == "bad-value"
 
 
 def test_a_partition_that_must_be_understood_is_unusable_and_not_empty(make_manifest):
     manifest = make_manifest()
-    data = with_partition(manifest, "49", labels=1, critical=["labels"])
+    data = with_partition(manifest, "49", cards=1, critical=["cards"])
     read = Manifest.from_bytes(data)
     assert set(read.partitions) == {"1"}
     assert read.unknown["49"].refusal == "unknown-critical"
-    assert 'needs "labels"' in read.unknown["49"].reason
+    assert 'needs "cards"' in read.unknown["49"].reason
     assert read.count == 1000
     assert read.to_bytes() == data
     assert read.sha256() != manifest.sha256()
@@ -323,7 +323,7 @@ def test_a_partition_of_a_later_kind_is_unusable(make_manifest):
 
 
 def test_what_is_unknown_in_a_partition_does_not_excuse_the_rest(make_manifest):
-    data = with_partition(make_manifest(), "49", labels=1, count=0)
+    data = with_partition(make_manifest(), "49", cards=1, count=0)
     with pytest.raises(BadReply, match="count of partition 49"):
         Manifest.from_bytes(data)
 
@@ -331,11 +331,11 @@ def test_what_is_unknown_in_a_partition_does_not_excuse_the_rest(make_manifest):
 def test_who_understands_what_is_critical_goes_on(make_manifest, monkeypatch):
     """The same bytes, read by the program that they were written for."""
     tree = json.loads(make_manifest().to_bytes()) | {"rows": 2, "critical": ["rows"]}
-    tree["partitions"]["49"] |= {"labels": 1, "critical": ["labels"]}
+    tree["partitions"]["49"] |= {"cards": 1, "critical": ["cards"]}
     data = canonical(tree)
     monkeypatch.setattr(module, "UNDERSTOOD", frozenset({"rows"}))
     assert set(Manifest.from_bytes(data).unknown) == {"49"}
-    monkeypatch.setattr(partition, "UNDERSTOOD_IN_PARTITION", frozenset({"labels"}))
+    monkeypatch.setattr(partition, "UNDERSTOOD_IN_PARTITION", frozenset({"cards"}))
     read = Manifest.from_bytes(data)
     assert (set(read.partitions), read.unknown) == ({"1", "49"}, {})
     assert read.to_bytes() == data
@@ -343,7 +343,15 @@ def test_who_understands_what_is_critical_goes_on(make_manifest, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "family"),
-    [("49", "tel"), ("1", "tel"), ("999", None), ("83", None), ("mailto", None), ("0x", None)],
+    [
+        ("49", "tel"),
+        ("1", "tel"),
+        ("999", None),
+        ("83", None),
+        ("mail", "mailto"),
+        ("mailto", None),
+        ("0x", None),
+    ],
 )
 def test_families(name, family):
     assert module.family_of(name) is (None if family is None else KINDS[family])
@@ -364,4 +372,5 @@ def test_no_partition_has_too_little_room_for_what_is_not_checked():
     from contactsync.publication.partition import ALWAYS_ROOM
 
     assert min(KINDS["tel"].capacity(code) for code in tel.calling_codes()) >= ALWAYS_ROOM
-    assert list(KINDS) == ["tel"], "another kind: its partitions, too"
+    assert KINDS["mailto"].capacity("mail") >= ALWAYS_ROOM
+    assert list(KINDS) == ["tel", "mailto"], "another kind: its partitions, too"

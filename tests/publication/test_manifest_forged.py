@@ -47,7 +47,11 @@ def honest_partitions(draw, of=""):
         count = min(draw(COUNTS), twin.CAPACITY[name])
         width = draw(st.sampled_from([32, 40]))
         spread, editions = draw(st.floats(0, 1)), draw(st.sampled_from([1, 2, 3, 40]))
-        partitions[name] = twin.honest_partition(name, count, width, spread=spread, editions=editions, of=of)
+        one = twin.honest_partition(name, count, width, spread=spread, editions=editions, of=of)
+        size, changes = draw(st.sampled_from([None, 16, 32, 48, 64])), draw(st.sampled_from([1, 2, 40]))
+        if size is not None and count < 1 << 32:
+            one["labels"] = twin.honest_labels(name, count, size, edition=editions, editions=changes, of=of)
+        partitions[name] = one
     return partitions
 
 
@@ -66,7 +70,7 @@ def value_at(tree, path):
     return tree
 
 
-NEAR = st.sampled_from([-4096, -64, -16, -8, -7, -1, 1, 7, 8, 16, 64, 4096])
+NEAR = st.sampled_from([-4096, -64, -48, -16, -8, -7, -4, -1, 1, 4, 7, 8, 16, 48, 64, 4096])
 FIGURES = [0, 1, 2, 12, 13, 32, 33, 40, 168, 184, 2**17, 2**33, 2**34, 2**53, 2**53 + 1, 10**12]
 ANYTHING = (
     st.none()
@@ -137,7 +141,7 @@ def test_what_a_builder_states_is_taken(tree):
     ]
     data = twin.canonical(tree)
     assert taken(data) == twin.acceptable(data) == (max(totals) <= 2**34)
-    assert twin.acceptable(data, knows_next=False) == (totals[0] <= 2**34)
+    assert twin.acceptable(data, knows_next=False, knows_labels=False) == (totals[0] <= 2**34)
 
 
 @pytest.mark.slow

@@ -135,6 +135,7 @@ def test_the_containers_run_as_nobody_and_keep_passwords_in_files(written):
     service, database = compose["services"]["contactsync"], compose["services"]["database"]
     assert service["cap_drop"] == ["ALL"]
     assert service["read_only"] is True
+    assert "/v1/health" in service["healthcheck"]["test"][-1], "an OCI image has no HEALTHCHECK"
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
     names = {*service["environment"], *database["environment"]}
     assert "POSTGRES_PASSWORD" not in names

@@ -171,23 +171,48 @@ def served(folder):
     return manifest.epoch, manifest.edition, sum(one.count for one in manifest.partitions.values())
 
 
-def test_backup(made, work):
-    folder, there = fresh(made, work), 0
-    target = work / "new backup"
+def test_backup(site):
+    site.prepare()
+    folder, target, there = site.folder, site.work / "new backup", 0
 
     def prepare():
         target.unlink(missing_ok=True)
 
-    for _ in killed(prepare, lambda: back_up(folder, target, "0", with_keys=True)):
+    for _ in killed(prepare, lambda: back_up(folder, target, "0", with_keys=True), site.times):
         check_whole(folder.path, {1000})
         if target.exists():
             there += 1
-            restore(target, work / "elsewhere", dry_run=True)
-    assert there < TIMES["sqlite"]
+            restore(target, site.work / "elsewhere", dry_run=True)
+    assert there < site.times
     prepare()
     back_up(folder, target, "0", with_keys=True)
     assert not (folder.path / SCRATCH).exists()
-    assert sorted(path.name for path in work.iterdir()) == ["backup", "new backup", "server", "stores"]
+    assert sorted(path.name for path in site.work.iterdir()) == ["backup", "new backup", "server", "stores"]
+
+
+def test_restore_into_a_database(made, work, postgres, monkeypatch):
+    """Once it was killed, the same restore goes through: nobody has to empty the database."""
+    fresh(made, work)
+    new, there, name = work / "new", 0, f"contactsync_restored_{postgres_server.worker()}"
+    url = postgres_server.create_database(postgres, name)
+    monkeypatch.setenv("CONTACTSYNC_DATABASE", url)
+
+    def prepare():
+        shutil.rmtree(new, ignore_errors=True)
+        postgres_server.clear(url)
+
+    def bring():
+        restore(work / "backup", new, database=DatabaseUrl.parse(url))
+
+    for _ in killed(prepare, bring, TIMES["postgres"] * 3):
+        if new.exists():
+            there += 1
+        else:
+            bring()
+        check_whole(new, {1000})
+        assert not (work / ".new.restore").exists()
+    assert there < TIMES["postgres"] * 3
+    postgres_server.drop_database(postgres, name)
 
 
 def test_restore_into_a_new_folder(made, work):

@@ -34,14 +34,17 @@ INSERT INTO raw_contacts VALUES (1,'Anna',0),(2,'Gone',1),(3,NULL,0);
 CREATE TABLE groups(_id integer primary key, title text);
 INSERT INTO groups VALUES (9,'Choir');
 CREATE TABLE data(_id integer primary key, raw_contact_id integer, mimetype_id integer, data1 text);
-INSERT INTO data(raw_contact_id, mimetype_id, data1) VALUES (1,5,'0176 04069001'),(1,6,'0176 04069009'),
+INSERT INTO data(raw_contact_id, mimetype_id, data1) VALUES (1,5,'0176 04069001'),(1,6,'Anna@example.org'),
   (2,5,'0176 04069002'),(3,1,'Carl'),(3,5,'030 23125003'),(1,7,'9');
 """
 
 
+ANDROIDS = [("Anna", ["+4917604069001", "mailto:anna@example.org"]), ("Carl", ["+493023125003"])]
+
+
 def test_android(tmp_path):
     path = database(tmp_path / "contacts2.db", ANDROID)
-    assert read(path) == ([("Anna", ["+4917604069001"]), ("Carl", ["+493023125003"])], [])
+    assert read(path) == (ANDROIDS, [])
     book = read_address_books([path], region="DE", grouped=True)
     assert [contact.groups for contact in book.contacts] == [("Choir",), ()]
 
@@ -56,6 +59,8 @@ CREATE TABLE ZABCDRECORD(Z_PK integer, ZFIRSTNAME text, ZLASTNAME text, ZORGANIZ
 INSERT INTO ZABCDRECORD VALUES (1,'Abby','Bu',NULL),(2,NULL,NULL,'Mills'),(3,NULL,NULL,NULL);
 CREATE TABLE ZABCDPHONENUMBER(ZOWNER integer, ZFULLNUMBER text);
 INSERT INTO ZABCDPHONENUMBER VALUES (1,'0176 04069001'),(2,'030 23125002'),(1,'030 23125003');
+CREATE TABLE ZABCDEMAILADDRESS(ZOWNER integer, ZADDRESS text);
+INSERT INTO ZABCDEMAILADDRESS VALUES (1,'abby@example.org');
 """
 
 
@@ -68,9 +73,9 @@ def test_a_contacts_archive_of_macos(tmp_path):
     (folder / "Metadata" / "1.abcdp").write_bytes(b"broken")  # not needed
     rows, reasons = read(folder)
     assert rows == [
-        ("Abby Bu", ["+4917604069001", "+493023125003"]),
+        ("Abby Bu", ["+4917604069001", "+493023125003", "mailto:abby@example.org"]),
         ("Mills", ["+493023125002"]),
-        ("Ben Bu", ["+4917604069001", "+493023125003"]),
+        ("Ben Bu", ["+4917604069001", "+493023125003", "mailto:abby@example.org"]),
     ]
     assert reasons == []
 
@@ -79,10 +84,14 @@ def test_an_archive_with_lists_alone(tmp_path):
     folder = tmp_path / "book.abbu"
     (folder / "Metadata").mkdir(parents=True)
     card = {"First": "Abby", "Last": "Bu", "Phone": {"values": ["0176 04069001", 5]}}
+    card["Email"] = {"values": ["Abby@example.org", None]}
     (folder / "Metadata" / "1.abcdp").write_bytes(plistlib.dumps(card, fmt=plistlib.FMT_BINARY))
     (folder / "Metadata" / "2.abcdp").write_bytes(b"bplist00" + b"\xff" * 60)
     (folder / "Metadata" / "3.abcdp").write_bytes(plistlib.dumps([1]))
-    assert read(folder) == ([("Abby Bu", ["+4917604069001"])], ["a broken contact"] * 2)
+    assert read(folder) == (
+        [("Abby Bu", ["+4917604069001", "mailto:abby@example.org"])],
+        ["a broken contact"] * 2,
+    )
     assert read(tmp_path / "book.abbu" / "Metadata")[1][0] == "no .vcf file in it"
 
 
@@ -120,9 +129,12 @@ def test_an_iphones_backup(tmp_path):
     CREATE TABLE ABPerson(ROWID integer primary key, First text, Last text, Organization text);
     INSERT INTO ABPerson VALUES (1,'Ina','Os',NULL);
     CREATE TABLE ABMultiValue(record_id integer, property integer, value text);
-    INSERT INTO ABMultiValue VALUES (1,3,'0176 04069001'),(1,4,'030 23125009');
+    INSERT INTO ABMultiValue VALUES (1,3,'0176 04069001'),(1,4,'ina@example.org');
     """
-    assert read(database(tmp_path / "AddressBook.sqlitedb", script)) == ([("Ina Os", ["+4917604069001"])], [])
+    assert read(database(tmp_path / "AddressBook.sqlitedb", script)) == (
+        [("Ina Os", ["+4917604069001", "mailto:ina@example.org"])],
+        [],
+    )
 
 
 def test_what_is_read_is_not_touched_and_an_open_log_is_said(tmp_path):
@@ -135,7 +147,7 @@ def test_what_is_read_is_not_touched_and_an_open_log_is_said(tmp_path):
     assert reasons[-1] == "a program has the database open: its latest changes are not read"
     assert {p.name: (p.stat().st_mtime_ns, p.stat().st_size) for p in tmp_path.iterdir()} == before
     writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    assert read(path) == ([("Anna", ["+4917604069001"]), ("Carl", ["+493023125003"])], [])
+    assert read(path) == (ANDROIDS, [])
     writer.close()
 
 

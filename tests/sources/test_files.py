@@ -98,7 +98,7 @@ def test_what_does_not_exist_is_the_callers_fault(tmp_path):
         (b"PK\x03\x04xxxxxxxx", "the archive is broken"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "not an address book"),
         (b"Dear Ada,\nall is well.\n", "not an address book"),
-        (b"name;email\nAda;ada@example.org\n", "no column with phone numbers"),
+        (b"name;town\nAda;London\n", "no column with phone numbers or e-mail addresses"),
     ],
 )
 def test_other_files_are_named_and_cost_themselves(data, reason, tmp_path):

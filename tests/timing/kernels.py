@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from contactsync.labels import seal
 from contactsync.ristretto255 import decode, hash_to_group, multiply_encode, scalars
 from contactsync.voprf import server
 from contactsync.voprf.client import blind
@@ -87,8 +88,18 @@ def few_points(fixed: bool) -> Call:
     return lambda: blind_with_fixed_scalars_for_tests(_INPUTS, rows)
 
 
+_LABELS: Final = [b"@somebody:example.org"] * 64
+
+
+def sealing(fixed: bool) -> Call:
+    """Entries of labels under secret keys: by the kernel, where the CPU has AES instructions."""
+    keys = np.frombuffer(bytes(64 * 32) if fixed else secrets.token_bytes(64 * 32), np.uint8).reshape(64, 32)
+    return lambda: seal(keys, _LABELS, 32, bytes(16))
+
+
 MEASURED: Final = {
-    one.__name__: one for one in (multiplication, inversion, hashing, evaluation, proof_nonce, few_points)
+    one.__name__: one
+    for one in (multiplication, inversion, hashing, evaluation, proof_nonce, few_points, sealing)
 }
 
 # --- controls: these leak on purpose, and must be seen ------------------------------------------------

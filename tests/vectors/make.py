@@ -25,6 +25,7 @@ LATE = {
     "directory.json": "make_directories:directories",
     "delta.json": "make_deltas:deltas",
     "screen.json": "make_screens:screens",
+    "labels.json": "make_labels:labels",
     "manifest.json": "make_manifests:manifests",
     "runs.json": "make_runs:runs",
     "metadata.json": "make_metadata:metadata",

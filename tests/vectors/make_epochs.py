@@ -160,18 +160,18 @@ def publish(of: Epoch) -> None:
 def book_manifests() -> list[bytes]:
     of = FIRST
     publish(of)
-    labels = {"39": {"critical": ["labels"], "labels": 1}}
+    cards = {"39": {"critical": ["cards"], "cards": 1}}
     one = of.partition("1 in edition 1", 1, [])
     britons = of.partition("44 in edition 1", 1, [])
     first = of.manifest(
-        1, labels | {"1": one, "44": britons, "49": of.partition("49 in edition 1", 1, [])}, None
+        1, cards | {"1": one, "44": britons, "49": of.partition("49 in edition 1", 1, [])}, None
     )
     to_2 = of.delta("49 from 1 to 2", "49 in edition 1", "49 in edition 2", (1, 2))
     germans = of.partition("49 in edition 2", 2, [to_2])
-    second = of.manifest(2, labels | {"1": one, "44": britons, "49": germans}, first)
+    second = of.manifest(2, cards | {"1": one, "44": britons, "49": germans}, first)
     to_3 = of.delta("49 from 2 to 3", "49 in edition 2", "49 in edition 3", (2, 3))
     germans = of.partition("49 in edition 3", 3, [to_2, to_3])
-    third = of.manifest(3, labels | {"1": one, "49": germans}, second)
+    third = of.manifest(3, cards | {"1": one, "49": germans}, second)
     return [first, second, third]
 
 

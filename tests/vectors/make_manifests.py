@@ -6,9 +6,10 @@ from copy import deepcopy
 from typing import Any
 
 import format_twin as twin
+import labels_twin
 from make_deltas import DELTAS
 from make_directories import FILES as DIRECTORIES
-from make_directories import SOURCE
+from make_directories import SOURCE, VALUES
 from make_screens import CROWD, SCREENS
 from vector_text import case, changed, document, group
 
@@ -26,6 +27,7 @@ RANGE = "figures that no file can have are taken for sizes and places in it"
 MADE_UP = "downloads are priced, and the user is advised, by figures that somebody made up"
 ALONE = "screen mode tells the server each contact: with so many slots, every bucket is of one"
 TWO_KEYS = "tokens of two keys are stored as those of one epoch"
+MISPLACED = "the entry of one member is opened with the key of another one, and nobody has a label"
 PASSING = "in screen mode more strangers pass than need to, and the server sees their buckets"
 
 
@@ -123,13 +125,38 @@ def octets(data: bytes) -> Json:
 P44, P49 = ("partitions", "44"), ("partitions", "49")
 
 
+def sidecar(name: str, size: int) -> tuple[bytes, Json]:
+    """Labels of the members of a directory: the sidecar, and what a manifest says of it but editions."""
+    values, q, r = VALUES[name]
+    entries = [hashlib.sha512(f"label {i}".encode()).digest()[: 16 + size] for i in range(len(values))]
+    data = labels_twin.sidecar(values, entries, size, q, r)
+    top = labels_twin.info(data)["top_sha256"]
+    return data, {"deltas": [], "file": twin.file_info(data), "size": size, "top_sha256": top}
+
+
+SIDECAR, THREE = sidecar("three tokens", 32)
+RENAMED = labels_twin.delta(SIDECAR, SIDECAR, (5, 7), dropped=[1], placed=[1], entries=[bytes(48)])
+THREE |= {"edition": 7, "deltas": [{"file": twin.file_info(RENAMED), "from": 5, "to": 7}]}
+LABELLED = put(FULL, *P49, "labels", THREE)
+NEXT_LABELS = {"labels": sidecar("three tokens", 16)[1] | {"edition": 3}}
+
+
+def _of_labels(partition: Json) -> list[Json]:
+    labels = partition.get("labels")
+    return (
+        [labels["file"], *(d["file"] for d in labels["deltas"])]
+        if isinstance(labels, dict) and "file" in labels
+        else []
+    )
+
+
 def reads() -> list[Json]:
     def taken(partitions: Json, unusable: dict[str, str]) -> Json:
         usable = {name: p for name, p in partitions.items() if name not in unusable}
         files = [
             file
             for p in usable.values()
-            for file in (p["base"], p["screen"], *(delta["file"] for delta in p["deltas"]))
+            for file in (p["base"], p["screen"], *(delta["file"] for delta in p["deltas"]), *_of_labels(p))
             if file
         ]
         return {
@@ -159,7 +186,7 @@ def reads() -> list[Json]:
             }
         return case(reason, {"file": octets(data)}, expected)
 
-    labels = {"labels": {"serial": 4, "sidecars": ["00ff"]}}
+    labels = {"cards": {"serial": 4, "sidecars": ["00ff"]}}
     other_kind = {"anything": [{"it": None}, True, -5]}
     return [
         read("the least that there is: nobody is a member", MINIMAL),
@@ -170,10 +197,10 @@ def reads() -> list[Json]:
             "unknown members, which are part of the hash", FULL | labels | {"z": '\u00e4\U0001f600\n"\\\x7f'}
         ),
         read("unknown members within the limits: eight levels", put(FULL, "surplus", [[[[[[[]]]]]]])),
-        read("unknown members of a partition", put(FULL, *P49, "labels", labels)),
+        read("unknown members of a partition", put(FULL, *P49, "cards", labels)),
         read(
             "a partition that must be understood: unusable, not empty",
-            put_all(FULL, (*P49, "labels", 1), (*P49, "critical", ["labels"])),
+            put_all(FULL, (*P49, "cards", 1), (*P49, "critical", ["cards"])),
             {"49": "unknown-critical"},
         ),
         read(
@@ -204,7 +231,7 @@ def reads() -> list[Json]:
                 ROTATING,
                 "next",
                 "partitions",
-                [NEXT["partitions"][0] | {"labels": 1}, {"anything": [], "name": "mailto"}],
+                [NEXT["partitions"][0] | {"cards": 1}, {"anything": [], "name": "mailto"}],
             ),
             None,
             {"mailto": "unknown-family"},
@@ -212,6 +239,17 @@ def reads() -> list[Json]:
         read(
             "the latest end of an overlap",
             put(ROTATING, "next", "until", 253_402_300_799),
+        ),
+        read("labels: their files are among the others", LABELLED),
+        read("labels that must be understood, and are", put(LABELLED, *P49, "critical", ["labels"])),
+        read(
+            "labels in a partition that cannot be used are not looked at",
+            put_all(LABELLED, (*P49, "labels", 1), (*P49, "rows", 1), (*P49, "critical", ["rows"])),
+            {"49": "unknown-critical"},
+        ),
+        read(
+            "labels in the next epoch",
+            put(ROTATING, "next", "partitions", [NEXT["partitions"][0], NEXT["partitions"][1] | NEXT_LABELS]),
         ),
     ]
 
@@ -253,10 +291,35 @@ def refusals() -> list[Json]:
             "base": base, "count": count, "slot_bits": 32, "false_positive_rate": rate(count, 64),
         }  # fmt: skip
 
+    def labelled(reason: str, refusal: str, effect: str, **members: Any) -> Json:
+        """Other labels."""
+        return wrong(reason, refusal, effect, *P49, "labels", {**THREE, **members})
+
+    one_delta, sidecar_length = THREE["deltas"][0], len(SIDECAR)
     many = {f"m{i}": i for i in range(65)}
     file = twin.file_info(DIRECTORIES["three tokens"])
     return [
         case("a good manifest: accepted", {"file": octets(good)}, {"refusal": None}),
+        # Labels.
+        wrong("labels that are no object", "wrong-members", GUESS, *P49, "labels", 1),
+        wrong("labels without a size", "wrong-members", GUESS, *P49, "labels",
+              {k: v for k, v in THREE.items() if k != "size"}),
+        labelled("an unknown member of labels", "wrong-members", STALE, rows=1),
+        labelled("labels of 33 octets", "bad-value", RANGE, size=33),
+        labelled("labels of 0 octets", "bad-value", RANGE, size=0),
+        labelled("labels of a later edition than the manifest", "bad-value", GUESS, edition=8, deltas=[]),
+        labelled("labels that are older than the tokens", "malformed", MISPLACED, edition=4, deltas=[]),
+        labelled("a sidecar of another length", "out-of-range", RANGE,
+                 file=length(sidecar_length + 48)),
+        labelled("a sidecar of labels of another size", "out-of-range", RANGE, size=48),
+        labelled("a chain of deltas of labels that ends before", "malformed", GUESS,
+                 deltas=[one_delta | {"to": 6}]),
+        labelled("33 deltas of labels", "bad-value", HOSTILE, deltas=[one_delta] * 33),
+        labelled("a delta of labels of nothing", "out-of-range", MADE_UP, deltas=[longer(one_delta, 168)]),
+        labelled("a delta of labels as large as the sidecar", "out-of-range", MADE_UP,
+                 deltas=[longer(one_delta, sidecar_length)]),
+        labelled("a sidecar that is the base", "malformed", RANGE,
+                 file=THREE["file"] | {"sha256": FULL["partitions"]["49"]["base"]["sha256"]}),
         # Not JSON, or not canonical.
         refuse("an empty file", "not-json", GUESS, {"text": ""}),
         refuse("cut off", "not-json", GUESS, good[:-1]),
@@ -293,14 +356,14 @@ def refusals() -> list[Json]:
         critical("an unknown member that must be understood", "unknown-critical", UNAWARE, ["rows"], rows=1),
         critical("one that must be understood, another one that need not be", "unknown-critical", UNAWARE,
                  ["rows"],
-                 labels=1, rows=1),
+                 cards=1, rows=1),
         critical("critical names what is not there", "bad-value", UNAWARE, ["rows"]),
         critical("critical names what everybody knows", "bad-value", STALE, ["epoch"]),
         critical("critical names itself", "bad-value", STALE, ["critical"]),
         critical("an empty critical: it has to be left out", "bad-value", STALE, []),
         critical("critical is null", "bad-value", UNAWARE, None),
         critical("critical is a string", "bad-value", UNAWARE, "rows", rows=1),
-        critical("critical is not sorted", "bad-value", STALE, ["rows", "labels"], labels=1, rows=1),
+        critical("critical is not sorted", "bad-value", STALE, ["rows", "cards"], cards=1, rows=1),
         critical("critical names one twice", "bad-value", STALE, ["rows", "rows"], rows=1),
         wrong("an empty critical in a partition", "bad-value", STALE, *P49, "critical", []),
         wrong("critical names what is not in the partition", "bad-value", UNAWARE, *P49, "critical",
@@ -407,7 +470,7 @@ def refusals() -> list[Json]:
         after("next is null", "wrong-members", GUESS, None),
         after("next without its key", "wrong-members", GUESS,
               {name: NEXT[name] for name in NEXT if name != "public_key"}),
-        after("an unknown member of next", "wrong-members", STALE, NEXT | {"labels": 1}),
+        after("an unknown member of next", "wrong-members", STALE, NEXT | {"cards": 1}),
         after("next is this epoch", "malformed", TWO_KEYS, NEXT | {"epoch": 2}),
         after("next is an epoch further", "malformed", TWO_KEYS, NEXT | {"epoch": 4}),
         after("edition 0 of next", "bad-value", GUESS, NEXT | {"edition": 0}),

@@ -11,6 +11,7 @@ from typing import Final
 from contactsync.audit.probe.probed import Probed
 from contactsync.audit.probe.refusals import BINARY
 from contactsync.audit.probe.wire import Fields, RawReply, shown
+from contactsync.identifiers import title_of
 from contactsync.publication.manifest import DataFile, Manifest
 from contactsync.publication.tuf.follower import METADATA_PATH, TARGETS_PATH
 
@@ -170,7 +171,7 @@ def check_credentials(probed: Probed) -> None:
     """No data file, account or evaluation without a credential; metadata without one."""
     report = probed.report
     files = {
-        file.sha256: f"{manifest.audience}: {kind} of +{partition.name}"
+        file.sha256: f"{manifest.audience}: {kind} of {title_of(partition.name)}"
         for manifest in probed.manifests.values()
         for partition in manifest.all_partitions()
         for kind, file in (

@@ -26,7 +26,7 @@ from contactsync.client.download import fetch_file
 from contactsync.client.transport import Transport
 from contactsync.directory import match, open_directory
 from contactsync.foundation.errors import ContactSyncError
-from contactsync.identifiers import SCHEME, calling_code
+from contactsync.identifiers import KINDS, SCHEME, calling_code
 from contactsync.phones.mobile import MobileNumbers
 from contactsync.publication.partition import Partition
 from contactsync.tokens import Tokens
@@ -192,9 +192,11 @@ def _others(members: Sequence[bytes]) -> list[bytes]:
 
 
 def _find(probed: Probed, transport: Transport, work: Path, members: Sequence[bytes] | None) -> list[bytes]:
-    """Members, by their outputs and the directory: FOUND_IN points at most."""
+    """Members by their numbers, outputs and the directory: FOUND_IN points at most."""
     partitions = {
-        name: one for name, one in probed.manifest.partitions.items() if one.base.length <= MOST_BASE
+        name: one
+        for name, one in probed.manifest.partitions.items()
+        if one.base.length <= MOST_BASE and KINDS["tel"].owns_partition(name)
     }
     if members is None:
         partitions = dict(sorted(partitions.items(), key=lambda one: -one[1].count)[:1])

@@ -29,7 +29,7 @@ from contactsync.client.transcript import Transcript
 from contactsync.contacts import AddressBook
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput
-from contactsync.identifiers import partition_of
+from contactsync.identifiers import FORMS, partition_of
 from contactsync.publication.manifest import Manifest
 from contactsync.publication.partition import Partition
 from contactsync.publication.tuf.follower import grouped, root_fingerprint
@@ -45,9 +45,10 @@ RULES: Final = {
     "points": "each point is of a contact of the address book or of padding, under a blind of its own",
     "padding": "padding has the lengths of contacts, and it and the blinds look like chance",
     "buckets": "each list of buckets is the one that its question and the decoy secret give",
+    "labels": "labels were fetched of whole partitions or of whole lists of buckets, if any were wanted",
     "learned": "what the server could learn is what the sync said",
 }
-_PRIVATE: Final = ("choice", "points", "padding", "buckets", "learned")
+_PRIVATE: Final = ("choice", "points", "padding", "buckets", "labels", "learned")
 
 
 def audit_transcript(
@@ -92,7 +93,8 @@ class _TranscriptAudit:
         self._book = book
         self._options = _options(transcript)
         self._wire: RecordedWire = read_wire(transcript.events)
-        self._points = Points(report, Book(book.identifiers)) if private is not None else None
+        self._sought = [] if private is None else _sought(book, private.forms)
+        self._points = Points(report, Book(self._sought)) if private is not None else None
         self._done = transcript.ending.outcome == "done"
         self._batches: list[SentBatch] = [] if private is None else list(private.batches)
         self._rounds: list[SentRound] = [] if private is None else list(private.rounds)
@@ -123,7 +125,8 @@ class _TranscriptAudit:
             for rule in _PRIVATE:
                 report.leave(rule, report.subject, f"not without the private file: {RULES[rule]}", _GIVE)
         if contacts and self._points is not None:
-            found = by_contact(self._book, self._points.sent, self._points.tokens, self._listed)
+            points, sought = self._points, set(self._sought)
+            found = by_contact(self._book, points.sent, points.tokens, self._listed, sought)
             report.facts["by_contact"] = list(found)
 
     def _facts(self) -> None:
@@ -222,13 +225,14 @@ class _TranscriptAudit:
             report.note("files", report.subject, "no file was fetched")
         held = None if planned is None else planned.held
         check_files(report, files, early, held, self._work)
+        self._check_labels(used, data)
         ended_early = not (self._done and is_last)
         lists = []
         if planned is None and self._private is not None and (data or posted or self._done):
             report.disprove("choice", report.subject, "the private file does not say what was held")
         if planned is not None:
             later = {one.name for one in used.partitions.values() if one.base.sha256 in _shas(late)}
-            names = frozenset(partition_of(one) for one in self._book.identifiers)
+            names = frozenset(partition_of(one) for one in self._sought)
             choice = FileChoice(
                 used, planned, self._options, names, frozenset(later), ended_early and not posted
             )
@@ -242,18 +246,34 @@ class _TranscriptAudit:
         if self._private is not None and self._mode_asks:
             known = self._known(used)
             checker = BucketLists(
-                report, self._private.decoy_secret or b"", known, planned, self._work, self._options.buckets
+                report, self._private.decoy_secret or b"", known, planned, self._work, self._options
             )
             self._told += checker.check(used, late, lists)
         elif self._private is not None:
             report.note("buckets", report.subject, "download mode asks for no buckets")
+
+    def _check_labels(self, used: Manifest, data: Sequence[Named]) -> None:
+        """That labels were asked for only if they were wanted. Which are due the choice of files says."""
+        if self._private is None:
+            return
+        report, published = self._report, [one for one in used.partitions.values() if one.labels is not None]
+        sidecars = {file.sha256 for one in published if one.labels is not None for file in one.labels.files()}
+        asked = [one for one in data if one.variable["sha256"] in sidecars]
+        if asked and not self._options.labels:
+            report.disprove("labels", asked[0].exchange.place, "labels were not wanted, and were asked for")
+        elif asked:
+            report.prove("labels", len(asked))
+        elif not published or not self._options.labels:
+            report.note("labels", report.subject, "no labels are published, or none were wanted")
+        else:
+            report.note("labels", report.subject, "no labels were due")
 
     def _known(self, manifest: Manifest) -> dict[str, set[bytes]]:
         """The tokens of all contacts of a partition, where the transcript shows all of them."""
         assert self._points is not None
         found: dict[str, set[bytes]] = {}
         partial = set()
-        for identifier in self._book.identifiers:
+        for identifier in self._sought:
             name, token = partition_of(identifier), self._points.tokens.get((manifest.epoch, identifier))
             if token is None:
                 partial.add(name)
@@ -294,6 +314,7 @@ class _TranscriptAudit:
 
     def _check_book(self, private: Private) -> None:
         identifiers = self._book.identifiers
+        self._report.facts["further_forms"] = len(self._sought) - len(identifiers)
         same = book_hash(private.key, identifiers) == private.book
         if not same or len(set(identifiers)) != private.identifiers:
             self._report.leave(
@@ -336,8 +357,15 @@ _SAME: Final = "audit it with the version that wrote it"
 _GIVE: Final = "give --private FILE.private and --contacts BOOK"
 
 
+def _sought(book: AddressBook, forms: int) -> list[bytes]:
+    """What a sync looked up that knew this version of the table of further forms; 0: none."""
+    if forms not in {0, FORMS}:
+        raise BadInput(f"the sync looked up further forms of numbers by table {forms}", hint=_SAME)
+    return book.sought if forms else book.identifiers
+
+
 def _options(transcript: Transcript) -> Options:
-    given: dict[str, Any] = dict(transcript.opening.options)
+    given: dict[str, Any] = {"labels": False} | dict(transcript.opening.options)  # earlier ones fetched none
     usual = asdict(Options())
     if {name: type(one) for name, one in given.items()} != {name: type(one) for name, one in usual.items()}:
         raise BadInput("the transcript states options that this version does not know", hint=_SAME)

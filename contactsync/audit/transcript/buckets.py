@@ -9,12 +9,13 @@ import contextlib
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, cast
 
 import numpy as np
 import urllib3
+from numpy.typing import NDArray
 
 from contactsync.audit.report import AuditReport
 from contactsync.audit.transcript.files import check_files
@@ -24,14 +25,23 @@ from contactsync.audit.transcript.wire import Reply
 from contactsync.client.byteranges import fetch_ranges
 from contactsync.client.core.mode import Allowance, AskedList, Memory
 from contactsync.client.core.plan import whole_base
+from contactsync.client.core.planner import Options
 from contactsync.client.ledger import DECOY_SECRET_BYTES
-from contactsync.client.privacy.screen import Buckets, Crowded, choose_buckets, ranges_cost
+from contactsync.client.privacy.screen import (
+    Buckets,
+    Crowded,
+    choose_buckets,
+    instead_of_list,
+    list_cost,
+)
 from contactsync.client.transport import Transport
 from contactsync.directory import RangeReader
 from contactsync.directory.ranges import buckets_of
 from contactsync.directory.screen import open_screen
+from contactsync.directory.sidecar_ranges import SidecarRangeReader
 from contactsync.foundation.errors import NetworkError, Refused
-from contactsync.publication.manifest import Manifest, Partition
+from contactsync.identifiers import title_of
+from contactsync.publication.manifest import Labels, Manifest, Partition
 from contactsync.tokens import Tokens
 
 MOST_GROWN: Final = 16
@@ -43,7 +53,7 @@ class BucketLists:
     """Checks what was requested of bases after the points, partition by partition.
 
     `known` are the tokens of the contacts of a partition, where the transcript shows all of them. `folder`
-    has the files that came whole, `planned` says what was held before; `buckets` is that option.
+    has the files that came whole, `planned` says what was held before; `options` are those of the sync.
     """
 
     report: AuditReport
@@ -51,29 +61,40 @@ class BucketLists:
     known: Mapping[str, set[bytes]]
     planned: Planned | None
     folder: Path
-    buckets: int
+    options: Options
 
     def check(self, manifest: Manifest, requests: Sequence[Named], lists: Sequence[Listed]) -> list[object]:
         """Check all requests; what the server learns of each partition, as the mode says it."""
         bases = {one.base.sha256: one for one in manifest.partitions.values()}
-        left, told = deque(lists), list[object]()
-        for sha256, asked in _grouped(requests).items():
+        of_labels = {one.labels.file.sha256 for one in bases.values() if one.labels is not None}
+        left, told, grouped = deque(lists), list[object](), _grouped(requests)
+        for sha256, asked in list(grouped.items()):
+            if sha256 in of_labels:  # looked at with its base, which comes before it
+                if sha256 in grouped:
+                    place = asked[0].exchange.place
+                    self.report.disprove("labels", place, "entries were asked for before any list of buckets")
+                continue
             partition = bases.get(sha256)
             place = asked[0].exchange.place
             if partition is None:
                 self.report.disprove("buckets", place, "it is for a file that is no base of the manifest")
                 continue
+            entries = []
+            if partition.labels is not None:
+                entries = grouped.pop(partition.labels.file.sha256, [])
             if left and left[0].partition == partition.name:
-                told.append(self._list(partition, left.popleft(), asked))
+                told.append(self._list(partition, left.popleft(), asked, entries))
             else:
-                self._crowded(partition, asked)
+                self._crowded(partition, asked, entries)
                 told.append(Crowded(partition.name))
         for one in left:
-            self.report.note("buckets", f"+{one.partition}", "a list was made and was not requested")
+            self.report.note("buckets", title_of(one.partition), "a list was made and was not requested")
         return told
 
-    def _list(self, partition: Partition, listed: Listed, asked: Sequence[Named]) -> Buckets:
-        place = f"{asked[0].exchange.place}, buckets of +{partition.name}"
+    def _list(
+        self, partition: Partition, listed: Listed, asked: Sequence[Named], entries: Sequence[Named]
+    ) -> Buckets:
+        place = f"{asked[0].exchange.place}, buckets of {title_of(partition.name)}"
         known = self.known.get(partition.name)
         if known is None:
             self.report.leave(
@@ -96,7 +117,7 @@ class BucketLists:
             )
         if self._chosen(partition, listed) != listed.asked:
             self.report.disprove("buckets", place, "question and secret give another list of buckets")
-        self._ranges(place, partition, listed, asked)
+        self._ranges(place, partition, listed, asked, entries)
         total = partition.directory.layout.buckets
         return Buckets(partition.name, len(listed.asked.numbers), total, listed.odds)
 
@@ -115,9 +136,12 @@ class BucketLists:
         return choose_buckets(whole_base(partition), listed.candidates, listed.tested, memory, allowance)
 
     def _allowance(self) -> Allowance:
-        return Allowance(
-            spent=0, limit=0, buckets=self.buckets, partitions="all", whole=0, leak_budget=math.inf
-        )
+        buckets = self.options.buckets
+        return Allowance(spent=0, limit=0, buckets=buckets, partitions="all", whole=0, leak_budget=math.inf)
+
+    def _labels(self, partition: Partition) -> Labels | None:
+        """The labels that a sync with these options uses."""
+        return partition.labels if self.options.labels else None
 
     def _passing(self, place: str, partition: Partition, tested: Tokens) -> Tokens | None:
         """Which of the tested tokens pass the screen; None if the transcript does not have it."""
@@ -132,16 +156,23 @@ class BucketLists:
         )
         return None
 
-    def _ranges(self, place: str, partition: Partition, listed: Listed, asked: Sequence[Named]) -> None:
-        recorded = _RecordedRanges(asked)
+    def _ranges(
+        self,
+        place: str,
+        partition: Partition,
+        listed: Listed,
+        asked: Sequence[Named],
+        entries: Sequence[Named],
+    ) -> None:
+        recorded, done = _RecordedRanges(asked), False
         reader = RangeReader(
             partition.directory,
             lambda places: fetch_ranges(cast("Transport", recorded), partition.base, places),
-            name=f"the directory of +{partition.name}",
+            name=f"the directory of {title_of(partition.name)}",
         )
-        done = False
+        counts = np.zeros(0, np.int64)
         with self.report.guard("files", place):
-            reader.match(listed.candidates, listed.asked.numbers)
+            counts = reader.match(listed.candidates, listed.asked.numbers).counts
             done = True
         if recorded.unexpected or recorded.left:
             why = recorded.unexpected or "more was requested than the list needs"
@@ -149,11 +180,45 @@ class BucketLists:
         elif done:
             self.report.prove("files")
             self.report.prove("buckets", len(listed.asked.numbers))
+            self._entries(place, partition, listed, counts, entries)
 
-    def _crowded(self, partition: Partition, asked: Sequence[Named]) -> None:
+    def _entries(
+        self,
+        place: str,
+        partition: Partition,
+        listed: Listed,
+        counts: NDArray[np.int64],
+        asked: Sequence[Named],
+    ) -> None:
+        """The entries of labels: those of the very buckets of the list, all of them, if labels are wanted."""
+        labels = self._labels(partition)
+        if labels is None:
+            if asked:
+                self.report.disprove("labels", place, "entries were asked for that are not wanted")
+            return
+        recorded, done = _RecordedRanges(asked), False
+        reader = SidecarRangeReader(
+            labels.info(partition),
+            lambda places: fetch_ranges(cast("Transport", recorded), labels.file, places),
+            name=f"the labels of {title_of(partition.name)}",
+        )
+        with self.report.guard("labels", place):
+            reader.read(listed.asked.numbers, counts)
+            done = True
+        if recorded.unexpected or recorded.left:
+            self.report.disprove("labels", place, "entries were asked for that are not those of the list")
+        elif done:
+            self.report.prove("labels", len(listed.asked.numbers))
+
+    def _crowded(self, partition: Partition, asked: Sequence[Named], entries: Sequence[Named]) -> None:
         """The whole base instead of a list: because a list would have cost no less."""
-        place = f"{asked[0].exchange.place}, base of +{partition.name}"
+        place = f"{asked[0].exchange.place}, base of {title_of(partition.name)}"
         check_files(self.report, {partition.base.sha256: partition.base}, asked, {}, self.folder)
+        labels = self._labels(partition)
+        if labels is not None:
+            check_files(self.report, {labels.file.sha256: labels.file}, entries, {}, self.folder)
+        elif entries:
+            self.report.disprove("labels", place, "labels were asked for that are not wanted")
         known = self.known.get(partition.name)
         if known is None:
             self.report.leave("buckets", place, "nobody can say here whether a list would have cost less")
@@ -163,8 +228,9 @@ class BucketLists:
         if passing is None:
             return
         memory = Memory(self.secret or bytes(DECOY_SECRET_BYTES), 0, {}, {})
-        chosen = choose_buckets(whole_base(partition), passing, tested, memory, self._allowance())
-        if ranges_cost(partition, len(chosen.numbers)) >= partition.base.length:
+        plan = instead_of_list(replace(whole_base(partition), labels=labels), self.options.buckets)
+        chosen = choose_buckets(plan, passing, tested, memory, self._allowance())
+        if list_cost(plan, len(chosen.numbers)) >= plan.cost:
             self.report.prove("buckets")
         else:
             self.report.disprove("buckets", place, "the whole base was fetched where buckets cost less")

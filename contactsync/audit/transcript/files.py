@@ -56,8 +56,11 @@ class FileChoice:
                 "choice", place, "something of a partition was fetched in which there is no contact"
             )
             return ()
-        planner = Planner(self.manifest, self.planned.holdings, chosen, load_modes(), self.options.buckets)
-        plan = planner.plan(self.options.privacy, self.options.partitions)
+        options = self.options
+        planner = Planner(
+            self.manifest, self.planned.holdings, chosen, load_modes(), options.buckets, options.labels
+        )
+        plan = planner.plan(options.privacy, options.partitions)
         held = self.planned.held
         due = [file.sha256 for file in plan.files if held.get(file.sha256, 0) != file.length]
         if asked == due or (self.ended_early and asked == due[: len(asked)]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,8 +51,12 @@ def by_contact(
     sent: Sequence[SentPoints],
     tokens: Mapping[tuple[int, bytes], bytes],
     lists: Sequence[tuple[Listed, Partition]],
+    sought: Container[bytes],
 ) -> Iterator[dict[str, Any]]:
-    """For each number of each contact what left because of it: {name, identifier, points, buckets}."""
+    """For each number of each contact, and each further form that was looked up, what left because of it.
+
+    Each is {name, identifier, points, buckets}.
+    """
     points: dict[bytes, list[dict[str, int]]] = {}
     for batch in sent:
         for at, name in enumerate(batch.whose):
@@ -60,7 +64,7 @@ def by_contact(
                 where = {"request": batch.named.exchange.number, "point": at + 1, "of": len(batch.whose)}
                 points.setdefault(name, []).append(where)
     for contact in book.contacts:
-        for identifier in contact.identifiers:
+        for identifier in (form for line in contact.lines for form in line if form in sought):
             yield {
                 "name": contact.name,
                 "identifier": identifier.decode("ascii"),

@@ -14,6 +14,7 @@ from typing import Any, Final
 from contactsync.audit.report import AuditReport
 from contactsync.audit.transcript.show import Shown, printable
 from contactsync.audit.transcript.wire import HttpExchange
+from contactsync.identifiers import title_of
 
 _MOST_SHOWN: Final = 2048  # octets of a body
 
@@ -119,7 +120,7 @@ def told_of(one: Mapping[str, Any]) -> str:
     ]
     for bucket in one["buckets"]:
         among = f"among {bucket['among']:,} of {bucket['of']:,}"
-        parts.append(f"bucket {bucket['bucket']:,} of +{bucket['partition']}, {among}")
+        parts.append(f"bucket {bucket['bucket']:,} of {title_of(bucket['partition'])}, {among}")
     return "; ".join(parts) or "nothing left because of it in this sync"
 
 

@@ -14,7 +14,7 @@ from contactsync.audit.transcript.kinds import Named
 from contactsync.audit.transcript.private import SentBatch, SentRound
 from contactsync.client.core.round import LEAST, USUAL_LENGTH, padded
 from contactsync.foundation.errors import BadInput, BadProof, BadReply
-from contactsync.identifiers.tel import SCHEME
+from contactsync.identifiers import KINDS, SCHEME, kind_of
 from contactsync.ristretto255 import decode, encode, hash_to_group, multiply_encode, scalars
 from contactsync.tokens import TOKEN_BYTES
 from contactsync.voprf.blinding import Blinding
@@ -59,7 +59,7 @@ class Book:
         """Whether padding contains an identifier, digits of a number, or the beginning of a usual hash."""
         if any(padding[at : at + _TRACE] in self._traces for at in range(len(padding) - _TRACE + 1)):
             return True
-        return padding.startswith(b"tel:")
+        return padding.startswith(tuple(kind.prefix for kind in KINDS.values()))
 
 
 def _hashed(inputs: Sequence[bytes]) -> Rows:
@@ -71,7 +71,8 @@ def _hashed(inputs: Sequence[bytes]) -> Rows:
 def _traces(identifier: bytes) -> list[bytes]:
     """What would show an identifier in octets that should be random."""
     found = []
-    for text in (identifier, identifier.removeprefix(b"tel:"), identifier.removeprefix(SCHEME)):
+    plain = identifier.removeprefix(kind_of(identifier).prefix)
+    for text in (identifier, plain, identifier.removeprefix(SCHEME)):
         found += [hashlib.new(name, text, usedforsecurity=False).digest()[:_TRACE] for name in _HASHES]
         found += [text[at : at + _TRACE] for at in range(max(1, len(text) - _TRACE + 1))]
     return found

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from contactsync.client.cache import unpack_holding
-from contactsync.client.core.holdings import Holding
+from contactsync.client.core.held_records import unpack_holding
+from contactsync.client.core.holdings import Holdings
 from contactsync.client.core.mode import AskedList
 from contactsync.client.ledger import DECOY_SECRET_BYTES
 from contactsync.client.transcript import MAX_PRIVATE, PRIVATE_FORMAT, Ending
@@ -52,7 +52,7 @@ class Planned:
     """What a download was planned from: what was held, and octets of the files that were there already."""
 
     epoch: int
-    holdings: Mapping[tuple[str, str], Holding]
+    holdings: Holdings
     held: Mapping[str, int]
 
 
@@ -70,11 +70,15 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Private:
-    """The content of FILE.private. `book` is the keyed hash of the identifiers of the address book."""
+    """The content of FILE.private. `book` is the keyed hash of the identifiers of the address book.
+
+    `forms` is the version of the table of further forms that were looked up, 0 if none were.
+    """
 
     key: bytes = field(repr=False)
     book: str
     identifiers: int
+    forms: int
     rounds: tuple[SentRound, ...]
     batches: tuple[SentBatch, ...]
     plans: tuple[Planned, ...]
@@ -115,12 +119,20 @@ class Private:
             bytes.fromhex(value["key"]),
             str(value["book"]),
             _count(value["identifiers"]),
+            _forms(value),
             tuple(_round(one) for one in value["rounds"]),
             tuple(_batch(one) for one in value["batches"]),
             tuple(_plan(one) for one in value["plans"]),
             None if secret is None else bytes.fromhex(secret),
             tuple(_list(one) for one in value["lists"]),
         )
+
+
+def _forms(value: dict[str, Any]) -> int:
+    """A sync of before there were further forms says nothing of them."""
+    if value.get("forms") == 0:
+        raise ValueError("there is no such table")
+    return _count(value.get("forms", 0))
 
 
 def _count(value: Any) -> int:

@@ -18,7 +18,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, Final
 
 from contactsync.audit.report import AuditReport
-from contactsync.audit.vectors import formats, logged, octets, primitives, runs, serving, trust
+from contactsync.audit.vectors import formats, labelled, logged, octets, primitives, runs, serving, trust
 from contactsync.audit.vectors.layers import LAYERS, word_of
 from contactsync.foundation.errors import BadInput, ContactSyncError, InvalidElement
 from contactsync.identifiers import Rejected
@@ -32,11 +32,14 @@ SHIPPED: Final = {
     "rfc9497.json": 5,
     "edges.json": 51,
     "normalisation-1.json": 139,
+    "forms-1.json": 89,
+    "mail-1.json": 105,
     "refusals.json": 55,
     "directory.json": 105,
     "delta.json": 56,
     "screen.json": 28,
-    "manifest.json": 135,
+    "labels.json": 94,
+    "manifest.json": 153,
     "runs.json": 46,
     "metadata.json": 84,
     "log.json": 149,
@@ -51,6 +54,7 @@ FILES: Final = "files"
 OPERATIONS: Final[Mapping[str, Operation]] = {
     **primitives.OPERATIONS,
     **formats.OPERATIONS,
+    **labelled.OPERATIONS,
     **serving.OPERATIONS,
     **runs.OPERATIONS,
     **trust.OPERATIONS,

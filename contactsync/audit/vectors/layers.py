@@ -76,7 +76,9 @@ LAYERS: Final = {
         (BadReply, BadProof, BadInput),
     ),
     "identifiers": VectorLayer(
-        "a text gives its identifier, or is rejected for its reason", ("identifiers",), (BadInput,)
+        "a text gives its identifier and further forms, or is rejected for its reason",
+        ("identifiers",),
+        (BadInput,),
     ),
     "tokens": VectorLayer(
         "an output gives its token, and a token its value at every width",
@@ -105,9 +107,28 @@ LAYERS: Final = {
         ("directory.screen", "directory.format", "directory.files"),
         (BadDirectory,),
     ),
+    "labels": VectorLayer(
+        "texts are labels or not, and entries are sealed, and opened by whom they are for",
+        ("labels",),
+        (BadInput,),
+    ),
+    "directory.sidecar": VectorLayer(
+        "sidecars and their deltas are read and followed, or refused",
+        (
+            *("directory.sidecar", "directory.sidecar_format", "directory.sidecar_delta"),
+            *("directory.format", "directory.files"),
+        ),
+        (BadDirectory,),
+    ),
     "publication.manifest": VectorLayer(
         "manifests are read, or refused",
-        tuple(f"publication.{name}" for name in ("manifest", "partition", "announced", "forms", "canonical")),
+        tuple(
+            f"publication.{name}"
+            for name in (
+                *("manifest", "partition", "labels", "named_files", "announced"),
+                *("forms", "canonical"),
+            )
+        ),
         (BadReply,),
     ),
     "publication.history": VectorLayer(

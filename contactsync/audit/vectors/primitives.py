@@ -140,6 +140,15 @@ def _normalise(given: Case) -> Case:
     return {"identifier": identifiers.normalise(given["text"], given["region"]).decode()}
 
 
+def _normalise_mail(given: Case) -> Case:
+    return {"identifier": identifiers.mail.normalise(given["text"]).decode()}
+
+
+def _forms(given: Case) -> Case:
+    found = identifiers.further_forms(given["identifier"].encode("ascii"))
+    return {"forms": [form.decode("ascii") for form in found]}
+
+
 def _key(given: Case) -> Case:
     secret, public = bytes.fromhex(given["secret_key"]), bytes.fromhex(given["public_key"])
     server.KeyPair(secret, public)
@@ -161,5 +170,7 @@ OPERATIONS: dict[str, Callable[[Case], Case]] = {
     "blind": _blind,
     "key": _key,
     "normalise": _normalise,
+    "forms": _forms,
+    "normalise_mail": _normalise_mail,
 }
 """By their names in the vector files. Each raises the error that refuses what must be refused."""

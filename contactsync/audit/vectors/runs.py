@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,15 @@ from contactsync import identifiers
 from contactsync.client.byteranges import joined, range_list
 from contactsync.client.core.holdings import Holding, Known
 from contactsync.client.core.matching import inspect
-from contactsync.client.core.mode import AskedList, FetchFiles, LookUpBuckets, Memory
+from contactsync.client.core.mode import AskedList, FetchFiles, LookedUp, LookUpBuckets, Memory
 from contactsync.client.core.planner import Options
 from contactsync.client.core.round import BlindedBatch, EvaluatedBatch, PendingBatch
 from contactsync.client.core.states import Fetched, Matched, Prepared, Question
 from contactsync.client.files import FolderFiles
 from contactsync.client.privacy import load_modes
-from contactsync.directory import DataFile, DirectoryInfo, RangeMatch, RangeReader
+from contactsync.directory import DataFile, DirectoryInfo, RangeReader
 from contactsync.identifiers import Rejected
+from contactsync.labels import KEY_BYTES
 from contactsync.publication.manifest import Manifest
 from contactsync.tokens import TOKEN_BYTES, Tokens
 from contactsync.voprf import server, wire
@@ -177,7 +178,7 @@ class _Sync:
         }
         return Memory(bytes.fromhex(ledger["secret"]), self.manifest.epoch, asked, ledger["odds"])
 
-    def _answer(self, request: object) -> RangeMatch | None:
+    def _answer(self, request: object) -> LookedUp | None:
         if isinstance(request, FetchFiles):
             for file in request.files:
                 self._fetch(file)
@@ -192,7 +193,7 @@ class _Sync:
             ranges.append(f"bytes={range_list(joined(places))}")
             return [data[place.start : place.stop] for place in places]
 
-        answer = RangeReader(base, fetch).match(request.tokens, request.asked.numbers)
+        match = RangeReader(base, fetch).match(request.tokens, request.asked.numbers)
         self.out["lists"].append(
             {
                 "partition": request.partition.name,
@@ -201,7 +202,7 @@ class _Sync:
                 "ranges": ranges,
             }
         )
-        return answer
+        return LookedUp.of(request, match, None)
 
 
 def _identifier(contact: Case) -> bytes | None:
@@ -230,10 +231,11 @@ def _known(question: Question, held: Mapping[str, Case]) -> Known:
     stored = [held[question.identifiers[i].decode()] for i in which]
     octets = bytes.fromhex("".join(one["token"] for one in stored))
     tokens = Tokens.from_bytes(np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES))
-    known = known.with_tokens(np.array(which, np.int64), tokens)
+    keys = np.zeros((len(which), KEY_BYTES), np.uint8)  # nothing here opens a label
+    known = known.with_tokens(np.array(which, np.int64), tokens, keys)
     member, edition = known.member.copy(), known.edition.copy()
     member[which], edition[which] = [one["member"] for one in stored], [one["edition"] for one in stored]
-    return Known(known.known, known.tokens, member, edition)
+    return replace(known, member=member, edition=edition)
 
 
 def _file(spec: Case) -> DataFile:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol, Self
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from contactsync.directory import Directory, DirectoryInfo
 from contactsync.directory.delta import Delta
 from contactsync.directory.screen import Screen
+from contactsync.directory.sidecar import Sidecar, SidecarInfo
+from contactsync.directory.sidecar_delta import SidecarDelta
+from contactsync.labels import KEY_BYTES
 from contactsync.publication.manifest import DataFile
 from contactsync.tokens import Tokens
 
@@ -41,32 +44,81 @@ class Holding:
         return [self.whole, *(file for _, _, file in self.deltas)]
 
 
-Holdings = Mapping[tuple[str, str], Holding]
+@dataclass(frozen=True, slots=True)
+class SidecarHolding:
+    """A sidecar on the disk, and the stored deltas of labels that continue from its edition."""
+
+    edition: int
+    sidecar: SidecarInfo
+    deltas: tuple[tuple[int, int, DataFile], ...] = ()
+
+    @property
+    def reached(self) -> int:
+        """The edition of the labels that the sidecar and the deltas lead to."""
+        return self.deltas[-1][1] if self.deltas else self.edition
+
+    def files(self) -> list[DataFile]:
+        """All of its files."""
+        return [self.sidecar.file, *(file for _, _, file in self.deltas)]
+
+
+SIDECAR: Final = "labels"
+"""The kind of a sidecar among what is stored."""
+
+Holdings = Mapping[tuple[str, str], Holding | SidecarHolding]
 """What is stored, by the name of the partition and the kind of the whole file."""
+
+
+def whole_of(holdings: Holdings, name: str, kind: WholeKind) -> Holding | None:
+    """What is stored of a partition's base or screen."""
+    held = holdings.get((name, kind))
+    return held if isinstance(held, Holding) else None
+
+
+def sidecar_of(holdings: Holdings, name: str) -> SidecarHolding | None:
+    """What is stored of a partition's labels."""
+    held = holdings.get((name, SIDECAR))
+    return held if isinstance(held, SidecarHolding) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of n identifiers. Where `known` is False, the token is meaningless."""
+    """What is known of n identifiers. Where `known` is False, the token is meaningless.
+
+    `keys` uint8[n, 32] open labels, where `keyed`: earlier versions did not keep them.
+    """
 
     known: NDArray[np.bool_]
     tokens: Tokens
+    keys: NDArray[np.uint8]
+    keyed: NDArray[np.bool_]
     member: NDArray[np.bool_]
     edition: NDArray[np.int64]
     """The edition of the partition that `member` refers to; -1 where it was never matched."""
+    labels: Sequence[str | None] = field(repr=False)
+    """The label of each member, as far as it is known that there is one."""
+    labelled: NDArray[np.int64]
+    """The edition of the labels that `labels` has it from; -1 where none was looked at."""
 
     @classmethod
     def nothing(cls, count: int) -> Self:
         """What is known of `count` identifiers that were never seen."""
-        none = np.zeros(count, np.bool_)
+        none, never = np.zeros(count, np.bool_), np.full(count, -1, np.int64)
         tokens = Tokens(np.zeros(count, np.uint64), np.zeros(count, np.uint16))
-        return cls(none, tokens, none, np.full(count, -1, np.int64))
+        keys = np.zeros((count, KEY_BYTES), np.uint8)
+        return cls(none, tokens, keys, none, none, never, [None] * count, never)
 
-    def with_tokens(self, which: NDArray[np.integer], tokens: Tokens) -> Known:
-        """A copy with tokens for the identifiers at these indices, which were never matched."""
+    def where_keyed(self) -> Known:
+        """Only what has a key is known: all else is looked up again, whether or not it is a member."""
+        return replace(self, known=self.known & self.keyed)
+
+    def with_tokens(self, which: NDArray[np.integer], tokens: Tokens, keys: NDArray[np.uint8]) -> Known:
+        """A copy with tokens and label keys for the identifiers at these indices."""
         head, tail, known = self.tokens.head.copy(), self.tokens.tail.copy(), self.known.copy()
         head[which], tail[which], known[which] = tokens.head, tokens.tail, True
-        return replace(self, known=known, tokens=Tokens(head, tail))
+        all_keys, keyed = self.keys.copy(), self.keyed.copy()
+        all_keys[which], keyed[which] = keys, True
+        return replace(self, known=known, tokens=Tokens(head, tail), keys=all_keys, keyed=keyed)
 
 
 class Files(Protocol):
@@ -80,3 +132,9 @@ class Files(Protocol):
 
     def delta(self, file: DataFile) -> Delta:
         """A delta."""
+
+    def sidecar(self, info: SidecarInfo) -> AbstractContextManager[Sidecar]:
+        """A sidecar."""
+
+    def sidecar_delta(self, file: DataFile) -> SidecarDelta:
+        """A delta of labels."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from contactsync.client.core.round import LEAST
+from contactsync.identifiers import title_of
 
 
 def sentence(*, points: int, covered: bool, names: Sequence[str] | None, told: Sequence[str] = ()) -> str:
@@ -19,7 +20,7 @@ def sentence(*, points: int, covered: bool, names: Sequence[str] | None, told: S
     else:
         parts = ["asked for updates and has nothing new to look up"]
     if names:
-        parts.append(f"has contacts in {countries(names)}")
+        parts.append(f"has contacts in {listed(names)}")
     parts += told
     if len(parts) > 1:
         hidden = "not which, or who matched"
@@ -30,11 +31,11 @@ def sentence(*, points: int, covered: bool, names: Sequence[str] | None, told: S
     return f"the server could learn that this account {' and '.join(parts)}; {hidden}"
 
 
-def countries(names: Sequence[str]) -> str:
-    """Calling codes as people write them."""
-    return ", ".join(f"+{name}" for name in sorted(names))
+def listed(names: Sequence[str]) -> str:
+    """Partitions by their titles: calling codes as people write them, and `mail`."""
+    return ", ".join(title_of(name) for name in sorted(names))
 
 
 def _between(points: int, *, covered: bool) -> str:
     low = points // 2 + 1 if points > LEAST else 0 if covered else 1
-    return f"{low:,} to {points:,} new numbers"
+    return f"{low:,} to {points:,} new numbers or addresses"

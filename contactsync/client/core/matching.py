@@ -12,8 +12,10 @@ from contactsync.client.core.mode import Subject
 from contactsync.client.core.plan import PartitionPlan
 from contactsync.directory import match, truncate
 from contactsync.directory.delta import Delta, check_against, compose
+from contactsync.directory.sidecar_delta import SidecarDelta, check_chain
 from contactsync.directory.value_sets import contains
 from contactsync.foundation.errors import BadDirectory
+from contactsync.identifiers import title_of
 
 Mask = NDArray[np.bool_]
 
@@ -37,7 +39,7 @@ def match_partition(files: Files, plan: PartitionPlan, subject: Subject) -> Scre
     token takes one lookup in base or screen. Raises BadDirectory.
     """
     holding, tokens = plan.holding, subject.tokens
-    deltas = _chain(files, plan)
+    deltas = chain(files, plan)
     sure, at = subject.member.copy(), subject.edition.copy()
     reached = np.isin(at, [holding.edition, *(end for _, end, _ in holding.deltas)])
     maybe = np.zeros(len(tokens), np.bool_)
@@ -70,7 +72,10 @@ def inspect(files: Files, plan: PartitionPlan) -> None:
     who has a certain contact, it would tell whose that is: by the error, or by what the next sync fetches.
     Raises BadDirectory.
     """
-    deltas = _chain(files, plan)
+    deltas = chain(files, plan)
+    if plan.sidecar is not None:
+        with files.sidecar(plan.sidecar.sidecar):
+            sidecar_chain(files, plan)
     if plan.kind == "screen":
         files.screen(plan.holding.whole, plan.holding.base)
         if deltas:
@@ -80,7 +85,17 @@ def inspect(files: Files, plan: PartitionPlan) -> None:
         check_against(deltas, base)
 
 
-def _chain(files: Files, plan: PartitionPlan) -> list[Delta]:
+def sidecar_chain(files: Files, plan: PartitionPlan) -> list[SidecarDelta]:
+    """The deltas of the stored labels. Raises BadDirectory unless they lead to those of the partition."""
+    held, reaches = plan.sidecar, plan.entries
+    assert held is not None
+    assert reaches is not None
+    deltas = [files.sidecar_delta(file) for _, _, file in held.deltas]
+    check_chain(held.sidecar, deltas, reaches)
+    return deltas
+
+
+def chain(files: Files, plan: PartitionPlan) -> list[Delta]:
     """The deltas of a holding. Raises BadDirectory unless they lead from its base to the partition's."""
     holding, deltas = plan.holding, []
     sha256, count = holding.base.file.sha256, holding.base.count
@@ -98,7 +113,8 @@ def _chain(files: Files, plan: PartitionPlan) -> list[Delta]:
 
 def _wrong_chain(plan: PartitionPlan) -> BadDirectory:
     return BadDirectory(
-        f"the deltas of +{plan.partition.name} do not lead from what is held to what the manifest names",
+        f"the deltas of {title_of(plan.partition.name)} do not lead from what is held to what"
+        " the manifest names",
         hint="sync again: that partition is then fetched whole; tell the operator if it happens again",
         refusal="not-following",
     )

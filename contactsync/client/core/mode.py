@@ -8,8 +8,8 @@ test can look at each of its requests.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from contactsync.client.core.holdings import Files, Holdings
 from contactsync.client.core.plan import PartitionPlan
 from contactsync.directory import RangeMatch
+from contactsync.directory.sidecar import SidecarInfo
+from contactsync.directory.sidecar_ranges import SidecarPart
 from contactsync.publication.manifest import DataFile, Partition
 from contactsync.tokens import Tokens
 
@@ -44,7 +46,7 @@ class AskedList:
 
 @dataclass(frozen=True, slots=True)
 class LookUpBuckets:
-    """Look tokens up in these buckets of a base. The answer is a RangeMatch.
+    """Look tokens up in these buckets of a base. The answer is a LookedUp.
 
     Before the list is sent, it is entered into the ledger and remembered there, durably, until its answer is
     recorded.
@@ -56,6 +58,34 @@ class LookUpBuckets:
     told: object
     tested: Tokens
     """All tokens that were tested against the screen, whose question this is."""
+    sidecar: SidecarInfo | None = None
+    """With labels: the entries of these very buckets are fetched too, all of them."""
+    others: Tokens = field(default_factory=lambda: Tokens.concatenate([]), repr=False)
+    """Members whose buckets are on the list by chance: what the entries say of them is welcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """What came of a list of buckets: which tokens are there, bool[m], and which of the others, bool[k].
+
+    `entries` are those of the tokens found and of the others found, uint8[f, 16 + size]; none without labels.
+    `octets` were fetched.
+    """
+
+    found: NDArray[np.bool_]
+    others: NDArray[np.bool_]
+    entries: NDArray[np.uint8]
+    octets: int
+
+    @classmethod
+    def of(cls, request: LookUpBuckets, match: RangeMatch, part: SidecarPart | None) -> Self:
+        """It from the buckets of the base, in which the request's tokens and others were looked up."""
+        many = len(request.tokens)
+        entries, octets = np.empty((0, 0), np.uint8), match.octets
+        if part is not None:
+            entries = part.entries(match.bucket[match.found], match.rank[match.found])
+            octets += part.octets
+        return cls(match.found[:many], match.found[many:], entries, octets)
 
 
 Request = FetchFiles | LookUpBuckets
@@ -107,13 +137,25 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Which of a partition's identifiers are members, bool[m], and the plan that was used in the end."""
+    """Which of a partition's identifiers are members, bool[m], and the plan that was used in the end.
+
+    `sealed` are labels that came with buckets.
+    """
 
     member: NDArray[np.bool_]
     plan: PartitionPlan
+    sealed: Sealed | None = None
 
 
-Settling = Generator[Request, RangeMatch | Any, Settled]
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Entries of labels, uint8[k, 16 + size], and whose they are: int64[k], indices of identifiers."""
+
+    of: NDArray[np.int64]
+    entries: NDArray[np.uint8]
+
+
+Settling = Generator[Request, LookedUp | Any, Settled]
 
 
 class Mode(Protocol):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from contactsync.client.core.holdings import Holding, WholeKind
-from contactsync.publication.manifest import DataFile, Partition
+from contactsync.client.core.holdings import Holding, SidecarHolding, WholeKind
+from contactsync.directory.sidecar import SidecarInfo
+from contactsync.publication.manifest import DataFile, Labels, Partition
 
 MAX_HELD_DELTAS = 64
 """A longer chain is replaced by a whole file: applying deltas takes time in each sync."""
@@ -21,6 +22,15 @@ class PartitionPlan:
     holding: Holding
     later: int = 0
     """About the least number of octets that looking up contacts will cost, once the files are there."""
+    labels: Labels | None = None
+    """The labels to use; None if none are published, or none are wanted."""
+    sidecar: SidecarHolding | None = None
+    """Beside a base: what is stored of the labels after that."""
+
+    @property
+    def entries(self) -> SidecarInfo | None:
+        """What the sidecar of the partition must be; None if no labels are used."""
+        return None if self.labels is None else self.labels.info(self.partition)
 
     @property
     def cost(self) -> int:
@@ -54,16 +64,50 @@ def carry_on(partition: Partition, kind: WholeKind, whole: DataFile, held: Holdi
     return PartitionPlan(partition, kind, tuple(file for _, _, file in deltas), holding)
 
 
-def leads_on(partition: Partition, held: Holding) -> bool:
-    """Whether deltas lead from the stored file to the partition's edition."""
-    return _missing(partition, held) is not None
+def with_labels(plan: PartitionPlan, held: SidecarHolding | None, buckets: int) -> PartitionPlan:
+    """The plan with the labels of its partition, if it has any, whoever may match.
+
+    Beside a base the whole sidecar is fetched, or the deltas that continue the stored one; beside a screen
+    nothing yet: entries come with the buckets.
+    """
+    labels = plan.partition.labels
+    if labels is None:
+        return plan
+    sidecar = labels.info(plan.partition)
+    if plan.kind == "screen":
+        later = plan.later and plan.later + entries_cost(sidecar, buckets)
+        return replace(plan, labels=labels, later=later)
+    deltas = None if held is None else _missing(labels, held)
+    if held is None or deltas is None or sum(file.length for _, _, file in deltas) >= labels.file.length:
+        held, fetch = SidecarHolding(labels.edition, sidecar), [labels.file]
+    else:
+        held = replace(held, deltas=(*held.deltas, *deltas))
+        fetch = [file for _, _, file in deltas]
+    return replace(plan, fetch=(*plan.fetch, *fetch), labels=labels, sidecar=held)
 
 
-def _missing(partition: Partition, held: Holding) -> list[tuple[int, int, DataFile]] | None:
-    """The deltas from the stored file to the partition's edition; None if they do not lead there."""
-    if held.reached == partition.edition:
+def entries_cost(sidecar: SidecarInfo, buckets: int) -> int:
+    """About how many octets it takes to fetch the entries of this many buckets, or all."""
+    layout = sidecar.layout
+    fetched = min(buckets, layout.buckets)
+    data = (layout.length - layout.data_offset) * fetched // layout.buckets
+    return layout.index_offset + layout.page_bytes * min(fetched, layout.pages) + data
+
+
+def leads_on(partition: Partition, held: Holding | SidecarHolding) -> bool:
+    """Whether deltas lead from the stored file to the edition of the partition, or of its labels."""
+    if isinstance(held, Holding):
+        return _missing(partition, held) is not None
+    return partition.labels is not None and _missing(partition.labels, held) is not None
+
+
+def _missing(
+    to: Partition | Labels, held: Holding | SidecarHolding
+) -> list[tuple[int, int, DataFile]] | None:
+    """The deltas from the stored file to this edition; None if they do not lead there."""
+    if held.reached == to.edition:
         return []
-    chain = [(d.from_edition, d.to_edition, d.file) for d in partition.deltas]
+    chain = [(d.from_edition, d.to_edition, d.file) for d in to.deltas]
     starts = [start for start, _, _ in chain]
     if held.reached not in starts:
         return None

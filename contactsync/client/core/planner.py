@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from contactsync.client.core.holdings import Holdings
+from contactsync.client.core.holdings import Holdings, sidecar_of
 from contactsync.client.core.mode import Mode
-from contactsync.client.core.plan import PartitionPlan, size_text
+from contactsync.client.core.plan import PartitionPlan, size_text, with_labels
 from contactsync.directory.ranges import BUCKETS
 from contactsync.foundation.errors import ChoiceNeeded
 from contactsync.foundation.limits import MAX_BATCH
@@ -26,7 +26,8 @@ class Options:
     """How to sync. `max_download` is in octets; screen mode fetches a multiple of `buckets`.
 
     `leak_budget` are the odds that the bucket lists of all syncs may come to, for one partition. With `cover`
-    a sync without news sends a round of padding points. A batch has at most `most` points.
+    a sync without news sends a round of padding points. A batch has at most `most` points. `labels`: those of
+    members are fetched, whoever matches.
     """
 
     audience: str = "people"
@@ -37,6 +38,7 @@ class Options:
     leak_budget: float = LEAK_BUDGET
     cover: bool = True
     most: int = MAX_BATCH
+    labels: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ class Plan:
 class Planner:
     """Everything that a plan depends on, apart from the choices.
 
-    `wanted` are the partitions with identifiers that have no current result.
+    `wanted` are the partitions with identifiers that have no current result. `labels`: those that are
+    published are used.
     """
 
     manifest: Manifest
@@ -75,6 +78,7 @@ class Planner:
     wanted: frozenset[str]
     modes: Mapping[str, Mode]
     buckets: int = BUCKETS
+    labels: bool = True
 
     def plan(self, privacy: str, partitions: Partitions) -> Plan:
         """The download with these choices."""
@@ -83,7 +87,10 @@ class Planner:
         for name, partition in sorted(self.manifest.partitions.items()):
             wanted = name in self.wanted
             if wanted or partitions == "all":
-                parts.append(mode.plan(partition, self.holdings, wanted=wanted, buckets=self.buckets))
+                part = mode.plan(partition, self.holdings, wanted=wanted, buckets=self.buckets)
+                if self.labels:
+                    part = with_labels(part, sidecar_of(self.holdings, name), self.buckets)
+                parts.append(part)
         return Plan(privacy, partitions, tuple(parts))
 
     def affordable(self, privacy: str, partitions: Partitions, *, limit: int, spent: int = 0) -> Plan:
@@ -98,8 +105,19 @@ class Planner:
         raise ChoiceNeeded(
             f"the download is {size_text(chosen.cost + spent)}, more than --max-download {size_text(limit)};"
             " no file was fetched, and nothing was sent that depends on the address book",
-            hint="choose one of\n" + "\n".join(_choices(chosen, others, self.modes, spent)),
+            hint="choose one of\n"
+            + "\n".join(_choices(chosen, others, self.modes, spent) + self._without_labels(chosen, spent)),
         )
+
+    def _without_labels(self, chosen: Plan, spent: int) -> list[str]:
+        """The same choice without labels, if that costs less."""
+        bare = replace(self, labels=False).plan(chosen.privacy, chosen.partitions)
+        if bare.cost >= chosen.cost:
+            return []
+        size = size_text(bare.cost + spent)
+        return [
+            f"  --labels no: about {size}; tells the server nothing more; does not show who a match is there"
+        ]
 
 
 def _choices(chosen: Plan, others: list[Plan], modes: Mapping[str, Mode], spent: int) -> list[str]:

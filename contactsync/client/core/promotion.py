@@ -7,8 +7,9 @@ matched against it, and files without deltas, are those of edition 1.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from contactsync.client.core.holdings import Holding
+from contactsync.client.core.holdings import Holding, SidecarHolding
 from contactsync.publication.manifest import Manifest, Partition
 
 
@@ -29,3 +30,11 @@ def carried_on(
 def as_edition_1(holding: Holding) -> Holding:
     """A holding without deltas that is edition 1 now."""
     return Holding(1, holding.whole, holding.base)
+
+
+def as_edition_of(holding: SidecarHolding, edition: int) -> SidecarHolding:
+    """A stored sidecar whose labels are of this edition now. Its deltas say by hashes what they lead to."""
+    if not holding.deltas:
+        return replace(holding, edition=edition)
+    *before, (start, _, file) = holding.deltas
+    return replace(holding, deltas=(*before, (start, edition, file)))

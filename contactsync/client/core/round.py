@@ -9,17 +9,22 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contactsync.foundation.limits import MAX_BATCH
-from contactsync.tokens import Tokens
+from contactsync.labels import KEY_BYTES
+from contactsync.tokens import TOKEN_BYTES, Tokens
 from contactsync.voprf.constants import NE, PROOF_BYTES, Rows
 from contactsync.voprf.wire import parse_reply
 
 if TYPE_CHECKING:
     from contactsync.voprf.blinding import Blinding
+
+OUTPUT_BYTES: Final = TOKEN_BYTES + KEY_BYTES
+"""What is kept of an output."""
 
 LEAST = 8
 """Points in the smallest round."""
@@ -158,7 +163,7 @@ class BlindedBatch:
         """Verify the proof against the manifest's key, then unblind. Raises BadReply, BadProof."""
         evaluated, proof = parse_reply(reply, len(self.blinding))
         if not self.batch.identifiers and self._holds(evaluated, proof, public_key):
-            return EvaluatedBatch(self.batch, [], Tokens.concatenate([]))
+            return EvaluatedBatch.of(self.batch, [], np.empty((0, OUTPUT_BYTES), np.uint8))
         from contactsync.voprf.client import confirm, finalize  # noqa: PLC0415
 
         if self.batch.is_small:
@@ -167,7 +172,7 @@ class BlindedBatch:
         places = np.array(self.places, np.int64)
         real = places >= 0
         identifiers = [self.batch.identifiers[place] for place in places[real].tolist()]
-        return EvaluatedBatch(self.batch, identifiers, Tokens.from_outputs(outputs).take(real))
+        return EvaluatedBatch.of(self.batch, identifiers, outputs[real])
 
     def _holds(self, evaluated: Rows, proof: bytes, public_key: bytes) -> bool:
         """Whether the proof of a small batch holds. If not, the engine says why."""
@@ -180,11 +185,18 @@ class BlindedBatch:
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedBatch:
-    """The identifiers of a batch with their tokens, without the padding."""
+    """The identifiers of a batch with their tokens and label keys, uint8[n, 32], without the padding."""
 
     batch: PendingBatch
     identifiers: list[bytes] = field(repr=False)
     tokens: Tokens = field(repr=False)
+    keys: NDArray[np.uint8] = field(repr=False)
+
+    @classmethod
+    def of(cls, batch: PendingBatch, identifiers: list[bytes], outputs: Rows) -> Self:
+        """It from the outputs of these identifiers, uint8[n, 42 or more]."""
+        keys = np.ascontiguousarray(outputs[:, TOKEN_BYTES:OUTPUT_BYTES])
+        return cls(batch, identifiers, Tokens.from_outputs(outputs), keys)
 
 
 def _nobody(like: Sequence[bytes]) -> bytes:

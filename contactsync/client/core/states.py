@@ -15,13 +15,23 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from contactsync.client.core.holdings import Files, Holding, Holdings, Known
-from contactsync.client.core.mode import Allowance, FetchFiles, Memory, Mode, Request, Subject
+from contactsync.client.core.holdings import SIDECAR, Files, Holding, Holdings, Known, SidecarHolding
+from contactsync.client.core.labels import Labelled, label_partition
+from contactsync.client.core.mode import (
+    Allowance,
+    FetchFiles,
+    LookedUp,
+    Memory,
+    Mode,
+    Request,
+    Sealed,
+    Subject,
+)
 from contactsync.client.core.plan import PartitionPlan, leads_on
 from contactsync.client.core.planner import Options, Plan, Planner
 from contactsync.client.core.round import EvaluatedBatch, PendingBatch, Round, make_round
-from contactsync.directory import RangeMatch
 from contactsync.identifiers import partition_of
+from contactsync.labels import KEY_BYTES, context
 from contactsync.publication.manifest import DataFile, Manifest
 from contactsync.tokens import Tokens
 
@@ -112,7 +122,7 @@ class Prepared:
         Raises ChoiceNeeded if the download is larger than allowed.
         """
         wanted = frozenset(question.outdated(manifest, known))
-        planner = Planner(manifest, holdings, wanted, modes, options.buckets)
+        planner = Planner(manifest, holdings, wanted, modes, options.buckets, options.labels)
         plan = planner.affordable(
             options.privacy, options.partitions, limit=options.max_download, spent=spent
         )
@@ -149,13 +159,15 @@ class Fetched:
         """The next state, once all batches of the round came back and their proofs hold."""
         done = list(batches)
         tokens = Tokens.concatenate([batch.tokens for batch in done])
+        keys = np.concatenate([np.empty((0, KEY_BYTES), np.uint8), *(batch.keys for batch in done)])
         place = {identifier: i for i, identifier in enumerate(i for batch in done for i in batch.identifiers)}
         new, identifiers = self.new, self.prepared.question.identifiers
         try:
             places = np.array([place[identifiers[i]] for i in new.tolist()], np.int64)
         except KeyError:
             raise ValueError("these are not all batches of the round") from None
-        return Evaluated(self.prepared, self.prepared.known.with_tokens(new, tokens.take(places)), len(new))
+        known = self.prepared.known.with_tokens(new, tokens.take(places), keys[places])
+        return Evaluated(self.prepared, known, len(new))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +178,7 @@ class Evaluated:
     known: Known
     new: int
 
-    def settle(
-        self, files: Files, memory: Memory, spent: int
-    ) -> Generator[Request, RangeMatch | Any, Matched]:
+    def settle(self, files: Files, memory: Memory, spent: int) -> Generator[Request, LookedUp | Any, Matched]:
         """Find out who is a member, partition by partition. The caller must answer what is yielded.
 
         `spent` octets of the allowed download are used. Raises BadDirectory, ChoiceNeeded.
@@ -177,6 +187,7 @@ class Evaluated:
         manifest, options, question = prepared.manifest, prepared.options, prepared.question
         count = len(question.identifiers)
         member, edition = np.zeros(count, np.bool_), np.full(count, -1, np.int64)
+        sealed: dict[str, Sealed] = {}
         plans = {part.partition.name: part for part in prepared.plan.parts}
         whole = prepared.planner.plan("download", options.partitions).cost
         for name, mine in question.groups.items():
@@ -205,8 +216,10 @@ class Evaluated:
             except StopIteration as end:
                 settled = end.value
             member[mine], plans[name] = settled.member, settled.plan
+            if settled.sealed is not None:
+                sealed[name] = Sealed(mine[settled.sealed.of], settled.sealed.entries)
         usable = np.array([name not in manifest.unknown for name in question.names], np.bool_)
-        return Matched(self, usable[question.of], member, edition, tuple(plans.values()), spent)
+        return Matched(self, usable[question.of], member, edition, tuple(plans.values()), spent, sealed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +227,7 @@ class Matched:
     """Who is a member, bool[n], in which edition of the partition (-1: there is none), and what it cost.
 
     Where `settled`, bool[n], is False, the result is unknown: the partition needs a newer program. `spent` is
-    the number of octets downloaded.
+    the number of octets downloaded. `sealed` are labels that came with buckets, by partition.
     """
 
     evaluated: Evaluated
@@ -223,19 +236,50 @@ class Matched:
     edition: NDArray[np.int64]
     plans: tuple[PartitionPlan, ...]
     spent: int
+    sealed: Mapping[str, Sealed] = field(default_factory=dict, repr=False)
 
-    def holdings(self, before: Holdings) -> dict[tuple[str, str], Holding]:
+    def holdings(self, before: Holdings) -> dict[tuple[str, str], Holding | SidecarHolding]:
         """The files to keep: those that were used, and earlier ones that deltas can still continue."""
-        kept: dict[tuple[str, str], Holding] = {
+        kept: dict[tuple[str, str], Holding | SidecarHolding] = {
             (part.partition.name, part.kind): part.holding for part in self.plans
         }
         settled = {name for name, _ in kept}
+        for part in self.plans:
+            if part.sidecar is not None:
+                kept[part.partition.name, SIDECAR] = part.sidecar
         partitions = self.evaluated.prepared.manifest.partitions
         for (name, kind), holding in before.items():
             partition = partitions.get(name)
-            if name not in settled and partition is not None and leads_on(partition, holding):
+            if partition is None or (name, kind) in kept or (kind != SIDECAR and name in settled):
+                continue
+            if leads_on(partition, holding):
                 kept[name, kind] = holding
         return kept
+
+    def labelled(self, files: Files) -> Labelled:
+        """What the members are called, from files and entries that are there whoever matched.
+
+        Raises BadDirectory.
+        """
+        prepared, known = self.evaluated.prepared, self.evaluated.known
+        manifest, question = prepared.manifest, prepared.question
+        entries_of = context(manifest.audience, manifest.epoch)
+        found = Labelled.nothing(len(question.identifiers))
+        for plan in self.plans:
+            mine = question.groups.get(plan.partition.name)
+            if mine is None or plan.labels is None:
+                continue
+            members = mine[self.member[mine]]
+            one = label_partition(
+                files,
+                plan,
+                known,
+                members=members,
+                sealed=self.sealed.get(plan.partition.name),
+                context=entries_of,
+            )
+            found = found.with_those(members, one)
+        return found
 
     @property
     def false_positive_rate(self) -> float:

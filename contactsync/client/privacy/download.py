@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from contactsync.client.core.holdings import Files, Holdings
+from contactsync.client.core.holdings import Files, Holdings, whole_of
 from contactsync.client.core.matching import match_partition
 from contactsync.client.core.mode import Allowance, Memory, Settled, Settling, Subject
 from contactsync.client.core.plan import PartitionPlan, carry_on
@@ -29,7 +29,7 @@ class DownloadMode:
         buckets: int,  # noqa: ARG002
     ) -> PartitionPlan:
         """The base, or the deltas that continue the stored one."""
-        return carry_on(partition, "base", partition.base, holdings.get((partition.name, "base")))
+        return carry_on(partition, "base", partition.base, whole_of(holdings, partition.name, "base"))
 
     def settle(
         self,

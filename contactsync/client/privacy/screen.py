@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from contactsync.client.core.holdings import Files, Holdings
-from contactsync.client.core.leak import countries
+import numpy as np
+
+from contactsync.client.core.holdings import Files, Holdings, whole_of
+from contactsync.client.core.leak import listed
 from contactsync.client.core.matching import match_partition
 from contactsync.client.core.mode import (
     Allowance,
@@ -23,13 +25,22 @@ from contactsync.client.core.mode import (
     FetchFiles,
     LookUpBuckets,
     Memory,
+    Sealed,
     Settled,
     Settling,
     Subject,
 )
-from contactsync.client.core.plan import PartitionPlan, carry_on, size_text, whole_base
+from contactsync.client.core.plan import (
+    PartitionPlan,
+    carry_on,
+    entries_cost,
+    size_text,
+    whole_base,
+    with_labels,
+)
 from contactsync.directory.ranges import SEED_BYTES, at_width, buckets_of, chosen
 from contactsync.foundation.errors import ChoiceNeeded
+from contactsync.identifiers import title_of
 from contactsync.publication.manifest import Partition
 from contactsync.tokens import Tokens
 
@@ -78,10 +89,10 @@ class ScreenMode:
 
     def plan(self, partition: Partition, holdings: Holdings, *, wanted: bool, buckets: int) -> PartitionPlan:
         """The screen, if screen and buckets cost less than the base; else the base."""
-        base = carry_on(partition, "base", partition.base, holdings.get((partition.name, "base")))
+        base = carry_on(partition, "base", partition.base, whole_of(holdings, partition.name, "base"))
         if partition.screen is None:
             return base
-        screen = carry_on(partition, "screen", partition.screen, holdings.get((partition.name, "screen")))
+        screen = carry_on(partition, "screen", partition.screen, whole_of(holdings, partition.name, "screen"))
         least = ranges_cost(partition, buckets)
         # A base that costs no more tells less. The comparison must not depend on `wanted`: with all
         # partitions, the files fetched must not tell in which of them there are contacts.
@@ -104,22 +115,32 @@ class ScreenMode:
         candidates = subject.tokens.take(screened.maybe)
         tested = subject.tokens.take(screened.tested)
         asked = choose_buckets(plan, candidates, tested, memory, allowance)
-        cost = ranges_cost(partition, len(asked.numbers))
-        _check(partition, min(cost, partition.base.length), allowance)
-        if cost >= partition.base.length:  # the base costs no more, and tells less
-            plan = whole_base(partition)
-            yield FetchFiles(partition, plan.fetch, Crowded(partition.name))
-            return Settled(match_partition(files, plan, subject).sure, plan)
+        cost, whole = list_cost(plan, len(asked.numbers)), instead_of_list(plan, allowance.buckets)
+        _check(partition, min(cost, whole.cost), allowance)
+        if cost >= whole.cost:  # the base costs no more, and tells less
+            yield FetchFiles(partition, whole.fetch, Crowded(partition.name))
+            return Settled(match_partition(files, whole, subject).sure, whole)
         before = memory.odds.get(partition.name, 1.0)
         told = Buckets(partition.name, len(asked.numbers), partition.directory.layout.buckets, before)
         if asked == memory.asked.get(partition.name):  # the very same list tells nothing new
             told = replace(told, before=before / told.odds)
         else:
             _check_leak(told, allowance)
-        looked_up = yield LookUpBuckets(partition, candidates, asked, told, tested)
+        # Labels of others come with the buckets that are fetched anyway. No bucket is fetched for them.
+        numbers = np.array(asked.numbers, np.int64)
+        others = np.flatnonzero(
+            screened.sure & np.isin(buckets_of(partition.directory, subject.tokens), numbers)
+        )
+        sidecar = plan.entries
+        looked_up = yield LookUpBuckets(
+            partition, candidates, asked, told, tested, sidecar, subject.tokens.take(others)
+        )
         found = screened.sure.copy()
         found[screened.maybe] = looked_up.found
-        return Settled(found, plan)
+        if sidecar is None:
+            return Settled(found, plan)
+        of = np.concatenate([np.flatnonzero(screened.maybe)[looked_up.found], others[looked_up.others]])
+        return Settled(found, plan, Sealed(of, looked_up.entries))
 
     def sentence(self, told: Sequence[object]) -> list[str]:
         """The buckets fetched, with the odds, and the partitions that were fetched whole."""
@@ -129,13 +150,13 @@ class ScreenMode:
             fetched, total = sum(b.fetched for b in buckets), sum(b.total for b in buckets)
             odds = max(b.running for b in buckets)
             parts.append(
-                f"fetched {fetched:,} of {total:,} buckets of {countries([b.name for b in buckets])}, decoys"
+                f"fetched {fetched:,} of {total:,} buckets of {listed([b.name for b in buckets])}, decoys"
                 f" included (all lists so far multiply the odds of a guess by up to {odds:,.4g})"
             )
         crowded = [one.name for one in told if isinstance(one, Crowded)]
         if crowded:
             parts.append(
-                f"has so many members among its contacts in {countries(crowded)} that the whole directory was"
+                f"has so many members among its contacts in {listed(crowded)} that the whole directory was"
                 " fetched"
             )
         return parts
@@ -172,7 +193,7 @@ def _check(partition: Partition, cost: int, allowance: Allowance) -> None:
     if needed <= limit:
         return
     raise ChoiceNeeded(
-        f"too many contacts pass the screen of +{partition.name}: the download would be"
+        f"too many contacts pass the screen of {title_of(partition.name)}: the download would be"
         f" {size_text(needed)}, more than --max-download {size_text(limit)}; none of its buckets was fetched",
         hint="what was downloaded is kept; choose one of\n"
         f"  --max-download {size_text(needed)}: tells the server the buckets, among decoys\n"
@@ -191,14 +212,27 @@ def _check_leak(told: Buckets, allowance: Allowance) -> None:
             choices.append(f"  --buckets {many}: a larger list tells less, and costs more to download")
             break
     raise ChoiceNeeded(
-        f"one more bucket list for +{told.name} would multiply the odds of a guess by {told.running:,.4g}"
-        f" in all, more than --leak-budget {allowance.leak_budget:,.4g}; the list was not sent",
+        f"one more bucket list for {title_of(told.name)} would multiply the odds of a guess by"
+        f" {told.running:,.4g} in all, more than --leak-budget {allowance.leak_budget:,.4g};"
+        " the list was not sent",
         hint="what was evaluated and downloaded is kept; choose one of\n"
         f"  --privacy download --partitions {allowance.partitions}: about {size_text(allowance.whole)};"
         " tells the server nothing about buckets\n"
         + "".join(f"{choice}\n" for choice in choices)
         + f"  --leak-budget {math.ceil(told.running)}: see `contactsync docs threat-model`",
     )
+
+
+def list_cost(plan: PartitionPlan, buckets: int) -> int:
+    """About how many octets it takes to fetch this many buckets, and their entries if labels are wanted."""
+    sidecar = plan.entries
+    return ranges_cost(plan.partition, buckets) + (entries_cost(sidecar, buckets) if sidecar else 0)
+
+
+def instead_of_list(plan: PartitionPlan, buckets: int) -> PartitionPlan:
+    """The whole base, with all labels if labels are wanted."""
+    whole = whole_base(plan.partition)
+    return whole if plan.labels is None else with_labels(whole, None, buckets)
 
 
 def ranges_cost(partition: Partition, buckets: int) -> int:

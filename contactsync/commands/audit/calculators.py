@@ -179,9 +179,10 @@ def enumeration(
 ) -> None:
     """How long a crawler with so many accounts takes for the mobile numbers of a country.
 
-    The numbers are counted from the numbering plan. Quotas and circuit breakers are those of --data, or the
-    defaults; single ones can be replaced, to see what another value would do. As a gate for operators:
-    --fail-if 'months<12'.
+    It is about numbers alone. E-mail addresses are on lists: nobody has to try all there could be, and a
+    crawler tests as many as the accounts have points. The numbers are counted from the numbering plan.
+    Quotas and circuit breakers are those of --data, or the defaults; single ones can be replaced, to see what
+    another value would do. As a gate for operators: --fail-if 'months<12'.
     """
     from contactsync.audit.enumeration import MONTH, YEAR
     from contactsync.audit.enumeration import enumeration as enumeration_of

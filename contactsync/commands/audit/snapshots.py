@@ -66,8 +66,9 @@ def compare_snapshots(
 ) -> None:
     """Say whether two clients were shown the same, and where it forks.
 
-    A and B are files of `audit snapshot`. Each is verified by itself first: a file that was edited is not
-    proven, and a fork is two statements that the operator has signed.
+    A and B are files of `audit snapshot`. Each is verified by itself first. Exit code 9 is a fork: two
+    statements that the operator has signed. A file that was cut or edited, whose signatures do not fit,
+    accuses nobody, and gives 10.
     """
     from contactsync.audit.comparison import PublicationReader, compare_files
 

@@ -82,6 +82,8 @@ def _say_changes(told: EditionReport) -> None:
             continue
         sizes = [f"base {one.base:,}", *([f"delta {one.delta:,}"] if one.delta else [])]
         sizes += [f"screen {one.screen:,}"] if one.screen else []
+        sizes += [f"labels {one.labels:,}"] if one.labels else []
+        sizes += [f"labels' delta {one.labels_delta:,}"] if one.labels_delta else []
         new = "new" if one.change == "new" else f"{one.members - one.members_before:+,}"
         click.echo(
             f"  {one.name}: {counted(one.members, 'member', 'members')} ({new}); {', '.join(sizes)} bytes"

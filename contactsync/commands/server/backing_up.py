@@ -87,10 +87,20 @@ def backup(
     is_flag=True,
     help="With --replace: publish what was published then, even if DIR has a newer edition.",
 )
+@click.option(
+    "--database",
+    metavar="URL",
+    envvar="CONTACTSYNC_DATABASE",
+    help="Have members and accounts in this empty PostgreSQL database, postgresql://USER@HOST/NAME"
+    " (CONTACTSYNC_DATABASE, which may contain the password).",
+)
+@click.option("--files", is_flag=True, help="Have members and accounts in files of DIR, wherever they were.")
 @click.option("--dry-run", is_flag=True, help="Verify everything and say what would happen; change nothing.")
 @click.option("--undo", is_flag=True, help="Take back a --replace: what was there before is there again.")
 @json_option
+@click.pass_context
 def restore(
+    context: click.Context,
     backup: Path | None,
     data: Path,
     *,
@@ -98,6 +108,8 @@ def restore(
     replace: bool,
     removed: Literal["remove", "return"] | None,
     old_public: bool,
+    database: str | None,
+    files: bool,
     dry_run: bool,
     undo: bool,
     as_json: bool,
@@ -106,11 +118,17 @@ def restore(
 
     Everything is verified first. A backup that is damaged or cut off is refused, and nothing changes. What
     --replace takes away is kept beside DIR, as DIR.before-restore.
+
+    If members and accounts were in PostgreSQL, give --database with another, empty database, or --files. The
+    database that they were in is not touched.
     """
     from contactsync.library import backups
 
+    given = context.get_parameter_source("database") is click.core.ParameterSource.COMMANDLINE
+    if files and given:
+        raise click.UsageError("Give either --database or --files.")
     if undo:
-        if backup is not None or replace or dry_run:
+        if backup is not None or replace or dry_run or files or given:
             raise click.UsageError("Give --undo and --data alone.")
         other = backups.undo(data)
         if as_json:
@@ -121,6 +139,7 @@ def restore(
         return
     if backup is None:
         raise click.UsageError("Missing argument 'BACKUP'.")
+    where = None if files or not database else backups.read_address(database, private=not given)
     done = backups.restore(
         backup,
         data,
@@ -129,6 +148,8 @@ def restore(
         people=removed,
         old_public=old_public,
         dry_run=dry_run,
+        database=where,
+        files=files,
     )
     if as_json:
         _json.emit(_restored(done, dry_run=dry_run))
@@ -208,6 +229,9 @@ def _say_what_to_check(data: Path, done: Restored, removed: str | None) -> None:
         _check('  published since, `contactsync docs operations`, "Restore", says how to get above')
     if not done.about.keys:
         _check(f"keys/ is not in the backup: copy it to {data}/keys before anything else")
+    if done.database is not None:
+        _check(f"members and accounts are in {done.database}: CONTACTSYNC_DATABASE has to name it, where")
+        _check("  that is set for `serve` and others")
     for partition in done.damaged:
         _check(f"files of {partition} are missing: `server publish` makes them again")
     if done.before is not None:

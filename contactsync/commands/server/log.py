@@ -178,6 +178,9 @@ def restart_log(data: Path, *, yes: bool, passphrase_file: Path | None, request_
 
     Every client refuses what is published from then on, until its user has run `trust URL --new-log`. Tell
     them why. If only public/log is lost or old, restore it from any copy instead.
+
+    The witnesses stay, and none of them must cosign: give them the key of the new log, which `log show`
+    prints. When they have cosigned, ask for them again (`log quorum`).
     """
     if not yes:
         click.confirm("Every client will refuse this server until its user accepts it. Go on?", abort=True)

@@ -12,6 +12,7 @@ import click
 
 from contactsync.commands import _json
 from contactsync.commands._numbers import Rejections, name_of, opened, rejected_file
+from contactsync.commands._output import counted
 from contactsync.commands._progress import ProgressLine
 from contactsync.commands.server._members_shared import (
     ABOUT_SOURCE,
@@ -52,13 +53,15 @@ class Portion(click.ParamType["Share"]):
 @click.argument("file", type=click.Path(allow_dash=True))
 @data_option
 @audience_option
-@click.option("--phone-column", metavar="C", help="Column of the number (default: phone).")
+@click.option("--phone-column", metavar="C", help="Column of the number (default: phone); `none`: no column.")
 @click.option(
     "--region-column",
     metavar="C",
     help="Column of the number's country, two letters of ISO 3166; `none` if no column says it.",
 )
 @click.option("--id-column", metavar="C", help="Column of your own id, which names rows that are rejected.")
+@click.option("--label-column", metavar="C", help="Column of the members' labels; an empty one removes it.")
+@click.option("--email-column", metavar="C", help="Column of the e-mail address, of the same member.")
 @click.option(
     "--table",
     "tables",
@@ -119,6 +122,11 @@ def import_members(
     Rows that cannot be used are rejected and listed. All is one transaction. Who has objected is not added.
     Importing a file again only changes the day on which the members were last verified. Who is removed by
     --replace is in a receipt, as that of `remove`.
+
+    A label says who a member is (an account id, a handle): up to 64 octets of text. Who finds the member can
+    read it, and nobody else. With --email-column a row has a number, an address, or both; both are one member
+    from then on. A row whose number and address belong to two members is rejected, and changes neither. What
+    a row has beside a label or an address that cannot be used is used; of rows that differ the first counts.
     """
     found = _options(audience, region, **options)
     if not found.replace and (receipt_file is not None or reference is not None):
@@ -154,6 +162,8 @@ def _options(
     phone_column: str | None,
     region_column: str | None,
     id_column: str | None,
+    label_column: str | None,
+    email_column: str | None,
     tables: tuple[str, ...],
     max_rejected: Share | None,
     replace: bool,
@@ -171,10 +181,14 @@ def _options(
     where = None if region_column is None else region_column.strip()
     if where is not None and where.casefold() == "none":
         where = ""
+    if phone_column is not None and phone_column.strip().casefold() == "none":
+        if not email_column:
+            raise click.UsageError("--phone-column none is of use only with --email-column.")
+        phone_column = ""
     return ImportOptions(
         audience=audience,
         region=region if region or where else default_region(),
-        columns=Columns(phone_column, where, id_column, tables),
+        columns=Columns(phone_column, where, id_column, tables, label_column, email_column),
         verified=None if verified is None else verified.date(),
         origin=origin_of(source or "members import", by),
         replace=replace,
@@ -191,6 +205,8 @@ def _said(report: ImportReport) -> str:
     parts += [f"{report.known:,} already there", f"{report.rejected:,} rejected"]
     if report.twice:
         parts.append(f"{report.twice:,} more than once in the file")
+    if report.labels is not None:
+        parts.append(f"{counted(report.labels, 'label', 'labels')} changed")
     if report.objected:
         parts.append(f"{report.objected:,} not added: they objected")
     return ", ".join(parts)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from contactsync.commands import _json
 from contactsync.commands._numbers import FROM_STDIN, file_option, members_given, numbers_argument
+from contactsync.commands._output import printable
 from contactsync.commands.server._members_shared import by_option, members_at, origin_of
 from contactsync.commands.server._receipts import check_erasure, receipt_options, write_receipt
 from contactsync.commands.server._shared import (
@@ -19,9 +20,6 @@ from contactsync.commands.server._shared import (
 )
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput
-
-if TYPE_CHECKING:  # numpy hangs on these
-    pass
 
 
 @click.command()
@@ -52,6 +50,10 @@ def _print(found: dict[str, Any]) -> None:
         click.echo("  nothing is stored")
         return
     click.echo(f"  added {found['added']}, last verified {found['verified']}")
+    if found["other"] is not None:
+        click.echo(f"  also {found['other']}")
+    if found["label"] is not None:
+        click.echo(f"  label: {printable(found['label'])}")
     for audience in AUDIENCES:
         state = "member" if audience in found["audiences"] else "not a member"
         if audience in found["objections"]:

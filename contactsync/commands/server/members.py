@@ -38,6 +38,7 @@ from contactsync.commands.server._shared import (
     region_option,
 )
 from contactsync.commands.server.member_import import import_members
+from contactsync.commands.server.member_labels import label, move, unpair
 from contactsync.commands.server.member_rights import consent, show
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput
@@ -58,6 +59,8 @@ def members() -> None:
 @region_option
 @audience_option
 @verified_option
+@click.option("--label", metavar="TEXT", help="Who the member is: up to 64 octets, for who finds them.")
+@click.option("--email", metavar="ADDRESS", help="E-mail address of the same member: give one NUMBER.")
 @click.option("--source", metavar="TEXT", help=ABOUT_SOURCE)
 @by_option
 def add_members(
@@ -68,16 +71,27 @@ def add_members(
     audience: str,
     *,
     verified: datetime | None,
+    label: str | None,
+    email: str | None,
     source: str | None,
     by: str | None,
 ) -> None:
     """Add each NUMBER as a member. If one cannot be read, none is added.
 
-    `-` reads the numbers from stdin, one a line. Who has objected to the audience is not added (`consent`).
+    `-` reads the numbers from stdin, one a line. Who has objected to the audience is not added (`consent`). A
+    NUMBER may also be an e-mail address.
     """
     day, origin = None if verified is None else verified.date(), origin_of(source or "members add", by)
     register = members_at(data)
-    found = register.add(members_given(numbers, file, region), audience, verified=day, origin=origin)
+    if (email or label is not None) and len(numbers) != 1:
+        raise click.UsageError("--email and --label belong to one member: give one NUMBER.")
+    if email:
+        found = register.enrol(
+            numbers[0], email, audience, label=label, region=region, verified=day, origin=origin
+        )
+    else:
+        given = members_given(numbers, file, region)
+        found = register.add(given, audience, label=label, verified=day, origin=origin)
     click.echo(
         f"{found.new:,} added" + (f", {found.objected:,} not: they objected" if found.objected else "")
     )
@@ -250,5 +264,5 @@ def _json_writer(text: IO[str]) -> Callable[[MemberEntry], None]:
     return write
 
 
-for command in (import_members, show, consent):
+for command in (import_members, show, consent, label, move, unpair):
     members.add_command(command)

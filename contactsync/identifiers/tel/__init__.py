@@ -18,6 +18,7 @@ from collections.abc import Mapping
 import phonenumbers
 
 from contactsync.foundation.errors import BadInput
+from contactsync.identifiers.steps import Record, Rejected, Step, no_record
 from contactsync.identifiers.tel.countries import check_region, complete
 from contactsync.identifiers.tel.plans import (
     MAX_DIGITS,
@@ -29,7 +30,6 @@ from contactsync.identifiers.tel.plans import (
     split_code,
 )
 from contactsync.identifiers.tel.quick import quick
-from contactsync.identifiers.tel.steps import Record, Rejected, Step, no_record
 from contactsync.identifiers.tel.written import (
     holds_another,
     letters_rejected,

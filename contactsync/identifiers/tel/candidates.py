@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import phonenumbers
 
+from contactsync.identifiers.steps import Rejected
 from contactsync.identifiers.tel import SCHEME, normalise
-from contactsync.identifiers.tel.steps import Rejected
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import phonenumbers
 
 from contactsync.foundation.errors import BadInput
+from contactsync.identifiers.steps import Record, Rejected
 from contactsync.identifiers.tel.plans import (
     MAX_DIGITS,
     WITHOUT_PLUS,
@@ -12,7 +13,6 @@ from contactsync.identifiers.tel.plans import (
     numbering_plan,
     split_code,
 )
-from contactsync.identifiers.tel.steps import Record, Rejected
 
 _WITHOUT_PLUS_DIGITS = 10  # with fewer, too few digits follow the country code to be a number
 _SHORT_DIGITS = 6  # no short number has more

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from contactsync.identifiers import tel
+from contactsync.identifiers.tel import forms
 
 if TYPE_CHECKING:
     from contactsync.identifiers.tel.numbers import Numbers
@@ -25,6 +26,10 @@ class Tel:
     def normalise(self, text: str, region: str | None) -> bytes:
         """See `tel.normalise`."""
         return tel.normalise(text, region)
+
+    def further_forms(self, identifier: bytes) -> tuple[bytes, ...]:
+        """See `forms.further_forms`."""
+        return forms.further_forms(identifier)
 
     def partition_of(self, identifier: bytes) -> str:
         """See `tel.calling_code`."""

@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from contactsync.identifiers.tel.steps import Record, Rejected
+from contactsync.identifiers.steps import Record, Rejected
 
 MAX_TEXT = 256  # characters; nothing longer is a phone number
 

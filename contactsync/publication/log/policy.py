@@ -93,11 +93,6 @@ class LogPolicy:
         """Of the members of a root that TUF does not know; None if it names no log. Raises BadReply."""
         return cls.from_value(unrecognized[FIELD]) if FIELD in unrecognized else None
 
-    def lines(self) -> str:
-        """As a policy file has it: see `read_policy`."""
-        witnesses = "".join(f"witness {one.vkey()}\n" for one in self.witnesses)
-        return f"log {self.log.vkey()}\n{witnesses}quorum {self.quorum}\n"
-
 
 def read_policy(text: str, log: Verifier | None = None) -> LogPolicy:
     """A policy file: `log VKEY`, `witness VKEY` for each, `quorum N`; # begins a comment. BadInput.

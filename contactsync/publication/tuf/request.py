@@ -121,6 +121,11 @@ class SigningRequest:
         """The targets metadata to be signed, if there is any."""
         return next((item.metadata for item in self.items if item.role == "targets"), None)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether as many have signed each item as each root that asks for it wants."""
+        return all(one for asked in self.signatures() for one in asked)
+
     def fingerprint(self) -> str:
         """A SHA-256 of what is to be signed: equal requests have equal fingerprints."""
         hashes = [hashlib.sha256(item.metadata.signed_bytes).digest() for item in self.items]

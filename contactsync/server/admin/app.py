@@ -27,6 +27,7 @@ from contactsync.server.admin.accounts import AccountRoutes
 from contactsync.server.admin.calls import AdminAnswer, Call, Gone
 from contactsync.server.admin.editions import NextEditions
 from contactsync.server.admin.idempotency import Repeats
+from contactsync.server.admin.labels import LabelRoutes
 from contactsync.server.admin.members import MemberRoutes
 from contactsync.server.admin.problems import AdminProblem, problem_of
 from contactsync.server.admin.publishing import PublishingRoutes
@@ -79,6 +80,7 @@ class AdminApp:
         self._writer = Writer(open_members(folder), NextEditions(folder, PublicFolder(folder.public)), clock)
         self._repeats = Repeats(self._writer, clock)
         members = MemberRoutes(Repository(folder.public), self._repeats, self._readers)
+        labels = LabelRoutes(self._repeats, self._readers)
         people = AccountRoutes(folder, accounts, self._repeats, self._threads)
         self._publishing = PublishingRoutes(
             folder, lambda: contextlib.closing(open_members(folder)), keyring, self._repeats
@@ -89,6 +91,9 @@ class AdminApp:
             ("members", "batch"): {"POST": members.batch},
             ("members", "*"): {"GET": members.show, "PUT": members.put, "DELETE": members.delete},
             ("members", "*", "consents", "*"): {"PUT": members.consent},
+            ("members", "*", "label"): {"GET": labels.show, "PUT": labels.put, "DELETE": labels.delete},
+            ("members", "*", "other"): {"PUT": labels.put_other, "DELETE": labels.delete_other},
+            ("members", "*", "move"): {"POST": labels.move},
             ("accounts",): {"GET": people.list, "POST": people.add},
             ("accounts", "*"): {"GET": people.show, "PATCH": people.change, "DELETE": people.revoke},
             ("accounts", "*", "credential"): {"POST": people.rotate},

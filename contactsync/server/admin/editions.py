@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.server.settings import Busy, DataFolder
-from contactsync.server.storage.ports import PublicationStore
+from contactsync.server.storage.publications import PublicationStore
 
 
 class NextEditions:

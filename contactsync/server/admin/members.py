@@ -37,7 +37,7 @@ _ABOUT: Final = ("verified", "source", "by")
 
 
 @dataclass(frozen=True, slots=True)
-class _Details:
+class Details:
     """What a request says about those whom it puts."""
 
     audience: str | None
@@ -45,6 +45,7 @@ class _Details:
     origin: Origin
 
     def add(self, store: MemberStore, members: Members) -> Added:
+        """Add members, as is said."""
         audience = self.audience or AUDIENCES[0]
         return store.add(members, audience, verified=self.verified, origin=self.origin)
 
@@ -68,7 +69,7 @@ class MemberRoutes:
                     published = presences(store, self._repository, record)
                     about = everything(record, published)
                     return AdminAnswer(200, {"identifier": identifier.decode(), **about})
-            raise _unknown()
+            raise unknown_member()
 
         return await self._readers.run(show)
 
@@ -77,7 +78,7 @@ class MemberRoutes:
         identifier = identifier_in(call.segments[2])
         call.query()
         body = await call.fields("audience", *_ABOUT)
-        details = _read_details(body)
+        details = read_details(body)
         body.finish()
         single = _single(identifier, details.audience or AUDIENCES[0], put=True)
         if not body.values or body.values.keys() == {"audience"}:
@@ -109,7 +110,7 @@ class MemberRoutes:
             members = Members.of([identifier])
             found = store.consent(members, audience, granted=granted, origin=origin, only=only)
             if found.unknown:
-                raise _unknown()
+                raise unknown_member()
             return AdminAnswer(200, {"identifier": identifier.decode(), "changed": found.changed > 0})
 
         return await self._repeats.change(call, consent)
@@ -119,7 +120,7 @@ class MemberRoutes:
         call.query()
         body = await call.fields("put", "delete", "audience", "partial", *_ABOUT)
         puts, deletes = body.texts("put", IN_A_BATCH), body.texts("delete", IN_A_BATCH)
-        details, partial = _read_details(body), body.flag("partial")
+        details, partial = read_details(body), body.flag("partial")
         if not body.errors and not 0 < len(puts) + len(deletes) <= IN_A_BATCH:
             body.wrong("", f"must name 1 to {IN_A_BATCH} members in `put` and `delete`")
         body.finish()
@@ -148,7 +149,8 @@ def _single(identifier: bytes, audience: str | None, *, put: bool) -> Single:
     return Single(put, kind.name, key, audience)
 
 
-def _read_details(body: Fields) -> _Details:
+def read_details(body: Fields) -> Details:
+    """What a body says about a change; what is wrong is noted in it."""
     audience = body.choice("audience", AUDIENCES, AUDIENCES[0]) if "audience" in body else None
     verified, text = None, body.text("verified", pattern=_DAY)
     if text:
@@ -156,7 +158,7 @@ def _read_details(body: Fields) -> _Details:
             verified = date.fromisoformat(text)
         except ValueError:
             body.wrong("/verified", "is no day")
-    return _Details(audience, verified, _read_origin(body))
+    return Details(audience, verified, _read_origin(body))
 
 
 def _read_origin(body: Fields) -> Origin:
@@ -169,7 +171,7 @@ def _read_origin(body: Fields) -> Origin:
     return NOT_STATED
 
 
-def _read_batch(puts: Sequence[str], deletes: Sequence[str], details: _Details, *, partial: bool) -> Change:
+def _read_batch(puts: Sequence[str], deletes: Sequence[str], details: Details, *, partial: bool) -> Change:
     """What carries a batch out. Raises AdminProblem: some cannot be used, and `partial` is not wanted."""
     put, refused = read_identifiers(puts, "/put")
     delete, also = read_identifiers(deletes, "/delete")
@@ -205,5 +207,6 @@ def by_kind(identifiers: Sequence[bytes]) -> list[Members]:
     return [Members.of(list(some)) for _, some in groupby(sorted(identifiers, key=name), name)]
 
 
-def _unknown() -> AdminProblem:
+def unknown_member() -> AdminProblem:
+    """Nothing is known."""
     return AdminProblem("no-such-member", "nothing is stored about this member")

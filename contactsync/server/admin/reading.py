@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
@@ -61,8 +62,12 @@ def identifier_of(text: str) -> bytes:
     for kind in KINDS.values():
         prefix = kind.prefix.decode()
         if text.startswith(prefix):
+            with contextlib.suppress(Rejected):
+                found = kind.normalise(text, None)
+                if found == text.encode("utf-8", "replace"):  # escapes in it are those of an identifier
+                    return found
             return kind.normalise(text[len(prefix) :], None)
-    raise Rejected("not an identifier", "write tel:+ and the digits of a number")
+    raise Rejected("not an identifier", "write tel:+ and the digits of a number, or mailto: and an address")
 
 
 def identifier_in(path: str) -> bytes:

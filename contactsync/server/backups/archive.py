@@ -26,6 +26,7 @@ from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput
 
 FORMAT: Final = "contactsync-backup-1"
+_OF_POSTGRES: Final = "contactsync-backup-2"  # an older program would use the database that server.toml names
 _FORMATS: Final = "contactsync-backup-"
 _ABOUT: Final = "contactsync-backup.json"
 _HASHES: Final = "contactsync-backup.sha256"
@@ -47,7 +48,8 @@ class BackupFacts:
     """What a backup says of itself.
 
     `made` is the moment that it stands for, ISO 8601 in UTC. `published` has epoch and edition by
-    audience; `databases` the versions of the databases. `keys`: whether they are in it.
+    audience; `databases` the versions of the databases. `keys`: whether they are in it. `postgres`: the
+    databases are copies, as files, of what was in PostgreSQL; server.toml still names it.
     """
 
     made: str
@@ -56,6 +58,7 @@ class BackupFacts:
     keys: bool
     published: Mapping[str, tuple[int, int]]
     databases: Mapping[str, int]
+    postgres: bool = False
 
 
 class Packer:
@@ -66,7 +69,7 @@ class Packer:
         out: Any = self._stream  # tarfile asks for no more than it has
         self._tar = tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT)  # noqa: SIM115
         self._files: dict[str, tuple[int, str]] = {}
-        said = {"format": FORMAT, **dataclasses.asdict(about)}
+        said = {"format": _OF_POSTGRES if about.postgres else FORMAT, **dataclasses.asdict(about)}
         self.add_octets(_ABOUT, json.dumps(said, indent=1).encode())
 
     def __enter__(self) -> Self:
@@ -181,14 +184,15 @@ def _write(path: Path, file: Any) -> tuple[int, str]:
 def _about(octets: bytes) -> BackupFacts:
     said = json.loads(octets)
     form = said.pop("format")
-    if form != FORMAT:
+    if form not in {FORMAT, _OF_POSTGRES}:
         if not str(form).startswith(_FORMATS):
             raise _no_backup()
         raise BadInput("a newer contactsync made this backup", hint="update contactsync")
     places = said["published"].items()
     published = {str(name): (int(epoch), int(edition)) for name, (epoch, edition) in places}
     names = [field.name for field in dataclasses.fields(BackupFacts)]
-    return BackupFacts(**{name: said[name] for name in names} | {"published": published})
+    said |= {"published": published, "postgres": form == _OF_POSTGRES}
+    return BackupFacts(**{name: said[name] for name in names})
 
 
 def _no_backup() -> BadInput:

@@ -3,6 +3,7 @@
 It stands for one moment: that in which the copy of the register of members begins. What is published is of
 the same edition, or the capture is repeated: a publish that switches in the middle cannot mix two. Accounts
 are copied a little later; so an account that was revoked just before may be in it, never one revoked earlier.
+Both stores of PostgreSQL are read in one snapshot, and are in the backup as the same files.
 
 The copies of the databases, and links to the published files, are in the folder `.backup` of the data folder
 for as long as it runs, where they are as readable as the originals. The copies are overwritten with zeros
@@ -16,7 +17,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +34,7 @@ from contactsync.server.backups.archive import BackupFacts, Packer
 from contactsync.server.keyring import Keyring, check_private
 from contactsync.server.publishing.job import is_whole
 from contactsync.server.settings import Busy, DataFolder
-from contactsync.server.storage.opening import address_of_folder
+from contactsync.server.storage.opening import address_of_folder, copy_to_files
 from contactsync.server.storage.sqlite.copying import copy_database, version_of
 from contactsync.server.witnessed.keeper import log_files
 
@@ -71,12 +72,6 @@ def back_up(
             hint="give --recipient AGE1…; or --with-keys (whoever has the file is the operator then), or "
             "--without-keys (keep keys/ elsewhere)",
         )
-    if address_of_folder(folder) is not None:
-        raise BadInput(
-            "members and accounts of this server are in PostgreSQL",
-            hint="back them up with pg_dump, then copy server.toml, keys/ and public/: "
-            "`contactsync docs operations`",
-        )
     if target.exists():
         raise BadInput(f"{target} is there already", hint="give the name of a new file")
     keys = with_keys is not False
@@ -103,8 +98,11 @@ def back_up(
 
 
 @contextlib.contextmanager
-def scratch(path: Path, what: str) -> Iterator[Path]:
-    """An empty folder, 0700, that is erased afterwards, if it is still there. One process has it at once."""
+def scratch(path: Path, what: str, left: Callable[[Path], object] | None = None) -> Iterator[Path]:
+    """An empty folder, 0700, that is erased afterwards, if it is still there. One process has it at once.
+
+    `left` sees what a killed process has left there.
+    """
     durable.make_folder(path)
     lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
@@ -112,6 +110,8 @@ def scratch(path: Path, what: str) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Busy(f"another {what} is running", hint="wait until it ends") from None
+        if left is not None:
+            left(path)
         empty(path)
         yield path
     finally:
@@ -138,6 +138,7 @@ def _capture(
     """
     if keys:
         check_private(folder.keys, *folder.keys.iterdir())
+    postgres = address_of_folder(folder) is not None
     for _ in range(_TRIES):
         empty(place.path)
         before = _published(folder)
@@ -146,9 +147,12 @@ def _capture(
         link_log(folder.public, place.public)
         small = _small(folder, keys=keys)
         made = datetime.now(UTC)
-        copy_database(folder.registry, place.registry, "registry")
-        if folder.accounts.exists():  # version 1 had none
-            copy_database(folder.accounts, place.accounts, "accounts database")
+        if postgres:
+            copy_to_files(folder, place)
+        else:
+            copy_database(folder.registry, place.registry, "registry")
+            if folder.accounts.exists():  # version 1 had none
+                copy_database(folder.accounts, place.accounts, "accounts database")
         with contextlib.suppress(OurError):  # a file that went before it was linked
             if _published(folder) == before == _published(place):
                 break
@@ -167,6 +171,7 @@ def _capture(
             for path in (place.registry, place.accounts)
             if path.exists()
         },
+        postgres=postgres,
     )
     damaged = [
         f"{one.audience} {partition.name}"

@@ -3,18 +3,22 @@
 What is unpacked is in a hidden folder beside the data folder until it is whole, checked and on the disk. Then
 one rename puts it in its place; where a folder is replaced, one exchange does, and the old one stays beside
 it, as NAME.before-restore, until the operator removes it. So whoever kills this finds the one or the other.
+
+Stores that go into a database are there before that rename, under a mark that only the hidden folder knows.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Final, Literal
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal
 
-from contactsync.foundation import durable
+from contactsync.foundation import durable, erasure
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput, ChoiceNeeded, OurError
 from contactsync.foundation.migrations import check_version
@@ -30,10 +34,14 @@ from contactsync.server.keyring import Keyring, seed_name
 from contactsync.server.publishing.job import is_whole
 from contactsync.server.settings import LOCK_WAIT, DataFolder
 from contactsync.server.storage.migrations import ACCOUNTS_STEPS, REGISTRY_STEPS
-from contactsync.server.storage.opening import open_accounts, open_members
+from contactsync.server.storage.opening import discard_stores, move_to_database, open_accounts, open_members
 from contactsync.server.storage.sqlite.copying import version_of
 
+if TYPE_CHECKING:
+    from contactsync.server.storage.postgres.address import DatabaseUrl
+
 BEFORE: Final = ".before-restore"
+_CLAIM: Final = ".restoring"
 
 
 @dataclass(slots=True)
@@ -53,6 +61,8 @@ class Restored:
     """Why the register of the replaced folder could not be compared."""
     before: Path | None = None
     """Where what was there is now."""
+    database: str | None = None
+    """The database that members and accounts are in now, as it is shown; None: files."""
     damaged: tuple[str, ...] = ()
     """Partitions that lack files."""
 
@@ -66,6 +76,8 @@ def restore(
     people: Literal["remove", "return"] | None = None,
     old_public: bool = False,
     dry_run: bool = False,
+    database: DatabaseUrl | None = None,
+    files: bool = False,
 ) -> Restored:
     """Put what a backup holds into a data folder: an empty or new one, or, to `replace`, one of a server.
 
@@ -73,41 +85,95 @@ def restore(
     they return. What is published in the replaced folder stays published if it is newer, of the same root and
     its keys are in the backup, unless `old_public`.
 
-    Raises BadInput (the folder, the backup), ChoiceNeeded (people would return, and it was not said whether
-    they shall), Busy, OurError. Then nothing is changed.
+    Members and accounts go into an empty `database`, or into `files` of the folder. One of both must be given
+    if they were in PostgreSQL, unless it is a `dry_run`.
+
+    Raises BadInput (the folder, the backup, the database), ChoiceNeeded (people would return, and it was not
+    said whether they shall), Busy, OurError. Then nothing is changed.
     """
     data = Path(data).absolute()
     before = _check_place(data, replace=replace)
     if not backup.is_file():
         raise BadInput(f"there is no backup at {backup}", hint="give the file that `server backup` wrote")
     with contextlib.ExitStack() as stack:
-        place = stack.enter_context(scratch(data.with_name(f".{data.name}.restore"), "restore"))
+        broken: list[str] = []
+        there = data.with_name(f".{data.name}.restore")
+        place = stack.enter_context(scratch(there, "restore", lambda left: broken.append(_claim_in(left))))
         with _opened(backup, identity) as stream:
             done = Restored(unpack(stream, place))
         folder = DataFolder(place)
+        if done.about.postgres:
+            if database is None and not (files or dry_run):
+                raise BadInput(
+                    "members and accounts of this server were in PostgreSQL",
+                    hint="give --database URL (an empty database), or --files (they are in the folder then)",
+                )
+            folder.name_database("")
         _check(folder, done)
         if before is not None:
             stack.enter_context(before.lock(wait=LOCK_WAIT))
             _compare(before, folder, done, people, old_public=old_public)
         if dry_run:
             return done
-        _sync(place)
-        try:
-            if before is None:
-                durable.rename(place, data)
-            else:
-                done.before = data.with_name(f"{data.name}{BEFORE}")
-                durable.rename(place, done.before)
-                durable.exchange(done.before, data)
-        except OSError as error:
-            if done.before is not None:
-                with contextlib.suppress(OSError):
-                    durable.rename(done.before, place)
-            raise OurError(
-                f"{data} cannot be put in its place: {error.strerror}",
-                hint="a mounted folder cannot be replaced: restore into a folder inside of it",
-            ) from error
+        if database is not None:
+            _move(folder, database, broken[0])
+            stack.enter_context(_discarded_on_error(database))
+            done.database = str(database)
+        _put(place, data, done, replace=replace)
+    (data / _CLAIM).unlink(missing_ok=True)
     return done
+
+
+def _put(place: Path, data: Path, done: Restored, *, replace: bool) -> None:
+    """Have what was unpacked where it belongs. Raises OurError."""
+    _sync(place)
+    try:
+        if not replace:
+            durable.rename(place, data)
+        else:
+            done.before = data.with_name(f"{data.name}{BEFORE}")
+            durable.rename(place, done.before)
+            durable.exchange(done.before, data)
+    except OSError as error:
+        if done.before is not None:
+            with contextlib.suppress(OSError):
+                durable.rename(done.before, place)
+        raise OurError(
+            f"{data} cannot be put in its place: {error.strerror}",
+            hint="a mounted folder cannot be replaced: restore into a folder inside of it",
+        ) from error
+
+
+def _claim_in(place: Path) -> str:
+    """By what the stores are marked that a killed restore may have left in a database."""
+    try:
+        found = (place / _CLAIM).read_text("ascii")
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return found if re.fullmatch(r"[0-9a-f]{32}", found) else ""
+
+
+def _move(folder: DataFolder, database: DatabaseUrl, broken: str) -> None:
+    """Have the stores in the database, and not in the folder, which remembers by what they are known.
+
+    As long as it is not in its place, they are nobody's: after a kill the next restore removes them.
+    """
+    claim = secrets.token_hex(16)
+    durable.write(folder.path / _CLAIM, claim.encode())
+    move_to_database(folder, database, claim, broken)
+    for path in (folder.registry, folder.accounts):
+        for one in path.parent.glob(f"{path.name}*"):
+            if remains := erasure.erase(one).remains:
+                raise OurError(f"{remains[0].path} cannot be erased: {remains[0].reason}", hint="remove it")
+
+
+@contextlib.contextmanager
+def _discarded_on_error(database: DatabaseUrl) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        discard_stores(database)
+        raise
 
 
 def undo(data: Path) -> Path:

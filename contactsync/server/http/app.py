@@ -50,7 +50,8 @@ from contactsync.server.http.threads import Threads
 from contactsync.server.keyring import Keyring
 from contactsync.server.quota import Clock, system_clock
 from contactsync.server.settings import Busy, DataFolder
-from contactsync.server.storage.ports import Account, AccountStore, PublicationStore
+from contactsync.server.storage.ports import Account, AccountStore
+from contactsync.server.storage.publications import PublicationStore
 
 REFRESH_INTERVAL: Final = 600.0  # seconds between looks at the age of the signed metadata
 SWEEP_INTERVAL: Final = 600.0  # seconds after which what has expired is forgotten

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from contactsync.foundation.errors import OurError
 from contactsync.server.http.problems import Problem
 from contactsync.server.http.threads import Threads
-from contactsync.server.storage.ports import OpenFile
+from contactsync.server.storage.publications import OpenFile
 
 MAX_RANGES: Final = 100  # if more are requested, the whole file is sent
 MEDIA_TYPE: Final = "application/octet-stream"

@@ -17,7 +17,7 @@ from contactsync.server.http.problems import Problem
 from contactsync.server.http.threads import Threads
 from contactsync.server.keyring import Keyring
 from contactsync.server.settings import EDITIONS_SERVED
-from contactsync.server.storage.ports import PublicationStore
+from contactsync.server.storage.publications import PublicationStore
 from contactsync.voprf.server import KeyPair
 
 RETRY_SECONDS = 10.0

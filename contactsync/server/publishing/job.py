@@ -16,20 +16,25 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contactsync.directory import Directory, build, open_directory
 from contactsync.directory.bounds import has_screen
 from contactsync.directory.delta import write_delta
 from contactsync.directory.format import DataFile
 from contactsync.directory.screen import build_screen
+from contactsync.directory.sidecar import open_sidecar
+from contactsync.directory.sidecar_build import build_sidecar
+from contactsync.directory.sidecar_delta import write_sidecar_delta
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadDirectory, BadInput, ContactSyncError, OurError
-from contactsync.publication.manifest import MAX_DELTAS, DeltaFile, Partition
+from contactsync.labels import TAG_BYTES
+from contactsync.publication.manifest import MAX_DELTAS, DeltaFile, Labels, Partition
 from contactsync.tokens import TOKEN_BYTES, Tokens
 from contactsync.voprf.server import KeyPair, evaluate
 
@@ -42,7 +47,7 @@ _REPORT_BYTES: Final = 96
 
 @dataclass(frozen=True, slots=True)
 class EvaluateJob:
-    """Identifiers to be given tokens.
+    """Identifiers to be evaluated; of each output the first `width` octets are wanted.
 
     It holds the epoch's secret key and members' identifiers: neither is in its `repr`. Hand it only to an
     executor that keeps it in memory and sends it only to processes that may hold the key.
@@ -52,23 +57,24 @@ class EvaluateJob:
     secret: bytes = field(repr=False)
     public: bytes
     identifiers: tuple[bytes, ...] = field(repr=False)
+    width: int = TOKEN_BYTES
 
     def __str__(self) -> str:
         return f"evaluating {self.audience}"
 
 
 def run_evaluate(job: EvaluateJob) -> bytes:
-    """The tokens of a job's identifiers in their order, `TOKEN_BYTES` each."""
+    """The outputs of a job's identifiers in their order, `width` octets each."""
     with _errors_of(str(job)):
-        outputs = evaluate(KeyPair(job.secret, job.public), job.identifiers)
-        return Tokens.from_outputs(outputs).to_bytes().tobytes()
+        return evaluate(KeyPair(job.secret, job.public), job.identifiers)[:, : job.width].tobytes()
 
 
 @dataclass(frozen=True, slots=True)
 class BuildJob:
     """The tokens of a partition, to be made into data files.
 
-    `spool` is a file of `count` tokens, `TOKEN_BYTES` each, in any order; `report` is where the job writes
+    `spool` is a file of `count` tokens, `TOKEN_BYTES` each, in any order; with labels, each is followed by
+    the sealed label of the member, padded to `label_size` (0: no labels). `report` is where the job writes
     how far it is; `work` is the folder for its scratch files, on the file system of `data`, where data files
     go under their hashes. If `work` is removed, the job ends with an error at its next report. `memory` is in
     octets; `old` is the partition as it was published before.
@@ -88,6 +94,7 @@ class BuildJob:
     old: Partition | None
     fresh: bool = False
     """Whether no file may come of it that says who was a member before."""
+    label_size: int = 0
 
     def __str__(self) -> str:
         return f"building {self.audience} {self.partition}"
@@ -108,7 +115,7 @@ class BuiltPartition:
 
 
 def run_build(job: BuildJob) -> BuiltPartition:
-    """Build base, delta and screen of a partition, and give each file its hash as its name."""
+    """Build base, delta, screen and sidecar of a partition, and give each file its hash as its name."""
     content = None
     if job.count:
         # A folder for this run alone: if the job is run twice at once, the two do not meet.
@@ -121,7 +128,7 @@ def _build(job: BuildJob, scratch: Path) -> Partition:
     data, unnamed = Path(job.data), scratch / "file"
     info = build(
         unnamed,
-        _spooled(job),
+        (tokens for tokens, _ in _spooled(job)),
         remainder_bits=job.remainder_bits,
         memory=job.memory,
         progress=_Reports(job),
@@ -130,12 +137,16 @@ def _build(job: BuildJob, scratch: Path) -> Partition:
     old, edition = job.old, job.edition
     if job.fresh and old is not None and old.deltas:
         old = None
-    if old is not None and old.base.sha256 == info.file.sha256:
-        if is_whole(data, old):
-            return old
-        # A file was lost. The screen comes out as it was; the chain of deltas begins anew.
-        edition, old = old.edition, None
+    lost = old is not None and not is_whole(data, old)
+    same = old is not None and old.base.sha256 == info.file.sha256
+    if old is not None and same:
+        # If a file was lost, the screen comes out as it was; the chain of deltas begins anew.
+        edition = old.edition
     with open_directory(data / info.file.sha256, expect=info) as directory:
+        labels = _labels(job, directory, scratch, lost=lost)
+        if old is not None and same and not lost:
+            return old if labels == old.labels else replace(old, labels=labels)
+        begins = old is None or same or job.fresh
         return Partition(
             name=job.partition,
             edition=edition,
@@ -144,9 +155,43 @@ def _build(job: BuildJob, scratch: Path) -> Partition:
             remainder_bits=info.remainder_bits,
             top_sha256=info.top_sha256,
             base=info.file,
-            deltas=() if old is None or job.fresh else _deltas(old, directory, edition, unnamed, data),
+            deltas=() if old is None or begins else _deltas(old, directory, edition, unnamed, data),
             screen=_screen(directory, unnamed, data),
+            labels=labels,
         )
+
+
+def _labels(job: BuildJob, directory: Directory, scratch: Path, *, lost: bool) -> Labels | None:
+    """The sidecar of a directory that was just built, if the partition has labels.
+
+    The chain of its deltas begins anew where a file was `lost`, and where nothing may say who left.
+    """
+    if not job.label_size:
+        return None
+    data, unnamed, old = Path(job.data), scratch / "file", None if job.old is None else job.old.labels
+    info = build_sidecar(
+        unnamed, directory, _spooled(job), size=job.label_size, memory=job.memory, progress=_Reports(job)
+    )
+    durable.rename(unnamed, data / info.file.sha256)
+    begins = old is None or lost or job.fresh
+    if old is not None and old.file == info.file and not (begins and old.deltas):
+        return old
+    edition = old.edition if old is not None and old.file == info.file else job.edition
+    made = Labels(edition, info.size, info.top_sha256, info.file)
+    if old is None or job.old is None or begins or edition == old.edition:
+        return made
+    try:
+        with (
+            open_sidecar(data / old.file.sha256, expect=old.info(job.old)) as before,
+            open_sidecar(data / info.file.sha256, expect=info) as new,
+        ):
+            written = write_sidecar_delta(unnamed, before, new, from_edition=old.edition, to_edition=edition)
+    except (BadDirectory, BadInput):
+        return made  # the old file is damaged or gone: the chain begins anew
+    if written is None:
+        return made
+    last = DeltaFile(old.edition, edition, _named(written, unnamed, data))
+    return replace(made, deltas=(*old.deltas, last)[-MAX_DELTAS:])
 
 
 def _deltas(old: Partition, new: Directory, edition: int, unnamed: Path, data: Path) -> tuple[DeltaFile, ...]:
@@ -183,16 +228,18 @@ def is_whole(data: Path, partition: Partition) -> bool:
         return False
 
 
-def _spooled(job: BuildJob) -> Iterator[Tokens]:
-    """The tokens that wait for a job, a piece at a time."""
-    left = job.count
+def _spooled(job: BuildJob) -> Iterator[tuple[Tokens, NDArray[np.uint8]]]:
+    """The tokens that wait for a job, a piece at a time, with their sealed labels: uint8[n, 0] if none."""
+    left, width = job.count, TOKEN_BYTES
+    if job.label_size:
+        width += TAG_BYTES + job.label_size
     with open(job.spool, "rb", buffering=0) as file:  # noqa: PTH123 - the path is text
         while left:
-            rows = np.empty((min(left, _READ_AT_ONCE), TOKEN_BYTES), np.uint8)
+            rows = np.empty((min(left, _READ_AT_ONCE), width), np.uint8)
             if file.readinto(rows.data.cast("B")) != rows.nbytes:
                 raise OSError(errno.EIO, "the token file is shorter than what was written to it", job.spool)
             left -= len(rows)
-            yield Tokens.from_bytes(rows)
+            yield Tokens.from_bytes(rows), np.ascontiguousarray(rows[:, TOKEN_BYTES:])
 
 
 class _Reports:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from contactsync.foundation.errors import OurError
 from contactsync.identifiers import PROFILE
-from contactsync.publication.manifest import Manifest, Partition
+from contactsync.publication.manifest import Labels, Manifest, Partition
 from contactsync.server.publishing.job import BuiltPartition, is_whole
 from contactsync.server.publishing.plan import AudiencePlan
 
@@ -107,8 +107,24 @@ def _check(plan: AudiencePlan, result: BuiltPartition, data: Path) -> None:
         raise _misfit(result, f"has content of edition {content.edition}")
     if content.deltas and content.deltas[-1].to_edition != content.edition:
         raise _misfit(result, "has deltas that do not end at its base")
+    _check_labels(plan, result, content.labels, None if before is None else before.labels)
     if not is_whole(data, content):
         raise _misfit(result, "names files that are not there")
+
+
+def _check_labels(
+    plan: AudiencePlan, result: BuiltPartition, labels: Labels | None, before: Labels | None
+) -> None:
+    size = plan.label_sizes.get(result.partition, 0)
+    if (0 if labels is None else labels.size) != size:
+        raise _misfit(result, f"has labels of another size than {size}")
+    if labels is None:
+        return
+    restored = before is not None and (before.edition, before.file) == (labels.edition, labels.file)
+    if labels.edition != plan.edition and not restored:
+        raise _misfit(result, f"has labels of edition {labels.edition}")
+    if labels.deltas and labels.deltas[-1].to_edition != labels.edition:
+        raise _misfit(result, "has deltas of labels that do not end at its sidecar")
 
 
 def _misfit(result: BuiltPartition, why: str) -> OurError:

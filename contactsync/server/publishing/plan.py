@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import OurError
+from contactsync.labels import size_for
 from contactsync.publication.manifest import Manifest
 from contactsync.server.publishing.job import is_whole
 from contactsync.server.settings import DataFolder
@@ -29,6 +30,7 @@ class AudiencePlan:
     `until` is None if the epoch is to be in force. Else it is announced beside the one that is, until then
     (seconds since 1970); `old` is then what was announced before. The `fresh` of the partitions begin anew:
     nothing of them may say who was a member before. `another`: it is made even if nothing has changed.
+    `label_sizes` names the partitions with labels, and how long a padded label is there.
     """
 
     audience: str
@@ -42,6 +44,7 @@ class AudiencePlan:
     until: int | None = None
     fresh: frozenset[str] = frozenset()
     another: bool = False
+    label_sizes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def of(self) -> tuple[str, int]:
@@ -96,6 +99,7 @@ def plan_editions(
                     partitions = _suspects(folder, old, touched, remainder_bits)
                 published_before = () if old is None else old.partitions
                 fresh = frozenset(one for one in (*partitions, *published_before) if has_left(left, one))
+                names = tuple(sorted(fresh.union(partitions)))
                 plans.append(
                     AudiencePlan(
                         audience=audience,
@@ -103,15 +107,29 @@ def plan_editions(
                         edition=1 if old is None else old.edition + 1,
                         remainder_bits=remainder_bits,
                         members=members,
-                        partitions=tuple(sorted(fresh.union(partitions))),
+                        partitions=names,
                         fresh=fresh,
                         old=old,
                         previous=None if current is None else current.sha256(),
                         until=end,
                         another=another and end is None,
+                        label_sizes=_label_sizes(registry.labelled(audience, names), old),
                     )
                 )
     return serial, plans
+
+
+def _label_sizes(labelled: Mapping[str, int], old: Manifest | None) -> dict[str, int]:
+    """How long a padded label is in each partition with labels, of which the longest are known.
+
+    It never shrinks within an epoch: a label that is gone would tell how long it was.
+    """
+    before = {} if old is None else old.partitions
+    sizes = {}
+    for name, longest in labelled.items():
+        published = before[name].labels if name in before else None
+        sizes[name] = max(size_for(longest), 0 if published is None else published.size)
+    return sizes
 
 
 def has_left(departures: Collection[str], partition: str) -> bool:

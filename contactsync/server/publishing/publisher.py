@@ -17,6 +17,7 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -153,12 +154,16 @@ class Publisher:
                 self._clean_up(after, NOT_SETTLED)
                 if order.aim is Aim.ROTATE and any(one.edition == 1 for one in first.values()):
                     order = Order()  # it was the end of a rotation that was asked for
-            outcomes = self._publish(before | first, order, signers, elsewhere)
+            told = {(one.audience, one.epoch, one.edition) for one in resumed}
+            outcomes = [
+                one
+                for one in self._publish(before | first, order, signers, elsewhere)
+                if one.changed is not None or (one.audience, one.epoch, one.edition) not in told
+            ]
             passed_over = order.aim is Aim.NEW_EPOCH
             ended = [begun(one) for one in first.values() if one.edition == 1 and not passed_over]
-            ended = [begun(one) for one in resumed] + ended
-            self._check_cleaned(ended + outcomes)
-            return ended + outcomes
+            self._check_cleaned([*resumed, *ended, *outcomes])
+            return [*resumed, *ended, *outcomes]
 
     def _publish(
         self,
@@ -247,8 +252,8 @@ class Publisher:
         self._check_cleaned(())
         return renewed
 
-    def _finish_logged(self, signers: Mapping[str, Signer], order: Order) -> tuple[Order, list[Manifest]]:
-        """Publish what was logged and not switched to; the manifests, and what of the order is left then.
+    def _finish_logged(self, signers: Mapping[str, Signer], order: Order) -> tuple[Order, list[Outcome]]:
+        """Publish what was logged and not switched to: what is left of the order then, and what was done.
 
         Who gave the order for it gives it again, and sees the edition before it served until then.
         """
@@ -266,7 +271,17 @@ class Publisher:
             Aim.FINISH: any(one.epoch > old.epoch for old, one in changed),
             Aim.TAKE_BACK: any(old.next is not None and one.next is None for old, one in changed),
         }
-        return (Order() if is_done.get(order.aim, False) else order), [one for _, one in changed]
+        news = [one for one in resumed if before[one.audience] != one]
+        outcomes = [outcome for one in news for outcome in self._resumed(one)]
+        return (Order() if is_done.get(order.aim, False) else order), outcomes
+
+    def _resumed(self, manifest: Manifest) -> Iterator[Outcome]:
+        """What the run that could not finish has done: what is new in an edition and what it announces."""
+        yield begun(manifest, self.reports[manifest.audience, manifest.epoch])
+        if (ahead := manifest.ahead()) is not None and manifest.next is not None:
+            told = self.reports[ahead.audience, ahead.epoch]
+            if told.changes:
+                yield replace(begun(ahead, told), until=manifest.next.until)
 
     def _current(self) -> dict[str, Manifest | None]:
         return {audience: self._repository.current(audience) for audience in AUDIENCES}
@@ -355,7 +370,9 @@ class Publisher:
     def _tell(self, before: Mapping[str, Manifest | None], after: Collection[Manifest]) -> None:
         for manifest in after:
             for one in reports(before[manifest.audience], manifest):
-                self.reports[one.audience, one.epoch] = one
+                told = self.reports.get((one.audience, one.epoch))
+                if told is None or told.edition != one.edition:  # else it was published in this run already
+                    self.reports[one.audience, one.epoch] = one
 
     def _check_cleaned(self, outcomes: Sequence[Outcome]) -> None:
         if self._unclean:

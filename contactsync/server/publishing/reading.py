@@ -1,4 +1,8 @@
-"""Between the registry and the jobs: members out of it, their tokens into it, whole partitions out of it."""
+"""Between the registry and the jobs: members out of it, their outputs into it, whole partitions out of it.
+
+Where a partition has labels, the first `KEYED_BYTES` of each output are kept, else the token alone. Labels
+are sealed here, in the process that has them: neither a label nor its key is ever in a file of a job.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ import numpy as np
 
 from contactsync.directory.build import MIN_MEMORY
 from contactsync.directory.sorter import GROUP_BYTES, GROUPS
+from contactsync.labels import KEYED_BYTES, context, seal
 from contactsync.server.publishing.job import BuildJob, EvaluateJob
 from contactsync.server.publishing.plan import AudiencePlan
 from contactsync.server.publishing.running import Task
@@ -33,11 +38,15 @@ _SMALL: Final = 1 << 14  # tokens that no kernel is used for
 
 @dataclass(slots=True)
 class _Chunk:
-    """Members that were read at once, and the tokens that came of their jobs so far, by the job's place."""
+    """Members that were read at once, and the outputs that came of their jobs so far, by the job's place.
+
+    Of each output `width` octets are kept.
+    """
 
     members: Members
     jobs: int
-    tokens: dict[int, bytes] = field(default_factory=dict)
+    width: int
+    outputs: dict[int, bytes] = field(default_factory=dict)
 
 
 class Evaluation:
@@ -60,27 +69,31 @@ class Evaluation:
             identifiers = chunk.members.identifiers()
             for place in range(chunk.jobs):
                 some = tuple(identifiers[place * EVALUATED_AT_ONCE : (place + 1) * EVALUATED_AT_ONCE])
-                job = EvaluateJob(plan.audience, self._key.secret, self._key.public, some)
+                job = EvaluateJob(plan.audience, self._key.secret, self._key.public, some, chunk.width)
                 yield Task(job, cost=1, kept=(chunk, place))
 
     def _chunks(self) -> Iterator[_Chunk]:
         plan, registry = self._plan, self._registry
         for partition in plan.partitions:
-            after = None
-            while members := registry.unevaluated(plan.audience, plan.epoch, partition, after, READ_AT_ONCE):
+            after, keyed = None, partition in plan.label_sizes
+            of = (plan.audience, plan.epoch, partition)
+            while members := registry.unevaluated(*of, after, READ_AT_ONCE, keyed=keyed):
                 if len(members) == READ_AT_ONCE and not self.total:  # worth counting: this takes a while
-                    self.total = self.done + registry.count_unevaluated(plan.audience, plan.epoch)
+                    self.total = self.done + registry.count_unevaluated(
+                        plan.audience, plan.epoch, keyed=plan.label_sizes
+                    )
                 after = members.last
-                yield _Chunk(members, -(-len(members) // EVALUATED_AT_ONCE))
+                width = KEYED_BYTES if keyed else TOKEN_BYTES
+                yield _Chunk(members, -(-len(members) // EVALUATED_AT_ONCE), width)
 
-    def take(self, kept: tuple[_Chunk, int], tokens: bytes) -> None:
-        """Take the tokens of one job. They are stored with all others that were read with them."""
+    def take(self, kept: tuple[_Chunk, int], outputs: bytes) -> None:
+        """Take the outputs of one job. They are stored with all others that were read with them."""
         chunk, place = kept
-        chunk.tokens[place] = tokens
-        if len(chunk.tokens) < chunk.jobs:
+        chunk.outputs[place] = outputs
+        if len(chunk.outputs) < chunk.jobs:
             return
-        octets = b"".join(chunk.tokens[i] for i in range(chunk.jobs))
-        rows = np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES)
+        octets = b"".join(chunk.outputs[i] for i in range(chunk.jobs))
+        rows = np.frombuffer(octets, np.uint8).reshape(-1, chunk.width)
         self._registry.store_tokens(self._plan.audience, self._plan.epoch, chunk.members, rows)
         self.done += len(chunk.members)
 
@@ -100,7 +113,7 @@ def build_tasks(
             for number, partition in enumerate(plan.partitions):
                 place = work / f"{plan.audience}-{plan.epoch}-{number}"
                 spool = place.with_suffix(".tokens")
-                count = _write_tokens(registry, plan, partition, spool)
+                count = _spooled(registry, plan, partition, spool)
                 job = BuildJob(
                     audience=plan.audience,
                     epoch=plan.epoch,
@@ -115,17 +128,29 @@ def build_tasks(
                     data=str(data),
                     old=None if plan.old is None else plan.old.partitions.get(partition),
                     fresh=partition in plan.fresh,
+                    label_size=plan.label_sizes.get(partition, 0),
                 )
                 yield Task(job, _used_memory(job), None, job.report)
 
 
-def _write_tokens(registry: MemberStore, plan: AudiencePlan, partition: str, path: Path) -> int:
-    """Write the tokens of a partition to a new file, `TOKEN_BYTES` each; how many there are."""
+def _spooled(registry: MemberStore, plan: AudiencePlan, partition: str, path: Path) -> int:
+    """Write the tokens of a partition to a new file, as `BuildJob.spool` says; how many there are."""
+    size, written = plan.label_sizes.get(partition, 0), 0
+    of = (plan.audience, plan.epoch, partition)
     with path.open("xb", buffering=0) as file:
-        with contextlib.closing(registry.tokens(plan.audience, plan.epoch, partition)) as chunks:
-            for tokens in chunks:
-                file.write(tokens.to_bytes().data)
-        return file.tell() // TOKEN_BYTES
+        if not size:
+            with contextlib.closing(registry.tokens(*of)) as chunks:
+                for tokens in chunks:
+                    file.write(tokens.to_bytes().data)
+                    written += len(tokens)
+            return written
+        bound = context(plan.audience, plan.epoch)
+        with contextlib.closing(registry.outputs(*of)) as labelled:
+            for tokens, keys, labels in labelled:
+                entries = seal(keys, labels, size, bound)
+                file.write(np.hstack([tokens.to_bytes(), entries]).data)
+                written += len(tokens)
+    return written
 
 
 def _least_memory(count: int) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from contactsync.publication.manifest import Manifest, Partition
+from contactsync.publication.manifest import DeltaFile, Manifest, Partition
 
 Change = Literal["new", "changed", "gone"]
 
@@ -15,8 +15,9 @@ Change = Literal["new", "changed", "gone"]
 class PartitionChange:
     """One partition whose files are others than before.
 
-    `members` and `members_before` are counts. `base`, `delta` and `screen` are lengths in octets, 0 where
-    there is no such file. `update` is what a client fetches that has the edition before.
+    `members` and `members_before` are counts. `base`, `delta`, `screen`, `labels` (the sidecar) and
+    `labels_delta` are lengths in octets, 0 where there is no such file. `update` is what a client fetches
+    that has the edition before.
     """
 
     name: str
@@ -26,6 +27,8 @@ class PartitionChange:
     base: int = 0
     delta: int = 0
     screen: int = 0
+    labels: int = 0
+    labels_delta: int = 0
     update: int = 0
 
 
@@ -54,7 +57,7 @@ def report(before: Manifest | None, after: Manifest) -> EditionReport:
         edition=after.edition,
         changes=changes,
         update=sum(one.update for one in changes),
-        whole=sum(one.base.length for one in after.partitions.values()),
+        whole=sum(one.base.length + _sidecar(one) for one in after.partitions.values()),
     )
 
 
@@ -77,14 +80,19 @@ def _changes(before: Manifest | None, after: Manifest) -> Iterator[PartitionChan
         if new is None:
             assert old is not None
             yield PartitionChange(name, "gone", 0, old.count)
-        elif old is None or old.base != new.base:
+        elif old is None or old.base != new.base or old.labels != new.labels:
             yield _changed(name, old, new)
 
 
 def _changed(name: str, old: Partition | None, new: Partition) -> PartitionChange:
-    base, last = new.base.length, new.deltas[-1] if new.deltas else None
-    goes_on = old is not None and last is not None and last.from_edition == old.edition
-    delta = last.file.length if last is not None and goes_on else 0
+    base = new.base.length
+    same = old is not None and old.base == new.base
+    delta = 0 if old is None or same else _leads_on(new.deltas, old.edition)
+    labels_before = None if old is None else old.labels
+    labels, labels_delta, labels_update = _sidecar(new), 0, 0
+    if new.labels is not None and new.labels != labels_before:
+        labels_delta = 0 if labels_before is None else _leads_on(new.labels.deltas, labels_before.edition)
+        labels_update = labels_delta if 0 < labels_delta < labels else labels
     return PartitionChange(
         name=name,
         change="new" if old is None else "changed",
@@ -93,5 +101,16 @@ def _changed(name: str, old: Partition | None, new: Partition) -> PartitionChang
         base=base,
         delta=delta,
         screen=0 if new.screen is None else new.screen.length,
-        update=delta if 0 < delta < base else base,
+        labels=labels,
+        labels_delta=labels_delta,
+        update=(0 if same else delta if 0 < delta < base else base) + labels_update,
     )
+
+
+def _leads_on(deltas: Sequence[DeltaFile], edition: int) -> int:
+    """The length of the last delta, if it leads on from an edition; else 0."""
+    return deltas[-1].file.length if deltas and deltas[-1].from_edition == edition else 0
+
+
+def _sidecar(partition: Partition) -> int:
+    return 0 if partition.labels is None else partition.labels.file.length

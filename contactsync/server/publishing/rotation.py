@@ -22,10 +22,11 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from contactsync.foundation.errors import BadInput, OurError
-from contactsync.publication.manifest import Manifest, NextEpoch
+from contactsync.publication.manifest import Manifest, NextEpoch, Partition
 from contactsync.server.keyring import Keyring
 from contactsync.server.publishing.merge import Outcome
 from contactsync.server.publishing.plan import AudiencePlan
+from contactsync.server.publishing.report import EditionReport
 from contactsync.server.storage.ports import MemberStore
 
 Published = Mapping[str, Manifest | None]
@@ -183,12 +184,17 @@ class Rotations:
 def promoted(current: Manifest) -> Manifest:
     """The first edition of the epoch that a manifest announces: what was announced, and nothing else.
 
-    Editions count from 1 again, so there are no deltas; the bases and screens are the same files.
+    Editions count from 1 again, so there are no deltas; bases, screens and sidecars are the same files.
     """
     ahead = current.ahead()
     assert ahead is not None
-    partitions = {name: replace(one, edition=1, deltas=()) for name, one in ahead.partitions.items()}
+    partitions = {name: _anew(one) for name, one in ahead.partitions.items()}
     return replace(ahead, edition=1, partitions=partitions, previous=current.sha256())
+
+
+def _anew(partition: Partition) -> Partition:
+    labels = None if partition.labels is None else replace(partition.labels, edition=1, deltas=())
+    return replace(partition, edition=1, deltas=(), labels=labels)
 
 
 def withdrawn(current: Manifest) -> Manifest:
@@ -196,8 +202,8 @@ def withdrawn(current: Manifest) -> Manifest:
     return replace(current, edition=current.edition + 1, next=None, previous=current.sha256())
 
 
-def begun(manifest: Manifest) -> Outcome:
-    """That an epoch has begun with what was announced of it."""
+def begun(manifest: Manifest, told: EditionReport | None = None) -> Outcome:
+    """That an epoch has begun with what was announced of it; or what is `told` of an edition is in force."""
     return Outcome(
         audience=manifest.audience,
         epoch=manifest.epoch,
@@ -205,7 +211,7 @@ def begun(manifest: Manifest) -> Outcome:
         members=manifest.count,
         evaluated=0,
         partitions=len(manifest.partitions),
-        changed=(),
+        changed=() if told is None else tuple(one.name for one in told.changes),
     )
 
 

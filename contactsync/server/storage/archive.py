@@ -1,7 +1,7 @@
 """Both stores as one file, to move them from one kind of storage to another.
 
 ```
-{"format": "contactsync-stores-1", "kinds": ["tel"]}
+{"format": "contactsync-stores-2", "kinds": ["tel"]}
 {"table": "members_tel", "rows": [[...], ...]}     as many as it takes, tables in the order of `tables`
 {"sha256": "..."}                                  of all lines before
 ```
@@ -22,7 +22,9 @@ from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput
 from contactsync.identifiers.kinds import KINDS
 
-STORES: Final = "contactsync-stores-1"
+STORES: Final = "contactsync-stores-2"
+STORES_1: Final = "contactsync-stores-1"
+"""Before labels: no table of them, nor of pairs."""
 PAGE: Final = 8192
 """Rows of a line."""
 
@@ -50,6 +52,7 @@ def tables() -> list[StoredTable]:
         _table("members", "departures", "partition serial"),
         _table("members", "token_keys", "audience epoch public_key", "public_key"),
         _table("members", "answers", "name request answer at", "name request answer"),
+        _table("members", "pairs", "tel mail", "mail"),
     ]
     for kind in KINDS.values():
         key = "" if kind.key_type is int else " key"
@@ -60,6 +63,7 @@ def tables() -> list[StoredTable]:
                 *("members", f"consents_{kind.name}", "key serial audience at granted source made_by", key),
                 kind.name,
             ),
+            _table("members", f"labels_{kind.name}", "key label", f"label{key}", kind.name),
         ]
     found += [
         _table(
@@ -119,7 +123,7 @@ def read_archive(path: Path) -> Iterator[tuple[StoredTable, list[list[Any]]]]:
     try:
         with path.open("rb") as file:
             head = json.loads(file.readline() or b"{}")
-            if not isinstance(head, dict) or head.get("format") != STORES:
+            if not isinstance(head, dict) or head.get("format") not in {STORES, STORES_1}:
                 raise BadInput(
                     f"{path} is not an archive of stores that this contactsync knows",
                     hint="`server export` makes one; if it is of a newer contactsync, update this one",

@@ -18,6 +18,7 @@ from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput
 from contactsync.identifiers.kinds import KINDS
 from contactsync.server.storage.erasing import Watch, unwatched
+from contactsync.server.storage.labelling import checked_labels
 from contactsync.server.storage.ports import Members
 from contactsync.server.storage.records import (
     NOT_STATED,
@@ -34,8 +35,11 @@ from contactsync.server.storage.records import (
     day_of_number,
     today,
 )
+from contactsync.tokens import TOKEN_BYTES
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from contactsync.identifiers.kinds import Keys
 
 CHUNK: Final = 1 << 16
@@ -52,7 +56,7 @@ VERIFIED: Final = f"CASE verified WHEN 0 THEN added / {DAY} ELSE verified END"
 JOINED, LEFT, OBJECTED = 1, 0, -1
 """What a row of `consents` says; OBJECTED: and was not in it."""
 
-_ALL: Final = (1 << len(AUDIENCES)) - 1
+ALL: Final = (1 << len(AUDIENCES)) - 1
 
 
 class Membership:
@@ -62,18 +66,12 @@ class Membership:
         """See `MemberStore.together`."""
         raise NotImplementedError
 
-    def add(
-        self,
-        members: Members,
-        audience: str = AUDIENCES[0],
-        *,
-        verified: date | None = None,
-        origin: Origin = NOT_STATED,
-    ) -> Added:
-        """See `MemberStore.add`."""
-        raise NotImplementedError
+    # What a storage does. All of it is called in a transaction; the keys are of one partition, and not many,
+    # but for `_join`.
 
-    # What a storage does. All of it is called in a transaction; the keys are of one partition, and not many.
+    def _join(self, members: Members, bit: int, day: int, origin: Origin) -> Added:
+        """Add members to an audience, as `MemberStore.add` says, verified on a day."""
+        raise NotImplementedError
 
     def _write(self) -> AbstractContextManager[int]:
         """A transaction that changes membership, or the one that is open. Yields its serial."""
@@ -89,6 +87,14 @@ class Membership:
 
     def _forget(self, kind: str, partition: str, keys: Sequence[Any]) -> None:
         """Delete these members and what they consented to."""
+        raise NotImplementedError
+
+    def _labels(self, kind: str, partition: str, keys: Keys) -> dict[Any, bytes]:
+        """The labels of those keys that have one."""
+        raise NotImplementedError
+
+    def _set_labels(self, kind: str, partition: str, labels: Mapping[Any, bytes | None]) -> None:
+        """Give keys these labels; None: it has none any more."""
         raise NotImplementedError
 
     def _set_bits(
@@ -123,18 +129,29 @@ class Membership:
 
     # The rules
 
+    def add(
+        self,
+        members: Members,
+        audience: str = AUDIENCES[0],
+        *,
+        verified: date | None = None,
+        origin: Origin = NOT_STATED,
+    ) -> Added:
+        """See `MemberStore.add`."""
+        return self._join(members, bit_of(audience), checked_day(verified), origin)
+
     def remove(self, members: Members, audience: str | None = None, *, origin: Origin = NOT_STATED) -> int:
         """See `MemberStore.remove`."""
         kind, removed = members.kind, 0
         with self._write() as serial:
-            for partition, keys in _pieces(members):
+            for partition, keys in pieces(members):
                 before = self._standing(kind, partition, keys)
-                bits = _ALL if audience is None else bit_of(audience)
+                bits = ALL if audience is None else bit_of(audience)
                 after = {key: 0 if audience is None else old & ~bits for key, old in before.items()}
                 changed = [key for key in before if audience is None or before[key] & bits]
                 states = {key: (before[key], after[key]) for key in changed}
                 self._change(kind, partition, states, serial, origin)
-                if any(before[key] & ~after[key] & _ALL for key in changed):
+                if any(before[key] & ~after[key] & ALL for key in changed):
                     self._depart(partition, serial)
                 if changed:
                     removed += len(changed)
@@ -146,9 +163,9 @@ class Membership:
     ) -> Consented:
         """See `MemberStore.consent`."""
         bit, kind, found = bit_of(audience), members.kind, Consented(0, 0, 0)
-        bits = bit if granted or only or bit != FIRST else _ALL
+        bits = bit if granted or only or bit != FIRST else ALL
         with self._write() as serial:
-            for partition, keys in _pieces(members):
+            for partition, keys in pieces(members):
                 before = self._standing(kind, partition, keys)
                 unknown = 0
                 if granted:
@@ -161,11 +178,32 @@ class Membership:
                     after = {key: old & ~bits | bits << OBJECTION for key, old in before.items()}
                 changed = {key: (old, after[key]) for key, old in before.items() if after[key] != old}
                 self._change(kind, partition, changed, serial, origin)
-                if any((old ^ new) & _ALL for old, new in changed.values()):
+                if any((old ^ new) & ALL for old, new in changed.values()):
                     self._touch(partition, serial)
-                if any(old & ~new & _ALL for old, new in changed.values()):
+                if any(old & ~new & ALL for old, new in changed.values()):
                     self._depart(partition, serial)
                 found += Consented(len(changed), keys.size - unknown - len(changed), unknown)
+        return found
+
+    def label(self, members: Members, labels: Sequence[bytes | None]) -> Consented:
+        """See `LabelStore.label`."""
+        checked_labels(labels, len(members))
+        kind, found = members.kind, Consented(0, 0, 0)
+        given = dict(zip(members.keys.tolist(), labels, strict=True))
+        with self._write() as serial:
+            for partition, keys in pieces(members):
+                standing = self._standing(kind, partition, keys)
+                inside = [key for key, bits in standing.items() if bits & ALL]
+                before = self._labels(kind, partition, keys)
+                changed = {key: given[key] for key in inside if before.get(key) != given[key]}
+                self._set_labels(kind, partition, changed)
+                if changed:
+                    self._touch(partition, serial)
+                if any(key in before for key in changed):
+                    # What was there is withdrawn like a member: from the files, and from what is served.
+                    self._leave_traces(kind, partition)
+                    self._depart(partition, serial)
+                found += Consented(len(changed), len(inside) - len(changed), keys.size - len(inside))
         return found
 
     def _change(
@@ -177,6 +215,8 @@ class Membership:
         if left:
             self._leave_traces(kind, partition)
         self._forget(kind, partition, [key for key, (_, new) in changed.items() if not new])
+        unlabelled = [key for key, (old, new) in kept.items() if old & ALL and not new & ALL]
+        self._set_labels(kind, partition, dict.fromkeys(unlabelled))
         rows = [(new, bool((old ^ new) & FIRST), key) for key, (old, new) in kept.items()]
         self._set_bits(kind, partition, rows, serial)
         for bit in map(bit_of, AUDIENCES):
@@ -194,43 +234,63 @@ class Membership:
         members: Members,
         audience: str,
         *,
+        also: Members | None = None,
+        enter: Callable[[], None] | None = None,
         verified: date | None = None,
         origin: Origin = NOT_STATED,
         allow: Callable[[Difference], None],
         watch: Watch = unwatched,
     ) -> Difference:
         """See `MemberStore.replace`."""
-        if not len(members):
+        if not len(members) and not also:
             raise BadInput("an audience cannot be replaced by nobody", hint="use `members remove`")
-        bit, kind = bit_of(audience), members.kind
+        bit, found, leaving = bit_of(audience), Difference(0, 0, 0, 0), list[Members]()
         with self.together():
-            before = kept = 0
-            missing: list[Any] = []
-            for keys in self._keys(kind, f"audiences & {bit:d} <> 0"):
-                place = np.minimum(np.searchsorted(members.keys, keys), len(members) - 1)
-                there = members.keys[place] == keys
-                before += keys.size
-                kept += int(np.count_nonzero(there))
-                missing += keys[~there].tolist()
-            objected = 0
-            for keys in self._keys(kind, f"audiences & {bit << OBJECTION:d} <> 0"):
-                place = np.minimum(np.searchsorted(members.keys, keys), len(members) - 1)
-                objected += int(np.count_nonzero(members.keys[place] == keys))
-            found = Difference(before, len(missing), len(members) - kept - objected, objected)
+            for group in self._groups(members, also):
+                difference, missing = self._difference(group, bit, among_all=also is None)
+                found += difference
+                leaving += [missing] if len(missing) else []
             allow(found)
-            if missing:
-                leaving, of = Members.from_keys(kind, missing), None if bit == FIRST else audience
-                watch(leaving, of)
-                self.remove(leaving, of, origin=origin)
-            self.add(members, audience, verified=verified, origin=origin)
+            of = None if bit == FIRST else audience
+            for missing in leaving:
+                watch(missing, of)
+                self.remove(missing, of, origin=origin)
+            if enter is not None:
+                enter()
+            else:
+                self.add(members, audience, verified=verified, origin=origin)
         return found
+
+    def _difference(self, members: Members, bit: int, *, among_all: bool) -> tuple[Difference, Members]:
+        """What replacing those of a kind who are in an audience by these changes, and who is missing."""
+        kind, before, kept, objected = members.kind, 0, 0, 0
+        missing: list[Any] = []
+        for page in self._keys(kind, f"audiences & {bit:d} <> 0"):
+            keys = page if among_all else self._alone(kind, page)
+            there = _among(members.keys, keys)
+            before += keys.size
+            kept += int(np.count_nonzero(there))
+            missing += keys[~there].tolist()
+        for keys in self._keys(kind, f"audiences & {bit << OBJECTION:d} <> 0"):
+            objected += int(np.count_nonzero(_among(members.keys, keys)))
+        difference = Difference(before, len(missing), len(members) - kept - objected, objected)
+        return difference, Members.from_keys(kind, missing)
+
+    def _groups(self, members: Members, also: Members | None) -> list[Members]:
+        """Members by kind who replace others of their kind."""
+        return [members] if also is None else [members, also]
+
+    def _alone(self, kind: str, keys: Keys) -> Keys:  # noqa: ARG002
+        """Those keys that are not, as another identifier of a member, counted already."""
+        return keys
 
     def expire(self, before: date, *, dry_run: bool = False, watch: Watch = unwatched) -> int:
         """See `MemberStore.expire`."""
         expired = 0
         with self.together():
             for kind in KINDS:
-                pages = list(self._keys(kind, f"{VERIFIED} < {day_number(before):d}"))
+                old = self._keys(kind, f"{VERIFIED} < {day_number(before):d}")
+                pages = [self._alone(kind, keys) for keys in old]
                 expired += sum(keys.size for keys in pages)
                 for keys in pages if not dry_run else ():
                     watch(Members(kind, keys), None)
@@ -275,6 +335,9 @@ def record_of(
     since: int,
     consents: Iterable[Sequence[Any]],
     tokens: Iterable[tuple[int, int, bytes]],
+    *,
+    label: bytes | None,
+    other: bytes | None,
 ) -> MemberRecord:
     """All about a member. Consents are (serial, bit, at, what, source, by), tokens (bit, epoch, token)."""
     changed = dict.fromkeys(entry.audiences, 0)
@@ -291,13 +354,23 @@ def record_of(
             ConsentChange(audience_of(bit), what == JOINED, at, source, by)
             for _, bit, at, what, source, by in kept
         ),
-        tokens={(audience_of(bit), epoch): bytes(token) for bit, epoch, token in tokens},
+        tokens={(audience_of(bit), epoch): bytes(token[:TOKEN_BYTES]) for bit, epoch, token in tokens},
         changed=changed,
+        label=label,
+        other=other,
     )
 
 
-def _pieces(members: Members) -> Iterator[tuple[str, Keys]]:
-    """Members by partition, never too many at once: a Python object takes much more room than a key."""
+def _among(these: Keys, keys: Keys) -> NDArray[np.bool_]:
+    """Which of the keys are among these, which are ascending."""
+    if not these.size:
+        return np.zeros(keys.size, np.bool_)
+    found: NDArray[np.bool_] = these[np.minimum(np.searchsorted(these, keys), these.size - 1)] == keys
+    return found
+
+
+def pieces(members: Members) -> Iterator[tuple[str, Keys]]:
+    """Their keys by partition, never too many at once: a Python object takes much more room than a key."""
     for partition, keys in KINDS[members.kind].by_partition(members.keys):
         for first in range(0, keys.size, CHUNK):
             yield partition, keys[first : first + CHUNK]

@@ -4,6 +4,8 @@ registry.sqlite
 :   1. Members as integers, in one pair of tables; accounts beside them.
 :   2. A pair of tables for each kind of identifier; partitions by name; accounts elsewhere.
 :   3. Members have a day of verification and a serial. What was published is recorded.
+:   4. What is published now, who left since, and which key tokens are of.
+:   5. Labels; tokens of 42 octets, with their label keys. Number and address of one member.
 
 accounts.sqlite
 :   1. Accounts.
@@ -111,7 +113,18 @@ def _type_of_key(connection: sqlite3.Connection) -> str:
     return str(rows[0][0])
 
 
-REGISTRY_STEPS: Final[tuple[SqlStep, ...]] = (_kinds, _verified, _provenance)
+PAIRS_SCHEMA: Final = """
+-- Number and address of one member, as keys.
+CREATE TABLE pairs (tel INTEGER PRIMARY KEY, mail BLOB NOT NULL UNIQUE) WITHOUT ROWID
+"""
+
+
+def _labels(connection: sqlite3.Connection) -> None:
+    # Rows of tokens stay as they are. The tables of labels are made when the registry is opened.
+    connection.execute(PAIRS_SCHEMA)
+
+
+REGISTRY_STEPS: Final[tuple[SqlStep, ...]] = (_kinds, _verified, _provenance, _labels)
 
 _ACCOUNTS_2: Final = """
 -- `level` and `at`: the bucket, as server/quota.py says; `last_used` is a day since 1970. `outcome` is what

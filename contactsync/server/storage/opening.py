@@ -112,6 +112,33 @@ def import_stores(folder: DataFolder, path: Path, address: DatabaseUrl | None) -
             raise
 
 
+def copy_to_files(folder: DataFolder, place: DataFolder) -> None:
+    """Copy the stores of a folder, which are in a database, into files of another, as of one moment."""
+    address = address_of_folder(folder)
+    assert address is not None
+    _check_psycopg()
+    from contactsync.server.storage.postgres.moving import read_database
+
+    write_files(place, read_database(address))
+
+
+def move_to_database(folder: DataFolder, address: DatabaseUrl, claim: str, broken: str) -> None:
+    """Move the stores of a folder from its files into an empty database; server.toml says so then.
+
+    `claim` marks what is there as of this attempt; what is marked as of the attempt `broken` is removed
+    first. Raises BadInput (there are some already), OurError.
+    """
+    _check_psycopg()
+    from contactsync.server.storage.postgres.moving import write_database
+
+    write_database(address, read_files(folder), claim=claim, broken=broken)
+    try:
+        folder.name_database(address.url)
+    except BaseException:
+        discard_stores(address)
+        raise
+
+
 def read_address(text: str, *, private: bool = True) -> DatabaseUrl:
     """The database that a URL names. Raises BadInput, also for a password where others can read it."""
     from contactsync.server.storage.postgres.address import DatabaseUrl

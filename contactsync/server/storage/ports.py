@@ -1,4 +1,4 @@
-"""The interfaces of storage: members, accounts, publications.
+"""The interfaces of storage: members and accounts; publications have their own (publications.py).
 
 All implementations of a port pass one test suite (tests/server/storage). There are three ports because their
 users differ: publishing and the operator's commands need all three; the process that faces the internet gets
@@ -9,14 +9,13 @@ it says otherwise.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from contactsync.foundation.errors import BadInput
 from contactsync.identifiers.kinds import KINDS, kind_of
@@ -25,6 +24,8 @@ from contactsync.server.breakers import OFF, Breakers, Flow
 from contactsync.server.quota import PointQuota, Standing, Terms
 from contactsync.server.storage.answers import AnswerStore
 from contactsync.server.storage.erasing import ErasingStore, Watch, unwatched
+from contactsync.server.storage.labelling import LabelStore
+from contactsync.server.storage.pairs import PairStore
 from contactsync.server.storage.provenance import ProvenanceStore
 from contactsync.server.storage.records import (
     NOT_STATED,
@@ -36,7 +37,7 @@ from contactsync.server.storage.records import (
     MemberRecord,
     Origin,
 )
-from contactsync.tokens import Tokens
+from contactsync.server.storage.token_rows import TokenStore
 
 if TYPE_CHECKING:
     from contactsync.identifiers.kinds import Keys
@@ -90,8 +91,10 @@ class Members:
         return self.keys[-1:].tolist()[0]
 
 
-class MemberStore(ProvenanceStore, ErasingStore, Protocol):
+class MemberStore(ProvenanceStore, ErasingStore, LabelStore, PairStore, TokenStore, Protocol):
     """The register of members. Every method is one transaction. An object is for one thread.
+
+    Numbers and addresses of one member are kept together (`PairStore`): what is done to one is done to both.
 
     A member of the first audience stays in it until they object; in another one is who has opted in. An
     objection is remembered, also of who is in no audience, until `remove` or `expire` forgets everything
@@ -145,12 +148,17 @@ class MemberStore(ProvenanceStore, ErasingStore, Protocol):
         members: Members,
         audience: str,
         *,
+        also: Members | None = None,
+        enter: Callable[[], None] | None = None,
         verified: date | None = None,
         origin: Origin = NOT_STATED,
         allow: Callable[[Difference], None],
         watch: Watch = unwatched,
     ) -> Difference:
         """Make an audience consist of these members (of their kind), except those who objected.
+
+        `also` are addresses, beside numbers: then both kinds are replaced, and who has both is counted once.
+        `enter` adds them all, instead of `add`; who it adds beyond these stays, too.
 
         `allow` sees what would change; nothing changes if it raises. `watch` sees who is about to be removed.
         Who is missing is removed from this audience; if it is the first, everything about them is forgotten.
@@ -173,7 +181,7 @@ class MemberStore(ProvenanceStore, ErasingStore, Protocol):
         """
 
     def count(self, audience: str) -> int:
-        """The number of members of an audience, of all kinds."""
+        """The number of members of an audience, of all kinds. Who has number and address counts twice."""
 
     def serial(self) -> int:
         """The serial of the last change of membership."""
@@ -189,24 +197,6 @@ class MemberStore(ProvenanceStore, ErasingStore, Protocol):
 
     def partitions(self, audience: str) -> list[str]:
         """Partitions that have members of an audience, by name."""
-
-    def unevaluated(self, audience: str, epoch: int, partition: str, after: Any, limit: int) -> Members:
-        """Up to `limit` members of a partition without a token of an epoch, ascending.
-
-        `after` is the last key of the page before (`Members.last`), None for the first page.
-        """
-
-    def count_unevaluated(self, audience: str, epoch: int) -> int:
-        """How many members have no token of an epoch. O(members)."""
-
-    def store_tokens(self, audience: str, epoch: int, members: Members, tokens: NDArray[np.uint8]) -> None:
-        """Store tokens, uint8[n, 10], for those of `members` that are (still) members of the audience."""
-
-    def tokens(self, audience: str, epoch: int, partition: str) -> Generator[Tokens, None, None]:
-        """All tokens of a partition, in chunks. Call it inside `snapshot` for a consistent view."""
-
-    def drop_tokens(self, audience: str, epochs: range) -> None:
-        """Delete the tokens of these epochs (consecutive ones)."""
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Reads inside see the register at one moment, whatever others write."""
@@ -386,52 +376,3 @@ class AccountStore(Protocol):
 
     def close(self) -> None:
         """Release the storage. No other call may be running."""
-
-
-class OpenFile(Protocol):
-    """A data file that is being served. Its content stays readable even if the file is deleted.
-
-    `size` is in octets, `modified` in seconds since 1970. An object is for any number of threads.
-    """
-
-    size: int
-    modified: float
-
-    def read(self, start: int, length: int) -> bytes:
-        """`length` octets from `start`; fewer only at the end."""
-
-    def close(self) -> None:
-        """Close it, once the running reads have ended."""
-
-
-class PublicationStore(Protocol):
-    """What is published, as it is served. An object is for any number of threads.
-
-    The caller has checked that names have the form that docs/http-api.md allows. Raises OurError if what is
-    there is damaged, OSError if it cannot be read.
-    """
-
-    def stamp(self) -> object:
-        """A value that differs after every publish.
-
-        It does not wait for the storage: it is called on the event loop, for every request. A remote store
-        returns the last value that its own thread received.
-        """
-
-    def history(self, audience: str, limit: int) -> list[Manifest]:
-        """The current manifest of an audience and earlier ones, at most `limit`, as far as they are kept."""
-
-    def root(self) -> bytes:
-        """The newest root metadata."""
-
-    def metadata(self, name: str) -> bytes | None:
-        """A metadata file; None if there is none with this name."""
-
-    def manifest(self, name: str) -> bytes | None:
-        """The manifest named HASH.AUDIENCE.json; None if there is none."""
-
-    def log(self, name: str) -> bytes | None:
-        """A file of the log by its path in it; None if there is none."""
-
-    def data(self, sha256: str) -> OpenFile | None:
-        """A data file; None if there is none."""

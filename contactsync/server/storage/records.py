@@ -75,6 +75,14 @@ class Difference:
     added: int
     objected: int
 
+    def __add__(self, other: Difference) -> Difference:
+        return Difference(
+            self.before + other.before,
+            self.removed + other.removed,
+            self.added + other.added,
+            self.objected + other.objected,
+        )
+
     @property
     def kept(self) -> int:
         """Members before and after."""
@@ -124,13 +132,17 @@ class MemberRecord:
     """Everything that is stored about a member.
 
     `tokens` are by audience and epoch. `changed` is, for each audience that they are in, or are known to have
-    left, the serial of the last change; 0: before serials were kept.
+    left, the serial of the last change; 0: before serials were kept. `label` is UTF-8; None: there is none.
+    The keys that labels are encrypted under are not shown: who evaluates the identifier has them. `other` is
+    the address of who is known by a number, or the number of who is known by an address, if both are known.
     """
 
     entry: MemberEntry
     consents: tuple[ConsentChange, ...]
     tokens: Mapping[tuple[str, int], bytes] = field(repr=False)
     changed: Mapping[str, int]
+    label: bytes | None = field(default=None, repr=False)
+    other: bytes | None = field(default=None, repr=False)
 
 
 def today() -> date:

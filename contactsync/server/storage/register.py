@@ -1,6 +1,6 @@
 """A register of members, whatever its database: transactions, what changed, what was published from it.
 
-A store adds its tables, how tokens are read and written, and what `Membership` asks for.
+A store adds its tables, how tokens are read and written, and what `Membership` and `Pairing` ask for.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contactsync.identifiers.kinds import KINDS
 from contactsync.publication.history import Position
 from contactsync.publication.manifest import Manifest
 from contactsync.server.storage.erasing import EVERYWHERE
-from contactsync.server.storage.membership import Membership
+from contactsync.server.storage.pairing import Pairing
 from contactsync.server.storage.provenance import Provenance
 from contactsync.server.storage.records import Edition, audience_of, bit_of
 from contactsync.server.storage.statements import Statements, StoreDatabase
@@ -22,7 +22,7 @@ from contactsync.server.storage.statements import Statements, StoreDatabase
 # ruff: noqa: S608 - the only text put into a statement is the name of a kind or table, and integers
 
 
-class Register(Membership, Statements):
+class Register(Pairing, Statements):
     """The part of a `MemberStore` that is the same for all databases. An object is for one thread."""
 
     _database: StoreDatabase
@@ -72,6 +72,9 @@ class Register(Membership, Statements):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _has_pairs(self) -> bool:
+        return bool(self._database.one("SELECT EXISTS (SELECT 1 FROM pairs)"))
+
     # What changed
 
     def count(self, audience: str) -> int:
@@ -80,11 +83,16 @@ class Register(Membership, Statements):
         sql = "SELECT count(*) FROM members_{} WHERE audiences & {:d} <> 0"
         return sum(int(self._database.one(sql.format(kind, bit))) for kind in KINDS)
 
-    def count_unevaluated(self, audience: str, epoch: int) -> int:
+    def _count_without_key(self, bit: int, epoch: int, partition: str) -> int:
+        """How many tokens of a partition are stored without their label keys."""
+        raise NotImplementedError
+
+    def count_unevaluated(self, audience: str, epoch: int, *, keyed: Collection[str] = ()) -> int:
         """See `MemberStore.count_unevaluated`."""
         # Removing a member removes its tokens.
         sql = self._sql("SELECT count(*) FROM tokens_{} WHERE audience = ? AND epoch = ?")
         evaluated = sum(int(self._database.one(sql.format(kind), bit_of(audience), epoch)) for kind in KINDS)
+        evaluated -= sum(self._count_without_key(bit_of(audience), epoch, name) for name in keyed)
         return self.count(audience) - evaluated
 
     def serial(self) -> int:

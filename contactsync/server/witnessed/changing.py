@@ -45,9 +45,13 @@ class LogChanges:
         return self._change(LogPolicy(self._keyring.new_log_key()))
 
     def restart(self) -> SigningRequest | None:
-        """Begin another log, with the same witnesses. Clients refuse it until their users accept it."""
+        """Begin another log, with the same witnesses. Clients refuse it until their users accept it.
+
+        None of the witnesses must have cosigned it: they do not know its key before it has begun, and some
+        may have gone for good.
+        """
         before = self._policy()
-        return self._change(replace(before, log=self._keyring.new_log_key()), restart=True)
+        return self._change(LogPolicy(self._keyring.new_log_key(), before.witnesses), restart=True)
 
     def add_witness(self, witness: Verifier, url: str, quorum: int | None) -> SigningRequest | None:
         """Have a witness cosign from now on; or, if it does already, ask it at this address."""
@@ -96,7 +100,7 @@ class LogChanges:
             finish_logged(repository, self._log, signers, now)
             request = prepare_policy(repository, policy, now)
             request.sign(signers)
-            if not all(one for asked in request.signatures() for one in asked):
+            if not request.is_complete:
                 if not self._elsewhere:
                     raise BadInput(
                         "not enough keys of the role root are here",

@@ -164,8 +164,8 @@ def test_a_range_that_tells(leaking, service):
 
 
 @pytest.mark.slow
-def test_points_before_the_files(leaking, service):
-    """The metadata was verified, but the time that the book takes shows between the requests."""
+def test_a_file_that_is_fetched_again_between_the_points(leaking, service):
+    """Which files a client fetches once it knows its matches would tell them."""
     service.publish(ANNA, CARL)
     send, download_ = RoundRunner._send, {}
 

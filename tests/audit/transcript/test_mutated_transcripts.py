@@ -97,6 +97,7 @@ OUTSIDE_OF_LINES = {
     ("options", "leak_budget"),
     ("options", "buckets"),  # in download mode
     ("options", "most"),
+    ("options", "labels"),  # where none are published
 }
 OUTSIDE_OF_PRIVATE = {
     ("rounds", 0, "cover"),  # in a round of more than eight points

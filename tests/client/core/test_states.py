@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from contactsync.client.core.holdings import Known
-from contactsync.client.core.mode import FetchFiles, LookUpBuckets, Memory
+from contactsync.client.core.mode import FetchFiles, LookedUp, LookUpBuckets, Memory
 from contactsync.client.core.planner import Options
 from contactsync.client.core.states import Evaluated, Fetched, Prepared, Question
 from contactsync.client.files import FolderFiles
@@ -60,7 +60,7 @@ class World:
         reader = RangeReader(
             self.partition.directory, lambda places: [data[p.start : p.stop] for p in places]
         )
-        return reader.match(request.tokens, request.asked.numbers)
+        return LookedUp.of(request, reader.match(request.tokens, request.asked.numbers), None)
 
 
 @pytest.fixture(scope="module")

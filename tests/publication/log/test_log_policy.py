@@ -5,6 +5,7 @@ import json
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from growing_log import policy_file
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +27,7 @@ def signer(name, kind=COSIGNATURE):
 LOG = signer(NAME, ED25519)
 ONE, TWO, THREE = (signer(f"witness.example.net/w{number}") for number in (1, 2, 3))
 POLICY = LogPolicy(LOG.verifier, (ONE.verifier, TWO.verifier, THREE.verifier), 2)
+FILE = policy_file(POLICY)
 CHECKPOINT = Checkpoint(NAME, 0, EMPTY)
 TEXT = CHECKPOINT.text()
 
@@ -77,7 +79,7 @@ def test_a_policy_survives_the_root_and_the_file():
     assert LogPolicy.from_value(json.loads(json.dumps(POLICY.to_value()))) == POLICY
     assert LogPolicy.of_root({FIELD: POLICY.to_value(), "other": 1}) == POLICY
     assert LogPolicy.of_root({"other": 1}) is None
-    assert read_policy(POLICY.lines()) == POLICY
+    assert read_policy(FILE) == POLICY
     assert read_policy(f"# ours\n\nwitness {ONE.verifier.vkey()} # one\n", LOG.verifier).quorum == 1
 
 
@@ -103,10 +105,9 @@ def test_a_root_that_states_no_policy_is_refused(value):
 @pytest.mark.parametrize(
     "text",
     [
-        "", "log\n", "log a b\n", "nonsense\n", "quorum 1\n", POLICY.lines() + "quorum 1\n",
-        POLICY.lines() + f"log {LOG.verifier.vkey()}\n", POLICY.lines().replace("quorum 2", "quorum -2"),
-        POLICY.lines().replace("quorum 2", "quorum ²"), POLICY.lines().replace("quorum 2", "quorum 9999"),
-        "log x\n",
+        "", "log\n", "log a b\n", "nonsense\n", "quorum 1\n", "log x\n",
+        FILE + "quorum 1\n", FILE + f"log {LOG.verifier.vkey()}\n", FILE.replace("quorum 2", "quorum -2"),
+        FILE.replace("quorum 2", "quorum ²"), FILE.replace("quorum 2", "quorum 9999"),
     ],
 )  # fmt: skip
 def test_a_policy_file_with_a_fault_is_refused(text):

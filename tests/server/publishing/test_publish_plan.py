@@ -76,7 +76,7 @@ def test_a_large_partition_gets_what_it_needs(operator, tmp_path, monkeypatch):
     operator.publish()
     operator.add(GERMAN + 1, AMERICAN + 1)
     _, plans = plans_of(operator)
-    monkeypatch.setattr(reading, "_write_tokens", lambda *_: 200_000_000)
+    monkeypatch.setattr(reading, "_spooled", lambda *_: 200_000_000)
     tasks = list(build_tasks(operator.registry, plans, tmp_path, tmp_path, memory=16 << 20, at_once=64))
     assert [task.job.memory for task in tasks] == [16 << 20] * 2
     assert all(task.cost > 16 << 20 for task in tasks), "so that nothing runs beside it"

@@ -317,7 +317,7 @@ def test_a_partition_with_too_many_members_for_a_screen_is_published_without(ope
 @pytest.mark.parametrize(
     "newer",
     [
-        lambda old: replace(old, extra={"labels": 1}),
+        lambda old: replace(old, extra={"cards": 1}),
         lambda old: replace(old, partitions={"49": replace(old.partitions["49"], extra={"rows": [1]})}),
         lambda old: replace(
             old, unknown={"999": UnusablePartition("999", "is unknown", "unknown-family", {})}

@@ -63,6 +63,9 @@ class Handles:
     def normalise(self, text, region):
         return PREFIX + text.strip().lower().encode()
 
+    def further_forms(self, identifier):
+        return ()
+
     def partition_of(self, identifier):
         return self._partition(self._key(identifier))
 

@@ -264,3 +264,48 @@ def test_killed_in_the_middle_loses_nothing(store, folder, step, alive):
     with closing(sqlite3.connect(folder / "registry.sqlite")) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert readable(folder, removed, gone(secrets, removed)) == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_labels_and_addresses_of_who_was_removed_or_renamed_are_nowhere(store, folder, seed):
+    """After splits and merges of their pages, too; those of the others are all there."""
+    rng = np.random.default_rng(seed)
+    numbers = np.unique(rng.choice(50_000_000, 3000, replace=False)).astype(np.uint64) + np.uint64(FIRST)
+
+    place = {number: i for i, number in enumerate(numbers.tolist())}
+
+    def label(number, which=0):
+        return b"label-%d-%06d" % (which, place[number])
+
+    def address(number):
+        return b"u%06d@example.org" % place[number]
+
+    for part in np.array_split(rng.permutation(numbers), 12):
+        members = tel(part)
+        keys = members.keys.tolist()
+        store.enrol(members, [address(key) for key in keys])
+        store.label(members, [label(key) for key in keys])
+
+    def octets():
+        return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+    shuffled = rng.permutation(numbers)
+    removed, moved, renamed, unlabelled, objected, left = np.split(shuffled, [700, 750, 1400, 1800, 2200])
+    store.remove(tel(removed))
+    for key in moved.tolist():
+        store.move(tel([key]), tel([key + 10**9]))
+    store.label(tel(renamed), [label(key, 1) for key in tel(renamed).keys.tolist()])
+    store.label(tel(unlabelled), [None] * len(unlabelled))
+    store.consent(tel(objected), "people", granted=False, origin=Origin("letter"))
+    assert any(label(key) in octets() for key in renamed.tolist())
+    assert store.erase() == ""
+    there = octets()
+    for some in (removed, renamed, unlabelled, objected):
+        assert not [key for key in some.tolist() if label(key) in there]
+    assert not [key for key in removed.tolist() if address(key) in there]
+    for some in (moved, left):
+        assert [record.label for record in store.show(tel(some))] in ([], [label(k) for k in sorted(some)])
+    assert all(label(key, 1) in there for key in renamed.tolist())
+    assert all(label(key) in there and address(key) in there for key in left.tolist())
+    assert readable(folder, moved.tolist(), []) == set()

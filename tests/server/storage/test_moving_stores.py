@@ -11,6 +11,7 @@ from server_tools import Operator, run
 from contactsync.commands import main
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput, OurError
+from contactsync.identifiers.kinds import KINDS
 from contactsync.library import moving
 from contactsync.server.quota import PointQuota, Terms, Verdict
 from contactsync.server.settings import DataFolder
@@ -23,10 +24,12 @@ from contactsync.server.storage.opening import (
     open_members,
     read_address,
 )
+from contactsync.server.storage.pairs import Enrolled
 from contactsync.server.storage.ports import Charge, Members, NewAccount
-from contactsync.server.storage.records import Origin
+from contactsync.server.storage.records import Added, Origin
 
 NUMBERS = (4915112345678, 4915112345679, 14155550100)
+MAIL = Members.of([b"mailto:ann@example.org", b"mailto:%C3%BCmit@example.org"])
 BATCH = b"batch-of-16-byte"
 
 
@@ -37,10 +40,15 @@ def folder(tmp_path):
     with closing(operator):
         operator.add(*NUMBERS)
         store, accounts = operator.registry, operator.accounts
+        store.add(MAIL)
+        store.consent(MAIL, "business", granted=True, origin=Origin("app", "anna"))
         store.consent(some(0), "business", granted=True, origin=Origin("app", "anna"))
         store.consent(some(1), "business", granted=False, origin=Origin("app", "ännä"))
+        keys = KINDS["mailto"].keys_of([b"mailto:anna@example.org"])
+        assert store.enrol(some(0), keys.tolist()) == Enrolled(Added(0, 1, 0), ())
         operator.publish()
         operator.add(4915112345680)
+        store.label(some(0), ["Ännchen".encode()])
         store.remove(some(2))
         store.answers().keep({b"name": KeptAnswer(b"request", None, 7)})
         accounts.add_all(
@@ -141,7 +149,7 @@ def test_of_a_damaged_file_nothing_is_taken(folder, database, tmp_path, how, whe
         {
             "cut": data[: data.rindex(b"\n", 0, -1) + 1],
             "changed": data[:place] + b'"abb"' + data[place + 5 :],
-            "other": data.replace(b"stores-1", b"stores-2"),
+            "other": data.replace(b"stores-2", b"stores-9"),
             "empty": b"",
         }[how]
     )

@@ -17,6 +17,7 @@ from contactsync.publication.log.checkpoint import Checkpoint
 from contactsync.publication.log.notes import sign_note, with_lines
 from contactsync.publication.log.policy import LogPolicy
 from contactsync.publication.logged import set_own_policy
+from contactsync.publication.tuf.recording import Switch
 from contactsync.publication.tuf.signed import renewed_root
 
 
@@ -282,4 +283,42 @@ def test_no_answer_is_no_attack(logged, client):
 
     client.tamper = away
     with pytest.raises(NetworkError):
+        client.follow()
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+@pytest.mark.parametrize("part", ["checkpoint", "tile/", "leaf/"])
+def test_a_part_of_the_log_that_cannot_be_had_now_is_no_fork(logged, client, part, status):
+    client.follow()
+    next_edition(logged, GERMAN + 1)
+
+    def away(name, octets):
+        if name.startswith(f"log/{part}"):
+            raise DownloadHTTPError("away", status)
+        return octets
+
+    client.tamper = away
+    with pytest.raises(NetworkError):
+        client.follow()
+    client.tamper = lambda _name, octets: octets
+    assert client.follow().edition == 2
+
+
+def test_full_tiles_of_the_log_that_cannot_be_had_now_are_no_fork(logged, client):
+    manifest = replace(logged.manifest(), audience="business")
+    more = [replace(manifest, edition=2 + number, previous="0" * 64).to_bytes() for number in range(260)]
+    logged.log.record(Switch(earlier=tuple(more)))
+    logged.log.settle()
+    next_edition(logged, GERMAN + 1)
+
+    def away(name, octets):
+        if name == "log/tile/0/000":
+            raise DownloadHTTPError("away", 502)
+        return octets
+
+    client.tamper = away
+    with pytest.raises(NetworkError):
+        client.follow()
+    client.tamper = lambda name, octets: None if name == "log/tile/0/000" else octets
+    with pytest.raises(BadSignature, match="has no tile/0/000"):
         client.follow()

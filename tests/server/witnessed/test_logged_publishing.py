@@ -68,6 +68,48 @@ def test_too_few_witnesses_leave_all_as_it_is_and_the_next_publish_goes_on(logge
     assert (manifest.edition, manifest.count) == (3, 3)
 
 
+def test_what_was_logged_before_is_told_as_any_other_edition(logged, witnesses):
+    """It has its changes, and one line: it was built by the run that could not finish."""
+    changes(logged).add_witness(witnesses[0].verifier, witnesses[0].url, 1)
+
+    def publish(order=None):
+        publisher = Publisher(logged.folder, logged.registry, logged.keyring)
+        done = publisher.publish(order=order)
+        told = {key: [one.name for one in report.changes] for key, report in publisher.reports.items()}
+        return [(one.epoch, one.edition, one.changed, bool(one.until)) for one in done], told
+
+    def cut_off(order=None):
+        witnesses[0].answer = (503, b"")
+        with pytest.raises(NetworkError):
+            publish(order)
+        witnesses[0].answer = None
+
+    logged.add(GERMAN + 1)
+    cut_off()
+    assert publish() == ([(1, 2, ("49",), False)], {("people", 1): ["49"]})
+    logged.add(GERMAN + 2)
+    cut_off()
+    logged.add(GERMAN + 3)
+    done, told = publish()
+    assert done == [(1, 3, ("49",), False), (1, 4, ("49",), False)]
+    assert told == {("people", 1): ["49"]}
+    cut_off(Order(Aim.ROTATE, 999))
+    done, told = publish()
+    assert done == [(1, 5, (), False), (2, 1, ("49",), True)]
+    assert told == {("people", 1): [], ("people", 2): ["49"]}
+
+
+def test_a_first_edition_that_was_logged_before_is_told(operator, witnesses):
+    changes(operator).enable()
+    changes(operator).add_witness(witnesses[0].verifier, witnesses[0].url, 1)
+    witnesses[0].answer = (503, b"")
+    operator.add(GERMAN)
+    with pytest.raises(NetworkError):
+        operator.publish()
+    witnesses[0].answer = None
+    assert [(one.edition, one.changed) for one in operator.publish()] == [(1, ("49",))]
+
+
 def test_an_order_that_was_logged_is_not_followed_twice(logged, client, witnesses):
     changes(logged).add_witness(witnesses[0].verifier, witnesses[0].url, 1)
     for order, wanted in ((Order(Aim.NEW_EPOCH), 2), (Order(Aim.ROTATE, 999), 2), (Order(Aim.TAKE_BACK), 2)):

@@ -9,13 +9,15 @@ import { readFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { Refused, filesOf, resolved } from './octets.mjs';
 import * as files from './files.mjs';
+import * as forms from './forms.mjs';
+import * as labels from './labels.mjs';
 import * as log from './log.mjs';
 import * as sync from './sync.mjs';
 import * as trust from './trust.mjs';
 import * as voprf from './voprf.mjs';
 
-const OPERATIONS = Object.assign({}, ...[voprf, files, sync, trust, log].map((one) => one.OPERATIONS));
-const LEFT_OUT = new Set(['normalise', 'build_directory', 'write_delta', 'build_screen', 'read_manifest', 'charge']);
+const OPERATIONS = Object.assign({}, ...[voprf, files, forms, labels, sync, trust, log].map((one) => one.OPERATIONS));
+const LEFT_OUT = new Set(['normalise', 'normalise_mail', 'build_directory', 'write_delta', 'build_screen', 'read_manifest', 'charge']);
 
 // Only who builds the directory that a chain leads to can see that it is not the one that is named.
 const needsBuilder = (group, expected) => group.operation === 'follow_deltas' && expected.refusal === 'bad-hash';

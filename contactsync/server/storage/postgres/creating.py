@@ -20,11 +20,26 @@ from contactsync.server.storage.postgres.schema import (
 )
 
 
-def create_stores_in(address: DatabaseUrl) -> None:
-    """Make new, empty stores, both or none. BadInput: there are some already. OurError: not reachable."""
+def create_stores_in(address: DatabaseUrl, claim: str = "") -> None:
+    """Make new, empty stores, both or none, marked by a `claim` (hexadecimal digits) if there is one.
+
+    BadInput: there are some already. OurError: not reachable.
+    """
     with connected(address) as connection, connection.transaction():
         create_schema(connection, MEMBERS_SCHEMA)
         create_schema(connection, ACCOUNTS_SCHEMA, hashing_secret())
+        if claim:
+            text = f"restore {bytes.fromhex(claim).hex()}"
+            connection.execute(f"COMMENT ON SCHEMA {MEMBERS_SCHEMA.name} IS '{text}'")
+
+
+def drop_claimed(address: DatabaseUrl, claim: str) -> None:
+    """Remove the stores that are marked by this claim, if these are the ones that are there."""
+    query = "SELECT obj_description(to_regnamespace(%s)::oid, 'pg_namespace')"
+    with connected(address) as connection:
+        (found,) = connection.execute(query, (MEMBERS_SCHEMA.name,)).fetchone() or (None,)
+    if found == f"restore {claim}":
+        drop_stores_of(address)
 
 
 def drop_stores_of(address: DatabaseUrl) -> None:

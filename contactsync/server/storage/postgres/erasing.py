@@ -53,12 +53,12 @@ class PostgresErasing:
             "blocks of the old tables that the file system has not used again",
         )
 
-    def _mark(self, table: str, kind: str, partition: str) -> None:
+    def _mark(self, table: str) -> None:
         """Note, in the open transaction, that something is removed from a table."""
         self._database.change(
             "INSERT INTO traces VALUES (%s, pg_current_xact_id()::text::bigint)"
             " ON CONFLICT (relation) DO UPDATE SET mark = excluded.mark",
-            f"{table}_{kind}_{partition}",
+            table,
         )
 
     def _rewritten(self, relation: str, wait: float) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 from contactsync.foundation.audiences import AUDIENCES
@@ -19,15 +18,15 @@ from contactsync.server.storage.membership import (
     JOINED,
     OBJECTION,
     VERIFIED,
-    checked_day,
     entries_of,
     entry_of,
     record_of,
 )
+from contactsync.server.storage.pairs import COLUMN, OTHER_KIND
 from contactsync.server.storage.ports import Members
 from contactsync.server.storage.postgres.registry import RegistrySchema
 from contactsync.server.storage.postgres.rows import binary_rows, gathered, members_of, type_of
-from contactsync.server.storage.records import NOT_STATED, Added, MemberEntry, MemberRecord, Origin, bit_of
+from contactsync.server.storage.records import Added, MemberEntry, MemberRecord, Origin, bit_of
 
 if TYPE_CHECKING:
     from contactsync.identifiers.kinds import Keys
@@ -45,16 +44,8 @@ _ENTRY: Final = f"key, audiences, added, {VERIFIED}"
 class PostgresMembers(RegistrySchema):
     """A `MemberStore`. An object is for one thread; several objects and processes may share the database."""
 
-    def add(
-        self,
-        members: Members,
-        audience: str = AUDIENCES[0],
-        *,
-        verified: date | None = None,
-        origin: Origin = NOT_STATED,
-    ) -> Added:
-        """See `MemberStore.add`."""
-        bit, day, now, found = bit_of(audience), checked_day(verified), int(time.time()), Added(0, 0, 0)
+    def _join(self, members: Members, bit: int, day: int, origin: Origin) -> Added:
+        now, found = int(time.time()), Added(0, 0, 0)
         kind = members.kind
         with self._write() as serial:
             for partition, keys in KINDS[kind].by_partition(members.keys):
@@ -153,11 +144,59 @@ class PostgresMembers(RegistrySchema):
             )
 
     def _forget(self, kind: str, partition: str, keys: Sequence[Any]) -> None:
-        for table in ("members", "consents") if keys else ():
+        self._untie(kind, keys)
+        for table in ("members", "consents", "labels") if keys else ():
             self._database.run(
                 f"DELETE FROM {table}_{kind} WHERE partition = %s AND key = ANY (%s::{type_of(kind)}[])",
                 (partition, keys),
             )
+
+    def _labels(self, kind: str, partition: str, keys: Keys) -> dict[Any, bytes]:
+        return dict(
+            self._database.all(
+                f"SELECT key, label FROM labels_{kind} WHERE partition = %s "
+                f"AND key = ANY (%s::{type_of(kind)}[])",
+                *(partition, keys.tolist()),
+            )
+        )
+
+    def _set_labels(self, kind: str, partition: str, labels: Mapping[Any, bytes | None]) -> None:
+        given = {key: label for key, label in labels.items() if label is not None}
+        gone = [key for key in labels if key not in given]
+        if given:
+            self._database.run(
+                f"INSERT INTO labels_{kind} (key, partition, label) "
+                f"SELECT key, %s, label FROM unnest(%s::{type_of(kind)}[], %s::bytea[]) AS given(key, label) "
+                "ON CONFLICT (key, partition) DO UPDATE SET label = excluded.label",
+                (partition, [*given], [*given.values()]),
+            )
+        if gone:
+            self._database.run(
+                f"DELETE FROM labels_{kind} WHERE partition = %s AND key = ANY (%s::{type_of(kind)}[])",
+                (partition, gone),
+            )
+
+    def _partners(self, kind: str, keys: Keys) -> dict[Any, Any]:
+        mine, other = COLUMN[kind], COLUMN[OTHER_KIND[kind]]
+        query = f"SELECT {mine}, {other} FROM pairs WHERE {mine} = ANY (%s::{type_of(kind)}[])"
+        return dict(self._database.all(query, keys.tolist()))
+
+    def _tie(self, pairs: Mapping[Any, Any]) -> None:
+        if pairs:
+            self._database.run(
+                "INSERT INTO pairs (tel, mail) SELECT * FROM unnest(%s::bigint[], %s::bytea[])",
+                ([*pairs], [*pairs.values()]),
+            )
+
+    def _untie(self, kind: str, keys: Sequence[Any]) -> int:
+        if kind not in COLUMN or not keys:
+            return 0
+        untied = self._database.run(
+            f"DELETE FROM pairs WHERE {COLUMN[kind]} = ANY (%s::{type_of(kind)}[])", (keys,)
+        ).rowcount
+        if untied:
+            self._mark("pairs")
+        return untied
 
     def _set_bits(
         self, kind: str, partition: str, rows: Sequence[tuple[int, bool, Any]], serial: int
@@ -259,4 +298,8 @@ class PostgresMembers(RegistrySchema):
                 *(partition, bit, epoch, entry.key),
             )
         ]
-        return record_of(entry, since, consents, tokens)
+        labels = self._database.all(
+            f"SELECT label FROM labels_{kind} WHERE partition = %s AND key = %s", partition, entry.key
+        )
+        label = labels[0][0] if labels else None
+        return record_of(entry, since, consents, tokens, label=label, other=self._other_of(entry))

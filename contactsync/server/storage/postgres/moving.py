@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
-
-import numpy as np
 
 from contactsync.identifiers.kinds import KINDS
 from contactsync.server.storage.archive import LAST_ACCOUNT, PAGE, Pages, Row, StoredTable, tables
+from contactsync.server.storage.ports import Members
 from contactsync.server.storage.postgres.address import DatabaseUrl
-from contactsync.server.storage.postgres.creating import connected, create_stores_in, drop_stores_of
+from contactsync.server.storage.postgres.creating import (
+    connected,
+    create_stores_in,
+    drop_claimed,
+    drop_stores_of,
+)
 from contactsync.server.storage.postgres.members import PostgresMembers
 from contactsync.server.storage.postgres.schema import (
     ACCOUNTS_SCHEMA,
@@ -42,9 +45,15 @@ def read_database(address: DatabaseUrl) -> Iterator[tuple[StoredTable, Sequence[
                     yield table, rows
 
 
-def write_database(address: DatabaseUrl, pages: Pages) -> None:
-    """Make both stores with these rows, or none. BadInput: there are some already."""
-    create_stores_in(address)
+def write_database(address: DatabaseUrl, pages: Pages, *, claim: str = "", broken: str = "") -> None:
+    """Make both stores with these rows, or none. BadInput: there are some already.
+
+    Who may be killed before all else is done marks them by a `claim`, which nobody else has. Stores with the
+    claim of a `broken` attempt are removed first.
+    """
+    if broken:
+        drop_claimed(address, broken)
+    create_stores_in(address, claim)
     try:
         with contextlib.closing(_Filled(address)) as store:
             store.fill(pages)
@@ -91,10 +100,6 @@ def _partitions(table: StoredTable, rows: Sequence[Row]) -> list[str]:
     """The partition of each row."""
     place, kind = table.columns.index("key"), KINDS[table.kind]
     keys = [row[place] for row in rows]
-    distinct: Any = sorted({*keys})
-    array = np.array(distinct, np.uint64)
-    if kind.key_type is not int:
-        array = np.empty(len(distinct), np.object_)
-        array[:] = distinct
-    of = {key: name for name, some in kind.by_partition(array) for key in some.tolist()}
+    distinct = Members.from_keys(kind.name, sorted({*keys})).keys
+    of = {key: name for name, some in kind.by_partition(distinct) for key in some.tolist()}
     return [of[key] for key in keys]

@@ -1,8 +1,8 @@
 """The register of members in the schema `contactsync_members`: its tables, its transactions, and the tokens.
 
-Each kind of identifier has the tables `members_KIND`, `tokens_KIND`, `consents_KIND`. They are partitioned
-as what is published is, so by the calling code of a number: what is done to one, such as erasing, does not
-concern the others. A partition gets its tables with its first member (`_inhabit`).
+Each kind of identifier has the tables `members_KIND`, `tokens_KIND`, `consents_KIND`, `labels_KIND`. They are
+partitioned as what is published is, so by the calling code of a number: what is done to one, such as erasing,
+does not concern the others. A partition gets its tables with its first member (`_inhabit`).
 
 Many rows travel in COPY's binary format, as numpy makes and reads it. Who is in the register is the matter of
 `PostgresMembers` (members.py).
@@ -11,7 +11,7 @@ Many rows travel in COPY's binary format, as numpy makes and reads it. Who is in
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from contactsync.foundation.errors import OurError
 from contactsync.identifiers.kinds import KINDS, kind_of_partition
+from contactsync.labels import KEYED_BYTES
 from contactsync.server.settings import Busy
+from contactsync.server.storage.labelling import Outputs, split_outputs, without_keys
 from contactsync.server.storage.membership import CHUNK
 from contactsync.server.storage.ports import WAIT, Members
 from contactsync.server.storage.postgres.address import DatabaseUrl
@@ -27,7 +29,7 @@ from contactsync.server.storage.postgres.answers import PostgresAnswers
 from contactsync.server.storage.postgres.database import LOCKS, PUBLISHING, PostgresSession
 from contactsync.server.storage.postgres.erasing import PostgresErasing
 from contactsync.server.storage.postgres.rows import binary_rows, child_of, gathered, members_of, type_of
-from contactsync.server.storage.postgres.schema import MEMBERS_SCHEMA
+from contactsync.server.storage.postgres.schema import LABELS_PARENT, MEMBERS_SCHEMA
 from contactsync.server.storage.records import bit_of
 from contactsync.server.storage.register import Register
 from contactsync.tokens import TOKEN_BYTES, Tokens
@@ -72,8 +74,9 @@ _PARENTS: Final = (
         made_by text NOT NULL,
         PRIMARY KEY (key, serial, audience, partition)
     ) PARTITION BY LIST (partition)""",
+    LABELS_PARENT,
 )
-TABLES: Final = ("members", "tokens", "consents")
+TABLES: Final = ("members", "tokens", "consents", "labels")
 
 # ruff: noqa: S608 - the only text put into a statement is the name of a kind or partition, and integers
 
@@ -125,8 +128,11 @@ class RegistrySchema(Register, PostgresErasing):
             found += [name for (name,) in names if self._database.one(f"SELECT EXISTS ({some})", name)]
         return sorted(found)
 
-    def unevaluated(self, audience: str, epoch: int, partition: str, after: Any, limit: int) -> Members:
+    def unevaluated(
+        self, audience: str, epoch: int, partition: str, after: Any, limit: int, *, keyed: bool = False
+    ) -> Members:
         """See `MemberStore.unevaluated`."""
+        whole = f"AND octet_length(token) = {KEYED_BYTES:d}" if keyed else ""
         kind, bit = kind_of_partition(partition).name, bit_of(audience)
         beyond, values = ("", ()) if after is None else ("AND {}.key > %s", (after,))
         # The bound stands twice: PostgreSQL would read all tokens before the page.
@@ -135,7 +141,7 @@ class RegistrySchema(Register, PostgresErasing):
             f"(SELECT key FROM members_{kind} AS m WHERE partition = %s {beyond.format('m')} "
             f"AND audiences & {bit:d} <> 0 AND NOT EXISTS "
             f"(SELECT FROM tokens_{kind} AS t WHERE t.partition = %s {beyond.format('t')} "
-            f"AND audience = {bit:d} AND epoch = {epoch:d} AND t.key = m.key) "
+            f"AND audience = {bit:d} AND epoch = {epoch:d} AND t.key = m.key {whole}) "
             f"ORDER BY m.key LIMIT {limit:d}) AS page",
             *(partition, *values, partition, *values),
             binary=True,
@@ -184,7 +190,8 @@ class RegistrySchema(Register, PostgresErasing):
         while True:
             beyond, values = ("", ()) if after is None else ("AND key > %s", (after,))
             (row,) = self._database.all(
-                "SELECT string_agg(token, ''::bytea), (array_agg(key))[count(*)] FROM "
+                f"SELECT string_agg(substr(token, 1, {TOKEN_BYTES:d}), ''::bytea), "
+                "(array_agg(key))[count(*)] FROM "
                 f"(SELECT key, token FROM tokens_{kind} WHERE partition = %s AND audience = {bit:d} "
                 f"AND epoch = {epoch:d} {beyond} ORDER BY key LIMIT {CHUNK:d}) AS page",
                 *(partition, *values),
@@ -195,6 +202,53 @@ class RegistrySchema(Register, PostgresErasing):
                 return
             yield Tokens.from_bytes(np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES))
 
+    def outputs(self, audience: str, epoch: int, partition: str) -> Generator[Outputs, None, None]:
+        """See `LabelStore.outputs`."""
+        kind, bit, after = kind_of_partition(partition).name, bit_of(audience), None
+        while True:
+            beyond, values = ("", ()) if after is None else ("AND key > %s", (after,))
+            ((octets, labels, bare, after),) = self._database.all(
+                "SELECT string_agg(token, ''::bytea), array_agg(coalesce(label, ''::bytea)), "
+                f"count(*) FILTER (WHERE octet_length(token) <> {KEYED_BYTES:d}), "
+                "(array_agg(key))[count(*)] FROM "
+                f"(SELECT key, token, label FROM (SELECT key, token FROM tokens_{kind} "
+                f"WHERE partition = %s AND audience = {bit:d} AND epoch = {epoch:d} {beyond} "
+                f"ORDER BY key LIMIT {CHUNK:d}) AS rows "
+                f"LEFT JOIN (SELECT key, label FROM labels_{kind} WHERE partition = %s {beyond}) AS labels "
+                "USING (key) ORDER BY key) AS page",
+                *(partition, *values, partition, *values),
+                binary=True,
+            )
+            if octets is None:
+                return
+            if bare:
+                raise without_keys(bare, partition)
+            yield split_outputs(octets, labels)
+
+    def labelled(self, audience: str, partitions: Collection[str] | None = None) -> Mapping[str, int]:
+        """See `LabelStore.labelled`."""
+        found: dict[str, int] = {}
+        some, values = ("", ()) if partitions is None else ("AND partition = ANY (%s)", ([*partitions],))
+        for kind in KINDS:
+            rows = self._database.all(
+                f"SELECT partition, max(octet_length(label)) FROM labels_{kind} "
+                f"JOIN members_{kind} USING (partition, key) "
+                f"WHERE audiences & {bit_of(audience):d} <> 0 {some} GROUP BY partition",
+                *values,
+            )
+            found.update((name, int(longest)) for name, longest in rows)
+        return found
+
+    def _count_without_key(self, bit: int, epoch: int, partition: str) -> int:
+        kind = kind_of_partition(partition).name
+        return int(
+            self._database.one(
+                f"SELECT count(*) FROM tokens_{kind} WHERE partition = %s AND audience = %s AND epoch = %s "
+                f"AND octet_length(token) <> {KEYED_BYTES:d}",
+                *(partition, bit, epoch),
+            )
+        )
+
     def _delete_tokens(self, bit: int, epochs: range) -> int:
         dropped = 0
         for kind in KINDS:
@@ -202,7 +256,7 @@ class RegistrySchema(Register, PostgresErasing):
             for partition, epoch in self._tokens_of(kind, bit) if epochs else ():
                 if epoch in epochs:
                     dropped += self._database.change(delete, partition, bit, epoch)
-                    self._mark("tokens", kind, partition)
+                    self._mark(f"tokens_{kind}_{partition}")
         return dropped
 
     def snapshot(self) -> contextlib.AbstractContextManager[None]:
@@ -245,7 +299,7 @@ class RegistrySchema(Register, PostgresErasing):
 
     def _leave_traces(self, kind: str, partition: str) -> None:
         for table in TABLES:
-            self._mark(table, kind, partition)
+            self._mark(f"{table}_{kind}_{partition}")
 
     def _is_inhabited(self, kind: str, partition: str) -> bool:
         """Whether a partition has tables."""
@@ -316,4 +370,5 @@ _PRIMARY: Final = {
     "members": "(key, partition)",
     "tokens": "(audience, epoch, key, partition)",
     "consents": "(key, serial, audience, partition)",
+    "labels": "(key, partition)",
 }

@@ -2,6 +2,7 @@
 
 contactsync_members
 :   1. As version 4 of registry.sqlite (storage/migrations.py), with a table for each calling code.
+:   2. As version 5: labels, and pairs of number and address.
 
 contactsync_accounts
 :   1. As version 3 of accounts.sqlite.
@@ -62,6 +63,37 @@ CREATE TABLE token_keys (
 CREATE TABLE answers (name bytea PRIMARY KEY, request bytea NOT NULL, answer bytea, at bigint NOT NULL);
 CREATE INDEX answers_at ON answers (at);
 """
+
+LABELS_PARENT: Final = """
+CREATE TABLE IF NOT EXISTS labels_{kind} (
+    key {type} NOT NULL,
+    partition text COLLATE "C" NOT NULL,
+    label bytea NOT NULL,
+    PRIMARY KEY (key, partition)
+) PARTITION BY LIST (partition)"""
+
+_PAIRS: Final = """
+-- Number and address of one member, as keys.
+CREATE TABLE pairs (tel bigint PRIMARY KEY, mail bytea NOT NULL UNIQUE);
+"""
+
+
+def _labels(connection: Connection) -> None:
+    connection.execute(_PAIRS)
+    # Partitions that are inhabited get their table here; the others with their first member.
+    kinds = (
+        "SELECT substr(relname, 9), format_type(atttypid, NULL) FROM pg_class JOIN pg_attribute "
+        "ON attrelid = pg_class.oid AND attname = 'key' WHERE relnamespace = %s::regnamespace "
+        "AND relkind = 'p' AND relname LIKE 'members\\_%%'"
+    )
+    for kind, of_key in connection.execute(kinds, (MEMBERS_SCHEMA.name,)).fetchall():
+        connection.execute(LABELS_PARENT.format(kind=kind, type=of_key))
+        inhabited = "SELECT partition FROM partitions WHERE kind = %s"
+        for (name,) in connection.execute(inhabited, (kind,)).fetchall():
+            connection.execute(
+                f"CREATE TABLE \"labels_{kind}_{name}\" PARTITION OF labels_{kind} FOR VALUES IN ('{name}')"
+            )
+
 
 # The meaning of the columns is that of storage/sqlite: members' bits, days and serials as in registry.py, an
 # account's bucket and grants as in migrations.py.
@@ -143,7 +175,9 @@ class Schema:
     idle_ms: int = 0
 
 
-MEMBERS_SCHEMA: Final = Schema("contactsync_members", "register of members", 1, _MEMBERS)
+MEMBERS_SCHEMA: Final = Schema(
+    "contactsync_members", "register of members", 1, _MEMBERS + _PAIRS, steps=(_labels,)
+)
 ACCOUNTS_SCHEMA: Final = Schema("contactsync_accounts", "accounts database", 2, _ACCOUNTS, idle_ms=15_000)
 SCHEMAS: Final = (MEMBERS_SCHEMA, ACCOUNTS_SCHEMA)
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from contactsync.identifiers.kinds import Kind
+from contactsync.labels import KEYED_BYTES
+from contactsync.server.storage.labelling import Outputs, split_outputs, without_keys
 from contactsync.server.storage.ports import Members
 from contactsync.server.storage.sqlite.database import Database
 from contactsync.tokens import TOKEN_BYTES, Tokens
@@ -29,19 +31,27 @@ _AT_ONCE = 1 << 16  # tokens
 
 
 def read_unevaluated(
-    database: Database, kind: Kind, of: tuple[int, int], span: tuple[str, Any, Any], limit: int
+    database: Database,
+    kind: Kind,
+    of: tuple[int, int],
+    span: tuple[str, Any, Any],
+    limit: int,
+    *,
+    keyed: bool,
 ) -> Keys:
     """Up to `limit` keys of members in a span, ascending, who have no token of an audience (bit) and epoch.
 
-    A span is its first key, with the comparison `>=` or `>`, and the key that it ends before.
+    A span is its first key, with the comparison `>=` or `>`, and the key that it ends before. `keyed`: who
+    has no token with its label key.
     """
     (audience, epoch), (begin, first, end) = of, span
     tokens = f"SELECT 1 FROM tokens_{kind.name} WHERE audience = {audience:d} AND epoch = {epoch:d}"
     # One question for all of the rest, instead of one for each member, where there is no token at all.
     some = database.one(f"SELECT EXISTS ({tokens} AND key {begin} ? AND key < ?)", first, end)
+    whose = f"key = m.key AND length(token) = {KEYED_BYTES:d}" if keyed else "key = m.key"
     keys = (
         f"SELECT key FROM members_{kind.name} AS m WHERE key {begin} ? AND key < ? "
-        f"AND audiences & {audience:d} {f'AND NOT EXISTS ({tokens} AND key = m.key)' if some else ''} "
+        f"AND audiences & {audience:d} {f'AND NOT EXISTS ({tokens} AND {whose})' if some else ''} "
         "ORDER BY key LIMIT ?"
     )
     if kind.key_type is int:
@@ -54,11 +64,11 @@ def read_unevaluated(
 def write_tokens(
     database: Database, of: tuple[int, int], members: Members, tokens: NDArray[np.uint8], *, known: bool
 ) -> None:
-    """Store tokens, uint8[n, 10], of those who are members of the audience: `known` says that all are.
+    """Store tokens, uint8[n, 10 or 42], of those who are members of the audience: `known` says that all are.
 
     In the caller's transaction.
     """
-    octets, (audience, epoch) = tokens.tobytes(), of
+    octets, width, (audience, epoch) = tokens.tobytes(), tokens.shape[1], of
     into = f"INSERT OR REPLACE INTO tokens_{members.kind} SELECT {audience:d}, {epoch:d}"
     if members.keys.dtype != np.object_:
         # CROSS JOIN: in the order of the keys that were given.
@@ -66,7 +76,7 @@ def write_tokens(
             f"CROSS JOIN members_{members.kind} AS m ON m.key = given.value WHERE m.audiences & {audience:d}"
         )
         database.change(
-            f"{into}, given.value, substr(?, given.key * {TOKEN_BYTES} + 1, {TOKEN_BYTES}) "
+            f"{into}, given.value, substr(?, given.key * {width:d} + 1, {width:d}) "
             f"FROM json_each(?) AS given {'' if known else only_members}",
             octets,
             str(members.keys.tolist()),
@@ -75,10 +85,7 @@ def write_tokens(
     with database.errors():
         database.connection.executemany(
             f"{into}, key, ? FROM members_{members.kind} WHERE key = ? AND audiences & {audience:d}",
-            (
-                (octets[i * TOKEN_BYTES : (i + 1) * TOKEN_BYTES], key)
-                for i, key in enumerate(members.keys.tolist())
-            ),
+            ((octets[i * width : (i + 1) * width], key) for i, key in enumerate(members.keys.tolist())),
         )
 
 
@@ -94,10 +101,38 @@ def read_tokens(
         )
         # `hex`: joined as they are, tokens would be text with zeros in it.
         ((count, last, digits),) = database.all(
-            f"SELECT count(*), max(key), group_concat(hex(token), '') FROM ({page})", *of, after, end
+            f"SELECT count(*), max(key), group_concat(hex(substr(token, 1, {TOKEN_BYTES:d})), '') "
+            f"FROM ({page})",
+            *(*of, after, end),
         )
         if count:
             yield Tokens.from_bytes(np.frombuffer(bytes.fromhex(digits), np.uint8).reshape(-1, TOKEN_BYTES))
+        if count < _AT_ONCE:
+            return
+        begin, after = ">", last
+
+
+def read_outputs(
+    database: Database, kind: Kind, of: tuple[int, int], span: tuple[Any, Any], partition: str
+) -> Generator[Outputs, None, None]:
+    """The same with label keys and labels (`LabelStore.outputs`)."""
+    begin, (after, end) = ">=", span
+    while True:
+        page = (
+            f"SELECT t.key, token, label FROM tokens_{kind.name} AS t "
+            f"LEFT JOIN labels_{kind.name} AS l ON l.key = t.key WHERE audience = ? AND epoch = ? "
+            f"AND t.key {begin} ? AND t.key < ? ORDER BY t.key LIMIT {_AT_ONCE}"
+        )
+        # Labels have no line feeds, and are text: so they need not be written in digits.
+        ((count, last, keyed, digits, labels),) = database.all(
+            f"SELECT count(*), max(key), sum(length(token) = {KEYED_BYTES:d}), group_concat(hex(token), ''), "
+            f"group_concat(CAST(ifnull(label, '') AS TEXT), char(10)) FROM ({page})",
+            *(*of, after, end),
+        )
+        if count:
+            if keyed != count:
+                raise without_keys(count - keyed, partition)
+            yield split_outputs(bytes.fromhex(digits), labels.encode().split(b"\n"))
         if count < _AT_ONCE:
             return
         begin, after = ">", last

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
-from contactsync.foundation.audiences import AUDIENCES
 from contactsync.identifiers.kinds import KINDS
 from contactsync.server.storage.membership import (
     CHUNK,
@@ -19,16 +17,17 @@ from contactsync.server.storage.membership import (
     JOINED,
     OBJECTION,
     VERIFIED,
-    checked_day,
     entries_of,
     entry_of,
     record_of,
 )
+from contactsync.server.storage.pairs import COLUMN, OTHER_KIND
 from contactsync.server.storage.ports import Members
-from contactsync.server.storage.records import NOT_STATED, Added, MemberEntry, MemberRecord, Origin, bit_of
+from contactsync.server.storage.records import Added, MemberEntry, MemberRecord, Origin, bit_of
 from contactsync.server.storage.sqlite.registry import (
     RegistryFile,
     consents_table,
+    labels_table,
     members_table,
     tokens_table,
 )
@@ -50,16 +49,8 @@ class SqliteMembers(RegistryFile):
 
     # Joining and leaving
 
-    def add(
-        self,
-        members: Members,
-        audience: str = AUDIENCES[0],
-        *,
-        verified: date | None = None,
-        origin: Origin = NOT_STATED,
-    ) -> Added:
-        """See `MemberStore.add`."""
-        bit, day, now, found = bit_of(audience), checked_day(verified), int(time.time()), Added(0, 0, 0)
+    def _join(self, members: Members, bit: int, day: int, origin: Origin) -> Added:
+        now, found = int(time.time()), Added(0, 0, 0)
         with self._write() as serial:
             for partition, keys in KINDS[members.kind].by_partition(members.keys):
                 joining = keys
@@ -144,10 +135,49 @@ class SqliteMembers(RegistryFile):
         )
 
     def _forget(self, kind: str, partition: str, keys: Sequence[Any]) -> None:
-        for table in (members_table(kind), consents_table(kind)):
+        self._untie(kind, keys)
+        for table in (members_table(kind), consents_table(kind), labels_table(kind)):
             self._database.connection.executemany(
                 f"DELETE FROM {table} WHERE key = ?", ((key,) for key in keys)
             )
+
+    def _labels(self, kind: str, partition: str, keys: Keys) -> dict[Any, bytes]:
+        found: dict[Any, bytes] = {}
+        for some in _slices(keys):
+            query = f"SELECT key, label FROM {labels_table(kind)} WHERE key IN ({_marks(some)})"
+            found.update(self._database.connection.execute(query, some).fetchall())
+        return found
+
+    def _set_labels(self, kind: str, partition: str, labels: Mapping[Any, bytes | None]) -> None:
+        table = labels_table(kind)
+        self._database.connection.executemany(
+            f"INSERT OR REPLACE INTO {table} VALUES (?, ?)",
+            ((key, label) for key, label in labels.items() if label is not None),
+        )
+        self._database.connection.executemany(
+            f"DELETE FROM {table} WHERE key = ?", ((key,) for key, label in labels.items() if label is None)
+        )
+
+    def _partners(self, kind: str, keys: Keys) -> dict[Any, Any]:
+        found: dict[Any, Any] = {}
+        for some in _slices(keys):
+            query = f"SELECT {COLUMN[kind]}, {COLUMN[OTHER_KIND[kind]]} FROM pairs"
+            where = f"WHERE {COLUMN[kind]} IN ({_marks(some)})"
+            found.update(self._database.connection.execute(f"{query} {where}", some).fetchall())
+        return found
+
+    def _tie(self, pairs: Mapping[Any, Any]) -> None:
+        self._database.connection.executemany("INSERT INTO pairs (tel, mail) VALUES (?, ?)", pairs.items())
+
+    def _untie(self, kind: str, keys: Sequence[Any]) -> int:
+        if kind not in COLUMN or not self._has_pairs():
+            return 0
+        untied = self._database.connection.executemany(
+            f"DELETE FROM pairs WHERE {COLUMN[kind]} = ?", ((key,) for key in keys)
+        ).rowcount
+        if untied:
+            self._leave_traces()
+        return untied
 
     def _set_bits(
         self, kind: str, partition: str, rows: Sequence[tuple[int, bool, Any]], serial: int
@@ -210,7 +240,9 @@ class SqliteMembers(RegistryFile):
                 *(bit, epoch, entry.key),
             )
         ]
-        return record_of(entry, since, consents, tokens)
+        labels = self._database.all(f"SELECT label FROM {labels_table(entry.kind)} WHERE key = ?", entry.key)
+        label = labels[0][0] if labels else None
+        return record_of(entry, since, consents, tokens, label=label, other=self._other_of(entry))
 
 
 def _slices(keys: Keys) -> Iterator[list[Any]]:

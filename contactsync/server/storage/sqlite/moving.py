@@ -21,6 +21,7 @@ from contactsync.server.storage.sqlite.members import SqliteMembers
 
 def read_files(folder: DataFolder) -> Iterator[tuple[StoredTable, Sequence[Row]]]:
     """All rows of both stores, each store as it is at one moment. Raises OurError."""
+    SqliteMembers(folder.registry).close()  # which migrates it, and makes tables of new kinds
     with (
         contextlib.closing(Database(folder.registry, "registry", REGISTRY_STEPS)) as members,
         contextlib.closing(Database(folder.accounts, "accounts database", ACCOUNTS_STEPS)) as accounts,

@@ -1,8 +1,8 @@
 """The file `registry.sqlite`: its tables, transactions, what changed and was published, and tokens.
 
-Each kind of identifier has tables of its own: `members_KIND`, `tokens_KIND`, `consents_KIND`. Their key is an
-integer if the kind's key is. When the file is opened, kinds that are new to it get their tables. Who is in it
-is the matter of `SqliteMembers` (members.py).
+Each kind of identifier has tables of its own: `members_KIND`, `tokens_KIND`, `consents_KIND`, `labels_KIND`.
+Their key is an integer if the kind's key is. When the file is opened, kinds that are new to it get their
+tables. Who is in it is the matter of `SqliteMembers` (members.py).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -20,12 +20,19 @@ from numpy.typing import NDArray
 from contactsync.foundation.errors import OurError
 from contactsync.foundation.migrations import newest
 from contactsync.identifiers.kinds import KINDS, Kind, kind_of_partition
-from contactsync.server.storage.migrations import EDITIONS_SCHEMA, PROVENANCE_SCHEMA, REGISTRY_STEPS
+from contactsync.labels import KEYED_BYTES
+from contactsync.server.storage.labelling import Outputs
+from contactsync.server.storage.migrations import (
+    EDITIONS_SCHEMA,
+    PAIRS_SCHEMA,
+    PROVENANCE_SCHEMA,
+    REGISTRY_STEPS,
+)
 from contactsync.server.storage.ports import Members
 from contactsync.server.storage.records import bit_of
 from contactsync.server.storage.register import Register
 from contactsync.server.storage.sqlite.answers import ANSWERS_TABLE, SqliteAnswers, create_answers
-from contactsync.server.storage.sqlite.bulk import read_tokens, read_unevaluated, write_tokens
+from contactsync.server.storage.sqlite.bulk import read_outputs, read_tokens, read_unevaluated, write_tokens
 from contactsync.server.storage.sqlite.database import Database, sqlite_errors
 from contactsync.server.storage.sqlite.erasing import SqliteErasing
 from contactsync.tokens import Tokens
@@ -42,6 +49,7 @@ INSERT INTO changes VALUES (0, 0);
 CREATE TABLE touched (partition TEXT PRIMARY KEY, serial INTEGER NOT NULL) WITHOUT ROWID;
 {EDITIONS_SCHEMA};
 {PROVENANCE_SCHEMA}
+{PAIRS_SCHEMA};
 PRAGMA user_version = {newest(REGISTRY_STEPS)};
 COMMIT;
 """
@@ -78,6 +86,8 @@ _TABLES: Final = (
         made_by TEXT NOT NULL,
         PRIMARY KEY (key, serial, audience)
     ) WITHOUT ROWID""",
+    # Only who has a label.
+    "CREATE TABLE IF NOT EXISTS labels_{kind} (key {type} PRIMARY KEY, label BLOB NOT NULL) WITHOUT ROWID",
 )
 # ruff: noqa: S608 - the only text put into a statement is the name of a kind, and integers
 
@@ -120,9 +130,7 @@ class RegistryFile(Register, SqliteErasing):
                 hint="a newer contactsync wrote it: update contactsync",
             )
         missing = [
-            kind
-            for kind in KINDS.values()
-            if not {members_table(kind.name), tokens_table(kind.name), consents_table(kind.name)} <= there
+            kind for kind in KINDS.values() if not {table(kind.name) for table in _TABLES_OF_KINDS} <= there
         ]
         if missing or ANSWERS_TABLE not in there:
             with self._database.transaction():
@@ -149,7 +157,9 @@ class RegistryFile(Register, SqliteErasing):
             self._database.one(f"SELECT EXISTS ({some})", *span, bit) for span in kind.spans(partition)
         )
 
-    def unevaluated(self, audience: str, epoch: int, partition: str, after: Any, limit: int) -> Members:
+    def unevaluated(
+        self, audience: str, epoch: int, partition: str, after: Any, limit: int, *, keyed: bool = False
+    ) -> Members:
         """See `MemberStore.unevaluated`."""
         kind, of = kind_of_partition(partition), (bit_of(audience), epoch)
         found: list[Keys] = []
@@ -159,7 +169,7 @@ class RegistryFile(Register, SqliteErasing):
                 continue
             # Only one lower bound: of two, SQLite would search by the first.
             span = (">=", low, high) if after is None or after < low else (">", after, high)
-            found.append(read_unevaluated(self._database, kind, of, span, limit))
+            found.append(read_unevaluated(self._database, kind, of, span, limit, keyed=keyed))
             limit -= found[-1].size
             if limit <= 0:
                 break
@@ -177,6 +187,37 @@ class RegistryFile(Register, SqliteErasing):
         kind = kind_of_partition(partition)
         for span in kind.spans(partition):
             yield from read_tokens(self._database, kind, (bit_of(audience), epoch), span)
+
+    def outputs(self, audience: str, epoch: int, partition: str) -> Generator[Outputs, None, None]:
+        """See `LabelStore.outputs`."""
+        kind = kind_of_partition(partition)
+        for span in kind.spans(partition):
+            yield from read_outputs(self._database, kind, (bit_of(audience), epoch), span, partition)
+
+    def labelled(self, audience: str, partitions: Collection[str] | None = None) -> Mapping[str, int]:
+        """See `LabelStore.labelled`."""
+        found: dict[str, int] = {}
+        for kind in KINDS.values():
+            if not self._database.one(f"SELECT EXISTS (SELECT 1 FROM {labels_table(kind.name)})"):
+                continue
+            query = (
+                f"SELECT ifnull(max(length(label)), 0) FROM {labels_table(kind.name)} AS l "
+                f"CROSS JOIN {members_table(kind.name)} AS m ON m.key = l.key "
+                f"WHERE l.key >= ? AND l.key < ? AND audiences & {bit_of(audience):d}"
+            )
+            for name in kind.partitions():
+                if partitions is None or name in partitions:
+                    longest = max(self._database.one(query, *span) for span in kind.spans(name))
+                    found.update({name: longest} if longest else {})
+        return found
+
+    def _count_without_key(self, bit: int, epoch: int, partition: str) -> int:
+        kind = kind_of_partition(partition)
+        query = (
+            f"SELECT count(*) FROM {tokens_table(kind.name)} WHERE audience = ? AND epoch = ? "
+            f"AND key >= ? AND key < ? AND length(token) <> {KEYED_BYTES:d}"
+        )
+        return sum(int(self._database.one(query, bit, epoch, *span)) for span in kind.spans(partition))
 
     def _delete_tokens(self, bit: int, epochs: range) -> int:
         which = "audience = ? AND epoch >= ? AND epoch < ?"
@@ -241,3 +282,11 @@ def tokens_table(kind: str) -> str:
 def consents_table(kind: str) -> str:
     """Its name."""
     return f"consents_{kind}"
+
+
+def labels_table(kind: str) -> str:
+    """Its name."""
+    return f"labels_{kind}"
+
+
+_TABLES_OF_KINDS: Final = (members_table, tokens_table, consents_table, labels_table)

@@ -9,9 +9,9 @@ from contactsync.foundation.errors import BadInput
 
 
 class Rejected(BadInput):
-    """A text is not a phone number that can be looked up.
+    """A text is not an identifier: a phone number or an e-mail address that can be looked up.
 
-    `reason` and `hint` are short and contain no digit of the number, so they may be logged.
+    `reason` and `hint` are short and contain nothing of the text, so they may be logged.
     """
 
     def __init__(self, reason: str, hint: str = "") -> None:

@@ -1,0 +1,208 @@
+"""A sidecar file, mapped and checked, and where the entry of a token is in it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import mmap
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from contactsync.directory import buckets
+from contactsync.directory.delta import Delta, compose
+from contactsync.directory.format import DataFile, Values, bad
+from contactsync.directory.reader import Directory
+from contactsync.directory.sidecar_format import (
+    HEADER_BYTES,
+    SidecarInfo,
+    SidecarLayout,
+    check_page,
+    check_top,
+)
+from contactsync.foundation.errors import BadInput
+from contactsync.tokens import Tokens
+
+__all__ = ["Sidecar", "SidecarInfo", "SidecarLayout", "checked", "open_sidecar", "places"]
+
+
+class Sidecar:
+    """A checked sidecar. Use as a context manager, or call `close`."""
+
+    def __init__(self, mapped: mmap.mmap, name: str, info: SidecarInfo, first: NDArray[np.int64]) -> None:
+        self.name = name
+        self.info = info
+        self._mapped: mmap.mmap | None = mapped
+        self._first = first
+
+    @property
+    def count(self) -> int:
+        """How many entries it has."""
+        return self.info.count
+
+    def first(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The place of the first entry of each of b buckets, int64[b]; the number of buckets is the end."""
+        return self._first[numbers]
+
+    def entries(self, places: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The entries at m places, uint8[m, 16 + size]. Raises ValueError: a place that is none."""
+        return self._rows()[checked(places, self.count)]
+
+    def _rows(self) -> NDArray[np.uint8]:
+        """All entries, a view of the file: uint8[count, 16 + size]."""
+        if self._mapped is None:
+            raise ValueError("the sidecar is closed")
+        layout = self.info.layout
+        return np.frombuffer(self._mapped, np.uint8, offset=layout.data_offset).reshape(
+            self.count, layout.entry_bytes
+        )
+
+    def close(self) -> None:
+        """Unmap the file."""
+        mapped, self._mapped = self._mapped, None
+        if mapped is not None:
+            with contextlib.suppress(BufferError):  # somebody holds a view: unmapped when that goes
+                mapped.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def checked(places: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Places of a sidecar of `count` entries, as they came. Raises ValueError."""
+    if places.size and not (int(places.min()) >= 0 and int(places.max()) < count):
+        raise ValueError(f"a place that is none of {count}")
+    return places
+
+
+def open_sidecar(
+    path: str | os.PathLike[str],
+    *,
+    expect: SidecarInfo | None,
+    check: Literal["sha256", "xxh3"] = "sha256",
+) -> Sidecar:
+    """Map a sidecar and check all of it: identity first, then structure.
+
+    With `expect` (from the signed manifest) the file must be exactly that one: `check="sha256"` hashes it
+    whole; `check="xxh3"`, for a file that was verified when it was stored, finds damage, not malice. Without
+    `expect` every section is checked against the one before it.
+
+    Raises BadDirectory (not that file, or malformed), BadInput (cannot be opened).
+    """
+    name = Path(path).name
+    try:
+        with Path(path).open("rb") as file:
+            length = os.fstat(file.fileno()).st_size
+            if expect is not None and length != expect.file.length:
+                raise bad(name, f"{length} bytes instead of {expect.file.length}", "wrong-length")
+            if not length:  # which cannot be mapped
+                raise bad(name, "0 bytes are too few for a sidecar", "wrong-length")
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise BadInput(
+            f"{path}: cannot be opened: {error.strerror}", hint="Check the path and its permissions."
+        ) from error
+    return Sidecar(mapped, name, *_admit(mapped, name, expect, check))
+
+
+def _admit(
+    mapped: mmap.mmap, name: str, expect: SidecarInfo | None, check: Literal["sha256", "xxh3"]
+) -> tuple[SidecarInfo, NDArray[np.int64]]:
+    """Everything that makes a mapped file a sidecar."""
+    layout = SidecarLayout.unpack(mapped[:HEADER_BYTES], name)
+    if layout.length != len(mapped):
+        raise bad(name, f"{len(mapped)} bytes instead of {layout.length}", "wrong-length")
+    top = mapped[: layout.index_offset]
+    if expect is None:
+        info = SidecarInfo(
+            layout.count,
+            layout.size,
+            layout.slot_bits,
+            hashlib.sha256(top).hexdigest(),
+            DataFile(hashlib.sha256(mapped).hexdigest(), layout.length, xxhash.xxh3_64_hexdigest(mapped)),
+        )
+    else:
+        info = expect
+        check_top(layout, top, expect, name)
+        if check == "sha256" and hashlib.sha256(mapped).hexdigest() != expect.file.sha256:
+            raise bad(name, "not the file that the manifest names (SHA-256)", "bad-hash")
+        if check == "xxh3" and xxhash.xxh3_64_hexdigest(mapped) != expect.file.xxh3_64:
+            raise bad(name, "damaged (xxh3)", "bad-hash")
+    first, hashes, end = [np.zeros(1, np.int64)], [], 0
+    for number in range(layout.pages):
+        at = layout.index_offset + number * layout.page_bytes
+        record = check_page(mapped[at : at + layout.page_bytes], number, layout, top, name)
+        if int(record["first"][0, 0]) != end:
+            raise bad(name, f"index page {number} does not continue the one before", "malformed")
+        end = int(record["first"][0, -1])
+        first.append(record["first"][0, 1:].astype(np.int64))
+        hashes.append(record["sha256"][0])
+    if end != layout.count:
+        raise bad(name, f"its buckets hold {end} entries, its header says {layout.count}", "malformed")
+    firsts = np.concatenate(first)
+    if expect is None:
+        _check_buckets(mapped, layout, firsts, np.concatenate(hashes), name)
+    return info, firsts
+
+
+def _check_buckets(
+    mapped: mmap.mmap,
+    layout: SidecarLayout,
+    firsts: NDArray[np.int64],
+    hashes: NDArray[np.uint8],
+    name: str,
+) -> None:
+    """Check each bucket against the hash in the index. Raises BadDirectory."""
+    edges = (layout.data_offset + firsts * layout.entry_bytes).tolist()
+    with memoryview(mapped) as view:
+        for number, digest in enumerate(hashes):
+            with view[edges[number] : edges[number + 1]] as bucket:
+                if hashlib.sha256(bucket).digest() != digest.tobytes():
+                    raise bad(name, f"bucket {number} does not match the hash in the index", "bad-hash")
+
+
+def places(directory: Directory, deltas: Sequence[Delta], tokens: Tokens) -> NDArray[np.int64]:
+    """int64[m]: the place of each token's entry in the sidecar of the edition that `deltas` lead to.
+
+    The place is the rank of the token's value among all values of that edition: of `directory`, less the
+    removed, with the added. -1 for a token that is no value of it. The deltas must be checked against the
+    directory (`delta.check_against`). O((m + c) log c) for c changes.
+    """
+    span = directory.span
+    values = directory.truncate(tokens)
+    below, found = buckets.ranks(span, values, values.bucket)
+    place = below + (np.cumsum(span.count) - span.count)[values.bucket]
+    if deltas:
+        whole = compose(deltas)
+        for those, sign in ((whole.added, 1), (whole.removed, -1)):
+            less, inside = _less(those, values)
+            place += sign * less
+            found = found | inside if sign > 0 else found & ~inside
+    return np.where(found, place, -1)
+
+
+def _less(those: Values, values: Values) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """int64[m], how many of an ascending set are less than each value; bool[m], whether it is in the set."""
+    less = np.searchsorted(those.key, values.key).astype(np.int64)
+    found = np.zeros(len(values), np.bool_)
+    live = np.flatnonzero(less < len(those))
+    while live.size:
+        at = less[live]
+        same = those.key[at] == values.key[live]
+        found[live[same & (those.extra[at] == values.extra[live])]] = True
+        # Values may agree in their key and differ in the last 8 bits: go past those that are less.
+        live = live[same & (those.extra[at] < values.extra[live])]
+        less[live] += 1
+        live = live[less[live] < len(those)]
+    return less, found

@@ -1,0 +1,45 @@
+"""What a store of members can do about tokens: who has none yet, those that are there, and their end."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contactsync.tokens import Tokens
+
+if TYPE_CHECKING:
+    from contactsync.server.storage.ports import Members
+
+
+class TokenStore(Protocol):
+    """The part of a `MemberStore` that knows tokens."""
+
+    def unevaluated(
+        self, audience: str, epoch: int, partition: str, after: Any, limit: int, *, keyed: bool = False
+    ) -> Members:
+        """Up to `limit` members of a partition without a token of an epoch, ascending.
+
+        `after` is the last key of the page before (`Members.last`), None for the first page. `keyed`: also
+        those whose token has no label key beside it.
+        """
+
+    def count_unevaluated(self, audience: str, epoch: int, *, keyed: Collection[str] = ()) -> int:
+        """How many members have no token of an epoch; in the partitions `keyed`, none with its label key.
+
+        O(members).
+        """
+
+    def store_tokens(self, audience: str, epoch: int, members: Members, tokens: NDArray[np.uint8]) -> None:
+        """Store tokens, uint8[n, 10], for those of `members` that are (still) members of the audience.
+
+        uint8[n, 42]: with their label keys. Either takes the place of what is stored.
+        """
+
+    def tokens(self, audience: str, epoch: int, partition: str) -> Generator[Tokens, None, None]:
+        """All tokens of a partition, in chunks. Call it inside `snapshot` for a consistent view."""
+
+    def drop_tokens(self, audience: str, epochs: range) -> None:
+        """Delete the tokens of these epochs (consecutive ones)."""
