@@ -21,6 +21,8 @@ SERVERS = {
 SERVERS |= {"batch_name", "charge", "oprf"}
 BELOW = {"expand_message_xmd", "multiply_base", "decode", "from_uniform_bytes"}  # @noble/curves alone
 LATER = {"read_screen", "sync (some)"}  # screen mode
+LATER |= {"read_manifest (some)", "forms", "check_label", "seal_label", "open_label"}  # labels
+LATER |= {"read_sidecar", "read_label_delta", "find_labels", "normalise_mail"}  # and addresses
 LATER |= {
     *("log_files", "log_proof", "log_entries", "log_entry", "inclusion", "consistency"),
     *("vkey", "sign_note", "open_note", "accept_checkpoint", "add_checkpoint"),
