@@ -76,6 +76,8 @@ def test_a_change_of_what_is_expected_is_noticed(tmp_path, name, field) -> None:
     content = json.loads((FOLDER / name).read_bytes())
     operations = SERVERS | BELOW | LATER
     content["groups"] = [one for one in content["groups"] if one["operation"] not in operations]
+    for group in content["groups"]:
+        group["cases"] = [case for case in group["cases"] if "labels" not in json.dumps(case)]
     holder = first([[case["expected"] for case in group["cases"]] for group in content["groups"]], field)
     holder[field] = holder[field][:-1] + ("0" if holder[field][-1] != "0" else "1")
     (tmp_path / name).write_text(json.dumps(content))

@@ -117,6 +117,8 @@ export interface Report {
   left: Match[];
   contacts: number;
   identifiers: number;
+  unserved: number;
+  further_forms: number;
   unreadable: { file: string; place: string; reason: string }[];
   unusable: { partition: string; reason: string; identifiers: number }[];
   evaluated: number;
@@ -133,6 +135,7 @@ export interface Report {
   quota: Quota | null;
   leak_odds: Record<string, number>;
   leak: string;
+  labels: null;
   uncovered: boolean;
   unchecked_history: null | { since: { epoch: number; edition: number }; until: { epoch: number; edition: number } };
   withdrawn_epoch: number | null;

@@ -348,6 +348,8 @@ class Session {
       left: chosen((one) => members.get(one) === false && this.before[one] === 1),
       contacts: this.book.contacts.length,
       identifiers: this.book.identifiers.length,
+      unserved: 0, // identifiers are numbers, and every number is looked up
+      further_forms: 0,
       unreadable: (this.book.unreadable ?? []).map(({ file, place, reason }) => ({ file, place, reason })),
       unusable,
       evaluated: this.evaluated,
@@ -363,6 +365,7 @@ class Session {
       false_positive_rate: Math.max(0, ...rates),
       quota: this.transport.quota,
       leak_odds: {}, // no bucket is asked for
+      labels: null, // not read
       leak: leakOf(this.uncovered ? padded(this.evaluated) : this.largest, this.cover),
       uncovered: this.uncovered,
       unchecked_history: gap,
