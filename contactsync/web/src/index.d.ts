@@ -110,6 +110,9 @@ export interface SyncOptions {
 export interface Match {
   name: string;
   identifier: string;
+  /** The same: this client looks up no further forms of a number. */
+  written: string;
+  label: null;
 }
 export interface Report {
   matches: Match[];

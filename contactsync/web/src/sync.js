@@ -337,7 +337,7 @@ class Session {
   /** The object of `sync --json`: docs/json-schema.json, without what only the Python client has. */
   async report(manifest, gap, members) {
     const chosen = (test) =>
-      this.book.contacts.flatMap(({ name, identifiers }) => identifiers.filter(test).map((identifier) => ({ name, identifier })));
+      this.book.contacts.flatMap(({ name, identifiers }) => identifiers.filter(test).map((identifier) => ({ name, identifier, written: identifier, label: null })));
     const unusable = Object.entries(manifest.unusable)
       .filter(([name]) => this.groups.has(name))
       .map(([partition, reason]) => ({ partition, reason: `is not known to this program (${reason})`, identifiers: this.groups.get(partition).length }));
