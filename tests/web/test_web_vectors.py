@@ -21,6 +21,8 @@ SERVERS = {
 SERVERS |= {"batch_name", "charge", "oprf"}
 BELOW = {"expand_message_xmd", "multiply_base", "decode", "from_uniform_bytes"}  # @noble/curves alone
 LATER = {"read_screen", "sync (some)"}  # screen mode
+LATER |= {"read_manifest (some)", "forms", "check_label", "seal_label", "open_label"}  # labels
+LATER |= {"read_sidecar", "read_label_delta", "find_labels", "normalise_mail"}  # and addresses
 LATER |= {
     *("log_files", "log_proof", "log_entries", "log_entry", "inclusion", "consistency"),
     *("vkey", "sign_note", "open_note", "accept_checkpoint", "add_checkpoint"),
@@ -74,6 +76,8 @@ def test_a_change_of_what_is_expected_is_noticed(tmp_path, name, field) -> None:
     content = json.loads((FOLDER / name).read_bytes())
     operations = SERVERS | BELOW | LATER
     content["groups"] = [one for one in content["groups"] if one["operation"] not in operations]
+    for group in content["groups"]:
+        group["cases"] = [case for case in group["cases"] if "labels" not in json.dumps(case)]
     holder = first([[case["expected"] for case in group["cases"]] for group in content["groups"]], field)
     holder[field] = holder[field][:-1] + ("0" if holder[field][-1] != "0" else "1")
     (tmp_path / name).write_text(json.dumps(content))

@@ -110,6 +110,9 @@ export interface SyncOptions {
 export interface Match {
   name: string;
   identifier: string;
+  /** The same: this client looks up no further forms of a number. */
+  written: string;
+  label: null;
 }
 export interface Report {
   matches: Match[];
@@ -117,6 +120,8 @@ export interface Report {
   left: Match[];
   contacts: number;
   identifiers: number;
+  unserved: number;
+  further_forms: number;
   unreadable: { file: string; place: string; reason: string }[];
   unusable: { partition: string; reason: string; identifiers: number }[];
   evaluated: number;
@@ -133,6 +138,7 @@ export interface Report {
   quota: Quota | null;
   leak_odds: Record<string, number>;
   leak: string;
+  labels: null;
   uncovered: boolean;
   unchecked_history: null | { since: { epoch: number; edition: number }; until: { epoch: number; edition: number } };
   withdrawn_epoch: number | null;

@@ -15,7 +15,7 @@ const MEMBERS = ['audience', 'edition', 'epoch', 'format', 'normalisation', 'par
 const PARTITION = [
   'base', 'count', 'deltas', 'edition', 'false_positive_rate', 'remainder_bits', 'screen', 'slot_bits', 'top_sha256',
 ];
-const UNDERSTOOD = []; // names that may be critical; labels would be the first of a partition
+const UNDERSTOOD = []; // names that may be critical; `labels` of a partition would be the first
 
 const isObject = (value) => value !== null && typeof value === 'object' && !Array.isArray(value);
 

@@ -9,6 +9,9 @@ const USUAL_LENGTH = 17;
 /** How many points hide so many identifiers: the next power of two, at least 8; none for none. */
 export const padded = (count) => (count === 0 ? 0 : Math.max(LEAST, 2 ** Math.ceil(Math.log2(count))));
 
+/** The largest batch that a server takes which lets an account have so many points at once: a power of two. */
+export const largestBatch = (points) => Math.min(MAX_BATCH, Math.max(LEAST, 2 ** Math.floor(Math.log2(Math.max(points, 1)))));
+
 /**
  * The batches of a new round. Those of an earlier one that were not answered are sent as they are, and before these.
  * @param {string[]} fresh identifiers without a token
@@ -17,7 +20,7 @@ export const padded = (count) => (count === 0 ? 0 : Math.max(LEAST, 2 ** Math.ce
  * @returns {{points: number, identifiers: string[]}[]}
  */
 export function makeRound(fresh, unfinished, { cover, most }) {
-  const largest = Math.min(MAX_BATCH, Math.max(LEAST, 2 ** Math.floor(Math.log2(most))));
+  const largest = largestBatch(most);
   const waiting = new Set(unfinished.flatMap((batch) => batch.identifiers));
   const chosen = fresh.filter((one) => !waiting.has(one));
   const size = padded(chosen.length) || (cover ? LEAST : 0);

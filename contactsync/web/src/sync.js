@@ -7,8 +7,9 @@ import { follow, peerError, pin, told } from './follow.js';
 import { hex, sha256, unhex } from './octets.js';
 import { filesOf, inspect, matchPartition, planOf } from './plan.js';
 import { covers, used } from './quota.js';
-import { blindBatch, finish, isQuick, makeRound, padded } from './round.js';
+import { blindBatch, finish, isQuick, largestBatch, makeRound, padded } from './round.js';
 import { dataName, readAudience, writeAudience } from './store.js';
+import { MAX_BATCH } from './voprf.js';
 
 const PARALLEL = 6; // data files that are fetched at a time
 const NEW_EPOCH = () => ({ public_key: '', announced: false, tokens: {}, holdings: {}, unfinished: [] });
@@ -98,7 +99,7 @@ class Session {
 
   options() {
     const { account } = this.state;
-    return { cover: this.cover && covers(account, 8), most: Math.max(account?.most.burst ?? 4096, 8) };
+    return { cover: this.cover && covers(account, 8), most: largestBatch(account?.most.burst ?? MAX_BATCH) };
   }
 
   /** The batches of a round, and those that are blinded ahead. */
@@ -113,6 +114,11 @@ class Session {
 
   async readyFor(epoch) {
     if (this.ready?.epoch === epoch) return;
+    if (this.ready?.epoch === 0 && !(epoch in this.state.epochs)) {
+      // First contact: everything is new in any epoch, and what was blinded has not left this machine.
+      this.ready.epoch = epoch;
+      return;
+    }
     this.ready = this.makeReady(epoch);
     await this.transport.pace();
   }
@@ -331,7 +337,7 @@ class Session {
   /** The object of `sync --json`: docs/json-schema.json, without what only the Python client has. */
   async report(manifest, gap, members) {
     const chosen = (test) =>
-      this.book.contacts.flatMap(({ name, identifiers }) => identifiers.filter(test).map((identifier) => ({ name, identifier })));
+      this.book.contacts.flatMap(({ name, identifiers }) => identifiers.filter(test).map((identifier) => ({ name, identifier, written: identifier, label: null })));
     const unusable = Object.entries(manifest.unusable)
       .filter(([name]) => this.groups.has(name))
       .map(([partition, reason]) => ({ partition, reason: `is not known to this program (${reason})`, identifiers: this.groups.get(partition).length }));
@@ -342,6 +348,8 @@ class Session {
       left: chosen((one) => members.get(one) === false && this.before[one] === 1),
       contacts: this.book.contacts.length,
       identifiers: this.book.identifiers.length,
+      unserved: 0, // identifiers are numbers, and every number is looked up
+      further_forms: 0,
       unreadable: (this.book.unreadable ?? []).map(({ file, place, reason }) => ({ file, place, reason })),
       unusable,
       evaluated: this.evaluated,
@@ -357,6 +365,7 @@ class Session {
       false_positive_rate: Math.max(0, ...rates),
       quota: this.transport.quota,
       leak_odds: {}, // no bucket is asked for
+      labels: null, // not read
       leak: leakOf(this.uncovered ? padded(this.evaluated) : this.largest, this.cover),
       uncovered: this.uncovered,
       unchecked_history: gap,
