@@ -276,6 +276,11 @@ class Voprf:
 
     def tokens(self, service: Service, manifest: Json, new: Iterable[bytes]) -> dict[bytes, int]:
         """Ask the server about `new` identifiers; their tokens as 80-bit numbers."""
+        outputs = self.outputs(service, manifest, new)
+        return {one: int.from_bytes(output[:10], "big") for one, output in outputs.items()}
+
+    def outputs(self, service: Service, manifest: Json, new: Iterable[bytes]) -> dict[bytes, bytes]:
+        """The same, whole: 64 bytes each."""
         contacts = sorted(set(new))
         if not contacts:
             return {}
@@ -291,7 +296,7 @@ class Voprf:
                 batch, blinds, self.read_reply(public, blinded, reply), strict=True
             ):
                 if input_ in wanted:
-                    found[input_] = int.from_bytes(self.finalize(input_, blind, element)[:10], "big")
+                    found[input_] = self.finalize(input_, blind, element)
         return found
 
 

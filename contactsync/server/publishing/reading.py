@@ -114,7 +114,7 @@ def build_tasks(
             for number, partition in enumerate(plan.partitions):
                 place = work / f"{plan.audience}-{plan.epoch}-{number}"
                 spool = place.with_suffix(".tokens")
-                count = _spooled(registry, plan, partition, spool, sizes.get(partition, 0))
+                count = _spooled(registry, plan, partition, spool, (sizes.get(partition, 0), at_once))
                 job = BuildJob(
                     audience=plan.audience,
                     epoch=plan.epoch,
@@ -140,9 +140,14 @@ def _label_sizes(registry: MemberStore, plan: AudiencePlan) -> dict[str, int]:
     return {name: max(size, size_for(longest.get(name, 0))) for name, size in plan.label_sizes.items()}
 
 
-def _spooled(registry: MemberStore, plan: AudiencePlan, partition: str, path: Path, size: int) -> int:
-    """Write the tokens of a partition to a new file, as `BuildJob.spool` says; how many there are."""
-    written = 0
+def _spooled(
+    registry: MemberStore, plan: AudiencePlan, partition: str, path: Path, sealing: tuple[int, int]
+) -> int:
+    """Write the tokens of a partition to a new file, as `BuildJob.spool` says; how many there are.
+
+    `sealing` is what its labels are padded to, 0 for no labels, and by how many threads they are sealed.
+    """
+    (size, threads), written = sealing, 0
     of = (plan.audience, plan.epoch, partition)
     with path.open("xb", buffering=0) as file:
         if not size:
@@ -154,7 +159,7 @@ def _spooled(registry: MemberStore, plan: AudiencePlan, partition: str, path: Pa
         bound = context(plan.audience, plan.epoch)
         with contextlib.closing(registry.outputs(*of)) as labelled:
             for tokens, keys, labels in labelled:
-                entries = seal(keys, labels, size, bound)
+                entries = seal(keys, labels, size, bound, threads=threads)
                 file.write(np.hstack([tokens.to_bytes(), entries]).data)
                 written += len(tokens)
     return written
