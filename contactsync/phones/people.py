@@ -1,7 +1,8 @@
 """Reads tables of people: the number, the e-mail address and the label of each row.
 
 It is slower than reading numbers alone (`bulk`), as each record is taken apart in Python: about 30 thousand
-rows a second of an import, 13 thousand with addresses. Numbers are read by `bulk` all the same, so they are the same.
+rows a second of an import, 13 thousand with addresses. Numbers are read by `bulk` all the same, so they are
+the same.
 """
 
 from __future__ import annotations
