@@ -155,7 +155,7 @@ def test_a_label_that_does_not_open_is_said(labelled):
 
 def test_a_terminal_is_not_hurt_by_a_label():
     """What opens is printable; and what is printed is cleaned once more."""
-    match = Match("Anna", "tel:+491", "a\x1b[2J\rb\u202ec")
+    match = Match("Anna", "tel:+491", "tel:+491", "a\x1b[2J\rb\u202ec")
     rows = [(match.name, match.identifier, _output.printable(match.label))]
     text = _output.table(*_output.with_labels(("NAME", "NUMBER"), rows), plain=True)
     assert text.splitlines()[1].endswith("a?[2J?b?c")
