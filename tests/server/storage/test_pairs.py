@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from test_labels import PEN, outputs_of
+from label_rows import PEN, outputs_of
 
 from contactsync.foundation.errors import BadInput
 from contactsync.identifiers.kinds import KINDS

@@ -2,24 +2,14 @@
 
 from datetime import timedelta
 
-import numpy as np
 import pytest
+from label_rows import PEN, outputs_of
 
 from contactsync.foundation.errors import BadInput, OurError
-from contactsync.server.storage.labelling import KEYED_BYTES
+from contactsync.labels import KEYED_BYTES
 from contactsync.server.storage.ports import Members
-from contactsync.server.storage.records import Consented, Origin, today
+from contactsync.server.storage.records import Consented, today
 from contactsync.tokens import TOKEN_BYTES
-
-PEN = Origin("letter")
-
-
-def outputs_of(identifiers):
-    """The first 42 octets of an output for each, which differ from the others'."""
-    rows = np.zeros((len(identifiers), KEYED_BYTES), np.uint8)
-    for row, identifier in zip(rows, identifiers, strict=True):
-        row[:] = np.random.default_rng(abs(hash(identifier))).integers(0, 256, KEYED_BYTES, np.uint8)
-    return rows
 
 
 def put(store, audience, epoch, members, width=KEYED_BYTES):
