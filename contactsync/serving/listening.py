@@ -18,7 +18,7 @@ BACKLOG: Final = 1024
 
 _LONGEST_PATH: Final = 107  # octets: sockaddr_un has 108, the last of them a zero
 _NOT_SENT: Final = 64 << 10  # octets that the kernel keeps of a connection beyond those on their way
-_PREDECESSOR: Final = 0.5  # seconds until processes of a server that was killed have let go of its port
+_PREDECESSOR: Final = 5.0  # seconds until processes of a server that was killed have let go of its port
 
 
 def listen(host: str, port: int) -> socket.socket:
