@@ -131,7 +131,10 @@ def test_malformed_requests(site):
     assert not faults, faults[:3]
     assert held[1] - held[0] < 5000, held
     assert site.log().count("\n") == 1, site.log()[:2000]
-    assert b"200 OK" in site.ask(GOOD[0])
+    with urllib3.PoolManager(
+        retries=False, timeout=20
+    ) as http:  # who closes their side early may get nothing
+        assert http.request("GET", f"{site.process.url}/v1/health").status == 200
 
 
 @pytest.mark.slow
