@@ -69,7 +69,7 @@ def check(data, region):
     for contact in book.contacts:
         assert contact.name.replace("\u200c", "").replace("\u200d", "").isprintable()
         for identifier in contact.identifiers:
-            assert re.fullmatch(rb"tel:\+\d{5,15}", identifier)
+            assert re.fullmatch(rb"tel:\+\d{5,15}|mailto:[!-~]+@[a-z0-9.-]+", identifier)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -215,6 +215,7 @@ def test_the_receipts(published, tmp_path):
     assert receipt["registry"] == {
         "members": 1,
         "consents": 1,
+        "labels": 0,
         "tokens": [
             {"audience": "business", "epoch": 1, "count": 1},
             {"audience": "people", "epoch": 1, "count": 1},
