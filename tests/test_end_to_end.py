@@ -153,8 +153,18 @@ def test_first_sync_then_a_new_member_and_a_new_contact(server, books, tmp_path)
     contactsync("trust", server.url, "--yes", "--state", state)
     first = sync(server, server.url, state, books)
     assert first["matches"] == [
-        {"name": "Anna Becker", "identifier": "tel:+491512345671"},
-        {"name": "Harry Irvine", "identifier": "tel:+447911123456"},
+        {
+            "name": "Anna Becker",
+            "identifier": "tel:+491512345671",
+            "written": "tel:+491512345671",
+            "label": None,
+        },
+        {
+            "name": "Harry Irvine",
+            "identifier": "tel:+447911123456",
+            "written": "tel:+447911123456",
+            "label": None,
+        },
     ]
     assert (first["contacts"], first["identifiers"]) == (6, 6)
     assert (first["evaluated"], first["new_identifiers"], len(first["unreadable"])) == (8, 6, 1)

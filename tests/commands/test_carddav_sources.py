@@ -46,7 +46,9 @@ def test_a_sync_with_an_account(dav, run):
     result = run("sync", dav.address, "--json")
     assert result.exit_code == 0, result.output
     value = json.loads(result.stdout)
-    assert value["matches"] == [{"name": "Anna", "identifier": f"tel:{ANNA}"}]
+    assert value["matches"] == [
+        {"name": "Anna", "identifier": f"tel:{ANNA}", "written": f"tel:{ANNA}", "label": None}
+    ]
     assert value["contacts"] == 2
     (bad,) = value["unreadable"]
     assert (bad["file"], bad["reason"]) == (

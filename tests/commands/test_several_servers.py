@@ -34,11 +34,11 @@ def test_json_has_each_server_as_it_would_be_alone(configured):
         {
             "name": "Anna",
             "services": [
-                {"service": "work", "identifiers": [f"tel:{ANNA}"]},
-                {"service": "club", "identifiers": [f"tel:{ANNA}"]},
+                {"service": "work", "identifiers": [f"tel:{ANNA}"], "labels": {}},
+                {"service": "club", "identifiers": [f"tel:{ANNA}"], "labels": {}},
             ],
         },
-        {"name": "Bodo", "services": [{"service": "work", "identifiers": [f"tel:{CARL}"]}]},
+        {"name": "Bodo", "services": [{"service": "work", "identifiers": [f"tel:{CARL}"], "labels": {}}]},
     ]
     assert [(one["service"], one["url"]) for one in value["servers"]] == [
         ("work", configured.work.url),
@@ -53,9 +53,9 @@ def test_json_has_each_server_as_it_would_be_alone(configured):
 def test_csv_and_vcards_name_the_services(configured):
     rows = list(csv.reader(io.StringIO(configured.run("sync", "--format", "csv").stdout)))
     assert rows == [
-        ["name", "identifier", "services"],
-        ["Anna", f"tel:{ANNA}", "work club"],
-        ["Bodo", f"tel:{CARL}", "work"],
+        ["name", "identifier", "services", "label work", "label club"],
+        ["Anna", f"tel:{ANNA}", "work club", "", ""],
+        ["Bodo", f"tel:{CARL}", "work", "", ""],
     ]
     cards = list(vobject.readComponents(configured.run("sync", "--format", "vcf").stdout))
     assert [(c.fn.value, c.categories.value) for c in cards] == [

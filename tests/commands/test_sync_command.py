@@ -78,8 +78,8 @@ def test_a_sync_prints_one_json_object_with_the_promised_keys(desk):
     assert result.exit_code == 0
     value = json.loads(result.stdout)
     assert value["matches"] == [
-        {"name": "Anna Müller, jr.", "identifier": f"tel:{ANNA}", "written": f"tel:{ANNA}"},
-        {"name": "陳大文", "identifier": f"tel:{CARL}", "written": f"tel:{CARL}"},
+        {"name": "Anna Müller, jr.", "identifier": f"tel:{ANNA}", "written": f"tel:{ANNA}", "label": None},
+        {"name": "陳大文", "identifier": f"tel:{CARL}", "written": f"tel:{CARL}", "label": None},
     ]
     assert (value["contacts"], value["identifiers"], value["evaluated"], value["new_identifiers"]) == (
         3,
@@ -155,9 +155,9 @@ def test_csv_and_vcards_are_what_others_read(desk):
     desk.trust("--yes")
     result = desk.sync("--format", "csv")
     assert list(csv.reader(io.StringIO(result.stdout))) == [
-        ["name", "identifier"],
-        ["Anna Müller, jr.", f"tel:{ANNA}"],
-        ["陳大文", f"tel:{CARL}"],
+        ["name", "identifier", "label"],
+        ["Anna Müller, jr.", f"tel:{ANNA}", ""],
+        ["陳大文", f"tel:{CARL}", ""],
     ]
     assert "could learn" in result.stderr
     cards = list(vobject.readComponents(desk.sync("--format", "vcf").stdout))

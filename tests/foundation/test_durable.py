@@ -238,6 +238,7 @@ KNOWN = {
     "sources/databases.py": {"connect"},  # a copy in memory of somebody's address book
     "audit/vectors/formats.py": {"write_bytes"},  # vectors, into a temporary folder
     "audit/vectors/runs.py": {"write_bytes"},  # the same
+    "audit/vectors/labelled.py": {"write_bytes"},  # the same
     "audit/transcript/files.py": {"write_bytes"},  # what a transcript shows, into a temporary folder
     "audit/transcript/trusted.py": {"write_bytes"},  # the same
     "commands/_output.py": {"write_text"},  # to a pipe or a device

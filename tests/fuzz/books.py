@@ -114,7 +114,9 @@ def _book(data: bytes) -> None:
         assert one.reason and text.isprintable() and not re.search(r"\d{5}", text), text
     for contact in book.contacts:
         assert contact.name.replace("\u200c", "").replace("\u200d", "").isprintable(), contact.name
-        assert all(re.fullmatch(rb"tel:\+\d{5,15}", one) for one in contact.identifiers)
+        assert all(
+            re.fullmatch(rb"tel:\+\d{5,15}|mailto:[!-~]+@[a-z0-9.-]+", one) for one in contact.identifiers
+        )
 
 
 def _vcard(data: bytes) -> None:
@@ -178,7 +180,7 @@ def _field(data: bytes) -> None:
     region = REGIONS[data[0] % len(REGIONS)] if data else None
     text = data[1:].decode("utf-8", "replace")
     for one in read_field(text, Dialling(region, "030" if region == "DE" else None)):
-        assert isinstance(one, Rejected) or re.fullmatch(rb"tel:\+\d{5,15}", one)
+        assert isinstance(one, Rejected) or re.fullmatch(rb"tel:\+\d{5,15}|mailto:[!-~]+@[a-z0-9.-]+", one)
 
 
 def _area_code(data: bytes) -> None:

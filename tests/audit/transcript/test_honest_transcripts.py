@@ -67,7 +67,7 @@ def test_a_large_round_of_full_batches_passes_the_tests_of_chance(service, recor
 @pytest.mark.slow
 def test_without_the_private_file_the_rest_is_unchecked(good):
     report = good.audit(explained=False)
-    assert unchecked(report) == {"choice", "points", "padding", "buckets", "learned"}
+    assert unchecked(report) == {"choice", "points", "padding", "buckets", "labels", "learned"}
     for rule in ("requests", "order", "metadata", "files", "proofs", "rounds"):
         assert report.proven[rule], rule
 
