@@ -225,7 +225,7 @@ def test_steps_run_once_and_a_failed_one_leaves_the_version_before(address):
         assert connection.execute("SELECT to_regclass('of_step_two')").fetchone() == (None,)
         at(first, lambda _: ran.append(2))
         assert ran == [1, 2]
-        with pytest.raises(OurError, match="version 3"):
+        with pytest.raises(OurError, match="version 4"):
             at(first)
 
 
