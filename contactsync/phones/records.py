@@ -131,6 +131,8 @@ class Row:
 
 def rows_of(source: Source, data: bytes, layout: RecordLayout, chunk: int) -> Iterator[Row]:
     """All records of `data` and of what follows it, those that `Scanner` finds. About 4 µs for each."""
+    # Longer than what is kept back of a piece, and than what came already: else nothing would be consumed.
+    chunk = max(chunk, 4 * MAX_RECORD, len(data) + 1)
     data = fill(source, data, chunk)
     at, line, skipping = layout.start, layout.line, False
     while True:
