@@ -45,7 +45,7 @@ def test_init(disk):
             assert "fingerprint" not in cut.said or shown in cut.said.replace(" ", "")
             assert run("members", "count", data=path) == "0\n"
             assert folder.data.is_dir()
-    # A folder that is there and not told of may be seen, if a write lies between; one that is told of is there.
+    # One that is there and not told of may be seen, if a write lies between; one that is told of is there.
     assert outcomes - {(True, False)} == {(False, False), (True, True)}
 
 
