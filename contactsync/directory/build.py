@@ -20,11 +20,11 @@ import xxhash
 from numpy.typing import NDArray
 
 from contactsync.directory import buckets
+from contactsync.directory.files import hash_file
 from contactsync.directory.format import (
     BUCKET_HASH_BYTES,
     PAGE_ENTRIES,
     REMAINDER_BITS,
-    DataFile,
     DirectoryInfo,
     Layout,
     Values,
@@ -171,7 +171,7 @@ class _Writer:
         top, index = layout.pack(), b""
         for number in range(layout.pages):
             page = np.zeros(1, layout.page_dtype)
-            a, end = number * PAGE_ENTRIES, number * PAGE_ENTRIES + layout.entries
+            a, end = number * PAGE_ENTRIES, number * PAGE_ENTRIES + layout.page_buckets
             page["offset"] = offsets[a : end + 1]
             page["xxh3"] = self._fast[a:end]
             page["sha256"] = np.frombuffer(b"".join(self._hashes[a:end]), np.uint8).reshape(
@@ -181,17 +181,12 @@ class _Writer:
             top += hashlib.sha256(page.tobytes()).digest()
         self._file.seek(0)
         self._file.write(top + index)
-        self._file.seek(0)
-        sha256, xxh3 = hashlib.sha256(), xxhash.xxh3_64()
-        while block := self._file.read(1 << 20):
-            sha256.update(block)
-            xxh3.update(block)
         return DirectoryInfo(
             layout.count,
             layout.slot_bits,
             layout.remainder_bits,
             hashlib.sha256(top).hexdigest(),
-            DataFile(sha256.hexdigest(), layout.length, xxh3.hexdigest()),
+            hash_file(self._file),
         )
 
 

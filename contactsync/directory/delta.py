@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from contactsync.directory.bounds import DELTA_BYTES
 from contactsync.directory.build import build
-from contactsync.directory.files import read_file, write_file
+from contactsync.directory.files import check_whole, read_file, write_file
 from contactsync.directory.format import (
     MAX_SLOT_BITS,
     MIN_SLOT_BITS,
@@ -234,10 +234,7 @@ def _header(data: bytes, name: str) -> _Header:
     if len(data) < HEADER.size + TRAILER_BYTES:
         raise bad(name, f"{len(data)} bytes are too few for a delta", "wrong-length")
     header = _Header._make(HEADER.unpack_from(data))
-    if header.length != len(data):
-        raise bad(name, f"{len(data)} bytes instead of {header.length}", "wrong-length")
-    if hashlib.sha256(data[:-TRAILER_BYTES]).digest() != data[-TRAILER_BYTES:]:
-        raise bad(name, "damaged (SHA-256)", "bad-hash")
+    check_whole(data, header.length, TRAILER_BYTES, name)
     if fault := header.fault():
         raise bad(name, *fault)
     return header

@@ -7,10 +7,12 @@ first slot_bits name a slot, 4096 slots make a bucket, and a bucket stores per s
 
 from __future__ import annotations
 
+import abc
 import hashlib
 import math
 import struct
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,14 +97,24 @@ class Values:
         return (self.key >> np.uint64(32 + BUCKET_SLOT_BITS)).astype(np.int64)
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where the sections of a file lie: all of it follows from these four fields."""
+class Indexed(abc.ABC):
+    """A file of buckets: a header, a top table of the hashes of index pages, these pages, and the buckets.
 
-    count: int
-    slot_bits: int
-    remainder_bits: int
-    length: int
+    A manifest hashes header and top table, these the pages, and the pages the buckets. So single buckets can
+    be fetched and verified.
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:  # at run time they would be taken for the defaults of the fields of these names
+
+        @property
+        def slot_bits(self) -> int:
+            """Of the directory."""
+
+        @property
+        def length(self) -> int:
+            """Of the whole file."""
 
     @property
     def buckets(self) -> int:
@@ -115,14 +127,19 @@ class Layout:
         return -(-self.buckets // PAGE_ENTRIES)
 
     @property
-    def entries(self) -> int:
-        """Entries of every index page (buckets are a power of two, so no page is shorter than another)."""
+    def page_buckets(self) -> int:
+        """Buckets of every index page (they are a power of two, so no page is shorter than another)."""
         return min(self.buckets, PAGE_ENTRIES)
 
     @property
+    @abc.abstractmethod
     def page_bytes(self) -> int:
-        """Size of every index page: entries + 1 offsets, then per entry a fast check and a hash."""
-        return 8 * (self.entries + 1) + (8 + BUCKET_HASH_BYTES) * self.entries
+        """Size of every index page."""
+
+    @property
+    @abc.abstractmethod
+    def page_dtype(self) -> np.dtype[np.void]:
+        """One index page as a NumPy record, whose field `sha256` has the hash of each bucket."""
 
     @property
     def index_offset(self) -> int:
@@ -134,10 +151,31 @@ class Layout:
         """First byte of the first bucket."""
         return self.index_offset + self.page_bytes * self.pages
 
+    def cost_of(self, buckets: int) -> int:
+        """About how many octets it takes to fetch this many buckets, or all, with what verifies them."""
+        fetched = min(buckets, self.buckets)
+        data = (self.length - self.data_offset) * fetched // self.buckets
+        return self.index_offset + self.page_bytes * min(fetched, self.pages) + data
+
+
+@dataclass(frozen=True, slots=True)
+class Layout(Indexed):
+    """Where the sections of a directory file lie: all of it follows from these four fields."""
+
+    count: int
+    slot_bits: int
+    remainder_bits: int
+    length: int
+
+    @property
+    def page_bytes(self) -> int:
+        """Size of every index page: one offset more than buckets, then of each a fast check and a hash."""
+        return 8 * (self.page_buckets + 1) + (8 + BUCKET_HASH_BYTES) * self.page_buckets
+
     @property
     def page_dtype(self) -> np.dtype[np.void]:
-        """One index page as a NumPy record."""
-        k = self.entries
+        """See `Indexed.page_dtype`; `offset` is where each bucket begins, and `xxh3` its fast check."""
+        k = self.page_buckets
         return np.dtype(
             [("offset", "<u8", k + 1), ("xxh3", "<u8", k), ("sha256", "u1", (k, BUCKET_HASH_BYTES))]
         )
@@ -201,6 +239,34 @@ def bad(name: str, what: str, refusal: str) -> BadDirectory:
         hint="Fetch the file again. If that does not help, the publisher must publish it again.",
         refusal=refusal,
     )
+
+
+class Described(Protocol):
+    """What a manifest says about a file of buckets."""
+
+    @property
+    def top_sha256(self) -> str:
+        """Of header and top table, as hex."""
+
+    @property
+    def layout(self) -> Indexed:
+        """Where the sections of the file must be."""
+
+
+def check_top(layout: Indexed, top: bytes, expect: Described, name: str) -> None:
+    """Check header and top table against the manifest. Raises BadDirectory."""
+    if layout != expect.layout:
+        raise bad(name, "its header does not match the manifest", "not-as-described")
+    if hashlib.sha256(top).hexdigest() != expect.top_sha256:
+        raise bad(name, "its top table does not match the manifest", "bad-hash")
+
+
+def page_record(page: bytes, number: int, layout: Indexed, top: bytes, name: str) -> NDArray[np.void]:
+    """An index page, verified against the top table, as a record. Raises BadDirectory."""
+    at = HEADER_BYTES + PAGE_HASH_BYTES * number
+    if hashlib.sha256(page).digest() != top[at : at + PAGE_HASH_BYTES]:
+        raise bad(name, f"index page {number} does not match the hash in the top table", "bad-hash")
+    return np.frombuffer(page, layout.page_dtype)
 
 
 def check_version(data: bytes | memoryview, magic: bytes, version: int, name: str, kind: str) -> None:

@@ -8,8 +8,9 @@ same wanted buckets among different decoys would show them: a repeated request i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +20,17 @@ from contactsync.directory.buckets import Span
 from contactsync.directory.format import (
     MAX_BUCKET_COUNT,
     PAGE_ENTRIES,
+    Described,
     DirectoryInfo,
+    Indexed,
     Layout,
     bad,
     bucket_bytes,
     bucket_hash,
+    check_top,
     truncate,
 )
-from contactsync.directory.reader import check_page, check_sizes, check_top
+from contactsync.directory.reader import check_page, check_sizes
 from contactsync.tokens import Tokens
 
 BUCKETS = 64
@@ -51,14 +55,73 @@ class RangeMatch:
     octets: int
 
 
+L = TypeVar("L", bound=Indexed)
+
+
+class BucketFetcher:
+    """Fetches parts of a file of buckets that `info` describes, each verified; `octets` came so far.
+
+    It fetches three times: `top`, then `pages`, then `buckets`. All raise BadDirectory if anything is not
+    what the manifest says, and whatever `fetch` raises.
+    """
+
+    def __init__(self, info: Described, fetch: Fetch, name: str) -> None:
+        self._info = info
+        self._fetch = fetch
+        self._name = name
+        self.octets = 0
+
+    def top(self, unpack: Callable[[bytes, str], L]) -> tuple[L, bytes]:
+        """Header and top table: the layout, which `unpack` makes of the header, and the octets."""
+        # Where they end follows from the manifest, before a byte is read.
+        (top,) = self._read([range(self._info.layout.index_offset)])
+        layout = unpack(top, self._name)
+        check_top(layout, top, self._info, self._name)
+        return layout, top
+
+    def pages(
+        self,
+        layout: L,
+        top: bytes,
+        numbers: Iterable[int],
+        check: Callable[[bytes, int, L, bytes, str], NDArray[np.void]],
+    ) -> dict[int, NDArray[np.void]]:
+        """The index pages of these buckets by their numbers; `check` makes a record of the octets of each."""
+        pages = sorted({n // PAGE_ENTRIES for n in numbers})
+        starts = [layout.index_offset + page * layout.page_bytes for page in pages]
+        octets = self._read([range(start, start + layout.page_bytes) for start in starts])
+        return {
+            page: check(part, page, layout, top, self._name) for page, part in zip(pages, octets, strict=True)
+        }
+
+    def buckets(self, numbers: Sequence[int], places: list[range], digests: Sequence[bytes]) -> list[bytes]:
+        """The buckets of these numbers, at these places, which ascend, with these hashes."""
+        parts = self._read(places)
+        for n, part, digest in zip(numbers, parts, digests, strict=True):
+            if bucket_hash(part) != digest:
+                raise bad(self._name, f"bucket {n} does not match the hash in the index", "bad-hash")
+        return parts
+
+    def _read(self, places: list[range]) -> list[bytes]:
+        parts = self._fetch(places)
+        for place, octets in zip(places, parts, strict=True):
+            self.octets += len(octets)
+            if len(octets) != len(place):
+                raise bad(
+                    self._name,
+                    f"{len(octets)} bytes received instead of {len(place)} at {place.start}",
+                    "wrong-length",
+                )
+        return parts
+
+
 class RangeReader:
     """Reads single buckets of the directory that `info` describes, through `fetch`."""
 
     def __init__(self, info: DirectoryInfo, fetch: Fetch, *, name: str = "directory") -> None:
         self._info = info
-        self._fetch = fetch
         self._name = name
-        self._octets = 0
+        self._fetcher = BucketFetcher(info, fetch, name)
 
     def match(self, tokens: Tokens, numbers: Collection[int]) -> RangeMatch:
         """Whether each of m tokens is in the directory, by fetching the buckets of these numbers.
@@ -68,45 +131,17 @@ class RangeReader:
         Raises BadDirectory if anything is not what the manifest says (a file replaced meanwhile, too), and
         whatever `fetch` raises.
         """
-        self._octets = 0
-        layout, top = self._top()
+        self._fetcher.octets = 0
+        layout, top = self._fetcher.top(Layout.unpack)
         span = self._span(layout, top, sorted(numbers))
         values = truncate(tokens, self._info.slot_bits, self._info.remainder_bits)
         place = np.searchsorted(span.number, values.bucket)
         rank, found = buckets.ranks(span, values, place)
-        return RangeMatch(found, values.bucket, rank, span.count, self._octets)
-
-    def _read(self, places: list[range]) -> list[bytes]:
-        """Three times in all: header and top table, index pages, buckets."""
-        parts = self._fetch(places)
-        for place, octets in zip(places, parts, strict=True):
-            self._octets += len(octets)
-            if len(octets) != len(place):
-                raise bad(
-                    self._name,
-                    f"{len(octets)} bytes received instead of {len(place)} at {place.start}",
-                    "wrong-length",
-                )
-        return parts
-
-    def _top(self) -> tuple[Layout, bytes]:
-        """Header and top table, verified."""
-        info = self._info
-        # Where they end follows from the manifest, before a byte is read.
-        (top,) = self._read([range(info.layout.index_offset)])
-        layout = Layout.unpack(top, self._name)
-        check_top(layout, top, info, self._name)
-        return layout, top
+        return RangeMatch(found, values.bucket, rank, span.count, self._fetcher.octets)
 
     def _span(self, layout: Layout, top: bytes, numbers: list[int]) -> Span:
         """Buckets, fetched, verified and checked."""
-        pages = sorted({n // PAGE_ENTRIES for n in numbers})
-        starts = [layout.index_offset + page * layout.page_bytes for page in pages]
-        octets = self._read([range(start, start + layout.page_bytes) for start in starts])
-        records = {
-            page: check_page(part, page, layout, top, self._name)
-            for page, part in zip(pages, octets, strict=True)
-        }
+        records = self._fetcher.pages(layout, top, numbers, check_page)
         places, digests = [], []
         for n in numbers:
             record, entry = records[n // PAGE_ENTRIES], n % PAGE_ENTRIES
@@ -114,10 +149,7 @@ class RangeReader:
             digests.append(record["sha256"][0, entry].tobytes())
             if len(places[-1]) > bucket_bytes(MAX_BUCKET_COUNT, layout.remainder_bits):
                 raise bad(self._name, f"bucket {n} has {len(places[-1])} bytes", "malformed")
-        parts = self._read(places)
-        for n, part, digest in zip(numbers, parts, digests, strict=True):
-            if bucket_hash(part) != digest:
-                raise bad(self._name, f"bucket {n} does not match the hash in the index", "bad-hash")
+        parts = self._fetcher.buckets(numbers, places, digests)
         sizes = np.array([len(part) for part in parts], np.int64)
         words = np.frombuffer(b"".join(parts), "<u8")
         first = (np.cumsum(sizes) - sizes) // 8

@@ -17,19 +17,20 @@ from numpy.typing import NDArray
 
 from contactsync.directory import buckets
 from contactsync.directory.buckets import Span
+from contactsync.directory.files import map_file
 from contactsync.directory.format import (
     HEADER_BYTES,
-    PAGE_HASH_BYTES,
     DataFile,
     DirectoryInfo,
     Layout,
     Values,
     bad,
     bucket_bytes,
+    check_top,
+    page_record,
     truncate,
 )
 from contactsync.directory.pace import kernels_pay
-from contactsync.foundation.errors import BadInput
 from contactsync.tokens import Tokens
 
 CHECKED_AT_ONCE = 1024  # buckets whose bitmaps are checked in one go: bounds the memory of `check`
@@ -118,16 +119,7 @@ def open_directory(
     Raises BadDirectory (not that file, or malformed), BadInput (cannot be opened).
     """
     name = Path(path).name
-    try:
-        with Path(path).open("rb") as file:
-            length = os.fstat(file.fileno()).st_size
-            if not length:  # which cannot be mapped
-                raise bad(name, "0 bytes are too few for a directory", "wrong-length")
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        raise BadInput(
-            f"{path}: cannot be opened: {error.strerror}", hint="Check the path and its permissions."
-        ) from error
+    mapped = map_file(path, "directory")
     # After an error the traceback still holds views of the map: it is unmapped when they go.
     return Directory(mapped, name, *_admit(mapped, name, expect, check))
 
@@ -159,23 +151,12 @@ def _admit(
     return info, _structure(np.frombuffer(mapped, "<u8"), layout, offsets, name)
 
 
-def check_top(layout: Layout, top: bytes, expect: DirectoryInfo, name: str) -> None:
-    """Check header and top table against the manifest. Raises BadDirectory."""
-    if layout != expect.layout:
-        raise bad(name, "its header does not match the manifest", "not-as-described")
-    if hashlib.sha256(top).hexdigest() != expect.top_sha256:
-        raise bad(name, "its top table does not match the manifest", "bad-hash")
-
-
 def check_page(page: bytes, number: int, layout: Layout, top: bytes, name: str) -> NDArray[np.void]:
     """One index page, verified against the top table: a record of `Layout.page_dtype`.
 
     Raises BadDirectory: wrong hash; offsets that leave the data section, fall, or are no multiple of 8.
     """
-    at = HEADER_BYTES + PAGE_HASH_BYTES * number
-    if hashlib.sha256(page).digest() != top[at : at + PAGE_HASH_BYTES]:
-        raise bad(name, f"index page {number} does not match the hash in the top table", "bad-hash")
-    record = np.frombuffer(page, layout.page_dtype)
+    record = page_record(page, number, layout, top, name)
     offsets = record["offset"][0]
     smallest = bucket_bytes(0, layout.remainder_bits)
     rising = (offsets[1:] > offsets[:-1]) & (offsets[1:] - offsets[:-1] >= smallest) & (offsets[1:] % 8 == 0)

@@ -17,16 +17,11 @@ from numpy.typing import NDArray
 
 from contactsync.directory import buckets
 from contactsync.directory.delta import Delta, compose
-from contactsync.directory.format import DataFile, Values, bad
+from contactsync.directory.files import map_file
+from contactsync.directory.format import HEADER_BYTES, DataFile, bad, bucket_hash, check_top
 from contactsync.directory.reader import Directory
-from contactsync.directory.sidecar_format import (
-    HEADER_BYTES,
-    SidecarInfo,
-    SidecarLayout,
-    check_page,
-    check_top,
-)
-from contactsync.foundation.errors import BadInput
+from contactsync.directory.sidecar_format import SidecarInfo, SidecarLayout, check_page
+from contactsync.directory.value_sets import ranks
 from contactsync.tokens import Tokens
 
 __all__ = ["Sidecar", "SidecarInfo", "SidecarLayout", "checked", "open_sidecar", "places"]
@@ -101,18 +96,9 @@ def open_sidecar(
     Raises BadDirectory (not that file, or malformed), BadInput (cannot be opened).
     """
     name = Path(path).name
-    try:
-        with Path(path).open("rb") as file:
-            length = os.fstat(file.fileno()).st_size
-            if expect is not None and length != expect.file.length:
-                raise bad(name, f"{length} bytes instead of {expect.file.length}", "wrong-length")
-            if not length:  # which cannot be mapped
-                raise bad(name, "0 bytes are too few for a sidecar", "wrong-length")
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        raise BadInput(
-            f"{path}: cannot be opened: {error.strerror}", hint="Check the path and its permissions."
-        ) from error
+    mapped = map_file(path, "sidecar")
+    if expect is not None and len(mapped) != expect.file.length:
+        raise bad(name, f"{len(mapped)} bytes instead of {expect.file.length}", "wrong-length")
     return Sidecar(mapped, name, *_admit(mapped, name, expect, check))
 
 
@@ -168,7 +154,7 @@ def _check_buckets(
     with memoryview(mapped) as view:
         for number, digest in enumerate(hashes):
             with view[edges[number] : edges[number + 1]] as bucket:
-                if hashlib.sha256(bucket).digest() != digest.tobytes():
+                if bucket_hash(bucket) != digest.tobytes():
                     raise bad(name, f"bucket {number} does not match the hash in the index", "bad-hash")
 
 
@@ -186,23 +172,7 @@ def places(directory: Directory, deltas: Sequence[Delta], tokens: Tokens) -> NDA
     if deltas:
         whole = compose(deltas)
         for those, sign in ((whole.added, 1), (whole.removed, -1)):
-            less, inside = _less(those, values)
+            less, inside = ranks(those, values)
             place += sign * less
             found = found | inside if sign > 0 else found & ~inside
     return np.where(found, place, -1)
-
-
-def _less(those: Values, values: Values) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """int64[m], how many of an ascending set are less than each value; bool[m], whether it is in the set."""
-    less = np.searchsorted(those.key, values.key).astype(np.int64)
-    found = np.zeros(len(values), np.bool_)
-    live = np.flatnonzero(less < len(those))
-    while live.size:
-        at = less[live]
-        same = those.key[at] == values.key[live]
-        found[live[same & (those.extra[at] == values.extra[live])]] = True
-        # Values may agree in their key and differ in the last 8 bits: go past those that are less.
-        live = live[same & (those.extra[at] < values.extra[live])]
-        less[live] += 1
-        live = live[less[live] < len(those)]
-    return less, found

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from contactsync.directory import buckets
 from contactsync.directory.build import MIN_MEMORY, workshop
-from contactsync.directory.format import DataFile, Values
+from contactsync.directory.files import hash_file
+from contactsync.directory.format import Values, bucket_hash
 from contactsync.directory.pace import kernels_pay
 from contactsync.directory.reader import Directory, part
 from contactsync.directory.sidecar_format import SidecarInfo, SidecarLayout
@@ -192,7 +192,7 @@ class _EntryWriter:
         for numbers, entries in self._parts():
             at = 0
             for n in count[numbers].tolist():
-                self._hashes.append(hashlib.sha256(entries[at : at + n].tobytes()).digest())
+                self._hashes.append(bucket_hash(entries[at : at + n].data))
                 at += n
             self._file.write(entries.data)
             done(int(first[numbers.stop]))
@@ -245,15 +245,10 @@ class _EntryWriter:
             top += hashlib.sha256(page.tobytes()).digest()
         self._file.seek(0)
         self._file.write(top + index)
-        self._file.seek(0)
-        sha256, xxh3 = hashlib.sha256(), xxhash.xxh3_64()
-        while block := self._file.read(1 << 20):
-            sha256.update(block)
-            xxh3.update(block)
         return SidecarInfo(
             layout.count,
             layout.size,
             layout.slot_bits,
             hashlib.sha256(top).hexdigest(),
-            DataFile(sha256.hexdigest(), layout.length, xxh3.hexdigest()),
+            hash_file(self._file),
         )

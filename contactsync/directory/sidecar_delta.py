@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.directory.bounds import DELTA_BYTES
-from contactsync.directory.files import read_file, write_file
+from contactsync.directory.files import check_whole, read_file, write_file
 from contactsync.directory.format import DataFile, bad, check_version
 from contactsync.directory.sidecar import Sidecar, checked
 from contactsync.directory.sidecar_format import SidecarInfo, SidecarLayout
@@ -232,10 +232,7 @@ def _header(data: bytes, name: str) -> _LabelsHeader:
     if len(data) < DELTA_BYTES:
         raise bad(name, f"{len(data)} bytes are too few for a delta of labels", "wrong-length")
     header = _LabelsHeader._make(HEADER.unpack_from(data))
-    if header.length != len(data):
-        raise bad(name, f"{len(data)} bytes instead of {header.length}", "wrong-length")
-    if hashlib.sha256(data[:-TRAILER_BYTES]).digest() != data[-TRAILER_BYTES:]:
-        raise bad(name, "damaged (SHA-256)", "bad-hash")
+    check_whole(data, header.length, TRAILER_BYTES, name)
     if fault := header.fault():
         raise bad(name, *fault)
     return header

@@ -5,7 +5,6 @@ labels.py seals and opens entries. docs/directory-format.md ("The sidecar") is t
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from dataclasses import dataclass
 from typing import Final
@@ -15,23 +14,22 @@ from numpy.typing import NDArray
 
 from contactsync.directory.format import (
     BUCKET_HASH_BYTES,
-    BUCKET_SLOT_BITS,
+    HEADER_BYTES,
     MAX_BUCKET_COUNT,
     MAX_SLOT_BITS,
     MIN_SLOT_BITS,
-    PAGE_ENTRIES,
-    PAGE_HASH_BYTES,
     DataFile,
+    Indexed,
     bad,
     check_version,
     max_count,
+    page_record,
 )
 from contactsync.labels import SIZES, TAG_BYTES
 
 MAGIC: Final = b"CSLBL\r\n\x1a"
 VERSION: Final = 1
 HEADER: Final = struct.Struct("<8sHBBIQQQQQQ")
-HEADER_BYTES: Final = HEADER.size  # 64
 MOST_ENTRIES: Final = (1 << 32) - 1
 """Places are stated in 32 bits: a directory of more values has no sidecar."""
 
@@ -57,7 +55,7 @@ class SidecarInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class SidecarLayout:
+class SidecarLayout(Indexed):
     """Where the sections of a sidecar lie: all of it follows from these three figures."""
 
     count: int
@@ -70,40 +68,15 @@ class SidecarLayout:
         return TAG_BYTES + self.size
 
     @property
-    def buckets(self) -> int:
-        """How many buckets, as many as the directory has."""
-        return 1 << (self.slot_bits - BUCKET_SLOT_BITS)
-
-    @property
-    def pages(self) -> int:
-        """How many index pages."""
-        return -(-self.buckets // PAGE_ENTRIES)
-
-    @property
-    def page_buckets(self) -> int:
-        """Buckets of every index page."""
-        return min(self.buckets, PAGE_ENTRIES)
-
-    @property
     def page_bytes(self) -> int:
         """Size of every index page: where its buckets begin and end, and a hash for each."""
         return 4 * (self.page_buckets + 1) + BUCKET_HASH_BYTES * self.page_buckets
 
     @property
     def page_dtype(self) -> np.dtype[np.void]:
-        """One index page as a NumPy record."""
+        """See `Indexed.page_dtype`; `first` is the number of the first entry of each bucket."""
         k = self.page_buckets
         return np.dtype([("first", "<u4", k + 1), ("sha256", "u1", (k, BUCKET_HASH_BYTES))])
-
-    @property
-    def index_offset(self) -> int:
-        """First byte of the first index page; header and top table end here."""
-        return HEADER_BYTES + PAGE_HASH_BYTES * self.pages
-
-    @property
-    def data_offset(self) -> int:
-        """First byte of the first entry."""
-        return self.index_offset + self.page_bytes * self.pages
 
     @property
     def length(self) -> int:
@@ -142,23 +115,12 @@ class SidecarLayout:
         return None
 
 
-def check_top(layout: SidecarLayout, top: bytes, expect: SidecarInfo, name: str) -> None:
-    """Check header and top table against the manifest. Raises BadDirectory."""
-    if layout != expect.layout:
-        raise bad(name, "its header does not match the manifest", "not-as-described")
-    if hashlib.sha256(top).hexdigest() != expect.top_sha256:
-        raise bad(name, "its top table does not match the manifest", "bad-hash")
-
-
 def check_page(page: bytes, number: int, layout: SidecarLayout, top: bytes, name: str) -> NDArray[np.void]:
     """One index page, verified against the top table: a record of `SidecarLayout.page_dtype`.
 
     Raises BadDirectory: wrong hash; buckets that fall, leave the file or hold more than a bucket can.
     """
-    at = HEADER_BYTES + PAGE_HASH_BYTES * number
-    if hashlib.sha256(page).digest() != top[at : at + PAGE_HASH_BYTES]:
-        raise bad(name, f"index page {number} does not match the hash in the top table", "bad-hash")
-    record = np.frombuffer(page, layout.page_dtype)
+    record = page_record(page, number, layout, top, name)
     first = record["first"][0].astype(np.int64)
     sizes = np.diff(first)
     if int(sizes.min()) < 0 or int(sizes.max()) > MAX_BUCKET_COUNT or int(first[-1]) > layout.count:

@@ -6,7 +6,6 @@ them, whatever matched.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -14,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.directory.format import PAGE_ENTRIES, bad
-from contactsync.directory.ranges import Fetch
-from contactsync.directory.sidecar_format import SidecarInfo, SidecarLayout, check_page, check_top
+from contactsync.directory.ranges import BucketFetcher, Fetch
+from contactsync.directory.sidecar_format import SidecarInfo, SidecarLayout, check_page
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +37,8 @@ class SidecarRangeReader:
     """Reads single buckets of the sidecar that `info` describes, through `fetch`."""
 
     def __init__(self, info: SidecarInfo, fetch: Fetch, *, name: str = "sidecar") -> None:
-        self._info = info
-        self._fetch = fetch
         self._name = name
-        self._octets = 0
+        self._fetcher = BucketFetcher(info, fetch, name)
 
     def read(self, numbers: Collection[int], counts: NDArray[np.int64]) -> SidecarPart:
         """The buckets of these numbers; `counts`, by ascending number, is what the directory's buckets have.
@@ -51,19 +48,12 @@ class SidecarRangeReader:
         Raises BadDirectory if anything is not what the manifest says, or a bucket has not as many entries as
         the directory's has values; and whatever `fetch` raises.
         """
-        self._octets = 0
-        layout = self._info.layout
-        (top,) = self._read([range(layout.index_offset)])
-        check_top(SidecarLayout.unpack(top, self._name), top, self._info, self._name)
+        self._fetcher.octets = 0
+        layout, top = self._fetcher.top(SidecarLayout.unpack)
         ordered = sorted(numbers)
-        pages = sorted({n // PAGE_ENTRIES for n in ordered})
-        starts = [layout.index_offset + page * layout.page_bytes for page in pages]
-        octets = self._read([range(start, start + layout.page_bytes) for start in starts])
-        records = {
-            page: check_page(part, page, layout, top, self._name)
-            for page, part in zip(pages, octets, strict=True)
-        }
-        edges, digests = [], []
+        records = self._fetcher.pages(layout, top, ordered, check_page)
+        width = layout.entry_bytes
+        places, digests = [], []
         for n, count in zip(ordered, counts.tolist(), strict=True):
             record, entry = records[n // PAGE_ENTRIES], n % PAGE_ENTRIES
             a, b = record["first"][0, entry : entry + 2].tolist()
@@ -71,26 +61,9 @@ class SidecarRangeReader:
                 raise bad(
                     self._name, f"bucket {n} has {b - a} entries for {count} tokens", "not-as-described"
                 )
-            edges.append((a, b))
+            places.append(range(layout.data_offset + a * width, layout.data_offset + b * width))
             digests.append(record["sha256"][0, entry].tobytes())
-        width = layout.entry_bytes
-        parts = self._read(
-            [range(layout.data_offset + a * width, layout.data_offset + b * width) for a, b in edges]
-        )
-        for n, part, digest in zip(ordered, parts, digests, strict=True):
-            if hashlib.sha256(part).digest() != digest:
-                raise bad(self._name, f"bucket {n} does not match the hash in the index", "bad-hash")
+        parts = self._fetcher.buckets(ordered, places, digests)
         rows = np.frombuffer(b"".join(parts), np.uint8).reshape(-1, width)
-        return SidecarPart(np.array(ordered, np.int64), np.cumsum(counts) - counts, rows, self._octets)
-
-    def _read(self, places: list[range]) -> list[bytes]:
-        parts = self._fetch(places)
-        for place, octets in zip(places, parts, strict=True):
-            self._octets += len(octets)
-            if len(octets) != len(place):
-                raise bad(
-                    self._name,
-                    f"{len(octets)} bytes received instead of {len(place)} at {place.start}",
-                    "wrong-length",
-                )
-        return parts
+        first = np.cumsum(counts) - counts
+        return SidecarPart(np.array(ordered, np.int64), first, rows, self._fetcher.octets)

@@ -20,19 +20,26 @@ _ROWS = 1 << 16  # values whose low bits are laid out in one go: bounds the memo
 
 def contains(those: Values, values: Values) -> NDArray[np.bool_]:
     """bool[n]: which of n values are in an ascending set of c. O(n log c)."""
-    place = np.searchsorted(those.key, values.key)
+    return ranks(those, values)[1]
+
+
+def ranks(those: Values, values: Values) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """int64[n], how many of an ascending set of c are less than each value; bool[n], whether it is in it.
+
+    O(n log c).
+    """
+    less = np.searchsorted(those.key, values.key).astype(np.int64)
     found = np.zeros(len(values), np.bool_)
-    live = np.flatnonzero(place < len(those))
+    live = np.flatnonzero(less < len(those))
     while live.size:
-        at = place[live]
+        at = less[live]
         same = those.key[at] == values.key[live]
-        hit = same & (those.extra[at] == values.extra[live])
-        found[live[hit]] = True
-        # Values may agree in their key and differ in the last 8 bits: look at the next one.
-        live = live[same & ~hit]
-        place[live] += 1
-        live = live[place[live] < len(those)]
-    return found
+        found[live[same & (those.extra[at] == values.extra[live])]] = True
+        # Values may agree in their key and differ in the last 8 bits: go past those that are less.
+        live = live[same & (those.extra[at] < values.extra[live])]
+        less[live] += 1
+        live = live[less[live] < len(those)]
+    return less, found
 
 
 def minus(values: Values, those: Values) -> Values:

@@ -17,7 +17,7 @@ def sealed(octets: bytearray, *, index: bool = True) -> tuple[bytes, DirectoryIn
         at = layout.index_offset + page * layout.page_bytes
         record = np.frombuffer(memoryview(octets)[at : at + layout.page_bytes], layout.page_dtype)
         if index:
-            for i in range(layout.entries):
+            for i in range(layout.page_buckets):
                 start, end = record["offset"][0, i : i + 2].tolist()
                 bucket = bytes(octets[start:end])
                 record["xxh3"][0, i] = xxhash.xxh3_64_intdigest(bucket)

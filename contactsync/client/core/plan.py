@@ -75,7 +75,7 @@ def with_labels(plan: PartitionPlan, held: SidecarHolding | None, buckets: int) 
         return plan
     sidecar = labels.info(plan.partition)
     if plan.kind == "screen":
-        later = plan.later and plan.later + entries_cost(sidecar, buckets)
+        later = plan.later and plan.later + sidecar.layout.cost_of(buckets)
         return replace(plan, labels=labels, later=later)
     deltas = None if held is None else _missing(labels, held)
     if held is None or deltas is None or sum(file.length for _, _, file in deltas) >= labels.file.length:
@@ -84,14 +84,6 @@ def with_labels(plan: PartitionPlan, held: SidecarHolding | None, buckets: int) 
         held = replace(held, deltas=(*held.deltas, *deltas))
         fetch = [file for _, _, file in deltas]
     return replace(plan, fetch=(*plan.fetch, *fetch), labels=labels, sidecar=held)
-
-
-def entries_cost(sidecar: SidecarInfo, buckets: int) -> int:
-    """About how many octets it takes to fetch the entries of this many buckets, or all."""
-    layout = sidecar.layout
-    fetched = min(buckets, layout.buckets)
-    data = (layout.length - layout.data_offset) * fetched // layout.buckets
-    return layout.index_offset + layout.page_bytes * min(fetched, layout.pages) + data
 
 
 def leads_on(partition: Partition, held: Holding | SidecarHolding) -> bool:

@@ -33,7 +33,6 @@ from contactsync.client.core.mode import (
 from contactsync.client.core.plan import (
     PartitionPlan,
     carry_on,
-    entries_cost,
     size_text,
     whole_base,
     with_labels,
@@ -93,7 +92,7 @@ class ScreenMode:
         if partition.screen is None:
             return base
         screen = carry_on(partition, "screen", partition.screen, whole_of(holdings, partition.name, "screen"))
-        least = ranges_cost(partition, buckets)
+        least = partition.directory.layout.cost_of(buckets)
         # A base that costs no more tells less. The comparison must not depend on `wanted`: with all
         # partitions, the files fetched must not tell in which of them there are contacts.
         if screen.cost + least >= base.cost:
@@ -225,19 +224,11 @@ def _check_leak(told: Buckets, allowance: Allowance) -> None:
 
 def list_cost(plan: PartitionPlan, buckets: int) -> int:
     """About how many octets it takes to fetch this many buckets, and their entries if labels are wanted."""
-    sidecar = plan.entries
-    return ranges_cost(plan.partition, buckets) + (entries_cost(sidecar, buckets) if sidecar else 0)
+    entries = 0 if plan.entries is None else plan.entries.layout.cost_of(buckets)
+    return plan.partition.directory.layout.cost_of(buckets) + entries
 
 
 def instead_of_list(plan: PartitionPlan, buckets: int) -> PartitionPlan:
     """The whole base, with all labels if labels are wanted."""
     whole = whole_base(plan.partition)
     return whole if plan.labels is None else with_labels(whole, None, buckets)
-
-
-def ranges_cost(partition: Partition, buckets: int) -> int:
-    """About how many octets it takes to fetch this many buckets of a partition, or all."""
-    layout = partition.directory.layout
-    fetched = min(buckets, layout.buckets)
-    data = (layout.length - layout.data_offset) * fetched // layout.buckets
-    return layout.index_offset + layout.page_bytes * min(fetched, layout.pages) + data
