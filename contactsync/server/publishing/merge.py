@@ -115,7 +115,7 @@ def _check(plan: AudiencePlan, result: BuiltPartition, data: Path) -> None:
 def _check_labels(
     plan: AudiencePlan, result: BuiltPartition, labels: Labels | None, before: Labels | None
 ) -> None:
-    size = plan.label_sizes.get(result.partition, 0)
+    size = plan.label_size(result.partition)
     if labels is None or not size:
         if labels is not None or size:
             raise _misfit(result, "has labels, or has none, unlike the plan")

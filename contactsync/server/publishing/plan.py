@@ -30,7 +30,7 @@ class AudiencePlan:
     `until` is None if the epoch is to be in force. Else it is announced beside the one that is, until then
     (seconds since 1970); `old` is then what was announced before. The `fresh` of the partitions begin anew:
     nothing of them may say who was a member before. `another`: it is made even if nothing has changed.
-    `label_sizes` names the partitions with labels, and how long a padded label is there.
+    `labelled` names the partitions in which members have labels, and how long the longest is.
     """
 
     audience: str
@@ -44,12 +44,23 @@ class AudiencePlan:
     until: int | None = None
     fresh: frozenset[str] = frozenset()
     another: bool = False
-    label_sizes: Mapping[str, int] = field(default_factory=dict)
+    labelled: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def of(self) -> tuple[str, int]:
         """Audience and epoch: no two plans of a publish have the same."""
         return self.audience, self.epoch
+
+    def label_size(self, partition: str, longest: int = 0) -> int:
+        """What labels of a partition are padded to, if they are so long by now; 0: nobody has one.
+
+        It never shrinks within an epoch: a label that is gone would tell how long it was.
+        """
+        if partition not in self.labelled:
+            return 0
+        before = None if self.old is None else self.old.partitions.get(partition)
+        published = 0 if before is None or before.labels is None else before.labels.size
+        return max(size_for(max(self.labelled[partition], longest)), published)
 
 
 def plan_editions(
@@ -113,23 +124,10 @@ def plan_editions(
                         previous=None if current is None else current.sha256(),
                         until=end,
                         another=another and end is None,
-                        label_sizes=_label_sizes(registry.labelled(audience, names), old),
+                        labelled=registry.labelled(audience, names),
                     )
                 )
     return serial, plans
-
-
-def _label_sizes(labelled: Mapping[str, int], old: Manifest | None) -> dict[str, int]:
-    """How long a padded label is in each partition with labels, of which the longest are known.
-
-    It never shrinks within an epoch: a label that is gone would tell how long it was.
-    """
-    before = {} if old is None else old.partitions
-    sizes = {}
-    for name, longest in labelled.items():
-        published = before[name].labels if name in before else None
-        sizes[name] = max(size_for(longest), 0 if published is None else published.size)
-    return sizes
 
 
 def has_left(departures: Collection[str], partition: str) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 
 from contactsync.directory.build import MIN_MEMORY
 from contactsync.directory.sorter import GROUP_BYTES, GROUPS
-from contactsync.labels import KEYED_BYTES, context, seal, size_for
+from contactsync.labels import KEYED_BYTES, context, seal
 from contactsync.server.publishing.job import BuildJob, EvaluateJob
 from contactsync.server.publishing.plan import AudiencePlan
 from contactsync.server.publishing.running import Task
@@ -75,12 +75,12 @@ class Evaluation:
     def _chunks(self) -> Iterator[_Chunk]:
         plan, registry = self._plan, self._registry
         for partition in plan.partitions:
-            after, keyed = None, partition in plan.label_sizes
+            after, keyed = None, partition in plan.labelled
             of = (plan.audience, plan.epoch, partition)
             while members := registry.unevaluated(*of, after, READ_AT_ONCE, keyed=keyed):
                 if len(members) == READ_AT_ONCE and not self.total:  # worth counting: this takes a while
                     self.total = self.done + registry.count_unevaluated(
-                        plan.audience, plan.epoch, keyed=plan.label_sizes
+                        plan.audience, plan.epoch, keyed=plan.labelled
                     )
                 after = members.last
                 width = KEYED_BYTES if keyed else TOKEN_BYTES
@@ -110,11 +110,13 @@ def build_tasks(
     share = memory // max(1, min(at_once, sum(len(plan.partitions) for plan in plans)))
     with registry.snapshot():
         for plan in plans:
-            sizes = _label_sizes(registry, plan)
+            # Some may have become longer since the plan was made.
+            longest = registry.labelled(plan.audience, plan.labelled) if plan.labelled else {}
             for number, partition in enumerate(plan.partitions):
                 place = work / f"{plan.audience}-{plan.epoch}-{number}"
                 spool = place.with_suffix(".tokens")
-                count = _spooled(registry, plan, partition, spool, (sizes.get(partition, 0), at_once))
+                size = plan.label_size(partition, longest.get(partition, 0))
+                count = _spooled(registry, plan, partition, spool, (size, at_once))
                 job = BuildJob(
                     audience=plan.audience,
                     epoch=plan.epoch,
@@ -129,15 +131,9 @@ def build_tasks(
                     data=str(data),
                     old=None if plan.old is None else plan.old.partitions.get(partition),
                     fresh=partition in plan.fresh,
-                    label_size=sizes.get(partition, 0),
+                    label_size=size,
                 )
                 yield Task(job, _used_memory(job), None, job.report)
-
-
-def _label_sizes(registry: MemberStore, plan: AudiencePlan) -> dict[str, int]:
-    """What labels are padded to, for those that are there now: some may have become longer since the plan."""
-    longest = registry.labelled(plan.audience, plan.label_sizes) if plan.label_sizes else {}
-    return {name: max(size, size_for(longest.get(name, 0))) for name, size in plan.label_sizes.items()}
 
 
 def _spooled(
