@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import secrets
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from contactsync.audit.logged import LogAudit
 from contactsync.audit.report import AuditReport
 from contactsync.audit.sources import PublicationSource
 from contactsync.audit.uniformity import MOST_DEVIATIONS, Spread, deviation
-from contactsync.directory import Directory, match, open_directory
+from contactsync.directory import Directory, DirectoryInfo, RangeReader, match, open_directory
 from contactsync.directory.bounds import ERROR_RATE
 from contactsync.directory.delta import Delta, apply_to_directory, read_delta
 from contactsync.directory.screen import build_screen, open_screen
@@ -66,6 +67,7 @@ PROBES: Final = 1 << 18
 """Random tokens that are tried against each base and screen."""
 
 MOST_PASSING: Final = 0.0108
+_BUCKETS_AT_ONCE: Final = 256
 
 
 def audit_publication(
@@ -232,10 +234,11 @@ class _Audit:
         try:
             with report.guard("base", place), open_directory(path, expect=partition.directory) as directory:
                 self._base(place, directory)
+                _check_each_bucket(path, directory.info)
                 report.prove("base")
                 self._deltas(place, partition, directory, files)
                 self._screen(place, partition, directory, files)
-            self._labels.partition(place, partition, files)
+                self._labels.partition(place, partition, directory, files)
         finally:
             for one in files.values():
                 if one is not None:
@@ -388,6 +391,22 @@ def _inverse(delta: Delta) -> Delta:
         removed=delta.added,
         added=delta.removed,
     )
+
+
+def _check_each_bucket(path: Path, info: DirectoryInfo) -> None:
+    """Check each bucket of a base as who fetches it alone does. Raises BadDirectory.
+
+    Who has the whole file does not need the hashes in its index. If one was wrong, only they would see it who
+    have a contact there, or drew that bucket as a decoy.
+    """
+    with path.open("rb") as file:
+
+        def fetch(places: list[range]) -> list[bytes]:
+            return [os.pread(file.fileno(), len(place), place.start) for place in places]
+
+        for first in range(0, info.layout.buckets, _BUCKETS_AT_ONCE):
+            numbers = range(first, min(first + _BUCKETS_AT_ONCE, info.layout.buckets))
+            RangeReader(info, fetch, name="it").match(Tokens.concatenate([]), numbers)
 
 
 def _random_tokens() -> Tokens:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from contactsync.audit.report import AuditReport
 from contactsync.audit.uniformity import MOST_DEVIATIONS, Spread, deviation
-from contactsync.directory.sidecar import Sidecar, open_sidecar
+from contactsync.directory import Directory
+from contactsync.directory.sidecar import open_sidecar
 from contactsync.directory.sidecar_delta import SidecarDelta, read_sidecar_delta
 from contactsync.foundation.errors import BadDirectory, NetworkError
 from contactsync.publication.partition import Partition
@@ -27,7 +28,6 @@ RULES: Final = {
     "labels-delta": "each delta of a sidecar leads to what is published, and places what is there",
     "labels-distribution": "entries are spread as what a cipher gives is, and no two are equal",
 }
-_ENTRIES_AT_ONCE: Final = 1 << 16
 
 
 class LabelsAudit:
@@ -37,7 +37,9 @@ class LabelsAudit:
         self._report = report
         self._tally = Spread()
 
-    def partition(self, place: str, partition: Partition, files: Mapping[str, Path | None]) -> None:
+    def partition(
+        self, place: str, partition: Partition, base: Directory, files: Mapping[str, Path | None]
+    ) -> None:
         """Audit one sidecar with its deltas. `files` has the path of each file, by its SHA-256."""
         labels, report = partition.labels, self._report
         if labels is None:
@@ -46,8 +48,14 @@ class LabelsAudit:
         if path is None:
             report.leave("labels", place, "the file is not there")
             return
-        with report.guard("labels", place), open_sidecar(path, expect=labels.info(partition)) as sidecar:
-            entries = _all_entries(sidecar, partition.count)
+        # Without what the manifest says each bucket is compared with its hash, as who fetches it alone does.
+        with report.guard("labels", place), open_sidecar(path, expect=None) as sidecar:
+            if sidecar.info != labels.info(partition):
+                raise BadDirectory("it is not as its manifest says")
+            first = sidecar.first(np.arange(base.span.count.size + 1))
+            if not np.array_equal(np.diff(first), base.span.count):
+                raise BadDirectory("its buckets have not as many entries as those of its base have tokens")
+            entries = sidecar.entries(np.arange(sidecar.count))
             report.prove("labels")
             self._distribution(place, entries)
             self._deltas(place, partition, entries, files)
@@ -106,15 +114,6 @@ class LabelsAudit:
             if undone is None:
                 return
             entries, known = undone
-
-
-def _all_entries(sidecar: Sidecar, count: int) -> NDArray[np.uint8]:
-    """Every entry of a sidecar, uint8[n, 16 + size]; checked bucket by bucket. Raises BadDirectory."""
-    parts = [
-        sidecar.entries(np.arange(first, min(first + _ENTRIES_AT_ONCE, count), dtype=np.int64))
-        for first in range(0, count, _ENTRIES_AT_ONCE)
-    ]
-    return np.concatenate(parts)
 
 
 def _undone(

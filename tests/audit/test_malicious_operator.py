@@ -3,6 +3,7 @@
 Each attack has all keys of the operator. What it does is first shown to pass where it is said to pass.
 """
 
+import hashlib
 import json
 import re
 import shutil
@@ -154,6 +155,49 @@ def test_wrong_sidecar_within_a_file(crook):
     code, rules = audited("publication", crook.folder.public)
     assert code == DISPROVEN
     assert "file" in rules
+
+
+def reindexed(octets, layout, change):
+    """A file of one index page in which `change` has had its way; hashed above, and its `top_sha256`."""
+    octets = bytearray(octets)
+    page = slice(layout.index_offset, layout.data_offset)
+    record = np.frombuffer(bytes(octets[page]), layout.page_dtype).copy()
+    change(record)
+    octets[page] = record.tobytes()
+    octets[64:96] = hashlib.sha256(record.tobytes()).digest()
+    return bytes(octets), hashlib.sha256(octets[: layout.index_offset]).hexdigest()
+
+
+def other_hash(record):
+    record["sha256"][0, 0, 0] ^= 1
+
+
+def test_bucket_swap_that_only_who_fetches_the_bucket_would_see(crook, tmp_path):
+    """The index of a base has another hash for one bucket: who has the whole file never looks at it."""
+    partition = crook.manifest().partitions["49"]
+    octets = (crook.folder.data / partition.base.sha256).read_bytes()
+    octets, top = reindexed(octets, partition.directory.layout, other_hash)
+    base = crook.put(write_file(tmp_path / "base", [octets]), tmp_path / "base")
+    crook.sign_partition("49", base=base, top_sha256=top, deltas=())
+    assert audited("publication", crook.folder.public) == (DISPROVEN, {"base"})
+
+
+def two_buckets_shifted(record):
+    record["first"][0, 1] += 1
+
+
+@pytest.mark.parametrize("change", [other_hash, two_buckets_shifted])
+def test_wrong_sidecar_that_only_who_fetches_the_bucket_would_see(crook, tmp_path, change):
+    give_labels(crook, {GERMAN: "anna"})
+    manifest, partition = crook.manifest(), crook.manifest().partitions["49"]
+    labels = partition.labels
+    layout = labels.info(partition).layout
+    octets = (crook.folder.data / labels.file.sha256).read_bytes()
+    octets, top = reindexed(octets, layout, change)
+    file = crook.put(write_file(tmp_path / "sidecar", [octets]), tmp_path / "sidecar")
+    wrong = replace(labels, edition=manifest.edition + 1, file=file, top_sha256=top, deltas=())
+    crook.sign(partitions={**manifest.partitions, "49": replace(partition, labels=wrong)})
+    assert audited("publication", crook.folder.public) == (DISPROVEN, {"labels"})
 
 
 @pytest.fixture
