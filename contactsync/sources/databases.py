@@ -165,7 +165,8 @@ def _thunderbird(connection: sqlite3.Connection, tables: dict[str, dict[str, str
         numbers = tuple(Number(values[kind], place) for kind in _THUNDERBIRD_NUMBERS if values.get(kind))
         mails = tuple(Number(values[kind], place) for kind in _THUNDERBIRD_MAILS if values.get(kind))
         if name or numbers or mails:
-            yield Entry(name or mails[0].text, numbers, place, (), str(uid), mails)
+            name = name or next((one.text for one in mails), "")
+            yield Entry(name, numbers, place, (), str(uid), mails)
     listed: dict[Any, list[str]] = {}
     for uid, card in _rows(connection, tables, "list_cards", ("list", "card")):
         listed.setdefault(uid, []).append(str(card))

@@ -114,6 +114,17 @@ def test_thunderbird_old_and_new(tmp_path):
     assert [contact.groups for contact in book.contacts] == [(), ("Choir",), ()]
 
 
+def test_a_card_of_thunderbird_with_a_number_alone_is_somebody_without_a_name(tmp_path):
+    script = """
+    CREATE TABLE properties(card text, name text, value text);
+    INSERT INTO properties VALUES ('a','CellularNumber','0176 04069001'),('b','SecondEmail','tea@example.org');
+    """
+    path = database(tmp_path / "abook.sqlite", script)
+    rows, reasons = read(path)
+    assert rows == [("(no name)", ["+4917604069001"]), ("tea@example.org", ["mailto:tea@example.org"])]
+    assert reasons == []
+
+
 @pytest.mark.parametrize(
     "table", ["ECacheObjects(ECacheUID text, ECacheOBJ text)", "folder_id(uid text, vcard text)"]
 )
