@@ -148,7 +148,8 @@ class Session:
         self._make_ready(question, recalled)
         followed = self._follow()
         kinds, before = followed.kinds, kinds
-        question = question_about(everything, kinds)
+        if kinds != before:  # else the time that it takes, which depends on the book, would show here
+            question = question_about(everything, kinds)
         lacks_keys = recalled.lacks_keys and self._keyed
         epoch = followed.manifest.epoch
         if followed.changed or recalled.epoch != epoch or lacks_keys or kinds != before:
@@ -173,8 +174,9 @@ class Session:
                 if isinstance(error, Refused) and error.kind == "not-found":
                     error.hint = "check that the credential is for this --audience; if so, tell the operator"
                 raise
-            question = question_about(everything, newer.kinds)
             anew = newer.kinds != followed.kinds
+            if anew:
+                question = question_about(everything, newer.kinds)
             recalled = self._recall_anew(question, recalled, newer.manifest.epoch, anew=anew)
             return self._once(newer, question, recalled, book)
 

@@ -10,6 +10,7 @@ from logged_service import ServiceLog
 from simulated_service import CREDENTIAL
 
 from contactsync.client.core import round as rounds
+from contactsync.client.core.states import Question
 from contactsync.client.transport import Transport
 from contactsync.foundation.errors import BadProof, OurError
 from contactsync.voprf.few import group
@@ -118,6 +119,23 @@ def test_the_log_is_asked_for_the_same_and_at_the_same_time(service, person, oth
     posted = next(place for place, (method, _, _) in enumerate(asked["real"]) if method == "POST")
     assert max(map(paths.index, of_log)) < posted
     assert seen["cover"][0] == seen["real"][0]
+
+
+def test_a_book_is_sorted_by_partition_before_the_first_request_and_never_in_between(
+    service, person, monkeypatch
+):
+    """How long that takes depends on how large the book is."""
+    order, about, request = [], Question.about, Transport._open
+    monkeypatch.setattr(Question, "about", lambda identifiers: order.append("sorted") or about(identifiers))
+    monkeypatch.setattr(
+        Transport, "_open", lambda self, *a, **k: order.append("request") or request(self, *a, **k)
+    )
+    service.publish(ANNA)
+    for book in ([ANNA], [ANNA, BODO]):
+        order.clear()
+        person.sync(*book)
+        assert order[:2] == ["sorted", "request"]
+        assert order.count("sorted") == 1
 
 
 @pytest.mark.slow
