@@ -117,7 +117,8 @@ def test_thunderbird_old_and_new(tmp_path):
 def test_a_card_of_thunderbird_with_a_number_alone_is_somebody_without_a_name(tmp_path):
     script = """
     CREATE TABLE properties(card text, name text, value text);
-    INSERT INTO properties VALUES ('a','CellularNumber','0176 04069001'),('b','SecondEmail','tea@example.org');
+    INSERT INTO properties VALUES ('a','CellularNumber','0176 04069001');
+    INSERT INTO properties VALUES ('b','SecondEmail','tea@example.org');
     """
     path = database(tmp_path / "abook.sqlite", script)
     rows, reasons = read(path)
