@@ -29,7 +29,10 @@ MOST_FORMS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class FormRule:
-    """A national number that `pattern` matches fully has the form `replacement` in calling code `code`."""
+    """A national number that `pattern` matches fully has the form `replacement` in calling code `code`.
+
+    In a replacement {0} is all of the number, {1} what the first group matched.
+    """
 
     pattern: re.Pattern[str]
     code: str
@@ -75,78 +78,73 @@ FORM_RULES: Final[Mapping[str, tuple[FormRule, ...]]] = {
     "20": _rules(
         "20",
         "Egypt put the digit of the operator into every mobile number in 2011",
-        (r"1([069]\d{7})", r"10\1"),
-        (r"1([14]\d{7})", r"11\1"),
-        (r"1([278]\d{7})", r"12\1"),
+        (r"1([069]\d{7})", "10{1}"),
+        (r"1([14]\d{7})", "11{1}"),
+        (r"1([278]\d{7})", "12{1}"),
     ),
     "33": (
-        FormRule(re.compile(r"(?:590|69[01])\d{6}"), "590", r"\g<0>", _OVERSEAS),
-        FormRule(re.compile(r"(?:594|694)\d{6}"), "594", r"\g<0>", _OVERSEAS),
-        FormRule(re.compile(r"(?:596|69[67])\d{6}"), "596", r"\g<0>", _OVERSEAS),
-        FormRule(re.compile(r"(?:26[29]|639|69[23])\d{6}"), "262", r"\g<0>", _OVERSEAS),
+        FormRule(re.compile(r"(?:590|69[01])\d{6}"), "590", "{0}", _OVERSEAS),
+        FormRule(re.compile(r"(?:594|694)\d{6}"), "594", "{0}", _OVERSEAS),
+        FormRule(re.compile(r"(?:596|69[67])\d{6}"), "596", "{0}", _OVERSEAS),
+        FormRule(re.compile(r"(?:26[29]|639|69[23])\d{6}"), "262", "{0}", _OVERSEAS),
     ),
     "39": (
-        FormRule(
-            re.compile(r"0549[89]\d{5}"),
-            "378",
-            r"\g<0>",
-            _SAN_MARINO,
-        ),
+        FormRule(re.compile(r"0549[89]\d{5}"), "378", "{0}", _SAN_MARINO),
         *_rules(
             "39",
             "no Italian number begins so without the zero of its area code",
-            (r"(?:[269]\d|4[0-24-9]|5[0-46-9]|7[1-9])\d{7,8}", r"0\g<0>"),
+            (r"(?:[269]\d|4[0-24-9]|5[0-46-9]|7[1-9])\d{7,8}", "0{0}"),
         ),
         *_rules(
             "39",
             "Italian mobile numbers have had no zero since 2001, and no area code is like it",
-            (r"0(3(?:2[05-9]|3[03-9]|4[07-9]|6[016-8]|7[089]|8[07-9])\d{6,7})", r"\1"),
+            (r"0(3(?:2[05-9]|3[03-9]|4[07-9]|6[016-8]|7[089]|8[07-9])\d{6,7})", "{1}"),
         ),
     ),
     "54": (
         *_rules(
             "54",
             "an Argentine mobile number is written without the 9, too, for messages and in local books",
-            (r"9((?:11|[23]\d)\d{8})", r"\1"),
+            (r"9((?:11|[23]\d)\d{8})", "{1}"),
         ),
         *_rules(
             "54",
             "if it is a mobile line, it is called from abroad with a 9; no other line has the rest",
-            (r"(?:11|[23]\d)\d{8}", r"9\g<0>"),
+            (r"(?:11|[23]\d)\d{8}", "9{0}"),
         ),
     ),
     "57": _rules(
         "57",
         "Colombia put 60 before every area code in 2021",
-        (r"(?:[18][1-9]|[2567][2-9]|4[2-57-9])\d{6}", r"60\g<0>"),
+        (r"(?:[18][1-9]|[2567][2-9]|4[2-57-9])\d{6}", "60{0}"),
     ),
     "60": (
         FormRule(
-            re.compile(r"2([3689]\d{7})"), "65", r"\1", "02 was dialled in Malaysia for Singapore until 2017"
+            re.compile(r"2([3689]\d{7})"), "65", "{1}", "02 was dialled in Malaysia for Singapore until 2017"
         ),
     ),
     "84": _rules(
         "84",
         "Vietnam shortened the mobile numbers of eleven digits in 2018",
-        *((rf"{old}(\d{{7}})", rf"{new}\1") for old, new in _VIETNAM.items()),
+        *((rf"{old}(\d{{7}})", f"{new}{{1}}") for old, new in _VIETNAM.items()),
     ),
-    "230": _rules("230", "Mauritius put a 5 before every mobile number in 2013", (r"[79]\d{6}", r"5\g<0>")),
-    "237": _rules("237", "Cameroon put a 6 before every mobile number in 2014", (r"[79]\d{7}", r"6\g<0>")),
+    "230": _rules("230", "Mauritius put a 5 before every mobile number in 2013", (r"[79]\d{6}", "5{0}")),
+    "237": _rules("237", "Cameroon put a 6 before every mobile number in 2014", (r"[79]\d{7}", "6{0}")),
     "241": _rules(
         "241",
         "Gabon put the digit of the operator in the place of the zero in 2019",
-        (r"0([256]\d{6})", r"6\1"),
-        (r"0([47]\d{6})", r"7\1"),
-        (r"0(1\d{6})", r"1\1"),
+        (r"0([256]\d{6})", "6{1}"),
+        (r"0([47]\d{6})", "7{1}"),
+        (r"0(1\d{6})", "1{1}"),
     ),
     "353": (
-        FormRule(re.compile(r"48(\d{8})"), "44", r"28\1", "048 is dialled in Ireland for Northern Ireland"),
+        FormRule(re.compile(r"48(\d{8})"), "44", "28{1}", "048 is dialled in Ireland for Northern Ireland"),
     ),
-    "378": (FormRule(re.compile(r"0549[89]\d{5}"), "39", r"\g<0>", _SAN_MARINO),),
-    "593": _rules("593", "Ecuador put a 9 before every mobile number in 2012", (r"[89]\d{7}", r"9\g<0>")),
-    "970": (FormRule(re.compile(_PALESTINIAN), "972", r"\g<0>", _BOTH),),
-    "972": (FormRule(re.compile(_PALESTINIAN), "970", r"\g<0>", _BOTH),),
-    "974": _rules("974", "Qatar doubled every first digit in 2010", (r"([3-7])(\d{6})", r"\1\1\2")),
+    "378": (FormRule(re.compile(r"0549[89]\d{5}"), "39", "{0}", _SAN_MARINO),),
+    "593": _rules("593", "Ecuador put a 9 before every mobile number in 2012", (r"[89]\d{7}", "9{0}")),
+    "970": (FormRule(re.compile(_PALESTINIAN), "972", "{0}", _BOTH),),
+    "972": (FormRule(re.compile(_PALESTINIAN), "970", "{0}", _BOTH),),
+    "974": _rules("974", "Qatar doubled every first digit in 2010", (r"([3-7])(\d{6})", "{1}{1}{2}")),
 }
 """By calling code. The patterns apply to national significant numbers, as in an identifier."""
 
@@ -187,5 +185,5 @@ def _next(identifier: bytes) -> Iterator[FurtherForm]:
         for rule in _BY_CODE.get(identifier[:length], ()):
             match = rule.pattern.fullmatch(identifier[length:].decode("ascii"))
             if match is not None:
-                national = match.expand(rule.replacement)
+                national = rule.replacement.format(match[0], *match.groups())
                 yield FurtherForm(SCHEME + (rule.code + national).encode("ascii"), rule.why)
