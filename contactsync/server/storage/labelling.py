@@ -14,16 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.foundation.errors import BadInput, OurError
-from contactsync.labels import MAX_LABEL, check_label
+from contactsync.labels import KEYED_BYTES, MAX_LABEL, check_label
 from contactsync.tokens import TOKEN_BYTES, Tokens
 
 if TYPE_CHECKING:
     from contactsync.server.storage.ports import Members
     from contactsync.server.storage.records import Consented
-
-from contactsync.labels import KEYED_BYTES
-
-"""Octets of a token with its label key."""
 
 Outputs = tuple[Tokens, NDArray[np.uint8], list[bytes]]
 """n tokens, their label keys uint8[n, 32], and the labels of their members, b"" for none."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from contactsync.foundation.errors import BadInput
 from contactsync.server.settings import DataFolder
-from contactsync.server.storage.archive import read_archive, write_archive
+from contactsync.server.storage.archive import Pages, read_archive, write_archive
 from contactsync.server.storage.migrations import MOVING, REGISTRY_STEPS
 from contactsync.server.storage.ports import WAIT, AccountStore, MemberStore
 from contactsync.server.storage.sqlite.accounts import SqliteAccounts
@@ -80,13 +80,7 @@ def open_accounts(folder: DataFolder, *, wait: float = WAIT) -> AccountStore:
 
 def export_stores(folder: DataFolder, path: Path) -> dict[str, int]:
     """Write both stores into one file; the number of rows by table. Raises BadInput, OurError."""
-    address = address_of_folder(folder)
-    if address is None:
-        return write_archive(path, read_files(folder))
-    _check_psycopg()
-    from contactsync.server.storage.postgres.moving import read_database
-
-    return write_archive(path, read_database(address))
+    return write_archive(path, _read_stores(folder))
 
 
 def import_stores(folder: DataFolder, path: Path, address: DatabaseUrl | None) -> None:
@@ -96,30 +90,20 @@ def import_stores(folder: DataFolder, path: Path, address: DatabaseUrl | None) -
     file is damaged), OurError, Busy.
     """
     with folder.lock():
-        if address is None:
-            write_files(folder, read_archive(path))
-        else:
-            _check_psycopg()
-            from contactsync.server.storage.postgres.moving import write_database
-
-            write_database(address, read_archive(path))
+        if address is not None:
+            _into_database(folder, address, read_archive(path))
+            return
+        write_files(folder, read_archive(path))
         try:
-            folder.name_database("" if address is None else address.url)
+            folder.name_database("")
         except BaseException:
-            if address is None:
-                remove_files(folder)
-            discard_stores(address)
+            remove_files(folder)
             raise
 
 
 def copy_to_files(folder: DataFolder, place: DataFolder) -> None:
     """Copy the stores of a folder, which are in a database, into files of another, as of one moment."""
-    address = address_of_folder(folder)
-    assert address is not None
-    _check_psycopg()
-    from contactsync.server.storage.postgres.moving import read_database
-
-    write_files(place, read_database(address))
+    write_files(place, _read_stores(folder))
 
 
 def move_to_database(folder: DataFolder, address: DatabaseUrl, claim: str, broken: str) -> None:
@@ -128,15 +112,7 @@ def move_to_database(folder: DataFolder, address: DatabaseUrl, claim: str, broke
     `claim` marks what is there as of this attempt; what is marked as of the attempt `broken` is removed
     first. Raises BadInput (there are some already), OurError.
     """
-    _check_psycopg()
-    from contactsync.server.storage.postgres.moving import write_database
-
-    write_database(address, read_files(folder), claim=claim, broken=broken)
-    try:
-        folder.name_database(address.url)
-    except BaseException:
-        discard_stores(address)
-        raise
+    _into_database(folder, address, read_files(folder), claim, broken)
 
 
 def read_address(text: str, *, private: bool = True) -> DatabaseUrl:
@@ -154,6 +130,32 @@ def address_of_folder(folder: DataFolder) -> DatabaseUrl | None:
     from contactsync.server.storage.postgres.address import address_of
 
     return address_of(url, password_file, folder.path)
+
+
+def _read_stores(folder: DataFolder) -> Pages:
+    """All rows of both stores, wherever they are."""
+    address = address_of_folder(folder)
+    if address is None:
+        return read_files(folder)
+    _check_psycopg()
+    from contactsync.server.storage.postgres.moving import read_database
+
+    return read_database(address)
+
+
+def _into_database(
+    folder: DataFolder, address: DatabaseUrl, pages: Pages, claim: str = "", broken: str = ""
+) -> None:
+    """Make the stores of a folder in a database, and have server.toml say so; or neither."""
+    _check_psycopg()
+    from contactsync.server.storage.postgres.moving import write_database
+
+    write_database(address, pages, claim=claim, broken=broken)
+    try:
+        folder.name_database(address.url)
+    except BaseException:
+        discard_stores(address)
+        raise
 
 
 def _check_psycopg() -> None:

@@ -8,7 +8,7 @@ run.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,46 +93,45 @@ def read_tokens(
     database: Database, kind: Kind, of: tuple[int, int], span: tuple[Any, Any]
 ) -> Generator[Tokens, None, None]:
     """The tokens of a span of keys, in pages, each in no order. In a transaction they are of one moment."""
-    begin, (after, end) = ">=", span
-    while True:
-        page = (
-            f"SELECT key, token FROM tokens_{kind.name} WHERE audience = ? AND epoch = ? "
-            f"AND key {begin} ? AND key < ? ORDER BY key LIMIT {_AT_ONCE}"
-        )
-        # `hex`: joined as they are, tokens would be text with zeros in it.
-        ((count, last, digits),) = database.all(
-            f"SELECT count(*), max(key), group_concat(hex(substr(token, 1, {TOKEN_BYTES:d})), '') "
-            f"FROM ({page})",
-            *(*of, after, end),
-        )
-        if count:
-            yield Tokens.from_bytes(np.frombuffer(bytes.fromhex(digits), np.uint8).reshape(-1, TOKEN_BYTES))
-        if count < _AT_ONCE:
-            return
-        begin, after = ">", last
+    # `hex`: joined as they are, tokens would be text with zeros in it.
+    joined = f"group_concat(hex(substr(token, 1, {TOKEN_BYTES:d})), '')"
+    rows = f"SELECT key, token FROM tokens_{kind.name} AS t"
+    for _, digits in _pages(database, joined, rows, of, span):
+        yield Tokens.from_bytes(np.frombuffer(bytes.fromhex(digits), np.uint8).reshape(-1, TOKEN_BYTES))
 
 
 def read_outputs(
     database: Database, kind: Kind, of: tuple[int, int], span: tuple[Any, Any], partition: str
 ) -> Generator[Outputs, None, None]:
     """The same with label keys and labels (`LabelStore.outputs`)."""
+    # Labels have no line feeds, and are text: so they need not be written in digits.
+    joined = (
+        f"sum(length(token) = {KEYED_BYTES:d}), group_concat(hex(token), ''), "
+        "group_concat(CAST(ifnull(label, '') AS TEXT), char(10))"
+    )
+    rows = (
+        f"SELECT t.key, token, label FROM tokens_{kind.name} AS t "
+        f"LEFT JOIN labels_{kind.name} AS l ON l.key = t.key"
+    )
+    for count, keyed, digits, labels in _pages(database, joined, rows, of, span):
+        if keyed != count:
+            raise without_keys(count - keyed, partition)
+        yield split_outputs(bytes.fromhex(digits), labels.encode().split(b"\n"))
+
+
+def _pages(
+    database: Database, joined: str, rows: str, of: tuple[int, int], span: tuple[Any, Any]
+) -> Iterator[tuple[Any, ...]]:
+    """How many rows, and what is `joined` of them, a page of keys of a span at a time. Tokens are `t`."""
     begin, (after, end) = ">=", span
     while True:
-        page = (
-            f"SELECT t.key, token, label FROM tokens_{kind.name} AS t "
-            f"LEFT JOIN labels_{kind.name} AS l ON l.key = t.key WHERE audience = ? AND epoch = ? "
-            f"AND t.key {begin} ? AND t.key < ? ORDER BY t.key LIMIT {_AT_ONCE}"
-        )
-        # Labels have no line feeds, and are text: so they need not be written in digits.
-        ((count, last, keyed, digits, labels),) = database.all(
-            f"SELECT count(*), max(key), sum(length(token) = {KEYED_BYTES:d}), group_concat(hex(token), ''), "
-            f"group_concat(CAST(ifnull(label, '') AS TEXT), char(10)) FROM ({page})",
+        ((count, last, *found),) = database.all(
+            f"SELECT count(*), max(key), {joined} FROM ({rows} WHERE audience = ? AND epoch = ? "
+            f"AND t.key {begin} ? AND t.key < ? ORDER BY t.key LIMIT {_AT_ONCE})",
             *(*of, after, end),
         )
         if count:
-            if keyed != count:
-                raise without_keys(count - keyed, partition)
-            yield split_outputs(bytes.fromhex(digits), labels.encode().split(b"\n"))
+            yield count, *found
         if count < _AT_ONCE:
             return
         begin, after = ">", last

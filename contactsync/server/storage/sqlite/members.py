@@ -113,11 +113,7 @@ class SqliteMembers(RegistryFile):
         return chosen
 
     def _standing(self, kind: str, partition: str, keys: Keys) -> dict[Any, int]:
-        found: dict[Any, int] = {}
-        for some in _slices(keys):
-            query = f"SELECT key, audiences FROM {members_table(kind)} WHERE key IN ({_marks(some)})"
-            found.update(self._database.connection.execute(query, some).fetchall())
-        return found
+        return self._found(f"SELECT key, audiences FROM {members_table(kind)} WHERE key", keys)
 
     def _log(
         self, kind: str, partition: str, keys: Sequence[Any], entry: tuple[int, int, int], origin: Origin
@@ -142,11 +138,7 @@ class SqliteMembers(RegistryFile):
             )
 
     def _labels(self, kind: str, partition: str, keys: Keys) -> dict[Any, bytes]:
-        found: dict[Any, bytes] = {}
-        for some in _slices(keys):
-            query = f"SELECT key, label FROM {labels_table(kind)} WHERE key IN ({_marks(some)})"
-            found.update(self._database.connection.execute(query, some).fetchall())
-        return found
+        return self._found(f"SELECT key, label FROM {labels_table(kind)} WHERE key", keys)
 
     def _set_labels(self, kind: str, partition: str, labels: Mapping[Any, bytes | None]) -> None:
         table = labels_table(kind)
@@ -159,12 +151,8 @@ class SqliteMembers(RegistryFile):
         )
 
     def _partners(self, kind: str, keys: Keys) -> dict[Any, Any]:
-        found: dict[Any, Any] = {}
-        for some in _slices(keys):
-            query = f"SELECT {COLUMN[kind]}, {COLUMN[OTHER_KIND[kind]]} FROM pairs"
-            where = f"WHERE {COLUMN[kind]} IN ({_marks(some)})"
-            found.update(self._database.connection.execute(f"{query} {where}", some).fetchall())
-        return found
+        mine, other = COLUMN[kind], COLUMN[OTHER_KIND[kind]]
+        return self._found(f"SELECT {mine}, {other} FROM pairs WHERE {mine}", keys)
 
     def _tie(self, pairs: Mapping[Any, Any]) -> None:
         self._database.connection.executemany("INSERT INTO pairs (tel, mail) VALUES (?, ?)", pairs.items())
@@ -201,6 +189,13 @@ class SqliteMembers(RegistryFile):
         )
         while rows := cursor.fetchmany(CHUNK):
             yield Members.from_keys(kind, [key for (key,) in rows]).keys
+
+    def _found(self, query: str, keys: Keys) -> dict[Any, Any]:
+        """What a query, which ends in the name of a column, finds of these keys: pairs of key and value."""
+        found: dict[Any, Any] = {}
+        for some in _slices(keys):
+            found.update(self._database.connection.execute(f"{query} IN ({_marks(some)})", some).fetchall())
+        return found
 
     # Reading
 
