@@ -72,3 +72,15 @@ def test_the_bundle_offers_what_its_types_say():
 
 def types() -> str:
     return (WEB / "src" / "index.d.ts").read_text()
+
+
+@needs_node
+def test_errors_have_the_names_of_their_types_also_where_a_bundle_shortens_them():
+    bundle = json.dumps(str(WEB / "bundle" / "contactsync.mjs"))
+    script = f"""import * as all from {bundle};
+        const is = (one) => one === all.ContactSyncError || one.prototype instanceof all.ContactSyncError;
+        const errors = Object.entries(all).filter(([, one]) => typeof one === 'function' && is(one));
+        console.log(JSON.stringify(errors.map(([name, one]) => [name, new one('why').name])))"""
+    named = json.loads(node("--input-type=module", "-e", script).stdout)
+    assert len(named) == 7
+    assert all(name == said for name, said in named), named

@@ -8,12 +8,12 @@ export class ContactSyncError extends Error {
   /** @param {string} message @param {{hint?: string, refusal?: string, [more: string]: unknown}} [more] */
   constructor(message, more = {}) {
     super(message);
-    this.name = new.target.name;
     this.hint = more.hint ?? '';
     /** The word of docs/vectors.md ("Refusals") if octets from elsewhere were refused; else empty. */
     this.refusal = more.refusal ?? '';
   }
 
+  name = 'ContactSyncError'; // not the name of the class: a bundle shortens those
   kind = 'error';
   exitCode = 1;
 
@@ -26,30 +26,35 @@ export class ContactSyncError extends Error {
 
 /** What was given to us cannot be used. */
 export class BadInput extends ContactSyncError {
+  name = 'BadInput';
   kind = 'bad-input';
   exitCode = 3;
 }
 
 /** The download would be larger than allowed. */
 export class ChoiceNeeded extends ContactSyncError {
+  name = 'ChoiceNeeded';
   kind = 'choice-needed';
   exitCode = 7;
 }
 
 /** There was no answer, or it was cut off. */
 export class NetworkError extends ContactSyncError {
+  name = 'NetworkError';
   kind = 'network';
   exitCode = 4;
 }
 
 /** Octets of the other side must not be trusted: `refusal` says why. */
 export class PeerError extends ContactSyncError {
+  name = 'PeerError';
   kind = 'bad-reply';
   exitCode = 5;
 }
 
 /** A fault in this installation: damaged state, another process that uses it. */
 export class OurError extends ContactSyncError {
+  name = 'OurError';
   kind = 'installation';
   exitCode = 1;
 }
@@ -68,6 +73,7 @@ export class Refused extends ContactSyncError {
     }
   }
 
+  name = 'Refused';
   kind = 'refused';
   exitCode = 6;
 
