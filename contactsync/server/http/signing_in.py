@@ -21,8 +21,6 @@ from contactsync.server.storage.ports import AccountStore
 
 BODY_LIMIT: Final = 1024
 
-_JSON: Final = "application/json"
-
 
 class SigningIn:
     """Answers the route. One thread writes, so that a crowd at the door does not hold up those inside."""
@@ -34,7 +32,7 @@ class SigningIn:
 
     async def answer(self, request: Request) -> Response:
         """Exchange the code of the body. Raises Problem, Overloaded."""
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise Problem("wrong-media-type", "the body must be application/json", "set Content-Type")
         code = _code_in(await _read(request))
         seconds, credential = credential_seconds(code), new_credential()
