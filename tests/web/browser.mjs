@@ -73,13 +73,21 @@ const calls = {
   screenshot: ({ tab, path, whole = true }) => pages.get(tab).page.screenshot({ path, fullPage: whole }).then(() => null),
   media: ({ tab, dark }) => pages.get(tab).page.emulateMedia({ colorScheme: dark ? 'dark' : 'light' }),
   size: ({ tab, width, height }) => pages.get(tab).page.setViewportSize({ width, height }),
-  async drop({ tab, selector, name, text }) {
+  /** From now on, requests whose path begins so are answered with this text, are cut, or wait so many milliseconds first. */
+  meddle: ({ visit, path, text = null, milliseconds = 0 }) =>
+    visits.get(visit).route((url) => url.pathname.startsWith(path), async (route) => {
+      if (milliseconds) await new Promise((resolve) => setTimeout(resolve, milliseconds));
+      if (text !== null) return route.fulfill({ contentType: 'application/json', body: text });
+      return milliseconds ? route.continue() : route.abort();
+    }),
+  behave: ({ visit }) => visits.get(visit).unrouteAll({ behavior: 'ignoreErrors' }),
+  async drop({ tab, selector, file, text }) {
     const { page } = pages.get(tab);
-    const data = await page.evaluateHandle(({ name, text }) => {
+    const data = await page.evaluateHandle(({ file, text }) => {
       const transfer = new DataTransfer();
-      transfer.items.add(new File([text], name));
+      transfer.items.add(new File([text], file));
       return transfer;
-    }, { name, text });
+    }, { file, text });
     await page.dispatchEvent(selector, 'drop', { dataTransfer: data });
   },
   async download({ tab, selector }) {
@@ -121,3 +129,4 @@ for await (const line of createInterface({ input: process.stdin })) {
   process.stdout.write(`${JSON.stringify(answer)}\n`);
 }
 await browser.close();
+process.exit(); // whatever request is still held back

@@ -23,9 +23,9 @@ def why_not() -> str:
 
 
 def require() -> None:
-    """Skip where there is no browser. `.ci/run` sets CI, and there it is a failure."""
+    """Skip where there is no browser. `.ci/run` sets CONTACTSYNC_CI, and there it is a failure."""
     if reason := why_not():
-        if os.environ.get("CI"):
+        if os.environ.get("CONTACTSYNC_CI"):
             pytest.fail(f"THE PAGE IS NOT TESTED: {reason}")
         pytest.skip(f"THE PAGE IS NOT TESTED: {reason}")
 
@@ -63,10 +63,11 @@ class Browser:
 class Visitor:
     """Somebody with a browser of their own, and one tab or more."""
 
-    def __init__(self, browser: Browser, url: str, **options) -> None:
+    def __init__(self, browser: Browser, url: str, *, ready: bool = True, **options) -> None:
+        """`ready` False: with an empty tab, for who wants to meddle first and `reload` then."""
         self.browser, self.url = browser, url
         self.visit = browser.call("visit", **{"locale": "en-GB", **options})
-        self.tab = self.open()
+        self.tab = self.open() if ready else browser.call("tab", visit=self.visit)
 
     def open(self) -> int:
         """Another tab; it becomes the one that is used."""
@@ -87,6 +88,18 @@ class Visitor:
 
     def offline(self, off: bool) -> None:
         self.browser.call("offline", visit=self.visit, off=off)
+
+    def meddle(self, path: str, **how) -> None:
+        """Answer requests for a path with a `text`, cut them, or have them wait `milliseconds`."""
+        self.browser.call("meddle", visit=self.visit, path=path, **how)
+
+    def behave(self) -> None:
+        """Meddle no more."""
+        self.browser.call("behave", visit=self.visit)
+
+    def posts(self) -> int:
+        """How many batches this tab has sent."""
+        return sum(one.startswith("POST ") for one in self.seen()["requests"])
 
     def read(self, path: Path, *, region: str | None = "DE") -> None:
         """Choose an address book, and wait until it is read."""

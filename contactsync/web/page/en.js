@@ -3,8 +3,8 @@ export const en = (number, octets) => {
   const many = (n, one, more) => `${number(n)} ${n === 1 ? one : more}`;
   return {
     language: 'Language',
-    title: 'Find out who of your contacts is here',
-    titleOf: (name) => `Find out who of your contacts is on ${name}`,
+    title: 'Find out which of your contacts are here',
+    titleOf: (name) => `Find out which of your contacts are on ${name}`,
     lead: 'Your address book stays on this device. Each number is scrambled before it leaves, so that the service cannot read whom you know, neither those who are here nor those who are not.',
 
     chooseTitle: 'Choose your address book',
@@ -92,7 +92,7 @@ export const en = (number, octets) => {
       same
         ? `This page, its program and the key that it checks signatures with all come from ${origin}.`
         : `This page and the key that it checks signatures with come from where you opened it; the service is ${origin}.`,
-    trustWhy: 'Whoever serves this page could change it, for one person and one visit, and no page can prevent that. It protects against who steals the service’s data or reads the traffic. If you want a program from elsewhere, use the contactsync command or extension.',
+    trustWhy: 'Whoever serves this page could change it, for one person and one visit, and no page can prevent that. It protects against who steals the service’s data or reads the traffic. If you want a program from elsewhere, use the contactsync command.',
     fingerprint: 'Fingerprint of the key',
     fingerprintWhy: 'Compare it with one that you got in another way: on paper, from a friend, from the operator’s own site.',
 

@@ -52,7 +52,7 @@ export class Matches {
     const { words } = this;
     this.limit = limit;
     const sought = plain($('search').value.trim());
-    const digits = sought.replace(/\D/g, '');
+    const digits = /^[\d\s()+./-]+$/.test(sought) ? sought.replace(/\D/g, '') : '';
     const fits = ({ name, identifier, label }) =>
       plain(name).includes(sought) || (typeof label === 'string' && plain(label).includes(sought)) || (digits.length > 2 && identifier.includes(digits));
     const found = sought ? this.report.matches.filter(fits) : this.report.matches;

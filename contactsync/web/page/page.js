@@ -16,6 +16,7 @@ let progress = null;
 let problem = null; // {failed, retry} that is shown
 let matches = null;
 let keptNow = null;
+let region = null; // that was chosen; null: not yet
 const leaving = new Leaving();
 const desk = new Desk((event, given) => (event === 'request' ? leaving.add(given, words) : showProgress(given)));
 
@@ -33,6 +34,7 @@ async function attempt(work, retry = null) {
   } catch (error) {
     problem = { failed: error instanceof Failure ? error.failed : { kind: 'page', own: 'fault', detail: `${error?.name}: ${error?.message}` }, retry };
     showProblem($('problem'), words, problem.failed, retry);
+    $('problem').querySelector('h2').focus(); // on a phone it would be out of sight
     return false;
   }
 }
@@ -78,7 +80,7 @@ async function showKept(said = null) {
 
 function chooseRegion() {
   const select = $('region');
-  const chosen = select.options.length ? select.value : regionOfBrowser();
+  const chosen = region ?? regionOfBrowser();
   const known = (service?.regions ?? []).map((code) => [code, words.regionOf(code)]).sort((one, two) => words.order.compare(one[1], two[1]));
   select.replaceChildren(element('option', { value: '' }, words.regionNone), ...known.map(([code, name]) => element('option', { value: code }, name)));
   select.value = known.some(([code]) => code === chosen) ? chosen : '';
@@ -94,22 +96,27 @@ function regionOfBrowser() {
 
 // The address book
 
-async function readFiles(given) {
+const readFiles = (given) => attempt(() => readThem(given));
+
+async function readThem(given) {
   if (!given.length) return;
   files = [...given];
   $('now').textContent = words.reading;
   $('bar').removeAttribute('value');
   progress = null;
   step('work', { focus: false });
-  const done = await attempt(async () => {
+  try {
     counts = await desk.call('read', { files, region: $('region').value || null });
-    showCounts();
-    step('check');
-  });
-  if (!done) step('choose', { focus: false });
+  } catch (error) {
+    step('choose', { focus: false });
+    throw error;
+  }
+  showCounts();
+  step('check');
 }
 
 function showCounts() {
+  $('fresh').hidden = leaving.requests.length > 0;
   if (!counts) return;
   const { contacts, identifiers, unread, unreadable, points } = counts;
   const figures = [[contacts, words.contacts], [identifiers, words.identifiers], [unread, words.unread]];
@@ -137,18 +144,23 @@ async function start() {
   leaving.clear(words);
   showProgress({ what: '', done: 0, total: 0 });
   step('work');
-  const done = await attempt(async () => {
+  await attempt(() => look(credential), start);
+  return showKept();
+}
+
+async function look(credential) {
+  try {
     const { report, kept } = await desk.call('start', { credential, keep: $('keep').checked });
     keptNow = kept;
     leaving.learnt(report.leak, words);
     matches.show(report, words);
     step('result');
-  }, start);
-  if (!done) {
+  } catch (error) {
+    showCounts();
     step('check', { focus: false });
     keptNow = await desk.call('kept').catch(() => keptNow);
+    throw error;
   }
-  return showKept();
 }
 
 function showProgress(given) {
@@ -168,6 +180,7 @@ async function stop() {
     showKept();
     counts = await desk.call('read', { files, region: $('region').value || null });
   });
+  showCounts();
   step('check');
 }
 
@@ -225,10 +238,13 @@ function listen() {
     drop.classList.remove('over');
     if (!$('choose').hidden) readFiles(event.dataTransfer.files);
   });
+  $('region').addEventListener('change', () => {
+    region = $('region').value;
+  });
   $('pick').hidden = !canPick();
   $('pick').addEventListener('click', () => attempt(async () => {
     const file = await pick();
-    if (file) await readFiles([file]);
+    if (file) await readThem([file]);
   }));
   $('go').addEventListener('submit', (event) => {
     event.preventDefault();

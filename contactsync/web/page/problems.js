@@ -11,15 +11,18 @@ const BY_KIND = {
   'bad-signature': 'signature', 'bad-directory': 'file', 'bad-proof': 'proof', 'bad-reply': 'reply', installation: 'state',
 };
 
+const OWN = new Set(['network', 'setup', 'root', 'locked', 'room', 'storage', 'unreadable', 'insecure', 'fault']);
+// The words come from elsewhere: they must not reach what every object has.
+const of = (table, word) => (Object.hasOwn(table, word ?? '') ? table[word] : undefined);
+
 /** Which of the texts of `problems` in en.js says what happened. */
-export const problemOf = (failed) =>
-  failed.own in OWN ? failed.own : BY_PROBLEM[failed.problem] ?? BY_REFUSAL[failed.refusal] ?? BY_KIND[failed.kind] ?? 'fault';
-const OWN = Object.fromEntries(['network', 'setup', 'root', 'locked', 'room', 'storage', 'unreadable', 'insecure', 'fault'].map((one) => [one, true]));
+export const problemOf = ({ own, problem, refusal, kind }) =>
+  OWN.has(own) ? own : of(BY_PROBLEM, problem) ?? of(BY_REFUSAL, refusal) ?? of(BY_KIND, kind) ?? 'fault';
 
 /** Show it. @param {HTMLElement} place @param {object} failed of a Failure @param {(() => void) | null} retry */
 export function showProblem(place, words, failed, retry) {
   const [what, todo] = words.problems[problemOf(failed)];
-  const parts = [element('h2', null, what), element('p', null, todo)];
+  const parts = [element('h2', { tabindex: '-1' }, what), element('p', null, todo)];
   if (failed.retry_after) parts.push(element('p', null, words.wait(failed.retry_after)));
   const exact = [failed.detail, failed.refusal || failed.problem].filter(Boolean).join(' – ');
   if (exact) parts.push(element('details', null, element('summary', null, words.exactly), element('p', { lang: 'en' }, element('code', { dir: 'auto' }, exact))));

@@ -15,15 +15,16 @@ export function preferred(languages = navigator.languages ?? [navigator.language
 
 const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte'];
 
-/** All texts of a language, with its numbers. */
-export function wordsOf(code) {
-  const number = new Intl.NumberFormat(code).format;
+/** All texts of a language, with numbers and dates as this browser writes them. */
+export function wordsOf(code, languages = navigator.languages ?? [navigator.language]) {
+  const locale = languages.find((one) => one.slice(0, 2).toLowerCase() === code) ?? code;
+  const number = new Intl.NumberFormat(locale).format;
   const octets = (n) => {
     const power = n < 1000 ? 0 : Math.min(Math.floor(Math.log10(n) / 3), UNITS.length - 1);
     const format = { style: 'unit', unit: UNITS[power], unitDisplay: power ? 'short' : 'long', maximumFractionDigits: power > 1 ? 1 : 0 };
-    return new Intl.NumberFormat(code, format).format(n / 1000 ** power);
+    return new Intl.NumberFormat(locale, format).format(n / 1000 ** power);
   };
-  const date = (time) => new Intl.DateTimeFormat(code, { dateStyle: 'long' }).format(time);
+  const date = (time) => new Intl.DateTimeFormat(locale, { dateStyle: 'long' }).format(time);
   const regionName = new Intl.DisplayNames(code, { type: 'region' });
   return { ...LANGUAGES[code](number, octets), code, number, octets, date, order: new Intl.Collator(code), regionOf: (one) => regionName.of(one) };
 }

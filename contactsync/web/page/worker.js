@@ -75,12 +75,12 @@ async function read({ files, region }) {
 
 async function start({ credential, keep }) {
   if ((await kept()).other) throw new Faulty('root', `the root is now ${service.fingerprint}`);
+  await store.setNote('root', service.fingerprint); // whatever happens next: it will be pinned
+  if ((await store.note('since')) === null) await store.setNote('since', Date.now());
   const watch = (request) => tell('request', request);
   const progress = (what, done, total) => tell('progress', { what, done, total });
   const report = await sync(store, new Transport(service.url, credential, { watch }), book, { root: utf8(service.root), progress });
-  await store.setNote('root', service.fingerprint);
   await store.setNote('credential', keep ? credential : null);
-  if ((await store.note('since')) === null) await store.setNote('since', Date.now());
   const order = new Intl.Collator(undefined, { numeric: true });
   report.matches.sort((one, two) => order.compare(one.name, two.name));
   return { report, kept: await kept() };
