@@ -32,7 +32,7 @@ def take(person: Visitor, path: Path) -> None:
     person.evaluate(script="scrollTo(0, 0)")
     person.screenshot(path=str(path), whole=False)
     with Image.open(path) as picture:
-        picture.convert("RGB").quantize(48, dither=Image.Dither.NONE).save(path, optimize=True)
+        picture.convert("RGB").quantize(112, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def main(folder: Path) -> None:

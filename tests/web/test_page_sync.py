@@ -5,8 +5,8 @@ import io
 import json
 
 import pytest
-from javascript import CREDENTIAL
-from server_tools import numbers
+from javascript import CREDENTIAL, WEB
+from server_tools import Process, numbers, run
 from visiting import cards
 
 pytestmark = pytest.mark.slow
@@ -72,7 +72,7 @@ def test_what_was_read_is_shown_before_anything_is_sent(unchanged, visit, tmp_pa
     assert said[0].startswith("eine Kurzwahl oder ein Notruf")
     assert "book.vcf" in said[0]
     assert said[1].startswith("keine Telefonnummer")
-    assert "höchstens 8 verschleierte Punkte" in person.text("#will-send")
+    assert "etwa 8 verschleierte Punkte" in person.text("#will-send")
     assert [one for one in person.seen()["requests"] if "/v1/" in one] == []
     person.start("  ")
     assert "cs_" in person.text("#credential-wrong")
@@ -123,6 +123,43 @@ def test_a_new_edition_says_who_came_and_who_left(operator, with_page, visit, tm
     person.again()
     assert person.sync(book, None) == ["Anna", "Newcomer"]
     assert not person.visible("#matches .badge")
+
+
+@pytest.mark.skipif(
+    "labels?" not in (WEB / "src" / "index.d.ts").read_text(), reason="needs a client with labels"
+)
+def test_labels_are_links_by_the_operators_template(operator, visit, tmp_path):
+    labels = {ANNA: "@anna:example.org", BEN: 'https://evil.example/"><b>', "+4915100000003": "نور"}
+    with (tmp_path / "members.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("phone", "label"), *labels.items()])
+    run(
+        "members",
+        "import",
+        str(tmp_path / "members.csv"),
+        "--label-column",
+        "label",
+        data=operator.folder.path,
+    )
+    operator.publish()
+    settings = operator.folder.settings_file
+    settings.write_text('web_label_link = "https://matrix.to/#/{label}"\n' + settings.read_text())
+    with Process(operator.folder.path, "--web") as process:
+        person = visit(process.url)
+        person.sync(
+            cards(tmp_path / "book.vcf", {"Anna": ANNA, "Ben": BEN, "Cem": "+4915100000003"}), CREDENTIAL
+        )
+        assert person.texts("#matches .label-of bdi") == list(labels.values())
+        links = (
+            "[...document.querySelectorAll('#matches a')].map((one) => [one.getAttribute('href'), one.rel])"
+        )
+        assert person.evaluate(script=links) == [
+            [f"https://matrix.to/#/{label}", "noopener noreferrer"]
+            for label in (
+                "@anna:example.org",
+                "https:%2F%2Fevil.example%2F%22%3E%3Cb%3E",
+                "%D9%86%D9%88%D8%B1",
+            )
+        ]
 
 
 def test_files_to_save(unchanged, visit, tmp_path):

@@ -32,7 +32,7 @@ export const de = (number, octets) => {
     unreadTitle: (n) => `${many(n, 'Eintrag, der', 'Einträge, die')} nicht gelesen werden ${n === 1 ? 'konnte' : 'konnten'}, und warum`,
     unreadMore: (n) => `… und ${many(n, 'weiterer', 'weitere')}`,
     willSend: (n, points) =>
-      `Wenn du beginnst, werden höchstens ${number(points)} verschleierte Punkte für ${many(n, 'Nummer oder Adresse', 'Nummern und Adressen')} gesendet: für die, die noch nicht nachgeschlagen wurden, und zur Auffüllung, damit selbst die Anzahl nur ungefähr bekannt wird.`,
+      `Wenn du beginnst, werden etwa ${number(points)} verschleierte Punkte für ${many(n, 'Nummer oder Adresse', 'Nummern und Adressen')} gesendet: für die, die noch nicht nachgeschlagen wurden, für andere Schreibweisen, und zur Auffüllung, damit selbst die Anzahl nur ungefähr bekannt wird.`,
     nothingToSend: 'Es ist keine Nummer dabei, die nachgeschlagen werden kann. Wähle eine andere Datei oder ein anderes Land.',
     credential: 'Dein Zugangscode',
     credentialWhy: 'Du bekommst ihn vom Dienst. Er zeigt, dass du fragen darfst, und wird nur an den Dienst gesendet.',
@@ -52,10 +52,12 @@ export const de = (number, octets) => {
     found: (n) => (n === 0 ? 'Von deinen Kontakten ist noch niemand hier' : `${many(n, 'deiner Kontakte ist', 'deiner Kontakte sind')} hier`),
     resultOf: ({ contacts, identifiers, members }) =>
       `Unter ${many(contacts, 'Kontakt', 'Kontakten')} mit ${many(identifiers, 'Nummer oder Adresse', 'Nummern und Adressen')}; der Dienst hat ${many(members, 'Mitglied', 'Mitglieder')}.`,
+    noName: '(ohne Namen)',
     joined: 'neu',
     hasLeft: (n, names) => `Seit dem letzten Mal nicht mehr hier: ${names}${n > 5 ? ' …' : ''}`,
     uncovered: 'Es wurde nichts zur Auffüllung gesendet, weil das Guthaben deines Codes fast aufgebraucht ist: Der Dienst konnte sehen, dass nichts neu war.',
     unusable: (n) => `${many(n, 'Nummer wurde', 'Nummern wurden')} nicht nachgeschlagen: Diese Seite ist zu alt für diesen Teil des Verzeichnisses. Lade sie später neu.`,
+    unopened: (n) => `Unter welchem Namen ${many(n, 'Kontakt', 'Kontakte')} hier bekannt ${n === 1 ? 'ist' : 'sind'}, konnte nicht gelesen werden. Die Treffer stimmen.`,
     gap: 'Seit dem letzten Mal wurde so viel veröffentlicht, dass nicht jeder Schritt geprüft werden konnte. Wenn dich das wundert, frage den Betreiber.',
     withdrawn: 'Der Dienst hat seine Schlüssel ersetzt. Wenn das niemand angekündigt hat, frage den Betreiber.',
     search: 'Suchen',
@@ -93,6 +95,7 @@ export const de = (number, octets) => {
         ? `Diese Seite, ihr Programm und der Schlüssel, mit dem sie Unterschriften prüft, kommen alle von ${origin}.`
         : `Diese Seite und der Schlüssel, mit dem sie Unterschriften prüft, kommen von dort, wo du sie geöffnet hast; der Dienst ist ${origin}.`,
     trustWhy: 'Wer diese Seite ausliefert, könnte sie ändern, für einen einzelnen Menschen und einen einzelnen Besuch. Das kann keine Seite verhindern. Sie schützt vor Leuten, die Daten des Dienstes stehlen oder die Leitung abhören. Wer ein Programm aus anderer Quelle möchte, nimmt das Kommando contactsync.',
+    trustOwn: 'Dieses Programm ist auf deinem Gerät, wie das Kommando contactsync: Der Dienst kann es nicht ändern.',
     fingerprint: 'Fingerabdruck des Schlüssels',
     fingerprintWhy: 'Vergleiche ihn mit einem, den du auf anderem Weg bekommen hast: auf Papier, von Bekannten, von der eigenen Website des Betreibers.',
 

@@ -32,7 +32,7 @@ export const en = (number, octets) => {
     unreadTitle: (n) => `${many(n, 'entry', 'entries')} that could not be read, and why`,
     unreadMore: (n) => `… and ${many(n, 'more', 'more')}`,
     willSend: (n, points) =>
-      `When you start, at most ${number(points)} scrambled points are sent for ${many(n, 'number or address', 'numbers and addresses')}: those that were not looked up before, and padding, so that even their count is only roughly known.`,
+      `When you start, about ${number(points)} scrambled points are sent for ${many(n, 'number or address', 'numbers and addresses')}: for those that were not looked up before, for other ways to write them, and padding, so that even their count is only roughly known.`,
     nothingToSend: 'There is no number in it that can be looked up. Choose another file, or another country above it.',
     credential: 'Your access code',
     credentialWhy: 'The service gives it to you. It shows that you may ask, and is sent to the service alone.',
@@ -52,10 +52,12 @@ export const en = (number, octets) => {
     found: (n) => (n === 0 ? 'None of your contacts is here yet' : `${many(n, 'of your contacts is', 'of your contacts are')} here`),
     resultOf: ({ contacts, identifiers, members }) =>
       `Among ${many(contacts, 'contact', 'contacts')} with ${many(identifiers, 'number or address', 'numbers and addresses')}; the service has ${many(members, 'member', 'members')}.`,
+    noName: '(no name)',
     joined: 'new',
     hasLeft: (n, names) => `No longer here since last time: ${names}${n > 5 ? ' …' : ''}`,
     uncovered: 'No padding was sent, because the budget of your code is nearly used up: the service could see that nothing was new.',
     unusable: (n) => `${many(n, 'number was', 'numbers were')} not looked up: this page is too old for that part of the directory. Load it again later.`,
+    unopened: (n) => `The names under which ${many(n, 'contact is', 'contacts are')} known here could not be read. The matches are right.`,
     gap: 'So much was published since the last time that the page could not check every step of it. If that surprises you, ask the operator.',
     withdrawn: 'The service has replaced its keys. If nobody announced that, ask the operator.',
     search: 'Search',
@@ -93,6 +95,7 @@ export const en = (number, octets) => {
         ? `This page, its program and the key that it checks signatures with all come from ${origin}.`
         : `This page and the key that it checks signatures with come from where you opened it; the service is ${origin}.`,
     trustWhy: 'Whoever serves this page could change it, for one person and one visit, and no page can prevent that. It protects against who steals the service’s data or reads the traffic. If you want a program from elsewhere, use the contactsync command.',
+    trustOwn: 'This program is on your device, as the contactsync command is: the service cannot change it.',
     fingerprint: 'Fingerprint of the key',
     fingerprintWhy: 'Compare it with one that you got in another way: on paper, from a friend, from the operator’s own site.',
 

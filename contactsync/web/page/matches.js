@@ -3,6 +3,7 @@ import { linkOf } from './links.js';
 import { $, element } from './words.js';
 
 const PAGE = 100;
+const NO_NAME = '(no name)'; // as the client calls it
 const plain = (text) => text.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase();
 const numberOf = (identifier) => identifier.replace(/^[a-z]+:/, '');
 
@@ -27,7 +28,7 @@ export class Matches {
     this.words = words;
     const { matches, joined } = report;
     this._joined = new Set(joined.map((one) => `${one.identifier} ${one.name}`));
-    const people = new Set(matches.map((one) => one.name)).size;
+    const people = new Set(matches.map((one) => (one.name === NO_NAME ? one.identifier : one.name))).size;
     $('result-title').textContent = words.found(people);
     $('result-of').textContent = words.resultOf(report);
     $('notes').replaceChildren(...this._notes(words).map((one) => element('li', { dir: 'auto' }, one)));
@@ -38,12 +39,13 @@ export class Matches {
   }
 
   _notes(words) {
-    const { left, uncovered, unusable, unchecked_history: gap, withdrawn_epoch: withdrawn } = this.report;
+    const { labels, left, uncovered, unusable, unchecked_history: gap, withdrawn_epoch: withdrawn } = this.report;
     const notes = [];
     if (left.length) notes.push(words.hasLeft(left.length, left.slice(0, 5).map((one) => `\u2068${one.name}\u2069`).join(', ')));
     if (withdrawn !== null) notes.push(words.withdrawn);
     if (gap !== null) notes.push(words.gap);
     if (unusable.length) notes.push(words.unusable(unusable.reduce((sum, one) => sum + one.identifiers, 0)));
+    if (labels?.unopened) notes.push(words.unopened(labels.unopened));
     if (uncovered) notes.push(words.uncovered);
     return notes;
   }
@@ -66,7 +68,7 @@ export class Matches {
   _row(match) {
     const { name, identifier, written, label } = match;
     const row = element('li', null);
-    const named = element('span', { class: 'name' }, element('bdi', null, name));
+    const named = element('span', { class: 'name' }, element('bdi', null, name === NO_NAME ? this.words.noName : name));
     if (this._joined.has(`${identifier} ${name}`)) named.append(element('span', { class: 'badge' }, this.words.joined));
     row.append(named, element('span', { class: 'number', dir: 'ltr' }, numberOf(written ?? identifier)));
     if (typeof label === 'string' && label) {

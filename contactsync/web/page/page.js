@@ -22,6 +22,7 @@ const desk = new Desk((event, given) => (event === 'request' ? leaving.add(given
 
 function step(name, { focus = true } = {}) {
   for (const one of STEPS) $(one).hidden = one !== name;
+  document.body.dataset.step = name;
   if (focus) $(`${name}-title`).focus();
 }
 
@@ -65,6 +66,7 @@ function showService() {
   document.title = name ? `${name} – contactsync` : 'contactsync';
   if (name) document.querySelector('h1').textContent = words.titleOf(`\u2068${name}\u2069`);
   $('trust-who').textContent = words.trustWho(url, same);
+  $('trust-why').textContent = /^https?:$/.test(location.protocol) ? words.trustWhy : words.trustOwn;
   $('fingerprint').textContent = fingerprint.match(/.{4}/g).join(' ');
   showKept();
 }
