@@ -28,7 +28,8 @@ class Serving:
 
     `where` is a host and a port, or the path and the mode of a Unix socket; sockets from systemd take its
     place. `tls` are the files of a certificate and its key. `workers` None: this process answers by itself.
-    Pages of `origins` may read replies, and of those in server.toml.
+    Pages of `origins` may read replies, and of those in server.toml. `has_page`: people get a page at `/`, as
+    server.toml may say too.
     """
 
     where: tuple[str | Path, int]
@@ -37,6 +38,7 @@ class Serving:
     workers: int | None = None
     metrics_port: int | None = None
     origins: Sequence[str] = ()
+    has_page: bool = False
 
 
 def serve(
@@ -62,7 +64,9 @@ def serve(
         if how.workers is None:
             _serve_alone(folder, keyring, listeners, how, on_ready)
         else:
-            orders = _Orders(data, passphrase, listeners, how.tls, how.trusted, how.workers, how.origins)
+            orders = _Orders(
+                data, passphrase, listeners, how.tls, how.trusted, how.workers, how.origins, how.has_page
+            )
             _supervise(folder, orders, how.metrics_port, on_ready)
 
 
@@ -98,7 +102,16 @@ def _serve_alone(
     certificate = None if how.tls is None else Certificate(*how.tls)
     entrance = Entrance(listeners, certificate, networks(how.trusted))
     with contextlib.closing(open_accounts(folder, wait=STORE_WAIT)) as store:
-        run(folder, store, keyring, entrance, on_ready, metrics_port=how.metrics_port, origins=how.origins)
+        run(
+            folder,
+            store,
+            keyring,
+            entrance,
+            on_ready,
+            metrics_port=how.metrics_port,
+            origins=how.origins,
+            has_page=how.has_page,
+        )
 
 
 def _supervise(
@@ -133,6 +146,7 @@ class _Orders:
     trusted: Sequence[str]
     workers: int
     origins: Sequence[str]
+    has_page: bool
 
     def start(self, _number: int, channel: socket.socket) -> subprocess.Popen[bytes]:
         """Start a worker. It reads its orders from the other end of `channel`: see `line`."""
@@ -159,5 +173,6 @@ class _Orders:
             "number": number,
             "workers": self.workers,
             "origins": list(self.origins),
+            "has_page": self.has_page,
         }
         return json.dumps(orders).encode() + b"\n"

@@ -9,7 +9,8 @@ import shutil
 import pytest
 from javascript import ROOT, WEB, needs_node, needs_packages, node
 
-BUNDLES = ("contactsync.mjs", "contactsync-js.mjs")
+PAGE = ("page/page.js", "page/worker.js", "page/page.css", "page/index.html", "page/icon.svg")
+BUNDLES = ("contactsync.mjs", "contactsync-js.mjs", *PAGE)
 
 
 @needs_packages

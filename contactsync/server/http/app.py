@@ -37,6 +37,7 @@ from contactsync.server.http.direct import Direct
 from contactsync.server.http.evaluating import PATH, Evaluating
 from contactsync.server.http.health import Health
 from contactsync.server.http.metrics import Metrics
+from contactsync.server.http.page import Page
 from contactsync.server.http.problems import (
     Problem,
     not_published,
@@ -83,9 +84,13 @@ class App:
         *,
         clock: Clock = system_clock,
         metrics: Metrics | None = None,
+        page: Page | None = None,
         has_chores: bool = True,
     ) -> None:
-        """`has_chores`: it signs what expires, and forgets what is over. One process does, of several."""
+        """`page`: that for people, if there is to be one.
+
+        `has_chores`: it signs what expires, and forgets what is over. One process does, of several.
+        """
         self._folder = folder
         self._has_chores = has_chores
         self._publications = publications
@@ -110,6 +115,7 @@ class App:
             Route("/v1/sign-in", self._signing_in.answer, methods=["POST"]),
             Route("/v1/data/{sha256}", self._data),
             Route("/v1/evaluate/{audience}/{epoch}", evaluating, methods=["POST"]),
+            *(() if page is None else page.routes()),
         ]
         handlers: dict[Any, Any] = {
             Problem: on_problem,
