@@ -63,8 +63,11 @@ class Person:
         return path
 
     def run(self, *numbers: str, more=(), code=0):
+        return self.run_book(self.book(*numbers), *more, code=code)
+
+    def run_book(self, book: Path, *more: str, code=0):
         return node(
-            CLI, "sync", self.book(*numbers), "--url", self.url, "--credential-file", self.credential,
+            CLI, "sync", book, "--url", self.url, "--credential-file", self.credential,
             "--root", self.root, "--state", self.state, "--region", "DE", *more, code=code,
         )  # fmt: skip
 

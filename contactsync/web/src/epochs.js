@@ -49,3 +49,22 @@ export function dropKeyless(epoch) {
 export function dropLabels(epoch, { all }) {
   for (const row of Object.values(epoch.tokens)) if (all || !row.member) Object.assign(row, { label: null, labelled: -1 });
 }
+
+const KEPT_MONTHS = 12;
+
+/**
+ * A book was synced in this month that has these identifiers; forget what none has had for a year. What was stored before
+ * this was counted counts from now on.
+ * @param {{epochs: Record<string, object>, found: object, seen: Record<string, number>}} state of an audience
+ */
+export function forgetUnseen(state, identifiers, now = new Date()) {
+  const month = 12 * now.getUTCFullYear() + now.getUTCMonth();
+  for (const one of identifiers) state.seen[one] = month;
+  const stored = [state.found, ...Object.values(state.epochs).map((epoch) => epoch.tokens)];
+  for (const one of stored.flatMap(Object.keys)) state.seen[one] ??= month;
+  for (const [one, last] of Object.entries(state.seen)) {
+    const isStored = stored.some((table) => one in table);
+    if (isStored && last >= month - KEPT_MONTHS) continue;
+    for (const table of [state.seen, ...stored]) delete table[one];
+  }
+}

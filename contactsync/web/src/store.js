@@ -79,13 +79,14 @@ const withRows = (epochs, change) =>
 
 /**
  * What is known in an audience. `epochs`: by number {public_key, announced, tokens, holdings: {partition: holding}, sidecars:
- * {partition: holding}, unfinished: [{points, identifiers}]}. `found`: who was a member at the last sync.
+ * {partition: holding}, unfinished: [{points, identifiers}]}. `found`: who was a member at the last sync. `seen`: by identifier
+ * the month in which a book had it (12 years + month).
  *
  * `tokens` has a row for each identifier: {token, key: of its label (null: an earlier version did not keep it), member, edition:
  * of the partition that `member` is of (-1: none), label: or null, labelled: the edition of the labels that says so (-1: none)}.
  */
 export async function readAudience(store, audience) {
-  const value = await readRecord(store, audienceName(audience), () => ({ epochs: {}, found: {}, move: null, account: null }));
+  const value = { seen: {}, ...(await readRecord(store, audienceName(audience), () => ({ epochs: {}, found: {}, move: null, account: null }))) };
   if (!isObject(value.epochs) || !isObject(value.found))
     throw new OurError(`what is stored of ${audience} is damaged`, { hint: 'remove the state: all is asked for again' });
   return { ...value, epochs: withRows(value.epochs, unpacked) };

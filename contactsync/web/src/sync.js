@@ -1,11 +1,12 @@
 // One sync: who of a book is a member. Files first, then points, then the work on both; docs/protocol.md has the order.
 import { BadInput, ChoiceNeeded, OurError, Refusal, Refused } from './errors.js';
-import { dropKeyless, dropLabels, keepEpochs, lacksKeys, newEpoch, newRow } from './epochs.js';
+import { dropKeyless, dropLabels, forgetUnseen, keepEpochs, lacksKeys, newEpoch, newRow } from './epochs.js';
 import { servedKinds } from './kinds.js';
 import { labelPartition } from './labelled.js';
 import { contextOf } from './labels.js';
 import { sortedNames } from './manifest.js';
 import { choose } from './moving.js';
+import { allForms } from './forms.js';
 import { follow, kindsSeen, peerError, pin, told } from './follow.js';
 import { hex, sha256, unhex } from './octets.js';
 import { peopleOf } from './people.js';
@@ -339,6 +340,7 @@ class Session {
     epoch.sidecars = Object.fromEntries([...earlier, ...[...plans].flatMap(([name, plan]) => (plan.sidecar ? [[name, plan.sidecar]] : []))]);
     this.before = this.state.found;
     this.state.found = { ...this.before, ...Object.fromEntries([...members].map(([one, member]) => [one, member ? 1 : 0])) };
+    forgetUnseen(this.state, allForms(this.book.identifiers));
     await this.save();
     const holdings = Object.values(this.state.epochs).flatMap((one) => [...Object.values(one.holdings), ...Object.values(one.sidecars)]);
     const keep = new Set(holdings.flatMap(filesOf).map((file) => dataName(file.sha256)));

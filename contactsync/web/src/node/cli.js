@@ -108,8 +108,12 @@ function say({ book, result }) {
   if (result.unchecked_history !== null) console.error('warning: too much was published since the last sync to check that the server still shows the same history; sync more often');
   if (result.labels?.unopened) console.error(`warning: ${result.labels.unopened} labels do not open for their match; tell the operator`);
   const plain = (text) => text.replace(/[^\P{C}\u200c\u200d]/gu, '?');
-  for (const { name, identifier, label } of result.matches)
-    console.log([name, shown(identifier), ...(label === null ? [] : [label])].map(plain).join('\t'));
+  for (const { name, identifiers } of book.contacts) {
+    const mine = result.matches.filter((one) => one.name === name && identifiers.includes(one.written));
+    const labels = new Set(mine.map((one) => one.label).filter((label) => label !== null));
+    const cells = [name, mine.map((one) => shown(one.identifier)).join(', '), ...(labels.size ? [[...labels].join(', ')] : [])];
+    if (mine.length) console.log(cells.map(plain).join('\t'));
+  }
   const { audience, epoch, edition, members } = result;
   const [numbers, addresses] = ['tel:', 'mailto:'].map((prefix) => book.identifiers.some((one) => one.startsWith(prefix)));
   const asked = !addresses || result.unserved ? 'numbers' : numbers ? 'numbers and addresses' : 'addresses';
