@@ -50,6 +50,7 @@ FILES: Final[Mapping[str, tuple[str, str]]] = {
     "page/page.js": ("page/page.js", _JAVASCRIPT),
     "page/worker.js": ("page/worker.js", _JAVASCRIPT),
     "page/contactsync.mjs": ("contactsync.mjs", _JAVASCRIPT),
+    "page/contactsync-sodium.mjs": ("contactsync-sodium.mjs", _JAVASCRIPT),
     "page/icon.svg": ("page/icon.svg", "image/svg+xml"),
 }
 """By path on the server: the file of the package, and its media type."""

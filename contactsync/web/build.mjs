@@ -1,5 +1,6 @@
-// Builds what is shipped: bundle/contactsync.mjs (the client, for pages, workers and Node), bundle/contactsync-js.mjs
-// (its command line), and bundle/page (the page for people, whose worker takes the client from beside it). The same sources and lock file give the same octets in any folder.
+// Builds what is shipped: bundle/contactsync.mjs (the client, for pages, workers and Node), contactsync-sodium.mjs beside
+// it (libsodium in WebAssembly, as it is), contactsync-js.mjs (its command line), and bundle/page (the page for people,
+// whose worker takes the client from beside it). The same sources and lock file give the same octets in any folder.
 //
 //     npm ci --ignore-scripts && node build.mjs [FOLDER]
 import { createHash } from 'node:crypto';
@@ -21,13 +22,35 @@ const beside = {
   },
 };
 
+// So does the client with libsodium, which it loads only where WebAssembly may run.
+const sodium = {
+  name: 'sodium',
+  setup(building) {
+    building.onResolve({ filter: /^libsodium-sumo$/ }, (given) =>
+      given.kind === 'entry-point' ? undefined : { path: './contactsync-sodium.mjs', external: true },
+    );
+  },
+};
+
 const common = {
   absWorkingDir: here, bundle: true, write: false, format: 'esm', target: 'es2022', charset: 'utf8',
   minify: true, legalComments: 'eof', sourcemap: false, metafile: false, logLevel: 'warning', treeShaking: true,
   tsconfigRaw: '{}',
 };
+// Its package has no comment of this kind.
+const LICENSE = `/*! libsodium.js (https://github.com/jedisct1/libsodium.js), ISC license
+Copyright (c) 2015-2026 Ahmad Ben Mrad, Frank Denis, Ryan Lester
+libsodium: Copyright (c) 2013-2026 Frank Denis
+Permission to use, copy, modify, and/or distribute this software for any purpose with or without fee is hereby granted,
+provided that the above copyright notice and this permission notice appear in all copies. THE SOFTWARE IS PROVIDED "AS IS"
+AND THE AUTHOR DISCLAIMS ALL WARRANTIES WITH REGARD TO THIS SOFTWARE INCLUDING ALL IMPLIED WARRANTIES OF MERCHANTABILITY
+AND FITNESS. IN NO EVENT SHALL THE AUTHOR BE LIABLE FOR ANY SPECIAL, DIRECT, INDIRECT, OR CONSEQUENTIAL DAMAGES OR ANY
+DAMAGES WHATSOEVER RESULTING FROM LOSS OF USE, DATA OR PROFITS, WHETHER IN AN ACTION OF CONTRACT, NEGLIGENCE OR OTHER
+TORTIOUS ACTION, ARISING OUT OF OR IN CONNECTION WITH THE USE OR PERFORMANCE OF THIS SOFTWARE. */`;
+
 const bundles = {
-  'contactsync.mjs': { entryPoints: ['src/index.js'], platform: 'neutral', mainFields: ['module', 'main'], conditions: ['import'] },
+  'contactsync.mjs': { entryPoints: ['src/index.js'], platform: 'neutral', mainFields: ['module', 'main'], conditions: ['import'], plugins: [sodium] },
+  'contactsync-sodium.mjs': { entryPoints: ['libsodium-sumo'], platform: 'neutral', mainFields: ['module'], conditions: ['import'], banner: { js: LICENSE } },
   'contactsync-js.mjs': { entryPoints: ['src/node/cli.js'], platform: 'node', plugins: [beside] },
   'page/page.js': { entryPoints: ['page/page.js'], platform: 'browser' },
   'page/worker.js': { entryPoints: ['page/worker.js'], platform: 'browser', plugins: [beside] },

@@ -213,6 +213,20 @@ def test_headings():
         assert role_of(text) == OTHER, text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ann@mail.org\nbob@x.org\n",
+        "Ann <ann@mail.org>\nBob <bob@x.org>\n",
+        "ann@mail.org;Ann\nbob@x.org;Bob\n",
+    ],
+)
+def test_an_address_is_no_heading_whatever_its_words(tmp_path, text):
+    (tmp_path / "list.txt").write_text(text)
+    book = address_book(str(tmp_path / "list.txt"))
+    assert (book.identifiers, book.unreadable) == ([b"mailto:ann@mail.org", b"mailto:bob@x.org"], [])
+
+
 def test_a_letter_with_an_address_in_it_is_no_book():
     text = "Dear Ann,\nplease write to bob@example.org.\nHe waits.\nYours\nCarl\n"
     book = read(text)

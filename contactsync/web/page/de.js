@@ -37,6 +37,7 @@ export const de = (number, octets) => {
     credential: 'Dein Zugangscode',
     credentialWhy: 'Du bekommst ihn vom Dienst. Er zeigt, dass du fragen darfst, und wird nur an den Dienst gesendet.',
     credentialMissing: 'Gib deinen Zugangscode ein. Er ist ein einziges Wort und beginnt meist mit cs_.',
+    signedIn: (time) => `Du bist angemeldet, bis ${time}.`,
     keepCredential: 'Den Code in diesem Browser aufbewahren',
     start: 'Nachsehen, wer hier ist',
     otherFile: 'Andere Datei',
@@ -79,6 +80,7 @@ export const de = (number, octets) => {
       metadata: 'Nach Unterschriften gefragt, die öffentlich sind',
       targets: 'Nach der Liste der öffentlichen Dateien gefragt',
       log: 'Nach einem Eintrag des öffentlichen Protokolls gefragt',
+      signIn: 'Den Link, der dich hierher gebracht hat, gegen Zugang getauscht',
       account: 'Den Zugangscode gezeigt: Wie viel darf gefragt werden?',
       data: 'Einen Teil des Verzeichnisses geladen, wie alle es tun',
       evaluate: (n) => `${many(n, 'verschleierter Punkt', 'verschleierte Punkte')} gesendet, auch zur Auffüllung`,
@@ -123,6 +125,7 @@ export const de = (number, octets) => {
     problems: {
       network: ['Der Dienst antwortet nicht', 'Prüfe, ob du online bist, und versuche es wieder. Was empfangen wurde, bleibt; es geht dort weiter.'],
       code: ['Der Zugangscode wird nicht angenommen', 'Prüfe, ob du ihn ganz kopiert hast. Wenn er stimmt, ist er vielleicht abgelaufen: Bitte den Dienst um einen neuen.'],
+      link: ['Der Link, der dich hierher gebracht hat, wurde benutzt oder ist zu alt', 'Geh dahin zurück, wo du ihn angeklickt hast, und öffne die Seite von dort noch einmal. Ein Link gilt einmal, für einige Minuten.'],
       audience: ['Dieser Zugangscode ist für etwas anderes', 'Mit ihm kann man keine Personen nachschlagen. Bitte den Dienst um einen passenden.'],
       quota: ['Das Guthaben deines Codes ist aufgebraucht', 'Mit einem Code kann nach einer begrenzten Zahl von Kontakten gefragt werden. Was beantwortet wurde, bleibt; es geht dort weiter.'],
       busy: ['Der Dienst ist ausgelastet', 'Versuche es in ein paar Minuten wieder. Was beantwortet wurde, bleibt.'],

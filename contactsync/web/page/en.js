@@ -37,6 +37,7 @@ export const en = (number, octets) => {
     credential: 'Your access code',
     credentialWhy: 'The service gives it to you. It shows that you may ask, and is sent to the service alone.',
     credentialMissing: 'Enter your access code. It is one word, and begins with cs_ as a rule.',
+    signedIn: (time) => `You are signed in, until ${time}.`,
     keepCredential: 'Keep the code in this browser',
     start: 'See who is here',
     otherFile: 'Another file',
@@ -79,6 +80,7 @@ export const en = (number, octets) => {
       metadata: 'Asked for signatures, which are public',
       targets: 'Asked for the list of public files',
       log: 'Asked for an entry of the public log',
+      signIn: 'Exchanged the link that brought you here for access',
       account: 'Showed the access code: how much may be asked?',
       data: 'Downloaded a part of the directory, as everyone does',
       evaluate: (n) => `Sent ${many(n, 'scrambled point', 'scrambled points')}, padding among them`,
@@ -123,6 +125,7 @@ export const en = (number, octets) => {
     problems: {
       network: ['No answer from the service', 'Check whether you are online, then try again. What was received is kept, and it continues from there.'],
       code: ['The access code is not accepted', 'Check that you copied all of it. If it is right, it may have ended: ask the service for a new one.'],
+      link: ['The link that brought you here was used, or is too old', 'Go back to where you clicked it, and open the page from there again. A link works once, for some minutes.'],
       audience: ['This access code is for something else', 'It is not for looking up people. Ask the service for one that is.'],
       quota: ['The budget of your code is used up', 'Each code may ask about a limited number of contacts. What was answered is kept, and it continues from there.'],
       busy: ['The service is busy', 'Try again in a few minutes. What was answered is kept.'],

@@ -4,7 +4,7 @@ import { $, element } from './words.js';
 const POINT = 32; // octets
 const ROUTES = [
   [/^\/v1\/tuf\/metadata\//, 'metadata'], [/^\/v1\/tuf\/targets\//, 'targets'], [/^\/v1\/log\//, 'log'],
-  [/^\/v1\/account$/, 'account'], [/^\/v1\/data\//, 'data'], [/^\/v1\/evaluate\//, 'evaluate'],
+  [/^\/v1\/account$/, 'account'], [/^\/v1\/sign-in$/, 'signIn'], [/^\/v1\/data\//, 'data'], [/^\/v1\/evaluate\//, 'evaluate'],
 ];
 const routeOf = (path) => ROUTES.find(([form]) => form.test(path))?.[1] ?? 'other';
 // Names of 64 digits would hide what is asked for.
@@ -49,7 +49,8 @@ export class Leaving {
   }
 
   _sum(words) {
-    const sent = this.requests.reduce((sum, one) => sum + one.octets, 0);
+    const batches = this.requests.filter(({ path }) => routeOf(path) === 'evaluate');
+    const sent = batches.reduce((sum, one) => sum + one.octets, 0);
     $('left-sum').textContent = this.requests.length ? words.leftSum(sent / POINT, sent, this.requests.length) : words.leftNothing;
   }
 

@@ -8,6 +8,15 @@ import { $, NAMES, element, preferred, translate, wordsOf } from './words.js';
 
 const STEPS = ['choose', 'check', 'work', 'result'];
 
+// The code of a link: out of the address, and so out of the history, before anything else.
+function takeCode() {
+  const code = /^#code=([\w.-]{1,100})$/.exec(location.hash)?.[1] ?? null;
+  if (code !== null) history.replaceState(null, '', location.pathname + location.search);
+  return code;
+}
+
+let code = takeCode();
+let signedIn = null; // until when (milliseconds), if a code brought access
 let words = wordsOf(preferred());
 let service = null; // what the worker says of it when it is opened
 let files = []; // of the book that was read
@@ -55,8 +64,24 @@ async function open() {
   keptNow = service.kept;
   showService();
   chooseRegion();
-  if (keptNow.credential) [$('credential').value, $('keep').checked] = [keptNow.credential, true];
+  if (code !== null) await signIn();
+  else if (keptNow.credential && signedIn === null) [$('credential').value, $('keep').checked] = [keptNow.credential, true];
   if (keptNow.other) throw new Failure({ kind: 'page', own: 'root', detail: `the fingerprint is now ${service.fingerprint}` });
+}
+
+async function signIn() {
+  const once = code;
+  code = null;
+  const { credential, ends } = await desk.call('signIn', { code: once });
+  $('credential').value = credential;
+  signedIn = ends;
+  showSignedIn();
+}
+
+function showSignedIn() {
+  $('by-hand').hidden = signedIn !== null;
+  $('signed-in').hidden = signedIn === null;
+  $('signed-in').textContent = signedIn === null ? '' : words.signedIn(words.moment(signedIn));
 }
 
 function showService() {
@@ -192,6 +217,8 @@ async function forget() {
     keptNow = await desk.call('forget');
     $('credential').value = '';
     $('keep').checked = false;
+    signedIn = null;
+    showSignedIn();
     matches?.show({ matches: [], joined: [], left: [], unusable: [], unchecked_history: null, withdrawn_epoch: null, uncovered: false, contacts: 0, identifiers: 0, members: 0 }, words);
     if (!$('result').hidden) step('choose', { focus: false });
     await showKept(words.forgotten);
@@ -215,6 +242,7 @@ function speak(code) {
   $('languages').replaceChildren(...buttons);
   $('how').replaceChildren(...words.how.flatMap(([where, what]) => [element('dt', null, where), element('dd', null, what)]));
   showService();
+  showSignedIn();
   chooseRegion();
   showCounts();
   leaving.show(words);
@@ -263,6 +291,10 @@ function listen() {
   $('forget').addEventListener('click', () => $('sure').showModal());
   $('sure-no').addEventListener('click', () => $('sure').close());
   $('sure-yes').addEventListener('click', forget);
+  addEventListener('hashchange', () => {
+    code = takeCode(); // a link that was followed into this tab
+    if (code !== null) attempt(signIn);
+  });
   $('persist').addEventListener('click', () => attempt(async () => {
     await navigator.storage.persist();
     await showKept();

@@ -2,7 +2,7 @@
 import { element } from './words.js';
 
 const BY_PROBLEM = {
-  'bad-credential': 'code', 'wrong-audience': 'audience', 'out-of-quota': 'quota', overloaded: 'busy', paused: 'busy',
+  'bad-credential': 'code', 'bad-code': 'link', 'wrong-audience': 'audience', 'out-of-quota': 'quota', overloaded: 'busy', paused: 'busy',
   'not-published': 'unpublished', 'key-unavailable': 'broken', 'store-unavailable': 'broken',
 };
 const BY_REFUSAL = { expired: 'expired', 'rolled-back': 'history', 'another-history': 'history', 'bad-proof': 'proof' };

@@ -26,7 +26,8 @@ export function wordsOf(code, languages = navigator.languages ?? [navigator.lang
   };
   const date = (time) => new Intl.DateTimeFormat(locale, { dateStyle: 'long' }).format(time);
   const regionName = new Intl.DisplayNames(code, { type: 'region' });
-  return { ...LANGUAGES[code](number, octets), code, number, octets, date, order: new Intl.Collator(code), regionOf: (one) => regionName.of(one) };
+  const moment = (time) => new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeStyle: 'short' }).format(time);
+  return { ...LANGUAGES[code](number, octets), code, number, octets, date, moment, order: new Intl.Collator(code), regionOf: (one) => regionName.of(one) };
 }
 
 export const $ = (id) => document.getElementById(id);

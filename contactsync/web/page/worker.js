@@ -86,12 +86,20 @@ async function start({ credential, keep }) {
   return { report, kept: await kept() };
 }
 
+/** What the page's one-time code brings. */
+async function signIn({ code }) {
+  const { credential, until } = await new Transport(service.url, '', { watch: (request) => tell('request', request) }).exchange(code);
+  const ends = Date.parse(until);
+  if (Number.isNaN(ends)) throw new Faulty('fault', 'the server does not say when the access ends');
+  return { credential, ends };
+}
+
 async function forget() {
   await store.forget();
   return kept();
 }
 
-const calls = { open, read, start, forget, kept };
+const calls = { open, read, signIn, start, forget, kept };
 
 addEventListener('message', async ({ data: { id, call, given } }) => {
   try {

@@ -1,7 +1,9 @@
 // From the pinned root to the manifest to use: metadata, the history, and what of them is stored.
+import { parseAscii } from './canonical.js';
 import { OurError, PeerError, Refusal } from './errors.js';
 import { equal, text, utf8 } from './octets.js';
 import { linkOf, MAX_MANIFEST, walk } from './history.js';
+import { servedKinds } from './kinds.js';
 import { readManifest } from './manifest.js';
 import { checkTarget, metadataOf, openRoot, refresh, targetOf } from './metadata.js';
 import { PROFILE } from './identifiers.js';
@@ -87,6 +89,15 @@ export async function follow(store, transport, audience, now = Date.now() / 1000
   trust.manifests[audience] = text(octets);
   await writeTrust(store, trust);
   return { manifest, first: kept === null, gap: trust.gaps[audience] ?? null };
+}
+
+/**
+ * The kinds that the last manifest of an audience had members of; null if there is none. It is what to make ready for: the
+ * next manifest is not there before the first request.
+ */
+export async function kindsSeen(store, audience) {
+  const kept = (await readTrust(store)).manifests[audience];
+  return kept ? servedKinds(Object.keys(parseAscii(utf8(kept)).partitions)) : null;
 }
 
 /** The user was told of the gap. */

@@ -91,6 +91,7 @@ def test_the_policy_allows_nothing_inline_and_nothing_from_elsewhere():
     assert allowed.pop("default-src") == "'none'"
     assert allowed.pop("require-trusted-types-for") == "'script'"
     assert allowed.pop("trusted-types") == "contactsync-worker"
+    assert allowed.pop("script-src") == "'self' 'wasm-unsafe-eval'"  # no 'unsafe-eval', no 'unsafe-inline'
     assert set(allowed.values()) == {"'self'", "'none'"}
 
 
