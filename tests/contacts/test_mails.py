@@ -5,6 +5,7 @@
 import base64
 import io
 import json
+import time
 
 import pytest
 from cases import each
@@ -178,6 +179,17 @@ def test_one_field_with_several():
     }.items():
         found = [one.reason if isinstance(one, Rejected) else one for one in read_mails(text)]
         assert found == expected, text[:40]
+
+
+@pytest.mark.parametrize("unit", ["<", '"', '"<', ",", "a@"])
+def test_a_hostile_field_takes_no_more_than_its_length(unit):
+    def seconds(length):
+        start = time.process_time()
+        list(read_mails(unit * (length // len(unit)) + ","))
+        return time.process_time() - start
+
+    once = min(seconds(15_000) for _ in range(3))
+    assert min(seconds(60_000) for _ in range(3)) < 8 * once + 0.1  # what is quadratic takes 16 times as long
 
 
 def test_a_line_with_more_than_an_address():

@@ -17,6 +17,9 @@ import { Directory, openBase, placeOf, shapeOf } from '../../contactsync/web/src
 import { checkAgainst, ranksOf, readDelta, valueOf } from '../../contactsync/web/src/delta.js';
 import { filesOf as filesOfPartitions, readManifest, sortedNames, ahead } from '../../contactsync/web/src/manifest.js';
 import { cipherOf, contextOf, isLabel, keyOf, opened } from '../../contactsync/web/src/labels.js';
+import { keyOf as logKeyOf, openNote } from '../../contactsync/web/src/log/notes.js';
+import { accepted, policyOf } from '../../contactsync/web/src/log/policy.js';
+import { HashReader, leafHash, split } from '../../contactsync/web/src/log/tiles.js';
 import { linkOf, walk, MAX_MANIFEST } from '../../contactsync/web/src/history.js';
 import { checkTarget, metadataOf, openRoot, refresh, targetOf } from '../../contactsync/web/src/metadata.js';
 import { furtherForms } from '../../contactsync/web/src/forms.js';
@@ -175,6 +178,31 @@ function identified(normalised) {
 
 const isIdentity = (encoding) => /^0{64}$/.test(encoding);
 
+/** The hash of a tree: RFC 6962 §2.1. */
+function treeHash(hashes) {
+  if (hashes.length === 1) return hashes[0];
+  const left = split(hashes.length);
+  return sha256(concat(Uint8Array.of(1), treeHash(hashes.slice(0, left)), treeHash(hashes.slice(left))));
+}
+
+/** A proof of inclusion or of consistency: RFC 6962 §2.1.1 and §2.1.2. */
+async function proofBy(reader, { index, old }, size) {
+  const path = async (start, end) => {
+    if (end - start === 1) return [];
+    const middle = start + split(end - start);
+    if (index < middle) return [...(await path(start, middle)), await reader.subtree(middle, end)];
+    return [...(await path(middle, end)), await reader.subtree(start, middle)];
+  };
+  const subproof = async (start, end, known) => {
+    if (old === end) return known ? [] : [await reader.subtree(start, end)];
+    const middle = start + split(end - start);
+    if (old <= middle) return [...(await subproof(start, middle, known)), await reader.subtree(middle, end)];
+    return [...(await subproof(middle, end, false)), await reader.subtree(start, middle)];
+  };
+  if (index !== undefined) return { proof: (await path(0, size)).map(hex) };
+  return { proof: old === 0 || old === size ? [] : (await subproof(0, size, true)).map(hex) };
+}
+
 const OPERATIONS = {
   multiply_base: ({ scalar }) => ({ element: hex(isIdentity(scalar) ? group.sum([GENERATOR], [unhex(scalar)]) : group.multiply(GENERATOR, unhex(scalar))) }),
   decode({ encoding }) {
@@ -262,6 +290,35 @@ const OPERATIONS = {
       before: tokens.map((token) => directory.holds(placeOf(token, q, r))), after: now, sha256: last.newSha256,
       values: [...after].sort((a, b) => (a < b ? -1 : 1)).map((value) => textOf(value, q, r)),
     };
+  },
+  // The proofs that the reader's hashes make: it believes no tile that does not give the checkpoint's root.
+  log_proof(given) {
+    const each = Array.from({ length: given.entries.length / given.each }, (_, i) => given.entries.subarray(given.each * i, given.each * (i + 1)));
+    const rows = [each.map(leafHash)];
+    while (rows.at(-1).length >= 256) {
+      const row = rows.at(-1);
+      rows.push(Array.from({ length: Math.floor(row.length / 256) }, (_, i) => treeHash(row.slice(256 * i, 256 * (i + 1)))));
+    }
+    const tile = (path) => {
+      const [, level, number, width] = /^tile\/(\d)\/([x\d/]+?)(?:\.p\/(\d+))?$/.exec(path);
+      const first = 256 * Number(number.replace(/[x/]/g, ''));
+      return concat(...rows[level].slice(first, first + Number(width ?? 256)));
+    };
+    const changed = new Map((given.changed ?? []).map((one) => [one.path, one.octets]));
+    const reader = new HashReader(async (path) => changed.get(path) ?? tile(path), { size: each.length, root: treeHash(rows[0]) });
+    return proofBy(reader, given, each.length);
+  },
+  vkey(given) {
+    const key = logKeyOf(given.vkey);
+    return { name: key.name, kind: key.kind, public: hex(key.public), id: hex(key.id) };
+  },
+  async open_note(given) {
+    const { text, verified } = await openNote(given.note, given.vkeys.map(logKeyOf));
+    return { signed: text, verified: Object.fromEntries([...verified].map(([key, when]) => [key.vkey, when === null ? null : Number(when)])) };
+  },
+  async accept_checkpoint(given) {
+    const { origin, size, root } = await accepted(policyOf(given.policy), given.note);
+    return { origin, size, root: hex(root) };
   },
   check_label(given) {
     check(isLabel(given.text), 'bad-value');

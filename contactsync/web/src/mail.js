@@ -108,7 +108,7 @@ function domainPart(text) {
   const labels = whole.replace(/\.$/, '').split('.');
   if (labels.length < 2) throw new Rejected('a domain without a dot', 'write the whole domain, like example.org');
   const domain = labels.map(domainLabel).join('.');
-  if (/^[0-9]+$/.test(labels.at(-1))) throw new Rejected('an address literal instead of a domain', 'write the name of the domain');
+  if (/^\p{Nd}+$/u.test(labels.at(-1))) throw new Rejected('an address literal instead of a domain', 'write the name of the domain');
   if (domain.length > MAX_DOMAIN) throw new Rejected('a domain of more than 253 octets', hint);
   return domain;
 }

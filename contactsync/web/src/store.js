@@ -60,10 +60,13 @@ const audienceName = (audience) => `audience-${audience}.json`;
 
 /**
  * What was verified: the pinned root, the newest root, timestamp and snapshot (all as text), and by audience the last
- * manifest and what could not be checked of its history.
+ * manifest and what could not be checked of its history. `roots`: those that were not found in the log yet, the oldest first
+ * (null: a state of an earlier version, which did not keep them); `log`: what was seen of it, log/follower.js.
  */
-export const readTrust = (store) =>
-  readRecord(store, trustName, () => ({ pinned: null, root: null, timestamp: null, snapshot: null, manifests: {}, gaps: {} }));
+export const readTrust = async (store) => ({
+  roots: null, log: null,
+  ...(await readRecord(store, trustName, () => ({ pinned: null, root: null, timestamp: null, snapshot: null, manifests: {}, gaps: {} }))),
+});
 export const writeTrust = (store, value) => writeRecord(store, trustName, value);
 
 // A row on the disk; the last three are not there in rows of earlier versions.

@@ -197,7 +197,7 @@ class Session {
     const cost = [...plans.values()].flatMap((plan) => plan.fetch).reduce((sum, file) => sum + file.length, 0);
     if (cost > this.maxDownload)
       throw new ChoiceNeeded(`the download is ${cost} octets, more than the ${this.maxDownload} that are allowed; no file was fetched`, {
-        hint: `allow more, or use the Python client with --privacy screen`,
+        hint: `allow more, ${[...plans.values()].some((plan) => plan.sidecar) ? 'leave labels out, ' : ''}or use the Python client with --privacy screen`,
       });
     return plans;
   }
@@ -268,6 +268,8 @@ class Session {
   async evaluate(manifest, epoch) {
     const options = this.options();
     this.fresh = this.freshOf(epoch).length;
+    this.covered = options.cover;
+    this.uncovered = this.cover && !options.cover;
     let ready = this.ready;
     const same = ready?.epoch === manifest.epoch && JSON.stringify(ready.options) === JSON.stringify(options);
     if (!same) ready = this.makeReady(manifest.epoch);
@@ -371,7 +373,7 @@ class Session {
   async report(manifest, epoch, gap, members) {
     const people = peopleOf(this.book.contacts, members, this.before, (one) => epoch.tokens[one].label);
     const { evaluated, fresh, largest, uncovered, labelled: labels, transport, book, question, withdrawn } = this;
-    const round = { evaluated, fresh, largest, uncovered, covered: this.cover };
+    const round = { evaluated, fresh, largest, uncovered, covered: this.covered };
     const result = reportOf({ manifest, book, question, people, round, labels, transport, gap, withdrawn });
     await told(this.store, this.audience);
     return result;
