@@ -36,13 +36,23 @@ EXAMPLES: Final = (
 ROOT_FILE: Final = "1.root.json"
 """The root that the page gets: the first, which never changes. From it, a client follows to later ones."""
 
-_FORMAT: Final = "contactsync-service-1"
+SERVICE_FORMAT: Final = "contactsync-service-1"
 _MAX_NAME: Final = 80
 _JAVASCRIPT: Final = "text/javascript; charset=utf-8"
 _TEMPLATE: Final = re.compile(
     r"(https://[a-z0-9.-]+(:[0-9]{1,5})?/|matrix:|xmpp:|mailto:)[\x21\x23-\x3b\x3d\x3f-\x5b\x5d-\x7a~]*"
     r"\{label\}[\x21\x23-\x3b\x3d\x3f-\x5b\x5d-\x7a~]*"
 )
+
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; connect-src 'self';"
+    " worker-src 'self'; img-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types contactsync-worker"
+)
+"""What a browser lets the page do: nothing inline, nothing from elsewhere, no text that becomes markup.
+
+`wasm-unsafe-eval` lets WebAssembly run, which is libsodium here, and no text that becomes JavaScript.
+"""
 
 FILES: Final[Mapping[str, tuple[str, str]]] = {
     "index.html": ("page/index.html", "text/html; charset=utf-8"),
@@ -91,7 +101,7 @@ class PageSettings:
     def service(self, root: bytes, url: str = "") -> bytes:
         """The file `service.json`. `root`: what the page trusts. `url`: empty if it is the page's own."""
         value = {
-            "format": _FORMAT,
+            "format": SERVICE_FORMAT,
             "name": self.name,
             "label_link": self.label_link,
             "url": url,
@@ -102,8 +112,12 @@ class PageSettings:
 
 def page_files() -> dict[str, bytes]:
     """The files of the page by their path, as this version has them. Raises OurError if one is missing."""
-    bundle = files("contactsync") / "web" / "bundle"
+    return {path: bundled(name) for path, (name, _) in FILES.items()}
+
+
+def bundled(name: str) -> bytes:
+    """A file of the bundle. Raises OurError if it is missing."""
     try:
-        return {path: (bundle / name).read_bytes() for path, (name, _) in FILES.items()}
+        return (files("contactsync") / "web" / "bundle" / name).read_bytes()
     except OSError:
         raise OurError("the page is not in this installation", hint="install contactsync again") from None

@@ -56,7 +56,7 @@ const bundles = {
   'page/worker.js': { entryPoints: ['page/worker.js'], platform: 'browser', plugins: [beside] },
   'page/page.css': { entryPoints: ['page/page.css'] },
 };
-const copies = ['page/index.html', 'page/icon.svg'];
+const copies = ['page/index.html', 'page/icon.svg', 'page/extension.js'];
 
 function ship(name, octets) {
   writeFileSync(join(folder, name), octets);

@@ -38,6 +38,17 @@ const calls = {
     visits.set(id, context);
     return id;
   },
+  /** A browser with an unpacked extension: the visit, and the address of its page. */
+  async extension({ folder }) {
+    const args = ['--no-sandbox', ...QUIET, `--disable-extensions-except=${folder}`, `--load-extension=${folder}`];
+    const context = await chromium.launchPersistentContext('', { executablePath, ignoreDefaultArgs: ['--disable-extensions'], args, locale: 'en-GB' });
+    context.setDefaultTimeout(20000);
+    await context.addInitScript(observe, {});
+    const worker = context.serviceWorkers()[0] ?? (await context.waitForEvent('serviceworker', { timeout: 20000 }));
+    const id = ++last;
+    visits.set(id, context);
+    return [id, new URL('/index.html', worker.url()).href];
+  },
   async leave({ visit }) {
     await visits.get(visit).close();
     visits.delete(visit);

@@ -11,7 +11,14 @@ import unicodedata
 import pytest
 from javascript import ROOT, WEB, needs_node, needs_packages, node
 
-PAGE = ("page/page.js", "page/worker.js", "page/page.css", "page/index.html", "page/icon.svg")
+PAGE = (
+    "page/page.js",
+    "page/worker.js",
+    "page/page.css",
+    "page/index.html",
+    "page/icon.svg",
+    "page/extension.js",
+)
 BUNDLES = ("contactsync.mjs", "contactsync-js.mjs", "contactsync-sodium.mjs", *PAGE)
 
 

@@ -63,10 +63,15 @@ class Browser:
 class Visitor:
     """Somebody with a browser of their own, and one tab or more."""
 
-    def __init__(self, browser: Browser, url: str, *, ready: bool = True, **options) -> None:
-        """`ready` False: with an empty tab, for who wants to meddle first and `reload` then."""
+    def __init__(
+        self, browser: Browser, url: str, *, ready: bool = True, visit: int | None = None, **options
+    ) -> None:
+        """`ready` False: with an empty tab, for who wants to meddle first and `reload` then.
+
+        `visit`: of a browser that is there already.
+        """
         self.browser, self.url = browser, url
-        self.visit = browser.call("visit", **{"locale": "en-GB", **options})
+        self.visit = browser.call("visit", **{"locale": "en-GB", **options}) if visit is None else visit
         self.tab = self.open() if ready else browser.call("tab", visit=self.visit)
 
     def open(self) -> int:

@@ -15,17 +15,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from contactsync.server.page import FILES, SERVICE_FILE, PageSettings, page_files
-
-CONTENT_SECURITY_POLICY: Final = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; connect-src 'self';"
-    " worker-src 'self'; img-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none';"
-    " frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types contactsync-worker"
+from contactsync.server.page import (
+    CONTENT_SECURITY_POLICY,
+    FILES,
+    SERVICE_FILE,
+    PageSettings,
+    page_files,
 )
-"""What a browser lets the page do: nothing inline, nothing from elsewhere, no text that becomes markup.
-
-`wasm-unsafe-eval` lets WebAssembly run, which is libsodium here, and no text that becomes JavaScript.
-"""
 
 _HEADERS: Final = {
     "content-security-policy": CONTENT_SECURITY_POLICY,

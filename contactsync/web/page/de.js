@@ -96,7 +96,7 @@ export const de = (number, octets) => {
       same
         ? `Diese Seite, ihr Programm und der Schlüssel, mit dem sie Unterschriften prüft, kommen alle von ${origin}.`
         : `Diese Seite und der Schlüssel, mit dem sie Unterschriften prüft, kommen von dort, wo du sie geöffnet hast; der Dienst ist ${origin}.`,
-    trustWhy: 'Wer diese Seite ausliefert, könnte sie ändern, für einen einzelnen Menschen und einen einzelnen Besuch. Das kann keine Seite verhindern. Sie schützt vor Leuten, die Daten des Dienstes stehlen oder die Leitung abhören. Wer ein Programm aus anderer Quelle möchte, nimmt das Kommando contactsync.',
+    trustWhy: 'Wer diese Seite ausliefert, könnte sie ändern, für einen einzelnen Menschen und einen einzelnen Besuch. Das kann keine Seite verhindern. Sie schützt vor Leuten, die Daten des Dienstes stehlen oder die Leitung abhören. Wer ein Programm aus anderer Quelle möchte, nimmt das Kommando contactsync, oder diese Seite als Erweiterung.',
     trustOwn: 'Dieses Programm ist auf deinem Gerät, wie das Kommando contactsync: Der Dienst kann es nicht ändern.',
     fingerprint: 'Fingerabdruck des Schlüssels',
     fingerprintWhy: 'Vergleiche ihn mit einem, den du auf anderem Weg bekommen hast: auf Papier, von Bekannten, von der eigenen Website des Betreibers.',

@@ -96,7 +96,7 @@ export const en = (number, octets) => {
       same
         ? `This page, its program and the key that it checks signatures with all come from ${origin}.`
         : `This page and the key that it checks signatures with come from where you opened it; the service is ${origin}.`,
-    trustWhy: 'Whoever serves this page could change it, for one person and one visit, and no page can prevent that. It protects against who steals the service’s data or reads the traffic. If you want a program from elsewhere, use the contactsync command.',
+    trustWhy: 'Whoever serves this page could change it, for one person and one visit, and no page can prevent that. It protects against who steals the service’s data or reads the traffic. If you want a program from elsewhere, use the contactsync command, or this page as an extension.',
     trustOwn: 'This program is on your device, as the contactsync command is: the service cannot change it.',
     fingerprint: 'Fingerprint of the key',
     fingerprintWhy: 'Compare it with one that you got in another way: on paper, from a friend, from the operator’s own site.',

@@ -8,8 +8,7 @@ import pytest
 from server_tools import GERMAN, Operator, Process
 
 from contactsync.foundation.errors import BadInput
-from contactsync.server.http.page import CONTENT_SECURITY_POLICY
-from contactsync.server.page import FILES, SERVICE_FILE, PageSettings, page_files
+from contactsync.server.page import CONTENT_SECURITY_POLICY, FILES, SERVICE_FILE, PageSettings, page_files
 from contactsync.server.settings import Settings
 
 PATHS = ["/" if path == "index.html" else f"/{path}" for path in (*FILES, SERVICE_FILE)]
