@@ -89,6 +89,8 @@ def server(
     checks first, and never more than --budget; what is left out is unchecked. With more points than the
     account has left, the refusal at the end of the quota is checked as well, and hardly any may remain.
 
+    A server that cannot be reached, or that is none of contactsync, is unchecked (exit code 10).
+
     Give an account of its own, and another one of the same audience, so that keys can be compared. While the
     probe runs nothing else may use them.
     """
