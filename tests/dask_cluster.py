@@ -1,6 +1,7 @@
 """A real Dask cluster for tests: scheduler and workers as processes, and a relay that hears what passes."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -34,14 +35,15 @@ class DaskCluster:
     """One scheduler on loopback, and the workers that a test starts; all of it ends with the block.
 
     `key_file` is the key that workers get unless a test says otherwise. `tls` is a folder of certificates.
-    Workers and publishers reach the scheduler at `port`.
+    Workers and publishers reach the scheduler at `port`. A job may see so many `deaths` of workers.
     """
 
-    def __init__(self, folder: Path, tls: Path | None = None) -> None:
+    def __init__(self, folder: Path, tls: Path | None = None, *, deaths: int = 3) -> None:
         self.folder = folder
         folder.mkdir(exist_ok=True)
         self.tls = tls
         self.port = free_port()
+        self.deaths = deaths
         self.processes = []
         self.key_file = folder / "worker.key"
         WorkerKey.create(self.key_file)
@@ -61,8 +63,9 @@ class DaskCluster:
 
     def start_scheduler(self):
         self.scheduler = self._start(
-            "scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard", *self._tls()
-        )
+            "scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard", *self._tls(),
+            more={"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(self.deaths)},
+        )  # fmt: skip
         wait_for(self.accepts, "the scheduler")
 
     def accepts(self):
@@ -70,13 +73,18 @@ class DaskCluster:
             return True
         return False
 
-    def start_worker(self, *, key_file="own", path=None, port=None, environment=(), wait=True, threads=1):
-        """A worker. `path` is where its contactsync is, `port` where it finds the scheduler."""
-        more = {**dict(environment)}
+    def start_worker(self, *, key_file="own", path=None, port=None, hook=None, wait=True, threads=1):
+        """A worker. `path` is where its contactsync is, `port` where it finds the scheduler.
+
+        `hook` is a Hook that it obeys.
+        """
+        more = {}
         if key_file is not None:
             more[VARIABLE] = str(self.key_file if key_file == "own" else key_file)
         if path is not None:
             more["PYTHONPATH"] = str(path)
+        if hook is not None:
+            more["PYTHONPATH"] = os.pathsep.join([str(hook.folder), os.environ["PYTHONPATH"]])
         protocol = "tls" if self.tls else "tcp"
         process = self._start(
             "worker", f"{protocol}://127.0.0.1:{port or self.port}", "--nthreads", str(threads), "--no-nanny",
@@ -112,6 +120,52 @@ class DaskCluster:
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
         process.wait()
+
+
+class Hook:
+    """Changes what workers do with a kind of job, without a change of the package that they run.
+
+    `kind` is the name of a function: run_evaluate, run_build, run_muster. `action` is `hold`: until `go`;
+    `die`: at once; or a path: run_muster sees that folder, as if it were mounted there.
+    """
+
+    def __init__(self, folder: Path, kind: str, action: str) -> None:
+        self.folder = folder
+        folder.mkdir()
+        orders = json.dumps({"kind": kind, "action": action, "folder": str(folder)})
+        (folder / "sitecustomize.py").write_text(_HOOK.replace("ORDERS", repr(orders)))
+
+    def begun(self):
+        """The processes that have begun such a job."""
+        return sorted(int(path.name.partition("-")[2]) for path in self.folder.glob("begun-*"))
+
+    def go(self):
+        (self.folder / "go").touch()
+
+
+_HOOK = """
+import json, os, pathlib, sys, time
+if "worker" in sys.orig_argv:
+    from contactsync.server.publishing import job
+    from contactsync.server.publishing.remote import worker
+
+    orders = json.loads(ORDERS)
+    folder = pathlib.Path(orders["folder"])
+    module = worker if orders["kind"] == "run_muster" else job
+    original = getattr(module, orders["kind"])
+
+    def hooked(one):
+        (folder / f"begun-{os.getpid()}").touch()
+        if orders["action"] == "die":
+            os._exit(9)
+        if orders["action"] != "hold":
+            return original(type(one)(orders["action"]))
+        while not (folder / "go").exists():
+            time.sleep(0.02)
+        return original(one)
+
+    setattr(module, orders["kind"], hooked)
+"""
 
 
 class Relay:

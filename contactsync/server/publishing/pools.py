@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class JobPool:
     """An `executor` for about `at_once` jobs.
 
     The builds among them may use `memory` octets together, each of them `most`.
@@ -22,15 +22,15 @@ class Pool:
     most: int
 
 
-Machines = Callable[[Path], contextlib.AbstractContextManager[Pool]]
+Machines = Callable[[Path], contextlib.AbstractContextManager[JobPool]]
 """Opens a pool on other machines, for the folder of data files. May raise BadInput, OurError."""
 
 
 @contextlib.contextmanager
-def here(executor: Executor | None, at_once: int, memory: int) -> Iterator[Pool]:
+def here(executor: Executor | None, at_once: int, memory: int) -> Iterator[JobPool]:
     """A pool on this machine: an executor, which is left open, or (None) threads of this process."""
     if executor is not None:
-        yield Pool(executor, at_once, memory, memory)
+        yield JobPool(executor, at_once, memory, memory)
         return
     with ThreadPoolExecutor(at_once, "publishing") as threads:
-        yield Pool(threads, at_once, memory, memory)
+        yield JobPool(threads, at_once, memory, memory)

@@ -46,7 +46,7 @@ from contactsync.server.publishing.job import (
 )
 from contactsync.server.publishing.merge import Outcome, merge
 from contactsync.server.publishing.plan import AudiencePlan, has_left, plan_editions
-from contactsync.server.publishing.pools import Machines, Pool, here
+from contactsync.server.publishing.pools import JobPool, Machines, here
 from contactsync.server.publishing.reading import EVALUATED_AT_ONCE, READ_AT_ONCE, Evaluation, build_tasks
 from contactsync.server.publishing.report import EditionReport, reports
 from contactsync.server.publishing.rotation import Aim, Order, Rotations, announcing, begun
@@ -316,12 +316,12 @@ class Publisher:
             )
         return key
 
-    def _pool(self, plans: Sequence[AudiencePlan]) -> contextlib.AbstractContextManager[Pool]:
+    def _pool(self, plans: Sequence[AudiencePlan]) -> contextlib.AbstractContextManager[JobPool]:
         if self._machines is not None and any(plan.partitions for plan in plans):
             return self._machines(self._folder.data)
         return here(self._executor, self._at_once, self._memory)
 
-    def _evaluate(self, pool: Pool, plan: AudiencePlan, key: KeyPair) -> int:
+    def _evaluate(self, pool: JobPool, plan: AudiencePlan, key: KeyPair) -> int:
         """Give a token to each member of the plan's partitions who has none; how many that were."""
         evaluation = Evaluation(self._registry, plan, key)
         # What is read ahead keeps the jobs supplied while what came of the last ones is stored.
@@ -333,7 +333,7 @@ class Publisher:
                 self._progress(f"evaluating {plan.audience}", evaluation.done, evaluation.total)
         return evaluation.done
 
-    def _build(self, pool: Pool, plans: Sequence[AudiencePlan]) -> list[BuiltPartition]:
+    def _build(self, pool: JobPool, plans: Sequence[AudiencePlan]) -> list[BuiltPartition]:
         """Build what the plans name, from one moment of the registry."""
         data = self._folder.data.absolute()  # jobs may run where the working folder is another
         work = data / WORK

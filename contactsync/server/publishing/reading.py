@@ -20,7 +20,7 @@ from contactsync.directory.sorter import GROUP_BYTES, GROUPS
 from contactsync.labels import KEYED_BYTES, context, seal
 from contactsync.server.publishing.job import BuildJob, EvaluateJob
 from contactsync.server.publishing.plan import AudiencePlan
-from contactsync.server.publishing.pools import Pool
+from contactsync.server.publishing.pools import JobPool
 from contactsync.server.publishing.running import Task
 from contactsync.server.storage.ports import Members, MemberStore
 from contactsync.tokens import TOKEN_BYTES
@@ -101,7 +101,7 @@ class Evaluation:
 
 
 def build_tasks(
-    registry: MemberStore, plans: Sequence[AudiencePlan], work: Path, data: Path, pool: Pool
+    registry: MemberStore, plans: Sequence[AudiencePlan], work: Path, data: Path, pool: JobPool
 ) -> Generator[Task[BuildJob, None], None, None]:
     """A job for each partition of the plans, whose tokens are written to a file in `work` as it is taken.
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from contactsync.foundation.errors import BadInput, ContactSyncError, OurError
 from contactsync.server.keyring import check_private
-from contactsync.server.publishing.pools import Pool
+from contactsync.server.publishing.pools import JobPool
 from contactsync.server.publishing.remote.errand import CannotRead, open_result, seal_job
 from contactsync.server.publishing.remote.executor import WHY, ClusterExecutor
 from contactsync.server.publishing.remote.worker import NONCE, Attendance, MusterJob, run_sealed
@@ -103,12 +103,12 @@ class _Machines:
     cluster: Cluster
     memory: int
 
-    def __call__(self, data: Path) -> contextlib.AbstractContextManager[Pool]:
+    def __call__(self, data: Path) -> contextlib.AbstractContextManager[JobPool]:
         return _connected(self.cluster, data, self.memory)
 
 
 @contextlib.contextmanager
-def _connected(cluster: Cluster, data: Path, memory: int) -> Iterator[Pool]:
+def _connected(cluster: Cluster, data: Path, memory: int) -> Iterator[JobPool]:
     """Connect, and have every worker show that it has the key, the version and the folder `data`."""
     for name in ("client", "comm", "core"):  # what they log is said by our errors
         logging.getLogger(f"distributed.{name}").setLevel(logging.CRITICAL)
@@ -121,8 +121,8 @@ def _connected(cluster: Cluster, data: Path, memory: int) -> Iterator[Pool]:
             )
         _muster(client, cluster.key, data, len(threads))
         at_once = sum(threads.values())
-        with ClusterExecutor(client, cluster.key, cluster.patience) as executor:
-            yield Pool(executor, at_once, memory * at_once, memory)
+        with ClusterExecutor(client, cluster.key, threads, cluster.patience) as executor:
+            yield JobPool(executor, at_once, memory * at_once, memory)
 
 
 def _client(cluster: Cluster) -> Client:
@@ -181,7 +181,8 @@ def _muster(client: Client, key: WorkerKey, data: Path, expected: int) -> None:
         unfit = [
             (address, *trouble)
             for address, reply in sorted(replies.items())
-            if (trouble := _unfit(key, sealed, reply, folder, nonce)) is not None
+            if not isinstance(reply, OSError)  # it has ended meanwhile
+            and (trouble := _unfit(key, sealed, reply, folder, nonce)) is not None
         ]
     finally:
         shutil.rmtree(folder, ignore_errors=True)

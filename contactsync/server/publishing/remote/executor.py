@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import CancelledError, Executor, Future, InvalidStateError
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from contactsync.foundation.errors import ContactSyncError, OurError
@@ -23,7 +23,6 @@ from contactsync.server.publishing.remote.worker_key import NotSealedByUs, Worke
 if TYPE_CHECKING:
     from distributed import Client
 
-_REFUSALS: Final = 5  # of one job, until it is given up
 _LOOKED_EVERY: Final = 1.0  # seconds between two looks at who works
 
 WHY: Final[dict[Reason, tuple[str, str]]] = {
@@ -47,29 +46,29 @@ R = TypeVar("R")
 
 @dataclass(eq=False, slots=True)
 class _Errand:
-    """A job that was handed in. `refused_by` are addresses of workers that could not read it."""
+    """A job that was handed in, and where Dask tells what came of it."""
 
     name: str
     sealed: bytes
     future: Future[Any]
     inner: Future[Any] | None = None
-    refused_by: list[str] = field(default_factory=list)
 
 
 class ClusterExecutor(Executor):
     """Runs jobs by a connected client, which is left open. Use it as a context.
 
-    The error of a job that cannot be run is one of the tree: too few workers for `patience` seconds, a
-    scheduler that does not come back, a job whose workers die.
+    `workers` are the addresses of those that are there now. The error of a job that cannot be run is one of
+    the tree: no worker for `patience` seconds, a scheduler that does not come back, a job whose workers die.
     """
 
-    def __init__(self, client: Client, key: WorkerKey, patience: float) -> None:
+    def __init__(self, client: Client, key: WorkerKey, workers: Collection[str], patience: float) -> None:
         self._client = client
         self._inner = client.get_executor(pure=False)
         self._key = key
         self._patience = patience
         self._open: set[_Errand] = set()
-        self._workers: set[str] = set()
+        self._workers = set(workers)
+        self._refusing: set[str] = set()
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._watch = threading.Thread(target=self._watch_workers, name="cluster", daemon=True)
@@ -97,12 +96,10 @@ class ClusterExecutor(Executor):
         self._watch.join()
 
     def _hand_in(self, errand: _Errand) -> None:
-        """To any worker; rather to one that has not refused it."""
+        """To any worker; rather to one that has refused nothing, if it is not only those that are left."""
         preferred: dict[str, Any] = {}
-        if errand.refused_by:
-            others = self._workers - set(errand.refused_by)
-            if others:
-                preferred = {"workers": sorted(others), "allow_other_workers": True}
+        if self._refusing and (others := self._workers - self._refusing):
+            preferred = {"workers": sorted(others), "allow_other_workers": True}
         errand.inner = self._inner.submit(run_sealed, errand.sealed, **preferred)
         errand.inner.add_done_callback(lambda inner: self._returned(errand, inner))
 
@@ -136,8 +133,9 @@ class ClusterExecutor(Executor):
                 _end(errand, result)
 
     def _refused(self, errand: _Errand, refusal: CannotRead) -> None:
-        errand.refused_by.append(refusal.address)
-        if len(errand.refused_by) < _REFUSALS:
+        """Let others do it. A worker that is put right comes back under another address."""
+        self._refusing.add(refusal.address)
+        if refusal.address and self._workers - self._refusing:
             self._hand_in(errand)
             return
         what, hint = WHY.get(refusal.reason, ("refuses", "look into its log"))
