@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from contactsync.commands.server._machines import worker_key
 from contactsync.commands.server._shared import data_option, passphrase_option
 from contactsync.commands.server.accounts import accounts
 from contactsync.commands.server.admin import admin
@@ -61,7 +62,7 @@ def init(context: click.Context, data: Path, passphrase_file: Path | None, datab
 for command in (
     *(export_stores, import_stores),
     *(serve, show_status, doctor, members, accounts, publish, rotate, sign, finish, keys, log, admin),
-    *(backup, restore, upgrade, files),
+    *(worker_key, backup, restore, upgrade, files),
 ):
     server.add_command(command)
 accounts.add_command(list_suspicious)
