@@ -48,6 +48,8 @@ from contactsync.server.http.problems import (
 from contactsync.server.http.served import Served
 from contactsync.server.http.threads import Threads
 from contactsync.server.keyring import Keyring
+from contactsync.server.objects.copying import copy_published
+from contactsync.server.objects.record import store_status
 from contactsync.server.quota import Clock, system_clock
 from contactsync.server.settings import Busy, DataFolder
 from contactsync.server.storage.ports import Account, AccountStore
@@ -220,6 +222,12 @@ class App:
                 pass  # a publish is running, and signs everything
             except (ContactSyncError, OSError) as error:
                 log.warning("the signed metadata could not be renewed: %s", error)
+            try:
+                await asyncio.to_thread(self._copy)
+            except Busy:
+                pass  # a publish is running, and copies everything
+            except (ContactSyncError, OSError) as error:
+                log.warning("the store could not be brought up to date: %s", error)
             await asyncio.sleep(REFRESH_INTERVAL)
 
     async def _sweep(self) -> None:
@@ -242,6 +250,14 @@ class App:
                 except OurError as error:
                     self._guard.problem(error)
             await asyncio.sleep(LOOK_INTERVAL)
+
+    def _copy(self) -> None:
+        """Bring the store what was signed anew here, and what a publish could not bring there."""
+        found = store_status(self._folder)
+        if found is not None and found.is_behind:
+            with self._folder.lock():
+                copy_published(self._folder)
+            log.info("the store %s is up to date", found.store)
 
     def _refresh(self) -> None:
         with self._folder.lock():

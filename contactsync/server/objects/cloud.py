@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from contactsync.foundation.errors import BadInput, OurError
 from contactsync.server.objects.address import StoreUrl
-from contactsync.server.objects.ports import Conflict, Entry, Headers, Tag, Unanswered
+from contactsync.server.objects.ports import Conflict, StoredObject, Headers, Tag, Unanswered
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore, GCSStore, S3Store
@@ -59,12 +59,12 @@ class CloudObjects:
                 f"{url} cannot be used with the settings in the environment", hint=_SETUP
             ) from None
 
-    def entries(self, below: str) -> Iterator[Entry]:
+    def entries(self, below: str) -> Iterator[StoredObject]:
         """See `Objects.entries`."""
         with self._explained(f"list {below}"):
             for found in self._obstore.list(self._store, prefix=below, chunk_size=1000):
                 for one in found:
-                    yield Entry(one["path"], one["size"])
+                    yield StoredObject(one["path"], one["size"])
 
     def read(self, name: str, limit: int) -> tuple[bytes, Tag] | None:
         """See `Objects.read`."""

@@ -39,7 +39,7 @@ from contactsync.server.objects.ports import Conflict, Objects
 from contactsync.server.objects.record import StoreRecord, now_text
 from contactsync.server.settings import DataFolder
 
-_AT_ONCE: Final = 8  # puts of small files
+_PUTS_AT_ONCE: Final = 8  # puts of small files
 _DELETED_AT_ONCE: Final = 500
 _SMALL_LIMIT: Final = 16 << 20
 _BEHIND: Final = (
@@ -160,7 +160,7 @@ class Copy:
         total, done, octets = len(files), 0, 0
         self._progress("copying to the store", 0, total)
         small = [one for one in files if one.path.stat().st_size <= PART]
-        with ThreadPoolExecutor(_AT_ONCE, "copying") as threads:
+        with ThreadPoolExecutor(_PUTS_AT_ONCE, "copying") as threads:
             puts = [threads.submit(self._put_small, one, replaces=one.name in there) for one in small]
             try:
                 for put in puts:

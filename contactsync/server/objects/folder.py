@@ -16,7 +16,7 @@ from typing import Final
 
 from contactsync.foundation import durable
 from contactsync.foundation.errors import OurError
-from contactsync.server.objects.ports import Conflict, Entry, Headers, Tag
+from contactsync.server.objects.ports import Conflict, StoredObject, Headers, Tag
 
 _LOCK: Final = ".store.lock"
 
@@ -27,12 +27,12 @@ class FolderObjects:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def entries(self, below: str) -> Iterator[Entry]:
+    def entries(self, below: str) -> Iterator[StoredObject]:
         """See `Objects.entries`."""
         with _errors_of_disk():
             for path in sorted((self._folder / below).rglob("*")):
                 if path.is_file() and not path.name.startswith("."):
-                    yield Entry(path.relative_to(self._folder).as_posix(), path.stat().st_size)
+                    yield StoredObject(path.relative_to(self._folder).as_posix(), path.stat().st_size)
 
     def read(self, name: str, limit: int) -> tuple[bytes, Tag] | None:
         """See `Objects.read`."""

@@ -43,7 +43,7 @@ class LeaseLost(OurError):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class LeaseText:
     """What a lease says. `beat` counts renewals; `generation` counts owners."""
 
     owner: str
@@ -82,7 +82,7 @@ class Lease:
     """A lease that is held. `check` before what only its owner may do."""
 
     def __init__(
-        self, objects: Objects, held: Held, tag: Tag, since: float, clock: Callable[[], float]
+        self, objects: Objects, held: LeaseText, tag: Tag, since: float, clock: Callable[[], float]
     ) -> None:
         self._objects = objects
         self._held = held
@@ -178,9 +178,9 @@ def take(
     while True:
         begun = clock()
         found = objects.read(NAME, _LIMIT)
-        there = None if found is None else Held.from_bytes(found[0])
+        there = None if found is None else LeaseText.from_bytes(found[0])
         generation = 1 if there is None else there.generation + 1
-        mine = Held(owner, generation, 0, seconds, _expiry(seconds))
+        mine = LeaseText(owner, generation, 0, seconds, _expiry(seconds))
         try:
             if found is None or there is None:
                 return Lease(objects, mine, objects.create(NAME, mine.to_bytes(), _HEADERS), begun, clock)

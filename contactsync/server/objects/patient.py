@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from contactsync.server.objects.ports import Conflict, Entry, Headers, Objects, Tag, Unanswered
+from contactsync.server.objects.ports import Conflict, StoredObject, Headers, Objects, Tag, Unanswered
 
 ATTEMPTS: Final = 6
 _FIRST_PAUSE: Final = 0.2
@@ -30,7 +30,7 @@ class PatientObjects:
         self._sleep = sleep
         self._random = random.SystemRandom()
 
-    def entries(self, below: str) -> Iterator[Entry]:
+    def entries(self, below: str) -> Iterator[StoredObject]:
         """See `Objects.entries`. All of them, or none."""
         return iter(self._repeated(lambda: list(self._objects.entries(below))))
 

@@ -28,7 +28,7 @@ class Tag:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StoredObject:
     """An object in a list, its length in octets."""
 
     name: str
@@ -57,7 +57,7 @@ class Objects(Protocol):
     Every method raises Unanswered, and OurError if the store refuses (no rights, no such bucket).
     """
 
-    def entries(self, below: str) -> Iterator[Entry]:
+    def entries(self, below: str) -> Iterator[StoredObject]:
         """The objects whose names begin with `below` and `/`, in any order."""
 
     def read(self, name: str, limit: int) -> tuple[bytes, Tag] | None:

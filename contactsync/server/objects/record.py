@@ -14,6 +14,8 @@ from typing import Any, Final, Self
 
 from contactsync.foundation import durable
 from contactsync.foundation.errors import OurError
+from contactsync.publication.tuf.repository import Repository
+from contactsync.server.settings import DataFolder
 
 FORMAT: Final = "contactsync-store-1"
 NAME: Final = "store.json"
@@ -58,6 +60,39 @@ class StoreRecord:
     def failing(self, why: str) -> Self:
         """The same, after a vain attempt."""
         return replace(self, failed=now_text(), why=why)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """How far a store is: the version of timestamp.json that it has (0: none known), and that of the folder.
+
+    `at` is when it was last brought up, `behind_since` when the folder went on from there (None: it has not),
+    `why` what the last attempt failed by.
+    """
+
+    store: str
+    version: int
+    published: int
+    at: str
+    behind_since: datetime | None
+    why: str
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something is published here that it does not have."""
+        return self.version != self.published
+
+
+def store_status(folder: DataFolder) -> StoreStatus | None:
+    """How far the store of a data folder is; None if it names none, or nothing is published."""
+    store, published = folder.settings().store, Repository(folder.public).published()
+    if not store or published is None:
+        return None
+    record, version = StoreRecord.read(folder.path, store), published.timestamp.signed.version
+    since = None
+    if version != record.version:
+        since = datetime.fromtimestamp((folder.public / "metadata" / "timestamp.json").stat().st_mtime, UTC)
+    return StoreStatus(store, record.version, version, record.at, since, record.why)
 
 
 def now_text() -> str:
