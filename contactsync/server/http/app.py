@@ -45,6 +45,7 @@ from contactsync.server.http.problems import (
     on_overload,
     on_problem,
 )
+from contactsync.server.http.redirecting import Redirects
 from contactsync.server.http.served import Served
 from contactsync.server.http.threads import Threads
 from contactsync.server.keyring import Keyring
@@ -85,8 +86,12 @@ class App:
         clock: Clock = system_clock,
         metrics: Metrics | None = None,
         has_chores: bool = True,
+        redirects: bool = False,
     ) -> None:
-        """`has_chores`: it signs what expires, and forgets what is over. One process does, of several."""
+        """`has_chores`: it signs what expires, and forgets what is over. One process does, of several.
+
+        `redirects`: clients that can are sent to the object store for data files. Raises BadInput.
+        """
         self._folder = folder
         self._has_chores = has_chores
         self._publications = publications
@@ -97,6 +102,7 @@ class App:
         self._callers = Callers(accounts, clock)
         self._charging = Charging(accounts, folder.settings(), self._guard)
         self._threads = Threads("publications", _PUBLICATION_THREADS)
+        self._redirects = Redirects(folder, self._threads) if redirects else None
         self._reminded: date | None = None
         self._served = Served(publications, keyring, self._threads)
         self._healthy = Health(folder, self._served, self._threads)
@@ -183,6 +189,10 @@ class App:
         account = await self._authenticate(request)
         served = await self._served.current()
         known = sha256 in served.files.get(account.audience, ())
+        if known and self._redirects is not None:
+            elsewhere = await self._redirects.response(request, sha256)
+            if elsewhere is not None:
+                return elsewhere
         file = await self._threads.run(self._publications.data, sha256) if known else None
         if file is None:
             raise Problem("not-found", "the editions served contain no such file", "fetch the manifest again")

@@ -57,13 +57,14 @@ def serve(
     *,
     metrics_port: int | None = None,
     origins: Sequence[str] = (),
+    redirects: bool = False,
     share: WorkerShare = WorkerShare(),
 ) -> None:
     """Answer requests until SIGTERM or SIGINT, then finish the running ones.
 
     `on_ready` is called with the URL once requests are answered. On `metrics_port` there are figures for
-    Prometheus; None: nowhere. Pages of `origins`, and of those in the settings, may read replies. Raises
-    CallerError if a port cannot be used.
+    Prometheus; None: nowhere. Pages of `origins`, and of those in the settings, may read replies. `redirects`
+    sends clients to the object store for data files. Raises CallerError if a port cannot be used.
     """
     settings = folder.settings()
     memory.give_back_what_is_free()
@@ -82,6 +83,7 @@ def serve(
         evaluator,
         metrics=metrics,
         has_chores=share.has_chores,
+        redirects=redirects,
     )
     limits = Limits(
         settings.head_seconds,

@@ -69,3 +69,12 @@ class StoreUrl:
         if not all(_PREFIX.fullmatch(part) and part not in {".", ".."} for part in path):
             raise BadInput("the prefix of the store may contain letters, digits and ._=-", hint=_HINT)
         return cls(parts.scheme, bucket, "/".join(path), account)
+
+
+def check_can_sign(store: str) -> None:
+    """Raise BadInput unless clients can be sent to this store ("": there is none) by URLs that end."""
+    if not store or StoreUrl.parse(store).scheme == "file":
+        raise BadInput(
+            "--redirect-data needs a store whose URLs can be signed",
+            hint="name one: `server publish --store s3://BUCKET/PREFIX`, gs:// or az://",
+        )

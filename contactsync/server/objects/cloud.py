@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from contactsync.foundation.errors import BadInput, OurError
 from contactsync.server.objects.address import StoreUrl
-from contactsync.server.objects.ports import Conflict, StoredObject, Headers, Tag, Unanswered
+from contactsync.server.objects.ports import Conflict, Headers, StoredObject, Tag, Unanswered
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore, GCSStore, S3Store

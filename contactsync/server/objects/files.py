@@ -20,7 +20,7 @@ NEWEST_ROOT: Final = f"{METADATA}/root.json"
 CHECKPOINT: Final = f"{BELOW}/log/checkpoint"
 DATA: Final = f"{BELOW}/data"
 
-_JSON: Final = "application/json"
+_JSON_TYPE: Final = "application/json"
 _OCTETS: Final = "application/octet-stream"
 _TEXT: Final = "text/plain; charset=utf-8"
 
@@ -58,12 +58,12 @@ def public_files(public: Path, published: Published) -> PublicFiles:
     metadata = public / "metadata"
     versions = sorted(int(path.name.partition(".")[0]) for path in metadata.glob("*.root.json"))
     roots = [
-        PublicFile(f"{METADATA}/{path.name}", path, Headers(_JSON, IMMUTABLE))
+        PublicFile(f"{METADATA}/{path.name}", path, Headers(_JSON_TYPE, IMMUTABLE))
         for path in (metadata / f"{version}.root.json" for version in versions)
     ]
     switches = [
-        PublicFile(NEWEST_ROOT, roots[-1].path, Headers(_JSON, CHANGES)),
-        PublicFile(TIMESTAMP, metadata / "timestamp.json", Headers(_JSON, CHANGES)),
+        PublicFile(NEWEST_ROOT, roots[-1].path, Headers(_JSON_TYPE, CHANGES)),
+        PublicFile(TIMESTAMP, metadata / "timestamp.json", Headers(_JSON_TYPE, CHANGES)),
     ]
     checkpoint = public / "log" / "checkpoint"
     if checkpoint.exists():
@@ -76,14 +76,14 @@ def _fixed(public: Path, published: Published) -> Iterator[PublicFile]:
     for path in _files(public / "data"):
         yield PublicFile(f"{DATA}/{path.name}", path, Headers(_OCTETS, ACCOUNTS_ONLY))
     for path in _files(public / "targets"):
-        yield PublicFile(f"{BELOW}/tuf/targets/{path.name}", path, Headers(_JSON, IMMUTABLE))
+        yield PublicFile(f"{BELOW}/tuf/targets/{path.name}", path, Headers(_JSON_TYPE, IMMUTABLE))
     for role in ("targets", "snapshot"):
         newest = published.by_role()[role].signed.version
         for path in _files(public / "metadata"):
             version, _, rest = path.name.partition(".")
             # A newer one was left by a publish that was killed, and will be written again, with other octets.
             if rest == f"{role}.json" and int(version) <= newest:
-                yield PublicFile(f"{METADATA}/{path.name}", path, Headers(_JSON, IMMUTABLE))
+                yield PublicFile(f"{METADATA}/{path.name}", path, Headers(_JSON_TYPE, IMMUTABLE))
     log = public / "log"
     for path in sorted(log.rglob("*")):
         name = path.relative_to(log).as_posix()

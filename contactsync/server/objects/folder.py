@@ -16,7 +16,7 @@ from typing import Final
 
 from contactsync.foundation import durable
 from contactsync.foundation.errors import OurError
-from contactsync.server.objects.ports import Conflict, StoredObject, Headers, Tag
+from contactsync.server.objects.ports import Conflict, Headers, StoredObject, Tag
 
 _LOCK: Final = ".store.lock"
 

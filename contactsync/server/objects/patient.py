@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from contactsync.server.objects.ports import Conflict, StoredObject, Headers, Objects, Tag, Unanswered
+from contactsync.server.objects.ports import Conflict, Headers, Objects, StoredObject, Tag, Unanswered
 
 ATTEMPTS: Final = 6
 _FIRST_PAUSE: Final = 0.2
