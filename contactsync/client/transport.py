@@ -35,7 +35,7 @@ from contactsync.foundation.route import Route
 
 CHUNK = 1 << 16
 PACE_SECONDS = 0.25
-STORE_CHANCES = 3
+STORE_CHANCES = 2
 METADATA_LIMIT = 8 << 20
 USUAL_METADATA = 256 << 10  # may come whatever the allowed download: without it nothing can be priced
 ACCOUNT_LIMIT = 4096
@@ -141,7 +141,7 @@ class Transport:
         """The same for a data file, which may come from an object store that the server names.
 
         If anything is wrong there, NetworkError is raised, and from then on the server is asked alone: so
-        whoever tries again gets the file from it. A connection may break twice before that.
+        whoever tries again gets the file from it. One connection may break before that.
         """
         if not self._goes_to_stores:
             with self.get(path, headers=headers, authorised=True) as reply:
@@ -164,19 +164,21 @@ class Transport:
         self._stores[host] = None
         try:
             reply = self._open_at_store(url, headers or {})
-            try:
-                if reply.status not in {200, 206, 416}:
-                    raise self._leave_stores(f"{host} answered with status {reply.status}")
-                yield reply
-            finally:
-                _let_go(reply)
+        except ContactSyncError as error:
+            raise self._leave_stores(f"{host}, the store of {self.base_url}: {error}") from error
+        try:
+            if reply.status not in {200, 206, 416}:
+                raise self._leave_stores(f"{host} answered with status {reply.status}")
+            yield reply
         except ChoiceNeeded:
             raise
         except ContactSyncError as error:
             self._store_chances -= 1
             if isinstance(error, NetworkError) and self._store_chances > 0:
-                raise  # it may be the network, which the server would not be spared either
+                raise  # it may be the network, which does not spare the server either
             raise self._leave_stores(f"{host}, the store of {self.base_url}: {error}") from error
+        finally:
+            _let_go(reply)
 
     def leave_stores(self) -> bool:
         """Ask the server alone from now on; whether it was otherwise, and a store was asked."""
