@@ -19,6 +19,7 @@ from typing import Any, Final, Self
 from contactsync.foundation import durable, migrations
 from contactsync.foundation.errors import BadInput, OurError
 from contactsync.server.breakers import Breakers
+from contactsync.server.objects.address import StoreUrl
 from contactsync.server.origins import ABOUT_ORIGINS, ORIGINS, read_origins
 from contactsync.server.page import ABOUT_PAGE, EXAMPLES, PageSettings
 from contactsync.server.page import SETTINGS as PAGE
@@ -44,6 +45,7 @@ _LAYOUT: Final = "layout"
 _QUOTA: Final = "quota"
 _DATABASE: Final = "database"
 _PASSWORD_FILE: Final = "database_password_file"  # noqa: S105 - the name of a setting
+_STORE: Final = "store"
 _COMMENT_WIDTH: Final = 100
 _ABOUT_QUOTAS: Final = (
     "How many points an account may have evaluated: burst at once, per_day a day in the long run. An account"
@@ -54,6 +56,11 @@ _ABOUT_QUOTAS: Final = (
 _ABOUT_DATABASE: Final = (
     "The PostgreSQL database that has the members and accounts. Its password is not here: it comes from"
     f" PGPASSFILE, a service file, or the first line of a file that {_PASSWORD_FILE} names."
+)
+
+_ABOUT_STORE: Final = (
+    "The object store that each publish is copied to: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX,"
+    " az://ACCOUNT/CONTAINER/PREFIX or file:///FOLDER. Its credentials come from the environment."
 )
 
 
@@ -127,6 +134,8 @@ class Settings:
     """The URL of the PostgreSQL database of the stores, without a password. Empty: files in the folder."""
     database_password_file: str = ""
     """A file whose first line is the password for it, from the data folder. Empty: libpq looks for it."""
+    store: str = ""
+    """The URL of the object store that has a copy of what is published. Empty: there is none."""
     web_origins: tuple[str, ...] = ()
     """Origins of pages that may use the server from a browser."""
     page: PageSettings = field(default_factory=PageSettings)
@@ -154,7 +163,7 @@ class Settings:
         values = migrations.migrate_record(values, str(path), SETTINGS_STEPS, key=_LAYOUT)
         del values[_LAYOUT]
         quotas = _read_quotas(path, values.pop(_QUOTA, {}))
-        texts = {name: _text(path, values, name) for name in (_DATABASE, _PASSWORD_FILE)}
+        texts = {name: _text(path, values, name) for name in (_DATABASE, _PASSWORD_FILE, _STORE)}
         origins = read_origins(path, values.pop(ORIGINS, []))
         page = PageSettings.take(path, values)
         values = {name: value for name, value in values.items() if name not in texts}
@@ -169,6 +178,7 @@ class Settings:
             **values,
             database=texts[_DATABASE],
             database_password_file=texts[_PASSWORD_FILE],
+            store=texts[_STORE] and str(StoreUrl.parse(texts[_STORE])),
             web_origins=origins,
             page=page,
             quotas=quotas,
@@ -230,13 +240,14 @@ def _text_of(allowed: Sequence[int]) -> str:
     return f"{allowed[0]} to {allowed[-1]}" if isinstance(allowed, range) else " or ".join(map(str, allowed))
 
 
-def template(database: str = "") -> str:
+def template(database: str = "", store: str = "") -> str:
     """The server.toml of a new server: every setting with its meaning and default."""
     lines = ["# Settings of this contactsync server. See `contactsync docs operations`."]
     lines += [f"{_LAYOUT} = {migrations.newest(SETTINGS_STEPS)}"]
-    if database:
-        lines += ["", *(f"# {line}" for line in textwrap.wrap(_ABOUT_DATABASE, _COMMENT_WIDTH))]
-        lines += [f"{_DATABASE} = {json.dumps(database)}"]  # a string of JSON is one of TOML
+    for name, value, about in ((_DATABASE, database, _ABOUT_DATABASE), (_STORE, store, _ABOUT_STORE)):
+        if value:
+            lines += ["", *(f"# {line}" for line in textwrap.wrap(about, _COMMENT_WIDTH))]
+            lines += [f"{name} = {json.dumps(value)}"]  # a string of JSON is one of TOML
     for setting in _whole_numbers():
         meaning = f"{setting.metadata['meaning']} Allowed: {_text_of(setting.metadata['allowed'])}."
         lines += ["", *(f"# {line}" for line in textwrap.wrap(meaning, _COMMENT_WIDTH))]
@@ -323,10 +334,10 @@ class DataFolder:
             else:
                 path.unlink(missing_ok=True)
 
-    def finish(self, database: str = "") -> None:
+    def finish(self, database: str = "", store: str = "") -> None:
         """Write the settings file: from now on, the folder counts as initialised."""
         durable.sync_folder(self.path)  # because SQLite created the registry
-        durable.write(self.settings_file, template(database).encode())
+        durable.write(self.settings_file, template(database, store).encode())
 
     def database(self) -> tuple[str, str]:
         """The settings `database` and `database_password_file`, whatever is wrong with others. BadInput."""
@@ -338,11 +349,18 @@ class DataFolder:
 
     def name_database(self, url: str) -> None:
         """Have server.toml say that the stores are in a database, or ("") files. All other lines stay."""
+        self._name(_DATABASE, url)
+
+    def name_store(self, url: str) -> None:
+        """Have server.toml say which object store has a copy, or ("") that none has. All other lines stay."""
+        self._name(_STORE, url)
+
+    def _name(self, setting: str, value: str) -> None:
         text = self.settings_file.read_text("utf-8")
-        lines = [line for line in text.split("\n") if not re.match(rf"{_DATABASE}\s*=", line)]
-        if url:
+        lines = [line for line in text.split("\n") if not re.match(rf"{setting}\s*=", line)]
+        if value:
             # Before the first table, where it would be a part of that.
-            lines.insert(1 if lines[0].startswith("#") else 0, f"{_DATABASE} = {json.dumps(url)}")
+            lines.insert(1 if lines[0].startswith("#") else 0, f"{setting} = {json.dumps(value)}")
         durable.write(self.settings_file, "\n".join(lines).encode())
 
     def settings(self) -> Settings:

@@ -25,6 +25,7 @@ from contactsync.commands.server._shared import (
     passphrase_of_key,
     passphrase_option,
 )
+from contactsync.commands.server.storing import store_option
 from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:  # numpy hangs on these
@@ -82,6 +83,7 @@ offline_targets_option = click.option(
     help="Publish N editions, whether or not anything has changed: after a restore of an older public/, to"
     " get above what clients have seen.",
 )
+@store_option
 @click.option(
     "--attached",
     is_flag=True,
@@ -101,6 +103,7 @@ def publish(
     request_file: Path | None,
     every: float | None,
     editions: int | None,
+    store_url: str | None,
     attached: bool,
 ) -> None:
     """Publish the contents of the registry in one atomic step. A running server serves them at once.
@@ -111,9 +114,12 @@ def publish(
     from contactsync.commands.server.publish_loop import Stop, passphrase_from_pipe, publish_every
     from contactsync.library.operating import Keyring
     from contactsync.library.publishing import Aim, Order, is_due
+    from contactsync.library.storing import name_store
 
     folder = folder_of(data)
     cluster = cluster_of(executor, executor_key, executor_tls)
+    if store_url is not None:
+        name_store(folder, store_url)
     if editions is not None:
         if new_epoch or expunge or as_json or request_file is not None or every is not None:
             raise click.UsageError("--editions goes with no other way to publish.")

@@ -83,6 +83,12 @@ def _mode(_context: click.Context, _option: click.Parameter, value: str) -> int:
     "server.toml does (`contactsync docs web`).",
 )
 @click.option(
+    "--redirect-data",
+    "redirects",
+    is_flag=True,
+    help="Send clients that can follow to the object store for data files, by signed URLs that end soon.",
+)
+@click.option(
     "--publish-every",
     type=Duration(at_least=1),
     metavar="TIME",
@@ -106,6 +112,7 @@ def serve(
     trusted_proxies: tuple[str, ...],
     origins: tuple[str, ...],
     has_page: bool,
+    redirects: bool,
     publish_every: float | None,
     log_format: Literal["text", "json"],
 ) -> None:
@@ -134,6 +141,7 @@ def serve(
         metrics_port=metrics_port,
         origins=origins,
         has_page=has_page,
+        redirects=redirects,
     )
     beside = publishing_beside(data, publish_every, passphrase)
     run(data, passphrase, how, lambda name: click.echo(f"listening on {name}"), beside)

@@ -61,13 +61,15 @@ def serve(
     metrics_port: int | None = None,
     origins: Sequence[str] = (),
     has_page: bool = False,
+    redirects: bool = False,
     share: WorkerShare = WorkerShare(),
 ) -> None:
     """Answer requests until SIGTERM or SIGINT, then finish the running ones.
 
     `on_ready` is called with the URL once requests are answered. On `metrics_port` there are figures for
     Prometheus; None: nowhere. Pages of `origins`, and of those in the settings, may read replies. `has_page`,
-    or the settings: people get a page at `/`. Raises CallerError if a port cannot be used.
+    or the settings: people get a page at `/`. `redirects` sends clients to the object store for data files.
+    Raises CallerError if a port cannot be used.
     """
     settings = folder.settings()
     memory.give_back_what_is_free()
@@ -88,6 +90,7 @@ def serve(
         metrics=metrics,
         page=_page(settings.page, public) if has_page or settings.page.is_served else None,
         has_chores=share.has_chores,
+        redirects=redirects,
     )
     limits = Limits(
         settings.head_seconds,

@@ -35,6 +35,7 @@ from contactsync.publication.tuf.repository import ONLINE, PUBLISHING, Repositor
 from contactsync.publication.tuf.request import SigningRequest
 from contactsync.server.belonging import doubts, holds_tokens_of
 from contactsync.server.keyring import Keyring
+from contactsync.server.objects.copying import copy_published
 from contactsync.server.passphrases import erase_left_behind
 from contactsync.server.publishing.job import (
     STILL_SERVED,
@@ -166,6 +167,8 @@ class Publisher:
             ]
             passed_over = order.aim is Aim.NEW_EPOCH
             ended = [begun(one) for one in first.values() if one.edition == 1 and not passed_over]
+            if elsewhere is None:
+                self._copy()
             self._check_cleaned([*resumed, *ended, *outcomes])
             return [*resumed, *ended, *outcomes]
 
@@ -253,6 +256,7 @@ class Publisher:
             renewed = apply(self._repository, request, signers, datetime.now(UTC))
             self._tell(before, manifests)
             self._clean_up(manifests, serial)
+            self._copy()
         self._check_cleaned(())
         return renewed
 
@@ -377,20 +381,27 @@ class Publisher:
     def _check_cleaned(self, outcomes: Sequence[Outcome]) -> None:
         if self._unclean:
             raise NotCleanedUp(
-                f"published; cleaning up failed: {self._unclean}",
+                f"published; {self._unclean}",
                 hint="clients see the new edition: do not give the same order again; fix the cause, then"
-                " `server publish` removes what is left (`server status` names seeds of ended epochs)",
+                " `server publish` does what is left (`server status` names seeds of ended epochs)",
                 outcomes=outcomes,
             )
+
+    def _copy(self) -> None:
+        """Bring the store to what is published. A failure is kept for the end: here it is published."""
+        try:
+            copy_published(self._folder, self._progress)
+        except (ContactSyncError, OSError) as error:
+            self._unclean = self._unclean or f"the store has not all of it: {error}"
 
     def _clean_up(self, published: Collection[Manifest], serial: int) -> None:
         """Remove what is not needed any more. A failure is kept for the end: the switch has been made."""
         try:
             self._remove_the_old(published, serial)
         except OSError as error:
-            self._unclean = f"{error.strerror} ({error.filename or 'data folder'})"
+            self._unclean = f"cleaning up failed: {error.strerror} ({error.filename or 'data folder'})"
         except ContactSyncError as error:
-            self._unclean = str(error)
+            self._unclean = f"cleaning up failed: {error}"
 
     def _remove_the_old(self, published: Collection[Manifest], serial: int) -> None:
         """Delete what no client can be asking for any more; nothing of it decides what is served."""

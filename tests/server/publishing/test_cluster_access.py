@@ -146,7 +146,7 @@ def test_a_key_file_of_ours_is_needed(tmp_path, key_file):
     pytest.importorskip("distributed")
     bad = tmp_path / "bad.key"
     cases = {
-        b"": "is no worker key", b"[]": "is no worker key", b'{"format": "contactsync-worker-key-1"}': "is no worker key",
+        **dict.fromkeys((b"", b"[]", b'{"format": "contactsync-worker-key-1"}'), "is no worker key"),
         b'{"format": "contactsync-worker-key-1", "secret": "00"}': "of this version",
         key_file.read_bytes().replace(b"key-1", b"key-2"): "of this version",
     }  # fmt: skip
@@ -177,8 +177,8 @@ def test_what_is_sealed_opens_with_its_key_and_label_alone():
         with pytest.raises(NotSealedByUs):
             key.open(b"job", bytes(changed))
     for who, label, octets in [
-        (other, b"job", sealed), (key, b"result", sealed), (key, b"job", sealed[:-1]), (key, b"job", sealed[:40]),
-        (key, b"job", b""),
+        (other, b"job", sealed), (key, b"result", sealed), (key, b"job", sealed[:-1]),
+        (key, b"job", sealed[:40]), (key, b"job", b""),
     ]:  # fmt: skip
         with pytest.raises(NotSealedByUs):
             who.open(label, octets)
