@@ -1,6 +1,7 @@
 """Labels, addresses and further forms in `contactsync-js sync`: what it shows, and what a server sees."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from javascript import Person, found, needs_node
@@ -210,3 +211,19 @@ def test_addresses_are_sent_once_somebody_has_one(somebody, operator):
     lines = somebody.run_book(book).stdout.splitlines()
     assert lines[0] == f"Anna\t{ANNA}, anna@example.org"  # one member, one line
     assert lines[1].startswith("2 matches among 3 numbers and addresses of 2 contacts")
+
+
+def test_a_partition_that_needs_more_than_is_known_here_is_said_to_be_unusable(person, labelled):
+    honestly = labelled.partitions
+
+    def partitions(*given):
+        found = honestly(*given)
+        return found | {"1": replace(found["1"], extra={"critical": ["stamps"], "stamps": 1})}
+
+    labelled.partitions = partitions
+    labelled.publish(ANNA, BEN, ABROAD)
+    result = person.sync(ANNA, ABROAD)
+    assert labels(result) == {ANNA: "@anna:chat"}
+    reason = "needs something that this program does not support"
+    assert result["unusable"] == [{"partition": "1", "reason": reason, "identifiers": 1}]
+    assert f"partition 1 {reason}" in person.run(ANNA, ABROAD).stderr

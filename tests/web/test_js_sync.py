@@ -230,6 +230,17 @@ def test_a_damaged_state_is_refused_with_a_way_out(person, name, octets):
     assert error["hint"]
 
 
+@pytest.mark.parametrize("member", ["root", "manifests"])
+def test_a_damaged_part_of_what_was_verified_is_refused(person, member):
+    person.sync(ANNA)
+    (folder,) = person.state.iterdir()
+    state = json.loads((folder / "trust.json").read_text())
+    state[member] = {"people": "{"} if member == "manifests" else "{"
+    (folder / "trust.json").write_text(json.dumps(state))
+    error = person.sync(ANNA, code=5)
+    assert error["refusal"] == "malformed"
+
+
 def test_a_download_that_is_too_large_is_not_begun(person):
     error = person.sync(ANNA, more=["--max-download", "100"], code=7)
     assert "no file was fetched" in error["message"]

@@ -68,7 +68,7 @@ export async function follow(store, transport, audience, now = Date.now() / 1000
   // A state of an earlier version: the roots since the pinned one are followed once more, to be found in the log.
   const [start, roots] = trust.roots === null ? [trust.pinned, [trust.pinned]] : [trust.root, trust.roots];
   const trusted = { root: utf8(start), followed: [] };
-  const newest = versionOf(trust.root);
+  const newest = await explained('the stored root', () => versionOf(trust.root));
   for (const name of ['timestamp', 'snapshot']) if (trust[name] !== null) trusted[name] = utf8(trust[name]);
   const keep = () => {
     for (const name of ['timestamp', 'snapshot']) trust[name] = trusted[name] ? text(trusted[name]) : null;
@@ -122,8 +122,12 @@ export async function follow(store, transport, audience, now = Date.now() / 1000
  * next manifest is not there before the first request.
  */
 export async function kindsSeen(store, audience) {
-  const kept = (await readTrust(store)).manifests[audience];
-  return kept ? servedKinds(Object.keys(parseAscii(utf8(kept)).partitions)) : null;
+  const kept = (await readTrust(store)).manifests[audience] ?? null;
+  try {
+    return kept && servedKinds(Object.keys(parseAscii(utf8(kept)).partitions));
+  } catch {
+    return null; // it is damaged: `follow` says so
+  }
 }
 
 /** The user was told of the gap. */

@@ -1,5 +1,11 @@
 // The object of `sync --json`: docs/json-schema.json, and `uncovered`, which only this client prints.
+import { sortedNames } from './manifest.js';
 import { padded } from './round.js';
+
+const REASONS = {
+  'unknown-family': 'is of a kind or country unknown to this program',
+  'unknown-critical': 'needs something that this program does not support',
+};
 
 /**
  * What the server could learn from a sync, in one sentence.
@@ -16,9 +22,8 @@ function leakOf(points, covered) {
 
 /** Partitions of the book whose contacts could not be looked up: nobody knows whether they are members. */
 function unusableOf(manifest, groups) {
-  return Object.entries(manifest.unusable)
-    .filter(([name]) => groups.has(name))
-    .map(([partition, reason]) => ({ partition, reason: `is not known to this program (${reason})`, identifiers: groups.get(partition).length }));
+  const names = sortedNames(manifest.unusable).filter((name) => groups.has(name));
+  return names.map((partition) => ({ partition, reason: REASONS[manifest.unusable[partition]], identifiers: groups.get(partition).length }));
 }
 
 /** The chance that a contact who is not a member matches, in the worst partition of the book. */

@@ -1,4 +1,5 @@
 // Tables (RFC 4180 quoting) with a header whose headings are known, and plain lists of numbers and addresses.
+import { plainCharacters } from '../identifiers.js';
 import { roleOf } from './heading.js';
 import { addressIn, isAddress } from './mails.js';
 
@@ -137,7 +138,7 @@ export function* readTable(text, layout) {
 }
 
 const withoutComment = (line) => line.replace(/(?:^|\s)#(?!\s*\d).*/, '').trim();
-const isNumberLine = (line) => /^(?:tel:)?[\s+(]*\d[\d\s()./,;#-]*$/.test(line);
+const isNumberLine = (line) => /^(?:tel:)?[\s+(]*\d[\d\s()./,;#-]*$/.test(plainCharacters(line));
 
 /** Whether a text is a list: a line is a number, or most of them have an address. */
 export function isList(text) {
