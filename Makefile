@@ -11,7 +11,7 @@ demo: $(STAMP)
 	$(BIN)/contactsync demo
 
 test: $(STAMP)-test
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --durations 40 --durations-min 5
 
 # While you work: everything but what is marked slow. It says what it left out. A file stays on one core, because its
 # tests share fixtures. Temporary files are in memory if a gigabyte is free: most of these tests take less time than

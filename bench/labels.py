@@ -1,4 +1,4 @@
-"""`python -m bench labels`: entries sealed in bulk and opened one by one, and what a sidecar costs to build.
+"""`python -m bench labels`: entries sealed and opened in bulk, and what a sidecar costs to build.
 
 All figures are ns of CPU an entry of 48 octets (labels of up to 32), all threads counted, medians of one run
 in which the contenders take turns. Peers are `cryptography` (OpenSSL): its AES-SIV in a loop, and what a key
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import statistics
 import tempfile
 import time
 from collections.abc import Sequence
@@ -25,12 +26,14 @@ from bench.harness import Contender, Row
 from contactsync import labels
 from contactsync.directory import build, open_directory
 from contactsync.directory.sidecar_build import build_sidecar
-from contactsync.kernels import policy
+from contactsync.kernels import policy, siv
+from contactsync.kernels.lanes import empty
 from contactsync.tokens import Tokens
 
 PACKAGES = ("cryptography", "numba", "numpy")
 SIZE = 32
 FEW = 1000
+ALONE = 1024
 CONTEXT = labels.context("people", 1)
 
 
@@ -68,11 +71,28 @@ def _sealing(n: int, seconds: float) -> list[Row]:
         for name, us in harness.interleaved(contenders, seconds=seconds, clock=time.process_time).items()
     }
     how = "kernel" if policy.has_aes() else "OpenSSL"
+    alone = [_row("seal, kernel alone", ALONE, 1e3 * _kernel_alone())] if policy.has_aes() else []
     return [
+        *alone,
         _row(f"seal, {how}, 1 thread", n, took["1"], "AES-SIV of cryptography, a loop", took["openssl"]),
         _row(f"seal, {how}, 2 threads", n, took["2"], "HKDF, ChaCha20-Poly1305, a loop", took["hkdf"]),
         _row("open", FEW, took["unseal"]),
     ]
+
+
+def _kernel_alone() -> float:
+    """Microseconds an entry of the kernel, without laying labels out: the median of 3,000 runs."""
+    words = [
+        np.frombuffer(bytearray(os.urandom(ALONE * octets)), np.uint64)
+        for octets in (labels.KEY_BYTES, SIZE, labels.TAG_BYTES + SIZE)
+    ]
+    context, scratch = np.array(np.frombuffer(CONTEXT, np.uint64)), empty(siv.SCRATCH_WORDS)
+    took = []
+    for _ in range(3000):
+        began = time.perf_counter_ns()
+        siv.seal(*words, context, SIZE // labels.TAG_BYTES, scratch)
+        took.append(time.perf_counter_ns() - began)
+    return statistics.median(took) / ALONE / 1e3
 
 
 def _sidecar(n: int, seconds: float, folder: Path) -> list[Row]:

@@ -13,7 +13,7 @@ import itertools
 import struct
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -34,8 +34,8 @@ SIZES: Final = (16, 32, 48, 64)
 """Octets to which the labels of a partition are filled up: one of these for all of them."""
 CONTEXT_BYTES: Final = 16
 
-_AT_ONCE: Final = 1024  # entries that a call of the kernel seals
-_WORTH_A_CALL: Final = 64  # entries that take OpenSSL longer than the kernel's call, or its start, costs
+_AT_ONCE: Final = 1024  # entries that a call of a kernel takes
+_WORTH_A_CALL: Final = 64  # entries that take OpenSSL longer than a kernel's call, or its start, costs
 _WORTH_STARTING: Final = 40_000
 _UNPRINTABLE: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 
@@ -127,7 +127,7 @@ def seal(
 
 
 def _kernel_pays(count: int) -> bool:
-    """Whether the CPU can run the kernel, and it is faster than OpenSSL in this process as it is now."""
+    """Whether the CPU can run the kernels, and they are faster than OpenSSL in this process as it is now."""
     if count < (_WORTH_A_CALL if "contactsync.kernels.policy" in sys.modules else _WORTH_STARTING):
         return False
     from contactsync.kernels.policy import has_aes  # noqa: PLC0415 - loads Numba
@@ -145,21 +145,38 @@ def _seal_by_openssl(
 def _seal_by_kernel(
     keys: NDArray[np.uint8], labels: Sequence[bytes], context: bytes, entries: NDArray[np.uint8]
 ) -> None:
-    """By way of arrays that stay in the cache, are as kernels want them, and hold whole groups of entries."""
+    from contactsync.kernels import siv  # noqa: PLC0415 - loads Numba
+
+    size = entries.shape[1] - TAG_BYTES
+    _by_kernel(siv.seal, keys, size, lambda a, b: padded(labels[a:b], size), entries, context=context)
+
+
+def _by_kernel(
+    run: Callable[..., None],
+    keys: NDArray[np.uint8],
+    width: int,
+    rows: Callable[[int, int], NDArray[np.uint8]],
+    out: NDArray[np.uint8],
+    *,
+    context: bytes,
+) -> None:
+    """A kernel over `rows(a, b)`, uint8[b - a, width], and their keys; its results go to `out`.
+
+    By way of arrays that stay in the cache, are as kernels want them, and hold whole groups of entries.
+    """
     from contactsync.kernels import siv  # noqa: PLC0415 - loads Numba
     from contactsync.kernels.lanes import empty  # noqa: PLC0415
 
-    size = entries.shape[1] - TAG_BYTES
-    words = [np.zeros(_AT_ONCE * width // 8, np.uint64) for width in (KEY_BYTES, size, TAG_BYTES + size)]
-    key, plain, entry = (w.view(np.uint8).reshape(_AT_ONCE, -1) for w in words)
+    words = [np.zeros(_AT_ONCE * octets // 8, np.uint64) for octets in (KEY_BYTES, width, out.shape[1])]
+    key, row, result = (w.view(np.uint8).reshape(_AT_ONCE, -1) for w in words)
     ad, scratch = np.array(np.frombuffer(context, np.uint64)), empty(siv.SCRATCH_WORDS)
     for a in range(0, len(keys), _AT_ONCE):
         n = min(_AT_ONCE, len(keys) - a)
-        key[:n], plain[:n] = keys[a : a + n], padded(labels[a : a + n], size)
-        rows = -(-n // siv.AT_ONCE) * siv.AT_ONCE
-        k, p, e = (w[: rows * w.size // _AT_ONCE] for w in words)
-        siv.seal(k, p, e, ad, size // TAG_BYTES, scratch)
-        entries[a : a + n] = entry[:n]
+        key[:n], row[:n] = keys[a : a + n], rows(a, a + n)
+        padded_n = -(-n // siv.AT_ONCE) * siv.AT_ONCE
+        k, r, o = (w[: padded_n * w.size // _AT_ONCE] for w in words)
+        run(k, r, o, ad, out.shape[1] // TAG_BYTES - 1, scratch)
+        out[a : a + n] = result[:n]
 
 
 def unseal(keys: NDArray[np.uint8], entries: NDArray[np.uint8], context: bytes) -> list[bytes | None]:
@@ -173,16 +190,40 @@ def unseal(keys: NDArray[np.uint8], entries: NDArray[np.uint8], context: bytes) 
         raise ValueError("entries have 16 octets more than one of SIZES")
     if len(entries) != len(keys):
         raise ValueError("a key for each entry")
-    return [
-        _opened(key.tobytes(), entry.tobytes(), context) for key, entry in zip(keys, entries, strict=True)
-    ]
+    opened = _unseal_by_kernel if _kernel_pays(len(keys)) else _unseal_by_openssl
+    return [None if plain is None else _label_in(plain) for plain in opened(keys, entries, context)]
 
 
-def _opened(key: bytes, entry: bytes, context: bytes) -> bytes | None:
+def _unseal_by_openssl(
+    keys: NDArray[np.uint8], entries: NDArray[np.uint8], context: bytes
+) -> Iterator[bytes | None]:
+    """What each entry holds; None if its tag is wrong."""
+    for key, entry in zip(keys, entries, strict=True):
+        try:
+            yield AESSIV(key.tobytes()).decrypt(entry.tobytes(), [context])
+        except InvalidTag:
+            yield None
+
+
+def _unseal_by_kernel(
+    keys: NDArray[np.uint8], entries: NDArray[np.uint8], context: bytes
+) -> Iterator[bytes | None]:
+    from contactsync.kernels import siv  # noqa: PLC0415 - loads Numba
+
+    size = entries.shape[1] - TAG_BYTES
+    opened = np.empty((len(keys), TAG_BYTES + size), np.uint8)
+    _by_kernel(siv.unseal, keys, TAG_BYTES + size, lambda a, b: entries[a:b], opened, context=context)
+    right = (opened[:, :TAG_BYTES] == entries[:, :TAG_BYTES]).all(axis=1)
+    plain = opened[:, TAG_BYTES:].tobytes()
+    for i, is_right in enumerate(right.tolist()):
+        yield plain[i * size : (i + 1) * size] if is_right else None
+
+
+def _label_in(plain: bytes) -> bytes | None:
+    label = plain.rstrip(b"\0")
     try:
-        label = AESSIV(key).decrypt(entry, [context]).rstrip(b"\0")
         return label if not label or not _problem(label.decode()) else None
-    except (InvalidTag, UnicodeDecodeError):
+    except UnicodeDecodeError:
         return None
 
 

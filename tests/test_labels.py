@@ -130,8 +130,23 @@ def test_which_way_does_not_show(monkeypatch):
     keys, texts = keys_of(500), [b"label %d" % i for i in range(500)]
     by_default = seal(keys, texts, 32, HERE)
     monkeypatch.setattr(policy, "has_aes", lambda: False)
-    monkeypatch.setattr(labels, "_seal_by_kernel", None)
+    monkeypatch.setattr(labels, "_by_kernel", None)
     assert np.array_equal(by_default, seal(keys, texts, 32, HERE, threads=3))
+
+
+def test_which_way_opened_does_not_show(monkeypatch):
+    """Changed, foreign and misnamed entries among good ones, by the kernel and by OpenSSL."""
+    keys = keys_of(500)
+    texts = [b"\xff" if i % 5 == 0 else b"label %d" % i for i in range(500)]
+    entries = seal(keys, texts, 32, HERE)
+    entries[1::5, 0] ^= 1
+    entries[2::5, 47] ^= 128
+    entries[3::5] = seal(keys[3::5], texts[3::5], 32, context("others", 3))
+    by_default = unseal(keys, entries, HERE)
+    assert by_default == [texts[i] if i % 5 == 4 else None for i in range(500)]
+    monkeypatch.setattr(policy, "has_aes", lambda: False)
+    monkeypatch.setattr(labels, "_by_kernel", None)
+    assert unseal(keys, entries, HERE) == by_default
 
 
 @pytest.mark.parametrize(
@@ -221,6 +236,8 @@ def test_no_changed_entry_opens(octet):
     entry = seal(key, [b"ada"], 32, HERE)
     entry[0, octet] ^= 1 << (octet % 8)
     assert unseal(key, entry, HERE) == [None]
+    many = np.repeat(entry, 100, axis=0)  # so many that the kernel opens them
+    assert unseal(np.repeat(key, 100, axis=0), many, HERE) == [None] * 100
     assert open_by(openssl, key[0].tobytes(), [HERE], entry[0].tobytes()) is None
 
 

@@ -36,6 +36,7 @@ SECRET_KERNELS = {
 }
 AES_KERNELS = {  # of instructions of x86 alone, and so without a width
     siv.seal: (WORDS, WORDS, WORDS, WORDS, INT, WORDS),
+    siv.unseal: (WORDS, WORDS, WORDS, WORDS, INT, WORDS),
     siv.encrypt_blocks: (WORDS, WORDS, WORDS),
 }
 

@@ -72,6 +72,34 @@ def test_thousands_of_random_entries(size):
     assert [row.tobytes() for row in sealed(keys, plain, context)] == expected
 
 
+@pytest.mark.parametrize("size", [16, 32, 48, 64])
+def test_thousands_of_random_entries_open(size):
+    """OpenSSL sealed them. The tag that an entry ought to have is that of what it holds, right or wrong."""
+    rng = np.random.default_rng(size)
+    keys, plain = rng.integers(0, 256, (2000, 32), np.uint8), rng.integers(0, 256, (2000, size), np.uint8)
+    context = rng.bytes(16)
+    rows = list(zip(keys, plain, strict=True))
+    entries = [AESSIV(k.tobytes()).encrypt(p.tobytes(), [context]) for k, p in rows]
+    opened = np.zeros((2000, 16 + size), np.uint8)
+
+    def open_all():
+        into = opened.view(np.uint64).reshape(-1)
+        siv.unseal(
+            words(keys), words(b"".join(entries)), into, words(context), size // 16, empty(siv.SCRATCH_WORDS)
+        )
+
+    open_all()
+    assert [row.tobytes() for row in opened] == [
+        entry[:16] + p.tobytes() for entry, (_, p) in zip(entries, rows, strict=True)
+    ]
+    entries = [entry[:-1] + bytes([entry[-1] ^ 1]) for entry in entries]
+    open_all()
+    for entry, (k, p), row in zip(entries, rows, opened, strict=True):
+        changed = p.tobytes()[:-1] + bytes([p[-1] ^ 1])
+        assert row[16:].tobytes() == changed
+        assert row[:16].tobytes() == AESSIV(k.tobytes()).encrypt(changed, [context])[:16] != entry[:16]
+
+
 def test_thousands_of_random_blocks():
     rng = np.random.default_rng(1)
     keys, blocks = rng.integers(0, 256, (4000, 16), np.uint8), rng.integers(0, 256, (4000, 16), np.uint8)

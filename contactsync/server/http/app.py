@@ -47,6 +47,7 @@ from contactsync.server.http.problems import (
     on_problem,
 )
 from contactsync.server.http.served import Served
+from contactsync.server.http.signing_in import SigningIn
 from contactsync.server.http.threads import Threads
 from contactsync.server.keyring import Keyring
 from contactsync.server.quota import Clock, system_clock
@@ -102,6 +103,7 @@ class App:
         self._threads = Threads("publications", _PUBLICATION_THREADS)
         self._reminded: date | None = None
         self._served = Served(publications, keyring, self._threads)
+        self._signing_in = SigningIn(accounts, self._guard)
         self._healthy = Health(folder, self._served, self._threads)
         evaluating = Evaluating(self._callers, self._charging, self._served, evaluator, self._guard)
         routes = [
@@ -110,6 +112,7 @@ class App:
             Route("/v1/tuf/targets/{file}", self._target),
             Route("/v1/log/{file:path}", self._log),
             Route("/v1/account", self._account),
+            Route("/v1/sign-in", self._signing_in.answer, methods=["POST"]),
             Route("/v1/data/{sha256}", self._data),
             Route("/v1/evaluate/{audience}/{epoch}", evaluating, methods=["POST"]),
             *(() if page is None else page.routes()),
@@ -214,6 +217,7 @@ class App:
             task.cancel()
         self._callers.close()
         self._charging.close()
+        self._signing_in.close()
         self._threads.close()
         self._evaluator.close()
 

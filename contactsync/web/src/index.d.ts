@@ -94,7 +94,10 @@ export interface TransportOptions {
 }
 /** Requests to one server, for one sync. */
 export declare class Transport {
+  /** `credential` is empty for who has but a code. */
   constructor(url: string, credential: string, options?: TransportOptions);
+  /** A one-time code for a credential that ends at `until` (RFC 3339). It works once, whatever comes of the answer. */
+  exchange(code: string): Promise<{ credential: string; audience: string; until: string }>;
 }
 
 export interface SyncOptions {
