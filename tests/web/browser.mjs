@@ -12,6 +12,7 @@ const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', .
 const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const visits = new Map();
 const pages = new Map();
+const held = []; // requests that wait
 let last = 0;
 
 /** Before the page's own scripts: count what it may not do, and the longest time between two frames. */
@@ -84,14 +85,18 @@ const calls = {
   screenshot: ({ tab, path, whole = true }) => pages.get(tab).page.screenshot({ path, fullPage: whole }).then(() => null),
   media: ({ tab, dark }) => pages.get(tab).page.emulateMedia({ colorScheme: dark ? 'dark' : 'light' }),
   size: ({ tab, width, height }) => pages.get(tab).page.setViewportSize({ width, height }),
-  /** From now on, requests whose path begins so are answered with this text, are cut, or wait so many milliseconds first. */
-  meddle: ({ visit, path, text = null, milliseconds = 0 }) =>
+  /** From now on, requests whose path begins so are answered with this text, cut, or held until `behave`. */
+  meddle: ({ visit, path, text = null, hold = false }) =>
     visits.get(visit).route((url) => url.pathname.startsWith(path), async (route) => {
-      if (milliseconds) await new Promise((resolve) => setTimeout(resolve, milliseconds));
       if (text !== null) return route.fulfill({ contentType: 'application/json', body: text });
-      return milliseconds ? route.continue() : route.abort();
+      if (!hold) return route.abort();
+      await new Promise((release) => held.push(release));
+      return route.continue().catch(() => {}); // who asked may be gone
     }),
-  behave: ({ visit }) => visits.get(visit).unrouteAll({ behavior: 'ignoreErrors' }),
+  async behave({ visit }) {
+    for (const release of held.splice(0)) release();
+    await visits.get(visit).unrouteAll({ behavior: 'ignoreErrors' });
+  },
   async drop({ tab, selector, file, text }) {
     const { page } = pages.get(tab);
     const data = await page.evaluateHandle(({ file, text }) => {

@@ -171,7 +171,7 @@ def test_storage_that_was_evicted_costs_a_first_sync_and_is_said(unchanged, visi
 def test_two_tabs_take_turns(unchanged, visit, book):
     person = visit(unchanged.url)
     first = person.tab
-    person.meddle("/v1/evaluate/", milliseconds=4000)
+    person.meddle("/v1/evaluate/", hold=True)
     person.read(book)
     person.start(CREDENTIAL)
     person.wait("#left-list li.evaluate")
@@ -181,8 +181,10 @@ def test_two_tabs_take_turns(unchanged, visit, book):
     assert person.refused() == "It is already running in another tab"
     person.click("#forget")
     person.click("#sure-yes")
+    person.wait("#problem:not([hidden]):not(:has(button))")  # another problem: of forgetting
     assert person.refused() == "It is already running in another tab"
     person.tab = first
+    person.behave()
     person.wait("#result")
     assert person.texts("#matches .name bdi") == HERE
     person.tab = second

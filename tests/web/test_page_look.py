@@ -30,7 +30,7 @@ def steps(person, tmp_path):
     person.wait("#problem h2")
     person.click("#problem summary")
     yield "problem"
-    person.meddle("/v1/evaluate/", milliseconds=60000)
+    person.meddle("/v1/evaluate/", hold=True)
     person.start(CREDENTIAL)
     person.wait("#left-list li.evaluate")
     yield "work"

@@ -257,7 +257,7 @@ def test_without_a_mouse(unchanged, visit, tmp_path):
 
 def test_stopped_and_continued(unchanged, visit, tmp_path):
     person = visit(unchanged.url)
-    person.meddle("/v1/evaluate/", milliseconds=60000)
+    person.meddle("/v1/evaluate/", hold=True)
     person.read(cards(tmp_path / "book.vcf", PEOPLE))
     person.start(CREDENTIAL)
     person.wait("#left-list li.evaluate")
@@ -267,3 +267,12 @@ def test_stopped_and_continued(unchanged, visit, tmp_path):
     person.start(None)
     person.wait("#result")
     assert person.texts("#matches .name bdi") == ["Anna", "Ben"]
+
+
+def test_reading_is_stopped_too(unchanged, visit, tmp_path):
+    person = visit(unchanged.url)
+    many = cards(tmp_path / "many.vcf", {f"Person {i}": f"+4915{i:09d}" for i in range(60000)})
+    person.files("#file", paths=[str(many)])
+    person.click("#stop")
+    person.wait("#choose")
+    assert person.sync(cards(tmp_path / "book.vcf", PEOPLE), CREDENTIAL) == ["Anna", "Ben"]

@@ -95,7 +95,7 @@ class Visitor:
         self.browser.call("offline", visit=self.visit, off=off)
 
     def meddle(self, path: str, **how) -> None:
-        """Answer requests for a path with a `text`, cut them, or have them wait `milliseconds`."""
+        """Answer requests for a path with a `text`, cut them, or `hold` them until `behave`."""
         self.browser.call("meddle", visit=self.visit, path=path, **how)
 
     def behave(self) -> None:

@@ -132,7 +132,7 @@ export const de = (number, octets) => {
       unpublished: ['Der Dienst hat sein Verzeichnis noch nicht veröffentlicht', 'Versuche es später wieder, oder frage den Betreiber.'],
       refused: ['Der Dienst hat abgelehnt', 'Versuche es später wieder. Wenn es wieder geschieht, sage dem Betreiber, was unten steht.'],
       broken: ['Der Dienst hat einen Fehler', 'Versuche es später wieder. Wenn es wieder geschieht, sage dem Betreiber, was unten steht.'],
-      signature: ['Die Unterschriften des Dienstes sind ungültig', 'Über deine Kontakte wurde nichts gesendet. Mache nicht weiter: Frage den Betreiber auf einem anderen Weg als über diese Seite, und sage, was unten steht.'],
+      signature: ['Die Unterschriften des Dienstes sind ungültig', 'Was er gesendet hat, wurde nicht verwendet. Mache nicht weiter: Frage den Betreiber auf einem anderen Weg als über diese Seite, und sage, was unten steht.'],
       expired: ['Die Unterschriften des Dienstes sind abgelaufen', 'Prüfe Datum und Uhrzeit dieses Geräts. Wenn sie stimmen, muss der Dienst neu unterschreiben: Sage es dem Betreiber.'],
       history: ['Der Dienst zeigt eine andere Vergangenheit als zuvor', 'Mache nicht weiter. Was dieser Browser aufbewahrt, ist der Beweis: Lass es nicht vergessen, und frage den Betreiber auf einem anderen Weg als über diese Seite.'],
       file: ['Eine Datei des Verzeichnisses wurde unterwegs verändert', 'Sie wurde nicht verwendet. Versuche es wieder: Sie wird dann neu geladen. Wenn es wieder geschieht, sage es dem Betreiber.'],

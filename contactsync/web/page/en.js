@@ -132,7 +132,7 @@ export const en = (number, octets) => {
       unpublished: ['The service has not published its directory yet', 'Try again later, or ask the operator.'],
       refused: ['The service refused', 'Try again later. If it happens again, tell the operator what is written below.'],
       broken: ['The service has a fault', 'Try again later. If it happens again, tell the operator what is written below.'],
-      signature: ['The service’s signatures are not valid', 'Nothing about your contacts was sent. Do not go on: ask the operator in another way than by this page, and tell what is written below.'],
+      signature: ['The service’s signatures are not valid', 'What it sent was not used. Do not go on: ask the operator in another way than by this page, and tell what is written below.'],
       expired: ['The service’s signatures have expired', 'Check the date and time of this device. If they are right, the service must sign anew: tell the operator.'],
       history: ['The service shows another history than before', 'Do not go on. What this browser keeps is the evidence: do not forget it, and ask the operator in another way than by this page.'],
       file: ['A file of the directory was changed on its way', 'It was not used. Try again: it is then fetched anew. If it happens again, tell the operator.'],

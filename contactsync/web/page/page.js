@@ -21,6 +21,7 @@ let words = wordsOf(preferred());
 let service = null; // what the worker says of it when it is opened
 let files = []; // of the book that was read
 let counts = null; // of that book
+let reading = false;
 let progress = null;
 let problem = null; // {failed, retry} that is shown
 let matches = null;
@@ -132,11 +133,14 @@ async function readThem(given) {
   $('bar').removeAttribute('value');
   progress = null;
   step('work', { focus: false });
+  reading = true;
   try {
     counts = await desk.call('read', { files, region: $('region').value || null });
   } catch (error) {
     step('choose', { focus: false });
     throw error;
+  } finally {
+    reading = false;
   }
   showCounts();
   step('check');
@@ -201,14 +205,16 @@ function showProgress(given) {
 
 async function stop() {
   desk.stop();
+  const wasReading = reading;
+  reading = false;
   await attempt(async () => {
     service = await desk.call('open');
     keptNow = service.kept;
     showKept();
-    counts = await desk.call('read', { files, region: $('region').value || null });
+    if (!wasReading) counts = await desk.call('read', { files, region: $('region').value || null });
   });
   showCounts();
-  step('check');
+  step(wasReading ? 'choose' : 'check');
 }
 
 async function forget() {
