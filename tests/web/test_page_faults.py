@@ -32,12 +32,15 @@ def test_a_code_that_is_refused(unchanged, visit, book):
     person.start("cs_wrong")
     assert person.refused() == "The access code is not accepted"
     assert person.visible("#check")
-    assert not person.visible("#fresh")  # something has been sent, after all
+    assert person.text("#fresh") == "Nothing about your contacts has been sent so far"
     assert person.evaluate(script="document.activeElement.parentElement.id") == "problem"
     assert "cs_wrong" not in person.text("#problem")
     assert person.posts() == 0
     person.fill("#credential", text=CREDENTIAL)
     assert retry(person) == HERE
+    person.again()
+    person.read(book)
+    assert not person.visible("#fresh")
 
 
 def test_a_tampered_file_is_not_used_and_no_point_is_sent(operator, with_page, visit, book):
@@ -85,6 +88,9 @@ def test_another_root_than_the_last_time_is_said_and_nothing_is_sent(
         person.reload()
         assert person.refused() == "This page has another key than the last time"
         assert person.text("#fingerprint") != before
+        person.go(url=f"{with_page.url}/?again#code=csc_abc.43200")  # its code is shown to nobody
+        assert person.refused() == "This page has another key than the last time"
+        assert person.posts() == 1  # the sync before
         asked = len(person.seen()["requests"])
         person.read(book)
         person.start(CREDENTIAL)

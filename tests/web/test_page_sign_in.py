@@ -2,6 +2,7 @@
 
 import pytest
 from javascript import CREDENTIAL
+from server_tools import run
 from visiting import cards
 
 from contactsync.library.accounts import Accounts
@@ -52,6 +53,29 @@ def test_a_link_that_is_followed_into_an_open_tab(with_page, visit, code):
     person.evaluate(script=f"location.hash = '#code={code}'")
     person.wait("#left-list .signIn")
     assert person.evaluate(script="location.hash") == ""
+
+
+def test_access_that_has_ended_gives_way_to_a_code(operator, with_page, visit, tmp_path, code):
+    book = cards(tmp_path / "book.vcf", {"Anna": ANNA})
+    person = visit(with_page.url, ready=False)
+    follow(person, f"{with_page.url}/#code={code}")
+    person.read(book)
+    run("accounts", "revoke", "javascript", data=operator.folder.path)
+    operator.accounts.add("another", "people", "cs_another")
+    person.start(None)
+    assert person.refused() == "The access code is not accepted"
+    assert person.text("#fresh") == "Nothing about your contacts has been sent so far"
+    person.start("cs_another")
+    person.wait("#result")
+    assert person.texts("#matches .name bdi") == ["Anna"]
+    assert person.texts("#left-list code")[0] == "POST /v1/sign-in"  # nothing is taken off the list
+
+
+def test_a_link_for_another_audience_is_refused(operator, with_page, visit):
+    operator.accounts.add("shop", "business", "cs_shop")
+    person = visit(with_page.url, ready=False)
+    follow(person, f"{with_page.url}/#code={Accounts(operator.folder).sign_in('shop', lasts=600)}")
+    assert person.refused() == "This access code is for something else"
 
 
 @pytest.mark.parametrize("fragment", ["#code=", "#code=<b>x</b>", "#code=" + "x" * 200, "#other"])

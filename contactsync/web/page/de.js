@@ -25,7 +25,7 @@ export const de = (number, octets) => {
     reading: 'Dein Adressbuch wird gelesen …',
 
     checkTitle: 'Das wurde gelesen',
-    nothingSent: 'Bis jetzt wurde nichts gesendet',
+    nothingSent: 'Über deine Kontakte wurde bis jetzt nichts gesendet',
     contacts: 'Kontakte',
     identifiers: 'Nummern und Adressen',
     unread: 'nicht lesbare Einträge',

@@ -25,7 +25,7 @@ export const en = (number, octets) => {
     reading: 'Reading your address book …',
 
     checkTitle: 'What was read',
-    nothingSent: 'Nothing has been sent so far',
+    nothingSent: 'Nothing about your contacts has been sent so far',
     contacts: 'contacts',
     identifiers: 'numbers and addresses',
     unread: 'entries not read',

@@ -26,6 +26,11 @@ export class Leaving {
     if (follows) list.scrollTop = list.scrollHeight;
   }
 
+  /** Octets of points: what is said about contacts. */
+  get sent() {
+    return this.requests.filter(({ path }) => routeOf(path) === 'evaluate').reduce((sum, one) => sum + one.octets, 0);
+  }
+
   /** @param {string} leak the sentence of a report */
   learnt(leak, words) {
     this.leak = leak;
@@ -42,15 +47,8 @@ export class Leaving {
     this.learnt(this.leak, words);
   }
 
-  clear(words) {
-    this.requests = [];
-    this.leak = null;
-    this.show(words);
-  }
-
   _sum(words) {
-    const batches = this.requests.filter(({ path }) => routeOf(path) === 'evaluate');
-    const sent = batches.reduce((sum, one) => sum + one.octets, 0);
+    const { sent } = this;
     $('left-sum').textContent = this.requests.length ? words.leftSum(sent / POINT, sent, this.requests.length) : words.leftNothing;
   }
 

@@ -65,9 +65,10 @@ async function open() {
   keptNow = service.kept;
   showService();
   chooseRegion();
+  // Before a code is shown to who may be somebody else.
+  if (keptNow.other) throw new Failure({ kind: 'page', own: 'root', detail: `the fingerprint is now ${service.fingerprint}` });
   if (code !== null) await signIn();
   else if (keptNow.credential && signedIn === null) [$('credential').value, $('keep').checked] = [keptNow.credential, true];
-  if (keptNow.other) throw new Failure({ kind: 'page', own: 'root', detail: `the fingerprint is now ${service.fingerprint}` });
 }
 
 async function signIn() {
@@ -147,7 +148,7 @@ async function readThem(given) {
 }
 
 function showCounts() {
-  $('fresh').hidden = leaving.requests.length > 0;
+  $('fresh').hidden = leaving.sent > 0;
   if (!counts) return;
   const { contacts, identifiers, unread, unreadable, points } = counts;
   const figures = [[contacts, words.contacts], [identifiers, words.identifiers], [unread, words.unread]];
@@ -172,7 +173,6 @@ async function start() {
   $('credential-wrong').textContent = valid ? '' : words.credentialMissing;
   $('credential').setAttribute('aria-invalid', String(!valid));
   if (!valid) return $('credential').focus();
-  leaving.clear(words);
   showProgress({ what: '', done: 0, total: 0 });
   step('work');
   await attempt(() => look(credential), start);
@@ -190,6 +190,10 @@ async function look(credential) {
     showCounts();
     step('check', { focus: false });
     keptNow = await desk.call('kept').catch(() => keptNow);
+    if (signedIn !== null && error.failed?.problem === 'bad-credential') {
+      [signedIn, $('credential').value] = [null, '']; // it has ended: a code can be entered instead
+      showSignedIn();
+    }
     throw error;
   }
 }
@@ -299,7 +303,7 @@ function listen() {
   $('sure-yes').addEventListener('click', forget);
   addEventListener('hashchange', () => {
     code = takeCode(); // a link that was followed into this tab
-    if (code !== null) attempt(signIn);
+    if (code !== null) attempt(open);
   });
   $('persist').addEventListener('click', () => attempt(async () => {
     await navigator.storage.persist();

@@ -88,7 +88,8 @@ async function start({ credential, keep }) {
 
 /** What the page's one-time code brings. */
 async function signIn({ code }) {
-  const { credential, until } = await new Transport(service.url, '', { watch: (request) => tell('request', request) }).exchange(code);
+  const { credential, audience, until } = await new Transport(service.url, '', { watch: (request) => tell('request', request) }).exchange(code);
+  if (audience !== 'people') throw new Faulty('audience', `the code is for ${audience}`);
   const ends = Date.parse(until);
   if (Number.isNaN(ends)) throw new Faulty('fault', 'the server does not say when the access ends');
   return { credential, ends };
