@@ -1,4 +1,4 @@
-"""A book that lacks contacts of the sync: its points are disproven, and nothing untrue is said beside that."""
+"""A book that lacks contacts of the sync: their points are disproven, and nothing untrue is said as well."""
 
 import pytest
 from recorded_syncs import ANNA, BODO, CARL, SOME
