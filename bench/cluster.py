@@ -22,9 +22,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +42,7 @@ from contactsync.server.publishing.pools import JobPool
 from contactsync.server.publishing.publisher import Publisher
 from contactsync.server.publishing.reading import EVALUATED_AT_ONCE, READ_AT_ONCE
 from contactsync.server.publishing.remote.cluster import Cluster
+from contactsync.server.publishing.remote.errand import open_result, seal_job, seal_result
 from contactsync.server.publishing.remote.worker import VARIABLE
 from contactsync.server.publishing.remote.worker_key import WorkerKey
 from contactsync.server.settings import DataFolder
@@ -50,6 +53,8 @@ from contactsync.voprf.server import KeyPair, derive_key_pair
 
 PACKAGES = ("distributed", "numba", "numpy")
 MEMORY = 512 << 20
+COUNTS = (30_000, 300_000)
+COSTS_OF = 500_000
 SIMULATED = (2, 24, 240)
 """Cores of the clusters that are simulated, for a first publish of SIMULATED_MEMBERS."""
 SIMULATED_MEMBERS = 10**9
@@ -133,20 +138,40 @@ class _Timed(Publisher):
             self.cpu["build"] += time.process_time() - begun
 
 
-def _publish(path: Path, everyone: Members, running: Running | None) -> tuple[float, dict[str, float]]:
-    """Seconds of the first publish of these members, and CPU seconds of this process by part."""
+def _publish(path: Path, everyone: Members, running: Running | None) -> float:
+    """Seconds of the first publish of these members."""
     shutil.rmtree(path, ignore_errors=True)
     Server.create(path)
     folder = DataFolder.existing(path)
     with contextlib.closing(open_members(folder)) as registry:
         registry.add(everyone)
         machines = None if running is None else running.cluster.machines(MEMORY)
-        publisher = _Timed(
-            folder, registry, Keyring.open(folder.keys, None), memory=MEMORY, machines=machines
-        )
+        keyring = Keyring.open(folder.keys, None)
+        publisher = Publisher(folder, registry, keyring, memory=MEMORY, machines=machines)
         begun = time.perf_counter()
         publisher.publish()
-        return time.perf_counter() - begun, publisher.cpu
+        return time.perf_counter() - begun
+
+
+class _Instantly(Executor):
+    """Seals a job and opens a result as for a cluster, evaluates nothing, and builds here."""
+
+    def __init__(self, key: WorkerKey) -> None:
+        self._key = key
+        self.building = 0.0
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        (job,) = arguments
+        sealed = seal_job(self._key, job)
+        begun = time.process_time()
+        if isinstance(job, EvaluateJob):
+            result = os.urandom(len(job.identifiers) * job.width)
+        else:
+            result = function(job, **options)
+            self.building += time.process_time() - begun
+        future: Future[Any] = Future()
+        future.set_result(open_result(self._key, sealed, seal_result(self._key, sealed, result)))
+        return future
 
 
 def _cpu_of(process: int) -> float:
@@ -155,24 +180,17 @@ def _cpu_of(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def compared(folder: Path, running: Running, counts: Sequence[int], rounds: int) -> tuple[list[Row], Costs]:
-    """A row for each count, medians of the times and of the ratios; and the costs, of the last count."""
+def compared(folder: Path, running: Running, counts: Sequence[int], rounds: int) -> list[Row]:
+    """A row for each count, medians of the times and of the ratios."""
     rows: list[Row] = []
     _publish(folder / "data", members(20_000, len(SEVERAL)), running)  # workers compile
-    spent = 0.0
-    cpu: list[dict[str, float]] = []
     for count in counts:
         everyone = members(count, len(SEVERAL))
-        found, cpu, spent = [], [], 0.0
+        found = []
         for turn in range(rounds):
             times = {}
             for kind in (None, running) if turn % 2 else (running, None):
-                before = _cpu_of(running.scheduler)
-                seconds, parts = _publish(folder / "data", everyone, kind)
-                times[kind is None] = seconds
-                if kind is not None:
-                    cpu.append(parts)
-                    spent += _cpu_of(running.scheduler) - before
+                times[kind is None] = _publish(folder / "data", everyone, kind)
             found.append((times[True], times[False]))
         threads, cluster = (statistics.median(one[who] for one in found) / count * 1e6 for who in (0, 1))
         rows.append(
@@ -182,12 +200,46 @@ def compared(folder: Path, running: Running, counts: Sequence[int], rounds: int)
                 "ratio": statistics.median(one[0] / one[1] for one in found),
             }
         )  # fmt: skip
-    hand, spool = (
-        statistics.median(one[part] for one in cpu) / count * 1e6 for part in ("evaluate", "build")
-    )
+    return rows
+
+
+def costs_of(folder: Path, running: Running, count: int) -> Costs:
+    """What each part costs alone."""
     evaluate, build = _alone(folder)
-    jobs = rounds * (count / EVALUATED_AT_ONCE)
-    return rows, Costs(evaluate, build, hand, spool, spent / jobs * 1e6)
+    hand, spool = _of_the_publisher(folder, running.cluster.key, count)
+    client, scheduler = _of_passing(running)
+    return Costs(evaluate, build, hand + client / EVALUATED_AT_ONCE, spool, scheduler)
+
+
+def _of_the_publisher(folder: Path, key: WorkerKey, count: int) -> tuple[float, float]:
+    """CPU microseconds a member until all have tokens, and until those are in files for the builds."""
+    shutil.rmtree(folder / "data", ignore_errors=True)
+    Server.create(folder / "data")
+    data = DataFolder.existing(folder / "data")
+    executor = _Instantly(key)
+    with contextlib.closing(open_members(data)) as registry:
+        registry.add(members(count, len(SEVERAL)))
+        publisher = _Timed(data, registry, Keyring.open(data.keys, None), memory=MEMORY, executor=executor)
+        publisher.publish()
+    return tuple(
+        seconds / count * 1e6
+        for seconds in (publisher.cpu["evaluate"], publisher.cpu["build"] - executor.building)
+    )
+
+
+def _of_passing(running: Running) -> tuple[float, float]:
+    """CPU microseconds that client and scheduler take to pass a job, as long as one of ours, to a worker."""
+    from distributed import Client
+
+    octets, jobs = os.urandom(EVALUATED_AT_ONCE * 20), 500
+    with Client(running.cluster.address, timeout=60, set_as_default=False) as client:
+        client.submit(len, octets, pure=False).result()
+        before, begun = _cpu_of(running.scheduler), time.process_time()
+        for future in [client.submit(len, octets, pure=False) for _ in range(jobs)]:
+            future.result()
+        return tuple(
+            spent / jobs * 1e6 for spent in (time.process_time() - begun, _cpu_of(running.scheduler) - before)
+        )
 
 
 def _alone(folder: Path) -> tuple[float, float]:
@@ -257,15 +309,19 @@ def main(arguments: list[str]) -> None:
         "--markdown", metavar="FILE", help="put the tables into the cluster section of a document"
     )
     parser.add_argument("--folder", metavar="DIR", help="where to measure (default: that of temporary files)")
-    parser.add_argument("--quick", action="store_true", help="30,000 members only")
+    parser.add_argument(
+        "--members", type=int, action="append", metavar="N", help="how many (default: 30,000 and 300,000)"
+    )
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="(default: 3)")
     options = parser.parse_args(arguments)
     workers = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="contactsync-bench-", dir=options.folder) as temporary:
         folder = Path(temporary)
         where = f"{harness.environment(PACKAGES)}, {harness.file_system(folder)}; {workers} workers"
-        counts = (30_000,) if options.quick else (30_000, 300_000)
+        counts = options.members or COUNTS
         with started(folder / "dask", workers) as running:
-            rows, costs = compared(folder, running, counts, 3)
+            costs = costs_of(folder, running, COSTS_OF)
+            rows = compared(folder, running, counts, options.rounds)
     parts = [{"case": name, "cpu_us": value} for name, value in vars(costs).items()]
     simulations = [simulated(costs, cores, SIMULATED_MEMBERS) for cores in SIMULATED]
     print(*map(harness.table, (rows, parts, simulations)), where, sep="\n\n")
