@@ -47,6 +47,9 @@ prints `error: …` and usually `hint: …`, writes no output file, and leaves t
 | `CONTACTSYNC_PASSPHRASE` | `server … --passphrase-file` |
 | `CONTACTSYNC_KEY_PASSPHRASE` | `server … --key-passphrase-file` |
 | `CONTACTSYNC_LOG_FORMAT` | `--log-format` of `server serve`, `server admin`, `witness` |
+| `CONTACTSYNC_EXECUTOR` | `--executor` of `server publish`, `server rotate` |
+| `CONTACTSYNC_EXECUTOR_KEY` | `--executor-key` |
+| `CONTACTSYNC_EXECUTOR_TLS` | `--executor-tls` |
 | `CONTACTSYNC_CACHE_DIR` | the user's cache folder for kernels (the fallback is one in the temp folder) |
 | `SSL_CERT_FILE` | the system's certificate authorities, for a server that has its own |
 | `CONTACTSYNC_DEBUG=1` | shows the traceback of an internal error; it may contain numbers |

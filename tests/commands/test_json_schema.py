@@ -130,6 +130,18 @@ def test_commands_of_the_operator(tmp_path):
     assert check("server-members-consent", run(*consent, "--data", data))["receipt"]["removed"] == 1
     check("server-publish", run("server", "publish", "--json", "--data", data))
     check("server-doctor", run("server", "doctor", "--json", "--data", data))
+    store = (tmp_path / "store").as_uri()
+    run("server", "publish", "--store", store, "--data", data)
+    assert (
+        check("server-store-copy", run("server", "store", "copy", "--json", "--data", data))["timestamp"] > 1
+    )
+    assert (
+        check("server-store-check", run("server", "store", "check", "--json", "--data", data))["missing"]
+        == []
+    )
+    assert (
+        check("server-status", run("server", "status", "--json", "--data", data))["store"]["store"] == store
+    )
     assert check("audit-publication", run("audit", "publication", data, "--json"))["outcome"] == "proven"
     assert check("audit-rebuild", run("audit", "rebuild", "--data", data, "--json"))["outcome"] == "proven"
     remove = ("server", "members", "remove", "+491512345672", "--json", "--reference", "R 1", "--data", data)

@@ -53,6 +53,9 @@ TOGETHER = "only passes on to parsers that have targets"
 PROBED = "tests/audit/probe/test_probe_attacks.py gives it replies of every kind"
 MUTATED = "tests/audit/transcript/test_mutated_transcripts.py gives it transcripts with single changes"
 CLICK = "what click calls; options have a target"
+CLUSTER = (
+    "sealed, or the operator's own: tests/server/publishing/test_cluster_access.py gives it what is wrong"
+)
 OWN_FILE = "a manifest that was verified before it was kept; tests/test_mail_discovery.py damages it"
 APART = {  # a file, or file::function
     "audit/comparison.py": TOGETHER,
@@ -62,6 +65,7 @@ APART = {  # a file, or file::function
     "audit/snapshots.py::view_of": TOGETHER,
     "audit/transcript/buckets.py::_tokens": MUTATED,
     "audit/transcript/chance.py": MUTATED,
+    "audit/transcript/given.py::read_given": TOGETHER,
     "audit/transcript/learned.py": MUTATED,
     "audit/transcript/points.py": MUTATED,
     "audit/transcript/proofs.py": MUTATED,
@@ -88,7 +92,7 @@ APART = {  # a file, or file::function
     "directory/delta.py::write_delta": OURS,
     "directory/sidecar_build.py": OURS,
     "directory/sidecar_delta.py::write_sidecar_delta": OURS,
-    "labels.py::_seal_by_kernel": OURS,
+    "labels.py::_by_kernel": OURS,
     "directory/screen.py::_positions": OURS,
     "foundation/expand.py::expand_message_xmd": OURS,
     "kernels/policy.py::load_overload": "the cache of compiled kernels: tests/kernels/test_cache_trust.py",
@@ -115,7 +119,13 @@ APART = {  # a file, or file::function
     "server/http/attached.py::read_orders": "between processes of one server",
     "server/http/supervisor.py::read": "between processes of one server",
     "server/members.py::read_members": TOGETHER,
+    "server/objects/lease.py::take": TOGETHER,
+    "server/objects/record.py::read": "what `publish` wrote for itself",
     "server/probe.py::__init__": OURS,
+    "server/publishing/remote/cluster.py::of": CLUSTER,
+    "server/publishing/remote/errand.py::open_job": CLUSTER,
+    "server/publishing/remote/errand.py::open_result": CLUSTER,
+    "server/publishing/remote/worker_key.py::read": CLUSTER,
     "server/publishing/job.py": "between processes of one publish",
     "server/publishing/reading.py::take": OURS,
     "server/storage/labelling.py": DATABASE,

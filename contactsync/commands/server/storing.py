@@ -56,7 +56,7 @@ def copy_to_store(data: Path, *, as_json: bool, replace: bool) -> None:
         return
     click.echo(
         f"{counted(done.put, 'file', 'files')} put ({done.octets:,} bytes), {done.removed:,} removed;"
-        f" the store has timestamp version {done.version}"
+        f" the store has timestamp version {done.timestamp}"
     )
 
 

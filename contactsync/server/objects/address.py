@@ -55,20 +55,23 @@ class StoreUrl:
                 hint="credentials come from the environment; see `contactsync docs operations`",
             )
         if parts.scheme == "file":
-            folder = Path(unquote(parts.path))
-            if parts.netloc or not folder.is_absolute() or folder == Path("/") or ".." in folder.parts:
+            path = unquote(parts.path, errors="surrogateescape")  # whatever octets the folder's name has
+            folder = Path(path)
+            if parts.netloc or "\0" in path or not folder.is_absolute() or folder == Path("/"):
+                raise BadInput("a store in a folder needs its whole path", hint="give file:///var/www/store")
+            if ".." in folder.parts:
                 raise BadInput("a store in a folder needs its whole path", hint="give file:///var/www/store")
             return cls("file", folder=folder)
-        path = [part for part in parts.path.split("/") if part]
+        prefix = [part for part in parts.path.split("/") if part]
         account, bucket = "", parts.netloc
         if parts.scheme == "az":
-            account, bucket, path = bucket, path[0] if path else "", path[1:]
+            account, bucket, prefix = bucket, prefix[0] if prefix else "", prefix[1:]
         named = [account, bucket] if parts.scheme == "az" else [bucket]
         if not all(map(_NAME.fullmatch, named)):
             raise BadInput("the URL of the store names no bucket", hint=_HINT)
-        if not all(_PREFIX.fullmatch(part) and part not in {".", ".."} for part in path):
+        if not all(_PREFIX.fullmatch(part) and part not in {".", ".."} for part in prefix):
             raise BadInput("the prefix of the store may contain letters, digits and ._=-", hint=_HINT)
-        return cls(parts.scheme, bucket, "/".join(path), account)
+        return cls(parts.scheme, bucket, "/".join(prefix), account)
 
 
 def check_can_sign(store: str) -> None:

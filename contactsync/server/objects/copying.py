@@ -50,12 +50,15 @@ _BEHIND: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What a copy did: files put (without the switches) and removed, octets, the lease's generation."""
+    """What a copy did: files put (without the switches) and removed, octets, the lease's generation.
+
+    `timestamp` is the version of timestamp.json that the store has now.
+    """
 
     put: int
     octets: int
     removed: int
-    version: int
+    timestamp: int
     generation: int
 
 
@@ -88,7 +91,7 @@ def copy_published(
         record.failing(str(error)).write(folder.path)
         raise
     data = tuple(one.path.name for one in files.fixed if one.name.startswith(f"{DATA}/"))
-    StoreRecord(store, done.version, now_text(), data).write(folder.path)
+    StoreRecord(store, done.timestamp, now_text(), data).write(folder.path)
     return done
 
 

@@ -1,11 +1,14 @@
 """What a publish is going to do, by what the registry and the public folder hold."""
 
+from concurrent.futures import Executor
+
 import pytest
 from server_tools import AMERICAN, GERMAN
 
 from contactsync.publication.manifest import AUDIENCES
 from contactsync.server.publishing import reading
 from contactsync.server.publishing.plan import plan_editions
+from contactsync.server.publishing.pools import JobPool
 from contactsync.server.publishing.reading import build_tasks
 from contactsync.server.storage.sqlite.members import SqliteMembers
 
@@ -66,7 +69,8 @@ def test_jobs_share_the_memory(operator, tmp_path, at_once, shares):
     operator.add(GERMAN, AMERICAN, 447700900000)
     _, plans = plans_of(operator)
     memory = 512 << 20
-    tasks = list(build_tasks(operator.registry, plans, tmp_path, tmp_path, memory=memory, at_once=at_once))
+    pool = JobPool(Executor(), at_once, memory, memory)
+    tasks = list(build_tasks(operator.registry, plans, tmp_path, tmp_path, pool))
     assert [task.job.memory for task in tasks] == [memory // shares] * 3
     assert sum(task.cost for task in tasks) < memory, "small ones run beside each other"
 
@@ -77,6 +81,7 @@ def test_a_large_partition_gets_what_it_needs(operator, tmp_path, monkeypatch):
     operator.add(GERMAN + 1, AMERICAN + 1)
     _, plans = plans_of(operator)
     monkeypatch.setattr(reading, "_spooled", lambda *_: 200_000_000)
-    tasks = list(build_tasks(operator.registry, plans, tmp_path, tmp_path, memory=16 << 20, at_once=64))
+    pool = JobPool(Executor(), 64, 16 << 20, 16 << 20)
+    tasks = list(build_tasks(operator.registry, plans, tmp_path, tmp_path, pool))
     assert [task.job.memory for task in tasks] == [16 << 20] * 2
     assert all(task.cost > 16 << 20 for task in tasks), "so that nothing runs beside it"
