@@ -235,7 +235,7 @@ def _leads_to(timestamp: bytes) -> tuple[int, tuple[int, str]]:
         signed: Any = json.loads(timestamp)["signed"]
         meta = signed["meta"]["snapshot.json"]
         return int(signed["version"]), (int(meta["version"]), str(meta["hashes"]["sha256"]))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise OurError("timestamp.json in the store is damaged", hint=_BEHIND) from error
 
 
