@@ -1,10 +1,12 @@
-"""Hostile address books keep the JavaScript reader neither busy nor silent."""
+"""Address books: both clients read them alike, and hostile ones keep the reader neither busy nor silent."""
 
 import json
 from pathlib import Path
 
 import pytest
 from javascript import needs_node, node
+
+from contactsync.library.books import address_book
 
 HOSTILE = Path(__file__).parent / "hostile.mjs"
 
@@ -19,3 +21,52 @@ def test_hostile_books_are_read_in_time_and_what_is_not_read_is_reported():
             assert (found["contacts"], found["unreadable"]) == (1, 0)
         elif found["name"] not in {"commas", "backslashes", "unclosed"}:
             assert found["unreadable"] > 0, found
+
+
+READ = Path(__file__).parent / "books.mjs"
+# Headings in languages, columns that only their cells tell, lists, LDIF with groups and options.
+BOOKS = {
+    "courriel.csv": "Nom;Courriel;T\u00e9l. mobile\nAnn;ann@x.org;0151 12345678\nBob;;\n",
+    "cells.csv": "Name,Foo\nAnn,ann@x.org\nBob,bob@x.org\n",
+    "labels.csv": "Name,E-mail 1 - Label,E-mail 1 - Value\nAnn,Work,a@x.org ::: b@x.org\n",
+    "one.csv": "Email\nann@x.org\nbob@x.org\n",
+    "surname.csv": "Name,Vorname,Handy,E-Mail\nLee,Ann,0151 12345678,ann@x.org\n",
+    "number.csv": "Name,Nummer,E-Mail\nAnn,12345678,ann@x.org\n",
+    "list.txt": "Ann Lee <ann@mail.org>\nbob@x.org # at work\n+49 151 12345678\n",
+    "book.ldif": """version: 1
+
+dn: cn=Ann Lee,mail=ann@x.org
+objectclass: top
+objectclass: mozillaAbPersonAlpha
+cn:: QW5uIMOcbGVl
+mail: ann@x.org
+mozillaSecondEmail: b@
+ y.org
+mobile;x-home: 0151 12345678
+description:< file:///etc/passwd
+
+# a comment
+dn: cn=Friends
+objectclass: groupOfNames
+cn: Friends
+member: cn=Ann Lee,mail=ann@x.org
+
+dn: cn=nobody
+givenName: Carl
+sn: Young
+telephoneNumber: not a number
+""",
+}
+
+
+@needs_node
+@pytest.mark.slow
+def test_numbers_and_addresses_are_read_alike(tmp_path):
+    paths = [tmp_path / name for name in BOOKS]
+    for path in paths:
+        path.write_text(BOOKS[path.name])
+    for path, found in zip(paths, json.loads(node(READ, *paths).stdout), strict=True):
+        book = address_book(str(path), region="DE")
+        ours = [[one.name, [i.decode() for i in one.identifiers]] for one in book.contacts]
+        assert found == ours, path.name
+        assert found, path.name

@@ -51,7 +51,7 @@ const looksLikeNumber = (cell) =>
 /** Whether the cells of a line can be headings: they hold no number and no address. */
 function isHeader(cells, roles, line) {
   if (cells.some(looksLikeNumber) || cells.some(isAddress)) return false;
-  if (cells.length < 2) return !/\d/.test(line) && (roles[0] === 'phone' || roles[0] === 'mail');
+  if (cells.length < 2) return !/[\d,;\t|]/.test(line) && (roles[0] === 'phone' || roles[0] === 'mail');
   return roles.some((role) => ['phone', 'mail', 'number', 'maybe'].includes(role));
 }
 
@@ -64,10 +64,10 @@ function together(roles) {
 }
 
 /** Columns without a heading that says what they hold, most of whose cells are addresses. */
-function addressColumns(text, separator, header, roles) {
+function addressColumns(sample, separator, header, roles) {
   const seen = roles.map(() => [0, 0]);
   let left = SAMPLE_ROWS;
-  for (const { line, cells } of rowsOf(text, separator)) {
+  for (const { line, cells } of rowsOf(sample, separator)) {
     if (line <= header + 1 || cells === null) continue;
     if (left-- === 0) break;
     cells.forEach((cell, i) => {
@@ -81,15 +81,16 @@ function addressColumns(text, separator, header, roles) {
 
 /** The layout of a table: separator, line of the header, and the roles of its columns; null if it is none. */
 export function layoutOf(text) {
-  const first = text.split(/\r\n|\r|\n/, HEADER_LINES);
-  for (const [header, line] of first.entries())
+  const first = text.split(/\r\n|\r|\n/, HEADER_LINES + SAMPLE_ROWS + MAX_ROW_LINES);
+  const sample = first.join('\n');
+  for (const [header, line] of first.slice(0, HEADER_LINES).entries())
     for (const separator of [',', ';', '\t', '|']) {
       const { cells } = rowsOf(line, separator).next().value;
       if (cells === null) continue;
       const roles = together(cells.map(roleOf));
       const named = cells.length > 1 && roles.some((role) => NAMES.includes(role)) && !cells.some(looksLikeNumber);
       const known = isHeader(cells, roles, line);
-      const addresses = known || named ? addressColumns(text, separator, header, roles) : new Set();
+      const addresses = known || named ? addressColumns(sample, separator, header, roles) : new Set();
       if (known || addresses.size) return { separator, header, roles: roles.map((role, i) => (addresses.has(i) ? 'mail' : role)) };
     }
   return null;
