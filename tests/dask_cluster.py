@@ -126,7 +126,8 @@ class Hook:
     """Changes what workers do with a kind of job, without a change of the package that they run.
 
     `kind` is the name of a function: run_evaluate, run_build, run_muster. `action` is `hold`: until `go`;
-    `die`: at once; or a path: run_muster sees that folder, as if it were mounted there.
+    `die`: at once; `fail`: with an error of no kind of ours; or a path: run_muster sees that folder, as if it
+    were mounted there.
     """
 
     def __init__(self, folder: Path, kind: str, action: str) -> None:
@@ -158,6 +159,8 @@ if "worker" in sys.orig_argv:
         (folder / f"begun-{os.getpid()}").touch()
         if orders["action"] == "die":
             os._exit(9)
+        if orders["action"] == "fail":
+            raise ValueError("text-of-the-error")
         if orders["action"] != "hold":
             return original(type(one)(orders["action"]))
         while not (folder / "go").exists():

@@ -15,6 +15,8 @@ from PIL import Image  # noqa: E402
 from server_tools import Operator, Process  # noqa: E402
 from visiting import Browser, Visitor, cards  # noqa: E402
 
+from contactsync import Server  # noqa: E402
+
 WIDE, NARROW = {"width": 1280, "height": 1000}, {"width": 375, "height": 812}
 VIEWS = [("wide", "en-GB", WIDE, "light"), ("phone", "de-DE", NARROW, "dark")]
 PEOPLE = {
@@ -25,6 +27,10 @@ PEOPLE = {
     "Ben Albers": "+49 151 00000003", "Emergency": "110", "Office": "ask for Kim",
 }  # fmt: skip
 HERE = (493023125014, 4917604069018, 442079460125, 12125550131, 96120555018, 4915100000001, 46701740655)
+
+HANDLES = [
+    f"@{one}:example.org" for one in ("jonas.vogt", "petra.l", "grace", "maya.r", "nour", "darja", "ingrid")
+]
 
 
 def take(person: Visitor, path: Path) -> None:
@@ -41,9 +47,12 @@ def main(folder: Path) -> None:
         operator = Operator(Path(place) / "server")
         operator.accounts.add("person", "people", CREDENTIAL)
         operator.add(*HERE)
+        labels = {f"+{number}": handle for number, handle in zip(HERE, HANDLES, strict=True)}
+        Server(operator.folder.path).members.label(labels)
         operator.publish()
         settings = operator.folder.settings_file
-        settings.write_text('web_name = "Example Messenger"\n' + settings.read_text())
+        link = 'web_label_link = "https://matrix.to/#/{label}"\n'
+        settings.write_text('web_name = "Example Messenger"\n' + link + settings.read_text())
         book = cards(Path(place) / "contacts.vcf", PEOPLE)
         browser = Browser()
         with Process(operator.folder.path, "--web") as process:

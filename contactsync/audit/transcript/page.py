@@ -31,6 +31,7 @@ h2{font-size:1.15rem;margin-top:2rem}
 .said{border-left:.25rem solid var(--line);padding:.25rem 0 .25rem 1rem;font-size:1.05rem}
 .soft,small{color:var(--soft)}
 .proven{color:var(--good)}.disproven{color:var(--bad)}.unchecked{color:var(--open)}
+.not-applicable{color:var(--soft);font-weight:normal}
 ul{list-style:none;padding:0;margin:0}
 li{border-top:1px solid var(--line);padding:.5rem 0;overflow-wrap:anywhere}
 li:last-child{border-bottom:1px solid var(--line)}
@@ -75,7 +76,7 @@ def _page(report: AuditReport, requests: Sequence[Shown]) -> Iterator[str]:
     for rule in report.value()["rules"]:
         state = report.state(rule["rule"])
         yield (
-            f'<li><b class="state {state}">{state}</b> {_text(rule["description"])} '
+            f'<li><b class="state {rule["state"]}">{state}</b> {_text(rule["description"])} '
             f"<small>({rule['proven']:,})</small></li>"
         )
     yield "</ul>"

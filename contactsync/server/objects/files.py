@@ -21,8 +21,8 @@ CHECKPOINT: Final = f"{BELOW}/log/checkpoint"
 DATA: Final = f"{BELOW}/data"
 
 _JSON_TYPE: Final = "application/json"
-_OCTETS: Final = "application/octet-stream"
-_TEXT: Final = "text/plain; charset=utf-8"
+_OCTETS_TYPE: Final = "application/octet-stream"
+_TEXT_TYPE: Final = "text/plain; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,13 @@ def public_files(public: Path, published: Published) -> PublicFiles:
     checkpoint = public / "log" / "checkpoint"
     if checkpoint.exists():
         # A client looks for a manifest in the log after it has seen the timestamp that leads to it.
-        switches.insert(0, PublicFile(CHECKPOINT, checkpoint, Headers(_TEXT, CHANGES)))
+        switches.insert(0, PublicFile(CHECKPOINT, checkpoint, Headers(_TEXT_TYPE, CHANGES)))
     return PublicFiles(tuple(_fixed(public, published)), tuple(roots), tuple(switches))
 
 
 def _fixed(public: Path, published: Published) -> Iterator[PublicFile]:
     for path in _files(public / "data"):
-        yield PublicFile(f"{DATA}/{path.name}", path, Headers(_OCTETS, ACCOUNTS_ONLY))
+        yield PublicFile(f"{DATA}/{path.name}", path, Headers(_OCTETS_TYPE, ACCOUNTS_ONLY))
     for path in _files(public / "targets"):
         yield PublicFile(f"{BELOW}/tuf/targets/{path.name}", path, Headers(_JSON_TYPE, IMMUTABLE))
     for role in ("targets", "snapshot"):
@@ -89,7 +89,7 @@ def _fixed(public: Path, published: Published) -> Iterator[PublicFile]:
         name = path.relative_to(log).as_posix()
         if path.is_file() and not path.name.startswith(".") and name != "checkpoint":
             is_tile = name.startswith("tile/")
-            headers = Headers(_OCTETS, IMMUTABLE) if is_tile else Headers(_TEXT, CHANGES)
+            headers = Headers(_OCTETS_TYPE, IMMUTABLE) if is_tile else Headers(_TEXT_TYPE, CHANGES)
             yield PublicFile(f"{BELOW}/log/{name}", path, headers)
 
 

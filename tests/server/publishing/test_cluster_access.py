@@ -146,10 +146,12 @@ def test_a_key_file_of_ours_is_needed(tmp_path, key_file):
     pytest.importorskip("distributed")
     bad = tmp_path / "bad.key"
     cases = {
-        **dict.fromkeys((b"", b"[]", b'{"format": "contactsync-worker-key-1"}'), "is no worker key"),
+        b"": "is no worker key",
+        b"[]": "is no worker key",
+        b'{"format": "contactsync-worker-key-1"}': "is no worker key",
         b'{"format": "contactsync-worker-key-1", "secret": "00"}': "of this version",
         key_file.read_bytes().replace(b"key-1", b"key-2"): "of this version",
-    }  # fmt: skip
+    }
     for content, reason in cases.items():
         bad.write_bytes(content)
         bad.chmod(0o600)
@@ -177,9 +179,12 @@ def test_what_is_sealed_opens_with_its_key_and_label_alone():
         with pytest.raises(NotSealedByUs):
             key.open(b"job", bytes(changed))
     for who, label, octets in [
-        (other, b"job", sealed), (key, b"result", sealed), (key, b"job", sealed[:-1]),
-        (key, b"job", sealed[:40]), (key, b"job", b""),
-    ]:  # fmt: skip
+        (other, b"job", sealed),
+        (key, b"result", sealed),
+        (key, b"job", sealed[:-1]),
+        (key, b"job", sealed[:40]),
+        (key, b"job", b""),
+    ]:
         with pytest.raises(NotSealedByUs):
             who.open(label, octets)
 

@@ -7,7 +7,7 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import pytest
-from dask_cluster import DaskCluster, Hook, wait_for
+from dask_cluster import DaskCluster, Hook, Relay, wait_for
 from publishing_tools import InLine, copy_of, published
 from server_tools import AMERICAN, GERMAN, Operator
 
@@ -58,8 +58,8 @@ def cluster(tmp_path):
         yield running
 
 
-def machines(running, patience=60.0):
-    found = Cluster.of(running.url, running.key_file, running.tls)
+def machines(running, patience=60.0, port=None):
+    found = Cluster.of(f"dask://127.0.0.1:{port or running.port}", running.key_file, None)
     return dataclasses.replace(found, patience=patience).machines(MEMORY)
 
 
@@ -119,6 +119,20 @@ def test_a_job_whose_workers_die_ends_the_publish(original, prepared, expected, 
     assert is_as_before(prepared, original)
     prepared.publish()
     assert published(prepared) == expected
+
+
+@pytest.mark.parametrize("kind", ["run_evaluate", "run_build"])
+def test_an_error_that_nobody_expected_passes_the_scheduler_sealed(original, prepared, tmp_path, kind):
+    with DaskCluster(tmp_path / "dask") as running, Relay(running.port) as relay:
+        worker = running.start_worker(hook=Hook(tmp_path / "hook", kind, "fail"), port=relay.port)
+        error = Publishing(prepared, machines(running, port=relay.port)).ended()
+        what = "evaluating people" if kind == "run_evaluate" else r"building people (1|33|49)"
+        with pytest.raises(OurError, match=rf"^{what}: the worker on \S+ has failed \(ValueError\)$"):
+            raise error
+        assert b"contactsync-result-1" in relay.heard
+        assert b"text-of-the-error" not in relay.heard
+        assert "text-of-the-error" in worker.log.read_text()
+    assert is_as_before(prepared, original)
 
 
 class Doubled(Executor):

@@ -6,6 +6,7 @@ the scheduler, too, imports this module, since it reads the name of the function
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import secrets
@@ -54,7 +55,7 @@ def run_muster(job: MusterJob) -> Attendance:
 
 def run_sealed(octets: bytes) -> bytes:
     """Run a sealed job; its sealed result, or why this worker cannot read it (errand.py)."""
-    from contactsync.foundation.errors import ContactSyncError  # noqa: PLC0415 - see above
+    from contactsync.foundation.errors import ContactSyncError, OurError  # noqa: PLC0415 - see above
     from contactsync.server.publishing.job import (  # noqa: PLC0415
         BuildJob,
         EvaluateJob,
@@ -88,9 +89,16 @@ def run_sealed(octets: bytes) -> bytes:
             case MusterJob():
                 result = run_muster(job)
             case _:
-                raise TypeError(type(job).__name__)
+                raise TypeError(type(job).__name__)  # noqa: TRY301 - an error like any other
     except ContactSyncError as error:
         result = error
+    except Exception as error:
+        # Dask would send it, with its text, to the scheduler as it is. Nobody knows what is in that text.
+        logging.getLogger(__name__).exception("a job has failed")
+        result = OurError(
+            f"{job}: the worker on {platform.node()} has failed ({type(error).__name__})",
+            hint="its log says more; the previous edition is still served",
+        )
     return seal_result(key, octets, result)
 
 
