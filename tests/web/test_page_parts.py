@@ -74,6 +74,18 @@ def test_every_text_that_the_page_names_is_there():
 
 
 @needs_node
+def test_every_reason_of_the_client_is_there_in_german():
+    sources = "".join(path.read_text() for path in sorted((WEB / "src").rglob("*.js")))
+    told = re.findall(r"(?:Rejected|fault)\('([^']+)'(?:, '([^']+)')?", sources)
+    told += re.findall(r"fault: '([^']+)', hint: '([^']*)'", sources)
+    assert len(told) > 50
+    german = ask("de-reasons.js: [Object.keys(it.reasons), Object.keys(it.hints)]")
+    assert {reason for reason, _ in told} <= set(german[0])
+    assert {hint for _, hint in told if hint} <= set(german[1])
+    assert ask("de-reasons.js: it.place('card 3, line 12')") == "Karte 3, Zeile 12"
+
+
+@needs_node
 def test_the_browsers_language_decides():
     chosen = ask("words.js: [['fr', 'de-AT'], ['fr'], ['en-US', 'de'], []].map((one) => it.preferred(one))")
     assert chosen == ["de", "en", "en", "en"]

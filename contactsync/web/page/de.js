@@ -1,4 +1,6 @@
-// Die Seite auf Deutsch. Schlüssel wie in en.js.
+// The page in German; the keys are those of en.js.
+import { hints, place, reasons } from './de-reasons.js';
+
 export const de = (number, octets) => {
   const many = (n, one, more) => `${number(n)} ${n === 1 ? one : more}`;
   return {
@@ -150,51 +152,8 @@ export const de = (number, octets) => {
       unreadable: ['Die Datei konnte nicht geöffnet werden', 'Wähle sie noch einmal aus. Liegt sie auf einem anderen Gerät oder in einer Cloud, speichere sie zuerst hier.'],
       fault: ['In dieser Seite ist etwas schiefgegangen', 'Lade sie neu. Wenn es wieder geschieht, melde, was unten steht.'],
     },
-    reasons: {
-      'a number inside one organisation': 'eine Nummer innerhalb einer Organisation',
-      'a service code': 'ein Steuercode',
-      'not a phone number': 'keine Telefonnummer',
-      'letters in the number': 'Buchstaben in der Nummer',
-      'a spreadsheet made a decimal number of it': 'eine Tabellenkalkulation hat eine Dezimalzahl daraus gemacht',
-      'too long for a phone number': 'zu lang für eine Telefonnummer',
-      'too short for its country': 'zu kurz für ihr Land',
-      'too long for its country': 'zu lang für ihr Land',
-      'no such country code': 'diese Ländervorwahl gibt es nicht',
-      'a prefix that is not dialled there': 'eine Vorwahl, die dort nicht gewählt wird',
-      'no number of its country has this length': 'so lang ist keine Nummer ihres Landes',
-      'no country code': 'ohne Ländervorwahl',
-      'a short code or an emergency number': 'eine Kurzwahl oder ein Notruf',
-      'its own country code without +': 'die eigene Ländervorwahl ohne +',
-      'a second number in one field, or an extension': 'eine zweite Nummer im selben Feld, oder eine Durchwahl',
-      'a date, not a phone number': 'ein Datum, keine Telefonnummer',
-      'more than one clear number in a field': 'mehr als eine Nummer in einem Feld',
-      'a local number without its area code': 'eine Nummer ohne Ortsvorwahl',
-      'written as in North America, without a country code': 'wie in Nordamerika geschrieben, ohne Ländervorwahl',
-      'too many numbers': 'zu viele Nummern',
-      'the file is larger than 256 MiB': 'die Datei ist größer als 256 MiB',
-      'the file is empty': 'die Datei ist leer',
-      'not an address book that this program reads': 'kein Adressbuch, das diese Seite liest',
-      'not an address book': 'kein Adressbuch',
-      'the card is empty': 'der Eintrag ist leer',
-    },
-    hints: {
-      'write it with its country code': 'schreibe sie mit Ländervorwahl',
-      'write only the phone number': 'schreibe nur die Telefonnummer',
-      'it contains no digit': 'es ist keine Ziffer darin',
-      'write it in digits': 'schreibe sie in Ziffern',
-      'format the column as text': 'formatiere die Spalte als Text',
-      'add the area code, and check the region': 'ergänze die Ortsvorwahl, und prüfe das Land',
-      'is it two numbers?': 'sind es zwei Nummern?',
-      'is it two numbers, or is the region wrong?': 'sind es zwei Nummern, oder stimmt das Land nicht?',
-      'check the digits and the region': 'prüfe die Ziffern und das Land',
-      'check the digits after +': 'prüfe die Ziffern nach dem +',
-      'only subscribers can be looked up': 'nur Anschlüsse können nachgeschlagen werden',
-      'write + before it, or 0 and the area code': 'schreibe + davor, oder 0 und die Ortsvorwahl',
-      'write its area code': 'schreibe die Ortsvorwahl dazu',
-      'write each number in a field of its own': 'schreibe jede Nummer in ein eigenes Feld',
-      'give vCard, CSV with a header, or one number per line': 'nimm vCard, CSV mit Kopfzeile, oder eine Nummer je Zeile',
-      'export it as vCard or CSV': 'exportiere es als vCard oder CSV',
-      'give --region, or write the number with + and its country code': 'wähle oben das Land, oder schreibe die Nummer mit + und Ländervorwahl',
-    },
+    reasons,
+    hints,
+    place,
   };
 };

@@ -150,7 +150,8 @@ export const en = (number, octets) => {
       unreadable: ['The file could not be opened', 'Choose it again. If it is on another device or in a cloud, save it on this one first.'],
       fault: ['Something went wrong in this page', 'Load it again. If it happens again, report what is written below.'],
     },
-    reasons: {},
+    reasons: {}, // as the client says them
+    place: (text) => text,
     hints: {
       'give --region, or write the number with + and its country code': 'choose the country, or write the number with + and its country code',
     },

@@ -157,7 +157,7 @@ function showCounts() {
   $('unreadable-title').textContent = words.unreadTitle(unread);
   const rows = unreadable.map(({ file, place, reason, hint }) => {
     const [why, todo] = [words.reasons[reason] ?? reason, words.hints[hint] ?? hint];
-    return element('li', null, why, element('span', null, element('bdi', null, file), `, ${place}${todo ? `: ${todo}` : ''}`));
+    return element('li', null, why, element('span', null, element('bdi', null, file), `, ${words.place(place)}${todo ? `: ${todo}` : ''}`));
   });
   if (unread > unreadable.length) rows.push(element('li', null, words.unreadMore(unread - unreadable.length)));
   $('unreadable-list').replaceChildren(...rows);
