@@ -17,7 +17,7 @@ from contactsync.audit.transcript.given import RECORD, GivenFiles, read_given
 from contactsync.audit.transcript.kinds import Named, Phase, classify
 from contactsync.audit.transcript.learned import Learned, by_contact
 from contactsync.audit.transcript.order import Segment, check_order, split
-from contactsync.audit.transcript.points import Book, Points, SentPoints, check_round
+from contactsync.audit.transcript.points import Book, Points, SentPoints, check_round, is_batch
 from contactsync.audit.transcript.private import SAME_VERSION, Listed, Private, SentBatch, SentRound
 from contactsync.audit.transcript.proofs import check_proof, check_shape
 from contactsync.audit.transcript.trusted import Walk
@@ -98,6 +98,7 @@ class _TranscriptAudit:
         self._names: Sequence[str] = ()
         self._answered = 0
         self._uncovered = False
+        self._followed = self._unexplained = 0  # requests with points whose manifest is known; batches
         self._listed: list[tuple[Listed, Partition]] = []
 
     def run(self, fingerprint: str | None, *, contacts: bool) -> None:
@@ -110,9 +111,11 @@ class _TranscriptAudit:
         check_shape(report, [one for one in named if one.kind.name == "points"])
         self._walk(segments)
         check_order(report, self._wire, segments, asks=self._mode_asks)
+        self._say_what_is_left([one for one in named if one.kind.name == "points"])
         if self._points is not None and self._private is not None:
             self._check_book(self._private)
-            self._points.check_chance()
+            if self._points.sent:
+                self._points.check_chance()
             self._check_left_over()
             self._check_learned()
         else:
@@ -277,15 +280,12 @@ class _TranscriptAudit:
 
     def _check_batches(self, posted: Sequence[Named], used: Manifest) -> None:
         report, sent = self._report, list[SentPoints]()
-        if not posted:
-            for rule in ("rounds", "proofs"):
-                report.note(rule, report.subject, "no points were sent")
         this = self._rounds.pop(0) if self._rounds else None
         for one in posted:
             check_proof(report, one, used.public_key)
             if one.exchange.succeeded:
                 self._answered += len(one.exchange.body) // 32
-            if self._points is None or one.exchange.repeated or not one.exchange.whole:
+            if self._points is None or not is_batch(one):
                 continue
             if not self._batches or int(one.variable["epoch"]) != self._batches[0].epoch:
                 report.disprove("points", one.exchange.place, "there are no blinds for this batch")
@@ -293,6 +293,9 @@ class _TranscriptAudit:
             explained = self._points.explain(one, self._batches.pop(0), used.public_key)
             if explained is not None:
                 sent.append(explained)
+        self._followed += len(posted)
+        if self._points is not None:
+            self._unexplained += sum(map(is_batch, posted)) - len(sent)
         if this is not None:
             if this.epoch != used.epoch or (this.cover and not self._options.cover):
                 report.disprove(
@@ -327,10 +330,17 @@ class _TranscriptAudit:
                 self._report.subject,
                 f"{len(self._batches)} batches are explained that were not sent",
             )
-        if not self._points or self._points.sent:
-            return
-        for rule in ("points", "padding"):
-            self._report.note(rule, self._report.subject, "no points were sent")
+
+    def _say_what_is_left(self, posted: Sequence[Named]) -> None:
+        """Why rules about points have nothing to check, or not all of them."""
+        report, private = self._report, () if self._points is None else ("points", "padding")
+        for rule in ("proofs", *private) if self._followed < len(posted) else ():
+            report.leave(rule, report.subject, "points were sent for which no manifest was verified")
+        for rule in () if posted else ("rounds", "proofs", *private):
+            report.note(rule, report.subject, "no points were sent")
+        if self._unexplained:
+            what = f"{self._unexplained} batches are not explained: nothing says what in them is padding"
+            report.leave("padding", report.subject, what)
 
     def _check_learned(self) -> None:
         assert self._private is not None
