@@ -1,6 +1,7 @@
 """The whole log is read and rebuilt: what is not as it must be there is disproven, octet by octet."""
 
 import random
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -11,8 +12,11 @@ from tuf.api.exceptions import DownloadHTTPError
 from tuf.api.metadata import Metadata
 from tuf.ngclient import FetcherInterface
 
+from contactsync.audit import publication as audited_publication
 from contactsync.audit.logged import LOG, LogAudit
+from contactsync.audit.publication import audit_publication
 from contactsync.audit.report import DISPROVEN, PROVEN, UNCHECKED, AuditReport
+from contactsync.audit.sources import FolderSource
 from contactsync.publication.history import Link
 from contactsync.publication.log.checkpoint import Checkpoint
 from contactsync.publication.log.entries import LoggedManifest, LoggedRoot, read_entry
@@ -90,7 +94,7 @@ def test_every_single_change_is_found_or_lies_outside(publication, files):
     _, read = audited(publication[0], files)
     draw, outside, found = random.Random(14), 0, 0
     names = sorted(files)
-    for number in range(100):
+    for number in range(300):
         name = draw.choice(sorted(read)) if number % 10 else draw.choice(names)
         octets = bytearray(files[name])
         place = draw.randrange(len(octets))
@@ -112,8 +116,72 @@ def test_every_single_change_is_found_or_lies_outside(publication, files):
             # Under the policy before root 2, its checkpoint needed no cosignature.
             assert name not in read or name == "root/2", (name, place, number)
             outside += 1
-    assert found > 80
-    assert found + outside >= 95
+    assert found > 240
+    assert found + outside >= 285
+
+
+class Watched(FolderSource):
+    """A folder that remembers the paths of the files that were read."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.read = set()
+        usual = self.fetcher.fetch
+
+        def fetch(url):
+            self.read.add(url.partition("/v1/")[2].removeprefix("tuf/"))
+            return usual(url)
+
+        self.fetcher.fetch = fetch
+
+    def data(self, file, folder):
+        self.read.add(f"data/{file.sha256}")
+        return super().data(file, folder)
+
+
+@pytest.mark.slow
+def test_changes_of_a_publication_with_its_log(publication, tmp_path, monkeypatch):
+    """All of it is audited, as by the command: every second change is in the log. Outside: not read."""
+    monkeypatch.setattr(audited_publication, "PROBES", 1 << 8)
+    public = tmp_path / "public"
+    shutil.copytree(publication[0].folder.public, public)
+    counter = iter(range(1000))
+
+    def audit():
+        work = tmp_path / f"work{next(counter)}"
+        work.mkdir()
+        source = Watched(public)
+        return audit_publication(source, work), source.read
+
+    good, read = audit()
+    assert good.exit_code == PROVEN, said(good)
+    assert good.proven["log"] >= 10
+    paths = sorted(str(path.relative_to(public)) for path in public.rglob("*") if path.is_file())
+    paths = [name for name in paths if "root.json" not in name]
+    draw, found, outside = random.Random(15), 0, []
+    for number in range(100):
+        some = [name for name in paths if name.startswith("log/") == (number % 2 == 0)]
+        name = draw.choice(some if number % 10 in {0, 1} else [one for one in some if one in read])
+        path = public / name
+        octets = path.read_bytes()
+        place = draw.randrange(len(octets))
+        changed = [
+            octets[:place] + bytes([octets[place] ^ 1 << draw.randrange(8)]) + octets[place + 1 :],
+            octets[:place],
+            octets[:place] + b"x" + octets[place:],
+        ][draw.randrange(3)]
+        path.write_bytes(changed)
+        report, _ = audit()
+        path.write_bytes(octets)
+        if report.exit_code != PROVEN:
+            found += 1
+        elif name in read and name != "log/root/2":  # needs no cosignature, as above
+            assert name.startswith("metadata/"), (name, place)
+            assert octets.lower() == changed.lower(), (name, place)  # a signature in capitals
+        else:
+            outside.append(name)
+    assert found >= 75, outside
+    assert audit()[0].exit_code == PROVEN
 
 
 def test_files_that_are_missing(publication, files):
