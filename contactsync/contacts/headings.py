@@ -15,7 +15,7 @@ NAMES = {FULL, GIVEN, MIDDLE, FAMILY, INSTEAD, MAIL}
 """Roles of which one is enough to name a person; an address does if nothing else is there."""
 
 # Words for a telephone number in small letters. Those that stand in longer words first.
-_PHONE = re.compile(
+PHONE_WORDS = re.compile(
     r"telefo|teleph|t[ée]l[ée]phon|telefón|телефон|τηλέφων|τηλεφων|טלפון|هاتف|تلفن|تلفون|電話|电话|전화|โทร|"
     r"điện thoại|puhelin|κινητ|мобильн|мобільн|мобилен|сотов|נייד|جوال|محمول|موبایل|手机|手機|携帯|휴대|"
     r"핸드폰|มือถือ|di động|komórk|cep tel|факс|φαξ|פקס|فاکس|فاكس|传真|傳真|팩스|ファックス|ファクス|rufnummer|"
@@ -27,7 +27,7 @@ _PHONE = re.compile(
     r")(?![^\W_])"
 )
 # Words for an e-mail address in small letters, and words that make a column with them hold something else.
-_MAIL = re.compile(
+MAIL_WORDS = re.compile(
     r"e-?mail|(?<![^\W_])mails?(?![^\W_])|mailadress|courriel|messagerie|"
     r"correo elec|(?<![^\W_])correo(?![^\W_])|posta elettronica|e-post(?!al|nummer)|sähköposti|e-?posta(?!l)|"
     r"эл\w*\.? ?почт|электронн\w+ (?:почт|адрес)|електронн\w+ (?:пошт|адрес)|"
@@ -36,18 +36,18 @@ _MAIL = re.compile(
     r"メール|邮箱|邮件|電子郵件|电子邮件|電郵|信箱|이메일|메일|"
     r"อีเมล|thư điện tử|surel|e-mel"
 )
-_NOT_MAIL = re.compile(
+NOT_MAIL = re.compile(
     r"\blabel\b|\btype?\b|вид|typ\b|display|anzeige|format|opt|subscri|newsletter|consent|assistan|password|"
     r"server|verif|status|count|\bdate\b|signatur|notif|subject|body|bounce|\bid\b|emergency|notfall"
 )
 # Words that make it somebody else's number, or no number.
-_NOT_PHONE = re.compile(
+NOT_PHONE = re.compile(
     r"\blabel\b|\btype?\b|phonetic|\bcountry|\bextension|\bcarrier|assistan|assistent|asystent|помощник|секретар|"
     r"asistente|ayudante|asistan|provider|anbieter|вид тел|emergency|notfall|urgence|e-?mail|\bpin\b|\bpuk\b|"
     r"\bimei\b|serial|フリガナ|よみ"
 )
 # Words that make it a number of something else.
-_OF_ELSE = re.compile(
+OF_ELSE = re.compile(
     r"(?:mitglied|kunden|personal|konto|vertrag|rechnung|steuer|haus|ausweis|matrikel|artikel|bestell|lauf|member|"
     r"customer|account|invoice|order|passport|student|employee|client|roll|seat|policy|licen[cs]e)\w*[ -]*"
     r"(?:nummern?|nr|no|number|id)\b\.?|\bid\b|\biban\b|\bzip\b|post(?:al)?[ -]?code|postleitzahl|"
@@ -62,11 +62,11 @@ def role_of(heading: str) -> str:
     role = known.get(text) or known.get(re.sub(r"[ _]*\(?\d{1,2}\)?$", "", text))
     if role is not None:
         return role
-    if _MAIL.search(text):
-        return OTHER if _NOT_MAIL.search(text) else MAIL
-    if not text or _NOT_PHONE.search(text) or _OF_ELSE.search(text):
+    if MAIL_WORDS.search(text):
+        return OTHER if NOT_MAIL.search(text) else MAIL
+    if not text or NOT_PHONE.search(text) or OF_ELSE.search(text):
         return OTHER if text else UNKNOWN
-    return PHONE if _PHONE.search(text) else UNKNOWN
+    return PHONE if PHONE_WORDS.search(text) else UNKNOWN
 
 
 def plain_heading(heading: str) -> str:

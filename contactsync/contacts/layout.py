@@ -130,7 +130,7 @@ def _headed(rows: Rows, separator: str) -> Table | None:
         below = place and (
             numbers or len(row) < 2 or not names or not (phone or (len(known) > 1 and not above))
         )
-        if below:
+        if below or any(map(is_address, row)):  # words of headings occur in addresses, too: ann@mail.example
             is_header = False
         if is_header and (len(row) > 1 or phone or headings.NUMBER in known or not place):
             return _by_roles(roles, row, [cells for _, cells in rows[place + 1 :]], separator, before + 1)

@@ -9,8 +9,9 @@ from typing import Final
 from contactsync.identifiers import Rejected, mail
 
 _MOST: Final = 64 * mail.MAX_TEXT  # characters of one field
-# An address, or text in quotation marks or brackets, in which separators do not count.
-_PIECE: Final = re.compile(r'(?:"[^"]*"|<[^>]*>|[^,;|\r\n"<]|["<])+')
+# An address, or text in quotation marks or brackets, in which separators do not count. Bounded: what is never
+# closed would take the square of a field. A longer text is no address in any case.
+_PIECE: Final = re.compile(r'(?:"[^"]{0,1000}"|<[^>]{0,1000}>|[^,;|\r\n"<]|["<])+')
 _APART: Final = re.compile(r":::|[,;|\r\n]")
 _WORD: Final = re.compile(r"\S*@\S*")
 _AROUND: Final = "<>()[]{}.,;:\"'`´‘’“”„«»"

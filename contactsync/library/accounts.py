@@ -12,9 +12,18 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from contactsync.foundation.audiences import AUDIENCES
+from contactsync.foundation.errors import BadInput
 from contactsync.server.accounts import check_class, check_name, new_credential, rows_of
 from contactsync.server.quota import MOST, Terms, system_clock
 from contactsync.server.settings import DataFolder
+from contactsync.server.sign_in import (
+    CODE_SECONDS,
+    CREDENTIAL_SECONDS,
+    LONGEST_CODE_SECONDS,
+    LONGEST_CREDENTIAL_SECONDS,
+    SHORTEST_SECONDS,
+    new_code,
+)
 from contactsync.server.storage.opening import open_accounts
 from contactsync.server.storage.ports import AccountStore, AccountUse, NewAccount
 from contactsync.server.suspicion import BOOK, Alike, Suspect, Suspicions, suspicions
@@ -130,6 +139,25 @@ class Accounts:
         with self._opened() as store:
             store.rotate(name, credential, int(overlap * 1000))
         return credential
+
+    def sign_in(self, name: str, *, valid: float = CODE_SECONDS, lasts: float = CREDENTIAL_SECONDS) -> str:
+        """A code with which a page gets a credential for an account, once, within `valid` seconds.
+
+        The credential ends `lasts` seconds after that. Raises BadInput (there is no such account; a time that
+        is too short or too long).
+        """
+        for what, seconds, longest in (
+            ("a code is valid", valid, LONGEST_CODE_SECONDS),
+            ("its credential lasts", lasts, LONGEST_CREDENTIAL_SECONDS),
+        ):
+            if not SHORTEST_SECONDS <= seconds <= longest:
+                raise BadInput(
+                    f"{what} for {SHORTEST_SECONDS} to {longest} seconds", hint="choose another time"
+                )
+        code = new_code(int(lasts))
+        with self._opened() as store:
+            store.add_code(name, code, int(valid * 1000))
+        return code
 
     def revoke(self, *names: str) -> None:
         """Delete accounts, all or none. A running server refuses their credentials at once."""

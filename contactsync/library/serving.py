@@ -29,8 +29,8 @@ class Serving:
 
     `where` is a host and a port, or the path and the mode of a Unix socket; sockets from systemd take its
     place. `tls` are the files of a certificate and its key. `workers` None: this process answers by itself.
-    Pages of `origins` may read replies, and of those in server.toml. `redirects`: clients that can are sent
-    to the object store for data files.
+    Pages of `origins` may read replies, and of those in server.toml. `has_page`: people get a page at `/`, as
+    server.toml may say too. `redirects`: clients that can are sent to the object store for data files.
     """
 
     where: tuple[str | Path, int]
@@ -39,6 +39,7 @@ class Serving:
     workers: int | None = None
     metrics_port: int | None = None
     origins: Sequence[str] = ()
+    has_page: bool = False
     redirects: bool = False
 
 
@@ -68,7 +69,15 @@ def serve(
             _serve_alone(folder, keyring, listeners, how, on_ready)
         else:
             orders = _Orders(
-                data, passphrase, listeners, how.tls, how.trusted, how.workers, how.origins, how.redirects
+                data,
+                passphrase,
+                listeners,
+                how.tls,
+                how.trusted,
+                how.workers,
+                how.origins,
+                has_page=how.has_page,
+                redirects=how.redirects,
             )
             _supervise(folder, orders, how.metrics_port, on_ready)
 
@@ -113,6 +122,7 @@ def _serve_alone(
             on_ready,
             metrics_port=how.metrics_port,
             origins=how.origins,
+            has_page=how.has_page,
             redirects=how.redirects,
         )
 
@@ -149,6 +159,7 @@ class _Orders:
     trusted: Sequence[str]
     workers: int
     origins: Sequence[str]
+    has_page: bool
     redirects: bool
 
     def start(self, _number: int, channel: socket.socket) -> subprocess.Popen[bytes]:
@@ -176,6 +187,7 @@ class _Orders:
             "number": number,
             "workers": self.workers,
             "origins": list(self.origins),
+            "has_page": self.has_page,
             "redirects": self.redirects,
         }
         return json.dumps(orders).encode() + b"\n"

@@ -57,6 +57,7 @@ def _work(channel: socket.socket) -> None:
             entrance,
             lambda _: None,
             origins=orders.get("origins", ()),
+            has_page=orders.get("has_page", False),
             redirects=orders.get("redirects", False),
             share=share,
         )

@@ -21,6 +21,8 @@ from contactsync.foundation.errors import BadInput, OurError
 from contactsync.server.breakers import Breakers
 from contactsync.server.objects.address import StoreUrl
 from contactsync.server.origins import ABOUT_ORIGINS, ORIGINS, read_origins
+from contactsync.server.page import ABOUT_PAGE, EXAMPLES, PageSettings
+from contactsync.server.page import SETTINGS as PAGE
 from contactsync.server.quota import DEFAULT_CLASS, MOST, PointQuota
 
 EDITIONS_SERVED: Final = 3
@@ -136,6 +138,8 @@ class Settings:
     """The URL of the object store that has a copy of what is published. Empty: there is none."""
     web_origins: tuple[str, ...] = ()
     """Origins of pages that may use the server from a browser."""
+    page: PageSettings = field(default_factory=PageSettings)
+    """The page for people."""
     quotas: Mapping[str, PointQuota] = field(default_factory=lambda: {DEFAULT_CLASS: PointQuota()})
     """By class, as the tables [quota.CLASS] say; there is always one of the name `default`."""
 
@@ -161,11 +165,12 @@ class Settings:
         quotas = _read_quotas(path, values.pop(_QUOTA, {}))
         texts = {name: _text(path, values, name) for name in (_DATABASE, _PASSWORD_FILE, _STORE)}
         origins = read_origins(path, values.pop(ORIGINS, []))
+        page = PageSettings.take(path, values)
         values = {name: value for name, value in values.items() if name not in texts}
         allowed = {setting.name: setting.metadata["allowed"] for setting in _whole_numbers()}
         for name, value in values.items():
             if name not in allowed:
-                known = ", ".join([*allowed, *texts, ORIGINS])
+                known = ", ".join([*allowed, *texts, ORIGINS, *PAGE])
                 raise BadInput(f"{path} has an unknown setting, {name!r}", hint=f"the settings are {known}")
             if type(value) is not int or value not in allowed[name]:
                 raise _not_allowed(path, name, allowed[name])
@@ -175,6 +180,7 @@ class Settings:
             database_password_file=texts[_PASSWORD_FILE],
             store=texts[_STORE] and str(StoreUrl.parse(texts[_STORE])),
             web_origins=origins,
+            page=page,
             quotas=quotas,
         )
 
@@ -248,6 +254,8 @@ def template(database: str = "", store: str = "") -> str:
         lines += [f"{setting.name} = {setting.default}"]
     lines += ["", *(f"# {line}" for line in textwrap.wrap(ABOUT_ORIGINS, _COMMENT_WIDTH))]
     lines += [f'# {ORIGINS} = ["https://app.example"]']
+    lines += ["", *(f"# {line}" for line in textwrap.wrap(ABOUT_PAGE, _COMMENT_WIDTH))]
+    lines += [f"# {line}" for line in EXAMPLES]
     lines += ["", *(f"# {line}" for line in textwrap.wrap(_ABOUT_QUOTAS, _COMMENT_WIDTH))]
     lines += [f"[{_QUOTA}.{DEFAULT_CLASS}]", *(f"{name} = {n}" for name, n in asdict(PointQuota()).items())]
     return "\n".join(lines) + "\n"

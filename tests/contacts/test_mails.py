@@ -5,6 +5,7 @@
 import base64
 import io
 import json
+import time
 
 import pytest
 from cases import each
@@ -180,6 +181,17 @@ def test_one_field_with_several():
         assert found == expected, text[:40]
 
 
+@pytest.mark.parametrize("unit", ["<", '"', '"<', ",", "a@"])
+def test_a_hostile_field_takes_no_more_than_its_length(unit):
+    def seconds(length):
+        start = time.process_time()
+        list(read_mails(unit * (length // len(unit)) + ","))
+        return time.process_time() - start
+
+    once = min(seconds(15_000) for _ in range(3))
+    assert min(seconds(60_000) for _ in range(3)) < 8 * once + 0.1  # what is quadratic takes 16 times as long
+
+
 def test_a_line_with_more_than_an_address():
     assert address_in("Ann Lee <ann@example.org>") == ("Ann Lee", "Ann Lee <ann@example.org>", "")
     assert address_in("Ann: ann@example.org 0151 2345678") == ("", "ann@example.org", "Ann:   0151 2345678")
@@ -211,6 +223,20 @@ def test_headings():
         "Assistant's e-mail",
     ):
         assert role_of(text) == OTHER, text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ann@mail.org\nbob@x.org\n",
+        "Ann <ann@mail.org>\nBob <bob@x.org>\n",
+        "ann@mail.org;Ann\nbob@x.org;Bob\n",
+    ],
+)
+def test_an_address_is_no_heading_whatever_its_words(tmp_path, text):
+    (tmp_path / "list.txt").write_text(text)
+    book = address_book(str(tmp_path / "list.txt"))
+    assert (book.identifiers, book.unreadable) == ([b"mailto:ann@mail.org", b"mailto:bob@x.org"], [])
 
 
 def test_a_letter_with_an_address_in_it_is_no_book():

@@ -6,6 +6,7 @@ const many = (text, count) => text.repeat(count);
 const BOOKS = {
   semicolons: card(`TEL${many(';', 60000)}:1`, `TEL${many(';', 60000)}`),
   quotes: card(`TEL;X=${many('"', 60000)}:1`, `TEL;X=${many('";"', 20000)}`),
+  brackets: card(`EMAIL:${many('<', 60000)},`, `EMAIL:${many('"<', 30000)},`, `EMAIL:${many(' ', 60000)}@,`),
   spaces: card(`TEL:1${many(' ', 60000)}y`, `TEL:${many('1 ', 2000)}y`),
   lines: card(`TEL:${many('\\n', 30000)}y`, `TEL:${many('\\n ', 1000)}y`),
   dates: card(`TEL:${many('1-1 - 1', 500)}`),

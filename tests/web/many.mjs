@@ -1,5 +1,5 @@
 // Many books, one after the other, by one client whose state is kept in between. Reads {url, credential, root, books:
-// [{name, text, region}]} from stdin; prints for each what was read and who matched.
+// [{name, text, region}]} from stdin; prints for each what was read, and what `contactsync-js sync --json` would print.
 import { readFileSync } from 'node:fs';
 import { MemoryStore, Transport, readBooks, sync } from '../../contactsync/web/bundle/contactsync.mjs';
 
@@ -10,8 +10,7 @@ const results = [];
 for (const { name, text, region } of books) {
   const book = readBooks([{ name, octets: new TextEncoder().encode(text) }], { region });
   const options = { root: new Uint8Array(Buffer.from(root, 'base64')), cover: false };
-  const { matches, unreadable } = await sync(store, new Transport(url, credential), book, options);
-  results.push({ matches, identifiers: book.identifiers, unreadable });
+  results.push({ read: book.identifiers, found: await sync(store, new Transport(url, credential), book, options) });
 }
 console.log(JSON.stringify(results));
 process.stdout.write('', () => process.exit(0));

@@ -154,6 +154,22 @@ def test_the_quota_is_used_up_and_the_round_goes_on_later(tmp_path, operator):
     assert (found(done), done["evaluated"]) == (book, 40)  # and a cover round, as nothing else is new
 
 
+def test_a_sync_that_leaves_padding_out_says_so(tmp_path, operator):
+    settings = operator.folder.settings_file
+    settings.write_text(settings.read_text().replace("burst = 16384", "burst = 32"))
+    root = (operator.folder.public / "metadata" / "1.root.json").read_bytes()
+    with Process(operator.folder.path) as process:
+        person = Person(tmp_path / "person", process.url, root)
+        for _ in range(3):
+            done = person.sync(ANNA)
+            assert (done["evaluated"], done["uncovered"]) == (8, False)
+        done = person.sync(ANNA)  # three quarters of the budget are used up
+        assert (done["evaluated"], done["uncovered"]) == (0, True)
+        assert "has nothing new to look up" in done["leak"]
+        assert "no padding points were sent" in person.run(ANNA).stderr
+        assert person.sync(ANNA, more=["--no-cover"])["uncovered"] is False
+
+
 def test_a_refused_credential(person):
     person.credential.write_text("cs_wrong\n")
     error = person.sync(ANNA, code=6)
@@ -212,6 +228,17 @@ def test_a_damaged_state_is_refused_with_a_way_out(person, name, octets):
     error = person.sync(ANNA, code=1)
     assert name in error["message"]
     assert error["hint"]
+
+
+@pytest.mark.parametrize("member", ["root", "manifests"])
+def test_a_damaged_part_of_what_was_verified_is_refused(person, member):
+    person.sync(ANNA)
+    (folder,) = person.state.iterdir()
+    state = json.loads((folder / "trust.json").read_text())
+    state[member] = {"people": "{"} if member == "manifests" else "{"
+    (folder / "trust.json").write_text(json.dumps(state))
+    error = person.sync(ANNA, code=5)
+    assert error["refusal"] == "malformed"
 
 
 def test_a_download_that_is_too_large_is_not_begun(person):

@@ -1,6 +1,8 @@
 // Runs the vectors of a client through the JavaScript client (contactsync/web/src). Prints one JSON object, as
 // tests/vectors/node/verify.mjs does, whose reader of vector files it shares.
 //
+// GROUP=noble or GROUP=libsodium in the environment says what computes with elements; libsodium must then run.
+//
 //     node vectors.mjs FOLDER [FILE…]
 import { readFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
@@ -8,15 +10,30 @@ import { filesOf, resolved } from '../vectors/node/octets.mjs';
 import { evaluateBlinded, deriveKey, fromLe, infoOf } from '../vectors/node/voprf.mjs'; // the server of `sync`
 import { Refusal } from '../../contactsync/web/src/errors.js';
 import { concat, hex, unhex, utf8, u64, sha256 } from '../../contactsync/web/src/octets.js';
+import { GENERATOR, readyGroup, useGroup } from '../../contactsync/web/src/group/group.js';
+import { noble } from '../../contactsync/web/src/group/noble.js';
 import { blind, blindsFrom, finalize, layers, tokenOf } from '../../contactsync/web/src/voprf.js';
 import { Directory, openBase, placeOf, shapeOf } from '../../contactsync/web/src/directory.js';
-import { checkAgainst, readDelta, valueOf } from '../../contactsync/web/src/delta.js';
+import { checkAgainst, ranksOf, readDelta, valueOf } from '../../contactsync/web/src/delta.js';
 import { filesOf as filesOfPartitions, readManifest, sortedNames, ahead } from '../../contactsync/web/src/manifest.js';
+import { cipherOf, contextOf, isLabel, keyOf, opened } from '../../contactsync/web/src/labels.js';
+import { keyOf as logKeyOf, openNote } from '../../contactsync/web/src/log/notes.js';
+import { accepted, policyOf } from '../../contactsync/web/src/log/policy.js';
+import { HashReader, leafHash, split } from '../../contactsync/web/src/log/tiles.js';
 import { linkOf, walk, MAX_MANIFEST } from '../../contactsync/web/src/history.js';
 import { checkTarget, metadataOf, openRoot, refresh, targetOf } from '../../contactsync/web/src/metadata.js';
-import { Rejected, normalise, partitionOf } from '../../contactsync/web/src/identifiers.js';
+import { furtherForms } from '../../contactsync/web/src/forms.js';
+import { normalise } from '../../contactsync/web/src/identifiers.js';
+import { partitionOf } from '../../contactsync/web/src/kinds.js';
+import { normaliseMail } from '../../contactsync/web/src/mail.js';
 import { inspect, matchPartition, planOf } from '../../contactsync/web/src/plan.js';
+import { Rejected } from '../../contactsync/web/src/rejected.js';
+import { Sidecar, checkSidecarChain, entryThrough, readSidecarDelta } from '../../contactsync/web/src/sidecar.js';
 import { blinded, finish, makeRound } from '../../contactsync/web/src/round.js';
+
+const group = process.env.GROUP === 'noble' ? noble : await readyGroup();
+useGroup(group);
+if ((process.env.GROUP ?? 'libsodium') !== group.name) throw new Error(`${group.name} runs, and not ${process.env.GROUP}`);
 
 const check = (holds, word) => {
   if (!holds) throw new Refusal(word);
@@ -47,6 +64,15 @@ function held(data) {
   return {
     count: u64(data, 16), slot_bits: q, remainder_bits: r, length: data.length, sha256: hex(sha256(data)),
     top_sha256: hex(sha256(data.subarray(0, shapeOf(q, r, 0).top))),
+  };
+}
+
+// Likewise a sidecar.
+function heldSidecar(data) {
+  const pages = u64(data, 32);
+  return {
+    count: u64(data, 16), slot_bits: data[10], size: data[11], length: data.length, sha256: hex(sha256(data)),
+    top_sha256: hex(sha256(data.subarray(0, 64 + 32 * pages))),
   };
 }
 
@@ -98,7 +124,7 @@ async function sync(given, expected) {
   const book = [...new Set(identifiers.filter((one) => one !== null))];
   const holdings = Object.fromEntries(given.held.files.filter((one) => one.kind === 'base')
     .map((one) => [one.partition, { edition: one.edition, base: { ...one.base, ...one.whole }, deltas: one.deltas }]));
-  const plans = new Map(sortedNames(manifest.partitions).map((name) => [name, planOf(manifest.partitions[name], holdings[name])]));
+  const plans = new Map(sortedNames(manifest.partitions).map((name) => [name, planOf(manifest.partitions[name], { held: holdings[name] })]));
   const opened = new Map();
   for (const [name, plan] of plans) if (plan.fetch.length) opened.set(name, await inspect(plan, read));
   const tokens = Object.fromEntries(Object.entries(given.held.tokens).map(([name, one]) => [name, one.token]));
@@ -113,7 +139,7 @@ async function sync(given, expected) {
     const batch = blinded(inputs, blindsFrom(drawn.blinds.map(unhex)));
     const { evaluated, proof } = evaluateBlinded(key, batch.body, fromLe(unhex(drawn.nonce)));
     const honest = concat(...evaluated, proof);
-    for (const [name, token] of finish(batch, 'reply' in drawn ? unhex(drawn.reply) : honest, unhex(manifest.public_key))) obtained[name] = token;
+    for (const [name, { token }] of finish(batch, 'reply' in drawn ? unhex(drawn.reply) : honest, unhex(manifest.public_key))) obtained[name] = token;
     requests.push({ path: `/v1/evaluate/${manifest.audience}/${manifest.epoch}`, body: hex(batch.body), reply: hex(honest) });
   }
   Object.assign(tokens, obtained);
@@ -141,14 +167,56 @@ async function sync(given, expected) {
   };
 }
 
+function identified(normalised) {
+  try {
+    return { identifier: normalised() };
+  } catch (error) {
+    if (error instanceof Rejected) return { identifier: null, reason: error.reason };
+    throw error;
+  }
+}
+
+const isIdentity = (encoding) => /^0{64}$/.test(encoding);
+
+/** The hash of a tree: RFC 6962 §2.1. */
+function treeHash(hashes) {
+  if (hashes.length === 1) return hashes[0];
+  const left = split(hashes.length);
+  return sha256(concat(Uint8Array.of(1), treeHash(hashes.slice(0, left)), treeHash(hashes.slice(left))));
+}
+
+/** A proof of inclusion or of consistency: RFC 6962 §2.1.1 and §2.1.2. */
+async function proofBy(reader, { index, old }, size) {
+  const path = async (start, end) => {
+    if (end - start === 1) return [];
+    const middle = start + split(end - start);
+    if (index < middle) return [...(await path(start, middle)), await reader.subtree(middle, end)];
+    return [...(await path(middle, end)), await reader.subtree(start, middle)];
+  };
+  const subproof = async (start, end, known) => {
+    if (old === end) return known ? [] : [await reader.subtree(start, end)];
+    const middle = start + split(end - start);
+    if (old <= middle) return [...(await subproof(start, middle, known)), await reader.subtree(middle, end)];
+    return [...(await subproof(middle, end, false)), await reader.subtree(start, middle)];
+  };
+  if (index !== undefined) return { proof: (await path(0, size)).map(hex) };
+  return { proof: old === 0 || old === size ? [] : (await subproof(0, size, true)).map(hex) };
+}
+
 const OPERATIONS = {
+  multiply_base: ({ scalar }) => ({ element: hex(isIdentity(scalar) ? group.sum([GENERATOR], [unhex(scalar)]) : group.multiply(GENERATOR, unhex(scalar))) }),
+  decode({ encoding }) {
+    const valid = isIdentity(encoding) || group.isElement(unhex(encoding));
+    return { valid, element: valid ? encoding : '0'.repeat(64) };
+  },
+  from_uniform_bytes: (given) => ({ element: hex(group.fromUniform(unhex(given.uniform_bytes))) }),
   hash_to_group(given) {
     check(given.dst === hex(utf8('HashToGroup-OPRFV1-\x01-ristretto255-SHA512')), 'left-out');
-    return { element: layers.hashToGroup(unhex(given.message)).toHex() };
+    return { element: hex(layers.hashToGroup(unhex(given.message))) };
   },
   hash_to_scalar(given) {
     check(given.dst === hex(utf8('HashToScalar-OPRFV1-\x01-ristretto255-SHA512')), 'left-out');
-    return { scalar: hex(layers.hashToScalar(unhex(given.message)).toString(16).padStart(64, '0').match(/../g).reverse().reduce((all, one) => concat(all, unhex(one)), new Uint8Array())) };
+    return { scalar: hex(layers.hashToScalar(unhex(given.message))) };
   },
   // The client's half: what it sends for these blinds, and what it takes from this reply.
   voprf(given, expected) {
@@ -156,10 +224,10 @@ const OPERATIONS = {
     const reply = unhex(expected.evaluated.join('') + expected.proof);
     const outputs = finalize(batch, reply, unhex(expected.public_key));
     const { secret_key, public_key, evaluated, proof } = expected;
-    return { secret_key, public_key, evaluated, proof, blinded: batch.blinded.map((one) => one.toHex()), outputs: outputs.map(hex) };
+    return { secret_key, public_key, evaluated, proof, blinded: batch.blinded.map(hex), outputs: outputs.map(hex) };
   },
   receive_reply(given) {
-    const batch = blind(given.inputs.map(unhex), given.blinds.map((one) => layers.fromLe(unhex(one))));
+    const batch = blind(given.inputs.map(unhex), given.blinds.map(unhex));
     finalize(batch, unhex(given.reply), unhex(given.public_key));
     return {};
   },
@@ -167,14 +235,9 @@ const OPERATIONS = {
     blind(given.inputs.map(unhex), blindsFrom(given.blinds.map(unhex)));
     return {};
   },
-  normalise(given) {
-    try {
-      return { identifier: normalise(given.text, given.region) };
-    } catch (error) {
-      if (error instanceof Rejected) return { identifier: null, reason: error.reason };
-      throw error;
-    }
-  },
+  normalise: (given) => identified(() => normalise(given.text, given.region)),
+  normalise_mail: (given) => identified(() => normaliseMail(given.text)),
+  forms: (given) => ({ forms: furtherForms(given.identifier) }),
   token(given) {
     const token = tokenOf(unhex(given.output));
     const { slot_bits: q, remainder_bits: r } = given;
@@ -228,9 +291,74 @@ const OPERATIONS = {
       values: [...after].sort((a, b) => (a < b ? -1 : 1)).map((value) => textOf(value, q, r)),
     };
   },
+  // The proofs that the reader's hashes make: it believes no tile that does not give the checkpoint's root.
+  log_proof(given) {
+    const each = Array.from({ length: given.entries.length / given.each }, (_, i) => given.entries.subarray(given.each * i, given.each * (i + 1)));
+    const rows = [each.map(leafHash)];
+    while (rows.at(-1).length >= 256) {
+      const row = rows.at(-1);
+      rows.push(Array.from({ length: Math.floor(row.length / 256) }, (_, i) => treeHash(row.slice(256 * i, 256 * (i + 1)))));
+    }
+    const tile = (path) => {
+      const [, level, number, width] = /^tile\/(\d)\/([x\d/]+?)(?:\.p\/(\d+))?$/.exec(path);
+      const first = 256 * Number(number.replace(/[x/]/g, ''));
+      return concat(...rows[level].slice(first, first + Number(width ?? 256)));
+    };
+    const changed = new Map((given.changed ?? []).map((one) => [one.path, one.octets]));
+    const reader = new HashReader(async (path) => changed.get(path) ?? tile(path), { size: each.length, root: treeHash(rows[0]) });
+    return proofBy(reader, given, each.length);
+  },
+  vkey(given) {
+    const key = logKeyOf(given.vkey);
+    return { name: key.name, kind: key.kind, public: hex(key.public), id: hex(key.id) };
+  },
+  async open_note(given) {
+    const { text, verified } = await openNote(given.note, given.vkeys.map(logKeyOf));
+    return { signed: text, verified: Object.fromEntries([...verified].map(([key, when]) => [key.vkey, when === null ? null : Number(when)])) };
+  },
+  async accept_checkpoint(given) {
+    const { origin, size, root } = await accepted(policyOf(given.policy), given.note);
+    return { origin, size, root: hex(root) };
+  },
+  check_label(given) {
+    check(isLabel(given.text), 'bad-value');
+    return { octets: hex(utf8(given.text)) };
+  },
+  // A client only opens; sealing by the same cipher shows that it is the one.
+  seal_label(given) {
+    const context = contextOf(given.audience, given.epoch);
+    const padded = new Uint8Array(given.size);
+    padded.set(utf8(given.label));
+    return { context: hex(context), entry: hex(cipherOf(keyOf(unhex(given.output)), context).encrypt(padded)) };
+  },
+  open_label: (given) => ({ label: opened(keyOf(unhex(given.output)), unhex(given.entry), contextOf(given.audience, given.epoch)) }),
+  read_sidecar(given) {
+    const sidecar = new Sidecar(given.file, given.info);
+    const entries = Array.from({ length: given.info.count }, (_, place) => sidecar.entry(place));
+    return { first: sidecar.first, entries_sha256: hex(sha256(concat(...entries))) };
+  },
+  read_label_delta(given) {
+    const delta = readSidecarDelta(given.file, given.info);
+    return {
+      from_edition: delta.from, to_edition: delta.to, size: delta.size, slot_bits: delta.q, old_count: delta.oldCount,
+      new_count: delta.newCount, old_sha256: delta.oldSha256, new_sha256: delta.newSha256,
+      dropped: [...delta.dropped], placed: [...delta.placed], entries: Array.from(delta.placed, (_, i) => hex(delta.entry(i))),
+    };
+  },
+  find_labels(given) {
+    const base = openBase(given.base, held(given.base));
+    const deltas = given.deltas.map((file) => readDelta(file, null));
+    checkAgainst(deltas, (value) => base.holds({ slot: Number(value >> BigInt(base.shape.r)), rest: Number(value & ((1n << BigInt(base.shape.r)) - 1n)) }));
+    const sidecar = new Sidecar(given.sidecar, heldSidecar(given.sidecar));
+    const chain = given.label_deltas.map((file) => readSidecarDelta(file, null));
+    checkSidecarChain(sidecar.info, chain, given.info);
+    const outputs = given.outputs.map(unhex);
+    const places = ranksOf(base, deltas, outputs.map(tokenOf));
+    const context = contextOf(given.audience, given.epoch);
+    const labels = places.map((place, i) => (place < 0 ? null : opened(keyOf(outputs[i]), entryThrough(sidecar, chain, place), context)));
+    return { places, labels };
+  },
   read_manifest(given) {
-    // Labels are a member of a later version to this client: ignored, or unusable where they are critical.
-    check(!Buffer.from(given.file).includes('"labels":'), 'left-out');
     const manifest = readManifest(given.file);
     const { audience, epoch, edition, public_key, previous, sha256: name, count, unusable, next } = manifest;
     return {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from contactsync.commands.server._machines import worker_key
 from contactsync.commands.server._shared import data_option, passphrase_option
 from contactsync.commands.server.accounts import accounts
 from contactsync.commands.server.admin import admin
@@ -71,7 +72,7 @@ def init(
 for command in (
     *(export_stores, import_stores),
     *(serve, show_status, doctor, members, accounts, publish, rotate, sign, finish, keys, log, store, admin),
-    *(backup, restore, upgrade, files),
+    *(worker_key, backup, restore, upgrade, files),
 ):
     server.add_command(command)
 accounts.add_command(list_suspicious)

@@ -231,6 +231,33 @@ def rotate_account(name: str, overlap: float, data: Path) -> None:
     click.echo(accounts_of(data).rotate(name, overlap=overlap))
 
 
+@accounts.command("sign-in")
+@click.argument("name")
+@click.option(
+    "--valid",
+    type=Duration(),
+    default="5m",
+    show_default=True,
+    metavar="TIME",
+    help="Within which time the code must be used, at most 1h.",
+)
+@click.option(
+    "--lasts",
+    type=Duration(),
+    default="12h",
+    show_default=True,
+    metavar="TIME",
+    help="When the credential that it brings ends, at most 30d later.",
+)
+@data_option
+def sign_in_account(name: str, valid: float, lasts: float, data: Path) -> None:
+    """Print a one-time code for an account, alone. A page exchanges it for a credential that ends by itself.
+
+    A back end asks the admin API for it: see `contactsync docs web`.
+    """
+    click.echo(accounts_of(data).sign_in(name, valid=valid, lasts=lasts))
+
+
 def _given(terms: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in terms.items() if value is not None}
 

@@ -13,6 +13,7 @@ from contactsync.commands import _json
 from contactsync.commands._options import Duration, Size
 from contactsync.commands._output import counted
 from contactsync.commands._progress import ProgressLine
+from contactsync.commands.server._machines import cluster_of, executor_options
 from contactsync.commands.server._published import receipt, say_outcomes
 from contactsync.commands.server._shared import (
     data_option,
@@ -29,7 +30,7 @@ from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:  # numpy hangs on these
     from contactsync.library.operating import DataFolder, Keyring
-    from contactsync.library.publishing import Order
+    from contactsync.library.publishing import Cluster, Order
     from contactsync.library.signing import SigningRequest
 
 request_path = click.Path(path_type=Path, dir_okay=False)
@@ -67,6 +68,7 @@ offline_targets_option = click.option(
 )
 @json_option
 @memory_option
+@executor_options
 @offline_targets_option
 @click.option(
     "--every",
@@ -95,6 +97,9 @@ def publish(
     expunge: bool,
     as_json: bool,
     memory: int,
+    executor: str | None,
+    executor_key: Path | None,
+    executor_tls: Path | None,
     request_file: Path | None,
     every: float | None,
     editions: int | None,
@@ -112,6 +117,7 @@ def publish(
     from contactsync.library.storing import name_store
 
     folder = folder_of(data)
+    cluster = cluster_of(executor, executor_key, executor_tls)
     if store_url is not None:
         name_store(folder, store_url)
     if editions is not None:
@@ -119,14 +125,16 @@ def publish(
             raise click.UsageError("--editions goes with no other way to publish.")
         keyring = keyring_of(folder, passphrase_file)
         for _ in range(editions):
-            run_publish(data, keyring, Order(Aim.ANOTHER), memory, None)
+            run_publish(data, keyring, Order(Aim.ANOTHER), memory, None, cluster=cluster)
         return
     if every is None:
         order = Order(Aim.NEW_EPOCH if new_epoch else Aim.PUBLISH)
         if request_file is not None and (expunge or as_json):
             raise click.UsageError("--offline-targets goes with neither --expunge nor --json.")
         keyring = keyring_of(folder, passphrase_file)
-        run_publish(data, keyring, order, memory, request_file, expunge=expunge, as_json=as_json)
+        run_publish(
+            data, keyring, order, memory, request_file, expunge=expunge, as_json=as_json, cluster=cluster
+        )
         return
     if expunge or as_json:
         raise click.UsageError("--every goes with neither --expunge nor --json.")
@@ -137,7 +145,8 @@ def publish(
     passphrase = passphrase_of(folder, passphrase_file) if stdin is None else passphrase_from_pipe(stdin)
 
     def once() -> None:  # the keys may have been changed since the last time
-        run_publish(data, Keyring.open(folder.keys, passphrase), Order(Aim.PUBLISH), memory, None)
+        keyring = Keyring.open(folder.keys, passphrase)
+        run_publish(data, keyring, Order(Aim.PUBLISH), memory, None, cluster=cluster)
 
     publish_every(every, once, lambda: is_due(folder), stop)
 
@@ -151,6 +160,7 @@ def run_publish(
     *,
     expunge: bool = False,
     as_json: bool = False,
+    cluster: Cluster | None = None,
 ) -> None:
     """Follow an order here or, with `request_file`, by having it signed elsewhere; print what was done."""
     from contactsync.library.publishing import age_warnings, follow_order
@@ -167,6 +177,7 @@ def run_publish(
             progress=progress,
             expunge=expunge,
             elsewhere=request_file is not None,
+            cluster=cluster,
         )
     for reason in done.doubts.values():
         click.echo(f"warning: {reason}; every partition was compared", err=True)

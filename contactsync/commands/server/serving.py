@@ -76,6 +76,13 @@ def _mode(_context: click.Context, _option: click.Parameter, value: str) -> int:
     "server.toml; may be given several times.",
 )
 @click.option(
+    "--web",
+    "has_page",
+    is_flag=True,
+    help="Also serve the page for people at /, on which they choose their address book, as `web_page` in "
+    "server.toml does (`contactsync docs web`).",
+)
+@click.option(
     "--redirect-data",
     "redirects",
     is_flag=True,
@@ -104,6 +111,7 @@ def serve(
     metrics_port: int | None,
     trusted_proxies: tuple[str, ...],
     origins: tuple[str, ...],
+    has_page: bool,
     redirects: bool,
     publish_every: float | None,
     log_format: Literal["text", "json"],
@@ -132,6 +140,7 @@ def serve(
         workers=workers,
         metrics_port=metrics_port,
         origins=origins,
+        has_page=has_page,
         redirects=redirects,
     )
     beside = publishing_beside(data, publish_every, passphrase)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput
+from contactsync.server import sign_in
 from contactsync.server.accounts import check_class, check_name, new_credential, rows_of
 from contactsync.server.admin.calls import AdminAnswer, Call, Fields
 from contactsync.server.admin.idempotency import Repeats
@@ -140,6 +141,23 @@ class AccountRoutes:
             return AdminAnswer(201, {"name": name, "credential": credential})
 
         return await self._repeats.elsewhere(call, lambda: self._threads.run(rotate))
+
+    async def sign_in(self, call: Call) -> AdminAnswer:
+        """A one-time code for a page of the account's user."""
+        call.query()
+        body = await call.fields("code_seconds", "credential_seconds")
+        least = sign_in.SHORTEST_SECONDS
+        code_seconds = body.whole("code_seconds", least, sign_in.LONGEST_CODE_SECONDS)
+        credential_seconds = body.whole("credential_seconds", least, sign_in.LONGEST_CREDENTIAL_SECONDS)
+        body.finish()
+
+        def give() -> AdminAnswer:
+            name = self._use(call.segments[2]).account.name
+            code = sign_in.new_code(credential_seconds or sign_in.CREDENTIAL_SECONDS)
+            self._accounts.add_code(name, code, (code_seconds or sign_in.CODE_SECONDS) * 1000)
+            return AdminAnswer(201, {"name": name, "code": code})
+
+        return await self._repeats.elsewhere(call, lambda: self._threads.run(give))
 
     def _use(self, name: str) -> AccountUse:
         try:

@@ -97,6 +97,7 @@ class AdminApp:
             ("accounts",): {"GET": people.list, "POST": people.add},
             ("accounts", "*"): {"GET": people.show, "PATCH": people.change, "DELETE": people.revoke},
             ("accounts", "*", "credential"): {"POST": people.rotate},
+            ("accounts", "*", "sign-in"): {"POST": people.sign_in},
             ("publications",): {"GET": self._publishing.list, "POST": self._publishing.begin},
             ("publications", "*"): {"GET": self._publishing.show},
         }

@@ -37,6 +37,7 @@ from contactsync.server.http.direct import Direct
 from contactsync.server.http.evaluating import PATH, Evaluating
 from contactsync.server.http.health import Health
 from contactsync.server.http.metrics import Metrics
+from contactsync.server.http.page import Page
 from contactsync.server.http.problems import (
     Problem,
     not_published,
@@ -47,6 +48,7 @@ from contactsync.server.http.problems import (
 )
 from contactsync.server.http.redirecting import Redirects
 from contactsync.server.http.served import Served
+from contactsync.server.http.signing_in import SigningIn
 from contactsync.server.http.threads import Threads
 from contactsync.server.keyring import Keyring
 from contactsync.server.objects.copying import copy_published
@@ -85,11 +87,13 @@ class App:
         *,
         clock: Clock = system_clock,
         metrics: Metrics | None = None,
+        page: Page | None = None,
         has_chores: bool = True,
         redirects: bool = False,
     ) -> None:
-        """`has_chores`: it signs what expires, and forgets what is over. One process does, of several.
+        """`page`: that for people, if there is to be one.
 
+        `has_chores`: it signs what expires, and forgets what is over. One process does, of several.
         `redirects`: clients that can are sent to the object store for data files. Raises BadInput.
         """
         self._folder = folder
@@ -105,6 +109,7 @@ class App:
         self._redirects = Redirects(folder, self._threads) if redirects else None
         self._reminded: date | None = None
         self._served = Served(publications, keyring, self._threads)
+        self._signing_in = SigningIn(accounts, self._guard)
         self._healthy = Health(folder, self._served, self._threads)
         evaluating = Evaluating(self._callers, self._charging, self._served, evaluator, self._guard)
         routes = [
@@ -113,8 +118,10 @@ class App:
             Route("/v1/tuf/targets/{file}", self._target),
             Route("/v1/log/{file:path}", self._log),
             Route("/v1/account", self._account),
+            Route("/v1/sign-in", self._signing_in.answer, methods=["POST"]),
             Route("/v1/data/{sha256}", self._data),
             Route("/v1/evaluate/{audience}/{epoch}", evaluating, methods=["POST"]),
+            *(() if page is None else page.routes()),
         ]
         handlers: dict[Any, Any] = {
             Problem: on_problem,
@@ -220,6 +227,7 @@ class App:
             task.cancel()
         self._callers.close()
         self._charging.close()
+        self._signing_in.close()
         self._threads.close()
         self._evaluator.close()
 

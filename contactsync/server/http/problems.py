@@ -16,6 +16,7 @@ _KINDS: Final = {
     "bad-range": (400, "The Range header cannot be read"),
     "bad-request": (400, "The request cannot be read"),
     "bad-credential": (401, "The credential is not valid"),
+    "bad-code": (403, "The code is not valid"),
     "wrong-audience": (403, "The credential is for another audience"),
     "not-found": (404, "There is nothing here"),
     "method-not-allowed": (405, "The method is not allowed here"),

@@ -16,7 +16,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,6 +47,7 @@ from contactsync.server.publishing.job import (
 )
 from contactsync.server.publishing.merge import Outcome, merge
 from contactsync.server.publishing.plan import AudiencePlan, has_left, plan_editions
+from contactsync.server.publishing.pools import JobPool, Machines, here
 from contactsync.server.publishing.reading import EVALUATED_AT_ONCE, READ_AT_ONCE, Evaluation, build_tasks
 from contactsync.server.publishing.report import EditionReport, reports
 from contactsync.server.publishing.rotation import Aim, Order, Rotations, announcing, begun
@@ -76,11 +77,13 @@ class Publisher:
         *,
         memory: int = 512 << 20,
         executor: Executor | None = None,
+        machines: Machines | None = None,
     ) -> None:
         """`memory` is about what the builds that run at once may use together, in octets.
 
         `executor` runs the jobs and is left open; it is handed the secret key of each epoch. None is threads
-        of this process, as many as the setting `evaluator_threads` says.
+        of this process, as many as the setting `evaluator_threads` says. `machines` are connected instead
+        where there is something to do.
         """
         self._folder = folder
         self._registry = registry
@@ -88,6 +91,7 @@ class Publisher:
         self._progress = progress
         self._memory = memory
         self._executor = executor
+        self._machines = machines
         self._at_once = folder.settings().evaluator_threads or os.cpu_count() or 1
         self._log = LogKeeper(folder, keyring)
         self._repository = Repository(folder.public, self._log)
@@ -194,9 +198,9 @@ class Publisher:
         for (audience, epoch), key in keys.items():
             keep = audience in self.doubts and holds_tokens_of(self._registry, audience, epoch, key)
             self._registry.adopt(audience, epoch, key.public, keep=keep)
-        with self._pool() as executor:
-            evaluated = {plan.of: self._evaluate(executor, plan, keys[plan.of]) for plan in plans}
-            results = self._build(executor, plans)
+        with self._pool(plans) as pool:
+            evaluated = {plan.of: self._evaluate(pool, plan, keys[plan.of]) for plan in plans}
+            results = self._build(pool, plans)
         merged = {
             plan.of: merge(
                 plan,
@@ -316,40 +320,36 @@ class Publisher:
             )
         return key
 
-    @contextlib.contextmanager
-    def _pool(self) -> Iterator[Executor]:
-        if self._executor is not None:
-            yield self._executor
-            return
-        with ThreadPoolExecutor(self._at_once, "publishing") as threads:
-            yield threads
+    def _pool(self, plans: Sequence[AudiencePlan]) -> contextlib.AbstractContextManager[JobPool]:
+        if self._machines is not None and any(plan.partitions for plan in plans):
+            return self._machines(self._folder.data)
+        return here(self._executor, self._at_once, self._memory)
 
-    def _evaluate(self, executor: Executor, plan: AudiencePlan, key: KeyPair) -> int:
+    def _evaluate(self, pool: JobPool, plan: AudiencePlan, key: KeyPair) -> int:
         """Give a token to each member of the plan's partitions who has none; how many that were."""
         evaluation = Evaluation(self._registry, plan, key)
         # What is read ahead keeps the jobs supplied while what came of the last ones is stored.
-        limit = 2 * (self._at_once + READ_AT_ONCE // EVALUATED_AT_ONCE)
-        ended = run_all(executor, run_evaluate, evaluation.tasks(), limit=limit)
+        limit = 2 * (pool.at_once + READ_AT_ONCE // EVALUATED_AT_ONCE)
+        ended = run_all(pool.executor, run_evaluate, evaluation.tasks(), limit=limit)
         with contextlib.closing(ended) as results:
             for task, tokens in results:
                 evaluation.take(task.kept, tokens)
                 self._progress(f"evaluating {plan.audience}", evaluation.done, evaluation.total)
         return evaluation.done
 
-    def _build(self, executor: Executor, plans: Sequence[AudiencePlan]) -> list[BuiltPartition]:
+    def _build(self, pool: JobPool, plans: Sequence[AudiencePlan]) -> list[BuiltPartition]:
         """Build what the plans name, from one moment of the registry."""
-        work = self._folder.data / WORK
+        data = self._folder.data.absolute()  # jobs may run where the working folder is another
+        work = data / WORK
         shutil.rmtree(work, ignore_errors=True)  # of a publish that was killed
         work.mkdir(0o700)
         total = sum(len(plan.partitions) for plan in plans)
         built: list[BuiltPartition] = []
         self._progress("partitions", 0, total)
         try:
-            tasks = build_tasks(
-                self._registry, plans, work, self._folder.data, memory=self._memory, at_once=self._at_once
-            )
+            tasks = build_tasks(self._registry, plans, work, data, pool)
             ended = run_all(
-                executor, run_build, tasks, limit=self._memory, work=work, progress=self._progress
+                pool.executor, run_build, tasks, limit=pool.memory, work=work, progress=self._progress
             )
             with contextlib.closing(tasks), contextlib.closing(ended) as results:
                 for task, result in results:

@@ -30,6 +30,7 @@ from contactsync.server.storage.ports import (
     Charge,
     EpochUse,
     NewAccount,
+    code_hash,
     credential_hash,
 )
 from contactsync.server.storage.records import audience_of, bit_of
@@ -130,6 +131,27 @@ class Accounting(Statements, Generic[D]):
             database.change(self._sql(shorten), until, found.id, until)
             database.change(self._sql(_ADD_CREDENTIAL), credential_hash(credential), found.id)
             database.change(self._sql("DELETE FROM credentials WHERE until <= ?"), now)
+
+    def add_code(self, name: str, code: str, valid: int) -> None:
+        """See `AccountStore.add_code`. Codes are rows among the credentials: they end and go with them."""
+        add = self._sql("INSERT INTO credentials (hash, account, until) VALUES (?, ?, ?)")
+        with self._changing() as database:
+            database.change(add, code_hash(code), self._one(name).id, self._clock() + valid)
+
+    def redeem(self, code: str, credential: str, valid: int) -> Account | None:
+        """See `AccountStore.redeem`."""
+        now, known = self._clock(), "SELECT 1 FROM credentials WHERE hash = ? AND until > ?"
+        if not self._database().all(self._sql(known), code_hash(code), now):
+            return None  # a guess waits for no writer, and holds none up
+        with self._changing() as database:
+            new = credential_hash(credential), now + valid
+            if not self._exchanged(database, code_hash(code), now, *new):
+                return None
+        return self.find(credential)
+
+    def _exchanged(self, database: D, code: bytes, now: int, credential: bytes, until: int) -> bool:
+        """Put a credential, by its hash, in the place of a code that is not over; whether there was one."""
+        raise NotImplementedError
 
     def change(self, names: Sequence[str], edit: Callable[[Terms], Terms], *, refill: bool = False) -> None:
         """See `AccountStore.change`."""

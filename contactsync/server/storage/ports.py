@@ -302,6 +302,11 @@ def credential_hash(credential: str) -> bytes:
     return hashlib.sha256(credential.encode("utf-8", "surrogateescape")).digest()
 
 
+def code_hash(code: str) -> bytes:
+    """What is stored of a one-time code: another function than for credentials, so that no code is one."""
+    return hashlib.blake2s(code.encode("utf-8", "surrogateescape"), person=b"sign-in").digest()
+
+
 class AccountStore(Protocol):
     """Who may ask, and how much. Every method is one transaction; one object serves any number of threads.
 
@@ -328,6 +333,15 @@ class AccountStore(Protocol):
 
     def rotate(self, name: str, credential: str, overlap: int) -> None:
         """Give an account another credential; those before it end in `overlap` milliseconds, or earlier."""
+
+    def add_code(self, name: str, code: str, valid: int) -> None:
+        """Have a one-time code stand for an account, for `valid` milliseconds. BadInput: there is none."""
+
+    def redeem(self, code: str, credential: str, valid: int) -> Account | None:
+        """Give the account of a code another credential, once; it ends after `valid` milliseconds.
+
+        None: there is no such code, or it was used, is over, or its account is gone.
+        """
 
     def change(self, names: Sequence[str], edit: Callable[[Terms], Terms], *, refill: bool = False) -> None:
         """Replace the terms of accounts by what `edit` makes of them; `refill` empties their buckets."""

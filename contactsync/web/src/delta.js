@@ -1,7 +1,7 @@
 // The delta from one edition of a partition to the next: docs/directory-format.md, "The delta".
 import { check } from './errors.js';
-import { ceil, checkMagic } from './directory.js';
-import { hex, sha256, u64, view } from './octets.js';
+import { ceil, checkMagic, placeOf } from './directory.js';
+import { countBelow, hex, sha256, u64, view } from './octets.js';
 
 /** A value as one number: the key of sets. @param {{slot: number, rest: number}} place */
 export const valueOf = ({ slot, rest }, r) => (BigInt(slot) << BigInt(r)) | BigInt(rest);
@@ -92,4 +92,33 @@ export function checkAgainst(deltas, holds) {
     for (const value of delta.left) changed.set(value, false);
     for (const value of delta.joined) changed.set(value, true);
   }
+}
+
+/**
+ * The ranks of tokens among the values of the edition that deltas lead to, which is where their entries are in its sidecar;
+ * -1 for a token that is no value of it.
+ * @param {import('./directory.js').Directory} base of which all was checked
+ * @param {ReturnType<typeof readDelta>[]} deltas checked against it
+ * @param {string[]} tokens
+ */
+export function ranksOf(base, deltas, tokens) {
+  const [joined, left] = [new Set(), new Set()]; // by all of them together
+  const swap = (values, from, to) => {
+    for (const value of values) if (!from.delete(value)) to.add(value);
+  };
+  for (const delta of deltas) {
+    swap(delta.left, joined, left);
+    swap(delta.joined, left, joined);
+  }
+  const ascending = (values) => [...values].sort((a, b) => (a < b ? -1 : 1));
+  const [come, gone] = [ascending(joined), ascending(left)];
+  const below = (values, value) => countBelow(values.length, (i) => values[i], value);
+  const { q, r } = base.shape;
+  return tokens.map((token) => {
+    const place = placeOf(token, q, r);
+    const value = valueOf(place, r);
+    const { found, bucket, below: inBucket } = base.find(place);
+    if (!((found && !left.has(value)) || joined.has(value))) return -1;
+    return base.first[bucket] + inBucket + below(come, value) - below(gone, value);
+  });
 }

@@ -2,7 +2,7 @@
 //
 // xxh3_64 is not computed: it detects damage, and SHA-256, which trust rests on, is checked each time instead.
 import { check } from './errors.js';
-import { equal, hex, sha256, u64, view } from './octets.js';
+import { countBelow, equal, hex, sha256, u64, view } from './octets.js';
 
 export const ceil = (a, b) => Math.ceil(a / b);
 
@@ -101,8 +101,10 @@ export class Directory {
     const { pages, entries, buckets, n } = this.shape;
     for (let p = 1; p < pages; p++) check(this.page(p).offsets[0] === this.page(p - 1).offsets[entries], 'malformed');
     let [total, ascend] = [0, true];
+    this.first = []; // how many values are before each bucket
     for (let number = 0; number < buckets; number++) {
       const { slots, rests } = this.bucket(number);
+      this.first.push(total);
       total += slots.length;
       for (let i = 1; ascend && i < slots.length; i++)
         ascend = slots[i] > slots[i - 1] || rests[i] > rests[i - 1];
@@ -112,18 +114,19 @@ export class Directory {
     return this;
   }
 
-  /** Whether a value is a member. */
-  holds({ slot, rest }) {
-    const { slots, rests } = this.bucket(Math.floor(slot / 4096));
+  /** Whether a value is a member, and how many values of its bucket are below it. */
+  find({ slot, rest }) {
+    const number = Math.floor(slot / 4096);
+    const { slots, rests } = this.bucket(number);
     const wanted = slot % 4096;
-    let [low, high] = [0, slots.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (slots[middle] < wanted) low = middle + 1;
-      else high = middle;
-    }
-    for (; low < slots.length && slots[low] === wanted; low++) if (rests[low] === rest) return true;
-    return false;
+    let below = countBelow(slots.length, (i) => slots[i], wanted);
+    while (slots[below] === wanted && rests[below] < rest) below++;
+    return { found: slots[below] === wanted && rests[below] === rest, bucket: number, below };
+  }
+
+  /** Whether a value is a member. */
+  holds(place) {
+    return this.find(place).found;
   }
 }
 

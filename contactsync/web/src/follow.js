@@ -1,7 +1,10 @@
 // From the pinned root to the manifest to use: metadata, the history, and what of them is stored.
-import { OurError, PeerError, Refusal } from './errors.js';
+import { parseAscii } from './canonical.js';
+import { OurError, PeerError, Refusal, check } from './errors.js';
 import { equal, text, utf8 } from './octets.js';
 import { linkOf, MAX_MANIFEST, walk } from './history.js';
+import { servedKinds } from './kinds.js';
+import { LogFollower } from './log/follower.js';
 import { readManifest } from './manifest.js';
 import { checkTarget, metadataOf, openRoot, refresh, targetOf } from './metadata.js';
 import { PROFILE } from './identifiers.js';
@@ -9,6 +12,7 @@ import { readTrust, writeTrust } from './store.js';
 
 const KINDS = {
   'another-history': ['bad-signature', 'stop here, and keep the state, which is the evidence; ask the operator, over another channel'],
+  'too-few-witnesses': ['bad-reply', 'sync again later; if this goes on, tell the operator'],
   'unknown-version': ['bad-reply', 'update this program; if that does not help, ask the operator to update the server'],
   'unknown-critical': ['bad-reply', 'update this program'],
   'unknown-suite': ['bad-reply', 'update this program'],
@@ -29,12 +33,23 @@ async function explained(where, work) {
   }
 }
 
+async function inLog(work) {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    throw peerError(error, error.word === 'another-history' ? 'this server shows another history' : 'the log of this server');
+  }
+}
+
+const versionOf = (root) => metadataOf(utf8(root), 'root').signed.version;
+
 /** Pin a root, or check that it is the one that is pinned. @param {Uint8Array} root */
 export async function pin(store, root) {
   const trust = await readTrust(store);
   await explained('the root that you gave', () => openRoot(root));
   if (trust.pinned === null) {
-    await writeTrust(store, { ...trust, pinned: text(root), root: text(root) });
+    await writeTrust(store, { ...trust, pinned: text(root), root: text(root), roots: [text(root)] });
   } else if (!equal(utf8(trust.pinned), root)) {
     throw new OurError('another root is pinned for this server', {
       hint: 'if the operator confirms the new root over another channel, remove the state of this server, and sync again',
@@ -50,19 +65,30 @@ export async function pin(store, root) {
  */
 export async function follow(store, transport, audience, now = Date.now() / 1000) {
   const trust = await readTrust(store);
-  const trusted = { root: utf8(trust.root) };
+  // A state of an earlier version: the roots since the pinned one are followed once more, to be found in the log.
+  const [start, roots] = trust.roots === null ? [trust.pinned, [trust.pinned]] : [trust.root, trust.roots];
+  const trusted = { root: utf8(start), followed: [] };
+  const newest = await explained('the stored root', () => versionOf(trust.root));
   for (const name of ['timestamp', 'snapshot']) if (trust[name] !== null) trusted[name] = utf8(trust[name]);
   const keep = () => {
-    for (const name of ['root', 'timestamp', 'snapshot']) trust[name] = trusted[name] ? text(trusted[name]) : null;
+    for (const name of ['timestamp', 'snapshot']) trust[name] = trusted[name] ? text(trusted[name]) : null;
+    const root = text(trusted.root);
+    if (versionOf(root) >= newest) Object.assign(trust, { root, roots: [...roots, ...trusted.followed.map(text)] });
     return writeTrust(store, trust);
   };
   const targets = await explained('the signed metadata', async () => {
     try {
-      return await refresh(trusted, (name, limit) => transport.file(`/v1/tuf/metadata/${name}`, limit), now);
+      const found = await refresh(trusted, (name, limit) => transport.file(`/v1/tuf/metadata/${name}`, limit), now);
+      check(versionOf(text(trusted.root)) >= newest, 'rolled-back', 'the server no longer has the root that it served before');
+      return found;
     } finally {
       await keep();
     }
   });
+  const log = new LogFollower(trust.log, (name, limit) => transport.file(`/v1/log/${name}`, limit));
+  await inLog(() => log.followRoots(trust.roots.map(utf8)));
+  Object.assign(trust, { log: log.kept, roots: [] });
+  await writeTrust(store, trust);
   const kept = trust.manifests[audience] ?? null;
   const path = (sha256) => `/v1/tuf/targets/${sha256}.${audience}.json`;
   const octets = await explained('the signed manifest', async () => {
@@ -83,10 +109,25 @@ export async function follow(store, transport, audience, now = Date.now() / 1000
   const { gap } = await explained('this server shows another history', () =>
     walk(linkOf(octets), seen, (sha256) => transport.file(path(sha256), MAX_MANIFEST)),
   );
+  if (log.isNew || seen?.sha256 !== manifest.sha256) await inLog(() => log.checkManifest(manifest));
+  trust.log = log.kept;
   if (gap !== null) trust.gaps[audience] = { since: trust.gaps[audience]?.since ?? gap.since, until: gap.until };
   trust.manifests[audience] = text(octets);
   await writeTrust(store, trust);
   return { manifest, first: kept === null, gap: trust.gaps[audience] ?? null };
+}
+
+/**
+ * The kinds that the last manifest of an audience had members of; null if there is none. It is what to make ready for: the
+ * next manifest is not there before the first request.
+ */
+export async function kindsSeen(store, audience) {
+  const kept = (await readTrust(store)).manifests[audience] ?? null;
+  try {
+    return kept && servedKinds(Object.keys(parseAscii(utf8(kept)).partitions));
+  } catch {
+    return null; // it is damaged: `follow` says so
+  }
 }
 
 /** The user was told of the gap. */
@@ -98,4 +139,4 @@ export async function told(store, audience) {
 }
 
 /** The version of the newest root that was verified. */
-export const rootVersion = async (store) => metadataOf(utf8((await readTrust(store)).root), 'root').signed.version;
+export const rootVersion = async (store) => versionOf((await readTrust(store)).root);

@@ -1,17 +1,9 @@
 // Text to identifier: normalisation profile 1 of docs/identifiers.md, whose steps these functions follow.
 import { REGIONS, planOfCode, planOfRegion, splitCode } from './plans.js';
+import { Rejected } from './rejected.js';
 import short from './short.js';
 
 export const PROFILE = 1;
-
-/** A text that is no number that can be looked up. `reason` and `hint` contain no digit of it. */
-export class Rejected extends Error {
-  constructor(reason, hint = '') {
-    super(reason);
-    this.reason = reason;
-    this.hint = hint;
-  }
-}
 
 const MAX_TEXT = 256;
 const MAX_DIGITS = 15;
@@ -258,5 +250,3 @@ export function regionOf(text) {
   return REGIONS.has(region) ? region : null;
 }
 
-/** The partition of an identifier: its calling code. */
-export const partitionOf = (identifier) => splitCode(identifier.slice('tel:+'.length, 'tel:+'.length + 3));

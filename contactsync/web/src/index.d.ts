@@ -33,7 +33,7 @@ export interface Quota {
 /** The normalisation profile of docs/identifiers.md. */
 export declare const PROFILE: 1;
 
-/** A text that is no number that can be looked up. It quotes no digit of it. */
+/** A text that is no number or address that can be looked up. It quotes nothing of it. */
 export declare class Rejected extends Error {
   readonly reason: string;
   readonly hint: string;
@@ -41,6 +41,12 @@ export declare class Rejected extends Error {
 
 /** The identifier of a number as people write it ("tel:+49…"). Throws Rejected. */
 export declare function normalise(text: string, region: string | null): string;
+
+/** The identifier of an e-mail address as people write it ("mailto:ann@example.org"). Throws Rejected. */
+export declare function normaliseMail(text: string): string;
+
+/** An identifier as people write it: "+491512345678", "ann@example.org". */
+export declare function shown(identifier: string): string;
 
 /** The region in capitals; null if there is none of that name. */
 export declare function regionOf(text: string): string | null;
@@ -63,10 +69,10 @@ export interface AddressBook {
   unreadable: Unreadable[];
 }
 
-/** Read vCard, CSV or lists of numbers. What cannot be read is reported, never dropped. */
+/** Read vCard, CSV, LDIF or lists. What cannot be read is reported, never dropped. `kinds`: both, if it is not there. */
 export declare function readBooks(
   files: { name: string; octets: Uint8Array }[],
-  options?: { region?: string | null },
+  options?: { region?: string | null; kinds?: ('tel' | 'mailto')[] },
 ): AddressBook;
 
 /** Where the client keeps what it has of one server. Implement it for another place, such as IndexedDB. */
@@ -94,7 +100,10 @@ export interface TransportOptions {
 }
 /** Requests to one server, for one sync. */
 export declare class Transport {
+  /** `credential` is empty for who has but a code. */
   constructor(url: string, credential: string, options?: TransportOptions);
+  /** A one-time code for a credential that ends at `until` (RFC 3339). It works once, whatever comes of the answer. */
+  exchange(code: string): Promise<{ credential: string; audience: string; until: string }>;
 }
 
 export interface SyncOptions {
@@ -105,14 +114,17 @@ export interface SyncOptions {
   maxDownload?: number;
   /** Whether a sync without news sends eight points of padding (default). */
   cover?: boolean;
+  /** Whether the labels of all members are fetched, to show those of matches (default). */
+  labels?: boolean;
   progress?: (what: string, done: number, total: number) => void;
 }
 export interface Match {
   name: string;
   identifier: string;
-  /** The same: this client looks up no further forms of a number. */
+  /** The identifier in the book of which `identifier` is a form: mostly the same. */
   written: string;
-  label: null;
+  /** What the member is called, if labels are published and this one has any. */
+  label: string | null;
 }
 export interface Report {
   matches: Match[];
@@ -138,7 +150,8 @@ export interface Report {
   quota: Quota | null;
   leak_odds: Record<string, number>;
   leak: string;
-  labels: null;
+  /** Of how many matches the label does not open, or is not known yet (here none); null: no labels were read. */
+  labels: { unopened: number; unknown: number } | null;
   uncovered: boolean;
   unchecked_history: null | { since: { epoch: number; edition: number }; until: { epoch: number; edition: number } };
   withdrawn_epoch: number | null;

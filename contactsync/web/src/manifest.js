@@ -2,8 +2,10 @@
 import { MAX_NUMBER, canonicalForm, fault, parseAscii } from './canonical.js';
 import { shapeOf } from './directory.js';
 import { check } from './errors.js';
+import { isMail } from './kinds.js';
 import { ascending, equal, hex, isHex, sha256 } from './octets.js';
 import { callingCodes, nationalLengths } from './plans.js';
+import { MOST_ENTRIES, SIZES, deltaLengths, sidecarShape } from './sidecar.js';
 
 const FORMAT = 'contactsync-manifest-2';
 const SUITE = 'ristretto255-SHA512';
@@ -15,7 +17,8 @@ const MEMBERS = ['audience', 'edition', 'epoch', 'format', 'normalisation', 'par
 const PARTITION = [
   'base', 'count', 'deltas', 'edition', 'false_positive_rate', 'remainder_bits', 'screen', 'slot_bits', 'top_sha256',
 ];
-const UNDERSTOOD = []; // names that may be critical; `labels` of a partition would be the first
+const LABELS = ['deltas', 'edition', 'file', 'size', 'top_sha256'];
+const UNDERSTOOD = ['labels']; // names that may be critical in a partition
 
 const isObject = (value) => value !== null && typeof value === 'object' && !Array.isArray(value);
 
@@ -41,13 +44,13 @@ function open(value, names) {
 }
 
 /** What must be understood and is not. */
-function alien(value, own) {
+function alien(value, own, understood = []) {
   if (!('critical' in value)) return [];
   const names = value.critical;
   const known = (name) => typeof name === 'string' && name in value && name !== 'critical' && !own.includes(name);
   check(Array.isArray(names) && names.length > 0 && names.every(known), 'bad-value');
   check(names.every((name, i) => i === 0 || name > names[i - 1]), 'bad-value');
-  return names.filter((name) => !UNDERSTOOD.includes(name));
+  return names.filter((name) => !understood.includes(name));
 }
 
 function fileOf(value) {
@@ -56,6 +59,34 @@ function fileOf(value) {
   integer(value.length, 1, MAX_NUMBER);
   check(isHex(value.xxh3_64, 16), 'bad-value');
   return value;
+}
+
+/** Deltas, in order, up to an edition. */
+function chainOf(value, edition, newest) {
+  check(Array.isArray(value) && value.length <= MAX_DELTAS, 'bad-value');
+  const deltas = value.map((delta) => {
+    closed(delta, ['file', 'from', 'to']);
+    const to = integer(delta.to, 2, newest);
+    return { from: integer(delta.from, 1, to - 1), to, file: fileOf(delta.file) };
+  });
+  check(deltas.every(({ to }, i) => to === (deltas[i + 1]?.from ?? edition)), 'malformed');
+  return deltas;
+}
+
+/** "The labels" of a partition: what its sidecar must be, and the deltas of that. */
+function labelsOf(value, { edition: least, count, slot_bits: q }, newest) {
+  closed(value, LABELS);
+  const edition = integer(value.edition, 1, newest);
+  check(edition >= least, 'malformed'); // each change of the tokens changes the order of the entries
+  const size = integer(value.size, 1, Math.max(...SIZES));
+  check(SIZES.includes(size) && isHex(value.top_sha256, 64), 'bad-value');
+  const labels = { edition, size, top_sha256: value.top_sha256, file: fileOf(value.file), deltas: chainOf(value.deltas, edition, newest) };
+  check(count <= MOST_ENTRIES && labels.file.length === sidecarShape(count, size, q).length, 'out-of-range');
+  labels.deltas.forEach(({ file: { length } }, i) => {
+    const { least, below } = deltaLengths(count, size, q, { last: i === labels.deltas.length - 1 });
+    check(length >= least && length < below && length % 4 === 0, 'out-of-range');
+  });
+  return labels;
 }
 
 /** log2(count) rounded, at least 12: the least q with count² ≤ 2^(2q+1). */
@@ -77,6 +108,13 @@ const setOfOne = (q, r) => 8 + 8 * Math.ceil((q + 31) / 64) + (r === 40 ? 8 : 0)
 export const sliceBits = (count) => Math.ceil((count * Math.abs(Math.log(0.01))) / (7 * Math.log(2) ** 2));
 const hasScreen = (count) => count >= 131072 && sliceBits(count) < 2 ** 31;
 
+/** How many members a partition can have. */
+function roomIn(name) {
+  if (isMail(name)) return MAX_MEMBERS;
+  const lengths = nationalLengths(name).filter((digits) => digits + name.length <= 15);
+  return lengths.reduce((sum, digits) => sum + 10 ** digits, 0);
+}
+
 function checkFigures(one, name) {
   const { count, slot_bits: q, remainder_bits: r, base, deltas, screen } = one;
   check(q >= 12 && q <= 32 && (r === 32 || r === 40), 'out-of-range');
@@ -92,8 +130,7 @@ function checkFigures(one, name) {
   });
   check((screen !== null) === hasScreen(count), 'out-of-range');
   if (screen !== null) check(screen.length === 40 + Math.ceil((7 * sliceBits(count)) / 8), 'out-of-range');
-  const room = nationalLengths(name).filter((digits) => digits + name.length <= 15);
-  check(count <= 10000 || count <= room.reduce((sum, digits) => sum + 10 ** digits, 0), 'too-full');
+  check(count <= 10000 || count <= roomIn(name), 'too-full');
 }
 
 function rateOf({ count, slot_bits: q, remainder_bits: r }) {
@@ -104,7 +141,7 @@ function rateOf({ count, slot_bits: q, remainder_bits: r }) {
 /** Whether a partition of this name can be used; refuses a name that can be none. */
 function isKnown(name) {
   check(/^[a-z0-9][a-z0-9._-]{0,31}$/.test(name), 'bad-value');
-  if (!/^[0-9]+$/.test(name)) return false;
+  if (!/^[0-9]+$/.test(name)) return isMail(name);
   if (callingCodes.has(name)) return true;
   check(/^[1-9][0-9]{0,2}$/.test(name), 'bad-value');
   for (const code of callingCodes) check(!name.startsWith(code) && !code.startsWith(name), 'bad-value');
@@ -115,34 +152,28 @@ function isKnown(name) {
 function partitionOf(name, value, newest) {
   const known = isKnown(name);
   check(isObject(value), 'bad-value');
-  const needed = alien(value, PARTITION);
+  const needed = alien(value, PARTITION, UNDERSTOOD);
   if (!known || needed.length) {
     const word = fault(value);
     check(word === null, word);
     return [null, known ? 'unknown-critical' : 'unknown-family'];
   }
-  open(value, PARTITION);
+  const extra = open(value, PARTITION);
   const edition = integer(value.edition, 1, newest);
-  check(Array.isArray(value.deltas) && value.deltas.length <= MAX_DELTAS, 'bad-value');
-  const deltas = value.deltas.map((delta) => {
-    closed(delta, ['file', 'from', 'to']);
-    const to = integer(delta.to, 2, newest);
-    return { from: integer(delta.from, 1, to - 1), to, file: fileOf(delta.file) };
-  });
-  const chained = deltas.every(({ to }, i) => to === (deltas[i + 1]?.from ?? edition));
-  check(chained, 'malformed');
+  const deltas = chainOf(value.deltas, edition, newest);
   const one = {
     name, edition, deltas,
     count: integer(value.count, 1, MAX_NUMBER),
     slot_bits: integer(value.slot_bits, 0, 64),
     remainder_bits: integer(value.remainder_bits, 0, 64),
     top_sha256: value.top_sha256,
-    base: null, screen: null,
+    base: null, screen: null, labels: null,
   };
   check(isHex(value.top_sha256, 64), 'bad-value');
   one.base = fileOf(value.base);
   one.screen = value.screen === null ? null : fileOf(value.screen);
   checkFigures(one, name);
+  if ('labels' in extra) one.labels = labelsOf(extra.labels, one, newest);
   check(value.false_positive_rate === rateOf(one), 'malformed');
   return [one, null];
 }
@@ -179,9 +210,13 @@ function nextOf(value, epoch) {
   return { epoch: epoch + 1, edition, public_key: value.public_key, until, ...found };
 }
 
+const filesIn = ({ base, deltas, screen, labels }) => [
+  base, ...deltas.map(({ file }) => file), ...(screen ? [screen] : []),
+  ...(labels ? [labels.file, ...labels.deltas.map(({ file }) => file)] : []),
+];
+
 /** Every data file that partitions name. */
-export const filesOf = (partitions) =>
-  Object.values(partitions).flatMap((one) => [one.base, ...one.deltas.map(({ file }) => file), ...(one.screen ? [one.screen] : [])]);
+export const filesOf = (partitions) => Object.values(partitions).flatMap(filesIn);
 
 /**
  * A manifest, checked to the last member. `partitions` can be used; of those in `unusable` nobody knows who is a member.

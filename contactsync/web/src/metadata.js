@@ -85,7 +85,8 @@ export async function openRoot(octets) {
 
 /**
  * What was verified so far: octets of files, so that a store can keep it. `root` is the newest root.
- * @typedef {{root: Uint8Array, timestamp?: Uint8Array, snapshot?: Uint8Array}} Trusted
+ * `followed` gets the roots that come after it.
+ * @typedef {{root: Uint8Array, followed?: Uint8Array[], timestamp?: Uint8Array, snapshot?: Uint8Array}} Trusted
  */
 
 /**
@@ -112,6 +113,7 @@ export async function refresh(trusted, get, now) {
     check(next.signed.version === root.signed.version + 1, 'rolled-back', 'a root has another version than its name');
     await verify(next, next, 'root');
     [root, trusted.root] = [next, octets];
+    trusted.followed?.push(octets);
   }
   checkAlive(root, now);
   // Keys that were replaced may have signed versions that are too high (TUF §5.3.11).

@@ -53,3 +53,14 @@ export function shuffle(list) {
 }
 
 export const randomOctets = (count) => crypto.getRandomValues(new Uint8Array(count));
+
+/** How many of ascending numbers are below a limit. @param {number} length @param {(i: number) => number | bigint} at */
+export function countBelow(length, at, limit) {
+  let [low, high] = [0, length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (at(middle) < limit) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,6 +1,7 @@
 // A round of evaluation: new identifiers among padding, in batches. docs/protocol.md, "What a client sends".
+import { keyOf } from './labels.js';
 import { blind, finalize, MAX_BATCH, tokenOf } from './voprf.js';
-import { randomBelow, randomOctets, shuffle, utf8 } from './octets.js';
+import { hex, randomBelow, randomOctets, shuffle, utf8 } from './octets.js';
 
 const LEAST = 8;
 const MOST_QUICK = 8;
@@ -54,13 +55,13 @@ export function blinded(inputs, blinds) {
   return { inputs, blinding, body: blinding.body };
 }
 
-/** The tokens of a batch by identifier, once the proof holds. All points are worked on alike, padding too. */
+/** Tokens and label keys of a batch by identifier, once the proof holds. All points are worked on alike, padding too. */
 export function finish({ inputs, blinding }, reply, publicKey) {
   const outputs = finalize(blinding, reply, publicKey);
   const found = new Map();
   inputs.forEach(({ identifier }, i) => {
-    const token = tokenOf(outputs[i]);
-    if (identifier !== undefined) found.set(identifier, token);
+    const known = { token: tokenOf(outputs[i]), key: hex(keyOf(outputs[i])) };
+    if (identifier !== undefined) found.set(identifier, known);
   });
   return found;
 }

@@ -60,22 +60,41 @@ const audienceName = (audience) => `audience-${audience}.json`;
 
 /**
  * What was verified: the pinned root, the newest root, timestamp and snapshot (all as text), and by audience the last
- * manifest and what could not be checked of its history.
+ * manifest and what could not be checked of its history. `roots`: those that were not found in the log yet, the oldest first
+ * (null: a state of an earlier version, which did not keep them); `log`: what was seen of it, log/follower.js.
  */
-export const readTrust = (store) =>
-  readRecord(store, trustName, () => ({ pinned: null, root: null, timestamp: null, snapshot: null, manifests: {}, gaps: {} }));
+export const readTrust = async (store) => ({
+  roots: null, log: null,
+  ...(await readRecord(store, trustName, () => ({ pinned: null, root: null, timestamp: null, snapshot: null, manifests: {}, gaps: {} }))),
+});
 export const writeTrust = (store, value) => writeRecord(store, trustName, value);
 
+// A row on the disk; the last three are not there in rows of earlier versions.
+const packed = ({ token, member, edition, key, label, labelled }) => [token, member, edition, key, label, labelled];
+const unpacked = ([token, member, edition, key = null, label = null, labelled = -1]) => ({ token, member, edition, key, label, labelled });
+const withRows = (epochs, change) =>
+  Object.fromEntries(
+    Object.entries(epochs).map(([number, { tokens, ...more }]) => [
+      number,
+      { sidecars: {}, ...more, tokens: Object.fromEntries(Object.entries(tokens).map(([one, row]) => [one, change(row)])) },
+    ]),
+  );
+
 /**
- * What is known in an audience. `epochs`: by number {public_key, announced, tokens: {identifier: [token, member, edition]},
- * holdings: {partition: holding}, unfinished: [{points, identifiers}]}. `found`: who was a member at the last sync.
+ * What is known in an audience. `epochs`: by number {public_key, announced, tokens, holdings: {partition: holding}, sidecars:
+ * {partition: holding}, unfinished: [{points, identifiers}]}. `found`: who was a member at the last sync. `seen`: by identifier
+ * the month in which a book had it (12 years + month).
+ *
+ * `tokens` has a row for each identifier: {token, key: of its label (null: an earlier version did not keep it), member, edition:
+ * of the partition that `member` is of (-1: none), label: or null, labelled: the edition of the labels that says so (-1: none)}.
  */
 export async function readAudience(store, audience) {
-  const value = await readRecord(store, audienceName(audience), () => ({ epochs: {}, found: {}, move: null, account: null }));
+  const value = { seen: {}, ...(await readRecord(store, audienceName(audience), () => ({ epochs: {}, found: {}, move: null, account: null }))) };
   if (!isObject(value.epochs) || !isObject(value.found))
     throw new OurError(`what is stored of ${audience} is damaged`, { hint: 'remove the state: all is asked for again' });
-  return value;
+  return { ...value, epochs: withRows(value.epochs, unpacked) };
 }
-export const writeAudience = (store, audience, value) => writeRecord(store, audienceName(audience), value);
+export const writeAudience = (store, audience, value) =>
+  writeRecord(store, audienceName(audience), { ...value, epochs: withRows(value.epochs, packed) });
 
 export const dataName = (sha256) => `data-${sha256}`;

@@ -1,18 +1,25 @@
 // One sync: who of a book is a member. Files first, then points, then the work on both; docs/protocol.md has the order.
 import { BadInput, ChoiceNeeded, OurError, Refusal, Refused } from './errors.js';
-import { partitionOf } from './identifiers.js';
+import { dropKeyless, dropLabels, forgetUnseen, keepEpochs, lacksKeys, newEpoch, newRow } from './epochs.js';
+import { servedKinds } from './kinds.js';
+import { labelPartition } from './labelled.js';
+import { contextOf } from './labels.js';
 import { sortedNames } from './manifest.js';
 import { choose } from './moving.js';
-import { follow, peerError, pin, told } from './follow.js';
+import { allForms } from './forms.js';
+import { follow, kindsSeen, peerError, pin, told } from './follow.js';
 import { hex, sha256, unhex } from './octets.js';
-import { filesOf, inspect, matchPartition, planOf } from './plan.js';
+import { peopleOf } from './people.js';
+import { filesOf, inspect, leadsOn, matchPartition, planOf } from './plan.js';
+import { questionOf } from './question.js';
 import { covers, used } from './quota.js';
+import { reportOf } from './report.js';
+import { readyGroup } from './group/group.js';
 import { blindBatch, finish, isQuick, largestBatch, makeRound, padded } from './round.js';
 import { dataName, readAudience, writeAudience } from './store.js';
 import { MAX_BATCH } from './voprf.js';
 
 const PARALLEL = 6; // data files that are fetched at a time
-const NEW_EPOCH = () => ({ public_key: '', announced: false, tokens: {}, holdings: {}, unfinished: [] });
 const seconds = () => Math.floor(Date.now() / 1000);
 
 const badDirectory = (refusal, name) =>
@@ -31,6 +38,7 @@ function badEvaluation(refusal) {
  * @property {string} [audience] "people" or "business"
  * @property {number} [maxDownload] octets of data files
  * @property {boolean} [cover] send eight points of padding if nothing is new (default)
+ * @property {boolean} [labels] fetch the labels of all members, and show those of matches (default)
  * @property {(what: string, done: number, total: number) => void} [progress]
  */
 
@@ -44,6 +52,7 @@ function badEvaluation(refusal) {
 export async function sync(store, transport, book, options) {
   const release = await store.lock();
   try {
+    await readyGroup(); // before anything that depends on the book
     await pin(store, options.root);
     return await new Session(store, transport, book, options).run();
   } finally {
@@ -52,7 +61,7 @@ export async function sync(store, transport, book, options) {
 }
 
 class Session {
-  constructor(store, transport, book, { audience = 'people', maxDownload = 2 ** 30, cover = true, progress = () => {} }) {
+  constructor(store, transport, book, { audience = 'people', maxDownload = 2 ** 30, cover = true, labels = true, progress = () => {} }) {
     if (audience !== 'people' && audience !== 'business') throw new BadInput('there is no such audience', { hint: 'people, or business' });
     this.store = store;
     this.transport = transport;
@@ -60,8 +69,9 @@ class Session {
     this.audience = audience;
     this.maxDownload = maxDownload;
     this.cover = cover;
+    this.labels = labels;
+    this.keyed = false; // whether identifiers need a label key
     this.progress = progress;
-    this.groups = grouped(book.identifiers);
     [this.evaluated, this.largest, this.downloaded, this.uncovered, this.withdrawn] = [0, 0, 0, false, null];
   }
 
@@ -69,9 +79,10 @@ class Session {
     this.state = await readAudience(this.store, this.audience);
     const epochs = Object.keys(this.state.epochs).map(Number);
     const newest = epochs.length ? Math.max(...epochs) : 0;
+    this.ask((await kindsSeen(this.store, this.audience)) ?? servedKinds([]));
     this.ready = this.makeReady(newest); // work that depends on the book is done before the first request
     let followed = await this.follow();
-    await this.readyFor(followed.manifest.epoch);
+    await this.readyFor(followed.manifest);
     await this.transport.account();
     await this.spend(0);
     try {
@@ -84,9 +95,15 @@ class Session {
       const newer = await this.follow();
       if (newer.published.sha256 === followed.published.sha256) throw error;
       followed = newer;
-      await this.readyFor(followed.manifest.epoch);
+      await this.readyFor(followed.manifest);
       return this.once(followed);
     }
+  }
+
+  /** What is looked up: what the book has of these kinds. */
+  ask(kinds) {
+    this.kinds = kinds;
+    this.question = questionOf(this.book.identifiers, kinds);
   }
 
   save() {
@@ -94,7 +111,7 @@ class Session {
   }
 
   epoch(number) {
-    return (this.state.epochs[number] ??= NEW_EPOCH());
+    return (this.state.epochs[number] ??= newEpoch());
   }
 
   options() {
@@ -102,25 +119,36 @@ class Session {
     return { cover: this.cover && covers(account, 8), most: largestBatch(account?.most.burst ?? MAX_BATCH) };
   }
 
+  /** What must be evaluated. With labels also what has no key, whether or not it is a member. */
+  freshOf({ tokens }) {
+    return this.question.identifiers.filter((one) => !(one in tokens) || (this.keyed && tokens[one].key === null));
+  }
+
   /** The batches of a round, and those that are blinded ahead. */
   makeReady(epoch) {
-    const known = this.state.epochs[epoch] ?? NEW_EPOCH();
-    const fresh = this.book.identifiers.filter((one) => !(one in known.tokens));
+    const known = this.state.epochs[epoch] ?? newEpoch();
+    const fresh = this.freshOf(known);
     const options = this.options();
     const batches = [...known.unfinished, ...makeRound(fresh, known.unfinished, options)];
     const ahead = isQuick(batches) ? batches : batches.slice(0, 1);
-    return { epoch, options, batches, old: known.unfinished.length, blinded: ahead.map((batch) => blindBatch(batch, this.book.identifiers)) };
+    return { epoch, options, batches, old: known.unfinished.length, blinded: ahead.map((batch) => blindBatch(batch, this.question.identifiers)) };
   }
 
-  async readyFor(epoch) {
-    if (this.ready?.epoch === epoch) return;
-    if (this.ready?.epoch === 0 && !(epoch in this.state.epochs)) {
+  async readyFor({ epoch, partitions, unusable }) {
+    const kinds = servedKinds([...Object.keys(partitions), ...Object.keys(unusable)]);
+    const same = kinds.join() === this.kinds.join();
+    if (!same) this.ask(kinds); // whether or not the book has any: the next request waits for a beat
+    this.keyed = this.labels && Object.values(partitions).some((one) => one.labels !== null);
+    if (this.keyed && lacksKeys(this.state.epochs[epoch] ?? newEpoch())) this.ready = null; // whoever of them is in the book
+    if (same && this.ready?.epoch === epoch) return;
+    if (same && this.ready?.epoch === 0 && !(epoch in this.state.epochs)) {
       // First contact: everything is new in any epoch, and what was blinded has not left this machine.
       this.ready.epoch = epoch;
       return;
     }
+    const first = this.ready?.epoch === 0; // then how long it takes shows no more than the round itself
     this.ready = this.makeReady(epoch);
-    await this.transport.pace();
+    await this.transport.pace({ quick: first });
   }
 
   async spend(points) {
@@ -136,29 +164,10 @@ class Session {
     const choice = choose(published, this.state.move, { now: seconds(), first });
     this.state.move = choice.move;
     this.withdrawn = choice.withdrawn ?? this.withdrawn;
-    for (const [number, key] of [[published.epoch, published.public_key], ...(published.next ? [[published.next.epoch, published.next.public_key]] : [])]) {
-      const kept = this.state.epochs[number];
-      if (!kept?.public_key) continue;
-      if (kept.public_key !== key) {
-        // Tokens belong to a key. Another one was announced, or the keys were replaced.
-        this.withdrawn = number;
-        delete this.state.epochs[number];
-        if (this.ready?.epoch === number) this.ready = null;
-      } else if (kept.announced && number === published.epoch) {
-        // Editions count from 1 again: what was matched, and the files, are of others. Tokens stay.
-        Object.assign(kept, { announced: false, holdings: {} });
-        for (const token of Object.values(kept.tokens)) token[2] = -1;
-      }
+    for (const number of keepEpochs(this.state.epochs, published, gap)) {
+      this.withdrawn = number;
+      if (this.ready?.epoch === number) this.ready = null;
     }
-    const wanted = [published.epoch, published.next?.epoch];
-    for (const number of Object.keys(this.state.epochs))
-      if (!wanted.includes(Number(number)) && Number(number) < published.epoch) delete this.state.epochs[number];
-    if (gap !== null)
-      for (const one of Object.values(this.state.epochs)) {
-        // Nobody knows whether what is held is of this history.
-        one.holdings = {};
-        for (const token of Object.values(one.tokens)) token[2] = -1;
-      }
     await this.save();
     return { published, manifest: choice.manifest, gap };
   }
@@ -172,22 +181,23 @@ class Session {
     await this.save();
     await this.evaluate(manifest, epoch);
     const members = await this.match(manifest, epoch, plans, opened);
-    return this.report(manifest, gap, members);
+    return this.report(manifest, epoch, gap, members);
   }
 
   /** What is fetched: the same for every book. Stored files are checked whenever something in the book is new. */
   async plan(manifest, epoch) {
-    const news = this.book.identifiers.some((one) => (epoch.tokens[one]?.[2] ?? -1) < 0);
+    const isNew = (one) => (epoch.tokens[one]?.edition ?? -1) < 0;
+    const news = this.freshOf(epoch).length > 0 || [...this.question.groups].some(([name, mine]) => name in epoch.holdings && mine.some(isNew));
+    const stored = async (holding) => (holding && (await this.isWhole(holding, news)) ? holding : null);
     const plans = new Map();
     for (const name of sortedNames(manifest.partitions)) {
-      const held = epoch.holdings[name];
-      const whole = held && (await this.isWhole(held, news)) ? held : null;
-      plans.set(name, planOf(manifest.partitions[name], whole));
+      const [held, sidecar] = [await stored(epoch.holdings[name]), await stored(epoch.sidecars[name])];
+      plans.set(name, planOf(manifest.partitions[name], { held, sidecar, labels: this.labels }));
     }
     const cost = [...plans.values()].flatMap((plan) => plan.fetch).reduce((sum, file) => sum + file.length, 0);
     if (cost > this.maxDownload)
       throw new ChoiceNeeded(`the download is ${cost} octets, more than the ${this.maxDownload} that are allowed; no file was fetched`, {
-        hint: `allow more, or use the Python client with --privacy screen`,
+        hint: `allow more, ${[...plans.values()].some((plan) => plan.sidecar) ? 'leave labels out, ' : ''}or use the Python client with --privacy screen`,
       });
     return plans;
   }
@@ -242,16 +252,24 @@ class Session {
         try {
           opened.set(name, await inspect(plan, this.read));
         } catch (error) {
-          delete epoch.holdings[name];
-          await this.save();
-          throw error instanceof Refusal ? badDirectory(error, name) : error;
+          throw await this.dropped(epoch, name, error);
         }
     return opened;
   }
 
+  /** The error of a partition whose files are not good: they are fetched whole next time. */
+  async dropped(epoch, name, error) {
+    delete epoch.holdings[name];
+    delete epoch.sidecars[name];
+    await this.save();
+    return error instanceof Refusal ? badDirectory(error, name) : error;
+  }
+
   async evaluate(manifest, epoch) {
     const options = this.options();
-    this.fresh = this.book.identifiers.filter((one) => !(one in epoch.tokens)).length;
+    this.fresh = this.freshOf(epoch).length;
+    this.covered = options.cover;
+    this.uncovered = this.cover && !options.cover;
     let ready = this.ready;
     const same = ready?.epoch === manifest.epoch && JSON.stringify(ready.options) === JSON.stringify(options);
     if (!same) ready = this.makeReady(manifest.epoch);
@@ -272,7 +290,7 @@ class Session {
         } catch (error) {
           throw error instanceof Refusal ? badEvaluation(error) : error;
         }
-        for (const [identifier, token] of found) epoch.tokens[identifier] = [token, false, -1];
+        for (const [identifier, { token, key }] of found) epoch.tokens[identifier] = { ...newRow(token, key), ...epoch.tokens[identifier], token, key };
         epoch.unfinished = epoch.unfinished.filter((one) => one !== batch);
         await this.save();
       }
@@ -280,7 +298,7 @@ class Session {
     try {
       for (const [i, batch] of ready.batches.entries()) {
         this.progress('evaluating', points(ready.batches.slice(0, i)), points(ready.batches));
-        const blinding = ready.blinded[i] ?? blindBatch(batch, this.book.identifiers);
+        const blinding = ready.blinded[i] ?? blindBatch(batch, this.question.identifiers);
         const last = i === ready.batches.length - 1;
         const reply = await this.transport.evaluate(this.audience, manifest.epoch, blinding.body, { last });
         replies.push([batch, blinding, reply]);
@@ -300,97 +318,64 @@ class Session {
 
   async match(manifest, epoch, plans, opened) {
     const members = new Map();
-    for (const [name, mine] of this.groups) {
+    for (const [name, mine] of this.question.groups) {
       const plan = plans.get(name);
       if (name in manifest.unusable) continue;
       if (plan === undefined) {
         for (const one of mine) members.set(one, false);
         continue;
       }
-      const subjects = mine.map((one) => {
-        const [token, member, edition] = epoch.tokens[one];
-        return { token, member, edition };
-      });
+      const subjects = mine.map((one) => epoch.tokens[one]);
       const current = subjects.every((one) => one.edition === plan.partition.edition);
       let found;
       try {
         found = current ? subjects.map((one) => one.member) : await matchPartition(plan, subjects, this.read, opened.get(name));
       } catch (error) {
-        delete epoch.holdings[name];
-        await this.save();
-        throw error instanceof Refusal ? badDirectory(error, name) : error;
+        throw await this.dropped(epoch, name, error);
       }
       mine.forEach((one, i) => {
         members.set(one, found[i]);
-        epoch.tokens[one] = [epoch.tokens[one][0], found[i], plan.partition.edition];
+        Object.assign(epoch.tokens[one], { member: found[i], edition: plan.partition.edition });
       });
     }
+    await this.label(manifest, epoch, plans, opened);
     epoch.holdings = Object.fromEntries([...plans].map(([name, plan]) => [name, plan.holding]));
+    const earlier = Object.entries(epoch.sidecars).filter(([name, sidecar]) => !plans.get(name)?.sidecar && leadsOn(manifest.partitions[name], sidecar));
+    epoch.sidecars = Object.fromEntries([...earlier, ...[...plans].flatMap(([name, plan]) => (plan.sidecar ? [[name, plan.sidecar]] : []))]);
     this.before = this.state.found;
     this.state.found = { ...this.before, ...Object.fromEntries([...members].map(([one, member]) => [one, member ? 1 : 0])) };
+    forgetUnseen(this.state, allForms(this.book.identifiers));
     await this.save();
-    const keep = new Set(Object.values(this.state.epochs).flatMap((one) => Object.values(one.holdings)).flatMap(filesOf).map((file) => dataName(file.sha256)));
+    const holdings = Object.values(this.state.epochs).flatMap((one) => [...Object.values(one.holdings), ...Object.values(one.sidecars)]);
+    const keep = new Set(holdings.flatMap(filesOf).map((file) => dataName(file.sha256)));
     for (const name of await this.store.names('data-')) if (!keep.has(name)) await this.store.remove(name);
     return members;
   }
 
-  /** The object of `sync --json`: docs/json-schema.json, without what only the Python client has. */
-  async report(manifest, gap, members) {
-    const chosen = (test) =>
-      this.book.contacts.flatMap(({ name, identifiers }) => identifiers.filter(test).map((identifier) => ({ name, identifier, written: identifier, label: null })));
-    const unusable = Object.entries(manifest.unusable)
-      .filter(([name]) => this.groups.has(name))
-      .map(([partition, reason]) => ({ partition, reason: `is not known to this program (${reason})`, identifiers: this.groups.get(partition).length }));
-    const rates = [...this.groups.keys()].flatMap((name) => manifest.partitions[name] ?? []).map((one) => one.count / 2 ** (one.slot_bits + one.remainder_bits));
-    const result = {
-      matches: chosen((one) => members.get(one) === true),
-      joined: chosen((one) => members.get(one) === true && this.before[one] === 0),
-      left: chosen((one) => members.get(one) === false && this.before[one] === 1),
-      contacts: this.book.contacts.length,
-      identifiers: this.book.identifiers.length,
-      unserved: 0, // identifiers are numbers, and every number is looked up
-      further_forms: 0,
-      unreadable: (this.book.unreadable ?? []).map(({ file, place, reason }) => ({ file, place, reason })),
-      unusable,
-      evaluated: this.evaluated,
-      new_identifiers: this.fresh,
-      bytes_sent: this.transport.sent,
-      bytes_received: this.transport.received,
-      audience: this.audience,
-      epoch: manifest.epoch,
-      edition: manifest.edition,
-      members: manifest.count,
-      privacy: 'download',
-      partitions: 'all',
-      false_positive_rate: Math.max(0, ...rates),
-      quota: this.transport.quota,
-      leak_odds: {}, // no bucket is asked for
-      labels: null, // not read
-      leak: leakOf(this.uncovered ? padded(this.evaluated) : this.largest, this.cover),
-      uncovered: this.uncovered,
-      unchecked_history: gap,
-      withdrawn_epoch: this.withdrawn,
-    };
+  /** What the members are called. Nothing is sent for it, and the connection is closed. */
+  async label(manifest, epoch, plans, opened) {
+    const context = contextOf(this.audience, manifest.epoch);
+    dropLabels(epoch, { all: !this.labels });
+    this.labelled = null;
+    for (const [name, mine] of this.question.groups) {
+      const plan = plans.get(name);
+      if (!plan?.sidecar) continue;
+      const rows = mine.map((one) => epoch.tokens[one]).filter((row) => row.member);
+      try {
+        this.labelled = { unopened: (this.labelled?.unopened ?? 0) + (await labelPartition(plan, rows, this.read, context, opened.get(name))) };
+      } catch (error) {
+        throw await this.dropped(epoch, name, error);
+      }
+    }
+    if (this.labelled) dropKeyless(epoch);
+  }
+
+  async report(manifest, epoch, gap, members) {
+    const people = peopleOf(this.book.contacts, members, this.before, (one) => epoch.tokens[one].label);
+    const { evaluated, fresh, largest, uncovered, labelled: labels, transport, book, question, withdrawn } = this;
+    const round = { evaluated, fresh, largest, uncovered, covered: this.covered };
+    const result = reportOf({ manifest, book, question, people, round, labels, transport, gap, withdrawn });
     await told(this.store, this.audience);
     return result;
   }
 }
-
-function grouped(identifiers) {
-  const found = new Map();
-  for (const one of identifiers) {
-    const name = partitionOf(one);
-    if (!found.has(name)) found.set(name, []);
-    found.get(name).push(one);
-  }
-  return found;
-}
-
-function leakOf(points, covered) {
-  const low = points > 8 ? points / 2 + 1 : covered ? 0 : 1;
-  const what = points
-    ? `looked up ${low} to ${points} new numbers; not which, from which countries, or who matched`
-    : 'asked for updates and has nothing new to look up; nothing else about the address book';
-  return `the server could learn that this account ${what}`;
-}
-

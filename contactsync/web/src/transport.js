@@ -11,6 +11,7 @@ const SILENCE = 30000; // milliseconds without an octet
 const BEAT = 2000;
 const HINTS = {
   'wrong-audience': 'use the audience of your credential, or ask the operator for another credential',
+  'bad-code': 'open the page again from where it was linked: a code works once, for minutes',
   'bad-credential': 'check the credential, or ask the operator for a new one',
   overloaded: 'try again later',
   paused: 'try again later; what was evaluated is kept, and the sync continues there',
@@ -107,10 +108,30 @@ export class Transport {
     return this._request(`/v1/evaluate/${audience}/${epoch}`, { limit: 32768 * 4 + 64, secret: true, body, last });
   }
 
-  /** Wait until the time since the last reply is a multiple of two seconds: work in between then does not show. */
-  async pace() {
+  /**
+   * The credential that a one-time code brings. It is asked for once: if the answer is lost, so is the code.
+   * @returns {Promise<{credential: string, audience: string, until: string}>}
+   */
+  async exchange(code) {
+    const body = new TextEncoder().encode(JSON.stringify({ code }));
+    const reply = await this._once('/v1/sign-in', { limit: PROBLEM_LIMIT, body, type: 'application/json' });
+    try {
+      const { credential, audience, until } = JSON.parse(new TextDecoder().decode(reply));
+      if ([credential, audience, until].every((one) => typeof one === 'string')) return { credential, audience, until };
+    } catch {
+      // said below
+    }
+    throw new PeerError('the server does not say what the code brings', { hint: 'check the address' });
+  }
+
+  /**
+   * Wait until the time since the last reply is a multiple of two seconds, or if `quick` of a quarter of one: work in
+   * between then does not show.
+   */
+  async pace({ quick = false } = {}) {
+    const beat = quick ? BEAT / 8 : BEAT;
     const since = performance.now() - this._last;
-    await sleep(BEAT - (since % BEAT));
+    await sleep(beat - (since % beat));
   }
 
   async _request(path, options) {
@@ -126,9 +147,9 @@ export class Transport {
       }
   }
 
-  async _once(path, { limit, secret = false, body = null, last = false }) {
+  async _once(path, { limit, secret = false, body = null, type = 'application/octet-stream', last = false }) {
     const headers = secret ? { authorization: `Bearer ${this._credential}` } : {};
-    if (body) headers['content-type'] = 'application/octet-stream';
+    if (body) headers['content-type'] = type;
     // Pages may not say so, and leave it out. In Node the connection closes with the last reply, not when the work on it ends.
     if (last && typeof document === 'undefined') headers.connection = 'close';
     const stop = new AbortController();

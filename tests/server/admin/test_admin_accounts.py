@@ -88,3 +88,22 @@ def test_accounts_are_listed_in_pages(admin):
     rest = admin("GET", f"/v1/accounts?after={first['next']}").body
     assert [one["name"] for one in first["accounts"] + rest["accounts"]] == names
     assert "next" not in rest
+
+
+def test_a_back_end_gets_a_code_for_a_page(admin, operator):
+    add(admin, "shop")
+    given = admin("POST", account("shop") + "/sign-in")
+    assert given.status == 201
+    found = operator.accounts.redeem(given.body["code"], "cs_page", 1000)
+    assert (found.name, given.body["name"]) == ("shop", "shop")
+    short = admin("POST", account("shop") + "/sign-in", {"code_seconds": 10, "credential_seconds": 60})
+    assert short.body["code"].endswith(".60")
+    nobody = admin("POST", account("none") + "/sign-in")
+    assert (nobody.status, nobody.slug) == (404, "no-such-account")
+
+
+@pytest.mark.parametrize("times", [{"code_seconds": 3601}, {"credential_seconds": 9}, {"seconds": 60}])
+def test_a_code_that_lasts_too_long_or_too_short_is_refused(admin, times):
+    add(admin, "shop")
+    refused = admin("POST", account("shop") + "/sign-in", times)
+    assert (refused.status, refused.slug) == (422, "not-valid")

@@ -67,6 +67,80 @@ def test_one_object_serves_many_threads(accounts):
     assert len(accounts.list()) == 8
 
 
+# One-time codes
+
+
+@pytest.fixture
+def shop(accounts):
+    accounts.add("shop", "business", "cs_shop")
+    accounts.add_code("shop", "csc_one", 300_000)
+    return accounts.find("cs_shop")
+
+
+def test_a_code_brings_a_credential_of_its_account_once(accounts, shop, clock):
+    found = accounts.redeem("csc_one", "cs_page", 3_600_000)
+    assert found == accounts.find("cs_page") == replace(shop, until=clock.now + 3_600_000)
+    assert accounts.redeem("csc_one", "cs_again", 3_600_000) is None
+    assert accounts.find("cs_again") is None
+    assert accounts.find("cs_shop") == shop, "the credential before it stays"
+
+
+def test_a_code_is_no_credential_and_a_credential_no_code(accounts, shop):
+    assert accounts.find("csc_one") is None
+    assert accounts.redeem("cs_shop", "cs_page", 1000) is None
+    assert accounts.find("cs_shop") == shop
+
+
+@pytest.mark.parametrize("guess", ["", "csc_on", "csc_onE", "csc_one ", "x" * 10_000, "\udc80"])
+def test_a_guess_brings_nothing_and_changes_nothing(accounts, shop, guess):
+    before = accounts.revision()
+    assert accounts.redeem(guess, "cs_page", 1000) is None
+    assert accounts.revision() == before
+    assert accounts.redeem("csc_one", "cs_page", 1000) is not None
+
+
+def test_a_code_ends(accounts, shop, clock):
+    clock.go(milliseconds=299_999)
+    accounts.add_code("shop", "csc_two", 10)
+    clock.go(milliseconds=1)
+    assert accounts.redeem("csc_one", "cs_page", 1000) is None
+    assert accounts.redeem("csc_two", "cs_page", 1000) is not None
+
+
+def test_who_is_revoked_or_was_robbed_has_no_codes(accounts, shop):
+    accounts.rotate("shop", "cs_new", 0)
+    assert accounts.redeem("csc_one", "cs_page", 1000) is None
+    accounts.add_code("shop", "csc_two", 300_000)
+    accounts.revoke("shop")
+    assert accounts.redeem("csc_two", "cs_page", 1000) is None
+    with pytest.raises(BadInput, match="no account"):
+        accounts.add_code("shop", "csc_three", 1000)
+
+
+def test_of_many_who_have_the_code_at_once_one_gets_in(accounts, shop):
+    found = []
+
+    def work(i):
+        found.append(accounts.redeem("csc_one", f"cs_{i}", 60_000))
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([one for one in found if one is not None]) == 1
+    assert len([i for i in range(8) if accounts.find(f"cs_{i}")]) == 1
+
+
+def test_what_is_left_of_codes_is_swept(accounts, shop, clock):
+    before = accounts.revision()
+    accounts.sweep()
+    assert accounts.revision() == before
+    clock.go(milliseconds=300_000)
+    accounts.sweep()
+    assert accounts.revision() != before, "its row is gone"
+
+
 # Several at once
 
 

@@ -229,6 +229,17 @@ def test_steps_run_once_and_a_failed_one_leaves_the_version_before(address):
             at(first)
 
 
+def test_accounts_of_version_1_learn_to_exchange_codes(address):
+    """The same tables, without the function."""
+    with psycopg.connect(address.url, password=address.password, autocommit=True) as connection:
+        connection.execute("DROP FUNCTION contactsync_accounts.redeem")
+        connection.execute("UPDATE contactsync_accounts.version SET version = 1")
+    with closing(PostgresAccounts(address)) as store:
+        store.add("old", "people", "cs_old")
+        store.add_code("old", "csc_one", 60_000)
+        assert store.redeem("csc_one", "cs_page", 60_000).name == "old"
+
+
 # One publisher
 
 

@@ -57,6 +57,21 @@ def test_who_serves_does_its_work(serving):
         assert store.revision() is not None
 
 
+def test_who_serves_exchanges_codes(serving):
+    owner, own = serving
+    with closing(PostgresAccounts(owner)) as store:
+        store.add("one", "people", "cs_one")
+        store.add_code("one", "csc_one", 60_000)
+    with closing(PostgresAccounts(own)) as store:
+        assert store.redeem("csc_other", "cs_two", 60_000) is None
+        assert store.redeem("csc_one", "cs_two", 60_000).name == "one"
+        assert store.redeem("csc_one", "cs_three", 60_000) is None
+        assert store.find("cs_two").name == "one"
+        assert store.find("cs_three") is None
+        with pytest.raises(OurError, match="may not do that"):
+            store.add_code("one", "csc_two", 60_000)
+
+
 @pytest.mark.slow
 def test_who_serves_cannot_read_members_nor_give_accounts(serving):
     owner, own = serving

@@ -121,6 +121,12 @@ class PostgresAccounts(Accounting[PostgresSession]):
         for rows in database.each(CHARGE, charges):
             yield rows[0] if rows else None
 
+    def _exchanged(
+        self, database: PostgresSession, code: bytes, now: int, credential: bytes, until: int
+    ) -> bool:
+        """By a function, because who serves may not add credentials."""
+        return bool(database.one("SELECT redeem(%s, %s, %s, %s)", code, now, credential, until))
+
     def revision(self) -> object:
         """See `AccountStore.revision`. Changes of other processes are heard of some milliseconds later."""
         return self._watch.revision()

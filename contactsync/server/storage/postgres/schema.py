@@ -6,6 +6,7 @@ contactsync_members
 
 contactsync_accounts
 :   1. As version 3 of accounts.sqlite.
+:   2. With a function that exchanges a code for a credential.
 
 The process that faces the internet needs the second one alone: so one GRANT keeps it from the first.
 """
@@ -160,6 +161,26 @@ CREATE TRIGGER credential_changed AFTER INSERT OR UPDATE OR DELETE ON credential
 """
 
 
+_REDEEM: Final = """
+-- Who serves may not add credentials, but may exchange a code for one.
+CREATE FUNCTION redeem(code bytea, at bigint, new bytea, ends bigint) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = contactsync_accounts, pg_temp AS $$
+DECLARE found_account bigint;
+BEGIN
+    DELETE FROM credentials WHERE hash = code AND until > at RETURNING account INTO found_account;
+    IF found_account IS NULL THEN
+        RETURN false;
+    END IF;
+    INSERT INTO credentials VALUES (new, found_account, ends);
+    RETURN true;
+END $$;
+"""
+
+
+def _codes(connection: Connection) -> None:
+    connection.execute(_REDEEM)
+
+
 @dataclass(frozen=True, slots=True)
 class Schema:
     """A store in the database: the name of its schema, and what it is called in errors.
@@ -178,7 +199,9 @@ class Schema:
 MEMBERS_SCHEMA: Final = Schema(
     "contactsync_members", "register of members", 1, _MEMBERS + _PAIRS, steps=(_labels,)
 )
-ACCOUNTS_SCHEMA: Final = Schema("contactsync_accounts", "accounts database", 2, _ACCOUNTS, idle_ms=15_000)
+ACCOUNTS_SCHEMA: Final = Schema(
+    "contactsync_accounts", "accounts database", 2, _ACCOUNTS + _REDEEM, steps=(_codes,), idle_ms=15_000
+)
 SCHEMAS: Final = (MEMBERS_SCHEMA, ACCOUNTS_SCHEMA)
 
 

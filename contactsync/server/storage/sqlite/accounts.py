@@ -145,6 +145,14 @@ class SqliteAccounts(Accounting[Database]):
                 database.connection.execute("INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?)", row)
             yield level, at, outcome, granted, audience, bool(new)
 
+    def _exchanged(self, database: Database, code: bytes, now: int, credential: bytes, until: int) -> bool:
+        taken = database.all(
+            "DELETE FROM credentials WHERE hash = ? AND until > ? RETURNING account", code, now
+        )
+        for (account,) in taken:
+            database.change("INSERT INTO credentials VALUES (?, ?, ?)", credential, account, until)
+        return bool(taken)
+
     def revision(self) -> object:
         """See `AccountStore.revision`. Reads one page, which no writer holds up: some µs."""
         try:

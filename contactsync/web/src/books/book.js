@@ -1,14 +1,18 @@
 // An address book: contacts with their identifiers, and what could not be read. Everything stays on this machine.
 import { BadInput } from '../errors.js';
-import { Rejected, regionOf } from '../identifiers.js';
+import { regionOf } from '../identifiers.js';
+import { KINDS, kindOf } from '../kinds.js';
 import { ascending } from '../octets.js';
+import { Rejected } from '../rejected.js';
 import { dialling } from './dialling.js';
 import { readField } from './field.js';
+import { isLdif, readLdif } from './ldif.js';
+import { readMails } from './mails.js';
 import { isList, layoutOf, readList, readTable } from './table.js';
 import { beginsWithCard, holdsCards, readVcards } from './vcard.js';
 
 const MAX_FILE = 256 * 2 ** 20;
-const MAX_NUMBERS = 1000;
+const MAX_NUMBERS = 1000; // of one contact, and as many addresses
 const MAX_NAME = 200;
 const NO_NAME = '(no name)';
 
@@ -33,12 +37,13 @@ function entriesOf(octets) {
   const text = textOf(octets);
   if (!text.trim()) return fault('the file is empty', '');
   if (beginsWithCard(text)) return readVcards(text);
+  if (isLdif(text)) return readLdif(text);
   const layout = layoutOf(text); // before other cards: notes in a table may hold some
   if (layout !== null) return readTable(text, layout);
   if (holdsCards(text)) return readVcards(text);
   if (/^\s*[<{[]|^PK\x03\x04/.test(text)) return fault('not an address book that this program reads', 'export it as vCard or CSV');
   if (isList(text)) return readList(text);
-  return fault('not an address book', 'give vCard, CSV with a header, or one number per line');
+  return fault('not an address book', 'give vCard, CSV with a header, LDIF, or one number or address per line');
 }
 
 function cleanName(name) {
@@ -50,7 +55,8 @@ function cleanName(name) {
 /**
  * Read address books.
  * @param {{name: string, octets: Uint8Array}[]} files
- * @param {{region?: string | null}} [options] `region`: of numbers without a country code, like "DE"
+ * @param {{region?: string | null, kinds?: string[]}} [options] `region`: of numbers without a country code, like "DE";
+ *   `kinds`: of the identifiers that are read, "tel" and "mailto" (both)
  * @returns {{contacts: {name: string, identifiers: string[], place: string}[], identifiers: string[],
  *   unreadable: {file: string, place: string, reason: string, hint: string}[]}} `identifiers`: each once, sorted
  */
@@ -60,24 +66,26 @@ export function readBooks(files, options = {}) {
     throw new BadInput(`unknown region ${JSON.stringify(options.region)}`, {
       hint: 'give the two letters of ISO 3166, like DE or US (the United Kingdom is GB)',
     });
+  const kinds = options.kinds ?? KINDS;
+  for (const kind of kinds)
+    if (!KINDS.includes(kind)) throw new BadInput(`there is no kind ${JSON.stringify(kind)}`, { hint: `kinds are ${KINDS.join(', ')}` });
   const dial = dialling(region);
+  const readers = { tel: (text) => readField(text, dial), mailto: readMails };
   const [contacts, unreadable, seen] = [[], [], new Set()];
   for (const { name: file, octets } of files)
     for (const entry of entriesOf(octets)) {
-      const report = (place, reason, hint) => unreadable.push({ file, place, reason, hint });
+      const report = (place, reason, hint, kind = null) => {
+        if (kind === null || kinds.includes(kind)) unreadable.push({ file, place, reason, hint });
+      };
       if ('fault' in entry) {
         report(entry.place, entry.fault, entry.hint);
         continue;
       }
-      const found = new Set();
-      if (entry.numbers.length > MAX_NUMBERS) report(entry.place, 'too many numbers', `a contact may have at most ${MAX_NUMBERS}`);
-      for (const { text, place } of entry.numbers.slice(0, MAX_NUMBERS))
-        for (const one of readField(text, dial))
-          if (one instanceof Rejected) report(place, one.reason, one.hint);
-          else found.add(one);
+      const found = [['tel', entry.numbers, 'numbers'], ['mailto', entry.mails, 'e-mail addresses']].flatMap(([kind, written, many]) =>
+        identifiersOf(written, readers[kind], (place, reason, hint) => report(place, reason, hint, kind), entry.place, many));
       const name = cleanName(entry.name);
-      const identifiers = [...found];
-      if (entry.numbers.length && !identifiers.length && name === NO_NAME) continue; // it was reported
+      if (entry.numbers.length + entry.mails.length && !found.length && name === NO_NAME) continue; // it was reported
+      const identifiers = found.filter((one) => kinds.includes(kindOf(one)));
       const key = JSON.stringify([name, identifiers]);
       if (identifiers.length && seen.has(key)) continue;
       seen.add(key);
@@ -85,4 +93,15 @@ export function readBooks(files, options = {}) {
     }
   const identifiers = [...new Set(contacts.flatMap((one) => one.identifiers))].sort(ascending);
   return { contacts, identifiers, unreadable };
+}
+
+/** The identifiers of one kind in an entry, each once. */
+function identifiersOf(written, read, report, place, many) {
+  const found = new Set();
+  for (const { text, place: where } of written.slice(0, MAX_NUMBERS))
+    for (const one of read(text))
+      if (one instanceof Rejected) report(where, one.reason, one.hint);
+      else if (found.size < MAX_NUMBERS) found.add(one);
+  if (written.length > MAX_NUMBERS) report(place, `too many ${many}`, `a contact may have at most ${MAX_NUMBERS}`);
+  return [...found];
 }

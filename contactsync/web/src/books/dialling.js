@@ -1,8 +1,9 @@
 // Numbers as they are dialled where the owner of a book lives. Local ones are reported: a guess would look up a stranger.
 import { parsePhoneNumberFromString } from 'libphonenumber-js/core';
 import metadata from 'libphonenumber-js/max/metadata';
-import { Rejected, normalise } from '../identifiers.js';
+import { normalise } from '../identifiers.js';
 import { planOfRegion } from '../plans.js';
+import { Rejected } from '../rejected.js';
 
 // Open plans: in them any few digits look like a complete number.
 const OPEN = new Set(['43', '46', '49', '62', '358']);

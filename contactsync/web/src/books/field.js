@@ -1,6 +1,7 @@
 // The numbers in one field. This reader takes what is one number for certain, or several that are clearly apart; it
 // reports everything else, where contactsync/contacts/fields.py would read more.
-import { Rejected, plainCharacters } from '../identifiers.js';
+import { plainCharacters } from '../identifiers.js';
+import { Rejected } from '../rejected.js';
 
 const CLEAN = /^(?!\s*\d\d?[.)]\s|\s*\+\s*0)[ \t]*\+?[ ]?(?:[0-9][0-9 .-]{0,6})?(?:\([0-9 ]{1,6}\))?[0-9 .-]+$/;
 const SLASHED = /^\s*\+?[0-9()\s.-]{2,14}\/[0-9\s.-]+$/;

@@ -1,4 +1,5 @@
-// vCard 2.1, 3.0 and 4.0: names and numbers. What cannot be read is a fault with its place; nothing is dropped silently.
+// vCard 2.1, 3.0 and 4.0: names, numbers and e-mail addresses. What cannot be read is a fault with its place; nothing is dropped silently.
+import { decoded } from './encoded.js';
 
 const LONGEST = 65536;
 const MOST = 4000; // properties of one card
@@ -40,17 +41,6 @@ function* lines(text) {
 const unquoted = (value) =>
   value.replace(/=\r?\n/g, '').replace(/=([0-9A-Fa-f]{2})/g, (_, digits) => String.fromCharCode(parseInt(digits, 16)));
 
-function decoded(latin, charset) {
-  const octets = Uint8Array.from(latin, (character) => character.charCodeAt(0) & 255);
-  for (const label of ['utf-8', charset ?? 'windows-1252', 'windows-1252'])
-    try {
-      return new TextDecoder(label, { fatal: true }).decode(octets);
-    } catch {
-      // the next one
-    }
-  return latin;
-}
-
 function valueOf(line) {
   const match = /^[^:;]*?((?:;(?:[^":;]|"[^"]*")*)*):([^]*)$/.exec(line);
   if (match === null) return '';
@@ -90,13 +80,16 @@ function nameOf(card) {
 
 function* cardOf(card) {
   const place = `card ${card.number}, line ${card.line}`;
-  const numbers = [];
+  const [numbers, mails] = [[], []];
   for (const line of card.lines) {
     const where = `card ${card.number}, line ${line.number}`;
     if (line.text.length > LONGEST) yield { fault: `a ${line.name} line longer than 64 KiB`, hint: 'shorten it', place: where };
     else if (line.name === 'TEL') {
       const text = unescaped(valueOf(line.text)).trim().replace(/^"+|"+$/g, '');
       if (text) numbers.push({ text, place: where });
+    } else if (line.name === 'EMAIL') {
+      const text = unescaped(valueOf(line.text)).trim();
+      if (text) mails.push({ text, place: where });
     } else if (line.name === 'INVENTED' && (valueOf(line.text).match(/\p{Nd}/gu)?.length ?? 0) >= 5)
       yield { fault: 'a number in a property that vCard does not have', hint: 'name the property TEL', place: where };
   }
@@ -104,7 +97,7 @@ function* cardOf(card) {
   const kind = card.lines.find((line) => line.name === 'KIND');
   if (kind && valueOf(kind.text).trim().toLowerCase() === 'group') return;
   const name = nameOf(card);
-  if (name || numbers.length) yield { name, numbers, place };
+  if (name || numbers.length) yield { name, numbers, mails, place };
   else yield { fault: 'the card is empty', hint: '', place };
 }
 
@@ -113,7 +106,7 @@ const cutOff = (card) => ({
   place: `card ${card.number}, line ${card.line}`,
 });
 
-/** Entries `{name, numbers: [{text, place}], place}` and faults `{fault, hint, place}` of a file of cards. */
+/** Entries `{name, numbers, mails, place}`, where a number is `{text, place}`, and faults `{fault, hint, place}` of a file of cards. */
 export function* readVcards(text) {
   const open = [];
   let count = 0;

@@ -4,13 +4,16 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { BadInput, ContactSyncError, Transport, readBooks, regionOf, sync } from '../index.js';
+import { BadInput, ContactSyncError, Transport, readBooks, regionOf, shown, sync } from '../index.js';
 import { FolderStore } from './store.js';
 
 const USAGE = `usage: contactsync-js sync BOOK… --url URL --credential-file FILE --root root.json
-         [--region XX] [--audience people|business] [--state DIR] [--max-download OCTETS] [--no-cover] [--json]
+         [--region XX] [--only tel|mailto] [--audience people|business] [--state DIR] [--max-download OCTETS]
+         [--labels yes|no] [--no-cover] [--json]
 
-BOOK is vCard, CSV or a list of numbers; - is stdin. Numbers are blinded before they leave this machine.
+BOOK is vCard, CSV, LDIF or a list of numbers and e-mail addresses; - is stdin. They are blinded before they leave this
+machine. --only looks up only phone numbers, or only e-mail addresses. --labels no leaves the labels of members (their
+account ids, say) where they are; else they are fetched for all members alike, never because of a match.
 --root is the root of the server's metadata, from a source that you trust: \`contactsync trust URL\` shows its hash.
 Exit codes: 0 done, 1 this installation, 2 usage, 3 input, 4 network, 5 the server must not be trusted, 6 refused,
 7 a choice is needed, 8 the quota is used up, 130 interrupted.`;
@@ -20,9 +23,11 @@ const OPTIONS = {
   'credential-file': { type: 'string' },
   root: { type: 'string' },
   region: { type: 'string' },
+  only: { type: 'string', multiple: true },
   audience: { type: 'string', default: 'people' },
   state: { type: 'string' },
   'max-download': { type: 'string', default: String(2 ** 30) },
+  labels: { type: 'string', default: 'yes' },
   'no-cover': { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false },
@@ -82,11 +87,12 @@ async function run(values, books) {
   if (!/^[\x21-\x7e]+$/.test(credential)) throw new BadInput('the credential file has no credential', { hint: 'it is one line, cs_…' });
   const files = [];
   for (const name of books) files.push({ name, octets: await octetsOf(name, 'the address book') });
-  const book = readBooks(files, { region: values.region ?? regionOfLocale() });
+  const book = readBooks(files, { region: values.region ?? regionOfLocale(), kinds: values.only });
   const progress = process.stderr.isTTY && !values.json ? (what, done, total) => process.stderr.write(`\r${what} ${total ? `${Math.round((100 * done) / total)} %` : ''}\x1b[K`) : undefined;
   const store = new FolderStore(stateOf(values.state, url));
   const result = await sync(store, new Transport(url, credential), book, {
-    root, audience: values.audience, maxDownload: most, cover: !values['no-cover'], progress,
+    root, audience: values.audience, maxDownload: most, cover: !values['no-cover'],
+    labels: values.labels === 'yes', progress,
   });
   if (progress) process.stderr.write('\r\x1b[K');
   return { book, result };
@@ -96,14 +102,23 @@ function say({ book, result }) {
   for (const one of book.unreadable.slice(0, 20))
     console.error(`skipped: ${one.file}, ${one.place}: ${one.reason}${one.hint ? ` (${one.hint})` : ''}`);
   if (book.unreadable.length > 20) console.error(`skipped: ${book.unreadable.length - 20} more (--json lists all)`);
-  for (const one of result.unusable) console.error(`warning: partition ${one.partition} ${one.reason}: ${one.identifiers} numbers were not looked up`);
+  for (const one of result.unusable) console.error(`warning: partition ${one.partition} ${one.reason}: ${one.identifiers} numbers or addresses were not looked up`);
   if (result.withdrawn_epoch !== null) console.error(`warning: the server withdrew epoch ${result.withdrawn_epoch}`);
   if (result.uncovered) console.error('warning: no padding points were sent because the budget is nearly used up: the server could see that nothing was new');
   if (result.unchecked_history !== null) console.error('warning: too much was published since the last sync to check that the server still shows the same history; sync more often');
+  if (result.labels?.unopened) console.error(`warning: ${result.labels.unopened} labels do not open for their match; tell the operator`);
   const plain = (text) => text.replace(/[^\P{C}\u200c\u200d]/gu, '?');
-  for (const { name, identifier } of result.matches) console.log(`${plain(name)}\t${identifier.slice('tel:'.length)}`);
+  for (const { name, identifiers } of book.contacts) {
+    const mine = result.matches.filter((one) => one.name === name && identifiers.includes(one.written));
+    const labels = new Set(mine.map((one) => one.label).filter((label) => label !== null));
+    const cells = [name, mine.map((one) => shown(one.identifier)).join(', '), ...(labels.size ? [[...labels].join(', ')] : [])];
+    if (mine.length) console.log(cells.map(plain).join('\t'));
+  }
   const { audience, epoch, edition, members } = result;
-  console.log(`${result.matches.length} matches among ${result.identifiers} numbers of ${result.contacts} contacts (${audience}, epoch ${epoch}, edition ${edition}, ${members} members)`);
+  const [numbers, addresses] = ['tel:', 'mailto:'].map((prefix) => book.identifiers.some((one) => one.startsWith(prefix)));
+  const asked = !addresses || result.unserved ? 'numbers' : numbers ? 'numbers and addresses' : 'addresses';
+  if (result.unserved) console.error(`${result.unserved} not looked up: the server has no members with one of their kind`);
+  console.log(`${result.matches.length} matches among ${result.identifiers} ${asked} of ${result.contacts} contacts (${audience}, epoch ${epoch}, edition ${edition}, ${members} members)`);
   console.log(result.leak);
 }
 
@@ -121,6 +136,7 @@ async function main(given) {
     if (values.help) return console.log(USAGE);
     if (command !== 'sync') throw new Usage('the command is sync');
     if (!books.length) throw new Usage('give an address book');
+    if (!['yes', 'no'].includes(values.labels)) throw new Usage('--labels is yes or no');
     for (const name of ['url', 'credential-file', 'root']) if (!values[name]) throw new Usage(`--${name} is missing`);
     const done = await run(values, books);
     if (json) print(done.result);
