@@ -40,8 +40,8 @@ class S3Server:
         program = shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
         assert program is not None, f"{name} is not installed: pip install 'contactsync[test]'"
         arguments = ["-H", "127.0.0.1", "-p", str(port)] if kind == "moto" else []
-        # MiniStack's broker of another service would listen at a fixed port.
-        own = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "SERVICES": "s3", **CREDENTIALS}
+        # MiniStack's broker for another service would listen at a fixed port, on all addresses.
+        own = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "IOT_MTLS_ENABLED": "0", **CREDENTIALS}
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 [program, *arguments], stdout=output, stderr=output, env=os.environ | own, cwd=log.parent
