@@ -1,8 +1,9 @@
 """`python -m bench cluster`: a first publish on a Dask cluster of this machine, beside the same on threads.
 
 Both have as many threads as the machine has cores, and take turns; the workers of the cluster are processes
-of one thread each, and the scheduler is one more. `ratio` is the speed of the cluster by that of threads.
-The data folder is on the disk.
+of one thread each, and the scheduler is one more. `ratio` is the speed of the cluster by that of threads: of
+CPU, all processes together, which others on the machine disturb least, and on the wall. The data folder is on
+the disk.
 
 Then the costs of each part are measured alone, in CPU, and a first publish is simulated for clusters of other
 sizes: the publisher reads, seals and stores one chunk after the other, the scheduler passes one job after the
@@ -64,10 +65,10 @@ SHARES = (0.3, 0.2, 0.1, 0.1, *([0.02] * 15))
 
 @dataclass(frozen=True)
 class Running:
-    """A cluster that runs, and the process of its scheduler."""
+    """A cluster that runs, and its processes: first the scheduler's."""
 
     cluster: Cluster
-    scheduler: int
+    processes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ def started(folder: Path, workers: int) -> Iterator[Running]:
 
         with Client(where, timeout=60, set_as_default=False) as client:
             client.wait_for_workers(workers, timeout=60)
-        yield Running(Cluster("127.0.0.1", port, WorkerKey.read(folder / "key"), None), processes[0].pid)
+        pids = tuple(process.pid for process in processes)
+        yield Running(Cluster("127.0.0.1", port, WorkerKey.read(folder / "key"), None), pids)
 
 
 class _Timed(Publisher):
@@ -138,8 +140,8 @@ class _Timed(Publisher):
             self.cpu["build"] += time.process_time() - begun
 
 
-def _publish(path: Path, everyone: Members, running: Running | None) -> float:
-    """Seconds of the first publish of these members."""
+def _publish(path: Path, everyone: Members, running: Running | None) -> tuple[float, float]:
+    """Seconds of the first publish of these members, of CPU (of all processes) and on the wall."""
     shutil.rmtree(path, ignore_errors=True)
     Server.create(path)
     folder = DataFolder.existing(path)
@@ -148,9 +150,10 @@ def _publish(path: Path, everyone: Members, running: Running | None) -> float:
         machines = None if running is None else running.cluster.machines(MEMORY)
         keyring = Keyring.open(folder.keys, None)
         publisher = Publisher(folder, registry, keyring, memory=MEMORY, machines=machines)
-        begun = time.perf_counter()
+        others = () if running is None else running.processes
+        cpu, wall = time.process_time() + sum(map(_cpu_of, others)), time.perf_counter()
         publisher.publish()
-        return time.perf_counter() - begun
+        return time.process_time() + sum(map(_cpu_of, others)) - cpu, time.perf_counter() - wall
 
 
 class _Instantly(Executor):
@@ -181,7 +184,7 @@ def _cpu_of(process: int) -> float:
 
 
 def compared(folder: Path, running: Running, counts: Sequence[int], rounds: int) -> list[Row]:
-    """A row for each count, medians of the times and of the ratios."""
+    """Rows for each count, CPU and wall: medians of the times and of the ratios."""
     rows: list[Row] = []
     _publish(folder / "data", members(20_000, len(SEVERAL)), running)  # workers compile
     for count in counts:
@@ -192,14 +195,17 @@ def compared(folder: Path, running: Running, counts: Sequence[int], rounds: int)
             for kind in (None, running) if turn % 2 else (running, None):
                 times[kind is None] = _publish(folder / "data", everyone, kind)
             found.append((times[True], times[False]))
-        threads, cluster = (statistics.median(one[who] for one in found) / count * 1e6 for who in (0, 1))
-        rows.append(
-            {
-                "case": f"publish new members of {len(SEVERAL)} countries", "n": count,
-                "threads_us": threads, "cluster_us": cluster,
-                "ratio": statistics.median(one[0] / one[1] for one in found),
-            }
-        )  # fmt: skip
+        for place, unit in enumerate(("CPU", "wall")):
+            threads, cluster = (
+                statistics.median(one[who][place] for one in found) / count * 1e6 for who in (0, 1)
+            )
+            rows.append(
+                {
+                    "case": f"publish new members of {len(SEVERAL)} countries", "n": count, "of": unit,
+                    "threads_us": threads, "cluster_us": cluster,
+                    "ratio": statistics.median(one[0][place] / one[1][place] for one in found),
+                }
+            )  # fmt: skip
     return rows
 
 
@@ -234,12 +240,12 @@ def _of_passing(running: Running) -> tuple[float, float]:
     octets, jobs = os.urandom(EVALUATED_AT_ONCE * 20), 500
     with Client(running.cluster.address, timeout=60, set_as_default=False) as client:
         client.submit(len, octets, pure=False).result()
-        before, begun = _cpu_of(running.scheduler), time.process_time()
+        before, begun = _cpu_of(running.processes[0]), time.process_time()
         for future in [client.submit(len, octets, pure=False) for _ in range(jobs)]:
             future.result()
-        return tuple(
-            spent / jobs * 1e6 for spent in (time.process_time() - begun, _cpu_of(running.scheduler) - before)
-        )
+        client_cpu = time.process_time() - begun
+        scheduler_cpu = _cpu_of(running.processes[0]) - before
+        return client_cpu / jobs * 1e6, scheduler_cpu / jobs * 1e6
 
 
 def _alone(folder: Path) -> tuple[float, float]:

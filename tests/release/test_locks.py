@@ -17,6 +17,7 @@ LOCKS = {
     "all.txt": [
         *PROJECT["dependencies"],
         *EXTRAS["cloud"],
+        *EXTRAS["dask"],
         *EXTRAS["keyring"],
         *EXTRAS["plots"],
         *EXTRAS["postgres"],

@@ -17,7 +17,7 @@ from phonenumbers import PhoneMetadata
 from contactsync.identifiers.tel.plans import WITHOUT_PLUS, NumberingPlan, numbering_plan, split_code
 
 _LEAST_DIGITS = 7  # fewer may be a short code
-_TEXT = re.compile(r" *(?:\(?\+)?[0-9 ()./-]{7,40}")
+_TEXT = re.compile(r" *(?:\(?\+[ (]*(?=[0-9]))?[0-9 ()./-]{7,40}")
 _SEPARATORS = str.maketrans("", "", " ()./-+")
 
 
