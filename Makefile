@@ -81,7 +81,7 @@ COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --strip-
   --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-annotate
 lock: $(STAMP)-release
 	$(COMPILE) --output-file requirements/runtime.txt pyproject.toml
-	$(COMPILE) --extra keyring --extra plots --extra postgres --output-file requirements/all.txt pyproject.toml
+	$(COMPILE) --extra cloud --extra dask --extra keyring --extra plots --extra postgres --output-file requirements/all.txt pyproject.toml
 	$(COMPILE) --output-file requirements/build.txt requirements/build.in
 
 # Known vulnerabilities of what is locked. Asks a service on the internet; one package that it does not know fails it.

@@ -1,7 +1,8 @@
 """What an audit came to: which rules were proven, and each place where one was not.
 
 A report names all its rules from the beginning. A rule for which nothing was proven and nothing found was not
-reached, and counts as unchecked: no audit passes because it never got there.
+reached, and counts as unchecked: no audit passes because it never got there. One of which there was no case,
+as a note says, is not applicable: nothing is claimed of it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 from contactsync.foundation.errors import BadInput, ContactSyncError, PeerError
 
+_WORDS: Final = {"disproven": "DISPROVEN", "not applicable": "n/a"}
 PROVEN: Final = 0
 DISPROVEN: Final = 9
 UNCHECKED: Final = 10
@@ -124,11 +126,13 @@ class AuditReport:
         return {PROVEN: "proven", DISPROVEN: "disproven", UNCHECKED: "unchecked"}[self.exit_code]
 
     def state(self, rule: str) -> str:
-        """What a rule came to: proven, disproven or unchecked."""
+        """What a rule came to: proven, disproven, unchecked or not applicable."""
         found = {one.severity for one in self.findings if one.rule == rule}
         if Severity.ERROR in found:
             return "disproven"
-        return "unchecked" if Severity.WARNING in found else "proven"
+        if Severity.WARNING in found:
+            return "unchecked"
+        return "proven" if self.proven.get(rule) else "not applicable"
 
     def value(self) -> dict[str, Any]:
         """The report as JSON has it."""
@@ -136,7 +140,12 @@ class AuditReport:
             "subject": self.subject,
             "outcome": self.outcome,
             "rules": [
-                {"rule": rule, "description": description, "proven": self.proven.get(rule, 0)}
+                {
+                    "rule": rule,
+                    "description": description,
+                    "proven": self.proven.get(rule, 0),
+                    "state": self.state(rule).replace(" ", "-"),
+                }
                 for rule, description in self.rules.items()
             ],
             "findings": [
@@ -156,7 +165,8 @@ class AuditReport:
         """The report as text: each rule, then each finding, then the outcome."""
         outcome = self.outcome
         for rule, description in self.rules.items():
-            word = self.state(rule).replace("disproven", "DISPROVEN")
+            state = self.state(rule)
+            word = _WORDS.get(state, state)
             yield f"{word:9} {self.proven.get(rule, 0):>9,}  {description}"
         for one in self.findings:
             yield f"{one.severity}: {one.place}: {one.message}"

@@ -32,11 +32,21 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 
 
 def get_data(
-    transport: Transport, file: DataFile, ranges: str = ""
+    transport: Transport, file: DataFile, ranges: str
 ) -> AbstractContextManager[urllib3.BaseHTTPResponse]:
-    """Request a data file, or ranges of it (`0-99,200-`) on condition that it is this file."""
-    headers = {"Range": f"bytes={ranges}", "If-Range": f'"{file.sha256}"'} if ranges else None
-    return transport.get(f"/v1/data/{file.sha256}", headers=headers, authorised=True)
+    """Request ranges of a data file (`0-99,200-`) of the server itself, on condition that it is this file."""
+    return transport.get(f"/v1/data/{file.sha256}", headers=_fields(file, ranges), authorised=True)
+
+
+def get_file(
+    transport: Transport, file: DataFile, ranges: str
+) -> AbstractContextManager[urllib3.BaseHTTPResponse]:
+    """Request a data file, or the end of it; it may come from the server's object store."""
+    return transport.get_file(f"/v1/data/{file.sha256}", headers=_fields(file, ranges))
+
+
+def _fields(file: DataFile, ranges: str) -> dict[str, str]:
+    return {"Range": f"bytes={ranges}", "If-Range": f'"{file.sha256}"'} if ranges else {}
 
 
 def fetch_ranges(transport: Transport, file: DataFile, wanted: Sequence[range]) -> list[bytes]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import urllib3
 import xxhash
 
-from contactsync.client.byteranges import get_data, place_of
+from contactsync.client.byteranges import get_file, place_of
 from contactsync.client.transport import CHUNK, Transport
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadDirectory, BadReply, NetworkError
@@ -48,7 +48,7 @@ def fetch_file(transport: Transport, folder: Path, file: DataFile, advance: Adva
         raise
     if not taken.is_all_of(file):
         part.unlink()
-        if resumed:  # perhaps only the part from an earlier run was damaged
+        if resumed or transport.leave_stores():  # a damaged part of an earlier run, or a store
             advance(-file.length)
             return fetch_file(transport, folder, file, advance)
         raise BadDirectory(
@@ -134,7 +134,7 @@ def _fill(transport: Transport, part: Path, file: DataFile, advance: Advance) ->
 def _request(transport: Transport, handle: int, taken: _Taken, file: DataFile, advance: Advance) -> None:
     """Request the missing rest, and write it."""
     have = taken.length
-    with get_data(transport, file, f"{have}-" if have else "") as reply:
+    with get_file(transport, file, f"{have}-" if have else "") as reply:
         start = _start(reply, file)
         if start == 0 < have:  # the server ignores Range: start over rather than fail
             os.ftruncate(handle, 0)

@@ -431,6 +431,7 @@ class Session:
                 covered=prepared.options.cover,
                 names=prepared.plan.fetched_names if prepared.options.partitions == "mine" else None,
                 told=prepared.mode.sentence(list(self._told.values())),
+                stores=self._transport.stores,
             ),
             unchecked=gap,
             withdrawn=self._epochs.withdrawn,

@@ -23,12 +23,26 @@ FORMAT: Final = "contactsync-transcript-2"
 PRIVATE_FORMAT: Final = "contactsync-transcript-private-2"
 PRIVATE_SUFFIX: Final = ".private"
 MAX_OPENING: Final = 64 << 20  # octets: it holds the manifest that was seen last
+LATEST: Final = 253_402_300_799  # the last second that has a date (9999-12-31)
 MAX_LINE: Final = 1 << 20
 MAX_PRIVATE: Final = 1 << 30
 
 _EARLIER: Final = "contactsync-transcript-1"
 _PROXIES: Final = (None, "http", "https", "socks4", "socks4a", "socks5", "socks5h")
 _OUTCOMES: Final = ("done", "failed", "interrupted")
+
+
+class BadTranscript(BadInput):
+    """A transcript, or its private file, is cut off, edited, of another version, or no such file at all.
+
+    Unlike a file that cannot be opened, it is something that an audit reports on. `place` is the file, with
+    the line if it is one; `why` what is wrong there.
+    """
+
+    def __init__(self, place: str, why: str, *, hint: str) -> None:
+        super().__init__(f"{place}: {why}", hint=hint)
+        self.place = place
+        self.why = why
 
 
 def line_of(value: Mapping[str, Any]) -> bytes:
@@ -136,6 +150,8 @@ class Opening:
         texts = (value["program"], value["server"], *value["options"])
         if not all(type(one) is str for one in texts) or type(value["began"]) is not int:
             raise ValueError("not an opening")
+        if type(value["options"]) is not dict or not 0 <= value["began"] <= LATEST:
+            raise ValueError("not an opening")
         if value["proxy"] not in _PROXIES or not re.fullmatch(r"https?://[!-~]+", value["server"]):
             raise ValueError("not an opening")
         given = {name: value[name] for name in ("program", "server", "began", "proxy", "options")}
@@ -190,7 +206,10 @@ class Transcript:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a file. Raises BadInput with the line that is not as it was written, or is missing."""
+        """Read a file. Raises BadTranscript with the line that is not as it was written, or is missing.
+
+        Raises BadInput if it cannot be opened.
+        """
         lines = _lines(path)
         opening = next(lines)
         rest = list(lines)
@@ -208,7 +227,7 @@ def read_transcript(path: Path) -> Iterator[Piece]:
 
 
 def _lines(path: Path) -> Iterator[Opening | Event | Ending]:
-    """Every line, the opening first. The last is the ending, else BadInput is raised."""
+    """Every line, the opening first. The last is the ending, else BadTranscript is raised."""
     try:
         file = path.open("rb")
     except OSError as error:
@@ -230,8 +249,9 @@ def _lines(path: Path) -> Iterator[Opening | Event | Ending]:
             digest.update(line)
             yield one
     if ending is None:
-        raise BadInput(
-            f"{path}, line {number + 1}: the end is missing: the transcript was cut",
+        raise BadTranscript(
+            f"{path}, line {number + 1}",
+            "the end is missing: the transcript was cut",
             hint="give the whole file that sync --transcript wrote",
         )
 
@@ -242,23 +262,26 @@ def _line(path: Path, number: int, line: bytes) -> Opening | Event | Ending:
         if number == 1:
             _check_format(path, value)
         one = Opening.of(value) if number == 1 else _event(value)
+        as_written = one.line()
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise _unreadable(path, number, "not a line of a transcript") from error
-    if one.line() != line:
+    if as_written != line:
         raise _unreadable(path, number, "it is written in another way than a line is")
     return one
 
 
 def _check_format(path: Path, value: dict[str, Any]) -> None:
     if value["format"] == _EARLIER:
-        raise BadInput(
-            f"{path} is a transcript of an earlier version: it contains the credential, and cannot show that"
-            " it is whole",
+        raise BadTranscript(
+            str(path),
+            "it is a transcript of an earlier version: it contains the credential, and cannot show that it is"
+            " whole",
             hint="sync again with --transcript NEWFILE, and delete this file",
         )
     if value["format"] != FORMAT:
-        raise BadInput(
-            f"{path} is a transcript of another version ({str(value['format'])[:60]!a})",
+        raise BadTranscript(
+            str(path),
+            f"it is a transcript of another version ({str(value['format'])[:60]!a})",
             hint="use the version of contactsync that wrote it, or a newer one",
         )
 
@@ -295,5 +318,5 @@ def _octets(text: str) -> bytes:
     return base64.b64decode(text, validate=True)
 
 
-def _unreadable(path: Path, number: int, why: str) -> BadInput:
-    return BadInput(f"{path}, line {number}: {why}", hint="give a file that sync --transcript wrote")
+def _unreadable(path: Path, number: int, why: str) -> BadTranscript:
+    return BadTranscript(f"{path}, line {number}", why, hint="give a file that sync --transcript wrote")

@@ -1,7 +1,8 @@
 """HTTP: the only way in which the client talks to a server.
 
-A transport belongs to one server. It never follows a redirect, sends the credential only to that server,
-accepts no compressed body, and limits every reply before it is read.
+A transport belongs to one server. It sends the credential only to that server, accepts no compressed body,
+and limits every reply before it is read. It follows one kind of redirect, once, and without the credential:
+that of a data file to the server's object store (stores.py).
 """
 
 from __future__ import annotations
@@ -21,11 +22,20 @@ from contactsync.client.meter import CONNECT_SECONDS, READ_SECONDS, Closed, Mete
 from contactsync.client.patience import Patience
 from contactsync.client.quota import Quota
 from contactsync.client.replies import error_of, explained, retry_after
-from contactsync.foundation.errors import BadReply, ChoiceNeeded, NetworkError, Refused, ServerFailed
+from contactsync.client.stores import ACCEPT, REDIRECTS, host_of, store_url
+from contactsync.foundation.errors import (
+    BadReply,
+    ChoiceNeeded,
+    ContactSyncError,
+    NetworkError,
+    Refused,
+    ServerFailed,
+)
 from contactsync.foundation.route import Route
 
 CHUNK = 1 << 16
 PACE_SECONDS = 0.25
+STORE_CHANCES = 2
 METADATA_LIMIT = 8 << 20
 USUAL_METADATA = 256 << 10  # may come whatever the allowed download: without it nothing can be priced
 ACCOUNT_LIMIT = 4096
@@ -63,6 +73,10 @@ class Transport:
         self._data = 0
         self._credential = credential
         self._quota: Quota | None = None
+        # A transcript accounts for every octet to the server: of what is recorded, all goes there.
+        self._goes_to_stores = record is None
+        self._stores: dict[str, None] = {}
+        self._store_chances = STORE_CHANCES
         self._meter = Meter(self.base_url, self.patience, record, read_seconds, closed)
         self._pool = (route or Route()).manager(urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds))
         meter_pools(self._pool, self._meter)
@@ -113,11 +127,86 @@ class Transport:
                 raise error_of(reply)
             yield reply
         finally:
-            # Unread octets would be taken for the next reply: close the connection.
-            if reply.length_remaining == 0:
-                reply.release_conn()
-            else:
-                reply.close()
+            _let_go(reply)
+
+    @property
+    def stores(self) -> tuple[str, ...]:
+        """The hosts that the server sent this client to for data files."""
+        return tuple(self._stores)
+
+    @contextmanager
+    def get_file(
+        self, path: str, *, headers: Mapping[str, str] | None = None
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        """The same for a data file, which may come from an object store that the server names.
+
+        If anything is wrong there, NetworkError is raised, and from then on the server is asked alone: so
+        whoever tries again gets the file from it. One connection may break before that.
+        """
+        if not self._goes_to_stores:
+            with self.get(path, headers=headers, authorised=True) as reply:
+                yield reply
+            return
+        reply = self._open("GET", path, headers={**(headers or {}), **ACCEPT}, body=None, authorised=True)
+        try:
+            if reply.status not in REDIRECTS:
+                if reply.status not in {200, 206, 416}:
+                    raise error_of(reply)
+                yield reply
+                return
+            try:
+                url = store_url(reply, self.base_url)
+            except BadReply as error:
+                raise self._leave_stores(str(error)) from error
+        finally:
+            _let_go(reply)
+        host = host_of(url)
+        self._stores[host] = None
+        try:
+            reply = self._open_at_store(url, headers or {})
+        except ContactSyncError as error:
+            raise self._leave_stores(f"{host}, the store of {self.base_url}: {error}") from error
+        try:
+            if reply.status not in {200, 206, 416}:
+                raise self._leave_stores(f"{host} answered with status {reply.status}")
+            yield reply
+        except ChoiceNeeded:
+            raise
+        except ContactSyncError as error:
+            self._store_chances -= 1
+            if isinstance(error, NetworkError) and self._store_chances > 0:
+                raise  # it may be the network, which does not spare the server either
+            raise self._leave_stores(f"{host}, the store of {self.base_url}: {error}") from error
+        finally:
+            _let_go(reply)
+
+    def leave_stores(self) -> bool:
+        """Ask the server alone from now on; whether it was otherwise, and a store was asked."""
+        left = self._goes_to_stores and bool(self._stores)
+        self._goes_to_stores = False
+        return left
+
+    def _leave_stores(self, why: str) -> NetworkError:
+        self._goes_to_stores = False
+        return NetworkError(why, hint="try again; the server itself is asked then")
+
+    def _open_at_store(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        """Ask another host for a file: with nothing of the account, and without following anything."""
+        head = {"User-Agent": f"contactsync/{__version__}", "Accept-Encoding": "identity"}
+        if "Range" in headers:  # and no If-Range: the name of the file is its hash
+            head["Range"] = headers["Range"]
+        self.patience.left_of_run()
+        self._meter.expect(HEAD_LIMIT)
+        with explained(host_of(url)):
+            return self._pool.urlopen(
+                "GET",
+                url,
+                headers=head,
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
 
     def post(self, path: str, body: bytes, *, reply_length: int) -> bytes:
         """POST octets and return the reply, which must have exactly `reply_length` octets.
@@ -236,6 +325,14 @@ class Transport:
             if pause is None or not self.patience.wait(pause, "the server is busy"):
                 return reply
             reply.close()
+
+
+def _let_go(reply: urllib3.BaseHTTPResponse) -> None:
+    """Unread octets would be taken for the next reply: close the connection then."""
+    if reply.length_remaining == 0:
+        reply.release_conn()
+    else:
+        reply.close()
 
 
 class MetadataFetcher(FetcherInterface):

@@ -51,6 +51,7 @@ COMMANDS = {
     "server": "contactsync.commands.server:server",
     "audit": "contactsync.commands.audit:audit",
     "witness": "contactsync.commands.witness:witness",
+    "web": "contactsync.commands.web:web",
     "docs": "contactsync.commands.docs:docs",
     "warmup": "contactsync.commands.warmup:warmup",
 }
@@ -75,6 +76,7 @@ SUMMARIES = {
     "server": "Run a server: members, accounts, publishing, serving, keys.",
     "audit": "Check what is promised without having to trust it.",
     "witness": "Cosign the logs of servers, so that none can show two histories unnoticed.",
+    "web": "The page for people that a server may serve: compare it with this version, or have it from here.",
     "docs": "List the documents of this version, or print PAGE, such as address-books.",
     "warmup": "Compile the kernels for this machine, and test the engine.",
 }

@@ -102,12 +102,12 @@ def _of_environment(url: str, environment: Mapping[str, str]) -> tuple[str | Non
     if "REQUEST_METHOD" in environment and not environment.get("http_proxy"):
         values.pop("http_proxy", None)
     port, (no_proxy, _) = parts.port or _PORTS.get(parts.scheme), values.get("no_proxy", ("", ""))
-    if _is_loopback(host) or _is_excepted(host, port, no_proxy):
+    if is_loopback(host) or _is_excepted(host, port, no_proxy):
         return None, ""
     return values.get(f"{parts.scheme}_proxy") or values.get("all_proxy") or (None, "")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Whether the host is this machine, which no proxy can reach."""
     try:
         return ip_address(host).is_loopback

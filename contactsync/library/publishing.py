@@ -17,6 +17,8 @@ from contactsync.server.keyring import Keyring
 from contactsync.server.prepared import prepare_to_publish
 from contactsync.server.publishing.merge import Outcome
 from contactsync.server.publishing.publisher import Publisher
+from contactsync.server.publishing.remote.cluster import Cluster
+from contactsync.server.publishing.remote.worker_key import WorkerKey
 from contactsync.server.publishing.report import EditionReport
 from contactsync.server.publishing.rotation import Aim, Order
 from contactsync.server.settings import DataFolder
@@ -24,10 +26,12 @@ from contactsync.server.storage.opening import open_members
 
 __all__ = [
     "Aim",
+    "Cluster",
     "EditionReport",
     "Order",
     "Outcome",
     "PublishDone",
+    "WorkerKey",
     "age_warnings",
     "follow_order",
     "is_due",
@@ -62,16 +66,19 @@ def follow_order(
     progress: Progress = silent,
     expunge: bool = False,
     elsewhere: bool = False,
+    cluster: Cluster | None = None,
 ) -> PublishDone:
     """Publish what the register holds, or rotate, in one atomic step; `elsewhere`: only prepare it.
 
-    `expunge` takes every file out of service that may hold who was removed. Raises Busy if another publish
-    is running.
+    `expunge` takes every file out of service that may hold who was removed. What is to be computed goes to
+    the `cluster`, if there is one: each build may use `memory` there. Raises Busy if another publish is
+    running.
     """
     requests: list[SigningRequest] = []
     unclean = None
     with contextlib.closing(open_members(folder)) as store:
-        publisher = Publisher(folder, store, keyring, progress, memory=memory)
+        machines = None if cluster is None else cluster.machines(memory)
+        publisher = Publisher(folder, store, keyring, progress, memory=memory, machines=machines)
         if elsewhere:
             outcomes = publisher.publish(
                 order=order,

@@ -20,6 +20,7 @@ from contactsync.publication.tuf.repository import Repository
 from contactsync.server.checks import check_publication
 from contactsync.server.keyring import Keyring
 from contactsync.server.machine import TO_DO
+from contactsync.server.objects.address import StoreUrl
 from contactsync.server.settings import DataFolder
 from contactsync.server.status import Status, status
 from contactsync.server.storage.opening import (
@@ -48,14 +49,21 @@ class Server:
 
     @classmethod
     def create(
-        cls, data: Path | str, *, passphrase: bytes | None = None, database: str | None = None
+        cls,
+        data: Path | str,
+        *,
+        passphrase: bytes | None = None,
+        database: str | None = None,
+        store: str | None = None,
     ) -> Server:
         """Set up a new data folder, with new keys. Raises BadInput if something is there already.
 
         `database` is the URL of an empty PostgreSQL database for the members and accounts. It is kept without
-        its password. None: they are files in the folder.
+        its password. None: they are files in the folder. `store` is the URL of an object store that each
+        publish is copied to.
         """
         folder = DataFolder(Path(data))
+        copied_to = "" if store is None else str(StoreUrl.parse(store))
         address = None if database is None else read_address(database)
         folder.create()
         try:
@@ -67,7 +75,7 @@ class Server:
             repository.create(keys, signers["root"], datetime.now(UTC), policy)
             create_stores(folder, address)
             try:
-                folder.finish("" if address is None else address.url)
+                folder.finish("" if address is None else address.url, copied_to)
             except BaseException:
                 discard_stores(address)
                 raise

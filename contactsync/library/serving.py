@@ -14,6 +14,7 @@ from pathlib import Path
 
 from contactsync.server.http.attached import PROTOCOL
 from contactsync.server.keyring import Keyring
+from contactsync.server.objects.address import check_can_sign
 from contactsync.server.origins import check_origin
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.opening import open_accounts
@@ -28,7 +29,8 @@ class Serving:
 
     `where` is a host and a port, or the path and the mode of a Unix socket; sockets from systemd take its
     place. `tls` are the files of a certificate and its key. `workers` None: this process answers by itself.
-    Pages of `origins` may read replies, and of those in server.toml.
+    Pages of `origins` may read replies, and of those in server.toml. `has_page`: people get a page at `/`, as
+    server.toml may say too. `redirects`: clients that can are sent to the object store for data files.
     """
 
     where: tuple[str | Path, int]
@@ -37,6 +39,8 @@ class Serving:
     workers: int | None = None
     metrics_port: int | None = None
     origins: Sequence[str] = ()
+    has_page: bool = False
+    redirects: bool = False
 
 
 def serve(
@@ -56,13 +60,25 @@ def serve(
     networks(how.trusted)
     for origin in how.origins:
         check_origin(origin)
+    if how.redirects:
+        check_can_sign(folder.settings().store)
     with contextlib.ExitStack() as stack:
         listeners = stack.enter_context(_listeners(*how.where))
         stack.enter_context(beside)
         if how.workers is None:
             _serve_alone(folder, keyring, listeners, how, on_ready)
         else:
-            orders = _Orders(data, passphrase, listeners, how.tls, how.trusted, how.workers, how.origins)
+            orders = _Orders(
+                data,
+                passphrase,
+                listeners,
+                how.tls,
+                how.trusted,
+                how.workers,
+                how.origins,
+                has_page=how.has_page,
+                redirects=how.redirects,
+            )
             _supervise(folder, orders, how.metrics_port, on_ready)
 
 
@@ -98,7 +114,17 @@ def _serve_alone(
     certificate = None if how.tls is None else Certificate(*how.tls)
     entrance = Entrance(listeners, certificate, networks(how.trusted))
     with contextlib.closing(open_accounts(folder, wait=STORE_WAIT)) as store:
-        run(folder, store, keyring, entrance, on_ready, metrics_port=how.metrics_port, origins=how.origins)
+        run(
+            folder,
+            store,
+            keyring,
+            entrance,
+            on_ready,
+            metrics_port=how.metrics_port,
+            origins=how.origins,
+            has_page=how.has_page,
+            redirects=how.redirects,
+        )
 
 
 def _supervise(
@@ -133,6 +159,8 @@ class _Orders:
     trusted: Sequence[str]
     workers: int
     origins: Sequence[str]
+    has_page: bool
+    redirects: bool
 
     def start(self, _number: int, channel: socket.socket) -> subprocess.Popen[bytes]:
         """Start a worker. It reads its orders from the other end of `channel`: see `line`."""
@@ -159,5 +187,7 @@ class _Orders:
             "number": number,
             "workers": self.workers,
             "origins": list(self.origins),
+            "has_page": self.has_page,
+            "redirects": self.redirects,
         }
         return json.dumps(orders).encode() + b"\n"

@@ -51,7 +51,15 @@ def _work(channel: socket.socket) -> None:
     share = WorkerShare(orders["number"], orders["workers"], channel)
     with contextlib.closing(open_accounts(folder, wait=STORE_WAIT)) as store:
         serve(
-            folder, store, keyring, entrance, lambda _: None, origins=orders.get("origins", ()), share=share
+            folder,
+            store,
+            keyring,
+            entrance,
+            lambda _: None,
+            origins=orders.get("origins", ()),
+            has_page=orders.get("has_page", False),
+            redirects=orders.get("redirects", False),
+            share=share,
         )
 
 

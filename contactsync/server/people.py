@@ -47,7 +47,7 @@ class Entered:
 class PeopleImport:
     """Puts people into a store, batch by batch, in a transaction of the caller.
 
-    It remembers 16 octets of each identifier, to tell who comes twice with two labels.
+    It remembers 24 octets of each identifier, to tell who comes twice with two labels, and with whom.
     """
 
     store: MemberStore
@@ -58,6 +58,7 @@ class PeopleImport:
     on_refusal: Callable[[Refusal], None]
     entered: Entered = field(default_factory=Entered)
     _seen: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=list)
+    """Of each batch the marks, sorted, and of each the hash of its label and the mark of its other one."""
 
     def enter(self, batch: PeopleBatch) -> None:
         """Add the members of a batch. Raises as the store does."""
@@ -110,35 +111,42 @@ class PeopleImport:
         marks = [(_marks_of(one), hash(one.label)) for one in people]
         known = self._known([mark for some, _ in marks for mark in some])
         first: list[Person] = []
-        new: dict[int, int] = {}
+        new: dict[int, tuple[int, int]] = {}
         address_of: dict[int, bytes] = {}
         for one, (identifiers, label) in zip(people, marks, strict=True):
             before = [known[mark] for mark in identifiers if mark in known]
             self.entered.used += 1
-            if self.labelled and any(mark != label for mark in before):
-                self._refuse(Refusal(one.line, _OTHER_LABEL, _FIRST_COUNTS, one.identity))
+            if self.labelled and any(other != label for other, _ in before):
+                # The label is not at fault if the row mixes two members up.
+                if _is_of_two(identifiers, known):
+                    self._refuse(Refusal(one.line, _TWO_MEMBERS, _HOW_TO_MERGE, one.identity))
+                else:
+                    self._refuse(Refusal(one.line, _OTHER_LABEL, _FIRST_COUNTS, one.identity))
                 continue
             if one.number and one.address and address_of.setdefault(one.number, one.address) != one.address:
                 self._refuse(Refusal(one.line, _OTHER_ADDRESS, _FIRST_COUNTS, one.identity))
                 continue
             self.entered.twice += bool(before)
-            known.update(dict.fromkeys(identifiers, label))
-            new.update(dict.fromkeys(identifiers, label))
+            for mark, partner in zip(identifiers, _partners(identifiers), strict=True):
+                # Who came with both before, and comes with one, still has the other.
+                known[mark] = new[mark] = (label, partner or known.get(mark, (label, 0))[1])
             first.append(one)
         keys = np.fromiter(new.keys(), np.int64, len(new))
         order = np.argsort(keys)
-        self._seen.append((keys[order], np.fromiter(new.values(), np.int64, len(new))[order]))
+        values = np.array(list(new.values()), np.int64).reshape(-1, 2)
+        self._seen.append((keys[order], values[order]))
         return first
 
-    def _known(self, marks: list[int]) -> dict[int, int]:
-        """The labels, as hashes, of those that came in earlier batches."""
+    def _known(self, marks: list[int]) -> dict[int, tuple[int, int]]:
+        """Of those that came in earlier batches the label, as a hash, and the mark of the other one."""
         asked = np.array(marks, np.int64)
-        found: dict[int, int] = {}
-        for keys, labels in self._seen:
+        found: dict[int, tuple[int, int]] = {}
+        for keys, values in self._seen:
             if keys.size:
                 place = np.minimum(np.searchsorted(keys, asked), keys.size - 1)
                 there = keys[place] == asked
-                found.update(zip(asked[there].tolist(), labels[place[there]].tolist(), strict=True))
+                about = map(tuple, values[place[there]].tolist())
+                found.update(zip(asked[there].tolist(), about, strict=True))
         return found
 
     def _refuse(self, refusal: Refusal) -> None:
@@ -172,3 +180,21 @@ def _marks_of(person: Person) -> list[int]:
     """A number is its own mark, an address has a hash below 0."""
     marks = [person.number] if person.number else []
     return [*marks, hash(person.address) | -(1 << 63)] if person.address else marks
+
+
+def _partners(marks: list[int]) -> list[int]:
+    """The mark of each one's other identifier, 0 if it has none."""
+    return marks[::-1] if len(marks) == 2 else [0]
+
+
+def _is_of_two(marks: list[int], known: dict[int, tuple[int, int]]) -> bool:
+    """Whether a row has a number and an address, and what came before makes them not of one member.
+
+    That is so if one of them had another partner, or both came, each alone.
+    """
+    if len(marks) < 2:
+        return False
+    pairs = zip(marks, _partners(marks), strict=True)
+    before = [(known[mark][1], partner) for mark, partner in pairs if mark in known]
+    is_elsewhere = any(other not in {0, partner} for other, partner in before)
+    return is_elsewhere or (len(before) == 2 and not any(other for other, _ in before))

@@ -19,7 +19,10 @@ from typing import Any, Final, Self
 from contactsync.foundation import durable, migrations
 from contactsync.foundation.errors import BadInput, OurError
 from contactsync.server.breakers import Breakers
+from contactsync.server.objects.address import StoreUrl
 from contactsync.server.origins import ABOUT_ORIGINS, ORIGINS, read_origins
+from contactsync.server.page import ABOUT_PAGE, EXAMPLES, PageSettings
+from contactsync.server.page import SETTINGS as PAGE
 from contactsync.server.quota import DEFAULT_CLASS, MOST, PointQuota
 
 EDITIONS_SERVED: Final = 3
@@ -42,6 +45,7 @@ _LAYOUT: Final = "layout"
 _QUOTA: Final = "quota"
 _DATABASE: Final = "database"
 _PASSWORD_FILE: Final = "database_password_file"  # noqa: S105 - the name of a setting
+_STORE: Final = "store"
 _COMMENT_WIDTH: Final = 100
 _ABOUT_QUOTAS: Final = (
     "How many points an account may have evaluated: burst at once, per_day a day in the long run. An account"
@@ -52,6 +56,11 @@ _ABOUT_QUOTAS: Final = (
 _ABOUT_DATABASE: Final = (
     "The PostgreSQL database that has the members and accounts. Its password is not here: it comes from"
     f" PGPASSFILE, a service file, or the first line of a file that {_PASSWORD_FILE} names."
+)
+
+_ABOUT_STORE: Final = (
+    "The object store that each publish is copied to: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX,"
+    " az://ACCOUNT/CONTAINER/PREFIX or file:///FOLDER. Its credentials come from the environment."
 )
 
 
@@ -125,8 +134,12 @@ class Settings:
     """The URL of the PostgreSQL database of the stores, without a password. Empty: files in the folder."""
     database_password_file: str = ""
     """A file whose first line is the password for it, from the data folder. Empty: libpq looks for it."""
+    store: str = ""
+    """The URL of the object store that has a copy of what is published. Empty: there is none."""
     web_origins: tuple[str, ...] = ()
     """Origins of pages that may use the server from a browser."""
+    page: PageSettings = field(default_factory=PageSettings)
+    """The page for people."""
     quotas: Mapping[str, PointQuota] = field(default_factory=lambda: {DEFAULT_CLASS: PointQuota()})
     """By class, as the tables [quota.CLASS] say; there is always one of the name `default`."""
 
@@ -150,13 +163,14 @@ class Settings:
         values = migrations.migrate_record(values, str(path), SETTINGS_STEPS, key=_LAYOUT)
         del values[_LAYOUT]
         quotas = _read_quotas(path, values.pop(_QUOTA, {}))
-        texts = {name: _text(path, values, name) for name in (_DATABASE, _PASSWORD_FILE)}
+        texts = {name: _text(path, values, name) for name in (_DATABASE, _PASSWORD_FILE, _STORE)}
         origins = read_origins(path, values.pop(ORIGINS, []))
+        page = PageSettings.take(path, values)
         values = {name: value for name, value in values.items() if name not in texts}
         allowed = {setting.name: setting.metadata["allowed"] for setting in _whole_numbers()}
         for name, value in values.items():
             if name not in allowed:
-                known = ", ".join([*allowed, *texts, ORIGINS])
+                known = ", ".join([*allowed, *texts, ORIGINS, *PAGE])
                 raise BadInput(f"{path} has an unknown setting, {name!r}", hint=f"the settings are {known}")
             if type(value) is not int or value not in allowed[name]:
                 raise _not_allowed(path, name, allowed[name])
@@ -164,7 +178,9 @@ class Settings:
             **values,
             database=texts[_DATABASE],
             database_password_file=texts[_PASSWORD_FILE],
+            store=texts[_STORE] and str(StoreUrl.parse(texts[_STORE])),
             web_origins=origins,
+            page=page,
             quotas=quotas,
         )
 
@@ -224,19 +240,22 @@ def _text_of(allowed: Sequence[int]) -> str:
     return f"{allowed[0]} to {allowed[-1]}" if isinstance(allowed, range) else " or ".join(map(str, allowed))
 
 
-def template(database: str = "") -> str:
+def template(database: str = "", store: str = "") -> str:
     """The server.toml of a new server: every setting with its meaning and default."""
     lines = ["# Settings of this contactsync server. See `contactsync docs operations`."]
     lines += [f"{_LAYOUT} = {migrations.newest(SETTINGS_STEPS)}"]
-    if database:
-        lines += ["", *(f"# {line}" for line in textwrap.wrap(_ABOUT_DATABASE, _COMMENT_WIDTH))]
-        lines += [f"{_DATABASE} = {json.dumps(database)}"]  # a string of JSON is one of TOML
+    for name, value, about in ((_DATABASE, database, _ABOUT_DATABASE), (_STORE, store, _ABOUT_STORE)):
+        if value:
+            lines += ["", *(f"# {line}" for line in textwrap.wrap(about, _COMMENT_WIDTH))]
+            lines += [f"{name} = {json.dumps(value)}"]  # a string of JSON is one of TOML
     for setting in _whole_numbers():
         meaning = f"{setting.metadata['meaning']} Allowed: {_text_of(setting.metadata['allowed'])}."
         lines += ["", *(f"# {line}" for line in textwrap.wrap(meaning, _COMMENT_WIDTH))]
         lines += [f"{setting.name} = {setting.default}"]
     lines += ["", *(f"# {line}" for line in textwrap.wrap(ABOUT_ORIGINS, _COMMENT_WIDTH))]
     lines += [f'# {ORIGINS} = ["https://app.example"]']
+    lines += ["", *(f"# {line}" for line in textwrap.wrap(ABOUT_PAGE, _COMMENT_WIDTH))]
+    lines += [f"# {line}" for line in EXAMPLES]
     lines += ["", *(f"# {line}" for line in textwrap.wrap(_ABOUT_QUOTAS, _COMMENT_WIDTH))]
     lines += [f"[{_QUOTA}.{DEFAULT_CLASS}]", *(f"{name} = {n}" for name, n in asdict(PointQuota()).items())]
     return "\n".join(lines) + "\n"
@@ -315,10 +334,10 @@ class DataFolder:
             else:
                 path.unlink(missing_ok=True)
 
-    def finish(self, database: str = "") -> None:
+    def finish(self, database: str = "", store: str = "") -> None:
         """Write the settings file: from now on, the folder counts as initialised."""
         durable.sync_folder(self.path)  # because SQLite created the registry
-        durable.write(self.settings_file, template(database).encode())
+        durable.write(self.settings_file, template(database, store).encode())
 
     def database(self) -> tuple[str, str]:
         """The settings `database` and `database_password_file`, whatever is wrong with others. BadInput."""
@@ -330,11 +349,18 @@ class DataFolder:
 
     def name_database(self, url: str) -> None:
         """Have server.toml say that the stores are in a database, or ("") files. All other lines stay."""
+        self._name(_DATABASE, url)
+
+    def name_store(self, url: str) -> None:
+        """Have server.toml say which object store has a copy, or ("") that none has. All other lines stay."""
+        self._name(_STORE, url)
+
+    def _name(self, setting: str, value: str) -> None:
         text = self.settings_file.read_text("utf-8")
-        lines = [line for line in text.split("\n") if not re.match(rf"{_DATABASE}\s*=", line)]
-        if url:
+        lines = [line for line in text.split("\n") if not re.match(rf"{setting}\s*=", line)]
+        if value:
             # Before the first table, where it would be a part of that.
-            lines.insert(1 if lines[0].startswith("#") else 0, f"{_DATABASE} = {json.dumps(url)}")
+            lines.insert(1 if lines[0].startswith("#") else 0, f"{setting} = {json.dumps(value)}")
         durable.write(self.settings_file, "\n".join(lines).encode())
 
     def settings(self) -> Settings:

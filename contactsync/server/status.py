@@ -14,6 +14,7 @@ from contactsync.server.belonging import doubts_of
 from contactsync.server.breakers import CROWDS, BreakerState, sentence
 from contactsync.server.epochs import EpochAge
 from contactsync.server.keyring import Keyring, ended_seeds, key_names, seed_name
+from contactsync.server.objects.record import StoreStatus, store_status
 from contactsync.server.prepared import Preparation, is_out_of_date
 from contactsync.server.quota import STEP
 from contactsync.server.settings import DataFolder
@@ -62,7 +63,7 @@ class Status:
 
     `prepared` is the fingerprint of a request that waits for signatures. `breakers` is by `all` accounts and
     `new` ones. `warnings` are sentences for people; `due` are those of them that ask for something soon, the
-    rest is advice. `log` is None if there is none.
+    rest is advice. `log` and `store` are None if there is none.
     """
 
     audiences: tuple[AudienceStatus, ...]
@@ -78,6 +79,7 @@ class Status:
     warnings: tuple[str, ...]
     due: tuple[str, ...] = ()
     log: LogStatus | None = None
+    store: StoreStatus | None = None
 
 
 def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, now: datetime) -> Status:
@@ -151,6 +153,10 @@ def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, no
     ]
     log, of_log, advice = look_at_log(folder)
     warnings += of_log
+    store = store_status(folder)
+    if store is not None and store.is_behind:
+        why = f" ({store.why})" if store.why else ""
+        warnings.append(f"the store has not what is published{why}: `server store copy`")
     due = tuple(warnings)
     warnings += advice
     locked = Keyring.is_locked(folder.keys)
@@ -175,6 +181,7 @@ def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, no
         warnings=tuple(warnings),
         due=due,
         log=log,
+        store=store,
     )
 
 

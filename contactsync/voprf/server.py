@@ -70,7 +70,11 @@ def epoch_info(audience: str, epoch: int) -> bytes:
 def derive_key_pair(seed: bytes, info: bytes) -> KeyPair:
     """DeriveKeyPair, RFC 9497 §3.2.1. `seed` has 32 bytes, `info` at most 65535; else BadInput."""
     if len(seed) != SEED_BYTES:
-        raise BadInput(f"the seed of a key has {SEED_BYTES} bytes, not {len(seed)}")
+        raise BadInput(
+            f"the seed of a key has {SEED_BYTES} bytes, not {len(seed)}",
+            hint="take the seed of the epoch as it was drawn",
+            refusal="wrong-length",
+        )
     if len(info) > 2**16 - 1:
         raise BadInput("the info of a key is longer than 65535 bytes")
     # deriveInput = seed || I2OSP(len(info), 2) || info

@@ -298,3 +298,15 @@ def test_the_table_says_who_notices_each():
         assert attack in table
     for attack in ("frozen", "bucket swap", "sidecar"):
         assert attack in table
+
+
+def test_whoever_notices_by_a_sync_has_a_test_that_syncs():
+    table = PAGE.partition("### Who notices")[2].partition("\n#")[0]
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")][1:]
+    by_sync = [row for row in rows if "`sync`" in row[2]]
+    assert len(by_sync) >= 7
+    root = Path(__file__).parents[2]
+    for row in by_sync:
+        files = {file for file, _ in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row[3])}
+        others = [(root / file).read_text() for file in files if not file.endswith(Path(__file__).name)]
+        assert any(".sync(" in one for one in others), row[0]

@@ -19,9 +19,20 @@ def test_what_is_proven_passes():
     made.note("hash", "a file", "one was served twice")
     assert made.exit_code == PROVEN
     assert made.value()["rules"] == [
-        {"rule": "proof", "description": "every proof is right", "proven": 3},
-        {"rule": "hash", "description": "every file is the one that was named", "proven": 1},
+        {"rule": "proof", "description": "every proof is right", "proven": 3, "state": "proven"},
+        {"rule": "hash", "description": RULES["hash"], "proven": 1, "state": "proven"},
     ]
+
+
+def test_a_rule_of_which_there_is_no_case_is_not_said_to_be_proven():
+    made = report()
+    made.prove("proof", 3)
+    made.note("hash", "a file", "no file is served")
+    assert made.exit_code == PROVEN
+    assert [line.split()[:2] for line in list(made.lines())[:2]] == [["proven", "3"], ["n/a", "0"]]
+    assert [one["state"] for one in made.value()["rules"]] == ["proven", "not-applicable"]
+    made.leave("hash", "a file", "it was cut off")
+    assert made.state("hash") == "unchecked"
 
 
 def test_a_rule_that_was_not_reached_is_unchecked():

@@ -11,6 +11,7 @@ from contactsync.client.core.planner import Options
 from contactsync.client.recording import Recording
 from contactsync.client.transcript import (
     MAX_LINE,
+    BadTranscript,
     Closed,
     Hidden,
     Piece,
@@ -161,6 +162,29 @@ def test_a_line_that_no_sync_writes_is_refused_by_its_number(tmp_path, what):
     first, *rest = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(first + (LINES[what] or first) + b"".join(rest))
     with pytest.raises(BadInput, match="line 2: "):
+        Transcript.read(path)
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("began", -1),
+        ("began", 10**30),
+        ("began", True),
+        ("options", ["abc"]),
+        ("options", {"max_download": float("nan")}),
+        ("trusted", {"root.json": "?"}),
+        ("server", "ftp://x"),
+    ],
+)
+def test_an_opening_that_no_sync_writes_is_refused(tmp_path, member, value):
+    path = tmp_path / "transcript"
+    with begun(path) as one:
+        one.record(1, True, memoryview(b"GET"))
+    first, *rest = path.read_bytes().splitlines(keepends=True)
+    changed = json.dumps(json.loads(first) | {member: value}, separators=(",", ":")).encode() + b"\n"
+    path.write_bytes(changed + b"".join(rest))
+    with pytest.raises(BadTranscript, match="line 1: not a line of a transcript"):
         Transcript.read(path)
 
 

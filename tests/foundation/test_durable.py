@@ -234,6 +234,8 @@ KNOWN = {
     "server/storage/sqlite/erasing.py": {"connect", "fsync"},  # SQLite; zeros, where nobody reads
     "server/storage/sqlite/accounts.py": {"connect"},  # SQLite; the file appears whole
     "server/publishing/job.py": {"O_CREAT"},  # how far a job is, for whoever waits; lost without harm
+    "server/publishing/remote/cluster.py": {"write_bytes"},  # a nonce, gone before the first job
+    "server/publishing/remote/worker.py": {"write_bytes"},  # the answer to it
     "witness/folder.py": {"connect"},  # SQLite
     "sources/databases.py": {"connect"},  # a copy in memory of somebody's address book
     "audit/vectors/formats.py": {"write_bytes"},  # vectors, into a temporary folder

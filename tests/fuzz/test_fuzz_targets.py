@@ -30,9 +30,10 @@ def test_the_inputs_are_the_same_each_time():
     assert list(mutation.inputs(target, kept, SEED, 20)) != list(mutation.inputs(target, kept, SEED + 1, 20))
 
 
-def test_the_corpus_is_small_and_belongs_to_targets():
+def test_the_corpus_is_small_and_of_every_target():
     assert corpus.octets() < corpus.MOST_OCTETS
-    assert {path.name for path in corpus.FOLDER.iterdir()} <= {target.name for target in TARGETS}
+    assert {path.name for path in corpus.FOLDER.iterdir()} == {target.name for target in TARGETS}
+    assert all(corpus.kept_of(target) for target in TARGETS)
     assert len({target.name for target in TARGETS}) == len(TARGETS)
 
 

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import phonenumbers
 import pytest
+import second_mail
 import second_profile
 from cases import each
 
 import contactsync
 from contactsync import identifiers
+from contactsync.identifiers import mail
 
 VECTORS = Path(contactsync.__file__).parent / "vectors" / "normalisation-1.json"
 GROUPS = json.loads(VECTORS.read_text())["groups"]
+MAIL = json.loads(VECTORS.with_name("mail-1.json").read_text())["groups"]
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 
 
@@ -91,3 +94,109 @@ def test_random_text() -> None:
         else:
             text = "".join(rng.choices(signs, k=rng.randint(5, 18)))
         assert first(text, region) == second(text, region), (text, region)
+
+
+# --- e-mail addresses ------------------------------------------------------------------------------------
+
+
+def second_address(text: str) -> bytes | None:
+    try:
+        return second_mail.normalise_mail(text)
+    except second_profile.Rejected:
+        return None
+
+
+def first_address(text: str) -> bytes | None:
+    try:
+        return mail.normalise(text)
+    except identifiers.Rejected:
+        return None
+
+
+@pytest.mark.parametrize("group", MAIL, ids=lambda group: group["name"])
+def test_vectors_of_addresses(group) -> None:
+    each(
+        [(case["reason"], case["given"], case["expected"]["identifier"]) for case in group["cases"]],
+        same_address,
+    )
+
+
+def same_address(given, expected) -> None:
+    assert second_address(given["text"]) == (expected.encode() if expected else None)
+
+
+def test_no_vector_of_an_address_is_left_out() -> None:
+    assert sum(len(group["cases"]) for group in MAIL) == 105
+
+
+# Escapes, quotes, brackets, white space, and characters that Unicode treats in a way of their own.
+PIECES = [
+    *'aabbAZ0189..--_+@@<>""\\(),;%?#:\' \t/!~',
+    "mailto:",
+    "xn--",
+    "XN--",
+    "mnchen-3ya",
+    "r3---",
+    "ann@b.c",
+]
+PIECES += [
+    "%C3%BC",
+    "%41",
+    "%20",
+    "%FF",
+    "%00",
+    "%E2%80%8B",
+    "\ud800",
+    "\x00",
+    "\x1c",
+    "\x85",
+    "\u2028",
+    "\u3000",
+    "\u1680",
+]
+PIECES += [
+    *"üÜßẞςΣıİﬃǆⅧ²½℀≠ﷺ﹫аאاین例え·・゠׳😀❤",
+    "u\u0308",
+    "\u0301",
+    "=\u0338",
+    "\u0375",
+    "\u0378",
+    "\u0663",
+    "\u06f3",
+]
+PIECES += [
+    "\u200b",
+    "\u200c",
+    "\u200d",
+    "\xad",
+    "\ufeff",
+    "\u202a",
+    "\u2060",
+    "\ufe0f",
+    "\uff20",
+    "\uff41",
+    "\uff0e",
+    "\u3002",
+]
+FRAMES = [
+    "{}@example.org",
+    "a@{}.com",
+    "a@{}",
+    "mailto:{}@b.c",
+    "mailto:a@{}.d",
+    "{} <a@b.c>",
+    "{} <a@b.c>\u200b",
+    "{}",
+]
+
+
+@pytest.mark.slow
+def test_random_addresses() -> None:
+    rng = random.Random(15)
+    taken = 0
+    for _ in range(20_000):
+        text = rng.choice(FRAMES).format("".join(rng.choices(PIECES, k=rng.randint(1, 6))))
+        found = first_address(text)
+        assert found == second_address(text), ascii(text)
+        taken += found is not None
+    assert 3000 < taken < 15_000

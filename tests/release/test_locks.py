@@ -14,7 +14,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 LOCKS = {
     "runtime.txt": PROJECT["dependencies"],
-    "all.txt": [*PROJECT["dependencies"], *EXTRAS["keyring"], *EXTRAS["plots"], *EXTRAS["postgres"]],
+    "all.txt": [
+        *PROJECT["dependencies"],
+        *EXTRAS["cloud"],
+        *EXTRAS["keyring"],
+        *EXTRAS["plots"],
+        *EXTRAS["postgres"],
+    ],
     "build.txt": ["setuptools>=77"],
 }
 

@@ -161,6 +161,44 @@ def test_a_row_of_two_members_changes_neither(store):
     assert about(store, "9", "new@example.org") == [None, None]
 
 
+@pytest.mark.parametrize("at_once", [1 << 16, 3, 1])
+def test_a_row_of_two_members_of_the_same_file_says_so(store, monkeypatch, at_once):
+    """Not that another label came before: to repeat the label would not help."""
+    monkeypatch.setattr(tables, "ROWS_AT_ONCE", at_once)
+    report, refused = run(
+        store,
+        [
+            f"1;{phone(1)};one@example.org;@one",
+            f"2;{phone(2)};two@example.org;@two",
+            f"3;{phone(3)};;@three",
+            "4;;four@example.org;@four",
+            f"a;{phone(1)};two@example.org;@one",  # paired, both of them, with others
+            f"b;{phone(1)};two@example.org;@new",
+            f"c;{phone(9)};two@example.org;@nine",  # a number that never came, and is not added
+            f"d;{phone(3)};four@example.org;@three",  # two members, neither with both
+            f"e;{phone(2)};new@example.org;@new",  # an address that never came
+            f"f;{phone(1)};one@example.org;@new",  # one member, and really another label
+            f"g;{phone(3)};three@example.org;@new",
+        ],
+    )
+    two, label = (
+        "its number and its address are not of one member",
+        "it came before in the file, with another label",
+    )
+    assert [(who, reason) for _, who, reason in refused] == [
+        ("a", two), ("b", two), ("c", two), ("d", two), ("e", two), ("f", label), ("g", label),
+    ]  # fmt: skip
+    assert (report.added, report.rejected) == (4, 7)
+    assert about(store, "1", "2", "3", "9", "new@example.org", "three@example.org") == [
+        (b"@one", b"mailto:one@example.org"),
+        (b"@two", b"mailto:two@example.org"),
+        (b"@three", None),
+        None,
+        None,
+        None,
+    ]
+
+
 def test_too_many_rejected_and_a_dry_run_change_nothing(store):
     rows = [f"{i};{phone(i)};u{i}@example.org;@{i}" for i in range(5)]
     serial = store.serial()

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from contactsync.labels import seal
+from contactsync.labels import seal, unseal
 from contactsync.ristretto255 import decode, hash_to_group, multiply_encode, scalars
 from contactsync.voprf import server
 from contactsync.voprf.client import blind
@@ -91,15 +91,36 @@ def few_points(fixed: bool) -> Call:
 _LABELS: Final = [b"@somebody:example.org"] * 64
 
 
+def _label_keys(fixed: bool) -> np.ndarray:
+    octets = bytes(64 * 32) if fixed else secrets.token_bytes(64 * 32)
+    return np.frombuffer(octets, np.uint8).reshape(64, 32)
+
+
 def sealing(fixed: bool) -> Call:
     """Entries of labels under secret keys: by the kernel, where the CPU has AES instructions."""
-    keys = np.frombuffer(bytes(64 * 32) if fixed else secrets.token_bytes(64 * 32), np.uint8).reshape(64, 32)
+    keys = _label_keys(fixed)
     return lambda: seal(keys, _LABELS, 32, bytes(16))
+
+
+def opening(fixed: bool) -> Call:
+    """Labels from their entries. Each opens: who has an entry that does not is told so anyway."""
+    keys = _label_keys(fixed)
+    entries = seal(keys, _LABELS, 32, bytes(16))
+    return lambda: unseal(keys, entries, bytes(16))
 
 
 MEASURED: Final = {
     one.__name__: one
-    for one in (multiplication, inversion, hashing, evaluation, proof_nonce, few_points, sealing)
+    for one in (
+        multiplication,
+        inversion,
+        hashing,
+        evaluation,
+        proof_nonce,
+        few_points,
+        sealing,
+        opening,
+    )
 }
 
 # --- controls: these leak on purpose, and must be seen ------------------------------------------------

@@ -10,6 +10,7 @@ from make_epochs import SEED, SEED_2, drawn
 from vector_text import case
 
 Json = dict[str, Any]
+OTHER_KEY = "a key is made that is not the one of the manifest, and all members are missed"
 
 
 def keys() -> list[Json]:
@@ -17,11 +18,16 @@ def keys() -> list[Json]:
         secret, public = sync_twin.key_of(seed, audience, epoch)
         info = sync_twin.info_of(audience, epoch)
         expected = {
+            "refusal": None,
             "info": info.hex(),
             "secret_key": sync_twin.le(secret).hex(),
             "public_key": ref.encode(public).hex(),
         }
         return case(reason, {"seed": seed.hex(), "audience": audience, "epoch": epoch}, expected)
+
+    def bad(reason: str, seed: bytes) -> Json:
+        given = {"seed": seed.hex(), "audience": "people", "epoch": 1}
+        return case(reason, given, {"refusal": "wrong-length"}, OTHER_KEY)
 
     return [
         one("the first epoch", SEED, "people", 1),
@@ -35,6 +41,8 @@ def keys() -> list[Json]:
         one("the other audience", SEED, "business", 1),
         one("an epoch of several digits, in decimal", SEED, "people", 1234567890),
         one("a seed of zeros", bytes(32), "people", 1),
+        bad("a seed that lost its last octet", SEED[:31]),
+        bad("a seed with an octet behind it", SEED + b"\0"),
     ]
 
 

@@ -1,10 +1,11 @@
-"""A real server process with members, and a person who asks it by JavaScript."""
+"""A real server process with members, and a person who asks it by JavaScript, in Node or in a browser."""
 
 import sys
 from pathlib import Path
 
 import pytest
 from javascript import CREDENTIAL, Person
+from visiting import Browser, Visitor, require
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
 
@@ -31,3 +32,50 @@ def served(operator):
 def person(tmp_path, operator, served):
     root = (operator.folder.public / "metadata" / "1.root.json").read_bytes()
     return Person(tmp_path / "person", served.url, root)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    require()
+    browser = Browser()
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def with_page(operator):
+    """The server of `operator`, with the page."""
+    with Process(operator.folder.path, "--web") as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory):
+    """A server with the page, for all tests of a module: none may change it."""
+    operator = Operator(tmp_path_factory.mktemp("unchanged") / "server")
+    operator.accounts.add("javascript", "people", CREDENTIAL)
+    operator.add(*range(GERMAN, GERMAN + 40))
+    operator.publish()
+    with Process(operator.folder.path, "--web") as process:
+        yield process
+    operator.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Make visitors of a URL, each with a browser of their own. What they saw is judged at the end."""
+    made = []
+
+    def visitor(url: str, **options) -> Visitor:
+        made.append(Visitor(browser, url, **options))
+        return made[-1]
+
+    yield visitor
+    seen = [one.seen() for one in made]
+    for one in made:
+        one.close()
+    for one, what in zip(made, seen, strict=True):
+        assert what["violations"] == []
+        assert [line for line in what["console"] if line.startswith("uncaught")] == []
+        others = [line for line in what["requests"] if not line.split()[1].startswith((one.url, "blob:"))]
+        assert others == [], "it asked somebody else"

@@ -49,6 +49,7 @@ class Person:
 
     def __init__(self, folder: Path, url: str, root: bytes, credential: str = CREDENTIAL) -> None:
         folder.mkdir(exist_ok=True)
+        self.program = CLI
         self.folder, self.url = folder, url
         self.state = folder / "state"
         self.root = folder / "root.json"
@@ -67,7 +68,7 @@ class Person:
 
     def run_book(self, book: Path, *more: str, code=0):
         return node(
-            CLI, "sync", book, "--url", self.url, "--credential-file", self.credential,
+            self.program, "sync", book, "--url", self.url, "--credential-file", self.credential,
             "--root", self.root, "--state", self.state, "--region", "DE", *more, code=code,
         )  # fmt: skip
 

@@ -11,7 +11,15 @@ import unicodedata
 import pytest
 from javascript import ROOT, WEB, needs_node, needs_packages, node
 
-BUNDLES = ("contactsync.mjs", "contactsync-js.mjs")
+PAGE = (
+    "page/page.js",
+    "page/worker.js",
+    "page/page.css",
+    "page/index.html",
+    "page/icon.svg",
+    "page/extension.js",
+)
+BUNDLES = ("contactsync.mjs", "contactsync-js.mjs", "contactsync-sodium.mjs", *PAGE)
 
 
 @needs_packages
@@ -35,9 +43,11 @@ def test_the_documents_have_the_hashes_of_what_is_shipped():
         assert f"{sha256}  {name}" in page
 
 
-def test_what_is_shipped_asks_nobody_but_the_server():
-    text = (WEB / "bundle" / "contactsync.mjs").read_text()
+@pytest.mark.parametrize("name", ["contactsync.mjs", "contactsync-sodium.mjs"])
+def test_what_is_shipped_asks_nobody_but_the_server(name):
+    text = (WEB / "bundle" / name).read_text()
     code = text.partition("/*! Bundled license information")[0]
+    code = re.sub(r"/\*!.*?\*/", "", code, flags=re.DOTALL)
     assert set(re.findall(r"https?://[a-z0-9.]+", code)) <= set()
     assert "eval(" not in code
     assert "new Function" not in code
@@ -48,7 +58,7 @@ def test_packages_are_pinned_by_version_and_hash_and_name_no_registry():
     locked = json.loads((WEB / "package-lock.json").read_bytes())["packages"]
     assert set(package["dependencies"]) == {
         *("@noble/ciphers", "@noble/curves", "@noble/hashes"),
-        "libphonenumber-js",
+        *("libphonenumber-js", "libsodium-sumo"),
     }
     assert set(package["devDependencies"]) == {"esbuild"}
     for name, version in (package["dependencies"] | package["devDependencies"]).items():

@@ -1,6 +1,8 @@
 // Runs the vectors of a client through the JavaScript client (contactsync/web/src). Prints one JSON object, as
 // tests/vectors/node/verify.mjs does, whose reader of vector files it shares.
 //
+// GROUP=noble or GROUP=libsodium in the environment says what computes with elements; libsodium must then run.
+//
 //     node vectors.mjs FOLDER [FILE…]
 import { readFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
@@ -8,6 +10,8 @@ import { filesOf, resolved } from '../vectors/node/octets.mjs';
 import { evaluateBlinded, deriveKey, fromLe, infoOf } from '../vectors/node/voprf.mjs'; // the server of `sync`
 import { Refusal } from '../../contactsync/web/src/errors.js';
 import { concat, hex, unhex, utf8, u64, sha256 } from '../../contactsync/web/src/octets.js';
+import { GENERATOR, readyGroup, useGroup } from '../../contactsync/web/src/group/group.js';
+import { noble } from '../../contactsync/web/src/group/noble.js';
 import { blind, blindsFrom, finalize, layers, tokenOf } from '../../contactsync/web/src/voprf.js';
 import { Directory, openBase, placeOf, shapeOf } from '../../contactsync/web/src/directory.js';
 import { checkAgainst, ranksOf, readDelta, valueOf } from '../../contactsync/web/src/delta.js';
@@ -26,6 +30,10 @@ import { inspect, matchPartition, planOf } from '../../contactsync/web/src/plan.
 import { Rejected } from '../../contactsync/web/src/rejected.js';
 import { Sidecar, checkSidecarChain, entryThrough, readSidecarDelta } from '../../contactsync/web/src/sidecar.js';
 import { blinded, finish, makeRound } from '../../contactsync/web/src/round.js';
+
+const group = process.env.GROUP === 'noble' ? noble : await readyGroup();
+useGroup(group);
+if ((process.env.GROUP ?? 'libsodium') !== group.name) throw new Error(`${group.name} runs, and not ${process.env.GROUP}`);
 
 const check = (holds, word) => {
   if (!holds) throw new Refusal(word);
@@ -168,6 +176,8 @@ function identified(normalised) {
   }
 }
 
+const isIdentity = (encoding) => /^0{64}$/.test(encoding);
+
 /** The hash of a tree: RFC 6962 §2.1. */
 function treeHash(hashes) {
   if (hashes.length === 1) return hashes[0];
@@ -194,13 +204,19 @@ async function proofBy(reader, { index, old }, size) {
 }
 
 const OPERATIONS = {
+  multiply_base: ({ scalar }) => ({ element: hex(isIdentity(scalar) ? group.sum([GENERATOR], [unhex(scalar)]) : group.multiply(GENERATOR, unhex(scalar))) }),
+  decode({ encoding }) {
+    const valid = isIdentity(encoding) || group.isElement(unhex(encoding));
+    return { valid, element: valid ? encoding : '0'.repeat(64) };
+  },
+  from_uniform_bytes: (given) => ({ element: hex(group.fromUniform(unhex(given.uniform_bytes))) }),
   hash_to_group(given) {
     check(given.dst === hex(utf8('HashToGroup-OPRFV1-\x01-ristretto255-SHA512')), 'left-out');
-    return { element: layers.hashToGroup(unhex(given.message)).toHex() };
+    return { element: hex(layers.hashToGroup(unhex(given.message))) };
   },
   hash_to_scalar(given) {
     check(given.dst === hex(utf8('HashToScalar-OPRFV1-\x01-ristretto255-SHA512')), 'left-out');
-    return { scalar: hex(layers.hashToScalar(unhex(given.message)).toString(16).padStart(64, '0').match(/../g).reverse().reduce((all, one) => concat(all, unhex(one)), new Uint8Array())) };
+    return { scalar: hex(layers.hashToScalar(unhex(given.message))) };
   },
   // The client's half: what it sends for these blinds, and what it takes from this reply.
   voprf(given, expected) {
@@ -208,10 +224,10 @@ const OPERATIONS = {
     const reply = unhex(expected.evaluated.join('') + expected.proof);
     const outputs = finalize(batch, reply, unhex(expected.public_key));
     const { secret_key, public_key, evaluated, proof } = expected;
-    return { secret_key, public_key, evaluated, proof, blinded: batch.blinded.map((one) => one.toHex()), outputs: outputs.map(hex) };
+    return { secret_key, public_key, evaluated, proof, blinded: batch.blinded.map(hex), outputs: outputs.map(hex) };
   },
   receive_reply(given) {
-    const batch = blind(given.inputs.map(unhex), given.blinds.map((one) => layers.fromLe(unhex(one))));
+    const batch = blind(given.inputs.map(unhex), given.blinds.map(unhex));
     finalize(batch, unhex(given.reply), unhex(given.public_key));
     return {};
   },

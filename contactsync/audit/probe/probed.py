@@ -86,14 +86,14 @@ class Probed:
         reply = self.wire.ask("GET", "/v1/account", [caller.authorization])
         if reply.status != 200:
             hint = "check the credential file, or ask the operator for a new credential"
-            what = "the server refused its credential" if reply.status == 401 else f"the server said {reply}"
-            raise Refused(f"{caller.name}: {what}", hint=hint, status=reply.status, kind=reply.kind)
+            what = "the server refused this credential" if reply.status == 401 else f"the server said {reply}"
+            raise Refused(what, hint=hint, status=reply.status, kind=reply.kind)
         said, burst, per_day = reply.value(), 0, 0
         with contextlib.suppress(TypeError, ValueError, KeyError, OverflowError):
             burst, per_day = (int(said["quota"][name]) for name in ("burst", "per_day"))
         if burst < 1 or per_day < 1 or said.get("audience") not in AUDIENCES:
             raise BadReply(
-                f"{caller.name}: /v1/account has another form than documented",
+                f"for {caller.name} it has another form than documented",
                 hint="check the address: is it a contactsync server?",
             )
         return replace(caller, audience=said["audience"], burst=burst, per_day=per_day)

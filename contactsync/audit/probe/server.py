@@ -7,6 +7,7 @@ signed, and what it computed itself.
 
 from __future__ import annotations
 
+import ssl
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from contactsync.audit.probe.waits import Waits
 from contactsync.audit.probe.wire import PACE, Wire, shown
 from contactsync.audit.report import AuditReport
 from contactsync.client.transport import Transport
-from contactsync.foundation.errors import BadInput, BadReply, NetworkError
+from contactsync.foundation.errors import BadInput, BadReply, NetworkError, Refused
 from contactsync.foundation.route import Route
 
 RULES: Final = {
@@ -79,8 +80,9 @@ def audit_server(
 ) -> AuditReport:
     """Probe the server at a canonical URL, with accounts (a name each, and its credential).
 
-    Never sends more than `points` points. Raises BadInput (no account; too few points), NetworkError (nobody
-    there, nothing published), BadReply (no contactsync server), BadSignature, Refused (a credential).
+    Never sends more than `points` points. A server that cannot be reached, is none of contactsync, refuses a
+    credential or goes away is a finding, and the rest is unchecked. Raises BadInput: no account; too few
+    points.
     """
     chosen = options or ProbeOptions()
     if not credentials:
@@ -92,65 +94,101 @@ def audit_server(
     report.facts["points"] = {"budget": points, "sent": 0}
     context = context_of(chosen.ca_file)
     wire = Wire(url, context=context, pace=chosen.pace)
-    hygiene = Hygiene(report)
-    wire.watch = hygiene.watch
-    with tempfile.TemporaryDirectory(prefix="contactsync-") as work:
-        if check_tls(report, wire, context):
-            _recognise(wire)
+    if _recognised(report, wire, context):
+        hygiene = Hygiene(report)
+        wire.watch = hygiene.watch
+        with tempfile.TemporaryDirectory(prefix="contactsync-") as work:
             _probe(Probed(wire, report, budget, callers), Path(work), chosen)
-    hygiene.close()
+        hygiene.close()
     report.facts["points"] = {"budget": points, "sent": budget.sent}
     report.facts["requests"] = wire.requests
     report.close()
     return report
 
 
-def _recognise(wire: Wire) -> None:
-    """Raise BadReply if what answers is no contactsync server."""
-    reply = wire.ask("GET", "/v1/health")
-    if reply.value().get("status") != "ok" and not reply.kind:
-        what = shown(reply.media_type)
-        raise BadReply(
-            f"{wire.authority} is no contactsync server: /v1/health gave {reply.status} and {what}",
-            hint="check the address",
-        )
+def _recognised(report: AuditReport, wire: Wire, context: ssl.SSLContext) -> bool:
+    """Whether a contactsync server answers, over a way on which a credential may be sent.
+
+    If not, it is a finding: who is no such server has promised nothing.
+    """
+    place = f"{report.subject}/v1/health"
+    try:
+        if not check_tls(report, wire, context):
+            return False
+        reply = wire.ask("GET", "/v1/health")
+        if reply.value().get("status") != "ok" and not reply.kind:
+            what = f"this is no contactsync server: it gave {reply.status} and {shown(reply.media_type)}"
+            report.leave("health", place, what, "check the address")
+            return False
+    except (NetworkError, BadReply) as error:
+        report.leave("health", place, str(error), error.hint)
+        return False
+    return True
 
 
 def _probe(probed: Probed, work: Path, options: ProbeOptions) -> None:
-    wire, report = probed.wire, probed.report
-    url = report.subject
+    report = probed.report
     route = Route(None, options.ca_file)
-    transport = Transport(url, credential=probed.callers[0].credential, route=route)
+    transport = Transport(report.subject, credential=probed.callers[0].credential, route=route)
     try:
-        state = freshness.follow(report, wire, transport, work, options.fingerprint)
-        probed.manifests = state.manifests
-        probed.callers = [probed.introduce(one) for one in probed.callers]
-        if probed.first.audience not in probed.manifests:
-            raise NetworkError(
-                f"nothing is published for {probed.first.audience}, the audience of {probed.first.name}",
-                hint="give an account of another audience first",
-            )
-        _health(probed, "before")
-        freshness.check_freshness(report, wire, state)
-        decided = _decided(probed)
-        # First what looks like a client, so that the server does not know better yet.
-        _evaluate(probed, decided, transport, work, options)
-        waits = Waits(probed, options.wait)
-        waits.begin()
-        file = smallest_file(probed.manifest)
-        check_routes(probed, state.versions, file)
-        check_credentials(probed)
-        check_bounds(probed)
-        check_refusals(probed, decided, file)
-        for why in dict.fromkeys(NOT_PROVOKED.values()):
-            slugs = ", ".join(slug for slug, one in NOT_PROVOKED.items() if one == why)
-            report.note("refusal", slugs, f"not provoked: {why}")
-        if "out-of-quota" in decided:
-            check_out_of_quota(probed)
-        waits.judge()
-        _health(probed, "after")
+        state = None
+        with report.guard("metadata", "metadata"):
+            state = freshness.follow(report, probed.wire, transport, work, options.fingerprint)
+        if state is not None and _introduced(probed, state):
+            # What was found counts, also if the server goes away, or says what is no HTTP any more.
+            with report.guard("health", "the rest of the probe"):
+                _probe_as_known(probed, state, transport, work, options)
     finally:
         transport.close()
+
+
+def _introduced(probed: Probed, state: freshness.SignedState) -> bool:
+    """Whether the server knows all accounts, and has published something for the first. If not, it is said.
+
+    This comes before any point is spent.
+    """
+    report, known = probed.report, list[Caller]()
+    for one in probed.callers:
+        try:
+            known.append(probed.introduce(one))
+        except BadReply as error:
+            report.disprove("headers", "GET /v1/account", str(error), error.hint)
+            return False
+        except (Refused, NetworkError) as error:
+            report.leave("credential", one.name, str(error), error.hint)
+            return False
+    probed.manifests, probed.callers = state.manifests, known
+    if probed.first.audience not in probed.manifests:
+        what = f"nothing is published for {probed.first.audience}, the audience of {probed.first.name}"
+        report.leave("metadata", "manifests", what, "give an account of another audience first")
+        return False
+    return True
+
+
+def _probe_as_known(
+    probed: Probed, state: freshness.SignedState, transport: Transport, work: Path, options: ProbeOptions
+) -> None:
+    """All that needs accounts. Raises NetworkError, BadReply: the server has gone away, or speaks no HTTP."""
+    wire, report = probed.wire, probed.report
+    _health(probed, "before")
+    freshness.check_freshness(report, wire, state)
+    decided = _decided(probed)
+    # First what looks like a client, so that the server does not know better yet.
+    _evaluate(probed, decided, transport, work, options)
+    waits = Waits(probed, options.wait)
+    waits.begin()
+    file = smallest_file(probed.manifest)
+    check_routes(probed, state.versions, file)
+    check_credentials(probed)
+    check_bounds(probed)
+    check_refusals(probed, decided, file)
+    for why in dict.fromkeys(NOT_PROVOKED.values()):
+        slugs = ", ".join(slug for slug, one in NOT_PROVOKED.items() if one == why)
+        report.note("refusal", slugs, f"not provoked: {why}")
+    if "out-of-quota" in decided:
+        check_out_of_quota(probed)
+    waits.judge()
+    _health(probed, "after")
 
 
 def _decided(probed: Probed) -> ProbePlan:

@@ -12,6 +12,7 @@ from typing import Final
 
 from contactsync.audit.probe.wire import RawReply, Wire, shown
 from contactsync.audit.report import AuditReport
+from contactsync.client.state import is_in_clear
 from contactsync.foundation.errors import ContactSyncError, NetworkError
 
 SECONDS: Final = 10.0
@@ -27,7 +28,13 @@ def context_of(ca_file: Path | None) -> ssl.SSLContext:
 
 
 def check_tls(report: AuditReport, wire: Wire, context: ssl.SSLContext) -> bool:
-    """Check the way to a server; False if no request can be made over it. Raises NetworkError."""
+    """Check the way to a server; False if no credential may be sent over it.
+
+    Raises NetworkError, BadReply.
+    """
+    if not wire.is_tls and is_in_clear(f"http://{wire.authority}"):
+        _check_clear(report, wire)
+        return False
     if not wire.is_tls:
         report.note(
             "tls",
@@ -66,6 +73,25 @@ def check_tls(report: AuditReport, wire: Wire, context: ssl.SSLContext) -> bool:
     return True
 
 
+def _check_clear(report: AuditReport, wire: Wire) -> None:
+    """An address without TLS, on another machine: what is served there, without a credential."""
+    reply = wire.ask("GET", "/v1/health")
+    if _is_ours(reply):
+        report.disprove(
+            "tls",
+            report.subject,
+            f"the API is served without TLS: {reply}",
+            "credentials would be read on the way; this one was not sent",
+        )
+    else:
+        what = f"the address has no TLS, and gave {reply.status}: no credential is sent there"
+        report.leave("tls", report.subject, what, "give the address with https://")
+
+
+def _is_ours(reply: RawReply) -> bool:
+    return reply.value().get("status") == "ok" or bool(reply.kind)
+
+
 def _check_versions(report: AuditReport, wire: Wire, place: str) -> None:
     """TLS 1.0 and 1.1 (RFC 8996) must fail."""
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -97,7 +123,7 @@ def _check_plain(report: AuditReport, wire: Wire) -> None:
     for port in dict.fromkeys((wire.port, _PLAIN_PORT)):
         place = f"http://{wire.host}:{port}"
         reply = _plain(wire, port)
-        if reply is not None and (reply.value().get("status") == "ok" or reply.kind):
+        if reply is not None and _is_ours(reply):
             report.disprove(
                 "tls",
                 place,

@@ -6,35 +6,33 @@ With the private file and the address book all of it can be proven; without them
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from contactsync import __version__
 from contactsync.audit.report import AuditReport
 from contactsync.audit.transcript.buckets import BucketLists
 from contactsync.audit.transcript.files import FileChoice, check_files
+from contactsync.audit.transcript.given import RECORD, GivenFiles, read_given
 from contactsync.audit.transcript.kinds import Named, Phase, classify
 from contactsync.audit.transcript.learned import Learned, by_contact
 from contactsync.audit.transcript.order import Segment, check_order, split
-from contactsync.audit.transcript.points import Book, Points, SentPoints, check_round
-from contactsync.audit.transcript.private import Listed, Private, SentBatch, SentRound
+from contactsync.audit.transcript.points import Book, Points, SentPoints, check_round, is_batch
+from contactsync.audit.transcript.private import SAME_VERSION, Listed, Private, SentBatch, SentRound
 from contactsync.audit.transcript.proofs import check_proof, check_shape
 from contactsync.audit.transcript.trusted import Walk
 from contactsync.audit.transcript.wire import RecordedWire, read_wire
-from contactsync.client.core.planner import PARTITIONS, Options
 from contactsync.client.privacy import load_modes
 from contactsync.client.recording import book_hash
 from contactsync.client.transcript import Transcript
 from contactsync.contacts import AddressBook
-from contactsync.foundation.audiences import AUDIENCES
-from contactsync.foundation.errors import BadInput
-from contactsync.identifiers import FORMS, partition_of
+from contactsync.identifiers import partition_of
 from contactsync.publication.manifest import Manifest
 from contactsync.publication.partition import Partition
 from contactsync.publication.tuf.follower import grouped, root_fingerprint
 
 RULES: Final = {
+    RECORD: "the files are whole, and as a sync of this version wrote them",
     "requests": "every octet sent is in a request that a client makes, with the headers that it must have",
     "order": "metadata comes before files, points, buckets; the connection is closed before work on replies",
     "metadata": "the metadata that came is signed, and leads from the pinned root to the manifest",
@@ -64,36 +62,32 @@ def audit_transcript(
     """Audit a transcript. `work` is an empty folder for it; `transcript`: what was read from `path` before.
 
     `private` and `book` go together. `fingerprint` is that of the root that was pinned, known from elsewhere.
-    `contacts` adds what left because of each contact. Raises BadInput if a file is not whole, or not one that
-    a sync wrote.
+    `contacts` adds what left because of each contact. A file that is not whole, or not one that a sync wrote,
+    is a finding. Raises BadInput if one cannot be opened.
     """
-    transcript = transcript or Transcript.read(path)
-    explained = None if private is None else Private.read(private, transcript.ending)
     report = AuditReport(str(path), RULES)
-    _TranscriptAudit(transcript, work, report, explained, book or AddressBook([])).run(
-        fingerprint, contacts=contacts
-    )
+    given = read_given(report, path, transcript, private, book)
+    if given is None:
+        for rule, description in RULES.items():
+            if rule != RECORD:
+                report.leave(rule, report.subject, f"not without a whole transcript: {description}")
+    else:
+        _TranscriptAudit(given, work, report).run(fingerprint, contacts=contacts)
     report.close()
     return report
 
 
 class _TranscriptAudit:
-    def __init__(
-        self,
-        transcript: Transcript,
-        work: Path,
-        report: AuditReport,
-        private: Private | None,
-        book: AddressBook,
-    ) -> None:
+    def __init__(self, given: GivenFiles, work: Path, report: AuditReport) -> None:
+        transcript, private = given.transcript, given.private
         self._transcript = transcript
         self._work = work
         self._report = report
         self._private = private
-        self._book = book
-        self._options = _options(transcript)
+        self._book = given.book
+        self._options = given.options
         self._wire: RecordedWire = read_wire(transcript.events)
-        self._sought = [] if private is None else _sought(book, private.forms)
+        self._sought = given.sought
         self._points = Points(report, Book(self._sought)) if private is not None else None
         self._done = transcript.ending.outcome == "done"
         self._batches: list[SentBatch] = [] if private is None else list(private.batches)
@@ -104,6 +98,7 @@ class _TranscriptAudit:
         self._names: Sequence[str] = ()
         self._answered = 0
         self._uncovered = False
+        self._followed = self._unexplained = 0  # requests with points whose manifest is known; batches
         self._listed: list[tuple[Listed, Partition]] = []
 
     def run(self, fingerprint: str | None, *, contacts: bool) -> None:
@@ -116,9 +111,11 @@ class _TranscriptAudit:
         check_shape(report, [one for one in named if one.kind.name == "points"])
         self._walk(segments)
         check_order(report, self._wire, segments, asks=self._mode_asks)
+        self._say_what_is_left([one for one in named if one.kind.name == "points"])
         if self._points is not None and self._private is not None:
             self._check_book(self._private)
-            self._points.check_chance()
+            if self._points.sent:
+                self._points.check_chance()
             self._check_left_over()
             self._check_learned()
         else:
@@ -148,7 +145,7 @@ class _TranscriptAudit:
                 "requests",
                 self._report.subject,
                 f"another version wrote it ({opening.program[:40]!a}), which may send other requests",
-                _SAME,
+                SAME_VERSION,
             )
 
     def _classified(self) -> list[Named]:
@@ -283,15 +280,12 @@ class _TranscriptAudit:
 
     def _check_batches(self, posted: Sequence[Named], used: Manifest) -> None:
         report, sent = self._report, list[SentPoints]()
-        if not posted:
-            for rule in ("rounds", "proofs"):
-                report.note(rule, report.subject, "no points were sent")
         this = self._rounds.pop(0) if self._rounds else None
         for one in posted:
             check_proof(report, one, used.public_key)
             if one.exchange.succeeded:
                 self._answered += len(one.exchange.body) // 32
-            if self._points is None or one.exchange.repeated or not one.exchange.whole:
+            if self._points is None or not is_batch(one):
                 continue
             if not self._batches or int(one.variable["epoch"]) != self._batches[0].epoch:
                 report.disprove("points", one.exchange.place, "there are no blinds for this batch")
@@ -299,6 +293,9 @@ class _TranscriptAudit:
             explained = self._points.explain(one, self._batches.pop(0), used.public_key)
             if explained is not None:
                 sent.append(explained)
+        self._followed += len(posted)
+        if self._points is not None:
+            self._unexplained += sum(map(is_batch, posted)) - len(sent)
         if this is not None:
             if this.epoch != used.epoch or (this.cover and not self._options.cover):
                 report.disprove(
@@ -333,10 +330,17 @@ class _TranscriptAudit:
                 self._report.subject,
                 f"{len(self._batches)} batches are explained that were not sent",
             )
-        if not self._points or self._points.sent:
-            return
-        for rule in ("points", "padding"):
-            self._report.note(rule, self._report.subject, "no points were sent")
+
+    def _say_what_is_left(self, posted: Sequence[Named]) -> None:
+        """Why rules about points have nothing to check, or not all of them."""
+        report, private = self._report, () if self._points is None else ("points", "padding")
+        for rule in ("proofs", *private) if self._followed < len(posted) else ():
+            report.leave(rule, report.subject, "points were sent for which no manifest was verified")
+        for rule in () if posted else ("rounds", "proofs", *private):
+            report.note(rule, report.subject, "no points were sent")
+        if self._unexplained:
+            what = f"{self._unexplained} batches are not explained: nothing says what in them is padding"
+            report.leave("padding", report.subject, what)
 
     def _check_learned(self) -> None:
         assert self._private is not None
@@ -353,27 +357,7 @@ class _TranscriptAudit:
             report.prove("learned")
 
 
-_SAME: Final = "audit it with the version that wrote it"
 _GIVE: Final = "give --private FILE.private and --contacts BOOK"
-
-
-def _sought(book: AddressBook, forms: int) -> list[bytes]:
-    """What a sync looked up that knew this version of the table of further forms; 0: none."""
-    if forms not in {0, FORMS}:
-        raise BadInput(f"the sync looked up further forms of numbers by table {forms}", hint=_SAME)
-    return book.sought if forms else book.identifiers
-
-
-def _options(transcript: Transcript) -> Options:
-    given: dict[str, Any] = {"labels": False} | dict(transcript.opening.options)  # earlier ones fetched none
-    usual = asdict(Options())
-    if {name: type(one) for name, one in given.items()} != {name: type(one) for name, one in usual.items()}:
-        raise BadInput("the transcript states options that this version does not know", hint=_SAME)
-    options = Options(**given)
-    known = options.privacy in load_modes() and options.partitions in PARTITIONS
-    if not known or options.audience not in AUDIENCES or options.buckets < 1:
-        raise BadInput("the transcript states options that this version does not know", hint=_SAME)
-    return options
 
 
 def _used(published: Manifest, posted: Sequence[Named], planned: int | None) -> Manifest | None:

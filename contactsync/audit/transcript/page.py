@@ -31,6 +31,7 @@ h2{font-size:1.15rem;margin-top:2rem}
 .said{border-left:.25rem solid var(--line);padding:.25rem 0 .25rem 1rem;font-size:1.05rem}
 .soft,small{color:var(--soft)}
 .proven{color:var(--good)}.disproven{color:var(--bad)}.unchecked{color:var(--open)}
+.not-applicable{color:var(--soft);font-weight:normal}
 ul{list-style:none;padding:0;margin:0}
 li{border-top:1px solid var(--line);padding:.5rem 0;overflow-wrap:anywhere}
 li:last-child{border-bottom:1px solid var(--line)}
@@ -65,28 +66,39 @@ def _page(report: AuditReport, requests: Sequence[Shown]) -> Iterator[str]:
         '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="referrer" '
         f'content="no-referrer"><title>What a sync sent</title><style>{_STYLE}</style></head><body>'
     )
-    yield f"<h1>What a sync with {_text(facts.get('server', ''))} sent</h1>"
-    yield f'<p class="{report.outcome}"><strong>{_OUTCOMES[report.outcome]}.</strong></p>'
-    yield f'<p class="said">{_text(facts.get("leak") or "The sync did not come to its end.")}</p>'
-    yield (
-        f'<p class="soft">{facts.get("requests", 0):,} requests, {facts.get("bytes_sent", 0):,} bytes sent, '
-        f"{facts.get('bytes_received', 0):,} received. The sync: {_text(facts.get('ended', ''))}. "
-        f"{_text(facts.get('program', ''))}. Transcript: {_text(report.subject)}.</p>"
-    )
+    outcome = f'<p class="{report.outcome}"><strong>{_OUTCOMES[report.outcome]}.</strong></p>'
+    if "server" in facts:
+        yield f"<h1>What a sync with {_text(facts['server'])} sent</h1>{outcome}"
+        yield from _sync(report)
+    else:
+        yield f"<h1>A transcript that is not whole: {_text(report.subject)}</h1>{outcome}"
     yield "<h2>What was checked</h2><ul>"
     for rule in report.value()["rules"]:
         state = report.state(rule["rule"])
         yield (
-            f'<li><b class="state {state}">{state}</b> {_text(rule["description"])} '
+            f'<li><b class="state {rule["state"]}">{state}</b> {_text(rule["description"])} '
             f"<small>({rule['proven']:,})</small></li>"
         )
     yield "</ul>"
     yield from _findings(report)
     yield from _contacts(facts.get("by_contact", []))
-    yield "<h2>Every request</h2><ul>"
-    for one in requests:
-        yield from _request(one)
-    yield "</ul></body></html>\n"
+    if "server" in facts:
+        yield "<h2>Every request</h2><ul>"
+        for one in requests:
+            yield from _request(one)
+        yield "</ul>"
+    yield "</body></html>\n"
+
+
+def _sync(report: AuditReport) -> Iterator[str]:
+    """What the transcript says of the sync as a whole."""
+    facts = report.facts
+    yield f'<p class="said">{_text(facts.get("leak") or "The sync did not come to its end.")}</p>'
+    yield (
+        f'<p class="soft">{facts["requests"]:,} requests, {facts["bytes_sent"]:,} bytes sent, '
+        f"{facts['bytes_received']:,} received. The sync: {_text(facts['ended'])}. "
+        f"{_text(facts['program'])}. Transcript: {_text(report.subject)}.</p>"
+    )
 
 
 def _findings(report: AuditReport) -> Iterator[str]:

@@ -175,23 +175,35 @@ class Points:
                 self.tokens[batch.epoch, name] = output[:TOKEN_BYTES].tobytes()
 
 
+def is_batch(one: Named) -> bool:
+    """Whether a request counts as a batch of a round: it was sent whole, and not again after this."""
+    return one.exchange.whole and not one.exchange.repeated
+
+
 def check_round(
     report: AuditReport, this: SentRound, sent: Sequence[SentPoints], posted: Sequence[Named]
 ) -> bool:
-    """That a round has as many points as its contacts, rounded up. True: it was cover, and was refused."""
+    """That a round has as many points as its contacts, rounded up. True: it was cover, and was refused.
+
+    `sent` are those of `posted` that were explained. How large batches are, shows without that.
+    """
     place = posted[0].exchange.place if posted else report.subject
+    batches = [one.exchange for one in posted if is_batch(one)]
+    explained = len(sent) == len(batches)
     contacts = [name for one in sent for name in one.contacts]
     if len(set(contacts)) != len(contacts):
         report.disprove("points", place, "a contact is in a round twice")
-    sizes, wanted = [len(one.whose) for one in sent], [*this.unfinished, *this.fresh]
+    sizes, wanted = [len(one.body) // NE for one in batches], [*this.unfinished, *this.fresh]
     new = sum(len(one.contacts) for one in sent if not one.batch.unfinished)
     total = sum(this.fresh)
-    if sizes != wanted[: len(sizes)] or [one.batch.unfinished for one in sent] != [
-        at < len(this.unfinished) for at in range(len(sent))
-    ]:
+    order = [at < len(this.unfinished) for at in range(len(sent))]
+    if sizes != wanted[: len(sizes)] or (explained and [one.batch.unfinished for one in sent] != order):
         report.disprove("rounds", place, "the batches are not those of the round")
     elif len(sizes) < len(wanted):
         report.leave("rounds", place, "the round was not sent to its end, so its size says nothing yet")
+    elif not explained:
+        report.leave("rounds", place, "not all of its points are explained, so nothing says how many are new")
+        return False
     elif total != (padded(new) or LEAST * this.cover):
         report.disprove("rounds", place, f"{new:,} new contacts are among {total:,} points")
     else:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -15,12 +15,14 @@ from contactsync.client.core.held_records import unpack_holding
 from contactsync.client.core.holdings import Holdings
 from contactsync.client.core.mode import AskedList
 from contactsync.client.ledger import DECOY_SECRET_BYTES
-from contactsync.client.transcript import MAX_PRIVATE, PRIVATE_FORMAT, Ending
+from contactsync.client.transcript import MAX_PRIVATE, PRIVATE_FORMAT, BadTranscript, Ending
 from contactsync.foundation.errors import BadInput
 from contactsync.foundation.limits import MAX_BATCH
+from contactsync.identifiers import FORMS
 from contactsync.tokens import TOKEN_BYTES, Tokens
 from contactsync.voprf.constants import NE, Rows
 
+SAME_VERSION: Final = "audit it with the version that wrote it"
 _HINT = "give the FILE.private that sync --transcript wrote together with this FILE"
 
 
@@ -87,31 +89,38 @@ class Private:
 
     @classmethod
     def read(cls, path: Path, ending: Ending) -> Self:
-        """Read it. Raises BadInput if it is none, or not the one that was written with the transcript."""
+        """Read it. Raises BadTranscript if it is not the one that was written with the transcript.
+
+        Also if it is of another version, or of none. Raises BadInput if it cannot be opened.
+        """
+        place = str(path)
         try:
             if path.stat().st_size > MAX_PRIVATE:
-                raise BadInput(f"{path} is too large to be a private file of a transcript", hint=_HINT)
+                raise BadTranscript(
+                    place, "it is too large to be the private file of a transcript", hint=_HINT
+                )
             octets = path.read_bytes()
         except OSError as error:
             raise BadInput(f"cannot read {path}: {error.strerror}", hint="check the name") from error
         if hashlib.sha256(octets).hexdigest() != ending.private:
-            raise BadInput(
-                f"{path} is not the private file that was written with this transcript: its SHA-256 is"
-                " another one",
+            raise BadTranscript(
+                place,
+                "it is not the private file that was written with this transcript: its SHA-256 is another"
+                " one",
                 hint=_HINT,
             )
         try:
-            return cls._of(json.loads(octets))
+            value = json.loads(octets)
+            _check_version(place, value)
+            return cls._of(value)
         except (
             *(ValueError, KeyError, TypeError, AttributeError),
             *(OverflowError, RecursionError),
         ) as error:
-            raise BadInput(f"{path} is not a private file of a transcript", hint=_HINT) from error
+            raise BadTranscript(place, "it is not written as a private file is", hint=_HINT) from error
 
     @classmethod
     def _of(cls, value: dict[str, Any]) -> Self:
-        if value["format"] != PRIVATE_FORMAT:
-            raise ValueError("another version")
         secret = value["decoy_secret"]
         if secret is not None and len(secret) != 2 * DECOY_SECRET_BYTES:
             raise ValueError("not a secret of a ledger")
@@ -126,6 +135,15 @@ class Private:
             None if secret is None else bytes.fromhex(secret),
             tuple(_list(one) for one in value["lists"]),
         )
+
+
+def _check_version(place: str, value: dict[str, Any]) -> None:
+    if value["format"] != PRIVATE_FORMAT:
+        what = f"it is a private file of another version ({str(value['format'])[:60]!a})"
+        raise BadTranscript(place, what, hint=SAME_VERSION)
+    if _forms(value) not in {0, FORMS}:
+        what = f"the sync looked up further forms of numbers by table {_forms(value)}"
+        raise BadTranscript(place, what, hint=SAME_VERSION)
 
 
 def _forms(value: dict[str, Any]) -> int:

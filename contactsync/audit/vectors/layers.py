@@ -164,7 +164,9 @@ LAYERS: Final = {
     "log.witness": VectorLayer(
         "what a log asks of a witness is read, or refused", ("publication.log.witnessing",), (BadReply,)
     ),
-    "server.epochs": VectorLayer("an epoch's key follows from its seed, audience and number", ()),
+    "server.epochs": VectorLayer(
+        "an epoch's key follows from its seed, audience and number", ("voprf.server",), (BadInput,)
+    ),
     "server.quota": VectorLayer("a repeated batch is known again, and points are charged as documented", ()),
     "client": VectorLayer(
         "whole syncs send, fetch and match what they must, or refuse",

@@ -8,12 +8,19 @@ from contactsync.client.core.round import LEAST
 from contactsync.identifiers import title_of
 
 
-def sentence(*, points: int, covered: bool, names: Sequence[str] | None, told: Sequence[str] = ()) -> str:
+def sentence(
+    *,
+    points: int,
+    covered: bool,
+    names: Sequence[str] | None,
+    told: Sequence[str] = (),
+    stores: Sequence[str] = (),
+) -> str:
     """The line that ends every sync.
 
     `points` were sent for evaluation; with `covered`, all of them may be padding. `names` are the partitions
     whose files were fetched because of the book (None: all were fetched, or none). `told` is what the
-    privacy mode adds.
+    privacy mode adds. `stores` are other hosts that data files came from.
     """
     if points:
         parts = [f"looked up {_between(points, covered=covered)}"]
@@ -28,7 +35,8 @@ def sentence(*, points: int, covered: bool, names: Sequence[str] | None, told: S
         hidden = "not which, from which countries, or who matched"
     else:
         hidden = "nothing else about the address book"
-    return f"the server could learn that this account {' and '.join(parts)}; {hidden}"
+    seen = f"; {' and '.join(stores)} saw which files this address fetched" if stores else ""
+    return f"the server could learn that this account {' and '.join(parts)}; {hidden}{seen}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -41,5 +41,9 @@ def audit() -> None:
     """Check what is promised without having to trust it.
 
     Exit codes of these commands: 0 all was proven; 9 something was disproven; 10 something could not be
-    checked.
+    checked. What is damaged, of another version, or cannot be reached is not proven: 10, with a report.
+
+    Without a report: 2 and 3, an option is wrong, a file cannot be opened, or an address book cannot be read;
+    1, a fault of this installation. Exit code 4 (network) is for other commands: for an audit, no answer is
+    something that it could not check.
     """

@@ -89,12 +89,14 @@ def server(
     checks first, and never more than --budget; what is left out is unchecked. With more points than the
     account has left, the refusal at the end of the quota is checked as well, and hardly any may remain.
 
+    A server that cannot be reached, or that is none of contactsync, is unchecked (exit code 10). Over `http://`
+    a credential is only sent to this machine itself: elsewhere a server that answers there is disproven.
+
     Give an account of its own, and another one of the same audience, so that keys can be compared. While the
     probe runs nothing else may use them.
     """
     from contactsync.audit.probe.budget import PointBudget
     from contactsync.client.state import canonical_url
-    from contactsync.commands.audit._sources import require_tls
 
     address = canonical_url(url)
     PointBudget(budget)
@@ -103,7 +105,6 @@ def server(
         return
     if not credential_files:
         raise BadInput("a probe needs the credential of an account", hint="give --credential-file")
-    require_tls(address)
     credentials = [(str(path), read_credential(path)) for path in credential_files]
     report = _probed(
         address,

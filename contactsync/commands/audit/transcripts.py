@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,11 +67,13 @@ def transcript(
     contact or from padding, each list of buckets from its secret, and each request from what a client may
     send: what cannot be explained fails. The last line of the sync is computed again from what left.
 
-    Without these two, only what an outsider can see is checked, and the rest is unchecked (exit code 10).
+    Without these two, only what an outsider can see is checked, and the rest is unchecked (exit code 10). So
+    is all that a FILE or FILE.private proves that was cut off, edited, or is of another version: the report
+    says where. Exit code 3 means that a file could not be opened, or that a BOOK could not be read.
     """
     from contactsync.audit.transcript.auditing import audit_transcript
     from contactsync.audit.transcript.show import show_lines, shown
-    from contactsync.client.transcript import Transcript
+    from contactsync.client.transcript import BadTranscript, Transcript
     from contactsync.client.trust import read_fingerprint
     from contactsync.library.books import address_book
 
@@ -82,7 +85,9 @@ def transcript(
         raise BadInput("--by-contact needs the contacts", hint="give --private and --contacts")
     digits = None if fingerprint is None else read_fingerprint(fingerprint)
     book = address_book(*contacts, region=region, area_code=area_code) if contacts else None
-    recorded = Transcript.read(file)
+    recorded = None
+    with contextlib.suppress(BadTranscript):  # the audit says what is wrong with it
+        recorded = Transcript.read(file)
     with tempfile.TemporaryDirectory(prefix="contactsync-") as work:
         report = audit_transcript(
             file,
@@ -93,7 +98,7 @@ def transcript(
             fingerprint=digits,
             contacts=by_contact,
         )
-    requests = list(shown(recorded)) if shows or page is not None else []
+    requests = list(shown(recorded)) if recorded is not None and (shows or page is not None) else []
     if page is not None:
         from contactsync.audit.transcript.page import page_of
         from contactsync.foundation import durable

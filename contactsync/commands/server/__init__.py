@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from contactsync.commands.server._machines import worker_key
 from contactsync.commands.server._shared import data_option, passphrase_option
 from contactsync.commands.server.accounts import accounts
 from contactsync.commands.server.admin import admin
@@ -20,6 +21,7 @@ from contactsync.commands.server.role_keys import keys
 from contactsync.commands.server.rotating import rotate
 from contactsync.commands.server.serving import serve
 from contactsync.commands.server.status import show_status
+from contactsync.commands.server.storing import store, store_option
 from contactsync.commands.server.suspicious import list_suspicious
 from contactsync.commands.server.upgrading import upgrade
 
@@ -39,8 +41,15 @@ def server() -> None:
     help="Keep members and accounts in a PostgreSQL database, postgresql://USER@HOST/NAME, instead of files"
     " (CONTACTSYNC_DATABASE, which may contain the password).",
 )
+@store_option
 @click.pass_context
-def init(context: click.Context, data: Path, passphrase_file: Path | None, database: str | None) -> None:
+def init(
+    context: click.Context,
+    data: Path,
+    passphrase_file: Path | None,
+    database: str | None,
+    store_url: str | None,
+) -> None:
     """Set up a data folder with new keys.
 
     A passphrase (--passphrase-file or CONTACTSYNC_PASSPHRASE) encrypts the stored keys. Prints the
@@ -53,15 +62,17 @@ def init(context: click.Context, data: Path, passphrase_file: Path | None, datab
 
     if database and context.get_parameter_source("database") is click.core.ParameterSource.COMMANDLINE:
         check_argument(database)
-    made = Server.create(data, passphrase=read_passphrase(passphrase_file), database=database or None)
+    made = Server.create(
+        data, passphrase=read_passphrase(passphrase_file), database=database or None, store=store_url
+    )
     click.echo(f"fingerprint {grouped(made.fingerprint)}")
     click.echo(f"{data} is ready; next: members import, accounts add, publish, serve", err=True)
 
 
 for command in (
     *(export_stores, import_stores),
-    *(serve, show_status, doctor, members, accounts, publish, rotate, sign, finish, keys, log, admin),
-    *(backup, restore, upgrade, files),
+    *(serve, show_status, doctor, members, accounts, publish, rotate, sign, finish, keys, log, store, admin),
+    *(worker_key, backup, restore, upgrade, files),
 ):
     server.add_command(command)
 accounts.add_command(list_suspicious)

@@ -13,6 +13,7 @@ from contactsync.commands import _json
 from contactsync.commands._options import Duration, Size
 from contactsync.commands._output import counted
 from contactsync.commands._progress import ProgressLine
+from contactsync.commands.server._machines import cluster_of, executor_options
 from contactsync.commands.server._published import receipt, say_outcomes
 from contactsync.commands.server._shared import (
     data_option,
@@ -24,11 +25,12 @@ from contactsync.commands.server._shared import (
     passphrase_of_key,
     passphrase_option,
 )
+from contactsync.commands.server.storing import store_option
 from contactsync.foundation.errors import BadInput
 
 if TYPE_CHECKING:  # numpy hangs on these
     from contactsync.library.operating import DataFolder, Keyring
-    from contactsync.library.publishing import Order
+    from contactsync.library.publishing import Cluster, Order
     from contactsync.library.signing import SigningRequest
 
 request_path = click.Path(path_type=Path, dir_okay=False)
@@ -66,6 +68,7 @@ offline_targets_option = click.option(
 )
 @json_option
 @memory_option
+@executor_options
 @offline_targets_option
 @click.option(
     "--every",
@@ -80,6 +83,7 @@ offline_targets_option = click.option(
     help="Publish N editions, whether or not anything has changed: after a restore of an older public/, to"
     " get above what clients have seen.",
 )
+@store_option
 @click.option(
     "--attached",
     is_flag=True,
@@ -93,9 +97,13 @@ def publish(
     expunge: bool,
     as_json: bool,
     memory: int,
+    executor: str | None,
+    executor_key: Path | None,
+    executor_tls: Path | None,
     request_file: Path | None,
     every: float | None,
     editions: int | None,
+    store_url: str | None,
     attached: bool,
 ) -> None:
     """Publish the contents of the registry in one atomic step. A running server serves them at once.
@@ -106,21 +114,27 @@ def publish(
     from contactsync.commands.server.publish_loop import Stop, passphrase_from_pipe, publish_every
     from contactsync.library.operating import Keyring
     from contactsync.library.publishing import Aim, Order, is_due
+    from contactsync.library.storing import name_store
 
     folder = folder_of(data)
+    cluster = cluster_of(executor, executor_key, executor_tls)
+    if store_url is not None:
+        name_store(folder, store_url)
     if editions is not None:
         if new_epoch or expunge or as_json or request_file is not None or every is not None:
             raise click.UsageError("--editions goes with no other way to publish.")
         keyring = keyring_of(folder, passphrase_file)
         for _ in range(editions):
-            run_publish(data, keyring, Order(Aim.ANOTHER), memory, None)
+            run_publish(data, keyring, Order(Aim.ANOTHER), memory, None, cluster=cluster)
         return
     if every is None:
         order = Order(Aim.NEW_EPOCH if new_epoch else Aim.PUBLISH)
         if request_file is not None and (expunge or as_json):
             raise click.UsageError("--offline-targets goes with neither --expunge nor --json.")
         keyring = keyring_of(folder, passphrase_file)
-        run_publish(data, keyring, order, memory, request_file, expunge=expunge, as_json=as_json)
+        run_publish(
+            data, keyring, order, memory, request_file, expunge=expunge, as_json=as_json, cluster=cluster
+        )
         return
     if expunge or as_json:
         raise click.UsageError("--every goes with neither --expunge nor --json.")
@@ -131,7 +145,8 @@ def publish(
     passphrase = passphrase_of(folder, passphrase_file) if stdin is None else passphrase_from_pipe(stdin)
 
     def once() -> None:  # the keys may have been changed since the last time
-        run_publish(data, Keyring.open(folder.keys, passphrase), Order(Aim.PUBLISH), memory, None)
+        keyring = Keyring.open(folder.keys, passphrase)
+        run_publish(data, keyring, Order(Aim.PUBLISH), memory, None, cluster=cluster)
 
     publish_every(every, once, lambda: is_due(folder), stop)
 
@@ -145,6 +160,7 @@ def run_publish(
     *,
     expunge: bool = False,
     as_json: bool = False,
+    cluster: Cluster | None = None,
 ) -> None:
     """Follow an order here or, with `request_file`, by having it signed elsewhere; print what was done."""
     from contactsync.library.publishing import age_warnings, follow_order
@@ -161,6 +177,7 @@ def run_publish(
             progress=progress,
             expunge=expunge,
             elsewhere=request_file is not None,
+            cluster=cluster,
         )
     for reason in done.doubts.values():
         click.echo(f"warning: {reason}; every partition was compared", err=True)

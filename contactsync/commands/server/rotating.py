@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from contactsync.commands._options import Duration
+from contactsync.commands.server._machines import cluster_of, executor_options
 from contactsync.commands.server._shared import (
     data_option,
     folder_of,
@@ -31,6 +32,7 @@ LONGEST_DAYS = 365
 @click.option("--finish", "is_end", is_flag=True, help="End the rotation: its overlap must be over.")
 @click.option("--undo", "is_undone", is_flag=True, help="Take a running rotation back.")
 @memory_option
+@executor_options
 @offline_targets_option
 def rotate(
     data: Path,
@@ -40,6 +42,9 @@ def rotate(
     is_end: bool,
     is_undone: bool,
     memory: int,
+    executor: str | None,
+    executor_key: Path | None,
+    executor_tls: Path | None,
     request_file: Path | None,
 ) -> None:
     """Replace the VOPRF keys: build the next epoch beside the current one, and serve both for a while.
@@ -55,4 +60,6 @@ def rotate(
         raise BadInput(f"an overlap lasts from a second to {LONGEST_DAYS} days", hint="such as --overlap 7d")
     aim = Aim.FINISH if is_end else Aim.TAKE_BACK if is_undone else Aim.ROTATE
     order = Order(aim, int(overlap or 7 * 86_400))
-    run_publish(data, keyring_of(folder_of(data), passphrase_file), order, memory, request_file)
+    cluster = cluster_of(executor, executor_key, executor_tls)
+    keyring = keyring_of(folder_of(data), passphrase_file)
+    run_publish(data, keyring, order, memory, request_file, cluster=cluster)

@@ -76,6 +76,19 @@ def _mode(_context: click.Context, _option: click.Parameter, value: str) -> int:
     "server.toml; may be given several times.",
 )
 @click.option(
+    "--web",
+    "has_page",
+    is_flag=True,
+    help="Also serve the page for people at /, on which they choose their address book, as `web_page` in "
+    "server.toml does (`contactsync docs web`).",
+)
+@click.option(
+    "--redirect-data",
+    "redirects",
+    is_flag=True,
+    help="Send clients that can follow to the object store for data files, by signed URLs that end soon.",
+)
+@click.option(
     "--publish-every",
     type=Duration(at_least=1),
     metavar="TIME",
@@ -98,6 +111,8 @@ def serve(
     metrics_port: int | None,
     trusted_proxies: tuple[str, ...],
     origins: tuple[str, ...],
+    has_page: bool,
+    redirects: bool,
     publish_every: float | None,
     log_format: Literal["text", "json"],
 ) -> None:
@@ -125,6 +140,8 @@ def serve(
         workers=workers,
         metrics_port=metrics_port,
         origins=origins,
+        has_page=has_page,
+        redirects=redirects,
     )
     beside = publishing_beside(data, publish_every, passphrase)
     run(data, passphrase, how, lambda name: click.echo(f"listening on {name}"), beside)

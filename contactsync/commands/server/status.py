@@ -94,5 +94,12 @@ def _say(found: Status, now: datetime) -> None:
             f"log: {counted(found.log.size, 'entry', 'entries')}, cosigned by {cosigned} of"
             f" {counted(len(found.log.witnesses), 'witness', 'witnesses')} ({found.log.quorum} must)"
         )
+    if found.store is not None:
+        since = found.store.behind_since
+        how = "up to date" if since is None else f"behind since {since:%Y-%m-%d %H:%M} UTC"
+        click.echo(
+            f"store: {found.store.store}, {how} (timestamp version {found.store.version} of"
+            f" {found.store.published})"
+        )
     for warning in found.warnings:
         click.echo(f"warning: {warning}", err=True)

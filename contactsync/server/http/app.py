@@ -37,6 +37,7 @@ from contactsync.server.http.direct import Direct
 from contactsync.server.http.evaluating import PATH, Evaluating
 from contactsync.server.http.health import Health
 from contactsync.server.http.metrics import Metrics
+from contactsync.server.http.page import Page
 from contactsync.server.http.problems import (
     Problem,
     not_published,
@@ -45,10 +46,13 @@ from contactsync.server.http.problems import (
     on_overload,
     on_problem,
 )
+from contactsync.server.http.redirecting import Redirects
 from contactsync.server.http.served import Served
 from contactsync.server.http.signing_in import SigningIn
 from contactsync.server.http.threads import Threads
 from contactsync.server.keyring import Keyring
+from contactsync.server.objects.copying import copy_published
+from contactsync.server.objects.record import store_status
 from contactsync.server.quota import Clock, system_clock
 from contactsync.server.settings import Busy, DataFolder
 from contactsync.server.storage.ports import Account, AccountStore
@@ -83,9 +87,15 @@ class App:
         *,
         clock: Clock = system_clock,
         metrics: Metrics | None = None,
+        page: Page | None = None,
         has_chores: bool = True,
+        redirects: bool = False,
     ) -> None:
-        """`has_chores`: it signs what expires, and forgets what is over. One process does, of several."""
+        """`page`: that for people, if there is to be one.
+
+        `has_chores`: it signs what expires, and forgets what is over. One process does, of several.
+        `redirects`: clients that can are sent to the object store for data files. Raises BadInput.
+        """
         self._folder = folder
         self._has_chores = has_chores
         self._publications = publications
@@ -96,6 +106,7 @@ class App:
         self._callers = Callers(accounts, clock)
         self._charging = Charging(accounts, folder.settings(), self._guard)
         self._threads = Threads("publications", _PUBLICATION_THREADS)
+        self._redirects = Redirects(folder, self._threads) if redirects else None
         self._reminded: date | None = None
         self._served = Served(publications, keyring, self._threads)
         self._signing_in = SigningIn(accounts, self._guard)
@@ -110,6 +121,7 @@ class App:
             Route("/v1/sign-in", self._signing_in.answer, methods=["POST"]),
             Route("/v1/data/{sha256}", self._data),
             Route("/v1/evaluate/{audience}/{epoch}", evaluating, methods=["POST"]),
+            *(() if page is None else page.routes()),
         ]
         handlers: dict[Any, Any] = {
             Problem: on_problem,
@@ -184,6 +196,10 @@ class App:
         account = await self._authenticate(request)
         served = await self._served.current()
         known = sha256 in served.files.get(account.audience, ())
+        if known and self._redirects is not None:
+            elsewhere = await self._redirects.response(request, sha256)
+            if elsewhere is not None:
+                return elsewhere
         file = await self._threads.run(self._publications.data, sha256) if known else None
         if file is None:
             raise Problem("not-found", "the editions served contain no such file", "fetch the manifest again")
@@ -224,6 +240,12 @@ class App:
                 pass  # a publish is running, and signs everything
             except (ContactSyncError, OSError) as error:
                 log.warning("the signed metadata could not be renewed: %s", error)
+            try:
+                await asyncio.to_thread(self._copy)
+            except Busy:
+                pass  # a publish is running, and copies everything
+            except (ContactSyncError, OSError) as error:
+                log.warning("the store could not be brought up to date: %s", error)
             await asyncio.sleep(REFRESH_INTERVAL)
 
     async def _sweep(self) -> None:
@@ -246,6 +268,14 @@ class App:
                 except OurError as error:
                     self._guard.problem(error)
             await asyncio.sleep(LOOK_INTERVAL)
+
+    def _copy(self) -> None:
+        """Bring the store what was signed anew here, and what a publish could not bring there."""
+        found = store_status(self._folder)
+        if found is not None and found.is_behind:
+            with self._folder.lock():
+                copy_published(self._folder)
+            log.info("the store %s is up to date", found.store)
 
     def _refresh(self) -> None:
         with self._folder.lock():

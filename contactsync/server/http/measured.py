@@ -23,6 +23,7 @@ ROUTES: Final = {
     "/v1/log/": "log",
     "/v1/account": "account",
     "/v1/health": "health",
+    "/page/": "page",
 }
 """The label of a request, by how its path begins; `other` for all else."""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from contactsync.foundation.errors import OurError
 from contactsync.server import memory
 from contactsync.server.evaluation import Evaluator
 from contactsync.server.http.app import App
@@ -16,8 +17,10 @@ from contactsync.server.http.attached import Attachment
 from contactsync.server.http.cross_origin import CrossOrigin
 from contactsync.server.http.direct import DirectProtocol
 from contactsync.server.http.metrics import Metrics
+from contactsync.server.http.page import Page
 from contactsync.server.http.problems import overload
 from contactsync.server.keyring import Keyring
+from contactsync.server.page import ROOT_FILE, PageSettings
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.files import PublicFolder
 from contactsync.server.storage.ports import AccountStore
@@ -57,13 +60,16 @@ def serve(
     *,
     metrics_port: int | None = None,
     origins: Sequence[str] = (),
+    has_page: bool = False,
+    redirects: bool = False,
     share: WorkerShare = WorkerShare(),
 ) -> None:
     """Answer requests until SIGTERM or SIGINT, then finish the running ones.
 
     `on_ready` is called with the URL once requests are answered. On `metrics_port` there are figures for
-    Prometheus; None: nowhere. Pages of `origins`, and of those in the settings, may read replies. Raises
-    CallerError if a port cannot be used.
+    Prometheus; None: nowhere. Pages of `origins`, and of those in the settings, may read replies. `has_page`,
+    or the settings: people get a page at `/`. `redirects` sends clients to the object store for data files.
+    Raises CallerError if a port cannot be used.
     """
     settings = folder.settings()
     memory.give_back_what_is_free()
@@ -74,14 +80,17 @@ def serve(
     evaluator = Evaluator(share.threads(settings.evaluator_threads), settings.evaluator_queue)
     evaluator.warm_up()
     metrics.watch(evaluator)
+    public = PublicFolder(folder.public)
     made = App(
         folder,
         accounts,
-        PublicFolder(folder.public),
+        public,
         keyring,
         evaluator,
         metrics=metrics,
+        page=_page(settings.page, public) if has_page or settings.page.is_served else None,
         has_chores=share.has_chores,
+        redirects=redirects,
     )
     limits = Limits(
         settings.head_seconds,
@@ -99,3 +108,10 @@ def serve(
     memory.settle()
     attachment = None if share.channel is None else Attachment(share.channel, metrics.snapshot)
     run(app, entrance, lambda: on_ready(entrance.name), limits, protocol=protocol, attachment=attachment)
+
+
+def _page(settings: PageSettings, public: PublicFolder) -> Page:
+    root = public.metadata(ROOT_FILE)
+    if root is None:
+        raise OurError(f"{ROOT_FILE} is missing, and the page needs it", hint="restore the folder `public`")
+    return Page(settings, root)

@@ -50,7 +50,7 @@ class EvaluateJob:
     """Identifiers to be evaluated; of each output the first `width` octets are wanted.
 
     It holds the epoch's secret key and members' identifiers: neither is in its `repr`. Hand it only to an
-    executor that keeps it in memory and sends it only to processes that may hold the key.
+    executor that keeps it in memory and sends it only to processes that may hold the key, or sealed (remote).
     """
 
     audience: str

@@ -16,7 +16,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +35,7 @@ from contactsync.publication.tuf.repository import ONLINE, PUBLISHING, Repositor
 from contactsync.publication.tuf.request import SigningRequest
 from contactsync.server.belonging import doubts, holds_tokens_of
 from contactsync.server.keyring import Keyring
+from contactsync.server.objects.copying import copy_published
 from contactsync.server.passphrases import erase_left_behind
 from contactsync.server.publishing.job import (
     STILL_SERVED,
@@ -46,6 +47,7 @@ from contactsync.server.publishing.job import (
 )
 from contactsync.server.publishing.merge import Outcome, merge
 from contactsync.server.publishing.plan import AudiencePlan, has_left, plan_editions
+from contactsync.server.publishing.pools import JobPool, Machines, here
 from contactsync.server.publishing.reading import EVALUATED_AT_ONCE, READ_AT_ONCE, Evaluation, build_tasks
 from contactsync.server.publishing.report import EditionReport, reports
 from contactsync.server.publishing.rotation import Aim, Order, Rotations, announcing, begun
@@ -75,11 +77,13 @@ class Publisher:
         *,
         memory: int = 512 << 20,
         executor: Executor | None = None,
+        machines: Machines | None = None,
     ) -> None:
         """`memory` is about what the builds that run at once may use together, in octets.
 
         `executor` runs the jobs and is left open; it is handed the secret key of each epoch. None is threads
-        of this process, as many as the setting `evaluator_threads` says.
+        of this process, as many as the setting `evaluator_threads` says. `machines` are connected instead
+        where there is something to do.
         """
         self._folder = folder
         self._registry = registry
@@ -87,6 +91,7 @@ class Publisher:
         self._progress = progress
         self._memory = memory
         self._executor = executor
+        self._machines = machines
         self._at_once = folder.settings().evaluator_threads or os.cpu_count() or 1
         self._log = LogKeeper(folder, keyring)
         self._repository = Repository(folder.public, self._log)
@@ -162,6 +167,8 @@ class Publisher:
             ]
             passed_over = order.aim is Aim.NEW_EPOCH
             ended = [begun(one) for one in first.values() if one.edition == 1 and not passed_over]
+            if elsewhere is None:
+                self._copy()
             self._check_cleaned([*resumed, *ended, *outcomes])
             return [*resumed, *ended, *outcomes]
 
@@ -191,9 +198,9 @@ class Publisher:
         for (audience, epoch), key in keys.items():
             keep = audience in self.doubts and holds_tokens_of(self._registry, audience, epoch, key)
             self._registry.adopt(audience, epoch, key.public, keep=keep)
-        with self._pool() as executor:
-            evaluated = {plan.of: self._evaluate(executor, plan, keys[plan.of]) for plan in plans}
-            results = self._build(executor, plans)
+        with self._pool(plans) as pool:
+            evaluated = {plan.of: self._evaluate(pool, plan, keys[plan.of]) for plan in plans}
+            results = self._build(pool, plans)
         merged = {
             plan.of: merge(
                 plan,
@@ -249,6 +256,7 @@ class Publisher:
             renewed = apply(self._repository, request, signers, datetime.now(UTC))
             self._tell(before, manifests)
             self._clean_up(manifests, serial)
+            self._copy()
         self._check_cleaned(())
         return renewed
 
@@ -312,40 +320,36 @@ class Publisher:
             )
         return key
 
-    @contextlib.contextmanager
-    def _pool(self) -> Iterator[Executor]:
-        if self._executor is not None:
-            yield self._executor
-            return
-        with ThreadPoolExecutor(self._at_once, "publishing") as threads:
-            yield threads
+    def _pool(self, plans: Sequence[AudiencePlan]) -> contextlib.AbstractContextManager[JobPool]:
+        if self._machines is not None and any(plan.partitions for plan in plans):
+            return self._machines(self._folder.data)
+        return here(self._executor, self._at_once, self._memory)
 
-    def _evaluate(self, executor: Executor, plan: AudiencePlan, key: KeyPair) -> int:
+    def _evaluate(self, pool: JobPool, plan: AudiencePlan, key: KeyPair) -> int:
         """Give a token to each member of the plan's partitions who has none; how many that were."""
         evaluation = Evaluation(self._registry, plan, key)
         # What is read ahead keeps the jobs supplied while what came of the last ones is stored.
-        limit = 2 * (self._at_once + READ_AT_ONCE // EVALUATED_AT_ONCE)
-        ended = run_all(executor, run_evaluate, evaluation.tasks(), limit=limit)
+        limit = 2 * (pool.at_once + READ_AT_ONCE // EVALUATED_AT_ONCE)
+        ended = run_all(pool.executor, run_evaluate, evaluation.tasks(), limit=limit)
         with contextlib.closing(ended) as results:
             for task, tokens in results:
                 evaluation.take(task.kept, tokens)
                 self._progress(f"evaluating {plan.audience}", evaluation.done, evaluation.total)
         return evaluation.done
 
-    def _build(self, executor: Executor, plans: Sequence[AudiencePlan]) -> list[BuiltPartition]:
+    def _build(self, pool: JobPool, plans: Sequence[AudiencePlan]) -> list[BuiltPartition]:
         """Build what the plans name, from one moment of the registry."""
-        work = self._folder.data / WORK
+        data = self._folder.data.absolute()  # jobs may run where the working folder is another
+        work = data / WORK
         shutil.rmtree(work, ignore_errors=True)  # of a publish that was killed
         work.mkdir(0o700)
         total = sum(len(plan.partitions) for plan in plans)
         built: list[BuiltPartition] = []
         self._progress("partitions", 0, total)
         try:
-            tasks = build_tasks(
-                self._registry, plans, work, self._folder.data, memory=self._memory, at_once=self._at_once
-            )
+            tasks = build_tasks(self._registry, plans, work, data, pool)
             ended = run_all(
-                executor, run_build, tasks, limit=self._memory, work=work, progress=self._progress
+                pool.executor, run_build, tasks, limit=pool.memory, work=work, progress=self._progress
             )
             with contextlib.closing(tasks), contextlib.closing(ended) as results:
                 for task, result in results:
@@ -377,20 +381,27 @@ class Publisher:
     def _check_cleaned(self, outcomes: Sequence[Outcome]) -> None:
         if self._unclean:
             raise NotCleanedUp(
-                f"published; cleaning up failed: {self._unclean}",
+                f"published; {self._unclean}",
                 hint="clients see the new edition: do not give the same order again; fix the cause, then"
-                " `server publish` removes what is left (`server status` names seeds of ended epochs)",
+                " `server publish` does what is left (`server status` names seeds of ended epochs)",
                 outcomes=outcomes,
             )
+
+    def _copy(self) -> None:
+        """Bring the store to what is published. A failure is kept for the end: here it is published."""
+        try:
+            copy_published(self._folder, self._progress)
+        except (ContactSyncError, OSError) as error:
+            self._unclean = self._unclean or f"the store has not all of it: {error}"
 
     def _clean_up(self, published: Collection[Manifest], serial: int) -> None:
         """Remove what is not needed any more. A failure is kept for the end: the switch has been made."""
         try:
             self._remove_the_old(published, serial)
         except OSError as error:
-            self._unclean = f"{error.strerror} ({error.filename or 'data folder'})"
+            self._unclean = f"cleaning up failed: {error.strerror} ({error.filename or 'data folder'})"
         except ContactSyncError as error:
-            self._unclean = str(error)
+            self._unclean = f"cleaning up failed: {error}"
 
     def _remove_the_old(self, published: Collection[Manifest], serial: int) -> None:
         """Delete what no client can be asking for any more; nothing of it decides what is served."""

@@ -7,6 +7,7 @@ are sealed here, in the process that has them: neither a label nor its key is ev
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from contactsync.directory.sorter import GROUP_BYTES, GROUPS
 from contactsync.labels import KEYED_BYTES, context, seal
 from contactsync.server.publishing.job import BuildJob, EvaluateJob
 from contactsync.server.publishing.plan import AudiencePlan
+from contactsync.server.publishing.pools import JobPool
 from contactsync.server.publishing.running import Task
 from contactsync.server.storage.ports import Members, MemberStore
 from contactsync.tokens import TOKEN_BYTES
@@ -99,15 +101,16 @@ class Evaluation:
 
 
 def build_tasks(
-    registry: MemberStore, plans: Sequence[AudiencePlan], work: Path, data: Path, *, memory: int, at_once: int
+    registry: MemberStore, plans: Sequence[AudiencePlan], work: Path, data: Path, pool: JobPool
 ) -> Generator[Task[BuildJob, None], None, None]:
     """A job for each partition of the plans, whose tokens are written to a file in `work` as it is taken.
 
     All are read from one moment of the registry, which lasts until the last is taken or this is closed. Of
-    `memory` octets each job is allowed what `at_once` of them can have, or more if its count asks for it; the
-    cost of a task is what it will take of that.
+    the pool's memory each job is allowed what `at_once` of them can have, or more if its count asks for it;
+    the cost of a task is what it will take of that.
     """
-    share = memory // max(1, min(at_once, sum(len(plan.partitions) for plan in plans)))
+    share = pool.memory // max(1, min(pool.at_once, sum(len(plan.partitions) for plan in plans)))
+    threads = min(pool.at_once, os.cpu_count() or 1)  # labels are sealed here
     with registry.snapshot():
         for plan in plans:
             # Some may have become longer since the plan was made.
@@ -116,7 +119,7 @@ def build_tasks(
                 place = work / f"{plan.audience}-{plan.epoch}-{number}"
                 spool = place.with_suffix(".tokens")
                 size = plan.label_size(partition, longest.get(partition, 0))
-                count = _spooled(registry, plan, partition, spool, (size, at_once))
+                count = _spooled(registry, plan, partition, spool, (size, threads))
                 job = BuildJob(
                     audience=plan.audience,
                     epoch=plan.epoch,
@@ -124,7 +127,7 @@ def build_tasks(
                     partition=partition,
                     count=count,
                     remainder_bits=plan.remainder_bits,
-                    memory=min(memory, max(share, _least_memory(count))),
+                    memory=min(pool.most, max(share, _least_memory(count))),
                     spool=str(spool),
                     report=str(place.with_suffix(".report")),
                     work=str(work),

@@ -14,6 +14,7 @@ import { filesOf, inspect, leadsOn, matchPartition, planOf } from './plan.js';
 import { questionOf } from './question.js';
 import { covers, used } from './quota.js';
 import { reportOf } from './report.js';
+import { readyGroup } from './group/group.js';
 import { blindBatch, finish, isQuick, largestBatch, makeRound, padded } from './round.js';
 import { dataName, readAudience, writeAudience } from './store.js';
 import { MAX_BATCH } from './voprf.js';
@@ -51,6 +52,7 @@ function badEvaluation(refusal) {
 export async function sync(store, transport, book, options) {
   const release = await store.lock();
   try {
+    await readyGroup(); // before anything that depends on the book
     await pin(store, options.root);
     return await new Session(store, transport, book, options).run();
   } finally {

@@ -11,13 +11,15 @@ from contextlib import closing
 
 import pytest
 from authority import Authority
+from click.testing import CliRunner
 from probed_site import wrong
 from server_tools import GERMAN, Operator, command
 
 from contactsync.audit.probe import tls
 from contactsync.audit.probe.server import RULES, ProbeOptions, audit_server
 from contactsync.audit.probe.wire import Wire
-from contactsync.audit.report import AuditReport
+from contactsync.audit.report import DISPROVEN, UNCHECKED, AuditReport
+from contactsync.commands import main
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +83,57 @@ def test_a_whole_probe_over_tls(authority, tmp_path, monkeypatch):
     assert stranger.facts["points"]["sent"] == 0, "no credential goes to who cannot be verified"
 
 
+def test_over_loopback_tls_is_not_applicable(site):
+    report = audit_server(site.process.url, [site.account()], 8, ProbeOptions(pace=0, wait=0))
+    assert report.state("tls") == "not applicable"
+    (line,) = [one for one in report.lines() if RULES["tls"] in one]
+    assert re.match(r"n/a +0  TLS is 1\.2 or newer", line), line
+    (rule,) = [one for one in report.value()["rules"] if one["rule"] == "tls"]
+    assert (rule["state"], rule["proven"]) == ("not-applicable", 0)
+
+
+@pytest.fixture
+def named(monkeypatch):
+    """A name that leads to this machine, and is not known to do so."""
+    usual = socket.getaddrinfo
+    name = "contacts.example.org"
+
+    def found(host, *more, **named):
+        return usual("127.0.0.1" if host == name else host, *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    return name
+
+
+def test_an_api_without_tls_is_disproven_and_gets_no_credential(middleman, named):
+    url = f"http://{named}:{middleman.url.rpartition(':')[2]}"
+    report = audit_server(url, [("a", "cs_secret")], 8, ProbeOptions(pace=0, wait=0))
+    assert report.exit_code == DISPROVEN
+    assert wrong(report) == {"tls"}
+    (found,) = [one for one in report.findings if one.severity == "error"]
+    assert found.place == url
+    assert "the API is served without TLS" in found.message
+    assert middleman.requests
+    assert not any(b"cs_secret" in one.octets for one in middleman.requests)
+
+
+def test_an_address_without_tls_that_serves_nothing_is_unchecked(named, tmp_path):
+    """By the command: a proxy that redirects, say. The credential is not sent there."""
+    credential = tmp_path / "credential"
+    credential.write_text("cs_secret\n")
+    got = []
+    answer = b"HTTP/1.1 301 Moved\r\nLocation: https://contacts.example.org/\r\nContent-Length: 0\r\n\r\n"
+    words = ["--budget", "8", "--credential-file", str(credential), "--direct"]
+    with closing(plainly(answer, got)) as there:
+        url = f"http://{named}:{there.getsockname()[1]}"
+        done = CliRunner().invoke(main, ["audit", "server", url, *words])
+    assert done.exit_code == UNCHECKED, done.output
+    assert "has no TLS, and gave 301" in done.stdout
+    assert "https://" in done.stdout
+    assert got
+    assert b"cs_secret" not in b"".join(got)
+
+
 def test_a_certificate_that_ends_soon_is_noted(authority, tmp_path, monkeypatch):
     ca = authority.write(tmp_path / "ca.pem")
     with answering(authority.context(tmp_path, ("127.0.0.1",), 1)) as port:
@@ -134,15 +187,17 @@ def test_no_tls_at_all_where_it_should_be(monkeypatch):
     listener.close()
 
 
-def plainly(answer):
-    """A plain HTTP server for one answer; its port."""
+def plainly(answer, got=None):
+    """A plain HTTP server for one answer, listening. `got` takes what it is sent."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve():
         with contextlib.suppress(OSError):
             raw, _ = listener.accept()
             with raw:
-                raw.recv(1000)
+                octets = raw.recv(1000)
+                if got is not None:
+                    got.append(octets)
                 raw.sendall(answer)
 
     threading.Thread(target=serve, daemon=True).start()

@@ -1,6 +1,9 @@
-"""Executors for tests."""
+"""Executors for tests, and copies of operators to compare."""
 
+import shutil
 from concurrent.futures import Executor, Future
+
+from server_tools import Operator
 
 
 class InLine(Executor):
@@ -30,3 +33,21 @@ class Held(Executor):
         future = Future()
         self.futures.append(future)
         return future
+
+
+def published(operator):
+    """Everything that is public but signatures, which have the time in them."""
+    files = operator.public_files()
+    return {name: data for name, data in files.items() if not name.startswith("metadata")}
+
+
+def copy_of(operator, path):
+    """The same operator in another folder."""
+    shutil.copytree(operator.folder.path, path)
+    other = Operator.__new__(Operator)
+    other.folder = type(operator.folder)(path)
+    other.keyring = type(operator.keyring).open(other.folder.keys, None)
+    other.registry = type(operator.registry)(other.folder.registry)
+    other.accounts = type(operator.accounts)(other.folder.accounts)
+    other.repository = type(operator.repository)(other.folder.public)
+    return other

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from publishing_tools import InLine
+from publishing_tools import InLine, copy_of, published
 from server_tools import AMERICAN, GERMAN, Operator
 
 from contactsync.foundation.errors import BadInput, OurError
@@ -54,12 +54,6 @@ def processes():
     return ProcessPoolExecutor(2, multiprocessing.get_context("spawn"))
 
 
-def published(operator):
-    """Everything that is public but signatures, which have the time in them."""
-    files = operator.public_files()
-    return {name: data for name, data in files.items() if not name.startswith("metadata")}
-
-
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
     """A folder that has published once and has changes in some of its partitions, and who made it."""
@@ -79,18 +73,6 @@ def prepared(original, tmp_path):
     operator = copy_of(original, tmp_path / "prepared")
     yield operator
     operator.close()
-
-
-def copy_of(operator, path):
-    """The same operator in another folder."""
-    shutil.copytree(operator.folder.path, path)
-    other = Operator.__new__(Operator)
-    other.folder = type(operator.folder)(path)
-    other.keyring = type(operator.keyring).open(other.folder.keys, None)
-    other.registry = type(operator.registry)(other.folder.registry)
-    other.accounts = type(operator.accounts)(other.folder.accounts)
-    other.repository = type(operator.repository)(other.folder.public)
-    return other
 
 
 @pytest.mark.parametrize(

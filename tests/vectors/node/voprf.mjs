@@ -221,8 +221,9 @@ export const OPERATIONS = {
     return {};
   },
   epoch_key(given) {
-    const info = infoOf(given.audience, given.epoch);
-    const key = deriveKey(unhex(given.seed), info);
+    const [seed, info] = [unhex(given.seed), infoOf(given.audience, given.epoch)];
+    check(seed.length === 32, 'wrong-length');
+    const key = deriveKey(seed, info);
     return { info: hex(info), secret_key: hex(le(key.secret)), public_key: hex(key.public) };
   },
   batch_name: (given) => ({

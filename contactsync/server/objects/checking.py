@@ -1,0 +1,52 @@
+"""Reads back what a store has, and compares it with the folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from contactsync.foundation.progress import Progress, silent
+from contactsync.server.objects.copying import hash_of
+from contactsync.server.objects.files import BELOW, is_published, public_files
+from contactsync.server.objects.opening import open_objects
+from contactsync.server.objects.ports import Objects
+from contactsync.server.settings import DataFolder
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFaults:
+    """Names in a store: what is missing, what holds something else than the folder, what is too much."""
+
+    read: int
+    missing: tuple[str, ...]
+    different: tuple[str, ...]
+    left_over: tuple[str, ...]
+
+
+def check_store(
+    folder: DataFolder, progress: Progress = silent, *, opened: Callable[[str], Objects] = open_objects
+) -> StoreFaults | None:
+    """What is wrong in the store of a folder, whose lock the caller holds; None if it names no store.
+
+    Each file is read whole, one at a time. Raises what `Objects` raises.
+    """
+    store, published = folder.settings().store, is_published(folder.public)
+    if not store or published is None:
+        return None
+    objects, files = opened(store), public_files(folder.public, published)
+    missing, different = [], []
+    all_files = [*files.fixed, *files.roots, *files.switches]
+    for done, one in enumerate(all_files):
+        progress("reading the store", done, len(all_files))
+        length = one.path.stat().st_size
+        size = objects.size(one.name)
+        if size is None:
+            missing.append(one.name)
+            continue
+        found = objects.read(one.name, length) if size == length else None
+        if found is None or hashlib.sha256(found[0]).hexdigest() != hash_of(one.path):
+            different.append(one.name)
+    there = {one.name for one in objects.entries(BELOW)}
+    left_over = sorted(there - files.names())
+    return StoreFaults(len(all_files), tuple(missing), tuple(different), tuple(left_over))

@@ -1,0 +1,1 @@
+"""The jobs of a publish on other machines, by a Dask cluster that the operator runs."""
