@@ -63,3 +63,16 @@ def test_whatever_is_not_ordinary_takes_all_steps(text):
     assert quick(text, "DE") is None
     assert quick(text, "XX") is None
     assert quick(text, None) is None
+
+
+@pytest.mark.parametrize("between", ["", " ", "(", " (", "-", ".", "/", " /", ")", "()", " -"])
+@pytest.mark.parametrize("before", ["+", "(+", " +"])
+def test_only_blanks_and_opening_parentheses_stand_between_a_plus_and_its_number(before, between):
+    """With others the plus is not part of the number: the quick way took it for one."""
+    text = f"{before}{between}4917604069018"
+    try:
+        found = _identifier(text, "DE", no_record)
+    except Rejected:
+        assert quick(text, "DE") is None
+    else:
+        assert quick(text, "DE") in {None, found.decode().removeprefix("tel:+")}
