@@ -8,6 +8,8 @@ from make_epochs import (
     MANIFESTS,
     prepare,
 )
+from make_labelled_syncs import labelled, prepare_labelled
+from make_labelled_syncs import refused as refused_labels
 from make_screened import prepare_large, screens
 from make_serving import charges, keys, repeats, tokens
 from make_syncs import refusals, syncs
@@ -27,8 +29,9 @@ def runs() -> Json:
     if not MANIFESTS:
         prepare()
         prepare_large()
-    cases = [*syncs(), *screens()]
-    refused = refusals()
+        prepare_labelled()
+    cases = [*syncs(), *screens(), *labelled()]
+    refused = [*refusals(), *refused_labels()]
     groups = [
         group("keys of epochs", "server.epochs", "epoch_key", keys(), SOURCE),
         group("tokens and their values", "tokens", "token", tokens(), SOURCE),

@@ -10,9 +10,11 @@ import itertools
 import json
 from typing import Any
 
+import labels_twin
 import reference as ref
 import second_profile
 from second_client import Delta, Directory, Service, open_screen, partition_of, read_delta
+from siv_twin import open_by, openssl
 
 Json = dict[str, Any]
 
@@ -174,6 +176,7 @@ class Sync:
             self.manifest = Service.ahead(published)
         self.served = {one["sha256"]: one["octets"] for one in given["served"]}
         self.out: Json = {}
+        self.outputs: dict[str, bytes] = {}
 
     def run(self) -> Json:
         given, manifest = self.given, self.manifest
@@ -186,7 +189,12 @@ class Sync:
             name: plan(partition, held.get(name, {}), given["options"])
             for name, partition in sorted(manifest["partitions"].items())
         }
-        fetched = [file["sha256"] for files, _ in plans.values() for file in files]
+        sidecars = self.sidecars()
+        fetched = []
+        for name, (files, _) in plans.items():
+            fetched += [file["sha256"] for file in files]
+            if name in sidecars:
+                fetched.append(manifest["partitions"][name]["labels"]["file"]["sha256"])
         chains = {name: self.chain(name, after) for name, (_, after) in plans.items()}
         tokens = {name: one["token"] for name, one in given["held"]["tokens"].items()}
         tokens |= self.evaluated([one for one in book if one not in tokens])
@@ -199,12 +207,47 @@ class Sync:
             else:
                 unknown = name in manifest["unusable"]
                 found |= dict.fromkeys(mine, (None if unknown else False, -1))
+        if given["options"].get("labels"):
+            self.out["labels"] = [
+                self.label(one, sidecars, found[one][0]) if one is not None else None for one in identifiers
+            ]
         return self.out | {
             "identifiers": identifiers,
             "fetched": fetched,
             "members": [None if one is None else found[one][0] for one in identifiers],
             "editions": [-1 if one is None else found[one][1] for one in identifiers],
         }
+
+    # Labels, which no vector has from an earlier sync
+
+    def sidecars(self) -> dict[str, list[bytes]]:
+        """The entries of each partition with labels, in their order, if labels are wanted."""
+        found = {}
+        for name, one in self.manifest["partitions"].items():
+            if "labels" not in one or not self.given["options"].get("labels"):
+                continue
+            data = self.served[one["labels"]["file"]["sha256"]]
+            if hashlib.sha256(data).hexdigest() != one["labels"]["file"]["sha256"]:
+                raise Refused("bad-hash")
+            width = 16 + one["labels"]["size"]
+            start = len(data) - one["count"] * width
+            found[name] = [data[at : at + width] for at in range(start, len(data), width)]
+        return found
+
+    def label(self, identifier: str, sidecars: dict[str, list[bytes]], member: bool | None) -> str | None:
+        name = self.partition(identifier)
+        if not member or name not in sidecars:
+            return None
+        partition, output = self.manifest["partitions"][name], self.outputs[identifier]
+        whole = self.served[partition["base"]["sha256"]]
+        values = Directory(partition, lambda a, b: whole[a:b]).values()
+        place = values.index(
+            int(output[:10].hex(), 16) >> (80 - partition["slot_bits"] - partition["remainder_bits"])
+        )
+        data = labels_twin.context(self.manifest["audience"], self.manifest["epoch"])
+        text = open_by(openssl, output[10:42], [data], sidecars[name][place])
+        label = None if text is None else text.rstrip(b"\0").decode()
+        return label if label and label.isprintable() else None
 
     def partition(self, identifier: str) -> str:
         """The calling code, whether it is listed or not."""
@@ -242,6 +285,7 @@ class Sync:
             for one, output in zip(batch["inputs"], outputs, strict=True):
                 if "contact" in one:
                     tokens[one["contact"]] = output[:10].hex()
+                    self.outputs[one["contact"]] = output
         self.out["tokens"] = dict(sorted(tokens.items()))
         return tokens
 

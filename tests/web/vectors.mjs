@@ -20,6 +20,7 @@ import { cipherOf, contextOf, isLabel, keyOf, opened } from '../../contactsync/w
 import { keyOf as logKeyOf, openNote } from '../../contactsync/web/src/log/notes.js';
 import { accepted, policyOf } from '../../contactsync/web/src/log/policy.js';
 import { HashReader, leafHash, split } from '../../contactsync/web/src/log/tiles.js';
+import { labelPartition } from '../../contactsync/web/src/labelled.js';
 import { linkOf, walk, MAX_MANIFEST } from '../../contactsync/web/src/history.js';
 import { checkTarget, metadataOf, openRoot, refresh, targetOf } from '../../contactsync/web/src/metadata.js';
 import { furtherForms } from '../../contactsync/web/src/forms.js';
@@ -124,7 +125,7 @@ async function sync(given, expected) {
   const book = [...new Set(identifiers.filter((one) => one !== null))];
   const holdings = Object.fromEntries(given.held.files.filter((one) => one.kind === 'base')
     .map((one) => [one.partition, { edition: one.edition, base: { ...one.base, ...one.whole }, deltas: one.deltas }]));
-  const plans = new Map(sortedNames(manifest.partitions).map((name) => [name, planOf(manifest.partitions[name], { held: holdings[name] })]));
+  const plans = new Map(sortedNames(manifest.partitions).map((name) => [name, planOf(manifest.partitions[name], { held: holdings[name], labels: given.options.labels ?? false })]));
   const opened = new Map();
   for (const [name, plan] of plans) if (plan.fetch.length) opened.set(name, await inspect(plan, read));
   const tokens = Object.fromEntries(Object.entries(given.held.tokens).map(([name, one]) => [name, one.token]));
@@ -133,13 +134,14 @@ async function sync(given, expected) {
   const { cover, largest_batch: most } = given.options;
   const batches = [...waiting, ...makeRound(fresh, waiting, { cover, most })];
   const key = deriveKey(unhex(given.seed), infoOf(manifest.audience, manifest.epoch));
-  const [requests, obtained] = [[], {}];
+  const [requests, obtained, rows] = [[], {}, {}];
   for (const drawn of given.drawn) {
     const inputs = drawn.inputs.map((one) => 'contact' in one ? { identifier: one.contact, octets: utf8(one.contact) } : { octets: unhex(one.padding) });
     const batch = blinded(inputs, blindsFrom(drawn.blinds.map(unhex)));
     const { evaluated, proof } = evaluateBlinded(key, batch.body, fromLe(unhex(drawn.nonce)));
     const honest = concat(...evaluated, proof);
-    for (const [name, { token }] of finish(batch, 'reply' in drawn ? unhex(drawn.reply) : honest, unhex(manifest.public_key))) obtained[name] = token;
+    for (const [name, { token, key }] of finish(batch, 'reply' in drawn ? unhex(drawn.reply) : honest, unhex(manifest.public_key)))
+      [obtained[name], rows[name]] = [token, { token, key, label: null, labelled: -1 }];
     requests.push({ path: `/v1/evaluate/${manifest.audience}/${manifest.epoch}`, body: hex(batch.body), reply: hex(honest) });
   }
   Object.assign(tokens, obtained);
@@ -156,9 +158,12 @@ async function sync(given, expected) {
     const current = subject.edition === plan.partition.edition;
     const [member] = current ? [subject.member] : await matchPartition(plan, [subject], read, opened.get(name));
     result.set(one, [member, plan.partition.edition]);
+    const context = contextOf(manifest.audience, manifest.epoch);
+    if (member && plan.sidecar) await labelPartition(plan, [rows[one]], read, context, opened.get(name));
   }
+  const named = given.options.labels && { labels: identifiers.map((one) => rows[one]?.label ?? null) };
   return {
-    identifiers, requests, tokens: obtained, lists: [],
+    ...named, identifiers, requests, tokens: obtained, lists: [],
     fetched: [...plans.values()].flatMap((plan) => plan.fetch.map((file) => file.sha256)),
     points: batches.map((batch) => batch.points),
     new: fresh.toSorted(),

@@ -67,6 +67,9 @@ class _Sync:
             inspect(files, plan)
         matched = self._settled(prepared, files)
         place = {identifier: i for i, identifier in enumerate(question.identifiers)}
+        if self.given["options"].get("labels", False):
+            labels = matched.labelled(files).labels
+            self.out["labels"] = [None if text is None else labels[place[text]] for text in texts]
         self.out |= {
             "identifiers": [None if text is None else text.decode() for text in texts],
             "fetched": [file.sha256 for file in prepared.files],
@@ -91,6 +94,7 @@ class _Sync:
                 cover=options["cover"],
                 most=options["largest_batch"],
                 leak_budget=options["leak_budget"],
+                labels=options.get("labels", False),
             ),
             modes=load_modes(),
         )

@@ -2,6 +2,7 @@
 import { blake2b } from '@noble/hashes/blake2.js';
 import { ascii, check, concat, fileIs, hex, ordered, unhex } from './octets.mjs';
 import { blind, deriveKey, evaluateBlinded, finalize, fromLe, infoOf, le } from './voprf.mjs';
+import { contextOf, labelIn, readSidecar } from './labels.mjs';
 import { Directory, bucketOf, openScreen, readDelta, shape, slices, valueOf } from './files.mjs';
 
 const codes = (partitions) => Object.keys(partitions).filter((name) => /^[0-9]+$/.test(name));
@@ -70,7 +71,23 @@ function chainOf(partition, plan, served) {
   return deltas.map((one) => ({ ...one, left: new Set(one.left), joined: new Set(one.joined) }));
 }
 
-function evaluated(given, manifest, fresh, out) {
+// The entries of each partition with labels, if they are wanted.
+function sidecarsOf(given, manifest, served) {
+  const wanted = Object.entries(manifest.usable).filter(([, one]) => given.options.labels && one.labels);
+  return Object.fromEntries(wanted.map(([name, { count, slot_bits, labels }]) => {
+    const info = { ...labels.file, count, slot_bits, size: labels.size, top_sha256: labels.top_sha256 };
+    return [name, { sha256: info.sha256, ...readSidecar(served[info.sha256], info) }];
+  }));
+}
+
+function labelOf(partition, sidecar, output, served, context) {
+  const data = served[partition.base.sha256];
+  const values = [...new Directory({ ...partition, length: data.length }, slices(data)).values()];
+  const place = values.indexOf(valueOf(hex(output.subarray(0, 10)), partition.slot_bits, partition.remainder_bits));
+  return labelIn(output, sidecar.entries[place], context) || null;
+}
+
+function evaluated(given, manifest, fresh, out, obtained) {
   const { options, held } = given;
   const size = fresh.length ? Math.max(8, 2 ** Math.ceil(Math.log2(fresh.length))) : options.cover ? 8 : 0;
   const most = Math.min(4096, Math.max(8, 2 ** Math.floor(Math.log2(options.largest_batch))));
@@ -98,7 +115,9 @@ function evaluated(given, manifest, fresh, out) {
       path: `/v1/evaluate/${manifest.audience}/${manifest.epoch}`, body: hex(concat(...blinded)), reply: hex(honest),
     });
     batch.inputs.forEach((one, i) => {
-      if ('contact' in one) tokens[one.contact] = hex(outputs[i].subarray(0, 10));
+      if (!('contact' in one)) return;
+      tokens[one.contact] = hex(outputs[i].subarray(0, 10));
+      obtained[one.contact] = outputs[i];
     });
   }
   out.tokens = tokens;
@@ -209,11 +228,14 @@ function sync(given, expected) {
     plans[name] = planOf(manifest.usable[name], held[name] ?? {}, given.options);
     chains[name] = chainOf(manifest.usable[name], plans[name], served);
   }
-  out.fetched = codes(plans).toSorted(ordered).flatMap((name) => plans[name].fetch.map((file) => file.sha256));
+  const sidecars = sidecarsOf(given, manifest, served);
+  out.fetched = codes(plans).toSorted(ordered).flatMap((name) =>
+    [...plans[name].fetch.map((file) => file.sha256), ...(sidecars[name] ? [sidecars[name].sha256] : [])]);
   const tokens = Object.fromEntries(Object.entries(given.held.tokens).map(([name, one]) => [name, one.token]));
   const waiting = new Set(given.held.unfinished.flatMap((batch) => batch.identifiers));
   const fresh = book.filter((one) => !(one in tokens) && !waiting.has(one));
-  Object.assign(tokens, evaluated(given, manifest, fresh, out));
+  const obtained = {};
+  Object.assign(tokens, evaluated(given, manifest, fresh, out, obtained));
   const digits = (one) => one.slice('tel:+'.length);
   const found = {};
   for (const name of [...codes(manifest.usable)].toSorted(ordered)) {
@@ -223,6 +245,12 @@ function sync(given, expected) {
   }
   for (const one of book.filter((other) => !(other in found)))
     found[one] = [manifest.unusable.some((name) => digits(one).startsWith(name)) ? null : false, -1];
+  const context = contextOf(manifest.audience, manifest.epoch);
+  const named = (one) => {
+    const name = one !== null && found[one][0] ? Object.keys(sidecars).find((code) => digits(one).startsWith(code)) : undefined;
+    return name === undefined ? null : labelOf(manifest.usable[name], sidecars[name], obtained[one], served, context);
+  };
+  if (given.options.labels) out.labels = identifiers?.map(named);
   return {
     ...out,
     identifiers,
