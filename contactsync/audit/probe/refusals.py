@@ -15,6 +15,7 @@ STATUS: Final = {
     "bad-range": 400,
     "bad-request": 400,
     "bad-credential": 401,
+    "bad-code": 403,
     "wrong-audience": 403,
     "not-found": 404,
     "method-not-allowed": 405,
@@ -59,6 +60,7 @@ ELSEWHERE: Final = {"out-of-quota": "charges", "too-slow": "waits"}
 
 EVALUATE: Final = "/v1/evaluate/{audience}/{epoch}"
 DATA: Final = "/v1/data/{sha256}"
+SIGN_IN: Final = "/v1/sign-in"
 POINT: Final = bytes.fromhex("e2f2ae0a6abc4e71a884a961c500515f58e30b6aa582dd8db6a65945e08d2d76")
 """The generator's encoding (RFC 9496 §4.5): a valid element, which counts as a point when it is sent."""
 
@@ -72,6 +74,8 @@ INVALID: Final = {  # RFC 9496 A.3
 }
 BINARY: Final = ("Content-Type", "application/octet-stream")
 _AUTH = ("Authorization", "{authorization}")
+_JSON = ("Content-Type", "application/json")
+_NO_CODE = b'{"code": "csc_' + b"x" * 43 + b'.43200"}'
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -205,6 +209,19 @@ REFUSALS: Final = (
     ),
     _method("DELETE", DATA, "GET"),
     *(_method(method, EVALUATE, "POST") for method in ("GET", "PUT", "DELETE", "PATCH")),
+    _method("GET", SIGN_IN, "POST"),
+    # Codes
+    *(
+        _post("bad-code", name, "Credentials", body, path=SIGN_IN, sent=sent, is_malformed=False)
+        for name, body, sent in (
+            ("a code that is made up", _NO_CODE, (_JSON,)),
+            ("a code that is made up, with a credential", _NO_CODE, (_AUTH, _JSON)),
+            ("what is no code", b'{"code": ""}', (_JSON,)),
+        )
+    ),
+    _post(
+        "wrong-media-type", "a code without its media type", "Credentials", _NO_CODE, path=SIGN_IN, sent=()
+    ),
     # Epochs
     *(
         _post(
