@@ -73,8 +73,10 @@ class Transport:
         self._data = 0
         self._credential = credential
         self._quota: Quota | None = None
-        # A transcript accounts for every octet to the server: of what is recorded, all goes there.
-        self._goes_to_stores = record is None
+        # A transcript accounts for every octet to the server: with one, no other host is asked. A server that
+        # redirects sees that, and no other does.
+        self._is_recorded = record is not None
+        self._goes_to_stores = True
         self._stores: dict[str, None] = {}
         self._store_chances = STORE_CHANCES
         self._meter = Meter(self.base_url, self.patience, record, read_seconds, closed)
@@ -154,10 +156,7 @@ class Transport:
                     raise error_of(reply)
                 yield reply
                 return
-            try:
-                url = store_url(reply, self.base_url)
-            except BadReply as error:
-                raise self._leave_stores(str(error)) from error
+            url = self._place_in(reply)
         finally:
             _let_go(reply)
         host = host_of(url)
@@ -179,6 +178,14 @@ class Transport:
             raise self._leave_stores(f"{host}, the store of {self.base_url}: {error}") from error
         finally:
             _let_go(reply)
+
+    def _place_in(self, reply: urllib3.BaseHTTPResponse) -> str:
+        if self._is_recorded:
+            raise self._leave_stores(f"{self.base_url} sent a redirect, which a transcript does not follow")
+        try:
+            return store_url(reply, self.base_url)
+        except BadReply as error:
+            raise self._leave_stores(str(error)) from error
 
     def leave_stores(self) -> bool:
         """Ask the server alone from now on; whether it was otherwise, and a store was asked."""

@@ -58,6 +58,8 @@ def test_what_these_ask_for_is_locked_too(name):
     found = locked(name)
     for package in found:
         try:
+            if metadata.version(package) != str(found[package]):
+                continue  # another version, which may ask for something else
             required = metadata.requires(package) or []
         except metadata.PackageNotFoundError:
             continue

@@ -180,6 +180,8 @@ def _fields(
     if ranges:
         yield "Range", ranges, None
         yield "If-Range", f'"{variable["sha256"]}"', None
+    if kind.ranges and one.of("prefer") is not None and (not ranges or ranges.endswith("-")):
+        yield "Prefer", "redirect", None  # whole files, or their ends, which may come from a store
     if kind.method == "POST":
         yield "Content-Type", "application/octet-stream", None
     if kind.credential:
