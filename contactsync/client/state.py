@@ -33,13 +33,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from contactsync.foundation import durable, erasure, migrations
 from contactsync.foundation.errors import BadInput, BadSignature, NotTrusted, OurError
+from contactsync.foundation.loopback import is_loopback
 
 _AUTHORITIES = "ca.pem"
 MIGRATION_WAIT: Final = 10.0
@@ -84,12 +84,7 @@ def canonical_url(url: str) -> str:
 def is_in_clear(url: str) -> bool:
     """Whether the credential would cross a network without TLS: http to anything but this machine."""
     parts = urlsplit(url)
-    if parts.scheme == "https":
-        return False
-    try:
-        return not ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return parts.hostname != "localhost"
+    return parts.scheme != "https" and not is_loopback(parts.hostname or "")
 
 
 @dataclass(frozen=True, slots=True)

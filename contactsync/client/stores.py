@@ -13,7 +13,7 @@ import urllib3
 from urllib3.exceptions import LocationParseError
 
 from contactsync.foundation.errors import BadReply
-from contactsync.foundation.route import is_loopback
+from contactsync.foundation.loopback import is_loopback
 
 ACCEPT: Final = {"Prefer": "redirect"}
 """What a client sends that can follow one: servers redirect nobody else."""

@@ -36,6 +36,7 @@ from contactsync.foundation.route import Route
 CHUNK = 1 << 16
 PACE_SECONDS = 0.25
 STORE_CHANCES = 2
+_READABLE = frozenset({200, 206, 416})
 METADATA_LIMIT = 8 << 20
 USUAL_METADATA = 256 << 10  # may come whatever the allowed download: without it nothing can be priced
 ACCOUNT_LIMIT = 4096
@@ -125,7 +126,7 @@ class Transport:
         """
         reply = self._open("GET", path, headers=headers or {}, body=None, authorised=authorised)
         try:
-            if reply.status not in {200, 206, 416}:
+            if reply.status not in _READABLE:
                 raise error_of(reply)
             yield reply
         finally:
@@ -152,7 +153,7 @@ class Transport:
         reply = self._open("GET", path, headers={**(headers or {}), **ACCEPT}, body=None, authorised=True)
         try:
             if reply.status not in REDIRECTS:
-                if reply.status not in {200, 206, 416}:
+                if reply.status not in _READABLE:
                     raise error_of(reply)
                 yield reply
                 return
@@ -166,7 +167,7 @@ class Transport:
         except ContactSyncError as error:
             raise self._leave_stores(f"{host}, the store of {self.base_url}: {error}") from error
         try:
-            if reply.status not in {200, 206, 416}:
+            if reply.status not in _READABLE:
                 raise self._leave_stores(f"{host} answered with status {reply.status}")
             yield reply
         except ChoiceNeeded:

@@ -12,7 +12,6 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -21,6 +20,7 @@ import urllib3
 from urllib3.exceptions import LocationParseError
 
 from contactsync.foundation.errors import BadInput
+from contactsync.foundation.loopback import is_loopback
 
 DIRECT = "none"
 """The value of `--proxy` for no proxy, whatever the environment says."""
@@ -105,14 +105,6 @@ def _of_environment(url: str, environment: Mapping[str, str]) -> tuple[str | Non
     if is_loopback(host) or _is_excepted(host, port, no_proxy):
         return None, ""
     return values.get(f"{parts.scheme}_proxy") or values.get("all_proxy") or (None, "")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether the host is this machine, which no proxy can reach."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _is_excepted(host: str, port: int | None, no_proxy: str) -> bool:

@@ -21,6 +21,7 @@ from starlette.routing import Route
 from contactsync.foundation.errors import OurError
 from contactsync.publication.log.notes import Verifier
 from contactsync.publication.log.witnessing import MAX_REQUEST, PATH
+from contactsync.serving.bodies import read_body
 from contactsync.serving.limits import Limits, raise_file_limit
 from contactsync.serving.running import SAID_SECONDS, Entrance, run
 from contactsync.witness.cosigning import TEXT, Witness, WitnessReply
@@ -108,16 +109,11 @@ async def _read(request: Request) -> bytes | Response:
     too_large = _response(413, f"a request has at most {MAX_REQUEST} octets", close)
     if int(request.headers.get("content-length", "0")) > MAX_REQUEST:  # the parser lets digits through only
         return too_large
-    body = bytearray()
     try:
-        async with asyncio.timeout(BODY_WAIT):
-            async for part in request.stream():
-                body += part
-                if len(body) > MAX_REQUEST:
-                    return too_large
+        body = await read_body(request.stream(), MAX_REQUEST, BODY_WAIT)
     except TimeoutError:
         return _response(408, f"the body did not arrive within {BODY_WAIT:.0f} seconds", close)
-    return bytes(body)
+    return too_large if body is None else body
 
 
 def _sent(answer: WitnessReply) -> Response:

@@ -1,5 +1,6 @@
 """An operator with a data folder, as `server init` leaves it, and a real server process on one."""
 
+import http.client
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from click.testing import CliRunner
@@ -44,6 +46,17 @@ def run(*words: str, data: Path) -> str:
     done = CliRunner().invoke(main, ["server", *words, "--data", str(data)])
     assert done.exit_code == 0, done.stderr
     return done.stdout
+
+
+def ask(port: int, method: str, path: str, body: Any = None, **fields: str) -> tuple[Any, bytes]:
+    """One request on a connection of its own: the reply and its body. Of a field `_` stands for `-`."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    headers = {name.replace("_", "-"): value for name, value in fields.items()}
+    connection.request(method, path, body=body, headers=headers)
+    reply = connection.getresponse()
+    data = reply.read()
+    connection.close()
+    return reply, data
 
 
 class FolderFetcher(FetcherInterface):

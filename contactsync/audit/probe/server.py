@@ -25,7 +25,7 @@ from contactsync.audit.probe.refusals import NOT_PROVOKED
 from contactsync.audit.probe.refusing import check_refusals
 from contactsync.audit.probe.routes import check_credentials, check_routes, smallest_file
 from contactsync.audit.probe.timing import check_timing
-from contactsync.audit.probe.tls import check_tls, context_of
+from contactsync.audit.probe.tls import check_tls, context_of, is_ours
 from contactsync.audit.probe.waits import Waits
 from contactsync.audit.probe.wire import PACE, Wire, shown
 from contactsync.audit.report import AuditReport
@@ -116,7 +116,7 @@ def _recognised(report: AuditReport, wire: Wire, context: ssl.SSLContext) -> boo
         if not check_tls(report, wire, context):
             return False
         reply = wire.ask("GET", "/v1/health")
-        if reply.value().get("status") != "ok" and not reply.kind:
+        if not is_ours(reply):
             what = f"this is no contactsync server: it gave {reply.status} and {shown(reply.media_type)}"
             report.leave("health", place, what, "check the address")
             return False

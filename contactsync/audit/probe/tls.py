@@ -76,7 +76,7 @@ def check_tls(report: AuditReport, wire: Wire, context: ssl.SSLContext) -> bool:
 def _check_clear(report: AuditReport, wire: Wire) -> None:
     """An address without TLS, on another machine: what is served there, without a credential."""
     reply = wire.ask("GET", "/v1/health")
-    if _is_ours(reply):
+    if is_ours(reply):
         report.disprove(
             "tls",
             report.subject,
@@ -88,7 +88,8 @@ def _check_clear(report: AuditReport, wire: Wire) -> None:
         report.leave("tls", report.subject, what, "give the address with https://")
 
 
-def _is_ours(reply: RawReply) -> bool:
+def is_ours(reply: RawReply) -> bool:
+    """Whether a contactsync server sent this reply of /v1/health."""
     return reply.value().get("status") == "ok" or bool(reply.kind)
 
 
@@ -123,7 +124,7 @@ def _check_plain(report: AuditReport, wire: Wire) -> None:
     for port in dict.fromkeys((wire.port, _PLAIN_PORT)):
         place = f"http://{wire.host}:{port}"
         reply = _plain(wire, port)
-        if reply is not None and _is_ours(reply):
+        if reply is not None and is_ours(reply):
             report.disprove(
                 "tls",
                 place,

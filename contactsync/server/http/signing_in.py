@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from datetime import UTC, datetime
 from typing import Final
@@ -18,6 +17,7 @@ from contactsync.server.http.problems import Problem
 from contactsync.server.http.threads import Threads
 from contactsync.server.sign_in import credential_seconds
 from contactsync.server.storage.ports import AccountStore
+from contactsync.serving.bodies import read_body
 
 BODY_LIMIT: Final = 1024
 
@@ -54,18 +54,15 @@ class SigningIn:
 
 
 async def _read(request: Request) -> bytes:
-    data = bytearray()
     try:
-        async with asyncio.timeout(BODY_TIMEOUT):
-            async for piece in request.stream():
-                data += piece
-                if len(data) > BODY_LIMIT:
-                    detail = f"the body has more than {BODY_LIMIT} octets"
-                    close = {"connection": "close"}  # the rest is not worth reading
-                    raise Problem("body-too-large", detail, headers=close, limit=BODY_LIMIT)
+        data = await read_body(request.stream(), BODY_LIMIT, BODY_TIMEOUT)
     except TimeoutError:
         raise too_slow() from None
-    return bytes(data)
+    if data is None:
+        close = {"connection": "close"}  # the rest is not worth reading
+        detail = f"the body has more than {BODY_LIMIT} octets"
+        raise Problem("body-too-large", detail, headers=close, limit=BODY_LIMIT)
+    return data
 
 
 def _code_in(data: bytes) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from contactsync.foundation.progress import Progress, silent
 from contactsync.server.objects.copying import hash_of
-from contactsync.server.objects.files import BELOW, is_published, public_files
+from contactsync.server.objects.files import BELOW, public_files, to_copy
 from contactsync.server.objects.opening import open_objects
 from contactsync.server.objects.ports import Objects
 from contactsync.server.settings import DataFolder
@@ -31,22 +31,21 @@ def check_store(
 
     Each file is read whole, one at a time. Raises what `Objects` raises.
     """
-    store, published = folder.settings().store, is_published(folder.public)
-    if not store or published is None:
+    if (found_here := to_copy(folder)) is None:
         return None
+    store, published = found_here
     objects, files = opened(store), public_files(folder.public, published)
+    there = {one.name: one.size for one in objects.entries(BELOW)}
     missing, different = [], []
     all_files = [*files.fixed, *files.roots, *files.switches]
     for done, one in enumerate(all_files):
         progress("reading the store", done, len(all_files))
         length = one.path.stat().st_size
-        size = objects.size(one.name)
-        if size is None:
+        if (size := there.get(one.name)) is None:
             missing.append(one.name)
             continue
         found = objects.read(one.name, length) if size == length else None
         if found is None or hashlib.sha256(found[0]).hexdigest() != hash_of(one.path):
             different.append(one.name)
-    there = {one.name for one in objects.entries(BELOW)}
-    left_over = sorted(there - files.names())
+    left_over = sorted(there.keys() - files.names())
     return StoreFaults(len(all_files), tuple(missing), tuple(different), tuple(left_over))

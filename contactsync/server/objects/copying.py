@@ -30,18 +30,17 @@ from contactsync.server.objects.files import (
     TIMESTAMP,
     PublicFile,
     PublicFiles,
-    is_published,
     public_files,
+    to_copy,
 )
 from contactsync.server.objects.lease import SECONDS, Lease, leased, owner_of
 from contactsync.server.objects.opening import open_objects
-from contactsync.server.objects.ports import Conflict, Objects
+from contactsync.server.objects.ports import SMALL_LIMIT, Conflict, Objects
 from contactsync.server.objects.record import StoreRecord, now_text
 from contactsync.server.settings import DataFolder
 
 _PUTS_AT_ONCE: Final = 8  # puts of small files
 _DELETED_AT_ONCE: Final = 500
-_SMALL_LIMIT: Final = 16 << 20
 _BEHIND: Final = (
     "this data folder is of another or an older state than what is in the store: restore the newest backup;"
     " or, to replace what is there, `server store copy --replace`"
@@ -75,10 +74,9 @@ def copy_published(
     The caller holds the lock of the folder. `replace` overwrites what another history has left in the store.
     Raises what `Objects` raises, Busy and LeaseLost; `store.json` then says so.
     """
-    store = folder.settings().store
-    published = is_published(folder.public)
-    if not store or published is None:
+    if (found := to_copy(folder)) is None:
         return None
+    store, published = found
     record = StoreRecord.read(folder.path, store)
     try:
         objects = opened(store)
@@ -138,7 +136,7 @@ class Copy:
         """
         doubted: tuple[str, ...] = ()
         for one in (self._files.roots[0], self._files.switches[-1]):
-            found, here = self._objects.read(one.name, _SMALL_LIMIT), one.path.read_bytes()
+            found, here = self._objects.read(one.name, SMALL_LIMIT), one.path.read_bytes()
             if found is None or found[0] == here:
                 continue
             # A copy that ended early may have left a version that was replaced by a restore since.
@@ -153,7 +151,7 @@ class Copy:
     def _log_begins_anew(self) -> bool:
         """Whether the log in the store is another one than here (`server log restart`)."""
         here = next((one.path for one in self._files.switches if one.name == CHECKPOINT), None)
-        found = self._objects.read(CHECKPOINT, _SMALL_LIMIT)
+        found = self._objects.read(CHECKPOINT, SMALL_LIMIT)
         if here is None or found is None:
             return False
         return found[0].partition(b"\n")[0] != here.read_bytes().partition(b"\n")[0]
@@ -185,7 +183,7 @@ class Copy:
     def _put_small(self, file: PublicFile, *, replaces: bool) -> int:
         octets = file.path.read_bytes()
         _check_hash(file, hashlib.sha256(octets).hexdigest())
-        found = self._objects.read(file.name, max(_SMALL_LIMIT, len(octets))) if replaces else None
+        found = self._objects.read(file.name, max(SMALL_LIMIT, len(octets))) if replaces else None
         if found is not None:
             if found[0] != octets:
                 self._objects.replace(file.name, octets, found[1], file.headers)
@@ -199,7 +197,7 @@ class Copy:
     def _switch(self, file: PublicFile) -> None:
         """Put what changes over the version that is there, unless it is the same."""
         octets = file.path.read_bytes()
-        found = self._objects.read(file.name, _SMALL_LIMIT)
+        found = self._objects.read(file.name, SMALL_LIMIT)
         try:
             if found is None:
                 self._objects.create(file.name, octets, file.headers)

@@ -12,6 +12,7 @@ from typing import Final
 
 from contactsync.publication.tuf.repository import Published, Repository
 from contactsync.server.objects.ports import ACCOUNTS_ONLY, CHANGES, IMMUTABLE, Headers
+from contactsync.server.settings import DataFolder
 
 BELOW: Final = "v1"
 METADATA: Final = f"{BELOW}/tuf/metadata"
@@ -97,6 +98,7 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
 
 
-def is_published(public: Path) -> Published | None:
-    """What is published in `public`, if anything is."""
-    return Repository(public).published()
+def to_copy(folder: DataFolder) -> tuple[str, Published] | None:
+    """The URL of a folder's store, and what is published; None if it names none, or nothing is."""
+    store, published = folder.settings().store, Repository(folder.public).published()
+    return None if not store or published is None else (store, published)

@@ -16,7 +16,7 @@ from typing import Final
 
 from contactsync.foundation import durable
 from contactsync.foundation.errors import OurError
-from contactsync.server.objects.ports import Conflict, Headers, StoredObject, Tag
+from contactsync.server.objects.ports import SMALL_LIMIT, Conflict, Headers, StoredObject, Tag
 
 _LOCK: Final = ".store.lock"
 
@@ -64,7 +64,7 @@ class FolderObjects:
     def replace(self, name: str, octets: bytes, old: Tag, _headers: Headers) -> Tag:
         """See `Objects.replace`."""
         with _errors_of_disk(), self._locked():
-            found = self.read(name, max(len(octets), 1 << 24))
+            found = self.read(name, max(len(octets), SMALL_LIMIT))
             if found is None or found[1] != old:
                 raise Conflict(f"{name} in the store was changed by somebody else")
             durable.write(self._place(name), octets, mode=durable.PUBLIC_FILE)

@@ -13,7 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from contactsync.server.objects.ports import Conflict, Headers, Objects, StoredObject, Tag, Unanswered
+from contactsync.server.objects.ports import (
+    SMALL_LIMIT,
+    Conflict,
+    Headers,
+    Objects,
+    StoredObject,
+    Tag,
+    Unanswered,
+)
 
 ATTEMPTS: Final = 6
 _FIRST_PAUSE: Final = 0.2
@@ -72,7 +80,7 @@ class PatientObjects:
         try:
             return self._repeated(put)
         except Conflict:
-            found = self.read(name, max(len(octets), 1 << 24))
+            found = self.read(name, max(len(octets), SMALL_LIMIT))
             if found is not None and found[0] == octets:
                 return found[1]
             raise

@@ -17,6 +17,8 @@ IMMUTABLE: Final = "public, max-age=31536000, immutable"
 ACCOUNTS_ONLY: Final = "private, max-age=31536000, immutable"
 """For data files: a shared cache must not keep what `publish --expunge` takes out of service."""
 CHANGES: Final = "no-cache"
+SMALL_LIMIT: Final = 16 << 20
+"""Octets of what is read whole, or put over a version that was read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 from contactsync.foundation import durable
 from contactsync.foundation.errors import OurError
-from contactsync.publication.tuf.repository import Repository
+from contactsync.server.objects.files import to_copy
 from contactsync.server.settings import DataFolder
 
 FORMAT: Final = "contactsync-store-1"
@@ -85,9 +85,9 @@ class StoreStatus:
 
 def store_status(folder: DataFolder) -> StoreStatus | None:
     """How far the store of a data folder is; None if it names none, or nothing is published."""
-    store, published = folder.settings().store, Repository(folder.public).published()
-    if not store or published is None:
+    if (found := to_copy(folder)) is None:
         return None
+    store, published = found
     record, version = StoreRecord.read(folder.path, store), published.timestamp.signed.version
     since = None
     if version != record.version:

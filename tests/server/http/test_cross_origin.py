@@ -4,7 +4,7 @@ import http.client
 import secrets
 
 import pytest
-from server_tools import GERMAN, Operator, Process
+from server_tools import GERMAN, Operator, Process, ask
 
 from contactsync.foundation.errors import BadInput
 from contactsync.server.origins import check_origin
@@ -14,13 +14,8 @@ PAGE, OTHER = "https://app.example", "https://evil.example"
 EXPOSED = "accept-ranges, content-range, etag, ratelimit, ratelimit-policy, retry-after"
 
 
-def ask(port, method, path, body=None, **fields):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    headers = {name.replace("_", "-"): value for name, value in fields.items()}
-    connection.request(method, path, body=body, headers=headers)
-    reply = connection.getresponse()
-    reply.read()
-    connection.close()
+def asked_for(*request, **fields):
+    reply, _ = ask(*request, **fields)
     return reply
 
 
@@ -58,12 +53,12 @@ def test_pages_that_are_named_may_read_every_reply(served):
     port, bearer = served.port, {"authorization": "Bearer cs_page"}
     for origin in (PAGE, "http://localhost:8080"):
         asked = [
-            ask(port, "GET", "/v1/tuf/metadata/timestamp.json", origin=origin),
-            ask(port, "GET", "/v1/account", origin=origin, **bearer),
-            ask(port, "GET", "/v1/account", origin=origin),  # 401
-            ask(port, "GET", "/v1/nothing", origin=origin),
-            ask(port, "POST", "/v1/evaluate/people/9", b"", origin=origin, **bearer),  # 409 or 415
-            ask(port, "POST", "/v1/evaluate/people/1", element(), origin=origin,
+            asked_for(port, "GET", "/v1/tuf/metadata/timestamp.json", origin=origin),
+            asked_for(port, "GET", "/v1/account", origin=origin, **bearer),
+            asked_for(port, "GET", "/v1/account", origin=origin),  # 401
+            asked_for(port, "GET", "/v1/nothing", origin=origin),
+            asked_for(port, "POST", "/v1/evaluate/people/9", b"", origin=origin, **bearer),  # 409 or 415
+            asked_for(port, "POST", "/v1/evaluate/people/1", element(), origin=origin,
                 content_type="application/octet-stream", **bearer),
         ]  # fmt: skip
         assert [one.status for one in asked] == [200, 200, 401, 404, 409, 200]
@@ -94,7 +89,7 @@ def test_no_other_page_is_told_anything(served, origin):
         ("GET", "/v1/tuf/metadata/root.json"),
         ("OPTIONS", "/v1/account"),
     ):
-        reply = ask(served.port, method, path, origin=origin, access_control_request_method="GET")
+        reply = asked_for(served.port, method, path, origin=origin, access_control_request_method="GET")
         assert allowed(reply) == {}
         assert "Origin" in reply.headers.get_all("vary")
         assert reply.status != 204
@@ -105,7 +100,7 @@ def test_a_preflight_is_answered_without_a_credential_and_changes_nothing(served
         "access_control_request_method": "POST",
         "access_control_request_headers": "authorization,content-type",
     }
-    reply = ask(served.port, "OPTIONS", "/v1/evaluate/people/1", origin=PAGE, **fields)
+    reply = asked_for(served.port, "OPTIONS", "/v1/evaluate/people/1", origin=PAGE, **fields)
     assert reply.status == 204
     assert allowed(reply) == {
         "access-control-allow-origin": PAGE,
@@ -114,7 +109,9 @@ def test_a_preflight_is_answered_without_a_credential_and_changes_nothing(served
         "access-control-max-age": "7200",
     }
     assert reply.headers["vary"].startswith("Origin")
-    assert ask(served.port, "OPTIONS", "/v1/evaluate/people/1", origin=PAGE).status == 405  # no preflight
+    assert (
+        asked_for(served.port, "OPTIONS", "/v1/evaluate/people/1", origin=PAGE).status == 405
+    )  # no preflight
 
 
 def test_two_origins_in_one_request_are_none(served):
@@ -130,14 +127,16 @@ def test_two_origins_in_one_request_are_none(served):
 def test_without_origins_nothing_is_said(published):
     with Process(published.folder.path) as process:
         for method in ("GET", "OPTIONS"):
-            reply = ask(process.port, method, "/v1/account", origin=PAGE, access_control_request_method="GET")
+            reply = asked_for(
+                process.port, method, "/v1/account", origin=PAGE, access_control_request_method="GET"
+            )
             assert allowed(reply) == {}
             assert reply.headers["vary"] is None
 
 
 def test_workers_are_told_too(published):
     with Process(published.folder.path, "--workers", "1", "--web-origin", PAGE) as process:
-        reply = ask(process.port, "GET", "/v1/health", origin=PAGE)
+        reply = asked_for(process.port, "GET", "/v1/health", origin=PAGE)
         assert allowed(reply)["access-control-allow-origin"] == PAGE
         process.stop()
 

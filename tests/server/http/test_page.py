@@ -1,28 +1,16 @@
 """The files of the page: which, with which headers, for whom."""
 
 import gzip
-import http.client
 import json
 
 import pytest
-from server_tools import GERMAN, Operator, Process
+from server_tools import GERMAN, Operator, Process, ask
 
 from contactsync.foundation.errors import BadInput
 from contactsync.server.page import CONTENT_SECURITY_POLICY, FILES, SERVICE_FILE, PageSettings, page_files
 from contactsync.server.settings import Settings
 
 PATHS = ["/" if path == "index.html" else f"/{path}" for path in (*FILES, SERVICE_FILE)]
-
-
-def ask(port, path, method="GET", **fields):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request(
-        method, path, headers={name.replace("_", "-"): value for name, value in fields.items()}
-    )
-    reply = connection.getresponse()
-    body = reply.read()
-    connection.close()
-    return reply, body
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +33,7 @@ def served(published):
 def test_without_the_option_there_is_no_page(published):
     with Process(published.folder.path) as process:
         for path in PATHS:
-            reply, body = ask(process.port, path)
+            reply, body = ask(process.port, "GET", path)
             assert (reply.status, json.loads(body)["type"]) == (404, "urn:contactsync:problem:not-found")
 
 
@@ -57,7 +45,7 @@ def test_server_toml_turns_it_on(published, options):
     file.write_text('web_page = true\nweb_name = "Beispiel"\nweb_label_link = "xmpp:{label}"\n' + before)
     try:
         with Process(published.folder.path, *options) as process:
-            value = json.loads(ask(process.port, "/page/service.json")[1])
+            value = json.loads(ask(process.port, "GET", "/page/service.json")[1])
             assert (value["name"], value["label_link"], value["url"]) == ("Beispiel", "xmpp:{label}", "")
     finally:
         file.write_text(before)
@@ -66,13 +54,13 @@ def test_server_toml_turns_it_on(published, options):
 @pytest.mark.slow
 def test_workers_serve_it_when_the_option_says_so(published):
     with Process(published.folder.path, "--web", "--workers", "2") as process:
-        assert ask(process.port, "/")[0].status == 200
+        assert ask(process.port, "GET", "/")[0].status == 200
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS)
 def test_every_file_has_the_headers_that_bind_the_page(served, path):
-    reply, body = ask(served.port, path)
+    reply, body = ask(served.port, "GET", path)
     assert reply.status == 200
     assert body
     assert reply.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
@@ -81,8 +69,8 @@ def test_every_file_has_the_headers_that_bind_the_page(served, path):
     assert reply.headers["cross-origin-opener-policy"] == "same-origin"
     assert reply.headers["cache-control"] == "no-cache"
     assert "set-cookie" not in reply.headers
-    assert ask(served.port, path, "HEAD")[1] == b""
-    assert ask(served.port, path, "POST")[0].status == 405
+    assert ask(served.port, "HEAD", path)[1] == b""
+    assert ask(served.port, "POST", path)[0].status == 405
 
 
 def test_the_policy_allows_nothing_inline_and_nothing_from_elsewhere():
@@ -97,26 +85,30 @@ def test_the_policy_allows_nothing_inline_and_nothing_from_elsewhere():
 @pytest.mark.slow
 def test_what_is_served_are_the_files_of_the_release_and_the_first_root(served, published):
     for path, content in page_files().items():
-        assert ask(served.port, "/" if path == "index.html" else f"/{path}")[1] == content
+        assert ask(served.port, "GET", "/" if path == "index.html" else f"/{path}")[1] == content
     published.publish(new_epoch=True)
     root = (published.folder.public / "metadata" / "1.root.json").read_text()
-    value = json.loads(ask(served.port, "/page/service.json")[1])
+    value = json.loads(ask(served.port, "GET", "/page/service.json")[1])
     assert value == {"format": "contactsync-service-1", "name": "", "label_link": "", "url": "", "root": root}
 
 
 @pytest.mark.slow
 def test_a_browser_that_has_a_file_is_sent_nothing(served):
     for encoding in ("identity", "gzip"):
-        reply, body = ask(served.port, "/page/worker.js", accept_encoding=encoding)
+        reply, body = ask(served.port, "GET", "/page/worker.js", accept_encoding=encoding)
         assert reply.headers.get("content-encoding", "identity") == encoding
         plain = gzip.decompress(body) if encoding == "gzip" else body
         assert plain == page_files()["page/worker.js"]
         etag = reply.headers["etag"]
         for field in (etag, f'"other", W/{etag}'):
-            reply, body = ask(served.port, "/page/worker.js", accept_encoding=encoding, if_none_match=field)
+            reply, body = ask(
+                served.port, "GET", "/page/worker.js", accept_encoding=encoding, if_none_match=field
+            )
             assert (reply.status, body) == (304, b"")
         assert (
-            ask(served.port, "/page/worker.js", accept_encoding=encoding, if_none_match='"x"')[0].status
+            ask(served.port, "GET", "/page/worker.js", accept_encoding=encoding, if_none_match='"x"')[
+                0
+            ].status
             == 200
         )
 

@@ -1,19 +1,18 @@
 """A page's way in: from the back end's request for a code to a sync with what it brings."""
 
-import http.client
 import json
 import socket
 import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from server_tools import GERMAN, Operator, Process
+from server_tools import GERMAN, Operator, Process, ask
 
 from contactsync.foundation.errors import BadInput
 from contactsync.library.accounts import Accounts
 from contactsync.server.sign_in import credential_seconds, new_code
 
-JSON = {"content-type": "application/json"}
+JSON = {"content_type": "application/json"}
 
 
 @pytest.fixture(scope="module")
@@ -37,21 +36,17 @@ def known(operator):
     return Accounts(operator.folder)
 
 
-def ask(port, method, path, body=None, **fields):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request(method, path, body=body, headers={k.replace("_", "-"): v for k, v in fields.items()})
-    reply = connection.getresponse()
-    data = reply.read()
-    connection.close()
+def asked_for(*request, **fields):
+    reply, data = ask(*request, **fields)
     return reply, json.loads(data) if data else None
 
 
 def sign_in(served, code, **fields):
-    return ask(served.port, "POST", "/v1/sign-in", json.dumps({"code": code}), **JSON, **fields)
+    return asked_for(served.port, "POST", "/v1/sign-in", json.dumps({"code": code}), **JSON, **fields)
 
 
 def account(served, credential):
-    return ask(served.port, "GET", "/v1/account", authorization=f"Bearer {credential}")[0].status
+    return asked_for(served.port, "GET", "/v1/account", authorization=f"Bearer {credential}")[0].status
 
 
 def test_a_page_gets_in_once_and_has_the_quota_of_its_account(served, known):
@@ -106,7 +101,7 @@ def test_nobody_makes_a_credential_last_longer_than_the_code_says(served, known)
     ],
 )
 def test_anything_else_is_refused(served, body, status, slug):
-    reply, problem = ask(served.port, "POST", "/v1/sign-in", body, **JSON)
+    reply, problem = asked_for(served.port, "POST", "/v1/sign-in", body, **JSON)
     assert (reply.status, problem["type"]) == (status, f"urn:contactsync:problem:{slug}")
     assert reply.getheader("cache-control") == "no-store"
     if len(body) > 4:
@@ -114,8 +109,8 @@ def test_anything_else_is_refused(served, body, status, slug):
 
 
 def test_other_ways_to_ask_are_refused(served):
-    assert ask(served.port, "POST", "/v1/sign-in", b"{}", content_type="text/plain")[0].status == 415
-    assert ask(served.port, "GET", "/v1/sign-in")[0].status == 405
+    assert asked_for(served.port, "POST", "/v1/sign-in", b"{}", content_type="text/plain")[0].status == 415
+    assert asked_for(served.port, "GET", "/v1/sign-in")[0].status == 405
 
 
 def test_a_chunked_body_is_bounded_too(served):

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from dask_cluster import DaskCluster, Relay, free_port
 from publishing_tools import published
-from server_tools import GERMAN, Operator
+from server_tools import GERMAN, Operator, command
 
 from contactsync.foundation.errors import BadInput, ContactSyncError, OurError
 from contactsync.server.publishing.remote.cluster import Cluster
@@ -194,16 +194,8 @@ def test_the_command_says_what_is_missing_and_shows_no_traceback(operator, key_f
     pytest.importorskip("distributed")
 
     def told(*options):
-        command = [
-            sys.executable,
-            "-m",
-            "contactsync",
-            "server",
-            "publish",
-            "--data",
-            str(operator.folder.path),
-        ]
-        done = subprocess.run([*command, *options], capture_output=True, text=True, check=False, timeout=120)
+        publish = command("publish", *options, data=operator.folder.path)
+        done = subprocess.run(publish, capture_output=True, text=True, check=False, timeout=120)
         assert done.stdout == ""
         lines = [line for line in done.stderr.splitlines() if line]
         assert len(lines) == 2, done.stderr

@@ -46,13 +46,6 @@ def expected(original, tmp_path_factory):
 
 
 @pytest.fixture
-def prepared(original, tmp_path):
-    operator = copy_of(original, tmp_path / "prepared")
-    yield operator
-    operator.close()
-
-
-@pytest.fixture
 def cluster(tmp_path):
     with DaskCluster(tmp_path / "dask") as running:
         yield running

@@ -43,13 +43,6 @@ def original(tmp_path_factory):
 
 
 @pytest.fixture
-def prepared(original, tmp_path):
-    operator = copy_of(original, tmp_path / "prepared")
-    yield operator
-    operator.close()
-
-
-@pytest.fixture
 def twin(original, tmp_path):
     """What threads of one process publish of the same folder."""
     operator = copy_of(original, tmp_path / "twin")

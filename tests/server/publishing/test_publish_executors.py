@@ -67,14 +67,6 @@ def original(tmp_path_factory):
     return operator
 
 
-@pytest.fixture
-def prepared(original, tmp_path):
-    """The original in a folder of its own."""
-    operator = copy_of(original, tmp_path / "prepared")
-    yield operator
-    operator.close()
-
-
 @pytest.mark.parametrize(
     "kinds",
     [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import logging
 import secrets
 import shutil
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from contactsync.foundation.errors import BadInput, ContactSyncError, OurError
+from contactsync.foundation.loopback import is_loopback
 from contactsync.server.keyring import check_private
 from contactsync.server.publishing.pools import JobPool
 from contactsync.server.publishing.remote.errand import CannotRead, open_result, seal_job
@@ -66,7 +66,7 @@ class Cluster:
                 "jobs go to other machines only sealed, and there is no key for that",
                 hint="`contactsync server worker-key FILE` makes one; give it with --executor-key",
             )
-        if tls is None and (parts.scheme == "tls" or not _is_here(host)):
+        if tls is None and (parts.scheme == "tls" or not is_loopback(host)):
             raise BadInput(
                 f"the scheduler {host} is reached by TLS only, and there are no files for it",
                 hint=f"give --executor-tls DIR, a folder with {', '.join(TLS_FILES)}",
@@ -216,11 +216,3 @@ def _unfit(
     if not (folder / said.wrote).exists():
         return f"on {said.host} writes to another folder", share
     return None
-
-
-def _is_here(host: str) -> bool:
-    """Whether a host is this machine, by its name or address alone."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -18,16 +18,19 @@ export function sodiumGroup(sodium) {
     return take(out);
   }
 
+  /** 32 octets of 64, by a function that takes places. */
+  function shortened(run, octets) {
+    put(a, octets);
+    run(out, a);
+    const found = take(out);
+    wipe();
+    return found;
+  }
+
   return {
     name: 'libsodium',
 
-    fromUniform(octets) {
-      put(a, octets);
-      sodium._crypto_core_ristretto255_from_hash(out, a);
-      const element = take(out);
-      wipe();
-      return element;
-    },
+    fromUniform: (octets) => shortened(sodium._crypto_core_ristretto255_from_hash, octets),
 
     isElement(octets) {
       if (octets.length !== SCALAR || isZero(octets)) return false;
@@ -53,13 +56,7 @@ export function sodiumGroup(sodium) {
       return total;
     },
 
-    reduce(octets) {
-      put(a, octets);
-      sodium._crypto_core_ristretto255_scalar_reduce(out, a);
-      const scalar = take(out);
-      wipe();
-      return scalar;
-    },
+    reduce: (octets) => shortened(sodium._crypto_core_ristretto255_scalar_reduce, octets),
 
     invert(scalars) {
       const found = scalars.map((scalar) => {
