@@ -49,7 +49,7 @@ def check_label(text: str) -> bytes:
     if problem := _problem(text):
         raise BadInput(
             f"the label {problem}",
-            hint=f"A label is printable text of 1 to {MAX_LABEL} octets of UTF-8, without spaces around it.",
+            hint=f"a label is printable text of 1 to {MAX_LABEL} octets of UTF-8, without spaces around it",
             refusal="bad-value",
         )
     return text.encode()

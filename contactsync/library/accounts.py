@@ -151,9 +151,8 @@ class Accounts:
             ("its credential lasts", lasts, LONGEST_CREDENTIAL_SECONDS),
         ):
             if not SHORTEST_SECONDS <= seconds <= longest:
-                raise BadInput(
-                    f"{what} for {SHORTEST_SECONDS} to {longest} seconds", hint="choose another time"
-                )
+                bounds = f"{SHORTEST_SECONDS} seconds to {longest // 3600:,} hours"
+                raise BadInput(f"{what} for {bounds}", hint="choose another time")
         code = new_code(int(lasts))
         with self._opened() as store:
             store.add_code(name, code, int(valid * 1000))
