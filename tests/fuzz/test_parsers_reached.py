@@ -138,6 +138,7 @@ APART = {  # a file, or file::function
     "server/storage/sqlite/bulk.py": DATABASE,
     "server/storage/sqlite/erasing.py": DATABASE,
     "server/storage/sqlite/moving.py": DATABASE,
+    "serving/bodies.py::read_body": "joins octets as they come: tests/serving/test_bodies.py",
     "tokens.py::from_outputs": OURS,
     "voprf/few/blind.py": ARITHMETIC,
     "voprf/few/field.py": ARITHMETIC,

@@ -22,6 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from ports import free_port
 from server_tools import GERMAN, Operator, Process, numbers, run
 
 from contactsync.commands import main
@@ -175,12 +176,6 @@ def certificate(folder):
         )
     )
     return folder / "cert.pem", folder / "key.pem"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Nginx:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import urllib3
+from ports import free_port
 
 KINDS = ("moto", "ministack")
 BUCKET = "published"
@@ -23,11 +24,6 @@ CREDENTIALS = {
     "AWS_SECRET_ACCESS_KEY": "not-a-real-secret",
     "AWS_REGION": "us-east-1",
 }
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return one.getsockname()[1]
 
 
 class S3Server:

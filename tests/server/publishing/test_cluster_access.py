@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from dask_cluster import DaskCluster, Relay, free_port
+from dask_cluster import DaskCluster, Relay
+from ports import free_port
 from publishing_tools import published
 from server_tools import GERMAN, Operator, command
 

@@ -12,6 +12,7 @@ from urllib.error import HTTPError
 import numpy as np
 import postgres_server
 import pytest
+from ports import free_port
 from server_tools import Process, run
 from store_tools import created
 
@@ -83,7 +84,7 @@ def test_after_a_failover_the_new_address_is_found(own):
     """The second of two hosts takes over: here by the same data folder on another port."""
     first = DatabaseUrl.parse(postgres_server.create_database(own, "failover"))
     created(postgres_server.create_database(own, "failover"))
-    other = postgres_server.free_port()
+    other = free_port()
     host = f"127.0.0.1:{own.port}"
     address = DatabaseUrl(first.url.replace(host, f"{host},127.0.0.1:{other}"), first.password)
     with closing(PostgresAccounts(address, wait=2)) as store:
