@@ -31,7 +31,7 @@ bounds: $(STAMP)-test
 	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -n auto tests/directory tests/phones tests/ristretto255 tests/voprf
 
 # Numba reports the lines that it compiles, so the kernels are compiled anew; lines that tests interpret count too.
-coverage: $(STAMP)-test
+coverage: $(STAMP)-coverage
 	rm -rf $(VENV)/coverage-kernels
 	NUMBA_JIT_COVERAGE=1 CONTACTSYNC_CACHE_DIR=$(VENV)/coverage-kernels $(BIN)/python -m coverage run \
 	  --data-file=$(VENV)/.coverage --source=contactsync/kernels,contactsync/ristretto255,contactsync/voprf \
@@ -114,6 +114,10 @@ $(STAMP)-test: pyproject.toml | $(BIN)/python
 
 $(STAMP)-bench: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e '.[bench]'
+	touch $@ $(STAMP)
+
+$(STAMP)-coverage: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e '.[test,coverage]'
 	touch $@ $(STAMP)
 
 $(STAMP)-fuzz: pyproject.toml | $(BIN)/python
