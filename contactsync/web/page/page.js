@@ -251,6 +251,7 @@ function speak(code) {
   });
   $('languages').replaceChildren(...buttons);
   $('how').replaceChildren(...words.how.flatMap(([where, what]) => [element('dt', null, where), element('dd', null, what)]));
+  document.documentElement.dataset.words = code; // from here on it is seen
   showService();
   showSignedIn();
   chooseRegion();
