@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from json_checks import check
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
 
@@ -70,6 +71,30 @@ def test_another_policy_is_noticed(served, monkeypatch):
     done = run("verify", served.url)
     assert done.exit_code == 5
     assert done.stdout.count("unprotected") == len(FILES)
+
+
+def test_as_json_it_says_the_same(served, operator, monkeypatch):
+    done = run("verify", served.url, "--json")
+    assert done.exit_code == 0, done.output
+    value = check("web-verify", done.stdout)
+    assert (value["same"], value["url"], value["talks_to"]) == (True, served.url, served.url)
+    assert [one["path"] for one in value["files"]] == [
+        "/" if path == "index.html" else f"/{path}" for path in FILES
+    ]
+    assert value["fingerprint"] == root_fingerprint(root_of(operator))
+    files = page_files()
+    monkeypatch.setattr("contactsync.library.page.page_files", lambda: {**files, SHELL_FILE: b""})
+    done = run("verify", served.url, "--json")
+    assert done.exit_code == 5
+    value = check("web-verify", done.stdout)
+    assert not value["same"]
+    assert [one for one in value["files"] if one["state"] != "same"] == [
+        {"path": "/shell.js", "state": "differs"}
+    ]
+    assert "does not serve the page" in done.stderr
+    done = run("verify", "http://contacts.example", "--json")
+    assert done.exit_code == 3
+    assert check("error", done.stdout)["error"]["kind"] == "bad-input"
 
 
 def test_a_server_without_a_page_has_none(operator):
