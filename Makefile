@@ -57,7 +57,7 @@ SECONDS ?= 60
 timing: $(STAMP)-test
 	PYTHONPATH=.:tests $(BIN)/python -m timing --seconds $(SECONDS)
 
-# Wheel and sdist, the same octets for the same commit, by the build tools of requirements/build.txt.
+# Wheel, sdist and hashes of the web client, the same octets for the same commit, by the build tools of requirements/build.txt.
 dist: build/dist-tools/.installed
 	build/dist-tools/bin/python release/build.py dist
 	cd dist && sha256sum contactsync-* > SHA256SUMS && cat SHA256SUMS
