@@ -3,11 +3,11 @@
 /** What is known of an identifier that was evaluated: store.js. */
 export const newRow = (token, key) => ({ token, key, member: false, edition: -1, label: null, labelled: -1 });
 
-export const newEpoch = () => ({ public_key: '', announced: false, tokens: {}, holdings: {}, sidecars: {}, unfinished: [] });
+export const newEpoch = () => ({ public_key: '', announced: false, tokens: {}, holdings: {}, screens: {}, sidecars: {}, unfinished: [] });
 
 /** Editions are of another history, or count from 1 again: what was matched, and the files, are of others. Tokens stay. */
 function dropMatches(epoch) {
-  Object.assign(epoch, { holdings: {}, sidecars: {} });
+  Object.assign(epoch, { holdings: {}, screens: {}, sidecars: {} });
   for (const row of Object.values(epoch.tokens)) Object.assign(row, { edition: -1, labelled: -1 });
 }
 
