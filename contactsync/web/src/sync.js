@@ -1,17 +1,17 @@
 // One sync: who of a book is a member. Files first, then points, then the work on both; docs/protocol.md has the order.
 import { tooLarge } from './choices.js';
-import { BadInput, OurError, Refusal, Refused } from './errors.js';
-import { dropKeyless, dropLabels, forgetUnseen, keepEpochs, lacksKeys, newEpoch, newRow } from './epochs.js';
+import { OurError, Refusal, Refused } from './errors.js';
+import { dropKeyless, dropLabels, forgetUnseen, keepEpochs, lacksKeys, newEpoch, newRow, reachedIn } from './epochs.js';
 import { servedKinds } from './kinds.js';
 import { labelBySome, labelPartition } from './labelled.js';
 import { contextOf } from './labels.js';
 import { Ledger } from './ledger.js';
-import { BUCKETS, LEAK_BUDGET, MOST_BUCKETS } from './lists.js';
 import { sortedNames } from './manifest.js';
 import { choose } from './moving.js';
 import { allForms } from './forms.js';
 import { follow, kindsSeen, peerError, pin, told } from './follow.js';
 import { hex, sha256, unhex } from './octets.js';
+import { optionsOf } from './options.js';
 import { peopleOf } from './people.js';
 import { costOf, filesOf, freshOf, inspect, leadsOn, matchPartition, planOf } from './plan.js';
 import { questionOf } from './question.js';
@@ -37,25 +37,11 @@ function badEvaluation(refusal) {
 }
 
 /**
- * @typedef {object} Options
- * @property {Uint8Array} root the root that was built in, or that the user chose: nothing is trusted on first use
- * @property {string} [audience] "people" or "business"
- * @property {'download' | 'screen'} [privacy] "screen": where a partition is large, fetch its screen and some buckets among decoys,
- *   which tells the server more; never chosen by itself
- * @property {number} [maxDownload] octets that may be fetched; if it were more, nothing is, and the choices are named
- * @property {number} [buckets] of a list, decoys included: 64, or a multiple
- * @property {number} [leakBudget] by how much all lists may multiply the odds of a guess; 1000
- * @property {boolean} [cover] send eight points of padding if nothing is new (default)
- * @property {boolean} [labels] fetch the labels of all members, and show those of matches (default)
- * @property {(what: string, done: number, total: number) => void} [progress]
- */
-
-/**
  * Find out who of a book is a member.
  * @param {import('./store.js').MemoryStore} store of this server alone
  * @param {import('./transport.js').Transport} transport
  * @param {{contacts: {name: string, identifiers: string[]}[], identifiers: string[], unreadable?: object[]}} book
- * @param {Options} options
+ * @param {import('./options.js').Options} options
  */
 export async function sync(store, transport, book, options) {
   const release = await store.lock();
@@ -69,11 +55,8 @@ export async function sync(store, transport, book, options) {
 }
 
 class Session {
-  constructor(store, transport, book, { audience = 'people', privacy = 'download', maxDownload = 2 ** 30, buckets = BUCKETS, leakBudget = LEAK_BUDGET, cover = true, labels = true, progress = () => {} }) {
-    if (audience !== 'people' && audience !== 'business') throw new BadInput('there is no such audience', { hint: 'people, or business' });
-    if (privacy !== 'download' && privacy !== 'screen') throw new BadInput('there is no such privacy mode', { hint: 'download, or screen' });
-    if (!Number.isInteger(buckets) || buckets < 1 || buckets > MOST_BUCKETS) throw new BadInput('there is no list of so many buckets', { hint: `from 1 to ${MOST_BUCKETS}` });
-    if (!(leakBudget >= 1)) throw new BadInput('there are no such odds', { hint: 'a leak budget is at least 1' });
+  constructor(store, transport, book, options) {
+    const { audience, privacy, maxDownload, buckets, leakBudget, cover, labels, progress } = optionsOf(options);
     this.store = store;
     this.transport = transport;
     this.book = book;
@@ -183,7 +166,9 @@ class Session {
     const choice = choose(published, this.state.move, { now: seconds(), first, asks: this.screens });
     this.state.move = choice.move;
     this.withdrawn = choice.withdrawn ?? this.withdrawn;
-    for (const number of keepEpochs(this.state.epochs, published, gap)) {
+    const { replaced, promoted } = keepEpochs(this.state.epochs, published, gap);
+    if (promoted) await this.ledger.promoted(this.audience, promoted.epoch, promoted.editions);
+    for (const number of replaced) {
       this.withdrawn = number;
       await this.ledger.withdrawn(this.audience, number);
       if (this.ready?.epoch === number) this.ready = null;
@@ -385,7 +370,7 @@ class Session {
     }
     await this.label(manifest, epoch, plans, opened, entries);
     const used = (kind) => Object.fromEntries([...plans].filter(([, plan]) => plan.kind === kind).map(([name, plan]) => [name, plan.holding]));
-    Object.assign(epoch, { holdings: used('base'), screens: used('screen') });
+    Object.assign(epoch, { holdings: used('base'), screens: used('screen'), reached: epoch.announced ? reachedIn(manifest.partitions) : null });
     const earlier = Object.entries(epoch.sidecars).filter(([name, sidecar]) => !plans.get(name)?.sidecar && leadsOn(manifest.partitions[name], sidecar));
     epoch.sidecars = Object.fromEntries([...earlier, ...[...plans].flatMap(([name, plan]) => (plan.sidecar ? [[name, plan.sidecar]] : []))]);
     this.before = this.state.found;
