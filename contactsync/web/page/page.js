@@ -100,10 +100,10 @@ function showService() {
 
 async function showKept(said = null) {
   if (!keptNow) return;
-  const { since, size, credential } = keptNow;
+  const { since, size, credential, told } = keptNow;
   const persisted = since !== null && ((await navigator.storage.persisted?.()) ?? false);
   const some = [words.keptSome(words.date(since ?? 0), size), credential ? words.keptCode : '', persisted ? words.keptFixed : ''];
-  $('kept').textContent = said ?? (since === null ? words.keptNothing : some.filter(Boolean).join(' '));
+  $('kept').textContent = said ?? (since !== null ? some.filter(Boolean).join(' ') : told ? words.keptTold : words.keptNothing);
   $('persist').hidden = since === null || persisted || !navigator.storage.persist;
 }
 
@@ -167,7 +167,7 @@ function showCounts() {
 
 // The sync
 
-async function start() {
+async function start(how = {}) {
   const credential = $('credential').value.trim();
   const valid = /^[\x21-\x7e]+$/.test(credential);
   $('credential-wrong').textContent = valid ? '' : words.credentialMissing;
@@ -175,13 +175,13 @@ async function start() {
   if (!valid) return $('credential').focus();
   showProgress({ what: '', done: 0, total: 0 });
   step('work');
-  await attempt(() => look(credential), start);
+  await attempt(() => look(credential, how), (chosen = how) => start(chosen));
   return showKept();
 }
 
-async function look(credential) {
+async function look(credential, how) {
   try {
-    const { report, kept } = await desk.call('start', { credential, keep: $('keep').checked });
+    const { report, kept } = await desk.call('start', { credential, keep: $('keep').checked, how });
     keptNow = kept;
     leaving.learnt(report.leak, words);
     matches.show(report, words);
@@ -201,7 +201,7 @@ async function look(credential) {
 function showProgress(given) {
   progress = given;
   const { what, done, total } = given;
-  const text = { 'fetching metadata': words.metadata, downloading: words.downloading(done, total), evaluating: words.evaluating(done, total) };
+  const text = { 'fetching metadata': words.metadata, downloading: words.downloading(done, total), evaluating: words.evaluating(done, total), 'fetching buckets': words.fetchingBuckets };
   $('now').textContent = text[what] ?? words.begins;
   if (total) [$('bar').max, $('bar').value] = [total, done];
   else $('bar').removeAttribute('value');
@@ -231,7 +231,7 @@ async function forget() {
     showSignedIn();
     matches?.show({ matches: [], joined: [], left: [], unusable: [], unchecked_history: null, withdrawn_epoch: null, uncovered: false, contacts: 0, identifiers: 0, members: 0 }, words);
     if (!$('result').hidden) step('choose', { focus: false });
-    await showKept(words.forgotten);
+    await showKept(keptNow.told ? `${words.forgottenMost} ${words.keptTold}` : words.forgotten);
     $('kept-title').focus();
   });
 }
