@@ -13,7 +13,7 @@ import { concat, hex, unhex, utf8, u64, sha256 } from '../../contactsync/web/src
 import { GENERATOR, readyGroup, useGroup } from '../../contactsync/web/src/group/group.js';
 import { noble } from '../../contactsync/web/src/group/noble.js';
 import { blind, blindsFrom, finalize, layers, tokenOf } from '../../contactsync/web/src/voprf.js';
-import { Directory, openBase, placeOf, shapeOf } from '../../contactsync/web/src/directory.js';
+import { openBase, placeOf, shapeOf } from '../../contactsync/web/src/directory.js';
 import { checkAgainst, ranksOf, readDelta, valueOf } from '../../contactsync/web/src/delta.js';
 import { filesOf as filesOfPartitions, readManifest, sortedNames, ahead } from '../../contactsync/web/src/manifest.js';
 import { cipherOf, contextOf, isLabel, keyOf, opened } from '../../contactsync/web/src/labels.js';
@@ -29,6 +29,11 @@ import { partitionOf } from '../../contactsync/web/src/kinds.js';
 import { normaliseMail } from '../../contactsync/web/src/mail.js';
 import { inspect, matchPartition, planOf } from '../../contactsync/web/src/plan.js';
 import { Rejected } from '../../contactsync/web/src/rejected.js';
+import { Ledger } from '../../contactsync/web/src/ledger.js';
+import { readBuckets } from '../../contactsync/web/src/parts.js';
+import { openScreen } from '../../contactsync/web/src/screen.js';
+import { settle } from '../../contactsync/web/src/settling.js';
+import { MemoryStore } from '../../contactsync/web/src/store.js';
 import { Sidecar, checkSidecarChain, entryThrough, readSidecarDelta } from '../../contactsync/web/src/sidecar.js';
 import { blinded, finish, makeRound } from '../../contactsync/web/src/round.js';
 
@@ -108,8 +113,30 @@ async function follow({ root, now, audience, states }) {
   return { root_version: metadataOf(trusted.root, 'root').signed.version, epoch, edition, sha256: name, gap: gapOf(gap) };
 }
 
+/** The ledger as it is given. */
+function ledgerOf({ secret, asked, odds }, audience, epoch) {
+  const told = Object.entries(odds).map(([partition, one]) => ({ audience, partition, lists: 1, log2_odds: Math.log2(one), first: '', last: '' }));
+  const lists = Object.entries(asked).map(([partition, { slot_bits, edition, seed, buckets: numbers }]) => ({ audience, partition, epoch, slot_bits, edition, seed, numbers }));
+  return new Ledger(new MemoryStore(), { version: 1, decoy_secret: secret, told, asked: lists });
+}
+
+/** A server that answers ranges, and notes which. */
+const rangedBy = (served, noted) => ({
+  received: 0,
+  pace: async () => {},
+  async ranges(name, ranges) {
+    noted.push(ranges);
+    const octets = served.get(name);
+    const spans = ranges.slice('bytes='.length).split(',').map((one) => one.split('-').map(Number));
+    const field = ([first, last]) => `bytes ${first}-${last}/${octets.length}`;
+    const part = ([first, last]) => octets.subarray(first, last + 1);
+    if (spans.length === 1) return { status: 206, headers: new Headers({ 'content-range': field(spans[0]) }), body: part(spans[0]) };
+    const parts = spans.map((span) => concat(utf8(`\r\n--limit\r\nContent-Range: ${field(span)}\r\n\r\n`), part(span)));
+    return { status: 206, headers: new Headers({ 'content-type': 'multipart/byteranges; boundary=limit' }), body: concat(...parts, utf8('\r\n--limit--\r\n')) };
+  },
+});
+
 async function sync(given, expected) {
-  check(given.options.privacy === 'download', 'left-out');
   const published = readManifest(given.manifest);
   const manifest = given.uses_next ? ahead(published) : published;
   const served = new Map(given.served.map((one) => [one.sha256, one.octets]));
@@ -123,9 +150,12 @@ async function sync(given, expected) {
     }
   });
   const book = [...new Set(identifiers.filter((one) => one !== null))];
-  const holdings = Object.fromEntries(given.held.files.filter((one) => one.kind === 'base')
-    .map((one) => [one.partition, { edition: one.edition, base: { ...one.base, ...one.whole }, deltas: one.deltas }]));
-  const plans = new Map(sortedNames(manifest.partitions).map((name) => [name, planOf(manifest.partitions[name], { held: holdings[name], labels: given.options.labels ?? false })]));
+  const heldAs = (kind, more) => Object.fromEntries(given.held.files.filter((one) => one.kind === kind)
+    .map((one) => [one.partition, { edition: one.edition, base: one.base, deltas: one.deltas, ...more(one) }]));
+  const [bases, screens] = [heldAs('base', (one) => ({ base: { ...one.base, ...one.whole } })), heldAs('screen', (one) => ({ screen: one.whole }))];
+  const buckets = given.options.privacy === 'screen' ? given.options.buckets : null;
+  const plans = new Map(sortedNames(manifest.partitions).map((name) =>
+    [name, planOf(manifest.partitions[name], { held: bases[name], screen: screens[name], labels: given.options.labels ?? false, buckets })]));
   const opened = new Map();
   for (const [name, plan] of plans) if (plan.fetch.length) opened.set(name, await inspect(plan, read));
   const tokens = Object.fromEntries(Object.entries(given.held.tokens).map(([name, one]) => [name, one.token]));
@@ -145,10 +175,24 @@ async function sync(given, expected) {
     requests.push({ path: `/v1/evaluate/${manifest.audience}/${manifest.epoch}`, body: hex(batch.body), reply: hex(honest) });
   }
   Object.assign(tokens, obtained);
-  const result = new Map();
+  const [result, lists, { audience, epoch }] = [new Map(), [], manifest];
+  for (const [name, plan] of plans) {
+    if (plan.kind !== 'screen') continue;
+    const mine = book.filter((one) => partitionOf(one) === name);
+    const subjects = mine.map((one) => ({ member: false, edition: -1, ...given.held.tokens[one], token: tokens[one] }));
+    const [ranges, ledger] = [[], ledgerOf(given.ledger, audience, epoch)];
+    const allowed = { limit: Infinity, buckets, leakBudget: given.options.leak_budget, whole: 0 };
+    const desk = { audience, epoch, read, transport: rangedBy(served, ranges), ledger, told: [], allowed };
+    const settled = await settle(plan, subjects, desk, { last: true });
+    mine.forEach((one, i) => result.set(one, [settled.member[i], plan.partition.edition]));
+    if (!ranges.length) continue;
+    const { seed, numbers } = ledger.asked(audience, epoch, name);
+    lists.push({ partition: name, seed, buckets: numbers, ranges });
+  }
   for (const one of book) {
     const name = partitionOf(one);
     const plan = plans.get(name);
+    if (result.has(one)) continue;
     if (plan === undefined) {
       result.set(one, [name in manifest.unusable ? null : false, -1]);
       continue;
@@ -163,7 +207,7 @@ async function sync(given, expected) {
   }
   const named = given.options.labels && { labels: identifiers.map((one) => rows[one]?.label ?? null) };
   return {
-    ...named, identifiers, requests, tokens: obtained, lists: [],
+    ...named, identifiers, requests, tokens: obtained, lists,
     fetched: [...plans.values()].flatMap((plan) => plan.fetch.map((file) => file.sha256)),
     points: batches.map((batch) => batch.points),
     new: fresh.toSorted(),
@@ -255,7 +299,16 @@ const OPERATIONS = {
     return { values: valuesOf(directory).map((value) => textOf(value, q, r)) };
   },
   match_directory: (given) => found(given, openBase(given.file, given.info)),
-  match_buckets: (given) => found(given, new Directory(given.info, (start, end) => given.file.subarray(start, end))),
+  async match_buckets(given) {
+    const { slot_bits: q, remainder_bits: r } = given.info;
+    const numbers = new Set(tokensOf(given).map((token) => Math.floor(placeOf(token, q, r).slot / 4096)));
+    const fetch = async (spans) => spans.map(({ start, end }) => given.file.subarray(start, end));
+    return found(given, await readBuckets(given.info, [...numbers].sort((one, two) => one - two), fetch));
+  },
+  read_screen(given) {
+    const screen = openScreen(given.file, given.info, given.of);
+    return { passes: tokensOf(given).map((token) => screen.passes(token)) };
+  },
   read_delta(given) {
     const delta = readDelta(given.file, given.info);
     const texts = (values) => [...values].map((value) => textOf(value, delta.q, delta.r));

@@ -52,6 +52,8 @@ export const de = (number, octets) => {
     downloading: (done, total) => `Das Verzeichnis wird geladen, für alle dasselbe: ${octets(done)} von ${octets(total)}`,
     evaluating: (done, total) => `Verschleierte Punkte werden nachgeschlagen: ${number(done)} von ${number(total)} sind fertig`,
 
+    fetchingBuckets: 'Einige Stücke des Verzeichnisses werden geladen, darunter Attrappen …',
+
     found: (n) => (n === 0 ? 'Von deinen Kontakten ist noch niemand hier' : `${many(n, 'deiner Kontakte ist', 'deiner Kontakte sind')} hier`),
     resultOf: ({ contacts, identifiers, members }) =>
       `Unter ${many(contacts, 'Kontakt', 'Kontakten')} mit ${many(identifiers, 'Nummer oder Adresse', 'Nummern und Adressen')}; der Dienst hat ${many(members, 'Mitglied', 'Mitglieder')}.`,
@@ -61,6 +63,7 @@ export const de = (number, octets) => {
     uncovered: 'Es wurde nichts zur Auffüllung gesendet, weil das Guthaben deines Codes fast aufgebraucht ist: Der Dienst konnte sehen, dass nichts neu war.',
     unusable: (n) => `${many(n, 'Nummer wurde', 'Nummern wurden')} nicht nachgeschlagen: Diese Seite ist zu alt für diesen Teil des Verzeichnisses. Lade sie später neu.`,
     unopened: (n) => `Unter welchem Namen ${many(n, 'Kontakt', 'Kontakte')} hier bekannt ${n === 1 ? 'ist' : 'sind'}, konnte nicht gelesen werden. Die Treffer stimmen.`,
+    unknownLabels: (n) => `Unter welchem Namen ${many(n, 'Kontakt', 'Kontakte')} hier bekannt ${n === 1 ? 'ist' : 'sind'}, stand nicht in den Stücken, die geladen wurden.`,
     gap: 'Seit dem letzten Mal wurde so viel veröffentlicht, dass nicht jeder Schritt geprüft werden konnte. Wenn dich das wundert, frage den Betreiber.',
     withdrawn: 'Der Dienst hat seine Schlüssel ersetzt. Wenn das niemand angekündigt hat, frage den Betreiber.',
     search: 'Suchen',
@@ -85,13 +88,20 @@ export const de = (number, octets) => {
       signIn: 'Den Link, der dich hierher gebracht hat, gegen Zugang getauscht',
       account: 'Den Zugangscode gezeigt: Wie viel darf gefragt werden?',
       data: 'Einen Teil des Verzeichnisses geladen, wie alle es tun',
+      ranges: (n) => `Nach ${many(n, 'Stück', 'Stücken')} eines Teils des Verzeichnisses gefragt, ausgewählt zwischen Attrappen`,
       evaluate: (n) => `${many(n, 'verschleierter Punkt', 'verschleierte Punkte')} gesendet, auch zur Auffüllung`,
       other: 'Eine andere Anfrage',
     },
     body: (n) => (n ? octets(n) : 'kein Inhalt'),
-    learnt: (low, high) =>
-      `Was der Dienst erfahren konnte: dass du ${number(low)} bis ${number(high)} neue Nummern oder Adressen nachgeschlagen hast. Nicht welche, aus welchen Ländern, oder wer gefunden wurde.`,
-    learntNothing: 'Was der Dienst erfahren konnte: dass du nach Neuem gefragt und nichts Neues nachgeschlagen hast. Sonst nichts über dein Adressbuch.',
+    learnt: (parts) => `Was der Dienst erfahren konnte: ${parts.join(', und ')}.`,
+    learntPoints: (low, high) => `dass du ${number(low)} bis ${number(high)} neue Nummern oder Adressen nachgeschlagen hast`,
+    learntNoPoints: 'dass du nach Neuem gefragt und nichts Neues nachgeschlagen hast',
+    learntLists: (some, all, names, odds) =>
+      `dass du ${number(some)} von ${number(all)} Stücken des Verzeichnisses von ${names} geladen hast, darunter Attrappen (durch alle solchen Listen bisher trifft eine Vermutung, wer in deinem Adressbuch steht, bis zu ${number(odds)}-mal so wahrscheinlich zu)`,
+    learntCrowded: (names) => `dass so viele deiner Kontakte in ${names} Mitglieder sind, dass das ganze Verzeichnis davon geladen wurde`,
+    hidden: 'Nicht welche, aus welchen Ländern, oder wer gefunden wurde.',
+    hiddenSome: 'Nicht welche, oder wer gefunden wurde.',
+    hiddenAll: 'Sonst nichts über dein Adressbuch.',
 
     trustTitle: 'Wem du hier vertraust',
     trustWho: (origin, same) =>
@@ -107,6 +117,7 @@ export const de = (number, octets) => {
     keptTitle: 'Was dieser Browser aufbewahrt',
     keptNothing: 'Nichts von diesem Dienst. Entweder bist du zum ersten Mal hier, oder es wurde entfernt: Die Seite kann das nicht unterscheiden. Sie kann dann nicht bemerken, wenn der Dienst einen älteren Stand zeigt, als du schon gesehen hast.',
     keptSome: (date, size) => `Seit dem ${date}: die nachgeschlagenen Nummern mit ihren Antworten und das Verzeichnis${size ? ` (${octets(size)})` : ''}.`,
+    keptTold: 'Nur, was der Dienst durch Listen von Stücken des Verzeichnisses erfahren hat: wie viel, und für welche Länder. Auch er vergisst das nicht, und so wird es weiter gezählt.',
     keptCode: 'Auch deinen Zugangscode.',
     keptPage: 'Diese Seite selbst, damit sie ohne Netz aufgeht.',
     keptFixed: 'Der Browser entfernt es nicht von selbst.',
@@ -115,6 +126,7 @@ export const de = (number, octets) => {
     forgetSure: 'Alles von diesem Dienst vergessen?',
     forgetMeans: 'Die Nummern, das Verzeichnis, dein Zugangscode und die Seite selbst werden aus diesem Browser entfernt. Beim nächsten Mal wird alles noch einmal nachgeschlagen, und das zählt zum Guthaben deines Codes.',
     forgetYes: 'Vergessen',
+    forgottenMost: 'Vergessen.',
     forgotten: 'Vergessen. In diesem Browser ist nichts mehr von diesem Dienst.',
     persist: 'Den Browser bitten, es nicht zu entfernen',
     cancel: 'Abbrechen',
@@ -124,6 +136,10 @@ export const de = (number, octets) => {
     footer: 'Keine Cookies, keine Verfolgung, nichts von Dritten. Freie Software: contactsync, Apache-Lizenz 2.0.',
 
     retry: 'Noch einmal versuchen',
+    downloadAll: (n) => `Alles laden (${octets(n)})`,
+    downloadAllWhy: 'Der Dienst erfährt nichts weiter.',
+    downloadSome: (n) => `Stücke laden (etwa ${octets(n)})`,
+    downloadSomeWhy: 'Der Dienst sieht außerdem, welche Stücke des Verzeichnisses geladen werden: die von Kontakten, die Mitglieder sein könnten, zwischen Attrappen. Mit der Zeit, und mit dem, was er vermutet, kann das verraten, wer einige deiner Kontakte sind.',
     exactly: 'Was genau geschehen ist',
     wait: (seconds) =>
       seconds < 120 ? `Versuche es in ${many(seconds, 'Sekunde', 'Sekunden')} wieder.`
@@ -147,7 +163,7 @@ export const de = (number, octets) => {
       proof: ['Der Dienst hat mit einem anderen Schlüssel geantwortet, als er veröffentlicht hat', 'Die Antwort wurde nicht verwendet. Wenn es wieder geschieht, mache nicht weiter, und sage es dem Betreiber.'],
       reply: ['Der Dienst hat etwas gesendet, das diese Seite nicht versteht', 'Lade diese Seite neu. Wenn es wieder geschieht, sage dem Betreiber, was unten steht.'],
       root: ['Diese Seite hat einen anderen Schlüssel als beim letzten Mal', 'Jemand hat den Schlüssel ausgetauscht, mit dem Unterschriften geprüft werden. Mache nur weiter, wenn der Betreiber den neuen Fingerabdruck auf anderem Weg bestätigt; lass dann unten alles vergessen, und beginne von vorn.'],
-      large: ['Der Download wäre zu groß', 'Es wurde nichts geladen. Nimm das Kommando contactsync, das Teile laden kann.'],
+      large: ['Der Dienst hat so viel zu laden, dass du entscheiden solltest', 'Ohne deine Wahl geht nichts weiter. Je weniger geladen wird, desto mehr sieht der Dienst.'],
       locked: ['Es läuft schon in einem anderen Tab', 'Warte, bis es dort fertig ist, oder schließe jenen Tab.'],
       room: ['Auf diesem Gerät ist kein Platz mehr für das Verzeichnis', 'Schaffe etwas Platz, und versuche es wieder.'],
       storage: ['Dieser Browser lässt die Seite nichts aufbewahren', 'Erlaube dieser Website, Daten zu speichern, oder verlasse das private Fenster.'],

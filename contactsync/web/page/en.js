@@ -50,6 +50,8 @@ export const en = (number, octets) => {
     downloading: (done, total) => `Downloading the directory, the same for everyone: ${octets(done)} of ${octets(total)}`,
     evaluating: (done, total) => `Looking up scrambled points: ${number(done)} of ${number(total)} are done`,
 
+    fetchingBuckets: 'Fetching some pieces of the directory, decoys among them …',
+
     found: (n) => (n === 0 ? 'None of your contacts is here yet' : `${many(n, 'of your contacts is', 'of your contacts are')} here`),
     resultOf: ({ contacts, identifiers, members }) =>
       `Among ${many(contacts, 'contact', 'contacts')} with ${many(identifiers, 'number or address', 'numbers and addresses')}; the service has ${many(members, 'member', 'members')}.`,
@@ -59,6 +61,7 @@ export const en = (number, octets) => {
     uncovered: 'No padding was sent, because the budget of your code is nearly used up: the service could see that nothing was new.',
     unusable: (n) => `${many(n, 'number was', 'numbers were')} not looked up: this page is too old for that part of the directory. Load it again later.`,
     unopened: (n) => `The names under which ${many(n, 'contact is', 'contacts are')} known here could not be read. The matches are right.`,
+    unknownLabels: (n) => `The names under which ${many(n, 'contact is', 'contacts are')} known here were not among the pieces that were fetched.`,
     gap: 'So much was published since the last time that the page could not check every step of it. If that surprises you, ask the operator.',
     withdrawn: 'The service has replaced its keys. If nobody announced that, ask the operator.',
     search: 'Search',
@@ -83,13 +86,20 @@ export const en = (number, octets) => {
       signIn: 'Exchanged the link that brought you here for access',
       account: 'Showed the access code: how much may be asked?',
       data: 'Downloaded a part of the directory, as everyone does',
+      ranges: (n) => `Asked for ${many(n, 'piece', 'pieces')} of a part of the directory, chosen among decoys`,
       evaluate: (n) => `Sent ${many(n, 'scrambled point', 'scrambled points')}, padding among them`,
       other: 'Another request',
     },
     body: (n) => (n ? octets(n) : 'no content'),
-    learnt: (low, high) =>
-      `What the service could learn: that you looked up ${number(low)} to ${number(high)} new numbers or addresses. Not which, from which countries, or who matched.`,
-    learntNothing: 'What the service could learn: that you asked for news and had nothing new to look up. Nothing else about your address book.',
+    learnt: (parts) => `What the service could learn: ${parts.join(', and ')}.`,
+    learntPoints: (low, high) => `that you looked up ${number(low)} to ${number(high)} new numbers or addresses`,
+    learntNoPoints: 'that you asked for news and had nothing new to look up',
+    learntLists: (some, all, names, odds) =>
+      `that you fetched ${number(some)} of ${number(all)} pieces of the directory of ${names}, decoys among them (by all such lists so far, a guess about who is in your address book is up to ${number(odds)} times as likely to be right)`,
+    learntCrowded: (names) => `that so many of your contacts in ${names} are members that the whole directory of it was fetched`,
+    hidden: 'Not which, from which countries, or who matched.',
+    hiddenSome: 'Not which, or who matched.',
+    hiddenAll: 'Nothing else about your address book.',
 
     trustTitle: 'Whom you trust here',
     trustWho: (origin, same) =>
@@ -105,6 +115,7 @@ export const en = (number, octets) => {
     keptTitle: 'What this browser keeps',
     keptNothing: 'Nothing of this service. Either you are here for the first time, or it was removed: the page cannot tell. It then cannot notice if the service shows an older state than you have seen.',
     keptSome: (date, size) => `Since ${date}: the numbers that were looked up with their answers, and the directory${size ? ` (${octets(size)})` : ''}.`,
+    keptTold: 'Only what the service was told by lists of pieces of the directory: how much, and for which countries. It does not forget that either, and so it goes on being counted.',
     keptCode: 'Your access code, too.',
     keptPage: 'This page itself, so that it opens without a network.',
     keptFixed: 'The browser will not remove it by itself.',
@@ -113,6 +124,7 @@ export const en = (number, octets) => {
     forgetSure: 'Forget everything about this service?',
     forgetMeans: 'The numbers, the directory, your access code and the page itself are removed from this browser. Next time everything is looked up again, which counts against the budget of your code.',
     forgetYes: 'Forget',
+    forgottenMost: 'Forgotten.',
     forgotten: 'Forgotten. Nothing of this service is left in this browser.',
     persist: 'Ask the browser not to remove it',
     cancel: 'Cancel',
@@ -122,6 +134,10 @@ export const en = (number, octets) => {
     footer: 'No cookies, no tracking, nothing from third parties. Free software: contactsync, Apache License 2.0.',
 
     retry: 'Try again',
+    downloadAll: (n) => `Download all of it (${octets(n)})`,
+    downloadAllWhy: 'The service learns nothing more.',
+    downloadSome: (n) => `Download pieces (about ${octets(n)})`,
+    downloadSomeWhy: 'The service also sees which pieces of the directory are fetched: those of contacts who may be members, among decoys. With time, and with what it guesses, that can tell who some of your contacts are.',
     exactly: 'What exactly happened',
     wait: (seconds) =>
       seconds < 120 ? `Try again in ${many(seconds, 'second', 'seconds')}.`
@@ -145,7 +161,7 @@ export const en = (number, octets) => {
       proof: ['The service answered with another key than it published', 'The answer was not used. If it happens again, do not go on, and tell the operator.'],
       reply: ['The service sent something that this page does not understand', 'Load this page again. If it happens again, tell the operator what is written below.'],
       root: ['This page has another key than the last time', 'Somebody has exchanged the key by which signatures are checked. Do not go on unless the operator confirms the new fingerprint in another way; then forget everything below, and start anew.'],
-      large: ['The download would be too large', 'Nothing was fetched. Use the contactsync command, which can fetch parts.'],
+      large: ['The service has so much to download that you should decide', 'Nothing goes on without your choice. Less to download means that the service sees more.'],
       locked: ['It is already running in another tab', 'Wait until it has ended there, or close that tab.'],
       room: ['This device has no room left for the directory', 'Free some space, then try again.'],
       storage: ['This browser does not let the page keep anything', 'Allow this site to store data, or leave the private window.'],

@@ -6,6 +6,7 @@ import { OurError } from '../src/index.js';
 const KEPT = 'kept'; // octets, by the client's names
 const NOTES = 'notes'; // of the page: see `note`
 const TABLES = [KEPT, NOTES];
+export const LEDGER = 'ledger.json'; // ../src/ledger.js
 
 /** @param {string} problem a key of `problems` in en.js */
 const fault = (problem, message, cause) => Object.assign(new OurError(message, { cause }), { problem });
@@ -67,13 +68,18 @@ export class BrowserStore {
     await this._run(NOTES, 'readwrite', (table) => (value === null ? table.delete(name) : table.put(value, name)));
   }
 
-  /** Remove all of it. Throws OurError if a sync is running, in whichever tab. */
+  /**
+   * Remove all of it, but what lists of buckets have told the service: it does not forget that either, and without their secret
+   * the next list would show what both ask for. Throws OurError if a sync is running, in whichever tab.
+   */
   async forget() {
     const release = await this.lock();
     try {
+      const ledger = await this.read(LEDGER);
       (await this._database)?.close();
       this._database = null;
       await opened(indexedDB.deleteDatabase(this.name));
+      if (ledger !== null) await this.write(LEDGER, ledger);
     } catch (error) {
       throw unusable(error);
     } finally {

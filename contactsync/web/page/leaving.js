@@ -6,9 +6,25 @@ const ROUTES = [
   [/^\/v1\/tuf\/metadata\//, 'metadata'], [/^\/v1\/tuf\/targets\//, 'targets'], [/^\/v1\/log\//, 'log'],
   [/^\/v1\/account$/, 'account'], [/^\/v1\/sign-in$/, 'signIn'], [/^\/v1\/data\//, 'data'], [/^\/v1\/evaluate\//, 'evaluate'],
 ];
+const LEARNT = /looked up ([\d,]+) to ([\d,]+) new/;
+const LISTS = /fetched ([\d,]+) of ([\d,]+) buckets of (.+?), decoys included \(.* by up to ([^)]+)\)/;
+const CROWDED = /among its contacts in (.+?) that the whole directory was fetched/;
+const figure = (text) => Number(text.replaceAll(',', ''));
 const routeOf = (path) => ROUTES.find(([form]) => form.test(path))?.[1] ?? 'other';
 // Names of 64 digits would hide what is asked for.
 const short = (path) => path.replace(/[0-9a-f]{64}/g, (name) => `${name.slice(0, 8)}…`);
+
+/** The sentence of a report in the language of the page; as it is, if it is another one than this page knows. */
+export function learntIn(leak, words) {
+  const [points, lists, crowded] = [LEARNT, LISTS, CROWDED].map((form) => form.exec(leak));
+  if (!points && !/nothing new to look up/.test(leak)) return leak;
+  const parts = [
+    ...(points ? [words.learntPoints(figure(points[1]), figure(points[2]))] : [words.learntNoPoints]),
+    ...(lists ? [words.learntLists(figure(lists[1]), figure(lists[2]), lists[3], figure(lists[4]))] : []),
+    ...(crowded ? [words.learntCrowded(crowded[1])] : []),
+  ];
+  return `${words.learnt(parts)} ${parts.length > 1 ? words.hiddenSome : points ? words.hidden : words.hiddenAll}`;
+}
 
 export class Leaving {
   constructor() {
@@ -37,8 +53,7 @@ export class Leaving {
     const place = $('learnt');
     place.hidden = leak === null;
     if (leak === null) return;
-    const range = /looked up (\d+) to (\d+) /.exec(leak);
-    place.textContent = range ? words.learnt(Number(range[1]), Number(range[2])) : /nothing new to look up/.test(leak) ? words.learntNothing : leak;
+    place.textContent = learntIn(leak, words);
   }
 
   show(words) {
@@ -52,9 +67,9 @@ export class Leaving {
     $('left-sum').textContent = this.requests.length ? words.leftSum(sent / POINT, sent, this.requests.length) : words.leftNothing;
   }
 
-  _row({ method, path, octets }, words) {
-    const route = routeOf(path);
-    const text = route === 'evaluate' ? words.requests.evaluate(octets / POINT) : words.requests[route];
+  _row({ method, path, octets, ranges }, words) {
+    const route = ranges ? 'ranges' : routeOf(path);
+    const text = { evaluate: () => words.requests.evaluate(octets / POINT), ranges: () => words.requests.ranges(ranges) }[route]?.() ?? words.requests[route];
     return element('li', { class: route }, element('span', null, text), element('span', { class: 'octets' }, words.body(octets)), element('code', { translate: 'no' }, `${method} ${short(path)}`));
   }
 }

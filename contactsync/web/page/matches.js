@@ -46,6 +46,7 @@ export class Matches {
     if (gap !== null) notes.push(words.gap);
     if (unusable.length) notes.push(words.unusable(unusable.reduce((sum, one) => sum + one.identifiers, 0)));
     if (labels?.unopened) notes.push(words.unopened(labels.unopened));
+    if (labels?.unknown) notes.push(words.unknownLabels(labels.unknown));
     if (uncovered) notes.push(words.uncovered);
     return notes;
   }

@@ -116,10 +116,11 @@ function showService() {
 
 async function showKept() {
   if (!keptNow) return;
-  const { since, size, credential } = keptNow;
+  const { since, size, credential, told } = keptNow;
   const persisted = since !== null && ((await navigator.storage.persisted?.()) ?? false);
   const some = [words.keptSome(words.date(since ?? 0), size), credential ? words.keptCode : '', keeping.isKept ? words.keptPage : '', persisted ? words.keptFixed : ''];
-  $('kept').textContent = since === null ? (forgotten ? words.forgotten : words.keptNothing) : some.filter(Boolean).join(' ');
+  const none = [forgotten ? (told ? words.forgottenMost : words.forgotten) : '', told ? words.keptTold : ''].filter(Boolean).join(' ');
+  $('kept').textContent = since === null ? none || words.keptNothing : some.filter(Boolean).join(' ');
   $('persist').hidden = since === null || persisted || !navigator.storage.persist;
 }
 
@@ -183,7 +184,7 @@ function showCounts() {
 
 // The sync
 
-async function start() {
+async function start(how = {}) {
   const credential = $('credential').value.trim();
   const valid = /^[\x21-\x7e]+$/.test(credential);
   $('credential-wrong').textContent = valid ? '' : words.credentialMissing;
@@ -191,15 +192,15 @@ async function start() {
   if (!valid) return $('credential').focus();
   showProgress({ what: '', done: 0, total: 0 });
   step('work');
-  await attempt(() => look(credential), start);
+  await attempt(() => look(credential, how), (chosen = how) => start(chosen));
   keepPage();
   return showKept();
 }
 
-async function look(credential) {
+async function look(credential, how) {
   try {
     if (service === null) await open(); // there was no network
-    const { report, kept } = await desk.call('start', { credential, keep: $('keep').checked });
+    const { report, kept } = await desk.call('start', { credential, keep: $('keep').checked, how });
     keptNow = kept;
     leaving.learnt(report.leak, words);
     matches.show(report, words);
@@ -219,7 +220,7 @@ async function look(credential) {
 function showProgress(given) {
   progress = given;
   const { what, done, total } = given;
-  const text = { 'fetching metadata': words.metadata, downloading: words.downloading(done, total), evaluating: words.evaluating(done, total) };
+  const text = { 'fetching metadata': words.metadata, downloading: words.downloading(done, total), evaluating: words.evaluating(done, total), 'fetching buckets': words.fetchingBuckets };
   $('now').textContent = text[what] ?? words.begins;
   if (total) [$('bar').max, $('bar').value] = [total, done];
   else $('bar').removeAttribute('value');

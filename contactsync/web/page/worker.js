@@ -1,6 +1,6 @@
 // The page's worker: it reads address books and syncs, so that the page itself never waits. The contacts stay here.
 import { ContactSyncError, Transport, readBooks, regionOf, sync } from '../src/index.js';
-import { BrowserStore } from './kept.js';
+import { BrowserStore, LEDGER } from './kept.js';
 import { readService } from './service.js';
 
 const MOST_LISTED = 500; // entries that could not be read, of which the page is told
@@ -26,7 +26,7 @@ class Faulty extends Error {
 /** What the page can say of an error: which of its texts, and for who asks exactly. */
 function described(error) {
   if (error instanceof ContactSyncError)
-    return { ...error.toJSON(), detail: [error.message, error.hint].filter(Boolean).join('. '), own: error.problem };
+    return { ...error.toJSON(), detail: [error.message, error.hint].filter(Boolean).join('. '), own: error.problem, choices: error.choices };
   if (error instanceof Faulty) return { kind: 'page', own: error.problem, detail: error.message };
   return { kind: 'page', own: 'fault', detail: `${error?.name}: ${error?.message}` };
 }
@@ -53,12 +53,13 @@ async function open() {
   return { name, link, url, fingerprint, same: url === own.origin, kept: await kept() };
 }
 
-/** What is kept, in words of the page; `other`: of another root than the page has now. */
+/** What is kept, in words of the page; `other`: of another root than the page has now; `told`: there is a ledger. */
 async function kept() {
   const [since, root, credential] = [await store.note('since'), await store.note('root'), await store.note('credential')];
   const { usage = 0, usageDetails } = (await navigator.storage.estimate?.()) ?? {};
   const size = since === null ? 0 : usageDetails?.indexedDB ?? usage; // without the page itself, where a browser can say so
-  return { since, credential, size, other: root !== null && service !== null && root !== service.fingerprint };
+  const told = (await store.read(LEDGER)) !== null;
+  return { since, credential, told, size, other: root !== null && service !== null && root !== service.fingerprint };
 }
 
 async function read({ files, region }) {
@@ -76,14 +77,15 @@ async function read({ files, region }) {
   return { contacts: contacts.length, identifiers: identifiers.length, points, unread: unreadable.length, unreadable: unreadable.slice(0, MOST_LISTED) };
 }
 
-async function start({ credential, keep }) {
+/** `how`: what was chosen where the sync had stopped to ask. */
+async function start({ credential, keep, how }) {
   if (service === null) await open(); // there was no network when this worker began
   if ((await kept()).other) throw new Faulty('root', `the root is now ${service.fingerprint}`);
   await store.setNote('root', service.fingerprint); // whatever happens next: it will be pinned
   if ((await store.note('since')) === null) await store.setNote('since', Date.now());
   const watch = (request) => tell('request', request);
   const progress = (what, done, total) => tell('progress', { what, done, total });
-  const report = await sync(store, new Transport(service.url, credential, { watch }), book, { root: utf8(service.root), progress });
+  const report = await sync(store, new Transport(service.url, credential, { watch }), book, { root: utf8(service.root), progress, ...how });
   await store.setNote('credential', keep ? credential : null);
   const order = new Intl.Collator(undefined, { numeric: true });
   report.matches.sort((one, two) => order.compare(one.name, two.name));

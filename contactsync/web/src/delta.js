@@ -81,14 +81,14 @@ export function readDelta(data, info) {
 /**
  * That deltas do not contradict what is held: no value joins that was there, none leaves that was not.
  * @param {ReturnType<typeof readDelta>[]} deltas
- * @param {(value: bigint) => boolean} holds whether the base before them has a value
+ * @param {(value: bigint) => boolean | undefined} holds whether the base before them has a value; undefined: nobody knows
  */
 export function checkAgainst(deltas, holds) {
   const changed = new Map();
   const there = (value) => changed.get(value) ?? holds(value);
   for (const delta of deltas) {
-    for (const value of delta.left) check(there(value), 'contradicting');
-    for (const value of delta.joined) check(!there(value), 'contradicting');
+    for (const value of delta.left) check(there(value) !== false, 'contradicting');
+    for (const value of delta.joined) check(there(value) !== true, 'contradicting');
     for (const value of delta.left) changed.set(value, false);
     for (const value of delta.joined) changed.set(value, true);
   }

@@ -5,6 +5,7 @@ import { check } from './errors.js';
 import { countBelow, equal, hex, sha256, u64, view } from './octets.js';
 
 export const ceil = (a, b) => Math.ceil(a / b);
+export const MOST_OF_BUCKET = 65535; // values
 
 /** The figures of a directory that follow from slot bits, remainder bits and the number of values. */
 export function shapeOf(q, r, n) {
@@ -18,6 +19,15 @@ export function shapeOf(q, r, n) {
   const least = data + 544 * buckets + 8 * (ceil(n, 64) + ceil(n * w, 8));
   const most = data + 544 * buckets + 8 * (Math.floor((n + 63 * buckets) / 64) + Math.floor((n * w + fill * buckets) / 8));
   return { q, r, n, buckets, entries, pages, page, top, data, least, most };
+}
+
+/**
+ * About how many octets it takes to fetch so many buckets of a file, or all, with what verifies them.
+ * @param {{buckets: number, pages: number, page: number, top: number, data: number}} shape @param {number} length of the file
+ */
+export function rangesCost({ buckets, pages, page, top, data }, length, many) {
+  const fetched = Math.min(many, buckets);
+  return top + page * Math.min(fetched, pages) + Math.floor(((length - data) * fetched) / buckets);
 }
 
 /** A token (20 hex digits) as slot and remainder; both are below 2^53. */
@@ -81,14 +91,23 @@ export class Directory {
     return found;
   }
 
+  /** Where a bucket lies, by its index page, which is verified. */
+  span(number) {
+    const { entries, r } = this.shape;
+    const [start, end] = this.page(Math.floor(number / entries)).offsets.slice(number % entries, (number % entries) + 2);
+    check(end - start <= bucketSize(MOST_OF_BUCKET, r), 'malformed');
+    return { start, end };
+  }
+
   /** A bucket, verified: the slot of each value within the bucket, and its remainder. */
   bucket(number) {
     let found = this.buckets.get(number);
     if (found) return found;
     const { entries, r } = this.shape;
     const entry = number % entries;
-    const { offsets, octets } = this.page(Math.floor(number / entries));
-    const data = this.part(offsets[entry], offsets[entry + 1]);
+    const { octets } = this.page(Math.floor(number / entries));
+    const { start, end } = this.span(number);
+    const data = this.part(start, end);
     const at = 8 * (2 * entries + 1) + 32 * entry;
     check(equal(sha256(data), octets.subarray(at, at + 32)), 'bad-hash');
     found = bucketOf(data, r);
@@ -130,13 +149,16 @@ export class Directory {
   }
 }
 
+/** Octets of a bucket of n values. */
+const bucketSize = (n, r) => 8 * ceil(32 + 8 * ceil(n + 4096, 64) + (n * r) / 8, 8);
+
 /** "Bucket" of the format: the values of 4096 slots. */
 function bucketOf(data, r) {
   const octets = view(data);
   const n = data.length >= 32 ? octets.getUint16(0, true) : 0;
   const words = ceil(n + 4096, 64);
   const size = 32 + 8 * words + (n * r) / 8;
-  check(data.length === 8 * ceil(size, 8), 'malformed');
+  check(data.length === bucketSize(n, r), 'malformed');
   const slots = new Uint16Array(n);
   const last = n + 4096; // one bit for each value, and a zero for each slot
   let [ones, high] = [0, 32 + 8 * words];

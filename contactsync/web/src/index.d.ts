@@ -11,7 +11,13 @@ export declare class ContactSyncError extends Error {
   toJSON(): { kind: string; message: string; hint: string; exit_code: number; [more: string]: unknown };
 }
 export declare class BadInput extends ContactSyncError {}
-export declare class ChoiceNeeded extends ContactSyncError {}
+export declare class ChoiceNeeded extends ContactSyncError {
+  /**
+   * The choices that `hint` names, as octets to download: what `maxDownload` must allow, and about what it would be in screen mode,
+   * without labels, or in download mode. Null or not there: that would not help.
+   */
+  readonly choices: { needed?: number; screen?: number | null; bare?: number | null; whole?: number };
+}
 export declare class NetworkError extends ContactSyncError {}
 export declare class PeerError extends ContactSyncError {}
 export declare class OurError extends ContactSyncError {}
@@ -95,8 +101,8 @@ export declare class MemoryStore implements Store {
 
 export interface TransportOptions {
   fetch?: typeof fetch;
-  /** Is told of every request before it is sent; `octets` of the body. */
-  watch?: (request: { method: 'GET' | 'POST'; path: string; octets: number }) => void;
+  /** Is told of every request before it is sent; `octets` of the body, and how many `ranges` of a file are asked for (0: all of it). */
+  watch?: (request: { method: 'GET' | 'POST'; path: string; octets: number; ranges: number }) => void;
 }
 /** Requests to one server, for one sync. */
 export declare class Transport {
@@ -110,8 +116,17 @@ export interface SyncOptions {
   /** Octets of the root that is trusted: built in, or chosen by the user. There is no trust on first use. */
   root: Uint8Array;
   audience?: 'people' | 'business';
-  /** Octets of data files; 2^30 by default. */
+  /**
+   * "screen": where a partition is large, fetch its screen and some buckets among decoys; the server sees which. "download" (default)
+   * matches on this machine only. The one is never chosen for the other.
+   */
+  privacy?: 'download' | 'screen';
+  /** Octets that may be fetched; 2^30 by default. If it were more, nothing is fetched: ChoiceNeeded. */
   maxDownload?: number;
+  /** In screen mode: buckets of a list, or a multiple, decoys included; 64 by default, at most 4096. */
+  buckets?: number;
+  /** In screen mode: by how much all lists may multiply the odds of a guess, 1000 by default. If it were more: ChoiceNeeded. */
+  leakBudget?: number;
   /** Whether a sync without news sends eight points of padding (default). */
   cover?: boolean;
   /** Whether the labels of all members are fetched, to show those of matches (default). */
@@ -144,13 +159,14 @@ export interface Report {
   epoch: number;
   edition: number;
   members: number;
-  privacy: 'download';
+  privacy: 'download' | 'screen';
   partitions: 'all';
   false_positive_rate: number;
   quota: Quota | null;
+  /** By partition, by how much all lists of buckets so far multiply the odds of a guess. */
   leak_odds: Record<string, number>;
   leak: string;
-  /** Of how many matches the label does not open, or is not known yet (here none); null: no labels were read. */
+  /** Of how many matches the label does not open, or is not known yet (in screen mode); null: no labels were read. */
   labels: { unopened: number; unknown: number } | null;
   uncovered: boolean;
   unchecked_history: null | { since: { epoch: number; edition: number }; until: { epoch: number; edition: number } };

@@ -1,4 +1,5 @@
 // Kinds of identifiers, `tel` and `mailto`, and the partitions that they are in.
+import { ascending } from './octets.js';
 import { splitCode } from './plans.js';
 
 const TEL = 'tel:+';
@@ -33,3 +34,9 @@ export function shown(identifier) {
   const text = decodeURIComponent(identifier.slice('mailto:'.length));
   return /[\p{C}\p{Zl}\p{Zp}]/u.test(text) ? identifier : text;
 }
+
+/** A partition as people write it. */
+export const titleOf = (name) => (isMail(name) ? 'mail' : `+${name}`);
+
+/** Partitions as people write them. @param {Iterable<string>} names */
+export const listed = (names) => [...names].sort(ascending).map(titleOf).join(', ');

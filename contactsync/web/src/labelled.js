@@ -24,10 +24,30 @@ export async function labelPartition(plan, rows, read, context, directory) {
   const entries = await entriesOf(plan, base, stale.map((row) => row.token), read);
   stale.forEach((row, i) => {
     const label = entries[i] && opened(unhex(row.key), entries[i], context);
-    Object.assign(row, label === null ? { label, labelled: -1 } : { label: label || null, labelled: edition });
+    note(row, label, edition);
   });
   return stale.filter((row) => row.labelled < 0).length;
 }
+
+/**
+ * The same where entries came with buckets: those of the last list that had its bucket say what a member is called. What no list
+ * has had is not known.
+ * @param {object[]} rows of the members @param {Map<object, Uint8Array>} entries by row @param {number} edition of the labels
+ * @returns {{unopened: number, unknown: number}} how many entries do not open, and of how many members none was fetched
+ */
+export function labelBySome(rows, entries, edition, context) {
+  let unopened = 0;
+  for (const row of rows) {
+    if (!entries.has(row)) continue;
+    const label = opened(unhex(row.key), entries.get(row), context);
+    if (label === null) unopened++;
+    note(row, label, edition);
+  }
+  return { unopened, unknown: rows.filter((row) => row.labelled < 0).length - unopened };
+}
+
+/** What an entry says. */
+const note = (row, label, edition) => Object.assign(row, label === null ? { label, labelled: -1 } : { label: label || null, labelled: edition });
 
 /** The entries of tokens in the stored sidecar, by their ranks in the edition that it leads to; null for one that is not there. */
 async function entriesOf(plan, base, tokens, read) {

@@ -106,7 +106,8 @@ function isqrt(number) {
 const setOfOne = (q, r) => 8 + 8 * Math.ceil((q + 31) / 64) + (r === 40 ? 8 : 0);
 
 export const sliceBits = (count) => Math.ceil((count * Math.abs(Math.log(0.01))) / (7 * Math.log(2) ** 2));
-const hasScreen = (count) => count >= 131072 && sliceBits(count) < 2 ** 31;
+export const hasScreen = (count) => count >= 131072 && sliceBits(count) < 2 ** 31;
+export const screenLength = (count) => 40 + Math.ceil((7 * sliceBits(count)) / 8);
 
 /** How many members a partition can have. */
 function roomIn(name) {
@@ -129,7 +130,7 @@ function checkFigures(one, name) {
     check(length >= 168 + setOfOne(q, r) && length < below && length % 8 === 0, 'out-of-range');
   });
   check((screen !== null) === hasScreen(count), 'out-of-range');
-  if (screen !== null) check(screen.length === 40 + Math.ceil((7 * sliceBits(count)) / 8), 'out-of-range');
+  if (screen !== null) check(screen.length === screenLength(count), 'out-of-range');
   check(count <= 10000 || count <= roomIn(name), 'too-full');
 }
 

@@ -1,4 +1,6 @@
 // The object of `sync --json`: docs/json-schema.json, and `uncovered`, which only this client prints.
+import { grouped, oddsText } from './choices.js';
+import { listed } from './kinds.js';
 import { sortedNames } from './manifest.js';
 import { padded } from './round.js';
 
@@ -7,17 +9,31 @@ const REASONS = {
   'unknown-critical': 'needs something that this program does not support',
 };
 
+/** What lists of buckets add to that, as parts of a sentence. @param {import('./settling.js').Told[]} told */
+function partsOf(told) {
+  const [lists, crowded] = [told.filter((one) => !one.crowded), told.filter((one) => one.crowded)];
+  const sum = (word) => grouped(lists.reduce((all, one) => all + one[word], 0));
+  const names = (those) => listed(those.map(({ name }) => name));
+  return [
+    ...(lists.length ? [
+      `fetched ${sum('fetched')} of ${sum('total')} buckets of ${names(lists)}, decoys included` +
+        ` (all lists so far multiply the odds of a guess by up to ${oddsText(Math.max(...lists.map((one) => one.running)))})`,
+    ] : []),
+    ...(crowded.length ? [`has so many members among its contacts in ${names(crowded)} that the whole directory was fetched`] : []),
+  ];
+}
+
 /**
  * What the server could learn from a sync, in one sentence.
  * @param {number} points that were sent @param {boolean} covered whether all of them may be padding
+ * @param {import('./settling.js').Told[]} told
  */
-function leakOf(points, covered) {
+function leakOf(points, covered, told) {
   const low = points > 8 ? points / 2 + 1 : covered ? 0 : 1;
-  const shown = (number) => String(number).replace(/\B(?=(?:\d{3})+$)/g, ',');
-  const what = points
-    ? `looked up ${shown(low)} to ${shown(points)} new numbers or addresses; not which, from which countries, or who matched`
-    : 'asked for updates and has nothing new to look up; nothing else about the address book';
-  return `the server could learn that this account ${what}`;
+  const first = points ? `looked up ${grouped(low)} to ${grouped(points)} new numbers or addresses` : 'asked for updates and has nothing new to look up';
+  const parts = [first, ...partsOf(told)];
+  const hidden = parts.length > 1 ? 'not which, or who matched' : points ? 'not which, from which countries, or who matched' : 'nothing else about the address book';
+  return `the server could learn that this account ${parts.join(' and ')}; ${hidden}`;
 }
 
 /** Partitions of the book whose contacts could not be looked up: nobody knows whether they are members. */
@@ -37,9 +53,11 @@ function falsePositiveRate(manifest, groups) {
  * @param {object} found.manifest the one that was used @param {object} found.book @param {object} found.question
  * @param {{matches: object[], joined: object[], left: object[]}} found.people
  * @param {{evaluated: number, fresh: number, largest: number, covered: boolean, uncovered: boolean}} found.round
- * @param {{unopened: number} | null} found.labels null: none are published for the book's partitions, or none are wanted
+ * @param {{unopened: number, unknown: number} | null} found.labels null: none are published for the book's partitions, or none are
+ *   wanted
+ * @param {string} found.privacy the mode @param {import('./settling.js').Told[]} found.told @param {Record<string, number>} found.odds
  */
-export function reportOf({ manifest, book, question, people, round, labels, transport, gap, withdrawn }) {
+export function reportOf({ manifest, book, question, people, round, labels, transport, gap, withdrawn, privacy, told, odds }) {
   const { identifiers, asked, groups } = question;
   return {
     ...people,
@@ -57,13 +75,13 @@ export function reportOf({ manifest, book, question, people, round, labels, tran
     epoch: manifest.epoch,
     edition: manifest.edition,
     members: manifest.count,
-    privacy: 'download',
+    privacy,
     partitions: 'all',
     false_positive_rate: falsePositiveRate(manifest, groups),
     quota: transport.quota,
-    leak_odds: {}, // no bucket is asked for
-    labels: labels && { ...labels, unknown: 0 }, // with whole sidecars every entry is there
-    leak: leakOf(round.uncovered ? padded(round.evaluated) : round.largest, round.covered),
+    leak_odds: odds, // of all lists so far
+    labels,
+    leak: leakOf(round.uncovered ? padded(round.evaluated) : round.largest, round.covered, told),
     uncovered: round.uncovered,
     unchecked_history: gap,
     withdrawn_epoch: withdrawn,

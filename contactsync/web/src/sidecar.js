@@ -1,14 +1,13 @@
 // The sidecar of a partition, a sealed label for each value of its directory, and its deltas: docs/directory-format.md,
 // "The sidecar" and "The delta of a sidecar". labels.js opens entries.
 import { check } from './errors.js';
-import { ceil, checkMagic } from './directory.js';
+import { MOST_OF_BUCKET, ceil, checkMagic } from './directory.js';
 import { countBelow, equal, hex, sha256, u64, view } from './octets.js';
 
 export const SIZES = [16, 32, 48, 64];
 export const MOST_ENTRIES = 2 ** 32 - 1;
 const TAG = 16;
 const DELTA_BYTES = 168; // of a delta without places and entries
-const MOST_OF_BUCKET = 65535;
 
 /** The figures of a sidecar that follow from the number of entries, the size of labels and the directory's slot bits. */
 export function sidecarShape(count, size, q) {
@@ -35,24 +34,43 @@ function checkRange(count, size, q) {
  * @typedef {{count: number, size: number, slot_bits: number, top_sha256: string, length: number, sha256: string}} SidecarInfo
  */
 
+/**
+ * Check header and top table. @param {Uint8Array} top the file, or at least these @param {SidecarInfo} info
+ * @returns {ReturnType<typeof sidecarShape>}
+ */
+function checkTop(top, info) {
+  checkMagic(top, '43534c424c0d0a1a', 1);
+  check(top.length >= 64, 'wrong-length');
+  const [q, size, count] = [top[10], top[11], u64(top, 16)];
+  checkRange(count, size, q);
+  const shape = sidecarShape(count, size, q);
+  const stated = [view(top).getUint32(12, true), ...[24, 32, 40, 48, 56].map((at) => u64(top, at))];
+  const { buckets, pages, index, data: start, length } = shape;
+  check([0, buckets, pages, index, start, length].every((one, i) => one === stated[i]), 'malformed');
+  check(length === info.length, 'wrong-length');
+  check(info.count === count && info.size === size && info.slot_bits === q, 'not-as-described');
+  check(hex(sha256(top.subarray(0, index))) === info.top_sha256, 'bad-hash');
+  return shape;
+}
+
+/** An index page, verified: where each of its buckets begins, and the end. @param {Uint8Array} top header and top table */
+function edgesOf(octets, number, top, { inPage, count }) {
+  check(equal(sha256(octets), top.subarray(64 + 32 * number, 96 + 32 * number)), 'bad-hash');
+  const edges = Array.from({ length: inPage + 1 }, (_, i) => view(octets).getUint32(4 * i, true));
+  for (let i = 1; i <= inPage; i++) check(edges[i] >= edges[i - 1] && edges[i] - edges[i - 1] <= MOST_OF_BUCKET, 'malformed');
+  check(edges[inPage] <= count, 'malformed');
+  return edges;
+}
+
 /** A whole sidecar, of which everything is checked. */
 export class Sidecar {
   /** @param {Uint8Array} data @param {SidecarInfo} info */
   constructor(data, info) {
     check(data.length >= 10, 'wrong-length');
     checkMagic(data, '43534c424c0d0a1a', 1);
-    check(data.length >= 64 && data.length === info.length, 'wrong-length');
-    const [q, size, count] = [data[10], data[11], u64(data, 16)];
-    checkRange(count, size, q);
-    const shape = sidecarShape(count, size, q);
-    const stated = [view(data).getUint32(12, true), ...[24, 32, 40, 48, 56].map((at) => u64(data, at))];
-    const { buckets, pages, index, data: start, length } = shape;
-    check([0, buckets, pages, index, start, length].every((one, i) => one === stated[i]), 'malformed');
-    check(length === data.length, 'wrong-length');
-    check(info.count === count && info.size === size && info.slot_bits === q, 'not-as-described');
-    check(hex(sha256(data.subarray(0, index))) === info.top_sha256, 'bad-hash');
+    check(data.length === info.length, 'wrong-length');
+    this.shape = checkTop(data, info);
     check(hex(sha256(data)) === info.sha256, 'bad-hash');
-    this.shape = shape;
     this.info = info;
     this._data = data;
     /** Where each bucket begins, and the end. */
@@ -60,17 +78,12 @@ export class Sidecar {
   }
 
   _index() {
-    const { pages, page, index, inPage, count } = this.shape;
+    const { pages, page, index, count } = this.shape;
     const first = [0];
     for (let number = 0; number < pages; number++) {
-      const octets = this._data.subarray(index + number * page, index + (number + 1) * page);
-      check(equal(sha256(octets), this._data.subarray(64 + 32 * number, 96 + 32 * number)), 'bad-hash');
-      const edges = Array.from({ length: inPage + 1 }, (_, i) => view(octets).getUint32(4 * i, true));
+      const edges = edgesOf(this._data.subarray(index + number * page, index + (number + 1) * page), number, this._data, this.shape);
       check(edges[0] === first.at(-1), 'malformed');
-      for (let i = 1; i <= inPage; i++) {
-        check(edges[i] >= edges[i - 1] && edges[i] - edges[i - 1] <= MOST_OF_BUCKET, 'malformed');
-        first.push(edges[i]);
-      }
+      for (const edge of edges.slice(1)) first.push(edge); // an index has up to a million
     }
     check(first.at(-1) === count, 'malformed');
     return first;
@@ -80,6 +93,49 @@ export class Sidecar {
   entry(place) {
     const { data, entry } = this.shape;
     return this._data.subarray(data + place * entry, data + (place + 1) * entry);
+  }
+}
+
+/** A sidecar of which single buckets are read, each verified, through `part(start, end)`: a range of it that was fetched. */
+export class SidecarParts {
+  /** @param {SidecarInfo} info @param {(start: number, end: number) => Uint8Array} part */
+  constructor(info, part) {
+    this._part = part;
+    this._top = part(0, sidecarShape(info.count, info.size, info.slot_bits).index);
+    this.shape = checkTop(this._top, info);
+    this._edges = new Map();
+  }
+
+  /** Where an index page lies. */
+  pageSpan(number) {
+    const { index, page } = this.shape;
+    return { start: index + number * page, end: index + (number + 1) * page };
+  }
+
+  /** Where the entries of a bucket lie, by its index page. */
+  span(number) {
+    const { inPage, data, entry } = this.shape;
+    const [first, end] = this._page(Math.floor(number / inPage)).edges.slice(number % inPage, (number % inPage) + 2);
+    return { start: data + first * entry, end: data + end * entry };
+  }
+
+  /** The entries of a bucket, one after the other. */
+  bucket(number) {
+    const { inPage } = this.shape;
+    const { start, end } = this.span(number);
+    const octets = this._part(start, end);
+    const at = 4 * (inPage + 1) + 32 * (number % inPage);
+    check(equal(sha256(octets), this._page(Math.floor(number / inPage)).octets.subarray(at, at + 32)), 'bad-hash');
+    return octets;
+  }
+
+  _page(number) {
+    if (!this._edges.has(number)) {
+      const { start, end } = this.pageSpan(number);
+      const octets = this._part(start, end);
+      this._edges.set(number, { octets, edges: edgesOf(octets, number, this._top, this.shape) });
+    }
+    return this._edges.get(number);
   }
 }
 

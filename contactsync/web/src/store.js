@@ -76,13 +76,13 @@ const withRows = (epochs, change) =>
   Object.fromEntries(
     Object.entries(epochs).map(([number, { tokens, ...more }]) => [
       number,
-      { sidecars: {}, ...more, tokens: Object.fromEntries(Object.entries(tokens).map(([one, row]) => [one, change(row)])) },
+      { screens: {}, sidecars: {}, ...more, tokens: Object.fromEntries(Object.entries(tokens).map(([one, row]) => [one, change(row)])) },
     ]),
   );
 
 /**
- * What is known in an audience. `epochs`: by number {public_key, announced, tokens, holdings: {partition: holding}, sidecars:
- * {partition: holding}, unfinished: [{points, identifiers}]}. `found`: who was a member at the last sync. `seen`: by identifier
+ * What is known in an audience. `epochs`: by number {public_key, announced, tokens, holdings: {partition: holding}, screens and
+ * sidecars likewise, unfinished: [{points, identifiers}], reached: epochs.js}. `found`: who was a member at the last sync. `seen`: by identifier
  * the month in which a book had it (12 years + month).
  *
  * `tokens` has a row for each identifier: {token, key: of its label (null: an earlier version did not keep it), member, edition:

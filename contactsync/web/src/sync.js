@@ -1,29 +1,33 @@
 // One sync: who of a book is a member. Files first, then points, then the work on both; docs/protocol.md has the order.
-import { BadInput, ChoiceNeeded, OurError, Refusal, Refused } from './errors.js';
-import { dropKeyless, dropLabels, forgetUnseen, keepEpochs, lacksKeys, newEpoch, newRow } from './epochs.js';
+import { tooLarge } from './choices.js';
+import { OurError, Refusal, Refused } from './errors.js';
+import { dropKeyless, dropLabels, forgetUnseen, keepEpochs, lacksKeys, newEpoch, newRow, reachedIn } from './epochs.js';
 import { servedKinds } from './kinds.js';
-import { labelPartition } from './labelled.js';
+import { labelBySome, labelPartition } from './labelled.js';
 import { contextOf } from './labels.js';
+import { Ledger } from './ledger.js';
 import { sortedNames } from './manifest.js';
 import { choose } from './moving.js';
 import { allForms } from './forms.js';
 import { follow, kindsSeen, peerError, pin, told } from './follow.js';
 import { hex, sha256, unhex } from './octets.js';
+import { optionsOf } from './options.js';
 import { peopleOf } from './people.js';
-import { filesOf, inspect, leadsOn, matchPartition, planOf } from './plan.js';
+import { costOf, filesOf, freshOf, inspect, leadsOn, matchPartition, planOf } from './plan.js';
 import { questionOf } from './question.js';
 import { covers, used } from './quota.js';
 import { reportOf } from './report.js';
 import { readyGroup } from './group/group.js';
 import { blindBatch, finish, isQuick, largestBatch, makeRound, padded } from './round.js';
+import { settle } from './settling.js';
 import { dataName, readAudience, writeAudience } from './store.js';
 import { MAX_BATCH } from './voprf.js';
 
 const PARALLEL = 6; // data files that are fetched at a time
 const seconds = () => Math.floor(Date.now() / 1000);
 
-const badDirectory = (refusal, name) =>
-  peerError(refusal, `a file of partition ${name}`, ['bad-directory', 'sync again: it is then fetched whole; tell the operator if it happens again']);
+const badDirectory = (refusal, name, then = 'it is then fetched whole') =>
+  peerError(refusal, `a file of partition ${name}`, ['bad-directory', `sync again: ${then}; tell the operator if it happens again`]);
 
 function badEvaluation(refusal) {
   if (refusal.word === 'bad-proof')
@@ -33,21 +37,11 @@ function badEvaluation(refusal) {
 }
 
 /**
- * @typedef {object} Options
- * @property {Uint8Array} root the root that was built in, or that the user chose: nothing is trusted on first use
- * @property {string} [audience] "people" or "business"
- * @property {number} [maxDownload] octets of data files
- * @property {boolean} [cover] send eight points of padding if nothing is new (default)
- * @property {boolean} [labels] fetch the labels of all members, and show those of matches (default)
- * @property {(what: string, done: number, total: number) => void} [progress]
- */
-
-/**
  * Find out who of a book is a member.
  * @param {import('./store.js').MemoryStore} store of this server alone
  * @param {import('./transport.js').Transport} transport
  * @param {{contacts: {name: string, identifiers: string[]}[], identifiers: string[], unreadable?: object[]}} book
- * @param {Options} options
+ * @param {import('./options.js').Options} options
  */
 export async function sync(store, transport, book, options) {
   const release = await store.lock();
@@ -61,22 +55,25 @@ export async function sync(store, transport, book, options) {
 }
 
 class Session {
-  constructor(store, transport, book, { audience = 'people', maxDownload = 2 ** 30, cover = true, labels = true, progress = () => {} }) {
-    if (audience !== 'people' && audience !== 'business') throw new BadInput('there is no such audience', { hint: 'people, or business' });
+  constructor(store, transport, book, options) {
+    const { audience, privacy, maxDownload, buckets, leakBudget, cover, labels, progress } = optionsOf(options);
     this.store = store;
     this.transport = transport;
     this.book = book;
     this.audience = audience;
-    this.maxDownload = maxDownload;
+    this.screens = privacy === 'screen';
+    this.allowed = { limit: maxDownload, buckets, leakBudget, whole: 0 };
     this.cover = cover;
     this.labels = labels;
     this.keyed = false; // whether identifiers need a label key
     this.progress = progress;
+    this.told = []; // by lists of buckets: settling.js
     [this.evaluated, this.largest, this.downloaded, this.uncovered, this.withdrawn] = [0, 0, 0, false, null];
   }
 
   async run() {
     this.state = await readAudience(this.store, this.audience);
+    this.ledger = await Ledger.open(this.store);
     const epochs = Object.keys(this.state.epochs).map(Number);
     const newest = epochs.length ? Math.max(...epochs) : 0;
     this.ask((await kindsSeen(this.store, this.audience)) ?? servedKinds([]));
@@ -90,6 +87,11 @@ class Session {
     } catch (error) {
       const late = error instanceof Refused && (error.problem === 'epoch-changed' || error.problem === 'not-found');
       if (!late && error.refusal !== 'bad-proof') throw error;
+      if (this.told.length) {
+        // If a server could get a list repeated by refusing it, it would see two lists for one question.
+        error.hint = 'some requests were already sent and are not repeated in this run; sync again';
+        throw error;
+      }
       // A publish in between would explain it; the time it took to find that a proof is wrong must not show.
       await this.transport.pace();
       const newer = await this.follow();
@@ -161,11 +163,14 @@ class Session {
   async follow() {
     this.progress('fetching metadata', 0, 0);
     const { manifest: published, first, gap } = await follow(this.store, this.transport, this.audience);
-    const choice = choose(published, this.state.move, { now: seconds(), first });
+    const choice = choose(published, this.state.move, { now: seconds(), first, asks: this.screens });
     this.state.move = choice.move;
     this.withdrawn = choice.withdrawn ?? this.withdrawn;
-    for (const number of keepEpochs(this.state.epochs, published, gap)) {
+    const { replaced, promoted } = keepEpochs(this.state.epochs, published, gap);
+    if (promoted) await this.ledger.promoted(this.audience, promoted.epoch, promoted.editions);
+    for (const number of replaced) {
       this.withdrawn = number;
+      await this.ledger.withdrawn(this.audience, number);
       if (this.ready?.epoch === number) this.ready = null;
     }
     await this.save();
@@ -179,6 +184,7 @@ class Session {
     await this.download(plans);
     const opened = await this.inspect(plans, epoch);
     await this.save();
+    this.testing = this.tested(plans, epoch);
     await this.evaluate(manifest, epoch);
     const members = await this.match(manifest, epoch, plans, opened);
     return this.report(manifest, epoch, gap, members);
@@ -187,19 +193,36 @@ class Session {
   /** What is fetched: the same for every book. Stored files are checked whenever something in the book is new. */
   async plan(manifest, epoch) {
     const isNew = (one) => (epoch.tokens[one]?.edition ?? -1) < 0;
-    const news = this.freshOf(epoch).length > 0 || [...this.question.groups].some(([name, mine]) => name in epoch.holdings && mine.some(isNew));
+    const isHeld = (name) => name in epoch.holdings || name in epoch.screens;
+    const news = this.freshOf(epoch).length > 0 || [...this.question.groups].some(([name, mine]) => isHeld(name) && mine.some(isNew));
     const stored = async (holding) => (holding && (await this.isWhole(holding, news)) ? holding : null);
-    const plans = new Map();
+    const held = new Map();
     for (const name of sortedNames(manifest.partitions)) {
-      const [held, sidecar] = [await stored(epoch.holdings[name]), await stored(epoch.sidecars[name])];
-      plans.set(name, planOf(manifest.partitions[name], { held, sidecar, labels: this.labels }));
+      const [base, screen, sidecar] = [await stored(epoch.holdings[name]), await stored(epoch.screens[name]), await stored(epoch.sidecars[name])];
+      const wanted = (this.question.groups.get(name) ?? []).some((one) => epoch.tokens[one]?.edition !== manifest.partitions[name].edition);
+      held.set(name, { held: base, screen, sidecar, wanted });
     }
-    const cost = [...plans.values()].flatMap((plan) => plan.fetch).reduce((sum, file) => sum + file.length, 0);
-    if (cost > this.maxDownload)
-      throw new ChoiceNeeded(`the download is ${cost} octets, more than the ${this.maxDownload} that are allowed; no file was fetched`, {
-        hint: `allow more, ${[...plans.values()].some((plan) => plan.sidecar) ? 'leave labels out, ' : ''}or use the Python client with --privacy screen`,
-      });
+    const plansFor = (screens, labels) =>
+      new Map([...held].map(([name, one]) => [name, planOf(manifest.partitions[name], { ...one, labels, buckets: screens ? this.allowed.buckets : null })]));
+    const [plans, { received: spent }] = [plansFor(this.screens, this.labels), this.transport];
+    const cost = (some) => costOf(some.values()) + spent;
+    this.allowed.whole = cost(plansFor(false, this.labels)) - spent;
+    const [needed, limit] = [cost(plans), this.allowed.limit];
+    if (needed > limit) {
+      const less = (octets) => (octets < needed ? octets : null);
+      throw tooLarge({ needed, limit, screen: less(cost(plansFor(true, this.labels))), bare: less(cost(plansFor(this.screens, false))) });
+    }
     return plans;
+  }
+
+  /** The partitions in which somebody will be tested against a screen, so that a list is asked for. */
+  tested(plans, epoch) {
+    const isTested = (name, mine) => {
+      const plan = plans.get(name);
+      const rows = mine.map((one) => ({ edition: epoch.tokens[one]?.edition ?? -1 }));
+      return plan?.kind === 'screen' && rows.some(({ edition }) => edition !== plan.partition.edition) && freshOf(plan, rows).includes(true);
+    };
+    return [...this.question.groups].filter(([name, mine]) => isTested(name, mine)).map(([name]) => name);
   }
 
   async isWhole(holding, thorough) {
@@ -211,7 +234,7 @@ class Session {
     return true;
   }
 
-  async download(plans) {
+  async download(plans, { last = false } = {}) {
     const wanted = new Map();
     for (const [name, plan] of plans) for (const file of plan.fetch) wanted.set(file.sha256, { ...file, name });
     const files = [];
@@ -222,7 +245,7 @@ class Session {
     const total = files.reduce((sum, file) => sum + file.length, 0);
     let done = 0;
     const fetchOne = async ({ name, sha256: wanted_, length }) => {
-      const octets = await this.transport.data(wanted_, length);
+      const octets = await this.transport.data(wanted_, length, { last: last && files.length === 1 });
       if (octets.length !== length) throw badDirectory(new Refusal('wrong-length'), name);
       if (hex(sha256(octets)) !== wanted_) throw badDirectory(new Refusal('bad-hash', 'it is not the one that was signed'), name);
       await this.store.write(dataName(wanted_), octets);
@@ -259,8 +282,7 @@ class Session {
 
   /** The error of a partition whose files are not good: they are fetched whole next time. */
   async dropped(epoch, name, error) {
-    delete epoch.holdings[name];
-    delete epoch.sidecars[name];
+    for (const kept of [epoch.holdings, epoch.screens, epoch.sidecars]) delete kept[name];
     await this.save();
     return error instanceof Refusal ? badDirectory(error, name) : error;
   }
@@ -299,7 +321,7 @@ class Session {
       for (const [i, batch] of ready.batches.entries()) {
         this.progress('evaluating', points(ready.batches.slice(0, i)), points(ready.batches));
         const blinding = ready.blinded[i] ?? blindBatch(batch, this.question.identifiers);
-        const last = i === ready.batches.length - 1;
+        const last = i === ready.batches.length - 1 && !this.testing.length;
         const reply = await this.transport.evaluate(this.audience, manifest.epoch, blinding.body, { last });
         replies.push([batch, blinding, reply]);
         this.evaluated += batch.points;
@@ -317,7 +339,7 @@ class Session {
   }
 
   async match(manifest, epoch, plans, opened) {
-    const members = new Map();
+    const [members, entries] = [new Map(), new Map()];
     for (const [name, mine] of this.question.groups) {
       const plan = plans.get(name);
       if (name in manifest.unusable) continue;
@@ -329,43 +351,72 @@ class Session {
       const current = subjects.every((one) => one.edition === plan.partition.edition);
       let found;
       try {
-        found = current ? subjects.map((one) => one.member) : await matchPartition(plan, subjects, this.read, opened.get(name));
+        if (current) found = subjects.map((one) => one.member);
+        else if (plan.kind === 'base') found = await matchPartition(plan, subjects, this.read, opened.get(name));
       } catch (error) {
         throw await this.dropped(epoch, name, error);
+      }
+      if (!found) {
+        const settled = await this.settle(manifest, plan, subjects, opened.get(name));
+        found = settled.member;
+        plans.set(name, settled.plan);
+        if (settled.plan !== plan) opened.delete(name);
+        for (const [i, entry] of settled.entries) entries.set(subjects[i], entry);
       }
       mine.forEach((one, i) => {
         members.set(one, found[i]);
         Object.assign(epoch.tokens[one], { member: found[i], edition: plan.partition.edition });
       });
     }
-    await this.label(manifest, epoch, plans, opened);
-    epoch.holdings = Object.fromEntries([...plans].map(([name, plan]) => [name, plan.holding]));
+    await this.label(manifest, epoch, plans, opened, entries);
+    const used = (kind) => Object.fromEntries([...plans].filter(([, plan]) => plan.kind === kind).map(([name, plan]) => [name, plan.holding]));
+    Object.assign(epoch, { holdings: used('base'), screens: used('screen'), reached: epoch.announced ? reachedIn(manifest.partitions) : null });
     const earlier = Object.entries(epoch.sidecars).filter(([name, sidecar]) => !plans.get(name)?.sidecar && leadsOn(manifest.partitions[name], sidecar));
     epoch.sidecars = Object.fromEntries([...earlier, ...[...plans].flatMap(([name, plan]) => (plan.sidecar ? [[name, plan.sidecar]] : []))]);
     this.before = this.state.found;
     this.state.found = { ...this.before, ...Object.fromEntries([...members].map(([one, member]) => [one, member ? 1 : 0])) };
     forgetUnseen(this.state, allForms(this.book.identifiers));
     await this.save();
-    const holdings = Object.values(this.state.epochs).flatMap((one) => [...Object.values(one.holdings), ...Object.values(one.sidecars)]);
+    await this.ledger.settled(this.audience, manifest.epoch, this.told.map(({ name }) => name));
+    const holdings = Object.values(this.state.epochs).flatMap((one) => [one.holdings, one.screens, one.sidecars].flatMap(Object.values));
     const keep = new Set(holdings.flatMap(filesOf).map((file) => dataName(file.sha256)));
     for (const name of await this.store.names('data-')) if (!keep.has(name)) await this.store.remove(name);
     return members;
   }
 
-  /** What the members are called. Nothing is sent for it, and the connection is closed. */
-  async label(manifest, epoch, plans, opened) {
+  /** Who of a large partition is a member: what was not settled by its screen is asked for. */
+  async settle(manifest, plan, subjects, screen) {
+    const { name } = plan.partition;
+    this.progress('fetching buckets', 0, 0);
+    const desk = {
+      audience: this.audience, epoch: manifest.epoch, read: this.read, transport: this.transport, ledger: this.ledger, told: this.told,
+      allowed: this.allowed, download: (of, whole, options) => this.download(new Map([[of, whole]]), options),
+    };
+    try {
+      return await settle(plan, subjects, desk, { screen, last: name === this.testing.at(-1) });
+    } catch (error) {
+      throw error instanceof Refusal ? badDirectory(error, name, 'the same is asked for again') : error;
+    }
+  }
+
+  /** What the members are called. Nothing is sent for it, and the connection is closed. `entries` came with buckets, by row. */
+  async label(manifest, epoch, plans, opened, entries) {
     const context = contextOf(this.audience, manifest.epoch);
     dropLabels(epoch, { all: !this.labels });
     this.labelled = null;
     for (const [name, mine] of this.question.groups) {
       const plan = plans.get(name);
-      if (!plan?.sidecar) continue;
+      if (!plan?.labels) continue;
       const rows = mine.map((one) => epoch.tokens[one]).filter((row) => row.member);
+      let more;
       try {
-        this.labelled = { unopened: (this.labelled?.unopened ?? 0) + (await labelPartition(plan, rows, this.read, context, opened.get(name))) };
+        if (plan.kind === 'screen') more = labelBySome(rows, entries, plan.partition.labels.edition, context);
+        else more = { unopened: await labelPartition(plan, rows, this.read, context, opened.get(name)), unknown: 0 };
       } catch (error) {
         throw await this.dropped(epoch, name, error);
       }
+      const { unopened, unknown } = this.labelled ?? { unopened: 0, unknown: 0 };
+      this.labelled = { unopened: unopened + more.unopened, unknown: unknown + more.unknown };
     }
     if (this.labelled) dropKeyless(epoch);
   }
@@ -374,7 +425,8 @@ class Session {
     const people = peopleOf(this.book.contacts, members, this.before, (one) => epoch.tokens[one].label);
     const { evaluated, fresh, largest, uncovered, labelled: labels, transport, book, question, withdrawn } = this;
     const round = { evaluated, fresh, largest, uncovered, covered: this.covered };
-    const result = reportOf({ manifest, book, question, people, round, labels, transport, gap, withdrawn });
+    const mode = { privacy: this.screens ? 'screen' : 'download', told: this.told, odds: this.ledger.odds() };
+    const result = reportOf({ manifest, book, question, people, round, labels, transport, gap, withdrawn, ...mode });
     await told(this.store, this.audience);
     return result;
   }

@@ -87,8 +87,17 @@ export class Transport {
   }
 
   /** A data file. */
-  data(sha256, length) {
-    return this._request(`/v1/data/${sha256}`, { limit: length, secret: true });
+  data(sha256, length, { last = false } = {}) {
+    return this._request(`/v1/data/${sha256}`, { limit: length, secret: true, last });
+  }
+
+  /**
+   * Parts of a data file, on condition that it is this one: a reply as byteranges.js reads it. A server that ignores the field
+   * answers 200; the rest of that is not read.
+   * @param {string} ranges the field `Range` @param {number} limit octets of the reply
+   */
+  ranges(sha256, ranges, limit, { last = false } = {}) {
+    return this._request(`/v1/data/${sha256}`, { limit, secret: true, ranges, last });
   }
 
   /** Whether the credential is valid, and the quota. A server without budgets has no such page. */
@@ -147,14 +156,15 @@ export class Transport {
       }
   }
 
-  async _once(path, { limit, secret = false, body = null, type = 'application/octet-stream', last = false }) {
+  async _once(path, { limit, secret = false, body = null, type = 'application/octet-stream', last = false, ranges = null }) {
     const headers = secret ? { authorization: `Bearer ${this._credential}` } : {};
     if (body) headers['content-type'] = type;
+    if (ranges) Object.assign(headers, { range: ranges, 'if-range': `"${path.split('/').at(-1)}"` });
     // Pages may not say so, and leave it out. In Node the connection closes with the last reply, not when the work on it ends.
     if (last && typeof document === 'undefined') headers.connection = 'close';
     const stop = new AbortController();
     let timer = setTimeout(() => stop.abort(), SILENCE);
-    this._watch({ method: body ? 'POST' : 'GET', path, octets: body?.length ?? 0 });
+    this._watch({ method: body ? 'POST' : 'GET', path, octets: body?.length ?? 0, ranges: ranges ? ranges.split(',').length : 0 });
     this.sent += body?.length ?? 0;
     let reply;
     try {
@@ -165,7 +175,9 @@ export class Transport {
       const most = reply.ok ? limit : PROBLEM_LIMIT;
       const parts = [];
       let length = 0;
-      for (const reader = reply.body?.getReader(); reader; ) {
+      const ignored = ranges && reply.ok && reply.status !== 206;
+      if (ignored) await reply.body?.cancel();
+      for (const reader = ignored ? null : reply.body?.getReader(); reader; ) {
         const { done, value } = await reader.read();
         if (done) break;
         clearTimeout(timer);
@@ -192,7 +204,7 @@ export class Transport {
     if (reply.type === 'opaqueredirect' || (reply.status >= 300 && reply.status < 400))
       throw new PeerError('the server sent a redirect, which is never followed', { hint: 'use the final URL' });
     this.quota = quotaOfFields(reply.headers) ?? this.quota;
-    if (reply.ok) return body;
+    if (reply.ok) return ranges ? { status: reply.status, headers: reply.headers, body } : body;
     const error = await errorOf(reply, body);
     if (error.problem !== 'out-of-quota') error.pause = retryAfter(reply);
     throw error;

@@ -8,12 +8,16 @@ import { BadInput, ContactSyncError, Transport, readBooks, regionOf, shown, sync
 import { FolderStore } from './store.js';
 
 const USAGE = `usage: contactsync-js sync BOOK… --url URL --credential-file FILE --root root.json
-         [--region XX] [--only tel|mailto] [--audience people|business] [--state DIR] [--max-download OCTETS]
-         [--labels yes|no] [--no-cover] [--json]
+         [--region XX] [--only tel|mailto] [--audience people|business] [--state DIR] [--privacy download|screen]
+         [--max-download SIZE] [--buckets N] [--leak-budget ODDS] [--labels yes|no] [--no-cover] [--json]
 
 BOOK is vCard, CSV, LDIF or a list of numbers and e-mail addresses; - is stdin. They are blinded before they leave this
 machine. --only looks up only phone numbers, or only e-mail addresses. --labels no leaves the labels of members (their
 account ids, say) where they are; else they are fetched for all members alike, never because of a match.
+--privacy download: match on this machine only. screen: download far less, but the server also sees which buckets are
+fetched for contacts that pass a filter: --buckets of them (64), or a multiple, decoys included, as long as all lists do
+not multiply the odds of a guess by more than --leak-budget (1000). If the download would be larger than --max-download
+(500000, 20M, 1.5G; default 1G), nothing is sent, and the choices are shown.
 --root is the root of the server's metadata, from a source that you trust: \`contactsync trust URL\` shows its hash.
 Exit codes: 0 done, 1 this installation, 2 usage, 3 input, 4 network, 5 the server must not be trusted, 6 refused,
 7 a choice is needed, 8 the quota is used up, 130 interrupted.`;
@@ -26,7 +30,10 @@ const OPTIONS = {
   only: { type: 'string', multiple: true },
   audience: { type: 'string', default: 'people' },
   state: { type: 'string' },
+  privacy: { type: 'string', default: 'download' },
   'max-download': { type: 'string', default: String(2 ** 30) },
+  buckets: { type: 'string', default: '64' },
+  'leak-budget': { type: 'string', default: '1000' },
   labels: { type: 'string', default: 'yes' },
   'no-cover': { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
@@ -78,10 +85,29 @@ function stateOf(given, url) {
   return join(base, url.replace(/[^a-z0-9.-]+/g, '_'));
 }
 
+/** Octets of a size. Powers of ten, as the Python client takes them. */
+function sizeOf(text) {
+  const [, figure, unit] = /^(\d{1,15}(?:\.\d{1,3})?)\s*([KMGT]?)B?$/.exec(text.trim().toUpperCase()) ?? [];
+  if (!figure) throw new Usage('--max-download is a size such as 500000, 20M or 1.5G');
+  return Math.floor(Number(figure) * 1000 ** ' KMGT'.indexOf(unit || ' '));
+}
+
+/** What was chosen, and may be. */
+function chosen(values) {
+  if (!['yes', 'no'].includes(values.labels)) throw new Usage('--labels is yes or no');
+  if (!['download', 'screen'].includes(values.privacy)) throw new Usage('--privacy is download or screen');
+  const [buckets, leakBudget] = [Number(values.buckets), Number(values['leak-budget'])];
+  if (!Number.isInteger(buckets) || buckets < 1 || buckets > 4096) throw new Usage('--buckets is a number from 1 to 4096');
+  if (!(leakBudget >= 1)) throw new Usage('--leak-budget is at least 1');
+  return {
+    audience: values.audience, privacy: values.privacy, maxDownload: sizeOf(values['max-download']), buckets, leakBudget,
+    cover: !values['no-cover'], labels: values.labels === 'yes',
+  };
+}
+
 async function run(values, books) {
+  const options = chosen(values);
   const url = serverOf(values.url);
-  const most = Number(values['max-download']);
-  if (!Number.isSafeInteger(most) || most < 0) throw new BadInput('--max-download is no number of octets', { hint: 'such as 1000000000' });
   const root = await octetsOf(values.root, '--root');
   const credential = new TextDecoder().decode(await octetsOf(values['credential-file'], '--credential-file')).trim();
   if (!/^[\x21-\x7e]+$/.test(credential)) throw new BadInput('the credential file has no credential', { hint: 'it is one line, cs_…' });
@@ -91,8 +117,7 @@ async function run(values, books) {
   const progress = process.stderr.isTTY && !values.json ? (what, done, total) => process.stderr.write(`\r${what} ${total ? `${Math.round((100 * done) / total)} %` : ''}\x1b[K`) : undefined;
   const store = new FolderStore(stateOf(values.state, url));
   const result = await sync(store, new Transport(url, credential), book, {
-    root, audience: values.audience, maxDownload: most, cover: !values['no-cover'],
-    labels: values.labels === 'yes', progress,
+    root, progress, ...options,
   });
   if (progress) process.stderr.write('\r\x1b[K');
   return { book, result };
@@ -107,6 +132,7 @@ function say({ book, result }) {
   if (result.uncovered) console.error('warning: no padding points were sent because the budget is nearly used up: the server could see that nothing was new');
   if (result.unchecked_history !== null) console.error('warning: too much was published since the last sync to check that the server still shows the same history; sync more often');
   if (result.labels?.unopened) console.error(`warning: ${result.labels.unopened} labels do not open for their match; tell the operator`);
+  if (result.labels?.unknown) console.error(`warning: the label of ${result.labels.unknown} matches is not known yet; --privacy download has them all`);
   const plain = (text) => text.replace(/[^\P{C}\u200c\u200d]/gu, '?');
   for (const { name, identifiers } of book.contacts) {
     const mine = result.matches.filter((one) => one.name === name && identifiers.includes(one.written));
@@ -136,7 +162,6 @@ async function main(given) {
     if (values.help) return console.log(USAGE);
     if (command !== 'sync') throw new Usage('the command is sync');
     if (!books.length) throw new Usage('give an address book');
-    if (!['yes', 'no'].includes(values.labels)) throw new Usage('--labels is yes or no');
     for (const name of ['url', 'credential-file', 'root']) if (!values[name]) throw new Usage(`--${name} is missing`);
     const done = await run(values, books);
     if (json) print(done.result);
