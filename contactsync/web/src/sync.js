@@ -3,6 +3,7 @@ import { BadInput, ChoiceNeeded, OurError, Refusal, Refused } from './errors.js'
 import { dropKeyless, dropLabels, forgetUnseen, keepEpochs, lacksKeys, newEpoch, newRow } from './epochs.js';
 import { servedKinds } from './kinds.js';
 import { labelPartition } from './labelled.js';
+import { ownOf } from './log/policy.js';
 import { contextOf } from './labels.js';
 import { sortedNames } from './manifest.js';
 import { choose } from './moving.js';
@@ -39,6 +40,9 @@ function badEvaluation(refusal) {
  * @property {number} [maxDownload] octets of data files
  * @property {boolean} [cover] send eight points of padding if nothing is new (default)
  * @property {boolean} [labels] fetch the labels of all members, and show those of matches (default)
+ * @property {string[]} [witnesses] verifier keys of witnesses that must have cosigned the log, instead of those of the root
+ * @property {number} [quorum] how many of `witnesses` (default: all)
+ * @property {boolean} [newLog] accept that the server's log began anew
  * @property {(what: string, done: number, total: number) => void} [progress]
  */
 
@@ -61,7 +65,7 @@ export async function sync(store, transport, book, options) {
 }
 
 class Session {
-  constructor(store, transport, book, { audience = 'people', maxDownload = 2 ** 30, cover = true, labels = true, progress = () => {} }) {
+  constructor(store, transport, book, { audience = 'people', maxDownload = 2 ** 30, cover = true, labels = true, witnesses = [], quorum, newLog = false, progress = () => {} }) {
     if (audience !== 'people' && audience !== 'business') throw new BadInput('there is no such audience', { hint: 'people, or business' });
     this.store = store;
     this.transport = transport;
@@ -70,6 +74,7 @@ class Session {
     this.maxDownload = maxDownload;
     this.cover = cover;
     this.labels = labels;
+    this.watched = { own: ownOf(witnesses, quorum), newLog };
     this.keyed = false; // whether identifiers need a label key
     this.progress = progress;
     [this.evaluated, this.largest, this.downloaded, this.uncovered, this.withdrawn] = [0, 0, 0, false, null];
@@ -160,7 +165,8 @@ class Session {
   /** The published manifest, and the one to use: it, or the epoch that it announces. */
   async follow() {
     this.progress('fetching metadata', 0, 0);
-    const { manifest: published, first, gap } = await follow(this.store, this.transport, this.audience);
+    const { manifest: published, first, gap } = await follow(this.store, this.transport, this.audience, this.watched);
+    this.watched.newLog = false; // once
     const choice = choose(published, this.state.move, { now: seconds(), first });
     this.state.move = choice.move;
     this.withdrawn = choice.withdrawn ?? this.withdrawn;

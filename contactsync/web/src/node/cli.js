@@ -9,11 +9,13 @@ import { FolderStore } from './store.js';
 
 const USAGE = `usage: contactsync-js sync BOOK… --url URL --credential-file FILE --root root.json
          [--region XX] [--only tel|mailto] [--audience people|business] [--state DIR] [--max-download OCTETS]
-         [--labels yes|no] [--no-cover] [--json]
+         [--labels yes|no] [--no-cover] [--witness VKEY]… [--quorum K] [--new-log] [--json]
 
 BOOK is vCard, CSV, LDIF or a list of numbers and e-mail addresses; - is stdin. They are blinded before they leave this
 machine. --only looks up only phone numbers, or only e-mail addresses. --labels no leaves the labels of members (their
 account ids, say) where they are; else they are fetched for all members alike, never because of a match.
+--witness requires a witness of the server's log instead of those that the server names, --quorum that many of them; give them
+each time. --new-log accepts that the log began anew: ask the operator why, over another channel, before.
 --root is the root of the server's metadata, from a source that you trust: \`contactsync trust URL\` shows its hash.
 Exit codes: 0 done, 1 this installation, 2 usage, 3 input, 4 network, 5 the server must not be trusted, 6 refused,
 7 a choice is needed, 8 the quota is used up, 130 interrupted.`;
@@ -28,6 +30,9 @@ const OPTIONS = {
   state: { type: 'string' },
   'max-download': { type: 'string', default: String(2 ** 30) },
   labels: { type: 'string', default: 'yes' },
+  witness: { type: 'string', multiple: true, default: [] },
+  quorum: { type: 'string' },
+  'new-log': { type: 'boolean', default: false },
   'no-cover': { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false },
@@ -92,7 +97,8 @@ async function run(values, books) {
   const store = new FolderStore(stateOf(values.state, url));
   const result = await sync(store, new Transport(url, credential), book, {
     root, audience: values.audience, maxDownload: most, cover: !values['no-cover'],
-    labels: values.labels === 'yes', progress,
+    labels: values.labels === 'yes', witnesses: values.witness, quorum: values.quorum === undefined ? undefined : Number(values.quorum),
+    newLog: values['new-log'], progress,
   });
   if (progress) process.stderr.write('\r\x1b[K');
   return { book, result };
