@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from javascript import CREDENTIAL, Person
-from visiting import Browser, Visitor, require
+from visiting import Browser, judged, require
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
 
@@ -63,19 +63,4 @@ def unchanged(tmp_path_factory):
 
 @pytest.fixture
 def visit(browser):
-    """Make visitors of a URL, each with a browser of their own. What they saw is judged at the end."""
-    made = []
-
-    def visitor(url: str, **options) -> Visitor:
-        made.append(Visitor(browser, url, **options))
-        return made[-1]
-
-    yield visitor
-    seen = [one.seen() for one in made]
-    for one in made:
-        one.close()
-    for one, what in zip(made, seen, strict=True):
-        assert what["violations"] == []
-        assert [line for line in what["console"] if line.startswith("uncaught")] == []
-        others = [line for line in what["requests"] if not line.split()[1].startswith((one.url, "blob:"))]
-        assert others == [], "it asked somebody else"
+    yield from judged(browser)

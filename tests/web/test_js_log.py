@@ -3,14 +3,18 @@
 import json
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from javascript import Person, found, needs_node
 from logged_service import ServiceLog
 from server_tools import GERMAN, Operator, Process
 from simulated_service import CREDENTIAL, service
 
+from contactsync.publication.log.notes import COSIGNATURE, ED25519, NoteSigner
+
 __all__ = ["service"]
 pytestmark = [needs_node, pytest.mark.slow]
 ANNA, BEN = "+4915100000001", "+4915100000002"
+WITNESS = NoteSigner.of("w.example", COSIGNATURE, Ed25519PrivateKey.generate()).verifier.vkey()
 
 
 @pytest.fixture
@@ -141,6 +145,67 @@ def test_a_state_that_knew_no_log_finds_what_it_has_in_it(person, logged):
     assert "root/2" in asked(logged)[0]
     person.sync(ANNA)
     assert asked(logged)[0] == []
+
+
+def test_witnesses_of_ones_own_take_the_place_of_those_of_the_root(person, logged):
+    mine = NoteSigner.of("mine.example", COSIGNATURE, Ed25519PrivateKey.generate())
+    other = NoteSigner.of("other.example", COSIGNATURE, Ed25519PrivateKey.generate())
+    asked_for = ("--witness", mine.verifier.vkey(), "--witness", other.verifier.vkey())
+    error = person.sync(ANNA, more=asked_for, code=5)
+    assert error["refusal"] == "too-few-witnesses"
+    assert "0 of the 2 witnesses" in error["message"]
+    assert not asked(logged)[1]
+    logged.log.witness = mine  # the one that the root names is gone, also under the root
+    error = person.sync(ANNA, more=asked_for, code=5)
+    assert "1 of the 2 witnesses" in error["message"]
+    assert "without a cosignature: other.example" in error["message"]
+    assert found(person.sync(ANNA, more=(*asked_for, "--quorum", "1"))) == [ANNA]
+    logged.publish(ANNA, BEN)
+    assert person.sync(ANNA, BEN, code=5)["refusal"] == "too-few-witnesses"  # as the root says
+    assert found(person.sync(ANNA, BEN, more=(*asked_for, "--quorum", "1"))) == [ANNA, BEN]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--witness", "mine.example"),
+        ("--quorum", "1"),
+        ("--witness", WITNESS, "--quorum", "2"),
+        ("--witness", WITNESS, "--quorum", "0"),
+        ("--witness", WITNESS, "--quorum", "x"),
+        ("--witness", WITNESS, "--witness", WITNESS),
+        ("--witness", NoteSigner.of("a.example", ED25519, Ed25519PrivateKey.generate()).verifier.vkey()),
+    ],
+)
+def test_witnesses_that_cannot_be_required_are_bad_input(person, logged, given):
+    logged.requests.clear()
+    error = person.sync(ANNA, more=given, code=3)
+    assert (error["kind"], bool(error["hint"])) == ("bad-input", True)
+    assert logged.requests == []
+
+
+def test_who_requires_witnesses_of_a_server_without_a_log_is_refused(tmp_path, service):
+    service.publish(ANNA)
+    person = Person(tmp_path / "person", service.url, service.repository.root_bytes(), CREDENTIAL)
+    error = person.sync(ANNA, more=("--witness", WITNESS), code=5)
+    assert (error["kind"], error["refusal"]) == ("bad-signature", "bad-signature")
+    assert "names no log" in error["message"]
+    assert not asked(service)[1]
+
+
+def test_a_log_that_began_anew_is_followed_when_the_user_says_so(person, logged):
+    assert found(person.sync(ANNA)) == [ANNA]
+    ServiceLog(logged)  # another key, named by a new root that the old log never had
+    logged.publish(ANNA, BEN)
+    asked(logged)
+    assert person.sync(ANNA, BEN, code=5)["refusal"] in {"another-history", "bad-signature"}
+    assert not asked(logged)[1]
+    spoiled(logged, f"leaf/{logged.manifest.sha256()}", None)
+    assert person.sync(ANNA, BEN, more=("--new-log",), code=5)["refusal"] == "another-history"
+    logged.tamper = lambda *_: None
+    assert found(person.sync(ANNA, BEN, more=("--new-log",))) == [ANNA, BEN]
+    assert logged.log.signer.verifier.vkey() in person.kept()["trust.json"].decode()
+    assert found(person.sync(ANNA, BEN)) == [ANNA, BEN]
 
 
 def test_a_server_with_a_log(tmp_path):

@@ -9,7 +9,7 @@ from server_tools import GERMAN, Operator, Process
 from visiting import cards
 
 pytestmark = pytest.mark.slow
-ANNA, BEN = "+4915100000001", "+4915100000002"
+ANNA, BEN, NEW = "+4915100000001", "+4915100000002", "+4915100000077"
 PEOPLE = {"Anna": ANNA, "Ben": BEN, "Nobody": "+4915900000009"}
 HERE = ["Anna", "Ben"]
 
@@ -131,6 +131,36 @@ def test_a_connection_that_is_cut_after_the_points_were_sent(unchanged, visit, b
     assert person.refused() == "No answer from the service"
     person.behave()
     assert retry(person) == HERE
+
+
+def test_a_download_that_is_cut_is_begun_again(unchanged, visit, book):
+    person = visit(unchanged.url)
+    person.read(book)
+    person.meddle("/v1/data/")
+    person.start(CREDENTIAL)
+    assert person.refused() == "No answer from the service"
+    assert person.posts() == 0
+    assert person.text("#fresh") == "Nothing about your contacts has been sent so far"
+    person.behave()
+    assert retry(person) == HERE
+
+
+def test_an_epoch_that_begins_while_a_sync_runs(operator, with_page, visit, book):
+    person = visit(with_page.url)
+    person.meddle("/v1/evaluate/", hold=True)
+    person.read(book)
+    person.start(CREDENTIAL)
+    person.wait("#left-list li.evaluate")
+    operator.add(int(NEW))
+    operator.publish(new_epoch=True)
+    person.behave()
+    person.wait("#result")
+    assert person.texts("#matches .name bdi") == HERE
+    epochs = [one.rpartition("/")[2] for one in person.texts("#left-list li.evaluate code")]
+    assert epochs == ["1", "2"]
+    person.again()
+    newcomer = cards(book.with_name("more.vcf"), {**PEOPLE, "Newcomer": NEW})
+    assert person.sync(newcomer, None) == ["Anna", "Ben", "Newcomer"]
 
 
 def test_a_server_that_is_restarted(operator, with_page, visit, book):

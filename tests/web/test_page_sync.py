@@ -10,7 +10,7 @@ from server_tools import Process, numbers, run
 from visiting import DUMP, cards
 
 pytestmark = pytest.mark.slow
-ANNA, BEN, NEW = "+4915100000001", "+4915100000002", "+4915100000077"
+ANNA, BEN, CEM, NEW = "+4915100000001", "+4915100000002", "+4915100000003", "+4915100000077"
 STRANGER = "+4915900000009"
 PEOPLE = {"Anna": ANNA, "Ben": "0151 00000002", "Nobody": STRANGER}
 
@@ -87,6 +87,43 @@ def test_script_in_names_stays_text(unchanged, visit, tmp_path):
         person.evaluate(script="getComputedStyle(document.querySelector('#matches bdi')).unicodeBidi")
         == "isolate"
     )
+
+
+def card(*lines):
+    return "\n".join(("BEGIN:VCARD", "VERSION:3.0", *lines, "END:VCARD", ""))
+
+
+HOSTILE = {
+    "names of what objects have": card(
+        *("FN:__proto__", "__PROTO__:x", "CONSTRUCTOR;VALUEOF=1:x"),
+        f"TEL;__proto__=x;TYPE=constructor:{ANNA}",
+    ),
+    "control characters": card("FN:\0\x1b[31m\u202e<b>", f"TEL:{ANNA}"),
+    "a line of two megabytes": card("FN:A", "NOTE:" + "x" * 2_000_000, f"TEL:{ANNA}"),
+    "folded 100,000 times": card("FN:A", "NOTE:" + "x\n " * 100_000, f"TEL:{ANNA}"),
+    "cards in cards": "BEGIN:VCARD\n" * 20_000 + f"FN:A\nTEL:{ANNA}\n" + "END:VCARD\n" * 20_000,
+    "addresses of elsewhere": card(
+        *("FN:A", "URL:javascript:alert(1)", "PHOTO;VALUE=uri:http://evil.example/x"),
+        f"TEL;VALUE=uri:tel:{ANNA}",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_card_is_read_or_reported_and_does_nothing_else(unchanged, visit, tmp_path, kind):
+    path = tmp_path / "hostile.vcf"
+    path.write_text(card("FN:Ben", f"TEL:{BEN}") + HOSTILE[kind] + card("FN:Cem", f"TEL:{CEM}"))
+    person = visit(unchanged.url)
+    person.read(path)
+    identifiers, unread = (int(one.replace(",", "")) for one in person.texts("#counts dd")[1:])
+    assert identifiers == 3 or unread, "a number was lost, and nobody was told"
+    person.start(CREDENTIAL)
+    person.wait("#result")
+    found = person.texts("#matches .name bdi")
+    assert {"Ben", "Cem"} <= set(found)
+    assert len(found) == identifiers
+    assert person.evaluate(script="document.querySelectorAll('#matches b, #matches img').length") == 0
+    # Who asked somebody else, or ran a script, is found by `visit`.
 
 
 def test_a_new_edition_says_who_came_and_who_left(operator, with_page, visit, tmp_path):

@@ -167,3 +167,22 @@ def cards(path: Path, people: dict[str, str]) -> Path:
     )
     path.write_text(text)
     return path
+
+
+def judged(browser: Browser):
+    """Make visitors of a URL, each with a browser of their own. What they saw is judged at the end."""
+    made = []
+
+    def visitor(url: str, **options) -> Visitor:
+        made.append(Visitor(browser, url, **options))
+        return made[-1]
+
+    yield visitor
+    seen = [one.seen() for one in made]
+    for one in made:
+        one.close()
+    for one, what in zip(made, seen, strict=True):
+        assert what["violations"] == []
+        assert [line for line in what["console"] if line.startswith("uncaught")] == []
+        others = [line for line in what["requests"] if not line.split()[1].startswith((one.url, "blob:"))]
+        assert others == [], f"it asked somebody else: {others}"

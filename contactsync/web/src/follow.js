@@ -4,7 +4,7 @@ import { OurError, PeerError, Refusal, check } from './errors.js';
 import { equal, text, utf8 } from './octets.js';
 import { linkOf, MAX_MANIFEST, walk } from './history.js';
 import { servedKinds } from './kinds.js';
-import { LogFollower } from './log/follower.js';
+import { LogFollower, begunAnew } from './log/follower.js';
 import { readManifest } from './manifest.js';
 import { checkTarget, metadataOf, openRoot, refresh, targetOf } from './metadata.js';
 import { PROFILE } from './identifiers.js';
@@ -60,10 +60,12 @@ export async function pin(store, root) {
 /**
  * The current manifest of an audience, verified from the pinned root down, and kept as the one seen last.
  * @param {import('./transport.js').Transport} transport
+ * @param {{own?: object | null, newLog?: boolean}} watched of the user: witnesses (log/policy.js), and whether a log that began
+ *   anew is accepted
  * @returns {Promise<{manifest: object, first: boolean, gap: object | null}>} `first`: none of this audience was kept.
  *   `gap` stays until `told`.
  */
-export async function follow(store, transport, audience, now = Date.now() / 1000) {
+export async function follow(store, transport, audience, { own = null, newLog = false } = {}, now = Date.now() / 1000) {
   const trust = await readTrust(store);
   // A state of an earlier version: the roots since the pinned one are followed once more, to be found in the log.
   const [start, roots] = trust.roots === null ? [trust.pinned, [trust.pinned]] : [trust.root, trust.roots];
@@ -85,7 +87,8 @@ export async function follow(store, transport, audience, now = Date.now() / 1000
       await keep();
     }
   });
-  const log = new LogFollower(trust.log, (name, limit) => transport.file(`/v1/log/${name}`, limit));
+  if (newLog) await inLog(() => Object.assign(trust, { log: begunAnew(utf8(trust.root)), roots: [] }));
+  const log = new LogFollower(trust.log, (name, limit) => transport.file(`/v1/log/${name}`, limit), own);
   await inLog(() => log.followRoots(trust.roots.map(utf8)));
   Object.assign(trust, { log: log.kept, roots: [] });
   await writeTrust(store, trust);

@@ -131,6 +131,12 @@ export interface SyncOptions {
   cover?: boolean;
   /** Whether the labels of all members are fetched, to show those of matches (default). */
   labels?: boolean;
+  /** Verifier keys of witnesses that must have cosigned the server's log, instead of those that its root names. */
+  witnesses?: string[];
+  /** How many of `witnesses`; all by default. */
+  quorum?: number;
+  /** Accept that the server's log began anew. Ask the operator why, over another channel, before. */
+  newLog?: boolean;
   progress?: (what: string, done: number, total: number) => void;
 }
 export interface Match {

@@ -4,6 +4,7 @@ import { OurError, Refusal, Refused } from './errors.js';
 import { dropKeyless, dropLabels, forgetUnseen, keepEpochs, lacksKeys, newEpoch, newRow, reachedIn } from './epochs.js';
 import { servedKinds } from './kinds.js';
 import { labelBySome, labelPartition } from './labelled.js';
+import { ownOf } from './log/policy.js';
 import { contextOf } from './labels.js';
 import { Ledger } from './ledger.js';
 import { sortedNames } from './manifest.js';
@@ -56,7 +57,7 @@ export async function sync(store, transport, book, options) {
 
 class Session {
   constructor(store, transport, book, options) {
-    const { audience, privacy, maxDownload, buckets, leakBudget, cover, labels, progress } = optionsOf(options);
+    const { audience, privacy, maxDownload, buckets, leakBudget, cover, labels, witnesses, quorum, newLog, progress } = optionsOf(options);
     this.store = store;
     this.transport = transport;
     this.book = book;
@@ -65,6 +66,7 @@ class Session {
     this.allowed = { limit: maxDownload, buckets, leakBudget, whole: 0 };
     this.cover = cover;
     this.labels = labels;
+    this.watched = { own: ownOf(witnesses, quorum), newLog };
     this.keyed = false; // whether identifiers need a label key
     this.progress = progress;
     this.told = []; // by lists of buckets: settling.js
@@ -162,7 +164,8 @@ class Session {
   /** The published manifest, and the one to use: it, or the epoch that it announces. */
   async follow() {
     this.progress('fetching metadata', 0, 0);
-    const { manifest: published, first, gap } = await follow(this.store, this.transport, this.audience);
+    const { manifest: published, first, gap } = await follow(this.store, this.transport, this.audience, this.watched);
+    this.watched.newLog = false; // once
     const choice = choose(published, this.state.move, { now: seconds(), first, asks: this.screens });
     this.state.move = choice.move;
     this.withdrawn = choice.withdrawn ?? this.withdrawn;

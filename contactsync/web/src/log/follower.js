@@ -7,7 +7,7 @@ import { canonicalForm } from '../canonical.js';
 import { Refusal, check } from '../errors.js';
 import { metadataOf } from '../metadata.js';
 import { equal, hex, sha256 } from '../octets.js';
-import { accepted, checkpointOf, policyIn, policyOf } from './policy.js';
+import { accepted, checkpointOf, inForce, policyIn, policyOf } from './policy.js';
 import { HashReader, WIDTH, leafHash } from './tiles.js';
 
 const MAX_NOTE = 65536;
@@ -23,13 +23,26 @@ async function acceptedOf(policy, note) {
   return accepted(policy, note);
 }
 
+/**
+ * What is kept when a log has ended, and the user accepts the one that this root names: nothing was seen of it.
+ * @param {Uint8Array} root the newest
+ */
+export function begunAnew(root) {
+  const { signed } = metadataOf(root, 'root');
+  const policy = policyIn(signed);
+  return policy && { root: signed.version, policy: policy.value, checkpoint: null };
+}
+
 export class LogFollower {
   /**
    * @param {object | null} kept null: nothing was seen of a log
    * @param {(path: string, limit: number) => Promise<Uint8Array | null>} get a file of the log; null: there is none
+   * @param {{witnesses: string[], quorum: number} | null} own of the user: they take the place of those of the root, and roots
+   *   are then found under the newest checkpoint
    */
-  constructor(kept, get) {
+  constructor(kept, get, own = null) {
     this.kept = kept;
+    this._own = own;
     this._get = get;
     this._current = null;
     this._reader = null;
@@ -51,10 +64,11 @@ export class LogFollower {
     });
     const first = this.kept === null ? news.findIndex((one) => one.policy !== null) : 0;
     news = first < 0 ? [] : news.slice(first);
+    check(this._own === null || this.kept !== null || news.length > 0, 'bad-signature', 'you require witnesses, and this server names no log');
     if (!news.length) return;
     let policy = this.kept ? policyOf(this.kept.policy) : news[0].policy;
     for (const one of news) {
-      one.under = await acceptedOf(policy, await this._must(`root/${one.version}`, MAX_NOTE));
+      if (this._own === null) one.under = await acceptedOf(policy, await this._must(`root/${one.version}`, MAX_NOTE));
       policy = one.policy ?? policy;
     }
     const checkpoint = this.kept?.checkpoint ?? null;
@@ -63,6 +77,7 @@ export class LogFollower {
       const what = `root version ${version}`;
       const name = hex(sha256(octets));
       const index = await this._find(reader, name, { sha256: name, type: 'root', version }, what);
+      if (this._own !== null) continue;
       check(under.size <= this._current.size && equal(await reader.tree(under.size), under.root), 'another-history',
         `the log under which ${what} was witnessed is not the one that it shows now`);
       check(index < under.size, 'another-history', `${what} is not in the log under which it was witnessed`);
@@ -93,7 +108,7 @@ export class LogFollower {
   /** The hashes of the newest checkpoint, which continues the one seen last. */
   async _underCheckpoint(policy, last) {
     if (this._reader !== null) return this._reader;
-    const current = await acceptedOf(policy, await this._must('checkpoint', MAX_NOTE));
+    const current = await acceptedOf(inForce(policy, this._own), await this._must('checkpoint', MAX_NOTE));
     const reader = new HashReader((path) => this._tile(path), current);
     const before = last === null ? { origin: current.origin, size: current.size, root: current.root } : checkpointOf(last);
     check(before.origin === current.origin, 'another-history', `its log was ${before.origin}, and is ${current.origin} now`);

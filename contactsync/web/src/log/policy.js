@@ -1,6 +1,6 @@
 // Which log a client follows, how many of which witnesses must have seen what it says, and what it says: docs/http-api.md,
 // "The log", and C2SP tlog-checkpoint.
-import { check } from '../errors.js';
+import { BadInput, Refusal, check } from '../errors.js';
 import { equal, sha256 } from '../octets.js';
 import { fromBase64, keyOf, openNote } from './notes.js';
 
@@ -23,6 +23,31 @@ export function policyOf(value) {
   check(Number.isInteger(value.quorum) && value.quorum >= 0 && value.quorum <= witnesses.length, 'malformed');
   return { log, witnesses, quorum: value.quorum, value };
 }
+
+/**
+ * The witnesses that a user requires, whichever the root names, and how many of them (all); null: as the root says.
+ * @param {string[]} witnesses verifier keys @param {number} [quorum] Throws BadInput
+ */
+export function ownOf(witnesses, quorum) {
+  const hint = 'a witness is a verifier key, NAME+ID+KEY, each given once; require at least one, and at most all of them';
+  if (!witnesses.length) {
+    if (quorum === undefined) return null;
+    throw new BadInput('a number of witnesses is required, and none is given', { hint });
+  }
+  const own = { witnesses: [...witnesses], quorum: quorum ?? witnesses.length };
+  try {
+    const keys = own.witnesses.map(keyOf);
+    check(keys.every((one) => one.kind === 'witness') && new Set(keys.map((one) => one.public.join())).size === keys.length, 'malformed');
+    check(keys.length <= MAX_WITNESSES && Number.isInteger(own.quorum) && own.quorum >= 1 && own.quorum <= keys.length, 'malformed');
+  } catch (error) {
+    if (error instanceof Refusal) throw new BadInput('the witnesses that you require cannot be used', { hint });
+    throw error;
+  }
+  return own;
+}
+
+/** What is in force: the log that the root names, and the user's own witnesses if there are any. */
+export const inForce = (policy, own) => (own === null ? policy : policyOf({ ...policy.value, ...own }));
 
 /**
  * A checkpoint: `size` entries with the root hash `root`. Lines after the third are extensions, which are ignored.

@@ -9,7 +9,8 @@ import { FolderStore } from './store.js';
 
 const USAGE = `usage: contactsync-js sync BOOK… --url URL --credential-file FILE --root root.json
          [--region XX] [--only tel|mailto] [--audience people|business] [--state DIR] [--privacy download|screen]
-         [--max-download SIZE] [--buckets N] [--leak-budget ODDS] [--labels yes|no] [--no-cover] [--json]
+         [--max-download SIZE] [--buckets N] [--leak-budget ODDS] [--labels yes|no] [--no-cover]
+         [--witness VKEY]… [--quorum K] [--new-log] [--json]
 
 BOOK is vCard, CSV, LDIF or a list of numbers and e-mail addresses; - is stdin. They are blinded before they leave this
 machine. --only looks up only phone numbers, or only e-mail addresses. --labels no leaves the labels of members (their
@@ -18,6 +19,8 @@ account ids, say) where they are; else they are fetched for all members alike, n
 fetched for contacts that pass a filter: --buckets of them (64), or a multiple, decoys included, as long as all lists do
 not multiply the odds of a guess by more than --leak-budget (1000). If the download would be larger than --max-download
 (500000, 20M, 1.5G; default 1G), nothing is sent, and the choices are shown.
+--witness requires a witness of the server's log instead of those that the server names, --quorum that many of them; give them
+each time. --new-log accepts that the log began anew: ask the operator why, over another channel, before.
 --root is the root of the server's metadata, from a source that you trust: \`contactsync trust URL\` shows its hash.
 Exit codes: 0 done, 1 this installation, 2 usage, 3 input, 4 network, 5 the server must not be trusted, 6 refused,
 7 a choice is needed, 8 the quota is used up, 130 interrupted.`;
@@ -35,6 +38,9 @@ const OPTIONS = {
   buckets: { type: 'string', default: '64' },
   'leak-budget': { type: 'string', default: '1000' },
   labels: { type: 'string', default: 'yes' },
+  witness: { type: 'string', multiple: true, default: [] },
+  quorum: { type: 'string' },
+  'new-log': { type: 'boolean', default: false },
   'no-cover': { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false },
@@ -101,7 +107,8 @@ function chosen(values) {
   if (!(leakBudget >= 1)) throw new Usage('--leak-budget is at least 1');
   return {
     audience: values.audience, privacy: values.privacy, maxDownload: sizeOf(values['max-download']), buckets, leakBudget,
-    cover: !values['no-cover'], labels: values.labels === 'yes',
+    cover: !values['no-cover'], labels: values.labels === 'yes', witnesses: values.witness,
+    quorum: values.quorum === undefined ? undefined : Number(values.quorum), newLog: values['new-log'],
   };
 }
 
