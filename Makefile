@@ -10,8 +10,10 @@ STAMP   = $(VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/contactsync demo
 
+# Tests wait for other processes, and for clocks, half of their time: three at once for two cores.
+AT_ONCE = $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) * 3 / 2 )))
 test: $(STAMP)-test
-	$(BIN)/python -m pytest -n auto --durations 40 --durations-min 5
+	$(BIN)/python -m pytest -n $(AT_ONCE) --durations 40 --durations-min 5
 
 # While you work: everything but what is marked slow. It says what it left out. A file stays on one core, because its
 # tests share fixtures. Temporary files are in memory if a gigabyte is free: most of these tests take less time than
@@ -31,7 +33,7 @@ bounds: $(STAMP)-test
 	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -n auto tests/directory tests/phones tests/ristretto255 tests/voprf
 
 # Numba reports the lines that it compiles, so the kernels are compiled anew; lines that tests interpret count too.
-coverage: $(STAMP)-test
+coverage: $(STAMP)-coverage
 	rm -rf $(VENV)/coverage-kernels
 	NUMBA_JIT_COVERAGE=1 CONTACTSYNC_CACHE_DIR=$(VENV)/coverage-kernels $(BIN)/python -m coverage run \
 	  --data-file=$(VENV)/.coverage --source=contactsync/kernels,contactsync/ristretto255,contactsync/voprf \
@@ -57,7 +59,7 @@ SECONDS ?= 60
 timing: $(STAMP)-test
 	PYTHONPATH=.:tests $(BIN)/python -m timing --seconds $(SECONDS)
 
-# Wheel and sdist, the same octets for the same commit, by the build tools of requirements/build.txt.
+# Wheel, sdist and hashes of the web client, the same octets for the same commit, by the build tools of requirements/build.txt.
 dist: build/dist-tools/.installed
 	build/dist-tools/bin/python release/build.py dist
 	cd dist && sha256sum contactsync-* > SHA256SUMS && cat SHA256SUMS
@@ -114,6 +116,10 @@ $(STAMP)-test: pyproject.toml | $(BIN)/python
 
 $(STAMP)-bench: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e '.[bench]'
+	touch $@ $(STAMP)
+
+$(STAMP)-coverage: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e '.[test,coverage]'
 	touch $@ $(STAMP)
 
 $(STAMP)-fuzz: pyproject.toml | $(BIN)/python

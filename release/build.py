@@ -3,13 +3,15 @@
 `python release/build.py OUT`, by a Python that has the setuptools of requirements/build.txt. What differs
 between machines is taken away: only files that git knows are built, from a copy with the time of the commit
 (SOURCE_DATE_EPOCH) and plain modes; umask, locale and time zone are fixed; the sdist is packed anew, in
-order.
+order. Beside them are the hashes of the web client, for who has no Python.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -21,10 +23,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE, PROGRAM = 0o644, 0o755
+BUNDLE = "contactsync/web/bundle"
 
 
 def build(out: Path) -> list[Path]:
-    """Build both into a folder; the files. Raises CalledProcessError."""
+    """Build all of it into a folder; the files. Raises CalledProcessError."""
     out.mkdir(parents=True, exist_ok=True)
     epoch = int(os.environ.get("SOURCE_DATE_EPOCH") or _git("log", "-1", "--format=%ct"))
     os.umask(0o022)
@@ -33,8 +36,30 @@ def build(out: Path) -> list[Path]:
         _copy(place, epoch)
         made = [_run_backend(place, hook, epoch) for hook in ("build_sdist", "build_wheel")]
         found = [Path(shutil.copy(one, out / one.name)) for one in made]
+        found += _list_hashes(place / BUNDLE, out)
     _repack(found[0], epoch)
     return found
+
+
+def _list_hashes(bundle: Path, out: Path) -> list[Path]:
+    """What `sha256sum --check` reads: of the page by its paths on a server, and of the bundle's files.
+
+    Which files a page has is what its service worker knows. Raises KeyError if that one is of other files.
+    """
+    sums = {
+        str(path.relative_to(bundle)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(bundle.rglob("*"))
+        if path.is_file()
+    }
+    first_line = (bundle / "page" / "shell.js").read_text().partition("\n")[0]
+    known = json.loads(first_line.removeprefix("const RELEASE = ").removesuffix(";"))["files"]
+    names = {sha256: name for name, sha256 in sums.items()}
+    page = {path: sums[names[sha256]] for path, (sha256, _) in known.items()}
+    page["shell.js"] = sums["page/shell.js"]
+    lists = {"contactsync-web.sha256": page, "contactsync-bundle.sha256": sums}
+    for name, hashes in lists.items():
+        (out / name).write_text("".join(f"{hashes[path]}  {path}\n" for path in sorted(hashes)))
+    return [out / name for name in lists]
 
 
 def _git(*words: str) -> str:

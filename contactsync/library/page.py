@@ -20,6 +20,7 @@ from contactsync.server.page import (
     CONTENT_SECURITY_POLICY,
     SERVICE_FILE,
     SERVICE_FORMAT,
+    SHELL_FILE,
     PageSettings,
     bundled,
     page_files,
@@ -120,7 +121,7 @@ def write_extension(state: State, url: str, folder: Path, *, name: str = "", lab
     values = {"web_name": name, "web_label_link": label_link}
     settings = PageSettings.take(Path("extension"), dict(values))
     files = {
-        **page_files(),
+        **{path: content for path, content in page_files().items() if path != SHELL_FILE},
         "page/extension.js": bundled("page/extension.js"),
         SERVICE_FILE: settings.service(root, server.url),
         "manifest.json": _manifest(server.url, name),

@@ -54,6 +54,12 @@ CONTENT_SECURITY_POLICY: Final = (
 `wasm-unsafe-eval` lets WebAssembly run, which is libsodium here, and no text that becomes JavaScript.
 """
 
+SHELL_FILE: Final = "shell.js"
+"""The service worker, which keeps the other files. Beside `/`: a browser lets it answer below its path.
+
+An extension has none: its files are on the device.
+"""
+
 FILES: Final[Mapping[str, tuple[str, str]]] = {
     "index.html": ("page/index.html", "text/html; charset=utf-8"),
     "page/page.css": ("page/page.css", "text/css; charset=utf-8"),
@@ -62,6 +68,7 @@ FILES: Final[Mapping[str, tuple[str, str]]] = {
     "page/contactsync.mjs": ("contactsync.mjs", _JAVASCRIPT),
     "page/contactsync-sodium.mjs": ("contactsync-sodium.mjs", _JAVASCRIPT),
     "page/icon.svg": ("page/icon.svg", "image/svg+xml"),
+    SHELL_FILE: ("page/shell.js", _JAVASCRIPT),
 }
 """By path on the server: the file of the package, and its media type."""
 

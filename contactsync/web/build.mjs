@@ -1,6 +1,7 @@
 // Builds what is shipped: bundle/contactsync.mjs (the client, for pages, workers and Node), contactsync-sodium.mjs beside
 // it (libsodium in WebAssembly, as it is), contactsync-js.mjs (its command line), and bundle/page (the page for people,
-// whose worker takes the client from beside it). The same sources and lock file give the same octets in any folder.
+// whose worker takes the client from beside it, and whose service worker has the hashes of all of it). The same sources and
+// lock file give the same octets in any folder.
 //
 //     npm ci --ignore-scripts && node build.mjs [FOLDER]
 import { createHash } from 'node:crypto';
@@ -56,11 +57,32 @@ const bundles = {
   'page/worker.js': { entryPoints: ['page/worker.js'], platform: 'browser', plugins: [beside] },
   'page/page.css': { entryPoints: ['page/page.css'] },
 };
+// What the page consists of, by its path on a server, and its media type. shell.js keeps these files and no others.
+const served = {
+  'page/page.css': 'text/css; charset=utf-8',
+  'page/page.js': 'text/javascript; charset=utf-8',
+  'page/worker.js': 'text/javascript; charset=utf-8',
+  'page/contactsync.mjs': 'text/javascript; charset=utf-8',
+  'page/contactsync-sodium.mjs': 'text/javascript; charset=utf-8',
+  'page/icon.svg': 'image/svg+xml',
+  'index.html': 'text/html; charset=utf-8',
+};
 const copies = ['page/index.html', 'page/icon.svg', 'page/extension.js'];
+
+const sha256 = (octets) => createHash('sha256').update(octets).digest('hex');
+const shipped = {}; // hashes by name
 
 function ship(name, octets) {
   writeFileSync(join(folder, name), octets);
-  console.log(`${createHash('sha256').update(octets).digest('hex')}  ${name}`);
+  shipped[name] = sha256(octets);
+  console.log(`${shipped[name]}  ${name}`);
+}
+
+/** The first line of shell.js: the files of the release, and its name, which is their hash. */
+function release() {
+  const nameOf = (path) => [path, path.replace(/^page\//, ''), `page/${path}`].find((one) => one in shipped);
+  const files = Object.fromEntries(Object.entries(served).map(([path, type]) => [path, [shipped[nameOf(path)], type]]));
+  return `const RELEASE = ${JSON.stringify({ version: sha256(JSON.stringify(files)), files })};`;
 }
 
 mkdirSync(join(folder, 'page'), { recursive: true });
@@ -69,4 +91,6 @@ for (const [name, options] of Object.entries(bundles)) {
   ship(name, file.contents);
 }
 for (const name of copies) ship(name, readFileSync(join(here, name)));
+const shell = { entryPoints: ['page/shell.js'], platform: 'browser', format: 'iife', banner: { js: release() } };
+ship('page/shell.js', (await build({ ...common, ...shell })).outputFiles[0].contents);
 chmodSync(join(folder, 'contactsync-js.mjs'), 0o755);

@@ -141,10 +141,10 @@ def test_a_hundred_thousand_addresses(dav, fetch, monkeypatch):
     dav.before = at(BOOK, multistatus(*listed, token="http://dav/1"), kind="sync-collection")
     monkeypatch.setattr(pull, "MAX_FILES", 50_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(BadInput, match="more than 50,000 cards"):
         fetch()
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
     assert not dav.asked("multiget")
 

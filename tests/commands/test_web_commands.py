@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from json_checks import check
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
 
@@ -13,7 +14,7 @@ from server_tools import GERMAN, Operator, Process
 
 from contactsync.commands import main
 from contactsync.publication.tuf.follower import grouped, root_fingerprint
-from contactsync.server.page import FILES, page_files
+from contactsync.server.page import FILES, SHELL_FILE, page_files
 
 pytestmark = pytest.mark.slow
 
@@ -72,6 +73,30 @@ def test_another_policy_is_noticed(served, monkeypatch):
     assert done.stdout.count("unprotected") == len(FILES)
 
 
+def test_as_json_it_says_the_same(served, operator, monkeypatch):
+    done = run("verify", served.url, "--json")
+    assert done.exit_code == 0, done.output
+    value = check("web-verify", done.stdout)
+    assert (value["same"], value["url"], value["talks_to"]) == (True, served.url, served.url)
+    assert [one["path"] for one in value["files"]] == [
+        "/" if path == "index.html" else f"/{path}" for path in FILES
+    ]
+    assert value["fingerprint"] == root_fingerprint(root_of(operator))
+    files = page_files()
+    monkeypatch.setattr("contactsync.library.page.page_files", lambda: {**files, SHELL_FILE: b""})
+    done = run("verify", served.url, "--json")
+    assert done.exit_code == 5
+    value = check("web-verify", done.stdout)
+    assert not value["same"]
+    assert [one for one in value["files"] if one["state"] != "same"] == [
+        {"path": "/shell.js", "state": "differs"}
+    ]
+    assert "does not serve the page" in done.stderr
+    done = run("verify", "http://contacts.example", "--json")
+    assert done.exit_code == 3
+    assert check("error", done.stdout)["error"]["kind"] == "bad-input"
+
+
 def test_a_server_without_a_page_has_none(operator):
     with Process(operator.folder.path) as process:
         done = run("verify", process.url)
@@ -95,7 +120,9 @@ def test_an_extension_has_the_files_and_the_root_that_was_pinned(tmp_path, serve
     done = run("extension", "--output", folder, "--state", state, "--label-link", "xmpp:{label}")
     assert done.exit_code == 0, done.output
     for path, content in page_files().items():
-        assert (folder / path).read_bytes() == content
+        if path != SHELL_FILE:
+            assert (folder / path).read_bytes() == content
+    assert not (folder / SHELL_FILE).exists()
     service = json.loads((folder / "page" / "service.json").read_text())
     assert (service["url"], service["label_link"]) == (served.url, "xmpp:{label}")
     assert grouped(root_fingerprint(service["root"].encode())) in done.stdout

@@ -2,6 +2,7 @@
 works.
 """
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -62,7 +63,12 @@ def twice(tmp_path_factory):
 @pytest.mark.slow
 def test_two_builds_are_the_same_octets(twice):
     one, other, _ = twice
-    assert sorted(one) == ["contactsync-0.1.0-py3-none-any.whl", "contactsync-0.1.0.tar.gz"]
+    assert sorted(one) == [
+        "contactsync-0.1.0-py3-none-any.whl",
+        "contactsync-0.1.0.tar.gz",
+        "contactsync-bundle.sha256",
+        "contactsync-web.sha256",
+    ]
     for name in one:
         assert one[name] == other[name], name
 
@@ -81,6 +87,21 @@ def test_they_hold_the_package_and_its_documents_and_nothing_else(twice):
     assert all(
         (entry.uid, entry.gid, entry.uname, entry.mtime) == (0, 0, "", int(EPOCH)) for entry in entries
     )
+
+
+@pytest.mark.slow
+def test_the_hashes_of_the_bundle_are_those_of_the_wheel(twice):
+    one, _, folder = twice
+    prefix = "contactsync/web/bundle/"
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        held = {
+            name.removeprefix(prefix): hashlib.sha256(wheel.read(name)).hexdigest()
+            for name in wheel.namelist()
+            if name.startswith(prefix)
+        }
+    lines = one["contactsync-bundle.sha256"].decode().splitlines()
+    assert {line[66:]: line[:64] for line in lines} == held
+    assert len(held) > 9
 
 
 @pytest.mark.slow

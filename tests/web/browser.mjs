@@ -26,6 +26,7 @@ function observe(fakes) {
     before = now;
     requestAnimationFrame(frame);
   });
+  if (fakes.noServiceWorker) Object.defineProperty(navigator, 'serviceWorker', { value: undefined });
   if (fakes.contacts)
     Object.defineProperty(navigator, 'contacts', { value: { getProperties: async () => ['name', 'tel'], select: async () => fakes.contacts } });
 }
@@ -58,7 +59,8 @@ const calls = {
   /** A tab; what it asks for, and what its console says, is written down. */
   async tab({ visit, url }) {
     const page = await visits.get(visit).newPage();
-    const kept = { page, visit, requests: [], console: [] };
+    const kept = { page, visit, requests: [], console: [], answered: { kept: [], network: [] } };
+    page.on('response', (reply) => kept.answered[reply.fromServiceWorker() ? 'kept' : 'network'].push(reply.url()));
     page.on('request', (request) => kept.requests.push(`${request.method()} ${request.url()}`));
     page.on('console', (message) => kept.console.push(`${message.type()}: ${message.text()}`));
     page.on('pageerror', (error) => kept.console.push(`uncaught: ${error.message}`));
@@ -66,6 +68,12 @@ const calls = {
     pages.set(id, kept);
     if (url) await calls.go({ tab: id, url });
     return id;
+  },
+  /** Addresses by who answered: the service worker, or the network. */
+  answered: ({ tab }) => pages.get(tab).answered,
+  async leaveTab({ tab }) {
+    await pages.get(tab).page.close();
+    pages.delete(tab);
   },
   async go({ tab, url }) {
     await pages.get(tab).page.goto(url);

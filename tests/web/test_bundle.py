@@ -18,6 +18,7 @@ PAGE = (
     "page/index.html",
     "page/icon.svg",
     "page/extension.js",
+    "page/shell.js",
 )
 BUNDLES = ("contactsync.mjs", "contactsync-js.mjs", "contactsync-sodium.mjs", *PAGE)
 

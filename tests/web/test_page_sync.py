@@ -7,31 +7,12 @@ import json
 import pytest
 from javascript import CREDENTIAL, WEB
 from server_tools import Process, numbers, run
-from visiting import cards
+from visiting import DUMP, cards
 
 pytestmark = pytest.mark.slow
 ANNA, BEN, NEW = "+4915100000001", "+4915100000002", "+4915100000077"
 STRANGER = "+4915900000009"
 PEOPLE = {"Anna": ANNA, "Ben": "0151 00000002", "Nobody": STRANGER}
-
-DUMP = """(async () => {
-  const found = [];
-  for (const { name } of await indexedDB.databases()) {
-    const database = await new Promise((done) => {
-      const request = indexedDB.open(name);
-      request.onsuccess = () => done(request.result);
-    });
-    for (const table of database.objectStoreNames) {
-      const store = database.transaction(table).objectStore(table);
-      const ask = (request) => new Promise((done) => { request.onsuccess = () => done(request.result); });
-      const [keys, values] = [await ask(store.getAllKeys()), await ask(store.getAll())];
-      const text = (value) => (value.buffer ? new TextDecoder().decode(value) : String(value));
-      keys.forEach((key, i) => found.push([key, text(values[i])]));
-    }
-    database.close();
-  }
-  return found;
-})()"""
 
 
 def test_first_sync_then_one_without_news(unchanged, visit, tmp_path):

@@ -12,6 +12,26 @@ from javascript import has_node
 HERE = Path(__file__).parent
 CHROMIUM = shutil.which("chromium") or ""
 
+# All that the page keeps in IndexedDB: names and values.
+DUMP = """(async () => {
+  const found = [];
+  for (const { name } of await indexedDB.databases()) {
+    const database = await new Promise((done) => {
+      const request = indexedDB.open(name);
+      request.onsuccess = () => done(request.result);
+    });
+    for (const table of database.objectStoreNames) {
+      const store = database.transaction(table).objectStore(table);
+      const ask = (request) => new Promise((done) => { request.onsuccess = () => done(request.result); });
+      const [keys, values] = [await ask(store.getAllKeys()), await ask(store.getAll())];
+      const text = (value) => (value.buffer ? new TextDecoder().decode(value) : String(value));
+      keys.forEach((key, i) => found.push([key, text(values[i])]));
+    }
+    database.close();
+  }
+  return found;
+})()"""
+
 
 def why_not() -> str:
     """What the tests of the page lack here; empty if nothing."""
@@ -78,6 +98,9 @@ class Visitor:
         """Another tab; it becomes the one that is used."""
         self.tab = self.browser.call("tab", visit=self.visit, url=self.url)
         return self.tab
+
+    def leave_tab(self) -> None:
+        self.browser.call("leaveTab", tab=self.tab)
 
     def close(self) -> None:
         self.browser.call("leave", visit=self.visit)

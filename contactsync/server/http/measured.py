@@ -24,6 +24,7 @@ ROUTES: Final = {
     "/v1/account": "account",
     "/v1/health": "health",
     "/page/": "page",
+    "/shell.js": "page",
 }
 """The label of a request, by how its path begins; `other` for all else."""
 

@@ -108,6 +108,7 @@ export const de = (number, octets) => {
       same
         ? `Diese Seite, ihr Programm und der Schlüssel, mit dem sie Unterschriften prüft, kommen alle von ${origin}.`
         : `Diese Seite und der Schlüssel, mit dem sie Unterschriften prüft, kommen von dort, wo du sie geöffnet hast; der Dienst ist ${origin}.`,
+    trustUnknown: 'Der Dienst hat noch nicht geantwortet, deshalb ist sein Schlüssel hier nicht bekannt.',
     trustWhy: 'Wer diese Seite ausliefert, könnte sie ändern, für einen einzelnen Menschen und einen einzelnen Besuch. Das kann keine Seite verhindern. Sie schützt vor Leuten, die Daten des Dienstes stehlen oder die Leitung abhören. Wer ein Programm aus anderer Quelle möchte, nimmt das Kommando contactsync, oder diese Seite als Erweiterung.',
     trustOwn: 'Dieses Programm ist auf deinem Gerät, wie das Kommando contactsync: Der Dienst kann es nicht ändern.',
     fingerprint: 'Fingerabdruck des Schlüssels',
@@ -118,16 +119,20 @@ export const de = (number, octets) => {
     keptSome: (date, size) => `Seit dem ${date}: die nachgeschlagenen Nummern mit ihren Antworten und das Verzeichnis${size ? ` (${octets(size)})` : ''}.`,
     keptTold: 'Nur, was der Dienst durch Listen von Stücken des Verzeichnisses erfahren hat: wie viel, und für welche Länder. Auch er vergisst das nicht, und so wird es weiter gezählt.',
     keptCode: 'Auch deinen Zugangscode.',
+    keptPage: 'Diese Seite selbst, damit sie ohne Netz aufgeht.',
     keptFixed: 'Der Browser entfernt es nicht von selbst.',
     keptWhy: 'Damit kostet ein zweites Nachsehen fast nichts, und nur neue Nummern werden gesendet. Namen werden nicht aufbewahrt. Ein Browser, dem der Platz ausgeht, kann alles entfernen; dann wird alles noch einmal nachgeschlagen.',
     forget: 'Alles vergessen',
     forgetSure: 'Alles von diesem Dienst vergessen?',
-    forgetMeans: 'Die Nummern, das Verzeichnis und dein Zugangscode werden aus diesem Browser entfernt. Beim nächsten Mal wird alles noch einmal nachgeschlagen, und das zählt zum Guthaben deines Codes.',
+    forgetMeans: 'Die Nummern, das Verzeichnis, dein Zugangscode und die Seite selbst werden aus diesem Browser entfernt. Beim nächsten Mal wird alles noch einmal nachgeschlagen, und das zählt zum Guthaben deines Codes.',
     forgetYes: 'Vergessen',
     forgottenMost: 'Vergessen.',
     forgotten: 'Vergessen. In diesem Browser ist nichts mehr von diesem Dienst.',
     persist: 'Den Browser bitten, es nicht zu entfernen',
     cancel: 'Abbrechen',
+    updateWhy: 'Es gibt eine neue Fassung dieser Seite. Lade sie neu, wenn du von dieser hast, was du brauchst: Was zu sehen ist, ist dann weg.',
+    updateOthers: 'Diese Seite ist noch in einem anderen Tab offen. Schließe ihn zuerst, und lade dann neu.',
+    updateNow: 'Mit der neuen Fassung neu laden',
     footer: 'Keine Cookies, keine Verfolgung, nichts von Dritten. Freie Software: contactsync, Apache-Lizenz 2.0.',
 
     retry: 'Noch einmal versuchen',
@@ -141,6 +146,7 @@ export const de = (number, octets) => {
       : seconds < 7200 ? `Versuche es in ${many(Math.ceil(seconds / 60), 'Minute', 'Minuten')} wieder.`
       : `Versuche es in ${many(Math.ceil(seconds / 3600), 'Stunde', 'Stunden')} wieder.`,
     problems: {
+      offline: ['Der Dienst antwortet nicht', 'Diese Seite ist in deinem Browser aufbewahrt, oder wurde gerade noch geladen. Du kannst ein Adressbuch wählen und sehen, was davon zu lesen ist. Wer hier ist, lässt sich nur mit Netz herausfinden: Verbinde dich, und versuche es wieder.'],
       network: ['Der Dienst antwortet nicht', 'Prüfe, ob du online bist, und versuche es wieder. Was empfangen wurde, bleibt; es geht dort weiter.'],
       code: ['Der Zugangscode wird nicht angenommen', 'Prüfe, ob du ihn ganz kopiert hast. Wenn er stimmt, ist er vielleicht abgelaufen: Bitte den Dienst um einen neuen.'],
       link: ['Der Link, der dich hierher gebracht hat, wurde benutzt oder ist zu alt', 'Geh dahin zurück, wo du ihn angeklickt hast, und öffne die Seite von dort noch einmal. Ein Link gilt einmal, für einige Minuten.'],

@@ -1,12 +1,5 @@
 // The page's side of its worker: calls that are answered, events in between, and a stop that ends it at once.
-const WORKER = new URL('./worker.js', import.meta.url).href;
-// The page may not turn text into a program (Trusted Types), but for this one.
-const policy = globalThis.trustedTypes?.createPolicy('contactsync-worker', {
-  createScriptURL(url) {
-    if (url !== WORKER) throw new TypeError('not the worker of this page');
-    return url;
-  },
-});
+import { WORKER, program } from './programs.js';
 
 /** A call failed: `failed` is what the worker says of it (`described` in worker.js). */
 export class Failure extends Error {
@@ -41,7 +34,7 @@ export class Desk {
   }
 
   _begin() {
-    const worker = new Worker(policy ? policy.createScriptURL(WORKER) : WORKER, { type: 'module' });
+    const worker = new Worker(program(WORKER), { type: 'module' });
     worker.addEventListener('message', ({ data }) => {
       if ('event' in data) return this._hear(data.event, data.given);
       const { resolve, reject } = this._waiting.get(data.id);

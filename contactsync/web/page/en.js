@@ -106,6 +106,7 @@ export const en = (number, octets) => {
       same
         ? `This page, its program and the key that it checks signatures with all come from ${origin}.`
         : `This page and the key that it checks signatures with come from where you opened it; the service is ${origin}.`,
+    trustUnknown: 'The service has not answered yet, so that its key is not known here.',
     trustWhy: 'Whoever serves this page could change it, for one person and one visit, and no page can prevent that. It protects against who steals the service’s data or reads the traffic. If you want a program from elsewhere, use the contactsync command, or this page as an extension.',
     trustOwn: 'This program is on your device, as the contactsync command is: the service cannot change it.',
     fingerprint: 'Fingerprint of the key',
@@ -116,16 +117,20 @@ export const en = (number, octets) => {
     keptSome: (date, size) => `Since ${date}: the numbers that were looked up with their answers, and the directory${size ? ` (${octets(size)})` : ''}.`,
     keptTold: 'Only what the service was told by lists of pieces of the directory: how much, and for which countries. It does not forget that either, and so it goes on being counted.',
     keptCode: 'Your access code, too.',
+    keptPage: 'This page itself, so that it opens without a network.',
     keptFixed: 'The browser will not remove it by itself.',
     keptWhy: 'With it, a second look costs nearly nothing, and only new numbers are sent. Names are not kept. A browser that is short of space may remove it; then everything is looked up again.',
     forget: 'Forget everything',
     forgetSure: 'Forget everything about this service?',
-    forgetMeans: 'The numbers, the directory and your access code are removed from this browser. Next time everything is looked up again, which counts against the budget of your code.',
+    forgetMeans: 'The numbers, the directory, your access code and the page itself are removed from this browser. Next time everything is looked up again, which counts against the budget of your code.',
     forgetYes: 'Forget',
     forgottenMost: 'Forgotten.',
     forgotten: 'Forgotten. Nothing of this service is left in this browser.',
     persist: 'Ask the browser not to remove it',
     cancel: 'Cancel',
+    updateWhy: 'There is a new version of this page. Reload it when you have what you need of this one: what is shown will be gone.',
+    updateOthers: 'This page is open in another tab, too. Close that one first, then reload.',
+    updateNow: 'Reload with the new version',
     footer: 'No cookies, no tracking, nothing from third parties. Free software: contactsync, Apache License 2.0.',
 
     retry: 'Try again',
@@ -139,6 +144,7 @@ export const en = (number, octets) => {
       : seconds < 7200 ? `Try again in ${many(Math.ceil(seconds / 60), 'minute', 'minutes')}.`
       : `Try again in ${many(Math.ceil(seconds / 3600), 'hour', 'hours')}.`,
     problems: {
+      offline: ['No answer from the service', 'This page is kept in your browser, or was loaded just before. You can choose an address book, and see what can be read of it. Who is here can be found out with a network only: connect, then try again.'],
       network: ['No answer from the service', 'Check whether you are online, then try again. What was received is kept, and it continues from there.'],
       code: ['The access code is not accepted', 'Check that you copied all of it. If it is right, it may have ended: ask the service for a new one.'],
       link: ['The link that brought you here was used, or is too old', 'Go back to where you clicked it, and open the page from there again. A link works once, for some minutes.'],

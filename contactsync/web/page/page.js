@@ -1,5 +1,6 @@
 // The page for people: from an address book to who of it is here. docs/web.md, "The page".
 import { Desk, Failure } from './desk.js';
+import { Keeping } from './keeping.js';
 import { Leaving } from './leaving.js';
 import { Matches, csvOf, jsonOf, save } from './matches.js';
 import { canPick, pick } from './picker.js';
@@ -18,6 +19,7 @@ function takeCode() {
 let code = takeCode();
 let signedIn = null; // until when (milliseconds), if a code brought access
 let words = wordsOf(preferred());
+let regions = []; // that can be chosen
 let service = null; // what the worker says of it when it is opened
 let files = []; // of the book that was read
 let counts = null; // of that book
@@ -26,8 +28,10 @@ let progress = null;
 let problem = null; // {failed, retry} that is shown
 let matches = null;
 let keptNow = null;
+let forgotten = false; // in this tab
 let region = null; // that was chosen; null: not yet
 const leaving = new Leaving();
+const keeping = new Keeping(showKeeping);
 const desk = new Desk((event, given) => (event === 'request' ? leaving.add(given, words) : showProgress(given)));
 
 function step(name, { focus = true } = {}) {
@@ -60,16 +64,25 @@ function clearProblem() {
 
 async function open() {
   if (!isSecureContext) throw new Failure({ kind: 'page', own: 'insecure', detail: location.origin });
-  service = await desk.call('open');
+  if (!regions.length) regions = await desk.call('regions');
+  chooseRegion(); // a book can be read whatever the service answers
+  try {
+    service = await desk.call('open');
+  } catch (error) {
+    keptNow = await desk.call('kept').catch(() => null);
+    showService();
+    throw error;
+  }
   matches ??= new Matches(service.link);
   keptNow = service.kept;
   showService();
-  chooseRegion();
   // Before a code is shown to who may be somebody else.
   if (keptNow.other) throw new Failure({ kind: 'page', own: 'root', detail: `the fingerprint is now ${service.fingerprint}` });
   if (code !== null) await signIn();
   else if (keptNow.credential && signedIn === null) [$('credential').value, $('keep').checked] = [keptNow.credential, true];
 }
+
+const reopen = () => attempt(open, reopen);
 
 async function signIn() {
   const once = code;
@@ -87,30 +100,34 @@ function showSignedIn() {
 }
 
 function showService() {
-  if (!service) return;
+  $('trust-why').textContent = /^https?:$/.test(location.protocol) ? words.trustWhy : words.trustOwn;
+  if (!service) {
+    $('trust-who').textContent = words.trustUnknown;
+    return showKept();
+  }
   const { name, url, fingerprint, same } = service;
   $('brand').textContent = name || 'contactsync';
   document.title = name ? `${name} – contactsync` : 'contactsync';
   if (name) document.querySelector('h1').textContent = words.titleOf(`\u2068${name}\u2069`);
   $('trust-who').textContent = words.trustWho(url, same);
-  $('trust-why').textContent = /^https?:$/.test(location.protocol) ? words.trustWhy : words.trustOwn;
   $('fingerprint').textContent = fingerprint.match(/.{4}/g).join(' ');
-  showKept();
+  return showKept();
 }
 
-async function showKept(said = null) {
+async function showKept() {
   if (!keptNow) return;
   const { since, size, credential, told } = keptNow;
   const persisted = since !== null && ((await navigator.storage.persisted?.()) ?? false);
-  const some = [words.keptSome(words.date(since ?? 0), size), credential ? words.keptCode : '', persisted ? words.keptFixed : ''];
-  $('kept').textContent = said ?? (since !== null ? some.filter(Boolean).join(' ') : told ? words.keptTold : words.keptNothing);
+  const some = [words.keptSome(words.date(since ?? 0), size), credential ? words.keptCode : '', keeping.isKept ? words.keptPage : '', persisted ? words.keptFixed : ''];
+  const none = [forgotten && told ? words.forgottenMost : '', told ? words.keptTold : forgotten ? words.forgotten : words.keptNothing];
+  $('kept').textContent = (since === null ? none : some).filter(Boolean).join(' ');
   $('persist').hidden = since === null || persisted || !navigator.storage.persist;
 }
 
 function chooseRegion() {
   const select = $('region');
   const chosen = region ?? regionOfBrowser();
-  const known = (service?.regions ?? []).map((code) => [code, words.regionOf(code)]).sort((one, two) => words.order.compare(one[1], two[1]));
+  const known = regions.map((code) => [code, words.regionOf(code)]).sort((one, two) => words.order.compare(one[1], two[1]));
   select.replaceChildren(element('option', { value: '' }, words.regionNone), ...known.map(([code, name]) => element('option', { value: code }, name)));
   select.value = known.some(([code]) => code === chosen) ? chosen : '';
 }
@@ -176,11 +193,13 @@ async function start(how = {}) {
   showProgress({ what: '', done: 0, total: 0 });
   step('work');
   await attempt(() => look(credential, how), (chosen = how) => start(chosen));
+  keepPage();
   return showKept();
 }
 
 async function look(credential, how) {
   try {
+    if (service === null) await open(); // there was no network
     const { report, kept } = await desk.call('start', { credential, keep: $('keep').checked, how });
     keptNow = kept;
     leaving.learnt(report.leak, words);
@@ -212,10 +231,10 @@ async function stop() {
   const wasReading = reading;
   reading = false;
   await attempt(async () => {
+    if (!wasReading) counts = await desk.call('read', { files, region: $('region').value || null });
     service = await desk.call('open');
     keptNow = service.kept;
     showKept();
-    if (!wasReading) counts = await desk.call('read', { files, region: $('region').value || null });
   });
   showCounts();
   step(wasReading ? 'choose' : 'check');
@@ -225,15 +244,33 @@ async function forget() {
   $('sure').close();
   await attempt(async () => {
     keptNow = await desk.call('forget');
+    await keeping.forget();
     $('credential').value = '';
     $('keep').checked = false;
     signedIn = null;
     showSignedIn();
     matches?.show({ matches: [], joined: [], left: [], unusable: [], unchecked_history: null, withdrawn_epoch: null, uncovered: false, contacts: 0, identifiers: 0, members: 0 }, words);
     if (!$('result').hidden) step('choose', { focus: false });
-    await showKept(keptNow.told ? `${words.forgottenMost} ${words.keptTold}` : words.forgotten);
+    forgotten = true;
+    await showKept();
     $('kept-title').focus();
   });
+}
+
+// The page itself, without a network
+
+/** With the first sync, when something is kept anyway: who only looks at the page leaves nothing in the browser. */
+function keepPage() {
+  if (service && keptNow && keptNow.since !== null && !keptNow.other) keeping.keep();
+}
+
+function showKeeping() {
+  $('update').hidden = !keeping.isNew;
+  showKept();
+}
+
+async function update() {
+  $('update-why').textContent = (await keeping.replace()) ? words.updateWhy : words.updateOthers;
 }
 
 // Language
@@ -251,6 +288,7 @@ function speak(code) {
   });
   $('languages').replaceChildren(...buttons);
   $('how').replaceChildren(...words.how.flatMap(([where, what]) => [element('dt', null, where), element('dd', null, what)]));
+  document.documentElement.dataset.words = code; // from here on it is seen
   showService();
   showSignedIn();
   chooseRegion();
@@ -301,6 +339,7 @@ function listen() {
   $('forget').addEventListener('click', () => $('sure').showModal());
   $('sure-no').addEventListener('click', () => $('sure').close());
   $('sure-yes').addEventListener('click', forget);
+  $('update-now').addEventListener('click', update);
   addEventListener('hashchange', () => {
     code = takeCode(); // a link that was followed into this tab
     if (code !== null) attempt(open);
@@ -313,5 +352,7 @@ function listen() {
 
 speak(words.code);
 listen();
-await attempt(open, () => location.reload());
+await reopen();
+keepPage();
+keeping.look();
 document.documentElement.dataset.ready = 'yes';

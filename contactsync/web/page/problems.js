@@ -11,7 +11,7 @@ const BY_KIND = {
   'bad-signature': 'signature', 'bad-directory': 'file', 'bad-proof': 'proof', 'bad-reply': 'reply', installation: 'state',
 };
 
-const OWN = new Set(['network', 'audience', 'setup', 'root', 'locked', 'room', 'storage', 'unreadable', 'insecure', 'fault']);
+const OWN = new Set(['offline', 'network', 'audience', 'setup', 'root', 'locked', 'room', 'storage', 'unreadable', 'insecure', 'fault']);
 // The words come from elsewhere: they must not reach what every object has.
 const of = (table, word) => (Object.hasOwn(table, word ?? '') ? table[word] : undefined);
 

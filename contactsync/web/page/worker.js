@@ -13,7 +13,7 @@ const utf8 = (text) => new TextEncoder().encode(text);
 const hex = (octets) => Array.from(octets, (one) => one.toString(16).padStart(2, '0')).join('');
 
 let service = null;
-let store = null;
+let store = new BrowserStore(own.origin); // that of the page's own server, until it says of another
 let book = null;
 
 class Faulty extends Error {
@@ -31,12 +31,15 @@ function described(error) {
   return { kind: 'page', own: 'fault', detail: `${error?.name}: ${error?.message}` };
 }
 
+/** All that can be chosen. Needs no network. */
+const regions = () => LETTERS.flatMap((one) => LETTERS.map((two) => one + two)).filter((code) => regionOf(code) === code);
+
 async function open() {
   let reply;
   try {
     reply = await fetch(new URL('service.json', import.meta.url), { cache: 'no-cache', credentials: 'omit' });
   } catch (error) {
-    throw new Faulty('network', 'service.json could not be fetched', error);
+    throw new Faulty('offline', 'service.json could not be fetched', error);
   }
   try {
     service = readService(await reply.json(), own);
@@ -46,17 +49,17 @@ async function open() {
   const octets = utf8(service.root);
   service.fingerprint = hex(new Uint8Array(await crypto.subtle.digest('SHA-256', octets)));
   store = new BrowserStore(service.url);
-  const regions = LETTERS.flatMap((one) => LETTERS.map((two) => one + two)).filter((code) => regionOf(code) === code);
   const { name, link, url, fingerprint } = service;
-  return { name, link, url, fingerprint, regions, same: url === own.origin, kept: await kept() };
+  return { name, link, url, fingerprint, same: url === own.origin, kept: await kept() };
 }
 
 /** What is kept, in words of the page; `other`: of another root than the page has now; `told`: there is a ledger. */
 async function kept() {
   const [since, root, credential] = [await store.note('since'), await store.note('root'), await store.note('credential')];
-  const { usage = 0 } = (await navigator.storage.estimate?.()) ?? {};
+  const { usage = 0, usageDetails } = (await navigator.storage.estimate?.()) ?? {};
+  const size = since === null ? 0 : usageDetails?.indexedDB ?? usage; // without the page itself, where a browser can say so
   const told = (await store.read(LEDGER)) !== null;
-  return { since, credential, told, size: since === null ? 0 : usage, other: root !== null && root !== service.fingerprint };
+  return { since, credential, told, size, other: root !== null && service !== null && root !== service.fingerprint };
 }
 
 async function read({ files, region }) {
@@ -76,6 +79,7 @@ async function read({ files, region }) {
 
 /** `how`: what was chosen where the sync had stopped to ask. */
 async function start({ credential, keep, how }) {
+  if (service === null) await open(); // there was no network when this worker began
   if ((await kept()).other) throw new Faulty('root', `the root is now ${service.fingerprint}`);
   await store.setNote('root', service.fingerprint); // whatever happens next: it will be pinned
   if ((await store.note('since')) === null) await store.setNote('since', Date.now());
@@ -90,6 +94,7 @@ async function start({ credential, keep, how }) {
 
 /** What the page's one-time code brings. */
 async function signIn({ code }) {
+  if (service === null) await open();
   const { credential, audience, until } = await new Transport(service.url, '', { watch: (request) => tell('request', request) }).exchange(code);
   if (audience !== 'people') throw new Faulty('audience', `the code is for ${audience}`);
   const ends = Date.parse(until);
@@ -102,7 +107,7 @@ async function forget() {
   return kept();
 }
 
-const calls = { open, read, signIn, start, forget, kept };
+const calls = { regions, open, read, signIn, start, forget, kept };
 
 addEventListener('message', async ({ data: { id, call, given } }) => {
   try {

@@ -16,19 +16,42 @@ const MAX_NUMBERS = 1000; // of one contact, and as many addresses
 const MAX_NAME = 200;
 const NO_NAME = '(no name)';
 
-/** The text of a file: UTF-8 or UTF-16; else Windows' Western European, as the last resort. */
+// What tables are in that are not in Unicode. Each octet is some character in most of them.
+const OLD = ['windows-1252', 'windows-1251', 'windows-1250', 'windows-1253', 'windows-1254', 'windows-1255', 'windows-1256',
+  'shift_jis', 'gbk', 'big5', 'euc-kr'];
+const SAMPLE = 65536; // octets
+
+/** The old charset in which the most headings of a table are known; the first of them if there are several. */
+function oldCharset(octets) {
+  const known = OLD.map((label) => {
+    const sample = new TextDecoder(label).decode(octets.subarray(0, SAMPLE)).replace(/\ufffd$/, ''); // cut within a character
+    return sample.includes('\ufffd') ? -1 : (layoutOf(sample)?.roles.filter((role) => role !== 'unknown').length ?? 0);
+  });
+  return OLD[known.indexOf(Math.max(...known))];
+}
+
+/** The text of a file: UTF-8 or UTF-16; else in the old charset that its headings tell, or Windows' Western European. */
 function textOf(octets) {
   const [a, b] = octets;
   const marked = a === 0xff && b === 0xfe ? 'utf-16le' : a === 0xfe && b === 0xff ? 'utf-16be' : null;
   const zeros = octets.subarray(0, 4096).reduce((found, octet, i) => (octet ? found : [found[0] + (i & 1), found[1] + 1 - (i & 1)]), [0, 0]);
   const bare = zeros[0] > 3 && !zeros[1] ? 'utf-16le' : zeros[1] > 3 && !zeros[0] ? 'utf-16be' : null;
-  for (const label of [marked ?? bare ?? 'utf-8', 'windows-1252'])
-    try {
-      return new TextDecoder(label, { fatal: true }).decode(octets);
-    } catch {
-      // the next one
-    }
-  return new TextDecoder('windows-1252').decode(octets);
+  try {
+    return new TextDecoder(marked ?? bare ?? 'utf-8', { fatal: true }).decode(octets);
+  } catch {
+    return new TextDecoder(oldCharset(octets)).decode(octets);
+  }
+}
+
+/** Whether a text is JSON, XML or an archive: it may have words in it that are headings elsewhere. */
+function isAnother(text) {
+  if (/^\s*<(?:\?xml|!doctype|html|\w+>)|^PK\x03\x04/i.test(text)) return true;
+  if (!/^\s*[[{]/.test(text)) return false;
+  try {
+    return typeof JSON.parse(text) === 'object';
+  } catch {
+    return false;
+  }
 }
 
 function entriesOf(octets) {
@@ -38,6 +61,7 @@ function entriesOf(octets) {
   if (!text.trim()) return fault('the file is empty', '');
   if (beginsWithCard(text)) return readVcards(text);
   if (isLdif(text)) return readLdif(text);
+  if (isAnother(text)) return fault('not an address book that this program reads', 'export it as vCard or CSV');
   const layout = layoutOf(text); // before other cards: notes in a table may hold some
   if (layout !== null) return readTable(text, layout);
   if (holdsCards(text)) return readVcards(text);

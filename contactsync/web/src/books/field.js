@@ -13,6 +13,12 @@ const DECIMAL = /^\s*(?:\d(?:[.,]\d+)?E\+?\d+|\d{7,}[.,]0+)\s*$/i;
 const SPAN = /\d-\d{1,3}\s{1,3}[-\u2013\u2014]\s{0,3}\d{1,3}\s*$/;
 const APART = /\s*(?:\r?\n|\\n|\||•|:::)\s*/;
 
+const HIDING = /^\s*[*#]31#\s*(?=[+\d(])/; // asks the network not to show who calls
+const PAUSES = /(?:\s*\\*[;,])+\s*$/; // after which nothing is dialled
+const BRACKETED = /^\s*(?:\(\+(\d{1,3})\)|\[\+(\d{1,3})\])(?=[ \d])/;
+const LOST = /^\s*\?(\+?\d[\d ()/.-]+\d)\??\s*$/; // a mark of direction that an export could not write
+const ENUMERATED = /^\s*[+0][0-9 ()/.-]{6,30}(?:\s*[;,]\s*[+0][0-9 ()/.-]{6,30})+\s*$/;
+
 const LONGEST = 4096; // characters of a field: patterns take the square of it, at worst
 
 const digitsIn = (text) => text.match(/\p{Nd}/gu)?.length ?? 0;
@@ -26,7 +32,12 @@ function dialled(text, dial) {
   }
 }
 
-function one(part, dial) {
+/** A part without what surrounds a number and is none of it. */
+const bare = (part) =>
+  part.replace(HIDING, '').replace(PAUSES, '').replace(BRACKETED, (_, one, other) => `+${one ?? other} `).replace(LOST, '$1');
+
+function one(written, dial) {
+  const part = bare(written);
   const plain = plainCharacters(part);
   if (DECIMAL.test(plain)) return new Rejected('a spreadsheet made a decimal number of it', 'format the column as text');
   const undated = digitsIn(plain.replace(DATE, ' '));
@@ -46,7 +57,7 @@ function one(part, dial) {
  */
 export function readField(text, dial) {
   if (text.length > LONGEST) return [new Rejected('too long for a phone number')];
-  const parts = text.split(APART).filter((part) => part.trim());
+  const parts = text.split(ENUMERATED.test(text) ? /[;,]/ : APART).filter((part) => part.trim());
   const numbers = parts.length > 1 && parts.every((part) => digitsIn(part) >= 5) ? parts : [text];
   return numbers.map((part) => one(part, dial));
 }

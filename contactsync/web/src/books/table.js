@@ -8,6 +8,7 @@ const HEADER_LINES = 12;
 const SAMPLE_ROWS = 50;
 const NAMES = ['full', 'given', 'middle', 'family', 'instead'];
 const LONGEST_LINE = 65536;
+const FAMILY_FIRST = /[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]/; // scripts of East Asia
 
 /** Rows `{line, cells}`; `cells` is null where a quotation mark is never closed. */
 function* rowsOf(text, separator) {
@@ -102,7 +103,8 @@ function nameOf(cells, roles) {
   const of = (...wanted) => cells.map((cell) => cell.trim()).filter((cell, i) => cell && wanted.includes(roles[i]));
   const [full] = of('full');
   if (full) return full;
-  const name = [...of('given'), ...of('middle'), ...of('family')].join(' ');
+  const [family, others] = [of('family'), [...of('given'), ...of('middle')]];
+  const name = (FAMILY_FIRST.test(family[0] ?? '') ? [...family, ...others] : [...others, ...family]).join(' ');
   return name || (of('instead')[0] ?? of('mail')[0] ?? '');
 }
 

@@ -6,10 +6,12 @@ const MOST = 4000; // properties of one card
 const NEEDED = /^(?:[A-Za-z0-9_-]+\.)?(BEGIN|END|VERSION|FN|N|NICKNAME|ORG|EMAIL|TEL|X-MS-TEL|KIND|X-ADDRESSBOOKSERVER-KIND)[ \t]*(?=[;:])/i;
 const INVENTED = /^(?!X-PHONETIC|PHONETIC|X-ASSISTANT)[A-Z0-9_.-]*(?:PHONE|MOBILE|CELL|TELEFON|HANDY|MOBIL)(?!TIC)[A-Z0-9_.-]*[ \t]*[;:]/i;
 const MARKER = /^(?:BEGIN|END)[ \t]*:[ \t]*VCARD[ \t]*$/i;
+const HEAD = /^[^:;]*?((?:;(?:[^":;]|"[^"]*")*)*):([^]*)$/;
+const UNCLOSED = /^[^:;]*?((?:;[^:;]*)*):([^]*)$/; // a quotation mark that is never closed
 const ALIASES = { 'X-MS-TEL': 'TEL', 'X-ADDRESSBOOKSERVER-KIND': 'KIND' };
 
 /** Whether a text begins with a card. */
-export const beginsWithCard = (text) => /^\ufeff?\s*BEGIN[ \t]*:[ \t]*VCARD/i.test(text);
+export const beginsWithCard = (text) => /^\ufeff?\s*BEGIN[ \t]*:[ \t]*V(?:CARD|ADDRESSBOOK)/i.test(text);
 
 /** Whether a text holds a card. */
 export const holdsCards = (text) => /(?:^|[\r\n])[ \t]*BEGIN[ \t]*:[ \t]*VCARD/i.test(text);
@@ -19,7 +21,8 @@ export const holdsCards = (text) => /(?:^|[\r\n])[ \t]*BEGIN[ \t]*:[ \t]*VCARD/i
  */
 function* lines(text) {
   let [current, number, quoted] = [null, 0, false];
-  for (const physical of text.split(/\r\n|\r|\n/)) {
+  for (const raw of text.split(/\r\n|\r|\n/)) {
+    const physical = raw.replace(/^\ufeff/, ''); // files that were put together each have their own mark
     number++;
     const folded = /^[ \t]/.test(physical);
     if (current !== null && ((quoted && current.text.endsWith('=')) || folded)) {
@@ -42,7 +45,7 @@ const unquoted = (value) =>
   value.replace(/=\r?\n/g, '').replace(/=([0-9A-Fa-f]{2})/g, (_, digits) => String.fromCharCode(parseInt(digits, 16)));
 
 function valueOf(line) {
-  const match = /^[^:;]*?((?:;(?:[^":;]|"[^"]*")*)*):([^]*)$/.exec(line);
+  const match = HEAD.exec(line) ?? UNCLOSED.exec(line);
   if (match === null) return '';
   const [, parameters, value] = match;
   const charset = /;\s*charset\s*=\s*"?([A-Za-z0-9_.:-]+)/i.exec(parameters)?.[1];
@@ -110,7 +113,7 @@ const cutOff = (card) => ({
 export function* readVcards(text) {
   const open = [];
   let count = 0;
-  for (const { number, text: line } of lines(text.replace(/^\ufeff/, ''))) {
+  for (const { number, text: line } of lines(text)) {
     const marker = MARKER.test(line);
     if (marker && /^BEGIN/i.test(line)) {
       if (open.length >= 8) yield* open.splice(0).map(cutOff);
