@@ -17,6 +17,16 @@ function unusable(error) {
   return fault('storage', `the browser does not let this page keep anything (${error?.name ?? 'unknown'})`, error);
 }
 
+/** Octets of JSON; null for what is damaged: nobody can go on with it. */
+function readable(octets) {
+  try {
+    JSON.parse(new TextDecoder().decode(octets ?? undefined));
+    return octets;
+  } catch {
+    return null;
+  }
+}
+
 function opened(request) {
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
@@ -75,7 +85,7 @@ export class BrowserStore {
   async forget() {
     const release = await this.lock();
     try {
-      const ledger = await this.read(LEDGER);
+      const ledger = readable(await this.read(LEDGER));
       (await this._database)?.close();
       this._database = null;
       await opened(indexedDB.deleteDatabase(this.name));

@@ -119,8 +119,8 @@ async function showKept() {
   const { since, size, credential, told } = keptNow;
   const persisted = since !== null && ((await navigator.storage.persisted?.()) ?? false);
   const some = [words.keptSome(words.date(since ?? 0), size), credential ? words.keptCode : '', keeping.isKept ? words.keptPage : '', persisted ? words.keptFixed : ''];
-  const none = [forgotten ? (told ? words.forgottenMost : words.forgotten) : '', told ? words.keptTold : ''].filter(Boolean).join(' ');
-  $('kept').textContent = since === null ? none || words.keptNothing : some.filter(Boolean).join(' ');
+  const none = [forgotten && told ? words.forgottenMost : '', told ? words.keptTold : forgotten ? words.forgotten : words.keptNothing];
+  $('kept').textContent = (since === null ? none : some).filter(Boolean).join(' ');
   $('persist').hidden = since === null || persisted || !navigator.storage.persist;
 }
 
