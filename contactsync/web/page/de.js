@@ -130,7 +130,7 @@ export const de = (number, octets) => {
     forgotten: 'Vergessen. In diesem Browser ist nichts mehr von diesem Dienst.',
     persist: 'Den Browser bitten, es nicht zu entfernen',
     cancel: 'Abbrechen',
-    updateWhy: 'Es gibt eine neue Fassung dieser Seite. Lade sie neu, wenn du von dieser hast, was du brauchst: Was zu sehen ist, ist dann weg.',
+    updateWhy: 'Es gibt eine neue Fassung dieser Seite. Lade sie neu, wenn du von dieser hast, was du brauchst: Was zu sehen ist, ist dann weg, auch eine Anmeldung über einen Link.',
     updateOthers: 'Diese Seite ist noch in einem anderen Tab offen. Schließe ihn zuerst, und lade dann neu.',
     updateNow: 'Mit der neuen Fassung neu laden',
     footer: 'Keine Cookies, keine Verfolgung, nichts von Dritten. Freie Software: contactsync, Apache-Lizenz 2.0.',

@@ -128,7 +128,7 @@ export const en = (number, octets) => {
     forgotten: 'Forgotten. Nothing of this service is left in this browser.',
     persist: 'Ask the browser not to remove it',
     cancel: 'Cancel',
-    updateWhy: 'There is a new version of this page. Reload it when you have what you need of this one: what is shown will be gone.',
+    updateWhy: 'There is a new version of this page. Reload it when you have what you need of this one: what is shown will be gone, and so will a sign-in by a link.',
     updateOthers: 'This page is open in another tab, too. Close that one first, then reload.',
     updateNow: 'Reload with the new version',
     footer: 'No cookies, no tracking, nothing from third parties. Free software: contactsync, Apache License 2.0.',
