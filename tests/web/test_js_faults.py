@@ -20,10 +20,10 @@ def person(tmp_path, service):
 
 
 def asked(service):
-    """What was asked since the last call: methods, paths and sizes."""
+    """What was asked since the last call: methods, paths, sizes. The first three come in any order."""
     seen = [(one.method, one.path.split("/")[2:4], len(one.body)) for one in service.requests]
     service.requests.clear()
-    return seen
+    return [*sorted(seen[:3]), *seen[3:]]
 
 
 def evaluations(service):
@@ -33,9 +33,8 @@ def evaluations(service):
 def test_files_come_before_points_and_nothing_comes_after(person, service):
     person.sync(ANNA, STRANGER)
     kinds = [path[0] for _, path, _ in asked(service)]
-    assert kinds == [*["tuf"] * 5, "account", "data", "data", "evaluate"]
-    assert kinds.index("account") < kinds.index("data") < kinds.index("evaluate")
-    assert kinds.count("data") == 2  # every partition, also of a country where nobody is
+    # Every partition, also of a country where nobody is.
+    assert kinds == ["account", *["tuf"] * 5, "data", "data", "evaluate"]
 
 
 def test_a_sync_without_news_looks_like_one_with_up_to_eight(person, service):

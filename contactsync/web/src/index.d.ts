@@ -78,6 +78,8 @@ export declare function readBooks(
 /** Where the client keeps what it has of one server. Implement it for another place, such as IndexedDB. */
 export interface Store {
   read(name: string): Promise<Uint8Array | null>;
+  /** Whether octets of this length are there, at less cost than reading them. */
+  holds(name: string, length: number): Promise<boolean>;
   /** Durable, and all or nothing. */
   write(name: string, octets: Uint8Array): Promise<void>;
   remove(name: string): Promise<void>;
@@ -87,6 +89,7 @@ export interface Store {
 }
 export declare class MemoryStore implements Store {
   read(name: string): Promise<Uint8Array | null>;
+  holds(name: string, length: number): Promise<boolean>;
   write(name: string, octets: Uint8Array): Promise<void>;
   remove(name: string): Promise<void>;
   names(prefix: string): Promise<string[]>;
