@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,9 +63,9 @@ SYNC = """(async () => {
   await shown;
   await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
   if (!problem.hidden) throw new Error(problem.innerText);
-  return performance.now() - begin;
+  return [performance.now() - begin, document.getElementById('result-title').innerText];
 })()"""
-"""Click, and wait until what was found has been painted: milliseconds."""
+"""Click, and wait until what was found has been painted: milliseconds, and how many."""
 
 
 @dataclass(slots=True)
@@ -221,14 +221,20 @@ class Page:
         self._call("fill", tab=self._tab, selector="#credential", text=CREDENTIAL)
 
     def _cpu(self) -> float:
-        processes = psutil.Process(self._driver.pid).children(recursive=True)
-        return 1e3 * sum(sum(one.cpu_times()[:2]) for one in processes)
+        total = 0.0
+        for one in psutil.Process(self._driver.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # of a tab that is closed
+                total += sum(one.cpu_times()[:2])
+        return 1e3 * total
 
     def sync(self, took: Took) -> None:
         """From the click until the matches are shown."""
         before = self._cpu()
-        took.clock.append(self._call("evaluate", tab=self._tab, script=SYNC))
+        milliseconds, title = self._call("evaluate", tab=self._tab, script=SYNC)
+        took.clock.append(milliseconds)
         took.cpu.append(self._cpu() - before)
+        if not title.startswith(f"{MATCHED} "):
+            raise SystemExit(f"the page did not find everybody: {title}")
 
     def close(self) -> None:
         """End the browser."""

@@ -68,7 +68,9 @@ export class BrowserStore {
     return this._run(NOTES, 'readonly', (table) => table.get(name)).then((found) => found ?? null);
   }
 
+  /** Nothing is written that is there already. */
   async setNote(name, value) {
+    if ((await this.note(name)) === value) return;
     await this._run(NOTES, 'readwrite', (table) => (value === null ? table.delete(name) : table.put(value, name)));
   }
 

@@ -1,5 +1,5 @@
 // The page's worker: it reads address books and syncs, so that the page itself never waits. The contacts stay here.
-import { ContactSyncError, Transport, readBooks, regionOf, sync } from '../src/index.js';
+import { ContactSyncError, Transport, readBooks, readyGroup, regionOf, sync } from '../src/index.js';
 import { BrowserStore } from './kept.js';
 import { readService } from './service.js';
 
@@ -48,14 +48,15 @@ async function open() {
   store = new BrowserStore(service.url);
   const regions = LETTERS.flatMap((one) => LETTERS.map((two) => one + two)).filter((code) => regionOf(code) === code);
   const { name, link, url, fingerprint } = service;
+  setTimeout(readyGroup); // once this is answered: nobody should wait for it later
   return { name, link, url, fingerprint, regions, same: url === own.origin, kept: await kept() };
 }
 
 /** What is kept, in words of the page; `other`: of another root than the page has now. */
 async function kept() {
-  const [since, root, credential] = [await store.note('since'), await store.note('root'), await store.note('credential')];
-  const { usage = 0 } = (await navigator.storage.estimate?.()) ?? {};
-  return { since, credential, size: since === null ? 0 : usage, other: root !== null && root !== service.fingerprint };
+  const [since, root, credential] = await Promise.all(['since', 'root', 'credential'].map((name) => store.note(name)));
+  const { usage = 0 } = (since !== null && (await navigator.storage.estimate?.())) || {};
+  return { since, credential, size: usage, other: root !== null && root !== service.fingerprint };
 }
 
 async function read({ files, region }) {
@@ -74,7 +75,8 @@ async function read({ files, region }) {
 }
 
 async function start({ credential, keep }) {
-  if ((await kept()).other) throw new Faulty('root', `the root is now ${service.fingerprint}`);
+  const root = await store.note('root');
+  if (root !== null && root !== service.fingerprint) throw new Faulty('root', `the root is now ${service.fingerprint}`);
   await store.setNote('root', service.fingerprint); // whatever happens next: it will be pinned
   if ((await store.note('since')) === null) await store.setNote('since', Date.now());
   const watch = (request) => tell('request', request);
@@ -83,7 +85,7 @@ async function start({ credential, keep }) {
   await store.setNote('credential', keep ? credential : null);
   const order = new Intl.Collator(undefined, { numeric: true });
   report.matches.sort((one, two) => order.compare(one.name, two.name));
-  return { report, kept: await kept() };
+  return report;
 }
 
 /** What the page's one-time code brings. */

@@ -85,13 +85,10 @@ class Session {
     this.ask((await kindsSeen(this.store, this.audience)) ?? servedKinds([]));
     await this.checkStored();
     this.ready = this.makeReady(newest); // work that depends on the book is done before the first request
-    // Who relays the signed metadata, which are public, gets the credential anyway: it need not wait for them.
-    const account = this.transport.account();
-    account.catch(() => {}); // said below, unless something else is wrong
     let followed = await this.follow();
-    await account; // before work that depends on the book, whose time would show in that of the next request
-    this.spend(0);
     await this.readyFor(followed.manifest);
+    await this.transport.account();
+    this.spend(0);
     try {
       return await this.once(followed);
     } catch (error) {
