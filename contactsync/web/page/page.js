@@ -181,12 +181,11 @@ async function start() {
 
 async function look(credential) {
   try {
-    const report = await desk.call('start', { credential, keep: $('keep').checked });
+    const { report, kept } = await desk.call('start', { credential, keep: $('keep').checked });
+    keptNow = kept;
     leaving.learnt(report.leak, words);
     matches.show(report, words);
     step('result');
-    await new Promise((resolve) => setTimeout(resolve)); // who is here is shown before the browser counts what it keeps
-    keptNow = await desk.call('kept').catch(() => keptNow);
   } catch (error) {
     showCounts();
     step('check', { focus: false });

@@ -85,7 +85,7 @@ async function start({ credential, keep }) {
   await store.setNote('credential', keep ? credential : null);
   const order = new Intl.Collator(undefined, { numeric: true });
   report.matches.sort((one, two) => order.compare(one.name, two.name));
-  return report;
+  return { report, kept: await kept() };
 }
 
 /** What the page's one-time code brings. */
