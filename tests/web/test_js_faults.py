@@ -20,10 +20,10 @@ def person(tmp_path, service):
 
 
 def asked(service):
-    """What was asked since the last call: methods, paths and sizes."""
+    """What was asked since the last call: methods, paths, sizes. The first two come in any order."""
     seen = [(one.method, one.path.split("/")[2:4], len(one.body)) for one in service.requests]
     service.requests.clear()
-    return seen
+    return [*sorted(seen[:2]), *seen[2:]]
 
 
 def evaluations(service):

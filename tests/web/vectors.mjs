@@ -16,7 +16,7 @@ import { blind, blindsFrom, finalize, layers, tokenOf } from '../../contactsync/
 import { openBase, placeOf, shapeOf } from '../../contactsync/web/src/directory.js';
 import { checkAgainst, ranksOf, readDelta, valueOf } from '../../contactsync/web/src/delta.js';
 import { filesOf as filesOfPartitions, readManifest, sortedNames, ahead } from '../../contactsync/web/src/manifest.js';
-import { cipherOf, contextOf, isLabel, keyOf, opened } from '../../contactsync/web/src/labels.js';
+import { cipherOf, contextOf, isLabel, keyOf, opened, readyCipher } from '../../contactsync/web/src/labels.js';
 import { keyOf as logKeyOf, openNote } from '../../contactsync/web/src/log/notes.js';
 import { accepted, policyOf } from '../../contactsync/web/src/log/policy.js';
 import { HashReader, leafHash, split } from '../../contactsync/web/src/log/tiles.js';
@@ -39,6 +39,7 @@ import { blinded, finish, makeRound } from '../../contactsync/web/src/round.js';
 
 const group = process.env.GROUP === 'noble' ? noble : await readyGroup();
 useGroup(group);
+await readyCipher();
 if ((process.env.GROUP ?? 'libsodium') !== group.name) throw new Error(`${group.name} runs, and not ${process.env.GROUP}`);
 
 const check = (holds, word) => {

@@ -46,6 +46,11 @@ export class BrowserStore {
     return this._run(KEPT, 'readonly', (table) => table.get(name)).then((found) => found ?? null);
   }
 
+  /** Each write is whole, so that what is there has its length. */
+  holds(name) {
+    return this._run(KEPT, 'readonly', (table) => table.getKey(name)).then((found) => found !== undefined);
+  }
+
   async write(name, octets) {
     await this._run(KEPT, 'readwrite', (table) => table.put(octets.slice(), name)); // alone, not the buffer it is part of
   }
@@ -74,7 +79,9 @@ export class BrowserStore {
     return this._run(NOTES, 'readonly', (table) => table.get(name)).then((found) => found ?? null);
   }
 
+  /** Nothing is written that is there already. */
   async setNote(name, value) {
+    if ((await this.note(name)) === value) return;
     await this._run(NOTES, 'readwrite', (table) => (value === null ? table.delete(name) : table.put(value, name)));
   }
 

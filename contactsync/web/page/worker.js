@@ -1,5 +1,5 @@
 // The page's worker: it reads address books and syncs, so that the page itself never waits. The contacts stay here.
-import { ContactSyncError, Transport, readBooks, regionOf, sync } from '../src/index.js';
+import { ContactSyncError, Transport, readBooks, readyGroup, regionOf, sync } from '../src/index.js';
 import { BrowserStore, LEDGER } from './kept.js';
 import { readService } from './service.js';
 
@@ -50,15 +50,16 @@ async function open() {
   service.fingerprint = hex(new Uint8Array(await crypto.subtle.digest('SHA-256', octets)));
   store = new BrowserStore(service.url);
   const { name, link, url, fingerprint } = service;
+  setTimeout(readyGroup); // once this is answered: nobody should wait for it later
   return { name, link, url, fingerprint, same: url === own.origin, kept: await kept() };
 }
 
 /** What is kept, in words of the page; `other`: of another root than the page has now; `told`: there is a ledger. */
 async function kept() {
-  const [since, root, credential] = [await store.note('since'), await store.note('root'), await store.note('credential')];
-  const { usage = 0, usageDetails } = (await navigator.storage.estimate?.()) ?? {};
-  const size = since === null ? 0 : usageDetails?.indexedDB ?? usage; // without the page itself, where a browser can say so
-  const told = (await store.read(LEDGER)) !== null;
+  const [since, root, credential] = await Promise.all(['since', 'root', 'credential'].map((name) => store.note(name)));
+  const { usage = 0, usageDetails } = (since !== null && (await navigator.storage.estimate?.())) || {};
+  const size = usageDetails?.indexedDB ?? usage; // without the page itself, where a browser can say so
+  const told = await store.holds(LEDGER);
   return { since, credential, told, size, other: root !== null && service !== null && root !== service.fingerprint };
 }
 
@@ -80,7 +81,8 @@ async function read({ files, region }) {
 /** `how`: what was chosen where the sync had stopped to ask. */
 async function start({ credential, keep, how }) {
   if (service === null) await open(); // there was no network when this worker began
-  if ((await kept()).other) throw new Faulty('root', `the root is now ${service.fingerprint}`);
+  const root = await store.note('root');
+  if (root !== null && root !== service.fingerprint) throw new Faulty('root', `the root is now ${service.fingerprint}`);
   await store.setNote('root', service.fingerprint); // whatever happens next: it will be pinned
   if ((await store.note('since')) === null) await store.setNote('since', Date.now());
   const watch = (request) => tell('request', request);

@@ -1,5 +1,4 @@
 // From the pinned root to the manifest to use: metadata, the history, and what of them is stored.
-import { parseAscii } from './canonical.js';
 import { OurError, PeerError, Refusal, check } from './errors.js';
 import { equal, text, utf8 } from './octets.js';
 import { linkOf, MAX_MANIFEST, walk } from './history.js';
@@ -42,6 +41,8 @@ async function inLog(work) {
   }
 }
 
+// What is kept of the signed metadata, other than roots.
+const BELOW = ['timestamp', 'snapshot', 'targets'];
 const versionOf = (root) => metadataOf(utf8(root), 'root').signed.version;
 
 /** Pin a root, or check that it is the one that is pinned. @param {Uint8Array} root */
@@ -71,9 +72,9 @@ export async function follow(store, transport, audience, { own = null, newLog = 
   const [start, roots] = trust.roots === null ? [trust.pinned, [trust.pinned]] : [trust.root, trust.roots];
   const trusted = { root: utf8(start), followed: [] };
   const newest = await explained('the stored root', () => versionOf(trust.root));
-  for (const name of ['timestamp', 'snapshot']) if (trust[name] !== null) trusted[name] = utf8(trust[name]);
+  for (const name of BELOW) if (trust[name] !== null) trusted[name] = utf8(trust[name]);
   const keep = () => {
-    for (const name of ['timestamp', 'snapshot']) trust[name] = trusted[name] ? text(trusted[name]) : null;
+    for (const name of BELOW) trust[name] = trusted[name] ? text(trusted[name]) : null;
     const root = text(trusted.root);
     if (versionOf(root) >= newest) Object.assign(trust, { root, roots: [...roots, ...trusted.followed.map(text)] });
     return writeTrust(store, trust);
@@ -93,10 +94,11 @@ export async function follow(store, transport, audience, { own = null, newLog = 
   Object.assign(trust, { log: log.kept, roots: [] });
   await writeTrust(store, trust);
   const kept = trust.manifests[audience] ?? null;
+  const seen = kept === null ? null : await explained('the stored manifest', () => linkOf(utf8(kept)));
   const path = (sha256) => `/v1/tuf/targets/${sha256}.${audience}.json`;
   const octets = await explained('the signed manifest', async () => {
     const target = targetOf(targets, audience, MAX_MANIFEST);
-    if (kept !== null && linkOf(utf8(kept)).sha256 === target.sha256) return utf8(kept);
+    if (seen?.sha256 === target.sha256) return utf8(kept);
     const found = await transport.file(path(target.sha256), target.length);
     if (found === null) throw new Refusal('withheld', 'it is not there');
     checkTarget(found, target);
@@ -108,9 +110,8 @@ export async function follow(store, transport, audience, { own = null, newLog = 
     throw new PeerError(`the server uses normalisation profile ${manifest.normalisation}; this program knows only ${PROFILE}`, {
       hint: 'update this program (or ask the operator to update the server)',
     });
-  const seen = kept === null ? null : linkOf(utf8(kept));
   const { gap } = await explained('this server shows another history', () =>
-    walk(linkOf(octets), seen, (sha256) => transport.file(path(sha256), MAX_MANIFEST)),
+    walk(seen?.sha256 === manifest.sha256 ? seen : linkOf(octets), seen, (sha256) => transport.file(path(sha256), MAX_MANIFEST)),
   );
   if (log.isNew || seen?.sha256 !== manifest.sha256) await inLog(() => log.checkManifest(manifest));
   trust.log = log.kept;
@@ -127,7 +128,7 @@ export async function follow(store, transport, audience, { own = null, newLog = 
 export async function kindsSeen(store, audience) {
   const kept = (await readTrust(store)).manifests[audience] ?? null;
   try {
-    return kept && servedKinds(Object.keys(parseAscii(utf8(kept)).partitions));
+    return kept && servedKinds(Object.keys(JSON.parse(kept).partitions));
   } catch {
     return null; // it is damaged: `follow` says so
   }

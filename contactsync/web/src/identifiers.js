@@ -22,16 +22,23 @@ const ABROAD = 'write the number with + and its country code';
 
 // --- steps 2 to 6: what is written ---
 
-const zeros = []; // the digit zero of each script: digits of a script follow each other
-for (let code = 0x660; code < 0x1fc00; code++)
-  if (/\p{Nd}/u.test(String.fromCodePoint(code)) && !/\p{Nd}/u.test(String.fromCodePoint(code - 1)))
-    for (let more = code; /\p{Nd}/u.test(String.fromCodePoint(more)); more += 10) zeros.push(more);
+let zeros = null;
+
+/** The digit zero of each script: digits of a script follow each other. Most books have none of them. */
+function zerosOf() {
+  if (zeros !== null) return zeros;
+  zeros = [];
+  for (let code = 0x660; code < 0x1fc00; code++)
+    if (/\p{Nd}/u.test(String.fromCodePoint(code)) && !/\p{Nd}/u.test(String.fromCodePoint(code - 1)))
+      for (let more = code; /\p{Nd}/u.test(String.fromCodePoint(more)); more += 10) zeros.push(more);
+  return zeros;
+}
 
 function plainCharacter(character) {
   const code = character.codePointAt(0);
   if (code >= 0xff01 && code <= 0xff5e) return String.fromCharCode(code - 0xfee0);
   if (code < 128) return code < 32 || code === 127 ? ' ' : character;
-  if (/\p{Nd}/u.test(character)) return String(code - zeros.findLast((zero) => zero <= code));
+  if (/\p{Nd}/u.test(character)) return String(code - zerosOf().findLast((zero) => zero <= code));
   if (/\p{Cf}/u.test(character)) return '';
   if (/[\p{Zs}\p{Zl}\p{Zp}\p{Cc}]/u.test(character)) return ' ';
   return /[\p{Pd}\u2212\u30fc\u00b7\u2022\u2219\u2027]/u.test(character) ? '-' : character;

@@ -84,6 +84,8 @@ export declare function readBooks(
 /** Where the client keeps what it has of one server. Implement it for another place, such as IndexedDB. */
 export interface Store {
   read(name: string): Promise<Uint8Array | null>;
+  /** Whether octets of this length are there, at less cost than reading them. */
+  holds(name: string, length: number): Promise<boolean>;
   /** Durable, and all or nothing. */
   write(name: string, octets: Uint8Array): Promise<void>;
   remove(name: string): Promise<void>;
@@ -93,6 +95,7 @@ export interface Store {
 }
 export declare class MemoryStore implements Store {
   read(name: string): Promise<Uint8Array | null>;
+  holds(name: string, length: number): Promise<boolean>;
   write(name: string, octets: Uint8Array): Promise<void>;
   remove(name: string): Promise<void>;
   names(prefix: string): Promise<string[]>;
@@ -178,6 +181,9 @@ export interface Report {
   unchecked_history: null | { since: { epoch: number; edition: number }; until: { epoch: number; edition: number } };
   withdrawn_epoch: number | null;
 }
+
+/** Load the group that syncs compute with, ahead of the first one. It is the same for every book, and never fails. */
+export declare function readyGroup(): Promise<unknown>;
 
 /** Find out who of a book is a member. Throws ContactSyncError; what remains valid is kept, and the next sync continues. */
 export declare function sync(store: Store, transport: Transport, book: AddressBook, options: SyncOptions): Promise<Report>;

@@ -3,7 +3,7 @@
 // What is known of an identifier is a row of its epoch: store.js.
 import { ranksOf } from './delta.js';
 import { openBase } from './directory.js';
-import { opened } from './labels.js';
+import { opened, readyCipher } from './labels.js';
 import { unhex } from './octets.js';
 import { chainOf, sidecarOf } from './plan.js';
 import { entryThrough } from './sidecar.js';
@@ -22,6 +22,7 @@ export async function labelPartition(plan, rows, read, context, directory) {
   if (!stale.length) return 0;
   const base = directory ?? openBase(await read(plan.holding.base.sha256), plan.holding.base);
   const entries = await entriesOf(plan, base, stale.map((row) => row.token), read);
+  await readyCipher();
   stale.forEach((row, i) => {
     const label = entries[i] && opened(unhex(row.key), entries[i], context);
     note(row, label, edition);

@@ -1,5 +1,4 @@
 // What a member is called: an entry of a sidecar, opened under 32 octets of the output. docs/protocol.md, "Labels".
-import { aessiv } from '@noble/ciphers/aes.js';
 import { concat, sha256, text, utf8, view } from './octets.js';
 
 export const KEY_BYTES = 32;
@@ -16,7 +15,14 @@ export function contextOf(audience, epoch) {
 /** The label key of an output of the VOPRF: what follows the token. */
 export const keyOf = (output) => output.subarray(10, 10 + KEY_BYTES);
 
-/** AES-SIV, as entries are sealed by it. */
+let aessiv = null;
+
+/** Make ready what opens labels. Its tables take time to make, and most syncs open none. */
+export async function readyCipher() {
+  ({ aessiv } = await import('@noble/ciphers/aes.js'));
+}
+
+/** AES-SIV, as entries are sealed by it: after `readyCipher`. */
 export const cipherOf = (key, context) => aessiv(key, context);
 
 /** Whether a text is a label: printable, 1 to 64 octets, no space at its ends. */
@@ -24,7 +30,7 @@ export const isLabel = (label) =>
   label !== '' && !UNPRINTABLE.test(label) && utf8(label).length <= MAX_LABEL && !label.startsWith(' ') && !label.endsWith(' ');
 
 /**
- * What an entry says: the label, '' if the member has none, null if it does not open, or opens and is no label.
+ * What an entry says, after `readyCipher`: the label, '' if the member has none, null if it does not open, or opens and is no label.
  * @param {Uint8Array} key 32 octets @param {Uint8Array} entry @param {Uint8Array} context
  */
 export function opened(key, entry, context) {

@@ -70,6 +70,10 @@ function checkDescribed(octets, info, what) {
     check(hex(sha256(octets)) === info.hashes.sha256, 'bad-hash', `${what} is not the one that was signed`);
 }
 
+/** Whether stored octets are the file that is described, by its hash: then it need not be fetched to be verified again. */
+const isDescribed = (octets, { length, hashes }) =>
+  octets !== undefined && octets.length === (length ?? octets.length) && hex(sha256(octets)) === hashes?.sha256;
+
 function described(meta, name) {
   const info = isObject(meta) ? meta[name] : null;
   check(isObject(info) && isWhole(info.version) && (info.length === undefined || isWhole(info.length)), 'malformed');
@@ -86,26 +90,29 @@ export async function openRoot(octets) {
 /**
  * What was verified so far: octets of files, so that a store can keep it. `root` is the newest root.
  * `followed` gets the roots that come after it.
- * @typedef {{root: Uint8Array, followed?: Uint8Array[], timestamp?: Uint8Array, snapshot?: Uint8Array}} Trusted
+ * @typedef {{root: Uint8Array, followed?: Uint8Array[], timestamp?: Uint8Array, snapshot?: Uint8Array, targets?: Uint8Array}} Trusted
  */
 
 /**
  * One refresh. Changes `trusted` as soon as each file was verified: the caller stores it, whatever is thrown.
- * @param {Trusted} trusted
+ * @param {Trusted} trusted stored snapshots and targets are used, and verified as if they had come, where the timestamp leads to them
  * @param {(name: string, limit: number) => Promise<Uint8Array | null>} get a file of the server; null: there is none.
  *   Refuses what is longer than the limit as `too-large`.
  * @param {number} now seconds since 1970
  * @returns {Promise<object>} the targets: by name, length and hashes
  */
 export async function refresh(trusted, get, now) {
-  const must = async (name, limit) => {
-    const octets = await get(name, limit);
+  const there = (octets, name) => {
     check(octets !== null, 'withheld', `${name} is not there`);
     return octets;
   };
+  const must = async (name, limit) => there(await get(name, limit), name);
   let root = metadataOf(trusted.root, 'root');
   const before = root.signed.roles;
-  for (let followed = 0; followed < MAX_ROOTS; followed++) {
+  const early = get('timestamp.json', MAX_TIMESTAMP); // it is asked for whatever comes of the root
+  early.catch(() => {}); // whoever waits for it says so
+  let followed = 0;
+  for (; followed < MAX_ROOTS; followed++) {
     const octets = await get(`${root.signed.version + 1}.root.json`, MAX_ROOT);
     if (octets === null) break;
     const next = metadataOf(octets, 'root');
@@ -121,7 +128,8 @@ export async function refresh(trusted, get, now) {
     if (JSON.stringify(before[role]) !== JSON.stringify(root.signed.roles[role]))
       for (const name of names) delete trusted[name];
 
-  const timestampOctets = await must('timestamp.json', MAX_TIMESTAMP);
+  // With a new root the timestamp may be a new one, too.
+  const timestampOctets = followed ? await must('timestamp.json', MAX_TIMESTAMP) : there(await early, 'timestamp.json');
   const timestamp = metadataOf(timestampOctets, 'timestamp');
   await verify(timestamp, root, 'timestamp');
   const info = described(timestamp.signed.meta, 'snapshot.json');
@@ -133,7 +141,8 @@ export async function refresh(trusted, get, now) {
   trusted.timestamp = timestampOctets;
   checkAlive(timestamp, now);
 
-  const snapshotOctets = await must(`${info.version}.snapshot.json`, info.length ?? MAX_OTHER);
+  const kept = isDescribed(trusted.snapshot, info);
+  const snapshotOctets = kept ? trusted.snapshot : await must(`${info.version}.snapshot.json`, info.length ?? MAX_OTHER);
   checkDescribed(snapshotOctets, info, 'the snapshot');
   const snapshot = metadataOf(snapshotOctets, 'snapshot');
   await verify(snapshot, root, 'snapshot');
@@ -146,13 +155,15 @@ export async function refresh(trusted, get, now) {
   trusted.snapshot = snapshotOctets;
   checkAlive(snapshot, now);
 
-  const targetsOctets = await must(`${listed.version}.targets.json`, listed.length ?? MAX_OTHER);
+  const same = isDescribed(trusted.targets, listed);
+  const targetsOctets = same ? trusted.targets : await must(`${listed.version}.targets.json`, listed.length ?? MAX_OTHER);
   checkDescribed(targetsOctets, listed, 'the targets metadata');
   const targets = metadataOf(targetsOctets, 'targets');
   await verify(targets, root, 'targets');
   check(targets.signed.version === listed.version, 'rolled-back', 'the targets metadata is of another version');
   checkAlive(targets, now);
   check(isObject(targets.signed.targets), 'malformed');
+  trusted.targets = targetsOctets;
   return targets.signed.targets;
 }
 

@@ -4,6 +4,10 @@ import { bytesToHex, concatBytes, hexToBytes } from '@noble/hashes/utils.js';
 
 export const sha256 = sha256Of;
 export const sha512 = sha512Of;
+
+/** SHA-256 of something large: WebCrypto has it natively, and off this thread. @param {Uint8Array} octets */
+export const digest = async (octets) => new Uint8Array(await crypto.subtle.digest('SHA-256', octets));
+
 export const hex = bytesToHex;
 export const unhex = hexToBytes;
 export const concat = concatBytes;

@@ -1,7 +1,8 @@
 // What a client keeps of one server: tokens, verified metadata (against rollback), the unfinished round, data files.
 //
 // A store keeps octets by name: `read(name)`, `write(name, octets)` (durable, all or nothing), `remove(name)`,
-// `names(prefix)`, and `lock()`, which gives a function that releases. MemoryStore, node/store.js; IndexedDB would be a third.
+// `names(prefix)`, `holds(name, length)` (whether octets of that length are there, at less cost than reading them), and
+// `lock()`, which gives a function that releases. MemoryStore, node/store.js, and ../page/kept.js in IndexedDB.
 import { OurError } from './errors.js';
 import { text, utf8 } from './octets.js';
 
@@ -13,6 +14,10 @@ export class MemoryStore {
 
   async read(name) {
     return this._kept.get(name) ?? null;
+  }
+
+  async holds(name, length) {
+    return this._kept.get(name)?.length === length;
   }
 
   async write(name, octets) {
@@ -39,12 +44,25 @@ export class MemoryStore {
 const VERSION = 1;
 const isObject = (value) => value !== null && typeof value === 'object' && !Array.isArray(value);
 
+// The text of each record as it is in a store, by store and name. Whoever writes has the lock, and has read it under that.
+const asStored = new WeakMap();
+
+function recordsOf(store) {
+  if (!asStored.has(store)) asStored.set(store, new Map());
+  return asStored.get(store);
+}
+
 async function readRecord(store, name, empty) {
   const octets = await store.read(name);
+  recordsOf(store).delete(name);
   if (octets === null) return empty();
   try {
-    const value = JSON.parse(text(octets));
-    if (value.version === VERSION && Object.keys(empty()).every((key) => key in value)) return value;
+    const stored = text(octets);
+    const value = JSON.parse(stored);
+    if (value.version === VERSION && Object.keys(empty()).every((key) => key in value)) {
+      recordsOf(store).set(name, stored);
+      return value;
+    }
   } catch {
     // below
   }
@@ -53,18 +71,26 @@ async function readRecord(store, name, empty) {
   });
 }
 
-const writeRecord = (store, name, value) => store.write(name, utf8(JSON.stringify({ ...value, version: VERSION })));
+/** Write a record, unless it is there as it is: a durable write takes as long as the disk wants. */
+async function writeRecord(store, name, value) {
+  const wanted = JSON.stringify({ ...value, version: VERSION });
+  const records = recordsOf(store);
+  if (records.get(name) === wanted) return;
+  records.delete(name); // nobody knows what is there if the write fails
+  await store.write(name, utf8(wanted));
+  records.set(name, wanted);
+}
 
 const trustName = 'trust.json';
 const audienceName = (audience) => `audience-${audience}.json`;
 
 /**
- * What was verified: the pinned root, the newest root, timestamp and snapshot (all as text), and by audience the last
- * manifest and what could not be checked of its history. `roots`: those that were not found in the log yet, the oldest first
+ * What was verified: the pinned root, the newest root, timestamp, snapshot and targets (all as text; targets null: an earlier
+ * version did not keep them), and by audience the last manifest and what could not be checked of its history. `roots`: those that were not found in the log yet, the oldest first
  * (null: a state of an earlier version, which did not keep them); `log`: what was seen of it, log/follower.js.
  */
 export const readTrust = async (store) => ({
-  roots: null, log: null,
+  roots: null, log: null, targets: null,
   ...(await readRecord(store, trustName, () => ({ pinned: null, root: null, timestamp: null, snapshot: null, manifests: {}, gaps: {} }))),
 });
 export const writeTrust = (store, value) => writeRecord(store, trustName, value);

@@ -11,7 +11,7 @@ import { sortedNames } from './manifest.js';
 import { choose } from './moving.js';
 import { allForms } from './forms.js';
 import { follow, kindsSeen, peerError, pin, told } from './follow.js';
-import { hex, sha256, unhex } from './octets.js';
+import { digest, hex, unhex } from './octets.js';
 import { optionsOf } from './options.js';
 import { peopleOf } from './people.js';
 import { costOf, filesOf, freshOf, inspect, leadsOn, matchPartition, planOf } from './plan.js';
@@ -47,9 +47,11 @@ function badEvaluation(refusal) {
 export async function sync(store, transport, book, options) {
   const release = await store.lock();
   try {
-    await readyGroup(); // before anything that depends on the book
-    await pin(store, options.root);
+    await Promise.all([readyGroup(), pin(store, options.root)]); // before anything that depends on the book
     return await new Session(store, transport, book, options).run();
+  } catch (error) {
+    transport.stop();
+    throw error;
   } finally {
     await release();
   }
@@ -68,6 +70,7 @@ class Session {
     this.labels = labels;
     this.watched = { own: ownOf(witnesses, quorum), newLog };
     this.keyed = false; // whether identifiers need a label key
+    this.checked = new Set(); // SHA-256 of stored files that were found to be whole
     this.progress = progress;
     this.told = []; // by lists of buckets: settling.js
     [this.evaluated, this.largest, this.downloaded, this.uncovered, this.withdrawn] = [0, 0, 0, false, null];
@@ -79,11 +82,12 @@ class Session {
     const epochs = Object.keys(this.state.epochs).map(Number);
     const newest = epochs.length ? Math.max(...epochs) : 0;
     this.ask((await kindsSeen(this.store, this.audience)) ?? servedKinds([]));
+    await this.checkStored();
     this.ready = this.makeReady(newest); // work that depends on the book is done before the first request
     let followed = await this.follow();
     await this.readyFor(followed.manifest);
     await this.transport.account();
-    await this.spend(0);
+    this.spend(0);
     try {
       return await this.once(followed);
     } catch (error) {
@@ -155,10 +159,9 @@ class Session {
     await this.transport.pace({ quick: first });
   }
 
-  async spend(points) {
+  spend(points) {
     const account = used(this.state.account, points, this.transport.quota, seconds());
     if (account !== null) this.state.account = account;
-    await this.save();
   }
 
   /** The published manifest, and the one to use: it, or the epoch that it announces. */
@@ -195,13 +198,11 @@ class Session {
 
   /** What is fetched: the same for every book. Stored files are checked whenever something in the book is new. */
   async plan(manifest, epoch) {
-    const isNew = (one) => (epoch.tokens[one]?.edition ?? -1) < 0;
-    const isHeld = (name) => name in epoch.holdings || name in epoch.screens;
-    const news = this.freshOf(epoch).length > 0 || [...this.question.groups].some(([name, mine]) => isHeld(name) && mine.some(isNew));
+    const news = this.hasNews(epoch);
     const stored = async (holding) => (holding && (await this.isWhole(holding, news)) ? holding : null);
     const held = new Map();
     for (const name of sortedNames(manifest.partitions)) {
-      const [base, screen, sidecar] = [await stored(epoch.holdings[name]), await stored(epoch.screens[name]), await stored(epoch.sidecars[name])];
+      const [base, screen, sidecar] = await Promise.all(['holdings', 'screens', 'sidecars'].map((kind) => stored(epoch[kind][name])));
       const wanted = (this.question.groups.get(name) ?? []).some((one) => epoch.tokens[one]?.edition !== manifest.partitions[name].edition);
       held.set(name, { held: base, screen, sidecar, wanted });
     }
@@ -228,29 +229,45 @@ class Session {
     return [...this.question.groups].filter(([name, mine]) => isTested(name, mine)).map(([name]) => name);
   }
 
-  async isWhole(holding, thorough) {
-    for (const file of filesOf(holding)) {
-      const octets = await this.store.read(dataName(file.sha256));
-      if (octets === null || octets.length !== file.length) return false;
-      if (thorough && hex(sha256(octets)) !== file.sha256) return false;
-    }
+  hasNews(epoch) {
+    const isNew = (one) => (epoch.tokens[one]?.edition ?? -1) < 0;
+    const isHeld = (name) => name in epoch.holdings || name in epoch.screens;
+    return this.freshOf(epoch).length > 0 || [...this.question.groups].some(([name, mine]) => isHeld(name) && mine.some(isNew));
+  }
+
+  /** Check stored files ahead, where something of the book is new: how long that takes shows in no request. */
+  async checkStored() {
+    const epochs = Object.values(this.state.epochs).filter((epoch) => this.hasNews(epoch));
+    const holdings = epochs.flatMap((epoch) => [epoch.holdings, epoch.screens, epoch.sidecars].flatMap(Object.values));
+    for (const file of holdings.flatMap(filesOf)) await this.isStored(file);
+  }
+
+  /** Whether a file is stored, as it was signed. Remembers those that are. */
+  async isStored({ sha256, length }) {
+    if (this.checked.has(sha256)) return true;
+    const octets = await this.store.read(dataName(sha256));
+    if (octets?.length !== length || hex(await digest(octets)) !== sha256) return false;
+    this.checked.add(sha256);
     return true;
+  }
+
+  /** Whether the files of a holding are stored; `thorough`: and are as they were signed. */
+  async isWhole(holding, thorough) {
+    const whole = (file) => (thorough ? this.isStored(file) : this.store.holds(dataName(file.sha256), file.length));
+    return (await Promise.all(filesOf(holding).map(whole))).every(Boolean);
   }
 
   async download(plans, { last = false } = {}) {
     const wanted = new Map();
     for (const [name, plan] of plans) for (const file of plan.fetch) wanted.set(file.sha256, { ...file, name });
     const files = [];
-    for (const file of wanted.values()) {
-      const stored = await this.store.read(dataName(file.sha256));
-      if (stored === null || stored.length !== file.length || hex(sha256(stored)) !== file.sha256) files.push(file);
-    }
+    for (const file of wanted.values()) if (!(await this.isStored(file))) files.push(file);
     const total = files.reduce((sum, file) => sum + file.length, 0);
     let done = 0;
     const fetchOne = async ({ name, sha256: wanted_, length }) => {
       const octets = await this.transport.data(wanted_, length, { last: last && files.length === 1 });
       if (octets.length !== length) throw badDirectory(new Refusal('wrong-length'), name);
-      if (hex(sha256(octets)) !== wanted_) throw badDirectory(new Refusal('bad-hash', 'it is not the one that was signed'), name);
+      if (hex(await digest(octets)) !== wanted_) throw badDirectory(new Refusal('bad-hash', 'it is not the one that was signed'), name);
       await this.store.write(dataName(wanted_), octets);
       this.downloaded += length;
       this.progress('downloading', (done += length), total);
@@ -328,8 +345,10 @@ class Session {
         const reply = await this.transport.evaluate(this.audience, manifest.epoch, blinding.body, { last });
         replies.push([batch, blinding, reply]);
         this.evaluated += batch.points;
-        await this.spend(batch.points);
-        if (!quick) await work();
+        this.spend(batch.points);
+        if (quick) continue; // all replies are worked on and stored together, after the last
+        await this.save();
+        await work();
       }
     } catch (error) {
       const poor = error instanceof Refused && (error.problem === 'out-of-quota' || error.problem === 'paused');
@@ -337,7 +356,7 @@ class Session {
       epoch.unfinished = epoch.unfinished.filter((batch) => batch.identifiers.length > 0 || !fresh.includes(batch));
       this.uncovered = true; // the account cannot pay for it, and nobody waits for it
     } finally {
-      await work();
+      await work().finally(() => this.save()); // what was spent, whatever the replies are
     }
   }
 
@@ -430,7 +449,7 @@ class Session {
     const round = { evaluated, fresh, largest, uncovered, covered: this.covered };
     const mode = { privacy: this.screens ? 'screen' : 'download', told: this.told, odds: this.ledger.odds() };
     const result = reportOf({ manifest, book, question, people, round, labels, transport, gap, withdrawn, ...mode });
-    await told(this.store, this.audience);
+    if (gap !== null) await told(this.store, this.audience);
     return result;
   }
 }

@@ -73,6 +73,8 @@ export class Transport {
     this._fetch = options.fetch ?? ((...given) => fetch(...given));
     this._watch = options.watch ?? (() => {});
     this._waited = 0;
+    this._asking = new Set(); // of what is asked for now, how to stop it
+    this._stopped = false;
     this._last = performance.now();
   }
 
@@ -86,9 +88,9 @@ export class Transport {
     }
   }
 
-  /** A data file. */
+  /** A data file. There may be hundreds: all connections are kept. */
   data(sha256, length, { last = false } = {}) {
-    return this._request(`/v1/data/${sha256}`, { limit: length, secret: true, last });
+    return this._request(`/v1/data/${sha256}`, { limit: length, secret: true, last, keep: true });
   }
 
   /**
@@ -143,26 +145,35 @@ export class Transport {
     await sleep(beat - (since % beat));
   }
 
+  /** The sync has failed: end what is still asked for, and ask for nothing more. */
+  stop() {
+    this._stopped = true;
+    for (const stop of this._asking) stop.abort();
+  }
+
   async _request(path, options) {
     for (let failures = 1; ; failures++)
       try {
+        if (this._stopped) throw new NetworkError('the sync was given up', { hint: 'sync again' });
         return await this._once(path, options);
       } catch (error) {
         const pause = error instanceof NetworkError ? 0.25 * failures : (error.pause ?? null);
         const ends = pause === null || (error instanceof NetworkError && failures === ATTEMPTS);
-        if (ends || this._waited + pause > PATIENCE) throw error;
+        if (ends || this._stopped || this._waited + pause > PATIENCE) throw error;
         this._waited += pause;
         await sleep(1000 * pause);
       }
   }
 
-  async _once(path, { limit, secret = false, body = null, type = 'application/octet-stream', last = false, ranges = null }) {
+  async _once(path, { limit, secret = false, body = null, type = 'application/octet-stream', last = false, keep = false, ranges = null }) {
     const headers = secret ? { authorization: `Bearer ${this._credential}` } : {};
     if (body) headers['content-type'] = type;
     if (ranges) Object.assign(headers, { range: ranges, 'if-range': `"${path.split('/').at(-1)}"` });
-    // Pages may not say so, and leave it out. In Node the connection closes with the last reply, not when the work on it ends.
-    if (last && typeof document === 'undefined') headers.connection = 'close';
+    // Pages may not say so, and leave it out. In Node the connection closes with the last reply, not when the work on it ends:
+    // so do those of requests that are beside another one, which would else be open until then.
+    if ((last || (this._asking.size && !keep)) && typeof document === 'undefined') headers.connection = 'close';
     const stop = new AbortController();
+    this._asking.add(stop);
     let timer = setTimeout(() => stop.abort(), SILENCE);
     this._watch({ method: body ? 'POST' : 'GET', path, octets: body?.length ?? 0, ranges: ranges ? ranges.split(',').length : 0 });
     this.sent += body?.length ?? 0;
@@ -200,6 +211,7 @@ export class Transport {
       });
     } finally {
       clearTimeout(timer);
+      this._asking.delete(stop);
     }
     if (reply.type === 'opaqueredirect' || (reply.status >= 300 && reply.status < 400))
       throw new PeerError('the server sent a redirect, which is never followed', { hint: 'use the final URL' });

@@ -6,13 +6,14 @@ const ROLES = new Map(Object.entries(headings).flatMap(([role, names]) => names.
 const LETTER = '[\\p{L}\\p{N}_]';
 const EDGE = `(?:(?<=${LETTER})(?!${LETTER})|(?<!${LETTER})(?=${LETTER}))`;
 
-// The patterns are Python's, in which classes and edges of words know all scripts.
-const has = Object.fromEntries(
-  Object.entries(words).map(([name, pattern]) => [
-    name,
-    new RegExp(pattern.replaceAll('[^\\W_]', '[\\p{L}\\p{N}]').replaceAll('\\w', LETTER).replaceAll('\\b', EDGE).replaceAll('\\"', '"'), 'u'),
-  ]),
-);
+const has = {};
+
+/** Whether a text has one of the words of a name. The patterns are Python's, whose classes and edges of words know all scripts. */
+function hasWord(name, text) {
+  const pattern = () => words[name].replaceAll('[^\\W_]', '[\\p{L}\\p{N}]').replaceAll('\\w', LETTER).replaceAll('\\b', EDGE).replaceAll('\\"', '"');
+  has[name] ??= new RegExp(pattern(), 'u'); // only tables take them, and they are long
+  return has[name].test(text);
+}
 
 /** A heading as the list has it: `mobilePhone_2` is `mobile phone 2`. */
 const plain = (heading) =>
@@ -25,8 +26,8 @@ export function roleOf(heading) {
   const text = plain(heading);
   const known = ROLES.get(text) ?? ROLES.get(text.replace(/[ _]*\(?\d{1,2}\)?$/, ''));
   if (known) return known;
-  if (has.mail.test(text)) return has.notMail.test(text) ? 'other' : 'mail';
+  if (hasWord('mail', text)) return hasWord('notMail', text) ? 'other' : 'mail';
   if (!text) return 'unknown';
-  if (has.notPhone.test(text) || has.ofElse.test(text)) return 'other';
-  return has.phone.test(text) ? 'phone' : 'unknown';
+  if (hasWord('notPhone', text) || hasWord('ofElse', text)) return 'other';
+  return hasWord('phone', text) ? 'phone' : 'unknown';
 }

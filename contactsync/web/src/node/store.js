@@ -1,5 +1,5 @@
 // A store in a folder of its own: 0700, files 0600. What is written is on the disk, whole, before `write` returns.
-import { mkdir, open, readFile, readdir, rename, unlink, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, readdir, rename, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OurError } from '../index.js';
 
@@ -27,6 +27,10 @@ export class FolderStore {
   async read(name) {
     const octets = await readFile(join(this.folder, name)).catch(absent);
     return octets === null ? null : new Uint8Array(octets.buffer, octets.byteOffset, octets.length);
+  }
+
+  async holds(name, length) {
+    return (await stat(join(this.folder, name)).catch(absent))?.size === length;
   }
 
   async write(name, octets) {
