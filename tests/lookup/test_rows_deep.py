@@ -72,13 +72,13 @@ def test_paths_of_more_than_a_bucket(tmp_path, slot_bits):
 
 @pytest.mark.slow
 def test_the_rows_are_never_all_in_memory(tmp_path):
-    directory, _ = sparse_directory(23, 40_000, 32)
+    directory, _ = sparse_directory(24, 40_000, 32)
     tracemalloc.start()
     rows = build_rows(tmp_path / "rows", directory)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     file = rows.geometry.rows * rows.geometry.width
-    assert file > 20_000_000
+    assert file > 50_000_000
     assert peak < file / 2
 
 
