@@ -119,6 +119,11 @@ class Rows:
     slot: NDArray[np.uint8]
     remainder: NDArray[np.uint64]
 
+    def take(self, places: NDArray[np.int64]) -> Rows:
+        """The rows at some places, in that order and as often: those of a batch's queries."""
+        parts = (self.number[places], self.count[places], self.slot[places], self.remainder[places])
+        return Rows(self.geometry, *parts)
+
     def contains(self, tokens: Tokens) -> NDArray[np.bool_]:
         """Whether row i has token i, which belongs there (`Geometry.row_of`): bool[m].
 

@@ -233,6 +233,19 @@ def test_no_token_matches_what_fills_a_row_up(make_rows):
     assert not rows.contains(Tokens(np.zeros(1, np.uint64), np.zeros(1, np.uint16))).any()
 
 
+def test_rows_are_taken_for_each_query(make_rows):
+    """Two tokens of one row, and a third: an answer has each row once, in an order of its own."""
+    made = make_rows(5793, 40)
+    number = made.geometry.row_of(made.tokens)
+    two = np.flatnonzero(number == number[0])[:2]
+    other = np.flatnonzero(number != number[0])[:1]
+    asked = np.array([number[other[0]], number[0]], np.uint32)
+    rows = read_rows(made.records[asked], asked, made.level, made.geometry)
+    tokens = made.tokens.take(np.concatenate([two, other]))
+    assert rows.take(np.array([1, 1, 0])).contains(tokens).all()
+    assert rows.take(np.array([0, 1, 1])).contains(tokens).tolist() == [False, True, False]
+
+
 def test_a_token_of_another_row_matches_nothing(make_rows):
     made = make_rows(5793, 40)
     one = made.tokens.take(np.array([0]))
