@@ -30,7 +30,8 @@ lint: $(STAMP)-test
 
 # Kernels compiled so that every index is checked, on all that tests of files feed them, forgeries included.
 bounds: $(STAMP)-test
-	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -n auto tests/directory tests/phones tests/ristretto255 tests/voprf
+	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -n auto tests/directory tests/lookup tests/phones tests/ristretto255 \
+	  tests/voprf
 
 # Numba reports the lines that it compiles, so the kernels are compiled anew; lines that tests interpret count too.
 coverage: $(STAMP)-coverage
@@ -48,6 +49,7 @@ bench: $(STAMP)-bench
 	$(BIN)/python -m bench quota --quick
 	$(BIN)/python -m bench books --quick
 	$(BIN)/python -m bench labels --quick
+	$(BIN)/python -m bench lookup_rows --quick
 
 # Fuzz every parser in turn, guided by coverage (tests/fuzz): crashes and how to repeat them are in build/fuzz.
 MINUTES ?= 60

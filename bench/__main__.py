@@ -20,6 +20,7 @@ NAMES = tuple(
             "books",
             "labels",
             "web",
+            "lookup_rows",
         ),
         "server",
     )

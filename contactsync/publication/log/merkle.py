@@ -9,23 +9,27 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
-HASH_BYTES: Final = 32
+from contactsync.foundation.hash_trees import HASH_BYTES, leaf_hash, node_hash
+
+__all__ = [
+    "EMPTY",
+    "HASH_BYTES",
+    "MAX_PROOF",
+    "MAX_SIZE",
+    "leaf_hash",
+    "node_hash",
+    "root_of",
+    "split",
+    "verify_consistency",
+    "verify_inclusion",
+]
+
 EMPTY: Final = hashlib.sha256(b"").digest()
 """The root hash of a tree without leaves."""
 
 MAX_SIZE: Final = 1 << 62
 MAX_PROOF: Final = 63
 """Hashes in the longest proof that is read (C2SP tlog-witness)."""
-
-
-def leaf_hash(entry: bytes) -> bytes:
-    """The hash of a leaf."""
-    return hashlib.sha256(b"\x00" + entry).digest()
-
-
-def node_hash(left: bytes, right: bytes) -> bytes:
-    """The hash of a node with two children."""
-    return hashlib.sha256(b"\x01" + left + right).digest()
 
 
 def split(size: int) -> int:

@@ -1,0 +1,139 @@
+"""`python -m bench lookup_rows`: rows for private look-ups, and how often a query does not fit in its batch.
+
+Times are CPU of one thread, medians of one run. A server makes the rows of each edition once, and verifies
+them when it starts; a client reads the answer of a batch of 512, which is 768 records, and plans one. Without
+--quick also at 10^7 members; 10^8 is ten times the rows, of nearly the same size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import harness
+from bench.directory import chunks_of
+from bench.harness import Contender, Row
+from contactsync.directory import build, open_directory
+from contactsync.kernels import placing
+from contactsync.lookup import batch
+from contactsync.lookup.batch import GROUPS, STEPS, Sharing, plan_batch
+from contactsync.lookup.row_file import build_rows, open_rows
+from contactsync.lookup.rows import check_level, read_rows
+
+PACKAGES = ("numba", "numpy")
+BATCH = 512
+TRIALS = {8: 400_000, 64: 40_000, 512: 4_000}
+AT_ONCE = 2048
+
+
+def _seconds(run: Callable[[], object], rounds: int) -> float:
+    taken = harness.interleaved({"it": Contender(run, 1)}, seconds=0, rounds=rounds, clock=time.process_time)
+    return taken["it"] / 1e6
+
+
+def rows(n: int, rounds: int) -> Row:
+    """What the rows of n members take: size, seconds of a server, milliseconds of a client."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        info = build(folder / "d", chunks_of(n))
+        with open_directory(folder / "d", expect=info) as directory:
+            made = build_rows(folder / "rows", directory)
+            building = _seconds(lambda: build_rows(folder / "rows", directory), rounds)
+        geometry = made.geometry
+        opening = _seconds(lambda: open_rows(folder / "rows", geometry, made.root), rounds)
+        records, _ = open_rows(folder / "rows", geometry, made.root)
+        level = check_level(made.level.tobytes(), geometry, made.root)
+        tokens = next(chunks_of(BATCH * GROUPS // 2))
+        number = geometry.row_of(tokens)
+        answer = np.ascontiguousarray(records[number])
+
+        def read() -> None:
+            assert read_rows(answer, number, level, geometry).contains(tokens).all()
+
+        bits = geometry.slot_bits - 6
+        sharing, wanted = Sharing(BATCH, bits), number[:BATCH]
+        places = np.empty((GROUPS, geometry.rows), np.uint32)
+        placed = _seconds(lambda: placing.permute(0, bits, STEPS, places), rounds)
+        return {
+            "n": n, "rows": geometry.rows, "largest": geometry.most, "record_bytes": geometry.width,
+            "file_MB": geometry.rows * geometry.width / 1e6, "build_s": building, "verify_s": opening,
+            "read_768_ms": _seconds(read, rounds) * 1e3,
+            "plan_512_ms": _seconds(lambda: plan_batch(wanted, sharing), rounds) * 1e3,
+            "place_ns_a_row": placed * 1e9 / geometry.rows,
+            "answer_MB": 2 * sharing.sub_databases * geometry.width / 1e6,
+        }  # fmt: skip
+
+
+def waiting(size: int, row_bits: int, trials: int) -> Row:
+    """How many of so many batches of `size` different random rows have no place for all of them."""
+    rng = np.random.default_rng(size + row_bits)
+    sharing = Sharing(size, row_bits)
+    own = _waits(sharing, trials, lambda many: _choices(sharing, _distinct(rng, sharing, many)))
+    offset = sharing.a_group * np.arange(GROUPS)
+    chance = _waits(
+        sharing, trials, lambda many: rng.integers(0, sharing.a_group, (many, size, GROUPS)) + offset
+    )
+    return {
+        "k": size, "R": f"2^{row_bits}", "batches": trials, "in which something waits": own[0],
+        "most that waits": own[1], "with three random places": chance[0],
+    }  # fmt: skip
+
+
+def _waits(sharing: Sharing, trials: int, draw: Callable[[int], NDArray[np.int64]]) -> tuple[int, int]:
+    """In how many batches something waits, and how much at most."""
+    some = most = 0
+    for first in range(0, trials, AT_ONCE):
+        for choices in draw(min(AT_ONCE, trials - first)).tolist():
+            left = batch._assign(choices, sharing.sub_databases).count(-1)
+            some += left > 0
+            most = max(most, left)
+    return some, most
+
+
+def _distinct(rng: np.random.Generator, sharing: Sharing, many: int) -> NDArray[np.uint32]:
+    """Different random rows, uint32[many, k]."""
+    drawn = np.empty((many, sharing.size), np.uint32)
+    left = np.arange(many)
+    while left.size:
+        drawn[left] = rng.integers(0, 1 << sharing.row_bits, (left.size, sharing.size), dtype=np.uint32)
+        if 4 * sharing.size * sharing.size > 1 << sharing.row_bits:  # hardly ever all different
+            for i in left.tolist():
+                drawn[i] = rng.permutation(1 << sharing.row_bits)[: sharing.size]
+            break
+        ordered = np.sort(drawn[left], axis=1)
+        left = left[(ordered[:, 1:] == ordered[:, :-1]).any(axis=1)]
+    return drawn
+
+
+def _choices(sharing: Sharing, drawn: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """The three sub-databases of each row, counted over all groups: int64[many, k, 3]."""
+    sub, _ = sharing.place(drawn.ravel())
+    flat = sub.astype(np.int64) + sharing.a_group * np.arange(GROUPS)[:, None]
+    return flat.T.reshape(*drawn.shape, GROUPS)
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench lookup_rows", description=__doc__)
+    parser.add_argument("--json", metavar="FILE", help="write the rows as one JSON list")
+    parser.add_argument("--markdown", metavar="FILE", help="put both tables into a document")
+    parser.add_argument("--quick", action="store_true", help="10^6 members, and a tenth of the batches")
+    options = parser.parse_args(arguments)
+    sizes = [rows(n, 3) for n in ((1_000_000,) if options.quick else (1_000_000, 10_000_000))]
+    share = 10 if options.quick else 1
+    waits = [
+        waiting(size, row_bits, TRIALS[size] // share)
+        for size, row_bits in ((8, 6), (8, 14), (8, 21), (64, 14), (64, 21), (512, 14), (512, 21))
+    ]
+    where = harness.environment(PACKAGES)
+    print(harness.table(sizes), harness.table(waits), where, sep="\n\n")
+    if options.json:
+        harness.write_json(options.json, [*sizes, *waits])
+    if options.markdown:
+        harness.update_section(options.markdown, "lookup_rows", f"{where}\n\n{harness.markdown(sizes)}")
+        harness.update_section(options.markdown, "lookup_rows batch", harness.markdown(waits))
