@@ -28,7 +28,8 @@ lint: $(STAMP)-test
 
 # Kernels compiled so that every index is checked, on all that tests of files feed them, forgeries included.
 bounds: $(STAMP)-test
-	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -n auto tests/directory tests/phones tests/ristretto255 tests/voprf
+	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -n auto tests/directory tests/lookup tests/phones tests/ristretto255 \
+	  tests/voprf
 
 # Numba reports the lines that it compiles, so the kernels are compiled anew; lines that tests interpret count too.
 coverage: $(STAMP)-test

@@ -15,7 +15,7 @@ from machine_code import Analysis
 from machine_code_arm import ArmAnalysis, assembly
 from numba import types
 
-from contactsync.kernels import batch, policy, scalar, sha512, siv
+from contactsync.kernels import batch, dpf, policy, scalar, sha512, siv
 from contactsync.kernels.lanes import WIDTHS
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the analysis reads x86-64 code")
@@ -38,6 +38,7 @@ AES_KERNELS = {  # of instructions of x86 alone, and so without a width
     siv.seal: (WORDS, WORDS, WORDS, WORDS, INT, WORDS),
     siv.unseal: (WORDS, WORDS, WORDS, WORDS, INT, WORDS),
     siv.encrypt_blocks: (WORDS, WORDS, WORDS),
+    dpf.expand_keys: (WORDS, INT, WORDS, WORDS, WORDS),
 }
 
 
