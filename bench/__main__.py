@@ -19,6 +19,7 @@ NAMES = tuple(
             "crawl",
             "books",
             "labels",
+            "lookup",
         ),
         "server",
     )

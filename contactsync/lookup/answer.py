@@ -121,7 +121,7 @@ def _answer_some(
         len(bits),
         words,
     )
-    answers[:] = sums.transpose(1, 0, 2).copy().view(np.uint8)
+    answers.view(np.uint64)[:] = sums.transpose(1, 0, 2)
 
 
 def _words_of(rows: Octets, arrangement: Arrangement) -> NDArray[np.uint64]:
