@@ -50,6 +50,7 @@ bench: $(STAMP)-bench
 	$(BIN)/python -m bench books --quick
 	$(BIN)/python -m bench labels --quick
 	$(BIN)/python -m bench lookup_rows --quick
+	$(BIN)/python -m bench lookup --quick
 
 # Fuzz every parser in turn, guided by coverage (tests/fuzz): crashes and how to repeat them are in build/fuzz.
 MINUTES ?= 60

@@ -21,6 +21,7 @@ NAMES = tuple(
             "labels",
             "web",
             "lookup_rows",
+            "lookup",
         ),
         "server",
     )

@@ -93,8 +93,9 @@ def _shuffle(places: list[int | None]) -> Any:
 _rotated_last_word = _shuffle([13, 14, 15, 12] * 4)
 _up_one_word = _shuffle([None] * 4 + list(range(12)))
 _up_two_words = _shuffle([None] * 8 + list(range(8)))
-_swapped = _shuffle([*range(8, 16), *range(8)])
 _reversed = _shuffle([*range(7, -1, -1), *range(15, 7, -1)])
+swapped = _shuffle([*range(8, 16), *range(8)])
+"""The two words of every state, exchanged."""
 
 
 @_block
@@ -180,7 +181,7 @@ def _round_key(schedule: Words, offset: int, i: int) -> Vector:
 def double(state: Vector) -> Vector:
     """Dbl of RFC 5297 §2.3: times x in GF(2^128), the first bit being the highest."""
     number = _reversed(state)
-    carry = _swapped(number >> 63)  # to the higher word its lower one's; to the lower one the reduction
+    carry = swapped(number >> 63)  # to the higher word its lower one's; to the lower one the reduction
     return _reversed((number << 1) ^ ((0 - carry) & pattern(1, 0x87)))
 
 

@@ -10,12 +10,13 @@ import subprocess
 import sys
 
 import numba
+import numpy as np
 import pytest
 from machine_code import Analysis
 from machine_code_arm import ArmAnalysis, assembly
 from numba import types
 
-from contactsync.kernels import batch, policy, scalar, sha512, siv
+from contactsync.kernels import batch, dpf, policy, scalar, selecting, sha512, siv
 from contactsync.kernels.lanes import WIDTHS
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the analysis reads x86-64 code")
@@ -38,6 +39,7 @@ AES_KERNELS = {  # of instructions of x86 alone, and so without a width
     siv.seal: (WORDS, WORDS, WORDS, WORDS, INT, WORDS),
     siv.unseal: (WORDS, WORDS, WORDS, WORDS, INT, WORDS),
     siv.encrypt_blocks: (WORDS, WORDS, WORDS),
+    dpf.expand_keys: (WORDS, INT, WORDS, WORDS, WORDS),
 }
 
 
@@ -92,6 +94,41 @@ def test_code_for_aarch64(kernel) -> None:
     assert found.leaks == set()
     assert found.jumps >= 1
     assert found.secret_instructions > 50
+
+
+def adds_to_three(wide, narrow, rows, at, bits, place, sums, a, b, c, words):  # noqa: PLR0917
+    masks = (
+        np.uint64(0) - np.uint64((bits[place] >> 3) & 1),
+        np.uint64(0) - np.uint64((bits[place + 1] >> 2) & 1),
+        np.uint64(0) - np.uint64((bits[place + 2] >> 1) & 1),
+    )
+    for i in range(0, words - 7, 8):
+        selecting._add_to_three(wide, rows, at, sums, (a, b, c), masks, i)
+    selecting._add_to_three(narrow, rows, at, sums, (a, b, c), masks, words - 1)
+
+
+def adds_four(wide, narrow, rows, at, bits, place, sums, a, b, c, words):  # noqa: PLR0917
+    wanted = (
+        np.uint64(bits[place]),
+        np.uint64(bits[place + 1]),
+        np.uint64(bits[place + 2]),
+        np.uint64(bits[place + 3]),
+    )
+    for client in range(8):
+        four = (at, a, b, c, *wanted)
+        selecting._add_to_one(wide, narrow, rows, four, sums, place + client * words, words, client)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", [adds_to_three, adds_four], ids=lambda kernel: kernel.__name__)
+def test_selected_rows_are_masked_and_not_skipped(kernel) -> None:
+    """Inside the kernels of `selecting`, public places are loaded from memory: here they are arguments."""
+    widths = [numba.typeof(WIDTHS[lanes]) for lanes in (8, 1)]
+    octets = types.Array(types.uint8, 1, "C")
+    found = analyse(kernel, (*widths, WORDS, INT, octets, INT, WORDS, INT, INT, INT, INT))
+    assert found.leaks == set()
+    assert found.jumps >= 1
+    assert found.secret_instructions > 20
 
 
 # --- the analysis finds what it looks for -------------------------------------------------------------
