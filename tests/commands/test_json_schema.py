@@ -232,6 +232,6 @@ def test_errors_of_every_kind(monkeypatch, tmp_path):
     check("error", run("status", "--json", "--nonsense"))
 
 
-def test_every_command_with_json_is_run_here():
-    source = Path(__file__).read_text()
+def test_every_command_with_json_is_run_here_or_with_a_page():
+    source = Path(__file__).read_text() + Path(__file__).with_name("test_web_commands.py").read_text()
     assert [name for name in with_json() if f'check("{name}"' not in source] == []
