@@ -27,7 +27,7 @@ def test_a_code_brings_a_credential_once(operator, served):
     found = exchange(served.url, code)
     assert operator.accounts.find(found["said"]["credential"]).name == "javascript"
     assert found["said"]["audience"] == "people"
-    assert found["seen"] == [{"method": "POST", "path": "/v1/sign-in", "octets": len(code) + 11}]
+    assert found["seen"] == [{"method": "POST", "path": "/v1/sign-in", "octets": len(code) + 11, "ranges": 0}]
     again = exchange(served.url, code)["said"]
     assert (again["name"], again["problem"]) == ("Refused", "bad-code")
     assert again["hint"].startswith("open the page again")

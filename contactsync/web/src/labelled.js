@@ -34,9 +34,10 @@ export async function labelPartition(plan, rows, read, context, directory) {
  * The same where entries came with buckets: those of the last list that had its bucket say what a member is called. What no list
  * has had is not known.
  * @param {object[]} rows of the members @param {Map<object, Uint8Array>} entries by row @param {number} edition of the labels
- * @returns {{unopened: number, unknown: number}} how many entries do not open, and of how many members none was fetched
+ * @returns {Promise<{unopened: number, unknown: number}>} how many entries do not open, and of how many members none was fetched
  */
-export function labelBySome(rows, entries, edition, context) {
+export async function labelBySome(rows, entries, edition, context) {
+  await readyCipher();
   let unopened = 0;
   for (const row of rows) {
     if (!entries.has(row)) continue;

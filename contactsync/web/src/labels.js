@@ -34,8 +34,9 @@ export const isLabel = (label) =>
  * @param {Uint8Array} key 32 octets @param {Uint8Array} entry @param {Uint8Array} context
  */
 export function opened(key, entry, context) {
+  const cipher = cipherOf(key, context); // outside: without a cipher no label would open, and nobody would know why
   try {
-    const octets = cipherOf(key, context).decrypt(entry);
+    const octets = cipher.decrypt(entry);
     const label = text(octets.subarray(0, octets.findLastIndex((octet) => octet !== 0) + 1));
     return label === '' || isLabel(label) ? label : null;
   } catch {

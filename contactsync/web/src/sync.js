@@ -432,7 +432,7 @@ class Session {
       const rows = mine.map((one) => epoch.tokens[one]).filter((row) => row.member);
       let more;
       try {
-        if (plan.kind === 'screen') more = labelBySome(rows, entries, plan.partition.labels.edition, context);
+        if (plan.kind === 'screen') more = await labelBySome(rows, entries, plan.partition.labels.edition, context);
         else more = { unopened: await labelPartition(plan, rows, this.read, context, opened.get(name)), unknown: 0 };
       } catch (error) {
         throw await this.dropped(epoch, name, error);
