@@ -140,4 +140,6 @@ def test_what_there_is_has_the_documented_form(site, name):
 
 def check(case, site):
     response = case.call(base_url=site.url, headers=HEAD, timeout=30)
-    case.validate_response(response, checks=CHECKS, headers=HEAD)
+    # Schemathesis does not count 413 among the refusals: the body is not read that far.
+    checks = [one for one in CHECKS if one is not negative_data_rejection or response.status_code != 413]
+    case.validate_response(response, checks=checks, headers=HEAD)
