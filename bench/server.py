@@ -23,7 +23,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -31,16 +30,12 @@ import psutil
 
 from bench import harness
 from bench.harness import Row
+from bench.service import make_folder
 from contactsync.commands.server import serve
-from contactsync.publication.tuf.repository import Repository
 from contactsync.server.admission import SHARES
-from contactsync.server.keyring import Keyring
-from contactsync.server.publishing.publisher import Publisher
 from contactsync.server.quota import MOST, Terms
 from contactsync.server.settings import DataFolder, Settings
-from contactsync.server.storage.ports import Members, NewAccount
-from contactsync.server.storage.sqlite.accounts import SqliteAccounts
-from contactsync.server.storage.sqlite.members import SqliteMembers
+from contactsync.server.storage.ports import NewAccount
 from contactsync.voprf.client import blind
 
 PACKAGES = ("numba", "numpy", "uvicorn", "httptools", "uvloop", "voprf")
@@ -156,23 +151,14 @@ class Server:
 
 def _prepare(path: Path) -> DataFolder:
     """What `server init`, an import, a publish and `accounts add` leave."""
-    folder = DataFolder(path)
-    folder.create()
-    keyring = Keyring.create(folder.keys, None)
-    registry = SqliteMembers.create(folder.registry)
-    accounts = SqliteAccounts.create(folder.accounts)
-    repository, signers = Repository(folder.public), keyring.signers()
-    keys = {role: signer.public_key for role, signer in signers.items()}
-    repository.create(keys, signers["root"], datetime.now(UTC))
-    folder.finish()
-    folder.settings_file.write_text(SETTINGS)
-    registry.add(Members("tel", np.array([4915100000000], np.uint64)), "people")
-    Publisher(folder, registry, keyring).publish()
+    made = make_folder(path)
+    made.folder.settings_file.write_text(SETTINGS)
+    made.publish(np.array([4915100000000], np.uint64))
     terms = Terms("", MOST, MOST)
-    accounts.add_all([NewAccount(f"{i}", "people", f"cs_{i}", terms) for i in range(max(CONNECTIONS))])
-    registry.close()
-    accounts.close()
-    return folder
+    made.accounts.add_all([NewAccount(f"{i}", "people", f"cs_{i}", terms) for i in range(max(CONNECTIONS))])
+    made.registry.close()
+    made.accounts.close()
+    return made.folder
 
 
 @contextlib.contextmanager

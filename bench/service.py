@@ -1,4 +1,4 @@
-"""A real server in this process, on a socket, with a clock that is handed in; and an account that asks it."""
+"""A data folder without a command; a real server on it, with a clock that is handed in; who asks it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from typing import Any, Self
 import numpy as np
 import urllib3
 import uvicorn
+from numpy.typing import NDArray
 
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.evaluation import Evaluator
 from contactsync.server.http.app import App
 from contactsync.server.keyring import Keyring
 from contactsync.server.publishing.publisher import Publisher
-from contactsync.server.quota import Terms
+from contactsync.server.quota import Terms, system_clock
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.files import PublicFolder
 from contactsync.server.storage.ports import Members, NewAccount
@@ -53,6 +54,36 @@ class Answer:
     wait: int
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A data folder that was set up without a command, and its stores, which whoever has it closes."""
+
+    folder: DataFolder
+    keyring: Keyring
+    registry: SqliteMembers
+    accounts: SqliteAccounts
+    repository: Repository
+
+    def publish(self, numbers: NDArray[np.uint64]) -> None:
+        """Add members with these numbers, ascending and distinct, and publish them."""
+        self.registry.add(Members("tel", numbers), AUDIENCE)
+        Publisher(self.folder, self.registry, self.keyring).publish()
+
+
+def make_folder(path: Path, clock: Callable[[], int] = system_clock) -> Made:
+    """What `server init` leaves."""
+    folder = DataFolder(path)
+    folder.create()
+    keyring = Keyring.create(folder.keys, None)
+    registry = SqliteMembers.create(folder.registry)
+    accounts = SqliteAccounts.create(folder.accounts, clock=clock)
+    repository, signers = Repository(folder.public), keyring.signers()
+    keys = {role: signer.public_key for role, signer in signers.items()}
+    repository.create(keys, signers["root"], datetime.now(UTC))
+    folder.finish()
+    return Made(folder, keyring, registry, accounts, repository)
+
+
 class Service:
     """One edition with some members, accounts that may have any terms, and the server.
 
@@ -69,26 +100,18 @@ class Service:
         numbers: Sequence[int] = (4915100000000,),
         settings: Mapping[str, int] | None = None,
     ) -> None:
-        self.folder = DataFolder(path)
-        self.folder.create()
-        keyring = Keyring.create(self.folder.keys, None)
-        registry = SqliteMembers.create(self.folder.registry)
-        self.accounts = SqliteAccounts.create(self.folder.accounts, clock=clock)
-        repository, signers = Repository(self.folder.public), keyring.signers()
-        keys = {role: signer.public_key for role, signer in signers.items()}
-        repository.create(keys, signers["root"], datetime.now(UTC))
-        self.folder.finish()
+        made = make_folder(path, clock)
+        self.folder, self.accounts = made.folder, made.accounts
         file = self.folder.settings_file
         for name, value in (settings or {}).items():
             text, found = re.subn(rf"(?m)^{name} = .*$", f"{name} = {value}", file.read_text())
             assert found == 1, name
             file.write_text(text)
-        registry.add(Members("tel", np.unique(np.array(numbers, np.uint64))), AUDIENCE)
-        Publisher(self.folder, registry, keyring).publish()
-        registry.close()
-        self.manifest = repository.current(AUDIENCE)
+        made.publish(np.unique(np.array(numbers, np.uint64)))
+        made.registry.close()
+        self.manifest = made.repository.current(AUDIENCE)
         self.app = App(
-            self.folder, self.accounts, PublicFolder(self.folder.public), keyring, evaluator, clock=clock
+            self.folder, self.accounts, PublicFolder(self.folder.public), made.keyring, evaluator, clock=clock
         )
         config = uvicorn.Config(
             self.app.asgi, http="h11", access_log=False, log_config=None, ws="none", lifespan="on"

@@ -20,7 +20,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +29,9 @@ import psutil
 from bench import harness
 from bench.harness import Row
 from bench.server import SETTINGS, Server
-from contactsync.publication.tuf.repository import Repository
-from contactsync.server.keyring import Keyring
-from contactsync.server.publishing.publisher import Publisher
+from bench.service import make_folder
 from contactsync.server.quota import MOST, Terms
-from contactsync.server.settings import DataFolder
-from contactsync.server.storage.ports import Members, NewAccount
-from contactsync.server.storage.sqlite.accounts import SqliteAccounts
-from contactsync.server.storage.sqlite.members import SqliteMembers
+from contactsync.server.storage.ports import NewAccount
 
 ROOT = Path(__file__).resolve().parents[1]
 CLI = ROOT / "contactsync" / "web" / "bundle" / "contactsync-js.mjs"
@@ -115,22 +109,13 @@ def book_of(members: np.ndarray, rng: np.random.Generator) -> str:
 
 def prepare(path: Path, count: int) -> None:
     """What `server init`, an import, a publish and `accounts add` leave, and beside it the address book."""
-    folder, rng = DataFolder(path), np.random.default_rng(1)
-    folder.create()
-    keyring = Keyring.create(folder.keys, None)
-    registry = SqliteMembers.create(folder.registry)
-    accounts = SqliteAccounts.create(folder.accounts)
-    repository, signers = Repository(folder.public), keyring.signers()
-    keys = {role: signer.public_key for role, signer in signers.items()}
-    repository.create(keys, signers["root"], datetime.now(UTC))
-    folder.finish()
-    folder.settings_file.write_text(SETTINGS)
+    made, rng = make_folder(path), np.random.default_rng(1)
+    made.folder.settings_file.write_text(SETTINGS)
     members = members_of(count, rng)
-    registry.add(Members("tel", members), "people")
-    Publisher(folder, registry, keyring).publish()
-    accounts.add_all([NewAccount("bench", "people", CREDENTIAL, Terms("", MOST, MOST))])
-    registry.close()
-    accounts.close()
+    made.publish(members)
+    made.accounts.add_all([NewAccount("bench", "people", CREDENTIAL, Terms("", MOST, MOST))])
+    made.registry.close()
+    made.accounts.close()
     (path.parent / "book.vcf").write_text(book_of(members, rng))
 
 
