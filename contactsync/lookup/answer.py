@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.foundation.errors import BadInput
-from contactsync.lookup.batch import GROUPS
+from contactsync.lookup.batch import GROUPS, MIN_POSITIONS
 
 Octets = NDArray[np.uint8]
 
-LEAST_POSITION_BITS: Final = 3
-"""The selection bits of a sub-database are whole octets."""
+_LEAST_POSITION_BITS: Final = MIN_POSITIONS.bit_length() - 1
 _ROWS_A_SUB_DATABASE: Final = 8
 _LEAST_BLOCK: Final = 256
 _MOST_BLOCK: Final = 2048
@@ -48,7 +47,7 @@ def arrange(places: NDArray[np.uint32], position_bits: int, a_group: int) -> Arr
     """
     if places.dtype != np.uint32 or places.ndim != 2 or len(places) != GROUPS:
         raise BadInput(f"places are no uint32[{GROUPS}, rows]")
-    if not (LEAST_POSITION_BITS <= position_bits <= 32 and 1 <= a_group <= 1 << (32 - position_bits)):
+    if not (_LEAST_POSITION_BITS <= position_bits <= 32 and 1 <= a_group <= 1 << (32 - position_bits)):
         raise BadInput(f"no sub-databases: {a_group} in a group, each of 2^{position_bits} rows")
     if places.max(initial=0) >= a_group << position_bits:
         raise BadInput(f"a row stands at place {places.max()}, in none of {a_group} sub-databases")

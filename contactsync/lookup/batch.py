@@ -20,7 +20,7 @@ from contactsync.foundation.errors import BadInput
 GROUPS = 3
 SIZES = (8, 64, 512)
 MIN_POSITIONS = 8  # of a sub-database: a whole octet of selection bits
-MAX_ROW_BITS = 26
+MAX_ROW_BITS = 26  # the largest directory (q = 32): no sub-database has more rows
 _TURNS = 3
 
 Random = Callable[[int], bytes]

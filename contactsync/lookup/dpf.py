@@ -15,12 +15,11 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
 from contactsync.foundation.errors import BadInput
+from contactsync.lookup.batch import MAX_ROW_BITS
 
 Octets = NDArray[np.uint8]
 Words = NDArray[np.uint64]
 
-MAX_BITS: Final = 26
-"""As many rows as the largest directory has (q = 32): no sub-database has more."""
 SEED: Final = 16
 RANDOMNESS_BYTES: Final = 2 * SEED
 """For each index: a seed for each server."""
@@ -171,8 +170,8 @@ def expand_by_openssl(keys: Octets, bits: int) -> Octets:
 
 
 def _checked(bits: int) -> int:
-    if not 0 <= bits <= MAX_BITS:
-        raise BadInput(f"a domain has 2^0 to 2^{MAX_BITS} rows, not 2^{bits}")
+    if not 0 <= bits <= MAX_ROW_BITS:
+        raise BadInput(f"a domain has 2^0 to 2^{MAX_ROW_BITS} rows, not 2^{bits}")
     return bits
 
 
