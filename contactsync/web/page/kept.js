@@ -1,12 +1,11 @@
 // What a browser keeps of one server: a store of the client (../src/store.js) in IndexedDB.
 //
 // Each write is a transaction of its own, on the disk before `write` returns. A Web Lock lets one tab at a time change it.
-import { OurError } from '../src/index.js';
+import { LEDGER, OurError } from '../src/index.js';
 
 const KEPT = 'kept'; // octets, by the client's names
 const NOTES = 'notes'; // of the page: see `note`
 const TABLES = [KEPT, NOTES];
-export const LEDGER = 'ledger.json'; // ../src/ledger.js
 
 /** @param {string} problem a key of `problems` in en.js */
 const fault = (problem, message, cause) => Object.assign(new OurError(message, { cause }), { problem });

@@ -1,6 +1,6 @@
 // The page's worker: it reads address books and syncs, so that the page itself never waits. The contacts stay here.
-import { ContactSyncError, Transport, readBooks, readyGroup, regionOf, sync } from '../src/index.js';
-import { BrowserStore, LEDGER } from './kept.js';
+import { ContactSyncError, LEDGER, Transport, readBooks, readyGroup, regionOf, sync } from '../src/index.js';
+import { BrowserStore } from './kept.js';
 import { readService } from './service.js';
 
 const MOST_LISTED = 500; // entries that could not be read, of which the page is told

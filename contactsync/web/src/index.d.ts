@@ -187,3 +187,6 @@ export declare function readyGroup(): Promise<unknown>;
 
 /** Find out who of a book is a member. Throws ContactSyncError; what remains valid is kept, and the next sync continues. */
 export declare function sync(store: Store, transport: Transport, book: AddressBook, options: SyncOptions): Promise<Report>;
+
+/** The name under which a store keeps what lists of buckets have told a server: "forget" should leave it. */
+export declare const LEDGER: string;

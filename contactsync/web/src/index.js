@@ -4,6 +4,7 @@ export { BadInput, ChoiceNeeded, ContactSyncError, NetworkError, OurError, PeerE
 export { readyGroup } from './group/group.js';
 export { PROFILE, normalise, regionOf } from './identifiers.js';
 export { shown } from './kinds.js';
+export { LEDGER } from './ledger.js';
 export { normaliseMail } from './mail.js';
 export { Rejected } from './rejected.js';
 export { MemoryStore } from './store.js';

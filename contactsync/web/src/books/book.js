@@ -61,11 +61,12 @@ function entriesOf(octets) {
   if (!text.trim()) return fault('the file is empty', '');
   if (beginsWithCard(text)) return readVcards(text);
   if (isLdif(text)) return readLdif(text);
-  if (isAnother(text)) return fault('not an address book that this program reads', 'export it as vCard or CSV');
+  const another = () => fault('not an address book that this program reads', 'export it as vCard or CSV');
+  if (isAnother(text)) return another();
   const layout = layoutOf(text); // before other cards: notes in a table may hold some
   if (layout !== null) return readTable(text, layout);
   if (holdsCards(text)) return readVcards(text);
-  if (/^\s*[<{[]|^PK\x03\x04/.test(text)) return fault('not an address book that this program reads', 'export it as vCard or CSV');
+  if (/^\s*[<{[]/.test(text)) return another();
   if (isList(text)) return readList(text);
   return fault('not an address book', 'give vCard, CSV with a header, LDIF, or one number or address per line');
 }
