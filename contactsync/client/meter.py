@@ -6,6 +6,7 @@ enforced below it: octets of a reply's head and of each piece of a body, a least
 
 from __future__ import annotations
 
+import http.client
 import io
 import itertools
 import socket
@@ -167,6 +168,17 @@ class _MeteredReader(io.RawIOBase):
         super().close()
 
 
+class _StrictReply(http.client.HTTPResponse):
+    """A reply whose chunks have no negative size. http.client reads such a chunk as far as it is asked to."""
+
+    def _read_next_chunk_size(self) -> int:
+        size: int = super()._read_next_chunk_size()  # type: ignore[misc]
+        if size < 0:
+            self.close()
+            raise ValueError("a chunk of a negative size")
+        return size
+
+
 def _addresses(host: str, port: int) -> list[str]:
     """The addresses of a host, in order; the host itself if it has no other, so that the error names it."""
     try:
@@ -182,6 +194,8 @@ def meter_pools(manager: urllib3.PoolManager, meter: Meter) -> None:
 
     def metered(pool: Any) -> Any:
         class Connection(pool.ConnectionCls):  # type: ignore[misc]
+            response_class = _StrictReply
+
             def connect(self) -> None:
                 self.number = next(numbers)
                 super().connect()

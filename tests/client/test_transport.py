@@ -258,6 +258,15 @@ def test_what_never_ends_is_cut_before_it_fills_the_memory(hostile, name):
     assert transport.received < 1 << 20
 
 
+@pytest.mark.parametrize("limit", [5, 1 << 16, 1 << 20])
+@pytest.mark.parametrize("size", [b"-1", b"-5", b"-0005;x=y"])
+def test_a_negative_size_of_a_chunk_is_refused_however_much_is_read(hostile, size, limit):
+    hostile["begin"], hostile["repeat"] = CHUNKED + size + b"\r\n", b"x" * 8192
+    transport = Transport(hostile["url"])
+    with pytest.raises(NetworkError), transport.get("/x") as reply:
+        b"".join(transport.chunks(reply, limit))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [b"-5", b"f" * 40, b"0x10", b"", b"1_0", b"9" * 5000])
 def test_a_malformed_size_of_a_chunk(hostile, size):
