@@ -25,12 +25,15 @@ class Epochs:
     `withdrawn` is an epoch that this client had moved to, or prepared, and that does not come.
     """
 
-    def __init__(self, server: ServerState, cache: Cache, ledger: Ledger, *, asks: bool) -> None:
-        """`asks` is of the privacy mode."""
+    def __init__(
+        self, server: ServerState, cache: Cache, ledger: Ledger, *, asks: bool, of_table: bool = False
+    ) -> None:
+        """`asks` and `of_table` are of the privacy mode."""
         self._server = server
         self._cache = cache
         self._ledger = ledger
         self._asks = asks
+        self._of_table = of_table
         self._now = int(time.time())
         self.withdrawn: int | None = None
 
@@ -42,7 +45,8 @@ class Epochs:
         """
         audience = published.audience
         kept = recall_moves(self._server.moves).get(audience)
-        is_first = follower.is_first(audience)
+        # An announced epoch has no rows: who looks rows up moves when it begins.
+        is_first = follower.is_first(audience) and not self._of_table
         choice = choose(published, kept, now=self._now, is_first=is_first, asks=self._asks)
         keep_move(self._server.moves, audience, choice.move)
         self.withdrawn = choice.withdrawn or self.withdrawn

@@ -10,6 +10,7 @@ from contactsync.directory.delta import Delta, read_delta
 from contactsync.directory.screen import Screen, open_screen
 from contactsync.directory.sidecar import Sidecar, SidecarInfo, open_sidecar
 from contactsync.directory.sidecar_delta import SidecarDelta, read_sidecar_delta
+from contactsync.foundation.errors import BadInput
 
 
 class FolderFiles:
@@ -40,3 +41,12 @@ class FolderFiles:
     def sidecar_delta(self, file: DataFile) -> SidecarDelta:
         """A delta of labels."""
         return read_sidecar_delta(self._folder / file.sha256, expect=file)
+
+    def level(self, file: DataFile) -> bytes:
+        """The level of an edition's rows; `lookup.table.check_level` tells whether it is whole."""
+        try:
+            return (self._folder / file.sha256).read_bytes()
+        except OSError as error:
+            raise BadInput(
+                f"the level of the rows cannot be read: {error.strerror}", hint="sync again: it is fetched"
+            ) from error

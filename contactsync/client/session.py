@@ -6,10 +6,9 @@ results. If a sync fails, it keeps what remains valid: tokens, whole files, part
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,29 +19,32 @@ from contactsync.client.cache import Cache
 from contactsync.client.core.holdings import Holdings, Known
 from contactsync.client.core.labels import Labelled
 from contactsync.client.core.leak import sentence
-from contactsync.client.core.matching import inspect
-from contactsync.client.core.mode import FetchFiles, LookedUp, LookUpBuckets, Memory, Request
-from contactsync.client.core.planner import Options, Plan
+from contactsync.client.core.mode import FetchFiles, LookUpBuckets, Memory, Request
+from contactsync.client.core.planner import Options
 from contactsync.client.core.round import padded
+from contactsync.client.core.row_lookups import AskRows
 from contactsync.client.core.states import Evaluated, Matched, Prepared, Question
-from contactsync.client.download import fetch_file, is_held, octets_held
+from contactsync.client.download import is_held, octets_held
 from contactsync.client.epochs import Epochs
+from contactsync.client.fetching import FileFetcher
 from contactsync.client.files import FolderFiles
+from contactsync.client.last_table import keep_table, recall_table
 from contactsync.client.ledger import Ledger
 from contactsync.client.people import Findings
 from contactsync.client.privacy import load_modes
 from contactsync.client.remembered import Recalled, kinds_seen, question_about
 from contactsync.client.report import LabelCounts, Report, Unusable
 from contactsync.client.rounds import RoundRunner
+from contactsync.client.second import Pair
 from contactsync.client.state import ServerState
 from contactsync.client.transport import MetadataFetcher, Transport
 from contactsync.contacts import AddressBook
 from contactsync.foundation.errors import BadDirectory, BadProof, BadReply, Refused
-from contactsync.foundation.progress import DOWNLOADING, Progress, silent
+from contactsync.foundation.progress import Progress, silent
 from contactsync.identifiers import PROFILE, served_kinds
 from contactsync.publication.history import Gap
 from contactsync.publication.logged import kept_of_log
-from contactsync.publication.manifest import DataFile, Manifest
+from contactsync.publication.manifest import Manifest
 from contactsync.publication.tuf.follower import Follower, kept_files
 
 if TYPE_CHECKING:  # few syncs are recorded
@@ -61,17 +63,20 @@ def sync(
     *,
     keep_names: bool = True,
     recording: Recording | None = None,
+    second: Transport | None = None,
 ) -> Report:
     """Find out which contacts of the book are members, and keep who they are unless `keep_names` is false.
 
-    Raises anything of the error tree; the state stays usable.
+    `second` leads to the server that is asked too, if a mode asks two. Raises anything of the error tree; the
+    state stays usable.
     """
     with server.lock(), Cache(server.cache, server.url) as cache:
         if recording is not None:
             trusted = kept_files(server.tuf, options.audience) | {"root.json": server.root}
             trusted |= {f"log/{name}": octets for name, octets in kept_of_log(server.log).items()}
             recording.begins(trusted, book.identifiers)
-        report = Session(server, cache, transport, options, progress, recording=recording).run(book)
+        session = Session(server, cache, transport, options, progress, recording=recording, second=second)
+        report = session.run(book)
         if recording is not None:
             recording.finished(report)
         today = datetime.now(UTC)
@@ -110,29 +115,33 @@ class Session:
         progress: Progress,
         *,
         recording: Recording | None = None,
+        second: Transport | None = None,
     ) -> None:
         self._server = server
+        self._pair = Pair(transport, second, progress)
         self._cache = cache
         self._transport = transport
         self._options = options
         self._progress = progress
         self._recording = recording
-        self._modes = load_modes()
+        modes = load_modes()
+        self._mode = modes[options.privacy]
+        self._modes = {name: mode for name, mode in modes.items() if second is not None or not mode.of_table}
         self._ledger = Ledger.open(server.ledger, server.url)
         if kept := cache.take_asked():
             self._ledger.adopt(kept)
             cache.clear_asked()
-        self._epochs = Epochs(server, cache, self._ledger, asks=self._modes[options.privacy].asks)
+        self._epochs = Epochs(server, cache, self._ledger, asks=self._mode.asks, of_table=self._mode.of_table)
         self._rounds = RoundRunner(
             server,
             cache,
             transport,
             options,
-            asks=self._modes[options.privacy].asks,
+            asks=self._mode.asks,
             progress=progress,
             recording=recording,
         )
-        self._downloaded = 0
+        self._fetcher = FileFetcher(server, cache, transport, options.audience, progress)
         self._keyed = False
         self._told: dict[tuple[str, type], object] = {}
 
@@ -216,6 +225,8 @@ class Session:
                 hint="update contactsync (or ask the operator to update the server)",
             )
         used, changed = self._epochs.enter(follower, manifest)
+        if self._mode.of_table:
+            used = self._pair.common_edition(used, follower)
         # Labels need a key of everybody: who matches must not decide who is looked up once more.
         labels = any(partition.labels is not None for partition in used.partitions.values())
         self._keyed = labels and self._options.labels
@@ -243,8 +254,7 @@ class Session:
         if self._recording is not None:
             held = {file.sha256: octets_held(self._server.data, file) for file in prepared.files}
             self._recording.plans(manifest.epoch, recalled.whole, held)
-        self._download(prepared.files)
-        self._inspect(prepared.plan)
+        self._fetcher.fetch_plan(prepared.plan)
         self._cache.begin_epoch(
             manifest.audience, manifest.epoch, self._epochs.begun(followed.published, manifest)
         )
@@ -278,40 +288,12 @@ class Session:
         unfinished = self._cache.unfinished_round(audience, epoch)
         return Recalled(epoch, known, held, whole, lacks_keys, unfinished)
 
-    def _download(self, files: Iterable[DataFile]) -> None:
-        """Fetch these files, unless they are on the disk."""
-        files = list(files)
-        total = sum(file.length for file in files)
-        done = sum(octets_held(self._server.data, file) for file in files)
-
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            self._progress(DOWNLOADING, done, total)
-
-        if files:
-            advance(0)
-        for file in files:
-            fetch_file(self._transport, self._server.data, file, advance)
-        self._downloaded += total
-
-    def _inspect(self, plan: Plan) -> None:
-        """Check what was fetched, before anything is asked; what fails is fetched whole next time."""
-        files = FolderFiles(self._server.data)
-        for part in plan.parts:
-            if not part.fetch:
-                continue
-            try:
-                inspect(files, part)
-            except BadDirectory:
-                self._cache.drop_holdings(self._options.audience, part.partition.name)
-                raise
-
     def _settle(self, evaluated: Evaluated) -> Matched:
         """Answer what the privacy mode asks for, until it knows who is a member."""
         manifest = evaluated.prepared.manifest
         asked = self._ledger.asked(manifest.audience, manifest.epoch)
-        memory = Memory(self._ledger.decoy_secret, manifest.epoch, asked, self._ledger.odds())
+        table = recall_table(self._server.rows, manifest.audience)
+        memory = Memory(self._ledger.decoy_secret, manifest.epoch, asked, self._ledger.odds(), table)
         settling = evaluated.settle(FolderFiles(self._server.data), memory, self._transport.downloaded)
         answer = None
         try:
@@ -322,6 +304,7 @@ class Session:
         if evaluated.prepared.mode.asks:
             self._transport.pace()
             self._transport.hang_up()
+            self._pair.hang_up()
         return matched
 
     def _label(self, matched: Matched) -> Labelled:
@@ -333,8 +316,12 @@ class Session:
                 self._cache.drop_holdings(self._options.audience, plan.partition.name)
             raise
 
-    def _answer(self, manifest: Manifest, memory: Memory, request: Request) -> LookedUp | None:
+    def _answer(self, manifest: Manifest, memory: Memory, request: Request) -> Any:
         """The answer to one request of a mode."""
+        if isinstance(request, AskRows):
+            self._told["", type(request.told)] = request.told
+            self._fetcher.downloaded += request.octets
+            return self._pair.ask(request)
         partition = request.partition
         if isinstance(request, LookUpBuckets):
             self._progress("fetching buckets", 0, 0)
@@ -345,10 +332,10 @@ class Session:
         self._transport.pace()
         self._told[partition.name, type(request.told)] = request.told
         if isinstance(request, FetchFiles):
-            self._download(request.files)
+            self._fetcher.fetch(request.files)
             return None
         found = look_up(self._transport, request)
-        self._downloaded += found.octets
+        self._fetcher.downloaded += found.octets
         return found
 
     def _keep(self, followed: _Followed, matched: Matched, labelled: Labelled, held: Holdings) -> None:
@@ -369,7 +356,10 @@ class Session:
         self._ledger.answered(
             prepared.manifest.audience, prepared.manifest.epoch, {name for name, _ in self._told}
         )
-        keep = self._cache.held_files()
+        if matched.table is not None:
+            keep_table(self._server.rows, prepared.manifest.audience, matched.table)
+        level = prepared.plan.level
+        keep = self._cache.held_files() | ({level.sha256} if level is not None else set())
         for path in self._server.data.iterdir():
             if path.name not in keep:
                 path.unlink()
@@ -419,7 +409,7 @@ class Session:
             partitions=prepared.options.partitions,
             members=manifest.count,
             false_positive_rate=matched.false_positive_rate,
-            downloaded=self._downloaded,
+            downloaded=self._fetcher.downloaded,
             whole=[plan.partition.name for plan in matched.plans if plan.kind == "base"],
             quota=self._transport.quota,
             uncovered=self._options.cover and (self._rounds.uncovered or not prepared.options.cover),

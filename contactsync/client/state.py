@@ -2,7 +2,8 @@
 
 ```
 STATE/servers/HOST_PORT-HASH8/
-  server.json     the URL, the fingerprint of the pinned root, the version of this folder; written last
+  server.json     the URL, the fingerprint of the pinned root, the version of this folder; written last. Also
+                  the URL of a second server, if one is trusted for private look-up
   root.json       the pinned TUF root
   ca.pem          the TLS authorities that are accepted, if not the system's
   tuf/            TUF metadata as python-tuf keeps it
@@ -11,6 +12,7 @@ STATE/servers/HOST_PORT-HASH8/
   cache.sqlite    tokens of identifiers, and what the last sync found
   quota.json      what the server said last of the account's budget
   moves.json      when this client moves to the next epoch
+  rows.json       the table of rows that was looked up last (`client.last_table`)
   results.json    when the last sync was, and whom it found by name (`client.results`)
   lock            held while a sync runs
 STATE/books/    the cards of CardDAV accounts (`carddav.store`)
@@ -48,7 +50,10 @@ MIGRATION_WAIT: Final = 10.0
 STATE_STEPS: Final[Sequence[migrations.FolderStep]] = ()
 """Lead the folder of a server that an earlier version wrote to the one above; `cache.sqlite` has its own."""
 
-PARTS: Final = {"contacts": ("cache.sqlite", "cache.sqlite-journal", "results.json"), "files": ("data",)}
+PARTS: Final = {
+    "contacts": ("cache.sqlite", "cache.sqlite-journal", "results.json", "rows.json"),
+    "files": ("data",),
+}
 """What can be forgotten alone of a server that stays trusted: a sync has it again, at its price."""
 
 _RECORD: Final = "server.json"
@@ -96,6 +101,8 @@ class ServerState:
     fingerprint: str
     own_authorities: bool = False
     """Whether TLS certificates of other authorities than the system's are accepted, and of those alone."""
+    second: str | None = None
+    """The URL of a mirror that is trusted not to tell this server what it is asked, and the other way."""
 
     @property
     def tuf(self) -> Path:
@@ -126,6 +133,11 @@ class ServerState:
     def moves(self) -> Path:
         """When this client moves to the next epoch of an audience."""
         return self.folder / "moves.json"
+
+    @property
+    def rows(self) -> Path:
+        """The table of rows that was looked up last."""
+        return self.folder / "rows.json"
 
     @property
     def results(self) -> Path:
@@ -176,7 +188,14 @@ class ServerState:
     def remember_authorities(self, pem: bytes) -> None:
         """Accept certificates of these authorities alone from now on."""
         durable.write(self.folder / _AUTHORITIES, pem)
-        record = json.loads((self.folder / _RECORD).read_bytes()) | {"own_authorities": True}
+        self._add_to_record({"own_authorities": True})
+
+    def remember_second(self, url: str | None) -> None:
+        """Trust a second server for private look-up from now on; None: none any more."""
+        self._add_to_record({"second": url})
+
+    def _add_to_record(self, members: dict[str, object]) -> None:
+        record = json.loads((self.folder / _RECORD).read_bytes()) | members
         durable.write(self.folder / _RECORD, json.dumps(record, indent=1).encode())
 
     @contextmanager
@@ -341,6 +360,7 @@ class State:
                 str(record["url"]),
                 str(record["fingerprint"]),
                 record.get("own_authorities") is True,
+                None if record.get("second") is None else canonical_url(str(record["second"])),
             )
             is_here = self._folder(server.url) == folder
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

@@ -216,17 +216,18 @@ class Transport:
                 decode_content=False,
             )
 
-    def post(self, path: str, body: bytes, *, reply_length: int) -> bytes:
+    def post(self, path: str, body: bytes, *, reply_length: int, authorised: bool = True) -> bytes:
         """POST octets and return the reply, which must have exactly `reply_length` octets.
 
         The request is repeated with the same body if nothing comes back. Use it only where this is allowed.
+        It has the credential unless `authorised` is false.
         Raises Refused, BadReply, NetworkError.
         """
         headers = {"Content-Type": "application/octet-stream"}
         attempts = self.patience.attempts()
         while True:
             try:
-                reply = self._open("POST", path, headers=headers, body=body, authorised=True)
+                reply = self._open("POST", path, headers=headers, body=body, authorised=authorised)
                 try:
                     if reply.status != 200:
                         raise error_of(reply)

@@ -50,6 +50,12 @@ if TYPE_CHECKING:  # it imports an HTTP library
     is_flag=True,
     help="Accept that the server's log began anew. Ask the operator why, over another channel, before.",
 )
+@click.option(
+    "--second",
+    metavar="URL",
+    help="A mirror of this server that somebody else runs: `sync --privacy two-server` asks both, and neither "
+    "learns who your contacts are. `none`: no longer.",
+)
 @ca_file_option(
     "Accept TLS certificates only from the authorities in this PEM file. Remembered for this server."
 )
@@ -67,6 +73,7 @@ def trust(
     quorum: int | None,
     policy_file: Path | None,
     new_log: bool,
+    second: str | None,
     ca_file: Path | None,
     proxy: str | None,
     config_file: Path | None,
@@ -80,6 +87,10 @@ def trust(
 
     It also says who watches the server's log, in which everything that is published must be. The server's
     root names these witnesses; with --witness you choose them yourself, also later.
+
+    --second names a mirror for private look-up. It must have another name, network and TLS key than the
+    server at URL, because whoever has both sees everything. Nobody can check that the two do not tell each
+    other what they are asked: choose one whose operator you believe.
 
     URL may also be the name of a server in the configuration.
     """
@@ -98,9 +109,12 @@ def trust(
         allow_plain_http=allow_plain_http,
         replace=replace,
         choice=LogChoice(witnesses, quorum, policy_file, new_log),
+        second=second,
     )
     url = met.url
     click.echo(f"{url}\nfingerprint {grouped(met.fingerprint)}\n{met.watched}")
+    if met.second is not None and met.second.url is not None:
+        click.echo(f"second {met.second.url}: shows the same root. It must not be run by who runs {url}")
     if not met.is_known and not met.is_refused:
         if fingerprint is None and not yes:
             _ask()

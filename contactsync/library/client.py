@@ -27,6 +27,7 @@ from contactsync.foundation.route import Route
 from contactsync.library.books import as_numbers, book_of_numbers
 from contactsync.library.found import LastFound, last_syncs
 from contactsync.library.kept import kept
+from contactsync.library.second import way_to_second
 from contactsync.library.state import ServerState, open_state
 from contactsync.library.trusting import Introduction, introduce
 from contactsync.library.watching import LogChoice
@@ -105,6 +106,7 @@ class Client:
         allow_plain_http: bool = False,
         replace: bool = False,
         choice: LogChoice | None = None,
+        second: str | None = None,
     ) -> Introduction:
         """Fetch what a server shows of itself, to be compared and then accepted. See `introduce`."""
         return introduce(
@@ -116,6 +118,7 @@ class Client:
             allow_plain_http=allow_plain_http,
             replace=replace,
             choice=choice,
+            second=second,
         )
 
     def trust(
@@ -215,6 +218,12 @@ class Client:
                 recording = stack.enter_context(
                     Recording(transcript, known.url, options, hides=hides, proxy=route.proxy_kind)
                 )
+            patience = patience or Patience(timeout=timeout, progress=progress)
+            second = way_to_second(
+                known, options, transcript=transcript, proxy=proxy, ca_file=ca_file, patience=patience
+            )
+            if second is not None:
+                stack.enter_context(contextlib.closing(second))
             transport = stack.enter_context(
                 contextlib.closing(
                     Transport(
@@ -222,16 +231,24 @@ class Client:
                         credential=credential,
                         record=None if recording is None else recording.record,
                         closed=None if recording is None else recording.closed,
-                        patience=patience or Patience(timeout=timeout, progress=progress),
+                        patience=patience,
                         route=route,
                         max_data=options.max_download,
                     )
                 )
             )
             report = run_sync(
-                known, book, transport, options, progress, keep_names=keep_names, recording=recording
+                known,
+                book,
+                transport,
+                options,
+                progress,
+                keep_names=keep_names,
+                recording=recording,
+                second=second,
             )
-        return SyncResult(report, transport.sent, transport.received)
+        also_sent, also_received = (0, 0) if second is None else (second.sent, second.received)
+        return SyncResult(report, transport.sent + also_sent, transport.received + also_received)
 
     async def async_sync(
         self,

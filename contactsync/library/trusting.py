@@ -11,6 +11,7 @@ from contactsync.client.trust import fetch_root, find_root, leads_to, read_finge
 from contactsync.foundation.errors import BadInput, BadSignature, NotTrusted, OurError
 from contactsync.foundation.route import Route
 from contactsync.library.fingerprints import grouped, root_fingerprint
+from contactsync.library.second import SecondServer, meet_second
 from contactsync.library.state import ServerState, State, canonical_url
 from contactsync.library.watching import LogChoice, Watched
 
@@ -34,6 +35,8 @@ class Introduction:
     """Who watches the server's log, by what it shows now, or as was asked for."""
     _choice: LogChoice = field(default_factory=LogChoice, repr=False)
     _newest: bytes = field(default=b"", repr=False)
+    second: SecondServer | None = None
+    """The mirror that is asked too where a sync asks two, if one was given."""
 
     @property
     def is_refused(self) -> bool:
@@ -46,6 +49,8 @@ class Introduction:
             if self._authorities is not None:
                 self._known.remember_authorities(self._authorities)
             self._choice.apply(self._known, self._newest)
+            if self.second is not None:
+                self.second.remember(self._known)
             return
         if self._known is not None:
             raise BadSignature(
@@ -53,7 +58,10 @@ class Introduction:
                 " nothing was changed",
                 hint="ask the operator why; if the change is right, run trust again with --replace",
             )
-        self._choice.apply(self._state.pin(self.url, self._root, self._authorities), self._newest)
+        pinned = self._state.pin(self.url, self._root, self._authorities)
+        self._choice.apply(pinned, self._newest)
+        if self.second is not None:
+            self.second.remember(pinned)
 
 
 def introduce(
@@ -66,11 +74,13 @@ def introduce(
     allow_plain_http: bool = False,
     replace: bool = False,
     choice: LogChoice | None = None,
+    second: str | None = None,
 ) -> Introduction:
     """Fetch the root of a server. With a `fingerprint` it is the root that has it, the newest or an earlier.
 
     `replace`: what is known of the server does not count; forget it before `accept`. `choice` is the user's
-    own of who must watch its log. Raises BadInput, BadSignature (the fingerprint is another one),
+    own of who must watch its log. `second` is the URL of a mirror for private look-up; see `second.meet_second`
+    for what it must be. Raises BadInput, BadSignature (the fingerprint is another one),
     NetworkError, OurError.
     """
     choice = choice or LogChoice()
@@ -101,8 +111,19 @@ def introduce(
     authorities = None if accepted is None or (is_same and ca_file is None) else accepted.read_bytes()
     known = None if replace else known
     choice, watched = choice.for_root(newest)
+    fingerprint = root_fingerprint(root)
+    met = None
+    if second is not None:
+        met = meet_second(
+            url,
+            second,
+            fingerprint,
+            proxy=proxy,
+            ca_file=accepted,
+            allow_plain_http=allow_plain_http,
+        )
     return Introduction(
-        *(url, root_fingerprint(root), is_same, root, authorities, known, state, watched, choice, newest)
+        *(url, fingerprint, is_same, root, authorities, known, state, watched, choice, newest, met)
     )
 
 

@@ -127,17 +127,23 @@ class BatchPlan:
     answer: NDArray[np.int64]
 
 
-def batch_sizes(new: int) -> tuple[int, ...]:
-    """The batches for so many new queries: one of 8, 64 or 512, or 2^j of 512. At least one of 8.
+def batch_sizes(new: int, row_bits: int) -> tuple[int, ...]:
+    """The batches for so many new queries: one of 8, 64 or 512, or 2^j of the largest. At least one of 8.
 
-    It takes the count of queries that are *new*. What waits from earlier takes the room that is left, and
-    never makes a batch larger: how much waits depends on which rows were wanted.
+    There are only those that 2^row_bits rows can be shared among. It takes the count of queries that are
+    *new*. What waits from earlier takes the room that is left, and never makes a batch larger: how much waits
+    depends on which rows were wanted. Raises BadInput if there are too few rows for any batch.
     """
-    for size in SIZES:
+    usable = [size for size in SIZES if size // 2 * MIN_POSITIONS <= 1 << row_bits]
+    if not usable:
+        raise BadInput(
+            f"2^{row_bits} rows are not looked up in batches", hint="Download the directory: it is small."
+        )
+    for size in usable:
         if new <= size:
             return (size,)
-    batches = -(-new // SIZES[-1])
-    return (SIZES[-1],) * (1 << (batches - 1).bit_length())
+    batches = -(-new // usable[-1])
+    return (usable[-1],) * (1 << (batches - 1).bit_length())
 
 
 def plan_batches(

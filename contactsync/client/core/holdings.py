@@ -138,3 +138,6 @@ class Files(Protocol):
 
     def sidecar_delta(self, file: DataFile) -> SidecarDelta:
         """A delta of labels."""
+
+    def level(self, file: DataFile) -> bytes:
+        """The level of an edition's rows; `lookup.table.check_level` tells whether it is whole."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from contactsync.client.core.holdings import Files, Holdings
 from contactsync.client.core.plan import PartitionPlan
+from contactsync.client.core.row_lookups import AskRows, LastTable
 from contactsync.directory import RangeMatch
 from contactsync.directory.sidecar import SidecarInfo
 from contactsync.directory.sidecar_ranges import SidecarPart
@@ -88,7 +89,7 @@ class LookedUp:
         return cls(match.found[:many], match.found[many:], entries, octets)
 
 
-Request = FetchFiles | LookUpBuckets
+Request = FetchFiles | LookUpBuckets | AskRows
 """What a mode may request from the session."""
 
 
@@ -110,13 +111,14 @@ class Memory:
 
     `decoy_secret` (32 bytes) stays the same as long as the ledger; `asked` are the lists of buckets of this
     epoch that were sent and not answered, by partition; `odds` is what all lists so far have told of a
-    partition (1 where there were none).
+    partition (1 where there were none). `table` is the one in which rows were looked up last.
     """
 
     decoy_secret: bytes
     epoch: int
     asked: Mapping[str, AskedList]
     odds: Mapping[str, float]
+    table: LastTable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,14 @@ class Mode(Protocol):
 
     @property
     def asks(self) -> bool:
-        """Whether `settle` may have another question."""
+        """Whether it has another question once the tokens are there."""
+
+    @property
+    def of_table(self) -> bool:
+        """Whether the edition is looked up as a whole, in its rows (`row_lookups`).
+
+        Then `plan` and `settle`, which are about one partition, are never called.
+        """
 
     def plan(self, partition: Partition, holdings: Holdings, *, wanted: bool, buckets: int) -> PartitionPlan:
         """Which files of a partition are fetched; `wanted`: some of its identifiers have no current result.

@@ -9,6 +9,7 @@ from typing import Final, Literal
 from contactsync.client.core.holdings import Holdings, sidecar_of
 from contactsync.client.core.mode import Mode
 from contactsync.client.core.plan import PartitionPlan, size_text, with_labels
+from contactsync.client.core.row_lookups import answer_octets, rows_of
 from contactsync.directory.ranges import BUCKETS
 from contactsync.foundation.errors import ChoiceNeeded
 from contactsync.foundation.limits import MAX_BATCH
@@ -48,16 +49,21 @@ class Plan:
     privacy: str
     partitions: Partitions
     parts: tuple[PartitionPlan, ...]
+    level: DataFile | None = None
+    """Of the rows, if they are looked up: `parts` has nothing then."""
+    later: int = 0
+    """About how many octets the answers to look-ups of rows will have."""
 
     @property
     def cost(self) -> int:
         """About how many octets to download."""
-        return sum(part.cost for part in self.parts)
+        return sum(part.cost for part in self.parts) + (self.level.length if self.level else 0) + self.later
 
     @property
     def files(self) -> list[DataFile]:
-        """The files to fetch."""
-        return [file for part in self.parts for file in part.fetch]
+        """The files that must be on the disk."""
+        level = [self.level] if self.level is not None else []
+        return [file for part in self.parts for file in part.fetch] + level
 
     @property
     def fetched_names(self) -> list[str]:
@@ -70,7 +76,7 @@ class Planner:
     """Everything that a plan depends on, apart from the choices.
 
     `wanted` are the partitions with identifiers that have no current result. `labels`: those that are
-    published are used.
+    published are used. `contacts`: how many identifiers there are.
     """
 
     manifest: Manifest
@@ -79,10 +85,14 @@ class Planner:
     modes: Mapping[str, Mode]
     buckets: int = BUCKETS
     labels: bool = True
+    contacts: int = 0
 
     def plan(self, privacy: str, partitions: Partitions) -> Plan:
-        """The download with these choices."""
+        """The download with these choices. Raises BadReply if they need rows, and none are published."""
         mode = self.modes[privacy]
+        if mode.of_table:
+            level = rows_of(self.manifest).level
+            return Plan(privacy, partitions, (), level, answer_octets(self.manifest, self.contacts))
         parts = []
         for name, partition in sorted(self.manifest.partitions.items()):
             wanted = name in self.wanted
@@ -101,7 +111,12 @@ class Planner:
         chosen = self.plan(privacy, partitions)
         if chosen.cost + spent <= limit:
             return chosen
-        others = [self.plan(mode, which) for mode in self.modes for which in PARTITIONS]
+        others = [
+            self.plan(name, which)
+            for name, mode in self.modes.items()
+            for which in (("all",) if mode.of_table else PARTITIONS)
+            if not mode.of_table or self.manifest.rows is not None
+        ]
         raise ChoiceNeeded(
             f"the download is {size_text(chosen.cost + spent)}, more than --max-download {size_text(limit)};"
             " no file was fetched, and nothing was sent that depends on the address book",

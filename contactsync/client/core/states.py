@@ -30,6 +30,7 @@ from contactsync.client.core.mode import (
 from contactsync.client.core.plan import PartitionPlan, leads_on
 from contactsync.client.core.planner import Options, Plan, Planner
 from contactsync.client.core.round import EvaluatedBatch, PendingBatch, Round, make_round
+from contactsync.client.core.row_lookups import FoundInRows, LastTable, look_up
 from contactsync.identifiers import partition_of
 from contactsync.labels import KEY_BYTES, context
 from contactsync.publication.manifest import DataFile, Manifest
@@ -122,7 +123,8 @@ class Prepared:
         Raises ChoiceNeeded if the download is larger than allowed.
         """
         wanted = frozenset(question.outdated(manifest, known))
-        planner = Planner(manifest, holdings, wanted, modes, options.buckets, options.labels)
+        contacts = len(question.identifiers)
+        planner = Planner(manifest, holdings, wanted, modes, options.buckets, options.labels, contacts)
         plan = planner.affordable(
             options.privacy, options.partitions, limit=options.max_download, spent=spent
         )
@@ -184,6 +186,8 @@ class Evaluated:
         `spent` octets of the allowed download are used. Raises BadDirectory, ChoiceNeeded.
         """
         prepared, known = self.prepared, self.known
+        if prepared.plan.level is not None:
+            return (yield from self._look_up(files, memory.table, spent))
         manifest, options, question = prepared.manifest, prepared.options, prepared.question
         count = len(question.identifiers)
         member, edition = np.zeros(count, np.bool_), np.full(count, -1, np.int64)
@@ -221,13 +225,30 @@ class Evaluated:
         usable = np.array([name not in manifest.unknown for name in question.names], np.bool_)
         return Matched(self, usable[question.of], member, edition, tuple(plans.values()), spent, sealed)
 
+    def _look_up(
+        self, files: Files, last: LastTable | None, spent: int
+    ) -> Generator[Request, LookedUp | Any, Matched]:
+        """All partitions at once, in their rows."""
+        prepared, level = self.prepared, self.prepared.plan.level
+        assert level is not None
+        looking = look_up(prepared.question, prepared.manifest, self.known, files.level(level), last)
+        request = next(looking)
+        answers: Any = yield request
+        try:
+            looking.send(answers)
+        except StopIteration as end:
+            found: FoundInRows = end.value
+        spent += request.octets
+        return Matched(self, found.settled, found.member, found.edition, (), spent, table=found.last)
+
 
 @dataclass(frozen=True, slots=True)
 class Matched:
     """Who is a member, bool[n], in which edition of the partition (-1: there is none), and what it cost.
 
     Where `settled`, bool[n], is False, the result is unknown: the partition needs a newer program. `spent` is
-    the number of octets downloaded. `sealed` are labels that came with buckets, by partition.
+    the number of octets downloaded. `sealed` are labels that came with buckets, by partition. `table` is the
+    one in which rows were looked up, if that was the way.
     """
 
     evaluated: Evaluated
@@ -237,6 +258,7 @@ class Matched:
     plans: tuple[PartitionPlan, ...]
     spent: int
     sealed: Mapping[str, Sealed] = field(default_factory=dict, repr=False)
+    table: LastTable | None = None
 
     def holdings(self, before: Holdings) -> dict[tuple[str, str], Holding | SidecarHolding]:
         """The files to keep: those that were used, and earlier ones that deltas can still continue."""

@@ -19,6 +19,7 @@ class DownloadMode:
     tells = ""
     tells_more_than: Sequence[str] = ()
     asks = False
+    of_table = False
 
     def plan(
         self,

@@ -85,6 +85,7 @@ class ScreenMode:
     tells = "the buckets of contacts that pass a Bloom filter"
     tells_more_than: Sequence[str] = ("download",)
     asks = True
+    of_table = False
 
     def plan(self, partition: Partition, holdings: Holdings, *, wanted: bool, buckets: int) -> PartitionPlan:
         """The screen, if screen and buckets cost less than the base; else the base."""

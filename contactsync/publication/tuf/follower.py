@@ -208,7 +208,7 @@ class Follower:
         try:
             wanted = next(steps)
             for edition in itertools.count(newest.position.edition - 1, -1):
-                older = self._older(audience, wanted)
+                older = self.older(audience, wanted)
                 if edition == 1:
                     first = older
                 wanted = steps.send(older)
@@ -233,7 +233,7 @@ class Follower:
     def _of_log(self, path: str, most: int) -> bytes:
         return self._fetcher.download_bytes(f"{self._base_url}{LOG_PATH}{path}", most)
 
-    def _older(self, audience: str, sha256: str) -> bytes:
+    def older(self, audience: str, sha256: str) -> bytes:
         """An older manifest, which the server must keep; unverified."""
         url = f"{self._base_url}{TARGETS_PATH}{sha256}.{audience}.json"
         try:
@@ -251,7 +251,7 @@ class Follower:
         if sha256 is None:
             raise damage
         try:
-            data = self._older(audience, sha256)
+            data = self.older(audience, sha256)
         except BadSignature:
             raise damage from None
         if hashlib.sha256(data).hexdigest() != sha256:
