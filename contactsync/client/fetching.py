@@ -17,7 +17,7 @@ from contactsync.publication.manifest import DataFile
 
 
 class FileFetcher:
-    """Brings the data files of a run to the disk. `downloaded` counts octets, those already there included."""
+    """Brings the data files of a run to the disk. `downloaded` counts octets, those there before included."""
 
     def __init__(
         self, server: ServerState, cache: Cache, transport: Transport, audience: str, progress: Progress

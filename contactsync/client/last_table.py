@@ -13,7 +13,7 @@ _ROOT = re.compile(r"[0-9a-f]{64}")
 
 
 def recall_table(path: Path, audience: str) -> LastTable | None:
-    """What is kept of an audience. None where there is nothing, or damage: then all contacts are asked for."""
+    """What is kept of an audience; None if nothing is, or it is damaged: all contacts are asked for."""
     try:
         kept = json.loads(path.read_bytes())["audiences"][audience]
         last = LastTable(str(kept["root"]), int(kept["waiting"]))

@@ -53,8 +53,8 @@ if TYPE_CHECKING:  # it imports an HTTP library
 @click.option(
     "--second",
     metavar="URL",
-    help="A mirror of this server that somebody else runs: `sync --privacy two-server` asks both, and neither "
-    "learns who your contacts are. `none`: no longer.",
+    help="A mirror of this server that somebody else runs: `sync --privacy two-server` asks both, and "
+    "neither learns who your contacts are. `none`: no longer.",
 )
 @ca_file_option(
     "Accept TLS certificates only from the authorities in this PEM file. Remembered for this server."

@@ -79,8 +79,8 @@ def introduce(
     """Fetch the root of a server. With a `fingerprint` it is the root that has it, the newest or an earlier.
 
     `replace`: what is known of the server does not count; forget it before `accept`. `choice` is the user's
-    own of who must watch its log. `second` is the URL of a mirror for private look-up; see `second.meet_second`
-    for what it must be. Raises BadInput, BadSignature (the fingerprint is another one),
+    own of who must watch its log. `second` is the URL of a mirror for private look-up, or "none";
+    `second.meet_second` says what it must be. Raises BadInput, BadSignature (the fingerprint is another one),
     NetworkError, OurError.
     """
     choice = choice or LogChoice()

@@ -58,7 +58,7 @@ class AskRows:
 
 @dataclass(frozen=True, slots=True)
 class FoundInRows:
-    """Who of n identifiers is a member, bool[n], by which edition, int64[n], and where that is known, bool[n].
+    """Who of n identifiers is a member, bool[n], by which edition, int64[n], and where it is known, bool[n].
 
     Who waits keeps what was known before.
     """
