@@ -23,8 +23,8 @@ from contactsync.directory import build, open_directory
 from contactsync.kernels import placing
 from contactsync.lookup import batch
 from contactsync.lookup.batch import GROUPS, STEPS, Sharing, plan_batch
-from contactsync.lookup.row_file import build_rows, open_rows
-from contactsync.lookup.rows import check_level, read_rows
+from contactsync.lookup.table import check_level, read_records
+from contactsync.lookup.table_file import build_table, open_table
 
 PACKAGES = ("numba", "numpy")
 BATCH = 512
@@ -43,30 +43,31 @@ def rows(n: int, rounds: int) -> Row:
         folder = Path(name)
         info = build(folder / "d", chunks_of(n))
         with open_directory(folder / "d", expect=info) as directory:
-            made = build_rows(folder / "rows", directory)
-            building = _seconds(lambda: build_rows(folder / "rows", directory), rounds)
-        geometry = made.geometry
-        opening = _seconds(lambda: open_rows(folder / "rows", geometry, made.root), rounds)
-        records, _ = open_rows(folder / "rows", geometry, made.root)
-        level = check_level(made.level.tobytes(), geometry, made.root)
-        tokens = next(chunks_of(BATCH * GROUPS // 2))
-        number = geometry.row_of(tokens)
+            directories = {"1": directory}
+            made = build_table(folder / "rows", directories)
+            building = _seconds(lambda: build_table(folder / "rows", directories), rounds)
+        table = made.table
+        opening = _seconds(lambda: open_table(folder / "rows", table, made.root), rounds)
+        records = open_table(folder / "rows", table, made.root)
+        level = check_level(made.level, table, made.root)
+        asked = table.places("1", next(chunks_of(BATCH * GROUPS // 2)))
+        number = asked.row
         answer = np.ascontiguousarray(records[number])
 
         def read() -> None:
-            assert read_rows(answer, number, level, geometry).contains(tokens).all()
+            assert read_records(answer, number, level, table).contains(asked).all()
 
-        bits = geometry.slot_bits - 6
+        bits = table.row_bits
         sharing, wanted = Sharing(BATCH, bits), number[:BATCH]
-        places = np.empty((GROUPS, geometry.rows), np.uint32)
+        places = np.empty((GROUPS, table.total), np.uint32)
         placed = _seconds(lambda: placing.permute(0, bits, STEPS, places), rounds)
         return {
-            "n": n, "rows": geometry.rows, "largest": geometry.most, "record_bytes": geometry.width,
-            "file_MB": geometry.rows * geometry.width / 1e6, "build_s": building, "verify_s": opening,
+            "n": n, "rows": table.total, "largest": table.shape.most, "record_bytes": table.width,
+            "file_MB": table.total * table.width / 1e6, "build_s": building, "verify_s": opening,
             "read_768_ms": _seconds(read, rounds) * 1e3,
             "plan_512_ms": _seconds(lambda: plan_batch(wanted, sharing), rounds) * 1e3,
-            "place_ns_a_row": placed * 1e9 / geometry.rows,
-            "answer_MB": 2 * sharing.sub_databases * geometry.width / 1e6,
+            "place_ns_a_row": placed * 1e9 / table.total,
+            "answer_MB": 2 * sharing.sub_databases * table.width / 1e6,
         }  # fmt: skip
 
 

@@ -1,7 +1,6 @@
-"""The tree over the rows of a directory: leaves, level, paths and root. docs/lookup.md, "The tree".
+"""The tree over rows: leaves, level and paths. docs/lookup.md, "The tree".
 
-R rows, a power of two, are the leaves. A client keeps the *level* of at most 4,096 nodes, which it verifies
-against the root once. A row brings the path up to there.
+A client keeps the *level* of at most 4,096 nodes. A row brings the path up to there.
 """
 
 from __future__ import annotations
@@ -32,13 +31,6 @@ def parents(nodes: Nodes) -> Nodes:
     below = nodes.tobytes()
     each = [below[at : at + HASH_BYTES] for at in range(0, len(below), HASH_BYTES)]
     return as_nodes(b"".join(map(node_hash, each[::2], each[1::2])))
-
-
-def root_of(nodes: Nodes) -> bytes:
-    """The root above a level of 2^n nodes."""
-    while len(nodes) > 1:
-        nodes = parents(nodes)
-    return nodes.tobytes()
 
 
 def with_paths(leaves: Nodes, depth: int) -> tuple[NDArray[np.uint8], Nodes]:

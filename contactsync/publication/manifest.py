@@ -31,6 +31,7 @@ from contactsync.publication.partition import (
     family_of,
     partitions_from_json,
 )
+from contactsync.publication.rows import ROWS, PublishedRows, rows_from_json
 
 __all__ = [
     "AUDIENCES",
@@ -42,6 +43,7 @@ __all__ = [
     "Manifest",
     "NextEpoch",
     "Partition",
+    "PublishedRows",
     "UnusablePartition",
     "family_of",
 ]
@@ -70,7 +72,9 @@ class Manifest:
     `partitions` are those that this program can use, `unknown` those that it cannot: contacts who may be
     members of one of these must be left out of a match, and the user be told. `extra` has the members that a
     newer program added, as JSON values. `format` is FORMAT, or EARLIER for one that only continues a history.
-    `next` is what is announced of the next epoch, while it overlaps with this one.
+    `next` is what is announced of the next epoch, while it overlaps with this one. `rows` are those of all
+    partitions of this one, if it has any; None too where some of these are `unknown`: then nothing can be
+    looked up in them, and they stay in `extra`.
     """
 
     audience: str
@@ -84,6 +88,7 @@ class Manifest:
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
     format: str = FORMAT
     next: NextEpoch | None = None
+    rows: PublishedRows | None = None
 
     @property
     def is_current(self) -> bool:
@@ -108,13 +113,15 @@ class Manifest:
             yield from self.next.partitions.values()
 
     def files(self) -> dict[str, DataFile]:
-        """Every data file of the partitions that can be used, by its SHA-256."""
-        return {file.sha256: file for partition in self.all_partitions() for file in partition.files()}
+        """Every data file of the partitions that can be used and of the rows, by its SHA-256."""
+        rows = [] if self.rows is None else [self.rows.level]
+        named = [file for partition in self.all_partitions() for file in partition.files()]
+        return {file.sha256: file for file in (*named, *rows)}
 
     def ahead(self) -> Manifest | None:
         """The next epoch as if it had begun; None if none is announced.
 
-        It has the editions of the announcement, and no place in the history: it is never published.
+        It has the editions of the announcement, no rows, and no place in the history: it is never published.
         """
         if (after := self.next) is None:
             return None
@@ -127,6 +134,7 @@ class Manifest:
             unknown=after.unknown,
             previous=None,
             next=None,
+            rows=None,
         )
 
     def to_bytes(self) -> bytes:
@@ -147,6 +155,8 @@ class Manifest:
         }
         if self.next is not None:
             value[NEXT] = self.next.to_json()
+        if self.rows is not None:
+            value[ROWS] = self.rows.to_json()
         return canonical.encode(value)
 
     def sha256(self) -> str:
@@ -195,6 +205,8 @@ class Manifest:
         judged = found == FORMAT
         usable, unknown = partitions_from_json(partitions.items(), edition, judged=judged)
         epoch = integer(members["epoch"], 1, canonical.MAX_NUMBER, "epoch")
+        # Where a partition cannot be used, it is not known where the rows of the others stand.
+        stated = [extra.pop(ROWS)] if judged and ROWS in extra and not unknown else []
         manifest = cls(
             audience=members["audience"],
             epoch=epoch,
@@ -207,11 +219,18 @@ class Manifest:
             extra=extra,
             format=found,
             next=NextEpoch.from_json(announced[0], epoch) if announced else None,
+            rows=rows_from_json(stated[0], usable) if stated else None,
         )
-        files = {file for partition in manifest.all_partitions() for file in partition.files()}
-        if judged and len(files) != len({file.sha256 for file in files}):
-            refuse("describes the same file in two ways", "malformed")
+        if judged:
+            manifest._check_files()
         return manifest
+
+    def _check_files(self) -> None:
+        files = {file for partition in self.all_partitions() for file in partition.files()}
+        if self.rows is not None:
+            files.add(self.rows.level)
+        if len(files) != len({file.sha256 for file in files}):
+            refuse("describes the same file in two ways", "malformed")
 
 
 def _of_format(value: object, formats: Collection[str]) -> tuple[dict[str, Any], str]:

@@ -1,43 +1,62 @@
-"""A directory and its rows, made once."""
+"""Directories and the table of their rows, made once."""
+
+import contextlib
 
 import numpy as np
 import pytest
 
 from contactsync.directory import build, open_directory
-from contactsync.lookup.row_file import build_rows
-from contactsync.lookup.rows import check_level
+from contactsync.lookup.table import check_level
+from contactsync.lookup.table_file import build_table
 from contactsync.tokens import Tokens
 
 
 class Made:
-    """Tokens, their directory, its rows as the file has them, and what a client keeps."""
+    """Tokens of each partition, their directories, the table as the file has it, and what a client keeps."""
 
-    def __init__(self, folder, count, remainder_bits):
-        octets = np.random.default_rng(count).integers(0, 256, (count, 10), dtype=np.uint8)
-        self.tokens = Tokens.from_bytes(octets)
-        self.info = build(folder / "directory", [self.tokens], remainder_bits=remainder_bits)
+    def __init__(self, folder, counts, remainder_bits):
+        self.remainder_bits = remainder_bits
+        self.tokens, self.infos = {}, {}
         self.path = folder / "rows"
-        with open_directory(folder / "directory", expect=self.info) as directory:
-            self.rows = build_rows(self.path, directory)
-        self.geometry = self.rows.geometry
-        self.geometry.check(self.info)
-        self.records = np.fromfile(self.path, np.uint8).reshape(-1, self.geometry.width)
-        self.level = check_level(self.rows.level.tobytes(), self.geometry, self.rows.root)
+        with contextlib.ExitStack() as opened:
+            directories = {}
+            for name, count in counts.items():
+                seed = [count, *name.encode()]
+                octets = np.random.default_rng(seed).integers(0, 256, (count, 10), dtype=np.uint8)
+                self.tokens[name] = Tokens.from_bytes(octets)
+                self.infos[name] = build(folder / name, [self.tokens[name]], remainder_bits=remainder_bits)
+                directories[name] = opened.enter_context(
+                    open_directory(folder / name, expect=self.infos[name])
+                )
+            self.built = build_table(self.path, directories)
+        self.table = self.built.table
+        self.records = np.fromfile(self.path, np.uint8).reshape(-1, self.table.width)
+        self.level = check_level(self.built.level, self.table, self.built.root)
 
     @property
-    def values(self):
-        """As ints of q + r bits."""
-        shift = 80 - self.info.slot_bits - self.info.remainder_bits
-        return [int.from_bytes(row.tobytes()) >> shift for row in self.tokens.to_bytes()]
+    def parts(self):
+        """Name → (q, values as ints of q + r bits), for the twin."""
+        return {name: (info.slot_bits, self.values(name)) for name, info in self.infos.items()}
+
+    def values(self, name):
+        shift = 80 - self.infos[name].slot_bits - self.remainder_bits
+        return [int.from_bytes(row.tobytes()) >> shift for row in self.tokens[name].to_bytes()]
 
 
 @pytest.fixture(scope="session")
-def make_rows(tmp_path_factory):
+def make_table(tmp_path_factory):
     made = {}
 
-    def make(count, remainder_bits=32):
-        if (count, remainder_bits) not in made:
-            made[count, remainder_bits] = Made(tmp_path_factory.mktemp("rows"), count, remainder_bits)
-        return made[count, remainder_bits]
+    def make(counts, remainder_bits=32):
+        key = (*counts.items(), remainder_bits)
+        if key not in made:
+            made[key] = Made(tmp_path_factory.mktemp("rows"), counts, remainder_bits)
+        return made[key]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_rows(make_table):
+    """The table of one partition, called "1"."""
+    return lambda count, remainder_bits=32: make_table({"1": count}, remainder_bits)

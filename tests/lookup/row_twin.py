@@ -13,15 +13,27 @@ def ceil(a, b):
 
 
 class Shape:
-    """The geometry, by its formulas."""
+    """A table's geometry, by its formulas. `parts`: name → q."""
 
-    def __init__(self, q, r, M):
-        self.q, self.r, self.M = q, r, M
-        self.R = 2 ** (q - 6)
+    def __init__(self, parts, r, M):
+        self.r, self.M = r, M
+        self.parts = sorted(parts.items(), key=lambda part: (-(2 ** (part[1] - 6)), part[0]))
+        self.total = sum(2 ** (q - 6) for _, q in self.parts)
+        self.b = 0
+        while 2**self.b < self.total:
+            self.b += 1
         self.B = ceil(64 + M, 8)
         self.C = 8 * ceil(1 + self.B + M * r // 8, 8)
-        self.d = max(0, q - 18)
-        self.W = self.C + 32 * self.d
+        self.D = max(0, self.b - 12)
+        self.W = self.C + 32 * self.D
+
+    def q_of(self, i):
+        """The slot bits of the partition that has row i; None if there is none."""
+        for _, q in self.parts:
+            if i < 2 ** (q - 6):
+                return q
+            i -= 2 ** (q - 6)
+        return None
 
 
 def rows_of(values, q, r):
@@ -51,7 +63,10 @@ def content(shape, row):
 
 
 def leaf(shape, i, octets):
-    return sha256(b"\x00CSROWS\x01" + bytes([shape.q, shape.r, shape.M]) + i.to_bytes(4, "little") + octets)
+    q = shape.q_of(i)
+    if q is None:
+        return bytes(32)
+    return sha256(b"\x00CSROWS\x02" + bytes([q, shape.r, shape.M]) + i.to_bytes(4, "little") + octets)
 
 
 def node(left, right):
@@ -67,25 +82,29 @@ def heights(leaves):
     return levels
 
 
-def file_of_rows(values, q, r):
-    """(shape, the file's records, the level, the root)."""
-    rows = rows_of(values, q, r)
-    shape = Shape(q, r, max(map(len, rows)))
-    contents = [content(shape, row) for row in rows]
-    tree = heights([leaf(shape, i, octets) for i, octets in enumerate(contents)])
+def file_of_rows(parts, r):
+    """(shape, the file's records, the level, the root). `parts`: name → (q, values as ints of q + r bits)."""
+    rows = {name: rows_of(values, q, r) for name, (q, values) in parts.items()}
+    M = max(len(row) for each in rows.values() for row in each)
+    shape = Shape({name: q for name, (q, _) in parts.items()}, r, M)
+    contents = [content(shape, row) for name, _ in shape.parts for row in rows[name]]
+    leaves = [leaf(shape, i, octets) for i, octets in enumerate(contents)]
+    tree = heights(leaves + [bytes(32)] * (2**shape.b - shape.total))
     records = [
-        octets + b"".join(tree[height][(i >> height) ^ 1] for height in range(shape.d))
+        octets + b"".join(tree[height][(i >> height) ^ 1] for height in range(shape.D))
         for i, octets in enumerate(contents)
     ]
-    return shape, records, tree[shape.d], tree[-1][0]
+    return shape, records, tree[shape.D], sha256(b"".join(tree[shape.D]))
 
 
 def verifies(shape, i, record, level):
+    if shape.q_of(i) is None:
+        return record == bytes(shape.W)
     node_ = leaf(shape, i, record[: shape.C])
-    for height in range(shape.d):
+    for height in range(shape.D):
         sibling = record[shape.C + 32 * height : shape.C + 32 * (height + 1)]
         node_ = node(sibling, node_) if i >> height & 1 else node(node_, sibling)
-    return node_ == level[i >> shape.d]
+    return node_ == level[i >> shape.D]
 
 
 def values_in(shape, octets):

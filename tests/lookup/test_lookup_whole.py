@@ -8,8 +8,9 @@ from contactsync.kernels import placing
 from contactsync.lookup.answer import answer, arrange
 from contactsync.lookup.batch import STEPS, Sharing, plan_batch
 from contactsync.lookup.dpf import expand, generate
-from contactsync.lookup.row_file import open_rows
-from contactsync.lookup.rows import read_rows
+from contactsync.lookup.rows import Places
+from contactsync.lookup.table import read_records
+from contactsync.lookup.table_file import open_table
 from contactsync.tokens import Tokens
 
 
@@ -17,9 +18,9 @@ class Server:
     """One of the two: it has the rows, verified, and answers keys."""
 
     def __init__(self, made, sharing):
-        self.records, _ = open_rows(made.path, made.geometry, made.rows.root)
+        self.records = open_table(made.path, made.table, made.built.root)
         self.bits = sharing.position_bits
-        places = np.empty((3, made.geometry.rows), np.uint32)
+        places = np.empty((3, made.table.total), np.uint32)
         placing.permute(0, sharing.row_bits, STEPS, places)
         self.arrangement = arrange(places, sharing.position_bits, sharing.a_group)
 
@@ -27,29 +28,44 @@ class Server:
         return answer(self.records, expand(keys, self.bits)[None], self.arrangement)[0]
 
 
+SMALL = {"1": 600, "49": 5000, "mailto": 40}
+LARGE = {"1": 600_000, "49": 300_000, "39": 90_000, "351": 3, "mailto": 70_000}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("count", "size"), [(5000, 8), (600_000, 64), (600_000, 512), (900_000, 512)])
-def test_members_are_found_and_strangers_are_not(make_rows, count, size):
-    made = make_rows(count, 40 if count == 900_000 else 32)
-    sharing = Sharing(size, made.geometry.slot_bits - 6)
+@pytest.mark.parametrize(("counts", "size", "r"), [(SMALL, 8, 40), (LARGE, 64, 32), (LARGE, 512, 40)])
+def test_members_are_found_and_strangers_are_not(make_table, counts, size, r):
+    """In one batch, whatever partitions they are of."""
+    made = make_table(counts, r)
+    sharing = Sharing(size, made.table.row_bits)
     one, other = Server(made, sharing), Server(made, sharing)
     rng = np.random.default_rng(size)
-    members = made.tokens.take(rng.choice(count, size // 2, replace=False))
-    octets = rng.integers(0, 256, (size - size // 2, 10), dtype=np.uint8)
-    book = Tokens.concatenate([members, Tokens.from_bytes(octets)])
+    wanted, truth = [], []
+    for place, (name, tokens) in enumerate(made.tokens.items()):
+        share = size // len(counts) + (place < size % len(counts))
+        many = min(share // 2 + 1, counts[name])
+        octets = rng.integers(0, 256, (share - many, 10), dtype=np.uint8)
+        chosen = tokens.take(rng.choice(counts[name], many, replace=False))
+        both = Tokens.concatenate([chosen, Tokens.from_bytes(octets)])
+        wanted.append(made.table.places(name, both))
+        truth += [True] * many + [False] * (share - many)
+    book, truth = Places.concatenate(wanted), np.array(truth)
+    assert len(truth) == size
 
-    plan = plan_batch(made.geometry.row_of(book), sharing)
+    plan = plan_batch(book.row, sharing)
+    assert (plan.row >= made.table.total).any(), "some dummies ask where no row is"
     first, second = generate(plan.position.ravel(), sharing.position_bits)
     answers = one.answer(first), other.answer(second)
-    rows = read_rows(answers[0] ^ answers[1], plan.row.ravel(), made.level, made.geometry)
-    asked = book.take(plan.query)
-    of_each = rows.take(plan.answer)
-    assert np.array_equal(of_each.contains(asked), plan.query < size // 2)
+    numbers = plan.row.ravel()
+    rows = read_records(answers[0] ^ answers[1], numbers, made.level, made.table)
+    found = rows.take(plan.answer).contains(book.take(plan.query))
+    assert np.array_equal(found, truth[plan.query])
     assert plan.query.size >= size - 2
 
-    # A server that lies in one octet of any answer is found out.
-    for sub_database in rng.choice(sharing.sub_databases, 5):
+    # A server that lies in one octet of any answer is found out, also where no row is.
+    empty = np.flatnonzero(numbers >= made.table.total)
+    for sub_database in [*rng.choice(sharing.sub_databases, 5), *empty[:3]]:
         lie = answers[0].copy()
         lie[sub_database, rng.integers(lie.shape[1])] ^= 1
         with pytest.raises(BadDirectory, match="all of it was discarded"):
-            read_rows(lie ^ answers[1], plan.row.ravel(), made.level, made.geometry)
+            read_records(lie ^ answers[1], numbers, made.level, made.table)

@@ -162,6 +162,32 @@ def honest(partitions: dict[str, Json], **members: Any) -> Json:
     } | members
 
 
+def can_have_rows(partitions: dict[str, Json]) -> bool:
+    total = sum(2 ** (p["slot_bits"] - 6) for p in partitions.values())
+    return 0 < total <= 2**26 and len({p["remainder_bits"] for p in partitions.values()}) == 1
+
+
+def level_length(partitions: dict[str, Json]) -> int:
+    """docs/lookup.md, "The table" and "The tree"."""
+    total = sum(2 ** (p["slot_bits"] - 6) for p in partitions.values())
+    return 32 * min(4096, 1 << (total - 1).bit_length())
+
+
+def rows_bounds(partitions: dict[str, Json]) -> tuple[int, int]:
+    """The least and the most that the largest row of an edition can have."""
+    least = max(-(-p["count"] // 2 ** (p["slot_bits"] - 6)) for p in partitions.values())
+    return least, min(255, max(p["count"] for p in partitions.values()))
+
+
+def honest_rows(partitions: dict[str, Json], spread: float = 0.2) -> Json:
+    """What is stated of the rows of these partitions, which have all the same remainder bits."""
+    least, most = rows_bounds(partitions)
+    return {
+        "level": a_file(f"level {sorted(partitions)}", level_length(partitions)),
+        "most": least + int((most - least) * spread),
+    }
+
+
 def honest_next(partitions: dict[str, Json], epoch: int, **members: Any) -> Json:
     """What is announced of the epoch after this one."""
     return {
@@ -176,11 +202,15 @@ def honest_next(partitions: dict[str, Json], epoch: int, **members: Any) -> Json
 # --- what a client takes ---
 
 
-def acceptable(data: bytes, *, knows_next: bool = True, knows_labels: bool = True) -> bool:
-    """Whether a client takes it; an earlier one does not know overlaps, or labels."""
+def acceptable(
+    data: bytes, *, knows_next: bool = True, knows_labels: bool = True, knows_rows: bool = True
+) -> bool:
+    """Whether a client takes it; an earlier one does not know overlaps, or labels, or rows."""
     try:
         tree = json.loads(data)
-        return canonical(tree) == data and _manifest(tree, knows_next, knows_labels)
+        if canonical(tree) != data or not _manifest(tree, knows_next, knows_labels):
+            return False
+        return not knows_rows or "rows" not in tree or _rows(tree)
     except (ValueError, KeyError, TypeError, AttributeError, UnicodeEncodeError, RecursionError):
         return False
 
@@ -241,6 +271,30 @@ def _manifest(tree: Json, knows_next: bool, knows_labels: bool) -> bool:
     files += [f for one in labels for f in (one["file"], *(d["file"] for d in one["deltas"]))]
     ways = {tuple(sorted(file.items())) for file in files}
     return len(ways) == len({f["sha256"] for f in files})
+
+
+def _rows(tree: Json) -> bool:
+    """Of a manifest that is good without them."""
+    partitions, rows = tree["partitions"], tree["rows"]
+    unusable = [name for name, p in partitions.items() if not _partition(name, p, tree["edition"], True)]
+    if unusable:
+        return True  # then nobody can tell
+    if not can_have_rows(partitions) or set(rows) != {"level", "most"} or not _file(rows["level"]):
+        return False
+    others = [file for file in _files(tree) if file["sha256"] == rows["level"]["sha256"]]
+    return (
+        _whole(rows["most"], *rows_bounds(partitions))
+        and rows["level"]["length"] == level_length(partitions)
+        and all(other == rows["level"] for other in others)
+    )
+
+
+def _files(tree: Json) -> list[Json]:
+    """All files that the partitions of a good manifest name, those of `next` too."""
+    both = [*tree["partitions"].values(), *tree.get("next", {}).get("partitions", ())]
+    both = [p for p in both if "base" in p]
+    both += [{"base": p["labels"]["file"], "screen": None, **p["labels"]} for p in both if "labels" in p]
+    return [f for p in both for f in (p["base"], p["screen"], *(d["file"] for d in p["deltas"])) if f]
 
 
 def _usable(partitions: Json, edition: int, knows_labels: bool) -> list[Json] | None:

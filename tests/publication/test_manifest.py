@@ -330,10 +330,10 @@ def test_what_is_unknown_in_a_partition_does_not_excuse_the_rest(make_manifest):
 
 def test_who_understands_what_is_critical_goes_on(make_manifest, monkeypatch):
     """The same bytes, read by the program that they were written for."""
-    tree = json.loads(make_manifest().to_bytes()) | {"rows": 2, "critical": ["rows"]}
+    tree = json.loads(make_manifest().to_bytes()) | {"leaves": 2, "critical": ["leaves"]}
     tree["partitions"]["49"] |= {"cards": 1, "critical": ["cards"]}
     data = canonical(tree)
-    monkeypatch.setattr(module, "UNDERSTOOD", frozenset({"rows"}))
+    monkeypatch.setattr(module, "UNDERSTOOD", frozenset({"leaves"}))
     assert set(Manifest.from_bytes(data).unknown) == {"49"}
     monkeypatch.setattr(partition, "UNDERSTOOD_IN_PARTITION", frozenset({"cards"}))
     read = Manifest.from_bytes(data)

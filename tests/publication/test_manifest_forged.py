@@ -33,8 +33,11 @@ NAMES = st.sampled_from(["1", "44", "49", "353", "86", "500", "290", "7"])
 
 @st.composite
 def honest_manifests(draw):
-    """What a builder could have stated of some members; of some with the epoch that comes next."""
-    tree = twin.honest(draw(honest_partitions()))
+    """What a builder could have stated of some members; of some with rows, or the epoch that comes next."""
+    partitions = draw(honest_partitions())
+    tree = twin.honest(partitions)
+    if twin.can_have_rows(partitions) and draw(st.booleans()):
+        tree["rows"] = twin.honest_rows(partitions, draw(st.sampled_from([0.0, 0.2, 1.0])))
     if draw(st.booleans()):
         tree["next"] = twin.honest_next(draw(honest_partitions(of="next ")), tree["epoch"])
     return tree
@@ -79,6 +82,7 @@ ANYTHING = (
     | st.sampled_from(["", "ab" * 32, "AB" * 32, "1.00e-09", "critical", [], {}, ["labels"], [[1]], 0.5, -1])
 )
 OTHER_NAMES = ["1", "49", "491", "4", "999", "83", "049", "mailto", "critical", "labels", "X", "next", "name"]
+OTHER_NAMES += ["rows", "most"]
 
 
 @st.composite
@@ -141,7 +145,8 @@ def test_what_a_builder_states_is_taken(tree):
     ]
     data = twin.canonical(tree)
     assert taken(data) == twin.acceptable(data) == (max(totals) <= 2**34)
-    assert twin.acceptable(data, knows_next=False, knows_labels=False) == (totals[0] <= 2**34)
+    earlier = twin.acceptable(data, knows_next=False, knows_labels=False, knows_rows=False)
+    assert earlier == (totals[0] <= 2**34)
 
 
 @pytest.mark.slow

@@ -1,0 +1,160 @@
+"""The table: the rows of all partitions of an edition, one after the other. docs/lookup.md, "Rows".
+
+One table for all of them, so that which partitions a client looks up in shows to nobody. A record is what a
+server keeps and answers with: a row's content, then its Merkle path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contactsync.directory.format import MAX_SLOT_BITS, MIN_SLOT_BITS, DirectoryInfo
+from contactsync.foundation.errors import BadDirectory
+from contactsync.foundation.hash_trees import HASH_BYTES
+from contactsync.lookup.batch import MAX_ROW_BITS
+from contactsync.lookup.merkle import LEVEL_BITS, Nodes, as_nodes, climb, row_hash
+from contactsync.lookup.rows import ROW_SLOT_BITS, Places, Rows, RowShape, bad_rows, parse
+from contactsync.tokens import Tokens
+
+_WHAT = b"CSROWS\x02"  # and the version
+
+
+@dataclass(frozen=True)
+class Table:
+    """Where the rows of an edition stand. Made by `of`.
+
+    `slot_bits`: q of each partition, by name, in the order of the rows: the largest first, then by name. As
+    every partition has a power of two of rows, each is a whole subtree.
+    """
+
+    slot_bits: Mapping[str, int]
+    shape: RowShape
+
+    @classmethod
+    def of(cls, directories: Mapping[str, DirectoryInfo], most: int) -> Self:
+        """The table of the directories of an edition, by partition; its largest row has `most` values.
+
+        Raises BadDirectory if no such directories have one.
+        """
+        remainder = {info.remainder_bits for info in directories.values()}
+        good = all(MIN_SLOT_BITS <= info.slot_bits <= MAX_SLOT_BITS for info in directories.values())
+        if len(remainder) != 1 or not good:
+            raise bad_rows("they are of no partition, or of directories that differ", "out-of-range")
+        ordered = sorted(directories.items(), key=lambda one: (-one[1].slot_bits, one[0]))
+        slot_bits = MappingProxyType({name: info.slot_bits for name, info in ordered})
+        table = cls(slot_bits, RowShape(remainder.pop(), most))
+        if table.total > 1 << MAX_ROW_BITS:
+            raise bad_rows(f"there are {table.total}, more than 2^{MAX_ROW_BITS}", "out-of-range")
+        counts = {name: info.count for name, info in directories.items()}
+        least = max(-(-counts[name] // table.rows(name)) for name in slot_bits)
+        if not least <= most <= max(counts.values()):
+            raise bad_rows(f"such directories have no rows of up to {most} values", "not-as-described")
+        return table
+
+    def rows(self, name: str) -> int:
+        """How many rows a partition has."""
+        return 1 << (self.slot_bits[name] - ROW_SLOT_BITS)
+
+    @cached_property
+    def first(self) -> Mapping[str, int]:
+        """The number of the first row of each partition."""
+        starts, at = {}, 0
+        for name in self.slot_bits:
+            starts[name] = at
+            at += self.rows(name)
+        return MappingProxyType(starts)
+
+    @cached_property
+    def total(self) -> int:
+        """How many rows there are."""
+        return sum(map(self.rows, self.slot_bits))
+
+    @property
+    def row_bits(self) -> int:
+        """The tree has 2^row_bits leaves, and batches as many places: the least that have room for all."""
+        return (self.total - 1).bit_length()
+
+    @property
+    def depth(self) -> int:
+        """How many hashes the path of each row has."""
+        return max(0, self.row_bits - LEVEL_BITS)
+
+    @property
+    def level_nodes(self) -> int:
+        """How many nodes the level has: 4,096, or all leaves where those are fewer."""
+        return 1 << (self.row_bits - self.depth)
+
+    @property
+    def level_bytes(self) -> int:
+        """Octets of the level."""
+        return HASH_BYTES * self.level_nodes
+
+    @property
+    def width(self) -> int:
+        """Octets of a record, a multiple of 8."""
+        return self.shape.content_bytes + HASH_BYTES * self.depth
+
+    def what(self, name: str) -> bytes:
+        """What the leaves of a partition are bound to, beside their numbers."""
+        return _WHAT + bytes((self.slot_bits[name], self.shape.remainder_bits, self.shape.most))
+
+    def places(self, name: str, tokens: Tokens) -> Places:
+        """Where tokens of a partition are, if it has them."""
+        return Places.of(tokens, self.slot_bits[name], self.shape.remainder_bits, self.first[name])
+
+
+def root_of(level: bytes) -> bytes:
+    """The root: the hash of the whole level, by which the data file of it is named."""
+    return hashlib.sha256(level).digest()
+
+
+def check_level(octets: bytes, table: Table, root: bytes) -> Nodes:
+    """The level that a client keeps for an edition, verified: uint8[level_nodes, 32]. Raises BadDirectory."""
+    if len(octets) != table.level_bytes:
+        raise bad_rows(f"{len(octets)} octets of hashes, not {table.level_bytes}", "wrong-length")
+    if root_of(octets) != root:
+        raise bad_rows("the hashes do not match the root in the manifest", "bad-hash")
+    return as_nodes(octets)
+
+
+def read_records(records: NDArray[np.uint8], numbers: NDArray[np.uint32], level: Nodes, table: Table) -> Rows:
+    """The rows of an answer: all verify against the level, or none is read.
+
+    `records` uint8[m, width]; `numbers` uint32[m], which row each must be; from `total` on there are none,
+    and a record of zeros is right. The work is the same whatever the numbers and octets are: every record is
+    hashed and compared before the one decision. A row that verifies and is malformed reads as a row without
+    values.
+
+    Raises BadDirectory, whichever and however many do not verify: the answer as a whole is discarded.
+    """
+    if records.shape != (numbers.size, table.width) or records.dtype != np.uint8:
+        raise bad_rows("an answer has another size than was asked for", "wrong-length")
+    content, kept = table.shape.content_bytes, level.tobytes()
+    whats = [table.what(name) for name in table.slot_bits]
+    starts = np.array(list(table.first.values()), np.int64)
+    of = np.searchsorted(starts, numbers, "right") - 1
+    absent = numbers >= table.total
+    nothing = bytes(table.width)
+    wrong = 0
+    for octets, number, partition, empty in zip(
+        map(bytes, records), numbers.tolist(), of.tolist(), absent.tolist(), strict=True
+    ):
+        leaf = row_hash(whats[partition], number, octets[:content])
+        at = (number >> table.depth) * HASH_BYTES
+        bad = climb(leaf, number, octets[content:]) != kept[at : at + HASH_BYTES], octets != nothing
+        wrong += bad[empty]
+    if wrong:
+        raise BadDirectory(
+            "the answer of the two servers does not match what was signed, so all of it was discarded",
+            hint="One of the two servers is damaged, or lies. Tell both operators; do not try again at once.",
+            refusal="bad-hash",
+        )
+    return parse(records[:, :content], numbers, table.shape)

@@ -1,0 +1,155 @@
+"""The member `rows` of a manifest: what is read, what is refused, and what other programs make of it."""
+
+import json
+from dataclasses import replace
+
+import manifest_twin as twin
+import pytest
+
+from contactsync.foundation.errors import BadReply
+from contactsync.publication.manifest import DataFile, Manifest, PublishedRows
+
+PARTITIONS = {
+    "1": twin.honest_partition("1", 3_000_000),  # 2^22 slots: 65,536 rows
+    "44": twin.honest_partition("44", 1_000),  # 2^12 slots: 64 rows
+    "49": twin.honest_partition("49", 3_000_000, of="other "),
+}
+LEVEL = "ab" * 32
+
+
+def stated(partitions=PARTITIONS, **members):
+    rows = {"level": {"length": 131_072, "sha256": LEVEL, "xxh3_64": "cd" * 8}, "most": 120}
+    return twin.honest(partitions, rows=rows | members)
+
+
+def read(tree):
+    return Manifest.from_bytes(twin.canonical(tree))
+
+
+def refusal(tree):
+    with pytest.raises(BadReply, match="the manifest") as raised:
+        read(tree)
+    assert raised.value.hint
+    assert not twin.acceptable(twin.canonical(tree))
+    return raised.value.refusal
+
+
+def test_round_trip() -> None:
+    manifest = read(stated())
+    assert manifest.rows == PublishedRows(DataFile(LEVEL, 131_072, "cd" * 8), 120)
+    assert manifest.rows.root == bytes.fromhex(LEVEL)
+    assert manifest.to_bytes() == twin.canonical(stated())
+    assert manifest.files()[LEVEL] == manifest.rows.level
+    assert manifest.is_understood
+    assert manifest != replace(manifest, rows=None)
+    assert LEVEL not in replace(manifest, rows=None).files()
+
+
+def test_the_table_has_the_largest_partitions_first() -> None:
+    manifest = read(stated())
+    table = manifest.rows.table(manifest.partitions)
+    assert dict(table.first) == {"1": 0, "49": 65_536, "44": 131_072}
+    assert (table.total, table.row_bits, table.level_bytes) == (131_136, 18, 131_072)
+
+
+def test_a_manifest_without_rows_is_as_before() -> None:
+    tree = twin.honest(PARTITIONS)
+    manifest = read(tree)
+    assert manifest.rows is None
+    assert manifest.to_bytes() == twin.canonical(tree)
+    assert b"rows" not in manifest.to_bytes()
+
+
+@pytest.mark.parametrize("most", [-1, 256, 1.0, True, None, "120", [120]], ids=repr)
+def test_a_most_that_no_row_has(most) -> None:
+    assert refusal(stated(most=most)) in {"bad-value", "not-json"}
+
+
+def test_a_most_that_such_partitions_cannot_have() -> None:
+    """At least one row has the mean or more, and none has more than there are."""
+    least, _ = twin.rows_bounds(PARTITIONS)
+    assert read(stated(most=least)).rows.most == least
+    assert read(stated(most=255)).rows.most == 255
+    assert refusal(stated(most=least - 1)) == "out-of-range"
+    few = {"49": twin.honest_partition("49", 30)}
+    level = {"length": 64 * 32, "sha256": LEVEL, "xxh3_64": "cd" * 8}
+    assert read(stated(few, most=30, level=level)).rows.most == 30
+    assert refusal(stated(few, most=31, level=level)) == "out-of-range"
+
+
+@pytest.mark.parametrize("length", [32, 131_040, 131_104, 65_536, 262_144])
+def test_a_level_of_another_length(length) -> None:
+    level = {"length": length, "sha256": LEVEL, "xxh3_64": "cd" * 8}
+    assert refusal(stated(level=level)) == "out-of-range"
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [("length", 0), ("length", "131072"), ("sha256", "AB" * 32), ("sha256", "../x"), ("xxh3_64", "cd")],
+)
+def test_a_level_that_is_no_file(member, value) -> None:
+    level = {"length": 131_072, "sha256": LEVEL, "xxh3_64": "cd" * 8, member: value}
+    assert refusal(stated(level=level)) == "bad-value"
+
+
+def test_other_members_than_these() -> None:
+    """Nothing is added in there: what a newer program adds goes beside it."""
+    assert refusal(stated(surplus=1)) == "wrong-members"
+    for missing in ("level", "most"):
+        tree = stated()
+        del tree["rows"][missing]
+        assert refusal(tree) == "wrong-members"
+    for value in (None, [], 1, "rows"):
+        assert refusal(twin.honest(PARTITIONS, rows=value)) == "wrong-members"
+
+
+def test_partitions_that_have_no_table() -> None:
+    assert refusal(stated({})) == "out-of-range"
+    mixed = PARTITIONS | {"44": twin.honest_partition("44", 1_000, 40)}
+    assert refusal(stated(mixed)) == "out-of-range"
+
+
+def test_the_level_is_no_other_file_at_the_same_time() -> None:
+    level = PARTITIONS["49"]["base"] | {"length": 131_072}
+    assert refusal(stated(level=level)) == "malformed"
+
+
+def test_rows_beside_a_partition_that_this_program_cannot_use() -> None:
+    """Where the rows of the others stand is not known then; the member is kept, and nothing is refused."""
+    for rows in (stated()["rows"], {"any": "thing"}):
+        for alien in ({"mailto": {"a": 1}}, {"44": {"critical": ["cards"], "cards": 1}}):
+            tree = twin.honest(PARTITIONS, rows=rows) | {"partitions": PARTITIONS | alien}
+            manifest = read(tree)
+            assert manifest.rows is None
+            assert manifest.extra == {"rows": rows}
+            assert manifest.to_bytes() == twin.canonical(tree)
+            assert LEVEL not in manifest.files()
+            assert not manifest.is_understood
+
+
+def test_rows_are_never_critical() -> None:
+    """Who does not know them finds the same members without them."""
+    assert refusal(stated() | {"critical": ["rows"]}) == "unknown-critical"
+
+
+def test_an_earlier_program_takes_it() -> None:
+    assert twin.acceptable(twin.canonical(stated()), knows_rows=False)
+
+
+def test_the_next_epoch_has_no_rows() -> None:
+    tree = stated() | {"next": twin.honest_next(PARTITIONS, 1)}
+    manifest = read(tree)
+    assert manifest.rows is not None
+    assert manifest.ahead().rows is None
+    listed = tree | {"next": tree["next"] | {"rows": tree["rows"]}}
+    with pytest.raises(BadReply) as raised:
+        read(listed)
+    assert raised.value.refusal == "wrong-members"
+
+
+def test_members_come_in_one_order_only() -> None:
+    data = twin.canonical(stated())
+    turned = json.loads(data)
+    turned["rows"] = dict(reversed(turned["rows"].items()))
+    with pytest.raises(BadReply, match="canonical"):
+        Manifest.from_bytes(json.dumps(dict(sorted(turned.items())), separators=(",", ":")).encode())
