@@ -32,7 +32,7 @@ from contactsync.foundation.migrations import RecordStep, migrate_record, newest
 from contactsync.publication.manifest import Manifest
 
 EDITIONS: Final = 2
-"""Editions whose rows are kept: where two servers are one edition apart, clients ask both for the older one."""
+"""Editions whose rows are kept: of two servers that are one edition apart, clients ask for the older one."""
 
 _RECORD: Final = "mirror.json"
 _STEPS: Final[Sequence[RecordStep]] = ()
