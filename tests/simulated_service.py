@@ -5,6 +5,7 @@ import json
 import re
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -24,12 +25,15 @@ from contactsync.client.transport import Transport
 from contactsync.directory import build, open_directory
 from contactsync.directory.bounds import has_screen
 from contactsync.directory.delta import write_delta
+from contactsync.directory.files import write_file
 from contactsync.directory.screen import build_screen
 from contactsync.directory.sidecar import open_sidecar
 from contactsync.directory.sidecar_build import build_sidecar
 from contactsync.directory.sidecar_delta import write_sidecar_delta
 from contactsync.labels import context, seal
+from contactsync.lookup.table_file import build_table
 from contactsync.publication.manifest import DeltaFile, Labels, Manifest, NextEpoch, Partition
+from contactsync.publication.rows import PublishedRows
 from contactsync.sources import read_address_books
 from contactsync.tokens import Tokens
 from contactsync.voprf.server import blind_evaluate, derive_key_pair, evaluate
@@ -94,6 +98,8 @@ class Service:
     size: int = 16
     """Octets to which labels are filled up."""
     log: ServiceLog | None = None
+    has_rows: bool = False
+    """Whether the rows of each edition are stated, for private look-up."""
 
     def __post_init__(self):
         self.signers = {role: CryptoSigner.generate_ed25519() for role in ROLES}
@@ -159,8 +165,24 @@ class Service:
             partitions = self.partitions(self.next_key, number, ahead.partitions if ahead else {}, numbers)
             after = NextEpoch(self.epoch + 1, number, self.next_key.public, self.until, partitions)
             manifest = replace(manifest, next=after)
+        if self.has_rows:
+            manifest = replace(manifest, rows=self.rows_of(manifest.partitions))
         self.manifest = manifest
         self.repository.publish([self.manifest], self.signers, when or datetime.now(UTC))
+
+    def rows_of(self, partitions):
+        """What is stated of the rows of these partitions; the level is a data file."""
+        data = self.folder / "data"
+        with ExitStack() as stack:
+            built = build_table(
+                self.folder / "rows",
+                {
+                    name: stack.enter_context(open_directory(data / one.base.sha256, expect=one.directory))
+                    for name, one in partitions.items()
+                },
+            )
+        level = write_file(data / built.root.hex(), [built.level])
+        return PublishedRows(level, built.table.shape.most)
 
     def partitions(self, key, edition, held, numbers):
         """The partitions of an edition with these members, under this key."""

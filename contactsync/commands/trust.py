@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from contactsync.commands._configuration import config_option, named_url
+from contactsync.commands._confirming import confirm_fingerprint
 from contactsync.commands._forgetting import forget_server, say_what_is_kept
 from contactsync.commands._options import ca_file_option, open_state, proxy_option, state_option
-from contactsync.foundation.errors import BadInput, OurError
+from contactsync.foundation.errors import OurError
 
 if TYPE_CHECKING:  # it imports an HTTP library
     from contactsync.library.state import State
@@ -117,7 +117,7 @@ def trust(
         click.echo(f"second {met.second.url}: shows the same root. It must not be run by who runs {url}")
     if not met.is_known and not met.is_refused:
         if fingerprint is None and not yes:
-            _ask()
+            confirm_fingerprint()
         if replace:
             _forget_before(state, url)
     met.accept()
@@ -129,17 +129,6 @@ def trust(
         click.echo("the proxy is not remembered: give --proxy to sync too, or set HTTPS_PROXY", err=True)
 
 
-def _ask() -> None:
-    """Let somebody compare the fingerprint that was shown. Raises BadInput if it is not confirmed."""
-    if not _somebody_is_there():
-        raise BadInput(
-            "nobody is there to compare the fingerprint",
-            hint="give --fingerprint HEX (safe), or --yes to trust what was shown",
-        )
-    if not click.confirm("Is this what the operator told you?", err=True):
-        raise BadInput("not trusted; nothing was stored", hint="ask the operator for the fingerprint")
-
-
 def _forget_before(state: State, url: str) -> None:
     name = state.name(url)
     if not forget_server(state, name):
@@ -148,7 +137,3 @@ def _forget_before(state: State, url: str) -> None:
             hint="fix the problems listed above, then run the same command again",
         )
     say_what_is_kept(state, name)
-
-
-def _somebody_is_there() -> bool:
-    return sys.stdin.isatty()

@@ -7,7 +7,7 @@ room, two of them a third each, and there is always room for the next.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Final
 
 SHARES: Final = 2
@@ -24,11 +24,20 @@ class Overloaded(Exception):
     """Too many jobs are waiting already."""
 
 
-class Admission:
-    """The room of one process, in batches; for one thread. What is entered must leave."""
+def weight(points: int) -> float:
+    """How much of the room, or of a slice, a batch takes: a multiple of 1 / `WHOLE`, so sums are exact."""
+    return min(max(points, _LEAST), WHOLE) / WHOLE
 
-    def __init__(self, room: float) -> None:
+
+class Admission:
+    """The room of one process, for one thread; in batches, unless `weigh` says how much what enters takes.
+
+    What is entered must leave.
+    """
+
+    def __init__(self, room: float, weigh: Callable[[int], float] = weight) -> None:
         self._room = room
+        self._weigh = weigh
         self._taken = 0.0
         self._of: dict[Hashable, float] = {}
 
@@ -44,21 +53,16 @@ class Admission:
     def enter(self, account: Hashable, points: int) -> None:
         """Let a batch wait. Raises Overloaded."""
         self.check(account)
-        taken = weight(points)
+        taken = self._weigh(points)
         self._of[account] = self._of.get(account, 0.0) + taken
         self._taken += taken
 
     def leave(self, account: Hashable, points: int) -> None:
         """A batch that had entered has its answer, or nobody waits for it any more."""
-        taken = weight(points)
+        taken = self._weigh(points)
         self._taken -= taken
         left = self._of[account] - taken
         if left:
             self._of[account] = left
         else:
             del self._of[account]
-
-
-def weight(points: int) -> float:
-    """How much of the room, or of a slice, a batch takes: a multiple of 1 / `WHOLE`, so sums are exact."""
-    return min(max(points, _LEAST), WHOLE) / WHOLE

@@ -238,6 +238,14 @@ def caller_behind(fields: Sequence[bytes], trusted: Sequence[Network]) -> str:
     return _UNKNOWN
 
 
+def caller_of(peer: str, fields: Sequence[bytes], trusted: Sequence[Network]) -> str:
+    """Who sends a request: the other end of the connection, or whom a trusted proxy there forwards for."""
+    address = _address(peer)
+    if address is None:
+        return _UNKNOWN
+    return caller_behind(fields, trusted) if _is_in(address, trusted) else site_of(address)
+
+
 class Forwarded:
     """Wraps an application behind trusted proxies: bounds the requests at a time of each caller."""
 

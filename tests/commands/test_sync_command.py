@@ -313,7 +313,7 @@ def test_trust_asks_shows_and_checks(desk, service, tmp_path):
 
 
 def test_trust_believes_nobody_but_the_one_at_the_terminal(desk, monkeypatch):
-    monkeypatch.setattr("contactsync.commands.trust._somebody_is_there", lambda: True)
+    monkeypatch.setattr("contactsync.commands._confirming._somebody_is_there", lambda: True)
     result = desk.trust(input="n\n")
     assert (result.exit_code, "not trusted" in result.stderr) == (3, True)
     assert State(desk.state).folders() == []

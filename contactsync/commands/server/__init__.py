@@ -15,6 +15,7 @@ from contactsync.commands.server.doctor import doctor
 from contactsync.commands.server.files import files
 from contactsync.commands.server.log import log
 from contactsync.commands.server.members import members
+from contactsync.commands.server.mirroring import mirror
 from contactsync.commands.server.moving import export_stores, import_stores
 from contactsync.commands.server.publishing import finish, publish, sign
 from contactsync.commands.server.role_keys import keys
@@ -72,7 +73,7 @@ def init(
 for command in (
     *(export_stores, import_stores),
     *(serve, show_status, doctor, members, accounts, publish, rotate, sign, finish, keys, log, store, admin),
-    *(worker_key, backup, restore, upgrade, files),
+    *(worker_key, backup, restore, upgrade, files, mirror),
 ):
     server.add_command(command)
 accounts.add_command(list_suspicious)

@@ -49,6 +49,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from tuf.api import exceptions
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
@@ -355,6 +356,22 @@ def kept_files(folder: Path, audience: str) -> dict[str, bytes]:
     """What a Follower starts from, of the files in its folder: public metadata, by their names there."""
     names = [f"metadata/{name}" for name in _names(folder / "metadata")] + [f"manifests/{audience}.json"]
     return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
+
+
+def served_files(folder: Path) -> dict[str, bytes]:
+    """The metadata that a Follower keeps, by the names under which servers have it; the timestamp last.
+
+    Raises OSError, RepositoryError: it is damaged.
+    """
+    kept = folder / "metadata"
+    names = [f"{version}.root.json" for version in _versions(kept / _ROOTS)]
+    found = {name: (kept / _ROOTS / name).read_bytes() for name in names}
+    for role in (Targets.type, Snapshot.type):
+        data = (kept / f"{role}.json").read_bytes()
+        version = Metadata[Any].from_bytes(data).signed.version
+        found[f"{version}.{role}.json"] = data
+    timestamp = f"{Timestamp.type}.json"
+    return found | {timestamp: (kept / timestamp).read_bytes()}
 
 
 def _versions(roots: Path) -> list[int]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import traceback
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
@@ -22,7 +21,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import ContactSyncError, OurError
 from contactsync.foundation.roles import ONLINE
 from contactsync.publication.tuf.repository import Repository
@@ -40,7 +38,6 @@ from contactsync.server.http.metrics import Metrics
 from contactsync.server.http.page import Page
 from contactsync.server.http.problems import (
     Problem,
-    not_published,
     on_fault,
     on_http_exception,
     on_overload,
@@ -48,6 +45,7 @@ from contactsync.server.http.problems import (
 )
 from contactsync.server.http.redirecting import Redirects
 from contactsync.server.http.served import Served
+from contactsync.server.http.signed_files import log_route, signed_routes
 from contactsync.server.http.signing_in import SigningIn
 from contactsync.server.http.threads import Threads
 from contactsync.server.keyring import Keyring
@@ -62,13 +60,6 @@ REFRESH_INTERVAL: Final = 600.0  # seconds between looks at the age of the signe
 SWEEP_INTERVAL: Final = 600.0  # seconds after which what has expired is forgotten
 LOOK_INTERVAL: Final = 10.0  # seconds between looks at how many points were evaluated
 
-_METADATA = re.compile(r"timestamp\.json|root\.json|[1-9][0-9]{0,9}\.(root|snapshot|targets)\.json")
-_TARGET = re.compile(rf"[0-9a-f]{{64}}\.({'|'.join(AUDIENCES)})\.json")
-_LOG = re.compile(
-    r"checkpoint|leaf/[0-9a-f]{64}|root/[1-9][0-9]{0,9}"
-    r"|tile/(entries|[0-7])/(x[0-9]{3}/){0,5}[0-9]{3}(\.p/[1-9][0-9]{0,2})?"
-)
-_IMMUTABLE: Final = "max-age=31536000, immutable"
 _PUBLICATION_THREADS: Final = 32  # they read files; each download uses one while a chunk is read
 
 log = logging.getLogger("contactsync.server")
@@ -114,9 +105,8 @@ class App:
         evaluating = Evaluating(self._callers, self._charging, self._served, evaluator, self._guard)
         routes = [
             Route("/v1/health", self._health),
-            Route("/v1/tuf/metadata/{file}", self._metadata),
-            Route("/v1/tuf/targets/{file}", self._target),
-            Route("/v1/log/{file:path}", self._log),
+            *signed_routes(publications, self._threads),
+            log_route(publications, self._threads),
             Route("/v1/account", self._account),
             Route("/v1/sign-in", self._signing_in.answer, methods=["POST"]),
             Route("/v1/data/{sha256}", self._data),
@@ -142,39 +132,6 @@ class App:
     async def _health(self, _request: Request) -> Response:
         await self._healthy.check()
         return JSONResponse({"status": "ok"}, headers={"cache-control": "no-store"})
-
-    async def _metadata(self, request: Request) -> Response:
-        name = request.path_params["file"]
-        if not _METADATA.fullmatch(name):
-            raise Problem("not-found", "there is no metadata with this name")
-        if name == "root.json":
-            data = await self._threads.run(self._publications.root)
-            return Response(data, media_type="application/json", headers={"cache-control": "no-cache"})
-        found = await self._threads.run(self._publications.metadata, name)
-        if found is None:
-            if name == "timestamp.json":
-                raise not_published()
-            raise Problem("not-found", "there is no metadata with this name")
-        caching = "no-cache" if name == "timestamp.json" else f"public, {_IMMUTABLE}"
-        return Response(found, media_type="application/json", headers={"cache-control": caching})
-
-    async def _target(self, request: Request) -> Response:
-        name = request.path_params["file"]
-        data = await self._threads.run(self._publications.manifest, name) if _TARGET.fullmatch(name) else None
-        if data is None:
-            raise Problem("not-found", "there is no manifest with this name")
-        headers = {"cache-control": f"public, {_IMMUTABLE}", "etag": f'"{name[:64]}"'}
-        return Response(data, media_type="application/json", headers=headers)
-
-    async def _log(self, request: Request) -> Response:
-        name = request.path_params["file"]
-        data = await self._threads.run(self._publications.log, name) if _LOG.fullmatch(name) else None
-        if data is None:
-            raise Problem("not-found", "the log has no file with this name")
-        is_tile = name.startswith("tile/")
-        kind = "application/octet-stream" if is_tile else "text/plain; charset=utf-8"
-        caching = f"public, {_IMMUTABLE}" if is_tile else "no-cache"
-        return Response(data, headers={"cache-control": caching, "content-type": kind})
 
     async def _account(self, request: Request) -> Response:
         account = await self._authenticate(request)

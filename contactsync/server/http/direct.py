@@ -18,8 +18,8 @@ from typing import Any, Final, Protocol
 from contactsync.server.admission import Overloaded
 from contactsync.server.company import SMALL
 from contactsync.server.http.data import MEDIA_TYPE
-from contactsync.server.http.evaluating import BODY_TIMEOUT, Asked, Evaluating, too_slow
-from contactsync.server.http.problems import Problem, overload
+from contactsync.server.http.evaluating import BODY_TIMEOUT, Asked, Evaluating
+from contactsync.server.http.problems import Problem, overload, too_slow
 from contactsync.server.http.together import Answer
 from contactsync.serving.protocol import BoundedProtocol
 from contactsync.voprf.suite import NE
@@ -110,7 +110,7 @@ class Exchange:
     def wait(self) -> None:
         """If the body is not there yet, it has some time to come."""
         if not (self.response_complete or self._timer or self._entered):
-            self._timer = self._connection.loop.call_later(BODY_TIMEOUT, self._tell, too_slow())
+            self._timer = self._connection.loop.call_later(BODY_TIMEOUT, self._tell, too_slow(BODY_TIMEOUT))
 
     def add(self, part: bytes) -> None:
         """A part of the body came."""

@@ -25,7 +25,7 @@ from contactsync.server.evaluation import Evaluator
 from contactsync.server.http.callers import Callers, bad_credential
 from contactsync.server.http.charging import Charging, StoreGuard, fields
 from contactsync.server.http.data import MEDIA_TYPE
-from contactsync.server.http.problems import Problem, fault, not_published, overload
+from contactsync.server.http.problems import Problem, fault, not_published, overload, too_slow
 from contactsync.server.http.served import Served
 from contactsync.server.http.threads import result_of
 from contactsync.server.http.together import Answer, Receiver, SmallBatch, SmallBatches
@@ -233,12 +233,6 @@ class _Disconnected(Exception):
     """The caller went away in the middle of a body."""
 
 
-def too_slow() -> Problem:
-    """A body did not arrive in time."""
-    detail = f"the body did not arrive within {BODY_TIMEOUT:.0f} seconds"
-    return Problem("too-slow", detail, "try again", headers={"connection": "close"})
-
-
 async def _read_batch(head: dict[bytes, bytes], receive: Receive, most: int) -> bytes:
     """The body, if it can be a batch of at most `most` elements; it is never held beyond the limit."""
     media_type = head.get(b"content-type", b"").partition(b";")[0].strip().lower()
@@ -268,7 +262,7 @@ async def _read_batch(head: dict[bytes, bytes], receive: Receive, most: int) -> 
                     detail = f"the body has more than {limit} octets"
                     raise Problem("body-too-large", detail, hint, headers=close, limit=limit)
     except TimeoutError:
-        raise too_slow() from None
+        raise too_slow(BODY_TIMEOUT) from None
     if not body or len(body) % NE:
         raise Problem(
             "bad-batch",

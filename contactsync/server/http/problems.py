@@ -19,6 +19,7 @@ _KINDS: Final = {
     "bad-code": (403, "The code is not valid"),
     "wrong-audience": (403, "The credential is for another audience"),
     "not-found": (404, "There is nothing here"),
+    "unknown-rows": (404, "These rows are not here"),
     "method-not-allowed": (405, "The method is not allowed here"),
     "too-slow": (408, "The body took too long"),
     "epoch-changed": (409, "The epoch has changed"),
@@ -109,6 +110,12 @@ def overload() -> Problem:
     """Too many requests are waiting."""
     detail, hint = "too many requests are waiting", "try again soon"
     return Problem("overloaded", detail, hint, headers={"retry-after": "1"})
+
+
+def too_slow(seconds: float) -> Problem:
+    """A body did not arrive in time."""
+    detail = f"the body did not arrive within {seconds:.0f} seconds"
+    return Problem("too-slow", detail, "try again", headers={"connection": "close"})
 
 
 def fault() -> Problem:

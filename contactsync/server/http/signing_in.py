@@ -12,8 +12,8 @@ from starlette.responses import JSONResponse, Response
 from contactsync.foundation.errors import OurError
 from contactsync.server.accounts import new_credential
 from contactsync.server.http.charging import StoreGuard
-from contactsync.server.http.evaluating import BODY_TIMEOUT, too_slow
-from contactsync.server.http.problems import Problem
+from contactsync.server.http.evaluating import BODY_TIMEOUT
+from contactsync.server.http.problems import Problem, too_slow
 from contactsync.server.http.threads import Threads
 from contactsync.server.sign_in import credential_seconds
 from contactsync.server.storage.ports import AccountStore
@@ -57,7 +57,7 @@ async def _read(request: Request) -> bytes:
     try:
         data = await read_body(request.stream(), BODY_LIMIT, BODY_TIMEOUT)
     except TimeoutError:
-        raise too_slow() from None
+        raise too_slow(BODY_TIMEOUT) from None
     if data is None:
         close = {"connection": "close"}  # the rest is not worth reading
         detail = f"the body has more than {BODY_LIMIT} octets"

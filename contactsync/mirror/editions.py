@@ -1,0 +1,107 @@
+"""The editions that a mirror serves: it makes their rows itself, and takes none from the operator.
+
+Only what has the root that the manifest states is served: so a mirror answers with the rows that were signed,
+or not at all, and both servers of a look-up compute with the same ones (docs/lookup.md, "Selective failure").
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from contactsync.directory import open_directory
+from contactsync.foundation import durable
+from contactsync.foundation.errors import BadDirectory, BadInput
+from contactsync.lookup.table_file import build_table, open_table
+from contactsync.mirror.folder import MirrorFolder
+from contactsync.publication.manifest import Manifest
+from contactsync.publication.rows import PublishedRows
+from contactsync.server.lookups import OpenRows
+
+
+class RowsDiffer(BadDirectory):
+    """The rows that the directories give are not those that the manifest states: it will not get better."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MirroredEdition:
+    """An edition whose rows are verified, and ready to be looked up."""
+
+    manifest: Manifest
+    stated: PublishedRows
+    rows: OpenRows
+
+    @property
+    def root(self) -> str:
+        """The root of its rows, 64 hex digits."""
+        return self.stated.level.sha256
+
+
+def rows_of(manifest: Manifest) -> PublishedRows:
+    """The rows that a manifest states. Raises BadInput if there are none."""
+    if manifest.rows is None:
+        raise BadInput(
+            f"this publication has no rows (epoch {manifest.epoch}, edition {manifest.edition})",
+            hint="ask the operator for `publish --private-lookup yes`",
+        )
+    return manifest.rows
+
+
+def bases_of(manifest: Manifest) -> dict[str, str]:
+    """The SHA-256 of each partition's base."""
+    return {name: one.base.sha256 for name, one in manifest.partitions.items()}
+
+
+def names_of(manifests: Sequence[Manifest]) -> tuple[set[str], set[str]]:
+    """What these editions need in `data`, and in `rows`."""
+    roots = {rows_of(one).level.sha256 for one in manifests}
+    return roots.union(*(bases_of(one).values() for one in manifests)), roots
+
+
+def open_edition(folder: MirrorFolder, manifest: Manifest) -> MirroredEdition:
+    """An edition whose rows are in the folder and were made from its bases: all of them are verified.
+
+    Raises BadDirectory (they are not those that the manifest states), BadInput (they are not there).
+    """
+    stated = rows_of(manifest)
+    table = stated.table(manifest.partitions)
+    level = folder.data / stated.level.sha256
+    if not level.is_file() or level.stat().st_size != stated.level.length:
+        raise BadInput(f"{level} is not there")
+    records = open_table(folder.rows / stated.level.sha256, table, stated.root)
+    return MirroredEdition(manifest, stated, OpenRows.of(records, table.row_bits))
+
+
+def make_edition(folder: MirrorFolder, manifest: Manifest) -> MirroredEdition:
+    """Make the rows of an edition whose bases are in the folder; open it.
+
+    That a file of this root is there already says nothing: it may be of other bases.
+
+    Raises RowsDiffer, BadDirectory (a base is damaged), OurError (the disk).
+    """
+    stated = rows_of(manifest)
+    made, root = folder.work / "rows", stated.level.sha256
+    with contextlib.ExitStack() as stack:
+        directories = {
+            name: stack.enter_context(open_directory(folder.data / one.base.sha256, expect=one.directory))
+            for name, one in manifest.partitions.items()
+        }
+        built = build_table(made, directories)
+    if built.root != stated.root or built.table != stated.table(manifest.partitions):
+        _discard(made)
+        raise RowsDiffer(
+            f"the directories of epoch {manifest.epoch}, edition {manifest.edition} give other rows than its"
+            " manifest states",
+            hint="they are not served; tell the operator, and who uses this mirror",
+            refusal="bad-hash",
+        )
+    durable.write(folder.data / root, built.level)
+    durable.rename(made, folder.rows / root)
+    return open_edition(folder, manifest)
+
+
+def _discard(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()

@@ -1,0 +1,43 @@
+"""Runs a mirror: opens what it served last, looks once if that is nothing, then answers and looks again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from contactsync.client.state import ServerState
+from contactsync.mirror.app import MirrorApp
+from contactsync.mirror.folder import MirrorFolder
+from contactsync.mirror.keeping import Connect, MirrorKeeper
+from contactsync.server.http.problems import overload
+from contactsync.serving.limits import Forwarded, Limits, raise_file_limit
+from contactsync.serving.running import Entrance, run
+
+PER_ADDRESS = 32
+"""Connections of one address, if it is not on this machine; requests at a time of one behind a proxy."""
+
+
+def serve_mirror(
+    folder: MirrorFolder,
+    server: ServerState,
+    connect: Connect,
+    entrance: Entrance,
+    on_ready: Callable[[], None],
+    *,
+    every: float,
+) -> None:
+    """Mirror a publication until SIGTERM or SIGINT; `on_ready` is called once requests are answered.
+
+    Raises ContactSyncError if there is nothing to serve: nothing is kept, and the first look has failed; if
+    another process uses the folder.
+    """
+    with server.lock():
+        raise_file_limit()
+        keeper = MirrorKeeper(folder, server, connect)
+        keeper.load()
+        if not keeper.editions:
+            keeper.look()
+        limits = Limits(per_address=PER_ADDRESS, trusted=entrance.trusted)
+        app = MirrorApp(folder, keeper, every, entrance.trusted).asgi
+        if limits.trusted:
+            app = Forwarded(app, limits, overload().response())
+        run(app, entrance, on_ready, limits)

@@ -1,0 +1,143 @@
+"""A mirror as its own process, and a client of two servers, of which the mirror is one."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+from simulated_service import CREDENTIAL
+
+from contactsync.directory import open_directory
+from contactsync.lookup.batch import Sharing, plan_batch
+from contactsync.lookup.dpf import generate
+from contactsync.lookup.table import check_level, read_records
+from contactsync.lookup.table_file import build_table, open_table
+from contactsync.publication.tuf.follower import root_fingerprint
+from contactsync.server.lookups import OpenRows
+
+
+def command(service, data, *options):
+    credential = data.parent / "credential"
+    credential.write_text(CREDENTIAL + "\n")
+    words = ["server", "mirror", service.url, "--data", str(data), "--credential-file", str(credential)]
+    return [sys.executable, "-m", "contactsync", *words, "--port", "0", *options]
+
+
+def trusting(service):
+    """The options of somebody whom the operator told the fingerprint."""
+    return "--root-fingerprint", root_fingerprint(service.repository.root_bytes())
+
+
+def refused(service, data, *options):
+    """Run a mirror that is to end by itself: its exit code, and what it said."""
+    done = subprocess.run(
+        command(service, data, *options),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+class RunningMirror:
+    """`contactsync server mirror` on a free port; its log is a file."""
+
+    def __init__(self, service, data, *options, every="1s", wait=True):
+        self.log = data.parent / f"{data.name}.log"
+        words = command(service, data, *trusting(service), "--every", every, *options)
+        with self.log.open("ab") as stderr:
+            self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=stderr, text=True)
+        if wait:
+            self.listening()
+
+    def listening(self):
+        line = self.process.stdout.readline()
+        found = re.fullmatch(r"listening on http://127\.0\.0\.1:(\d+)\n", line)
+        assert found, (line, self.said())
+        self.port = int(found[1])
+
+    def said(self):
+        return self.log.read_text()
+
+    def ask(self, path, method="GET", body=None, **headers):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request(method, path, body, headers)
+        reply = connection.getresponse()
+        octets = reply.read()
+        connection.close()
+        return reply.status, octets
+
+    def health(self):
+        status, octets = self.ask("/v1/health")
+        return status, json.loads(octets)
+
+    def until(self, holds, seconds=60):
+        """Wait until something holds of (status, health)."""
+        end = time.monotonic() + seconds
+        while not holds(*self.health()):
+            assert time.monotonic() < end, (self.health(), self.said())
+            time.sleep(0.05)
+
+    def reaches(self, edition, epoch=1):
+        self.until(lambda _, body: (body.get("epoch"), body.get("edition")) == (epoch, edition))
+
+    def kill(self):
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.communicate()
+
+    def stop(self):
+        self.process.terminate()
+        self.process.communicate(timeout=30)
+        assert self.process.returncode == 0, self.said()
+        assert "Traceback" not in self.said()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.kill()
+
+
+class FirstServer:
+    """The operator's side of a look-up, by the published files, and what a client knows of the rows."""
+
+    def __init__(self, service, folder):
+        manifest, data = service.manifest, service.folder / "data"
+        opened = {
+            name: open_directory(data / one.base.sha256, expect=one.directory)
+            for name, one in manifest.partitions.items()
+        }
+        folder.mkdir(exist_ok=True)
+        self.table = build_table(folder / "rows", opened).table
+        for one in opened.values():
+            one.close()
+        self.root = manifest.rows.level.sha256
+        self.level = check_level((data / self.root).read_bytes(), self.table, manifest.rows.root)
+        records = open_table(folder / "rows", self.table, manifest.rows.root)
+        self.rows = OpenRows.of(records, self.table.row_bits)
+
+    def look_up(self, mirror, rows, size=8):
+        """The records of these rows by both servers, verified against the level."""
+        sharing = Sharing(size, self.table.row_bits)
+        plan = plan_batch(np.asarray(rows, np.uint32), sharing)
+        assert plan.query.size == len(rows)
+        here, there = generate(plan.position.ravel(), sharing.position_bits)
+        status, octets = mirror.ask(
+            f"/v1/lookup/people/{self.root}",
+            "POST",
+            there.tobytes(),
+            **{"Content-Type": "application/octet-stream"},
+        )
+        assert status == 200, octets
+        answer = np.frombuffer(octets, np.uint8).reshape(-1, self.table.width)
+        mine = self.rows.answer([self.rows.read_keys(here.tobytes())])[0]
+        return read_records(mine ^ answer, plan.row.ravel(), self.level, self.table)
