@@ -186,7 +186,7 @@ def test_what_does_not_fit_waits_and_the_next_batch_takes_it_first():
 def test_several_batches_take_each_query_once():
     rng = np.random.default_rng(8)
     wanted = rng.integers(0, 1 << 20, 2000).astype(np.uint32)
-    sizes = batch_sizes(2000)
+    sizes = batch_sizes(2000, 14)
     assert sizes == (512,) * 4
     plans = plan_batches(wanted, sizes, 20, rng.bytes)
     queries = np.concatenate([plan.query for plan in plans])
@@ -196,12 +196,26 @@ def test_several_batches_take_each_query_once():
 
 
 def test_batch_sizes():
-    sizes = {n: batch_sizes(n) for n in (0, 1, 8, 9, 64, 65, 512, 513, 1024, 1025, 5000)}
+    sizes = {n: batch_sizes(n, 11) for n in (0, 1, 8, 9, 64, 65, 512, 513, 1024, 1025, 5000)}
     assert {n: s[0] for n, s in sizes.items() if len(s) == 1} == {
         0: 8, 1: 8, 8: 8, 9: 64, 64: 64, 65: 512, 512: 512,
     }  # fmt: skip
     assert {n: len(s) for n, s in sizes.items() if len(s) > 1} == {513: 2, 1024: 2, 1025: 4, 5000: 16}
     assert {size for s in sizes.values() for size in s} == set(SIZES)
+
+
+def test_batches_are_of_sizes_for_which_there_are_rows():
+    """Of few rows, more of the smaller ones; what is sent still follows from the count alone."""
+    assert batch_sizes(500, 10) == (64,) * 8
+    assert batch_sizes(65, 8) == (64, 64)
+    assert batch_sizes(20, 7) == (8,) * 4
+    assert batch_sizes(0, 6) == (8,)
+    for row_bits in range(5, 27):
+        for n in (0, 8, 9, 600):
+            for size in batch_sizes(n, row_bits):
+                Sharing(size, row_bits)
+    with pytest.raises(BadInput, match="not looked up"):
+        batch_sizes(1, 4)
 
 
 @pytest.mark.parametrize(
