@@ -1,4 +1,4 @@
 """Private look-up at two servers: rows that verify, batches of queries, point functions. docs/lookup.md.
 
-The parts alone, as pure functions: no command, no HTTP request and no manifest offers them yet.
+Pure functions, for the publisher, the two servers and the client alike.
 """

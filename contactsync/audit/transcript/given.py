@@ -80,7 +80,9 @@ def _options(path: Path, transcript: Transcript) -> Options:
     if {name: type(one) for name, one in given.items()} != {name: type(one) for name, one in usual.items()}:
         raise strange
     options = Options(**given)
-    known = options.privacy in load_modes() and options.partitions in PARTITIONS
+    modes = load_modes()
+    known = options.privacy in modes and options.partitions in PARTITIONS
+    known = known and not modes[options.privacy].of_table  # two servers are asked, and a transcript is of one
     if not known or options.audience not in AUDIENCES or options.buckets < 1:
         raise strange
     return options
