@@ -17,8 +17,8 @@ MODES: Final = {
     "download": "match on this machine only",
     "screen": "download far less, but the server also sees which buckets are fetched for contacts that pass "
     "a filter",
-    TWO_SERVER: "download little, and ask a second server too, which you have trusted: neither learns who the "
-    "contacts are, unless they tell each other",
+    TWO_SERVER: "download little, and ask a second server, which you have trusted, too: neither learns who "
+    "the contacts are, unless they tell each other",
 }
 """The values of `--privacy`, with their help texts. The mode is `MODE` in the module of that name."""
 
