@@ -117,7 +117,7 @@ def trust(
         click.echo(f"second {met.second.url}: shows the same root. It must not be run by who runs {url}")
     if not met.is_known and not met.is_refused:
         if fingerprint is None and not yes:
-            confirm_fingerprint()
+            confirm_fingerprint("--fingerprint")
         if replace:
             _forget_before(state, url)
     met.accept()
