@@ -51,9 +51,11 @@ class Service:
     def __init__(self, folder):
         self.folder, self.data = folder, folder / "server"
         contactsync("server", "init", "--data", self.data)
-        users = folder / "users.txt"
-        users.write_text("\n".join([*MEMBERS, *MAILS]))
-        self.admin("members", "import", users)
+        users = folder / "users.csv"
+        mails = [*MAILS, *("" for _ in MEMBERS[len(MAILS) :])]
+        rows = [f"{number},{mail}" for number, mail in zip(MEMBERS, mails, strict=True)]
+        users.write_text("\n".join(["phone,email", *rows]))
+        self.admin("members", "import", users, "--email-column", "email")
         self.publish("--private-lookup", "yes")
         self.credential = folder / "credential"
         self.credential.write_text(self.admin("accounts", "add", "client").stdout)
