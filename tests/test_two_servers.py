@@ -8,6 +8,10 @@ import sys
 import pytest
 from middleman import Middleman
 
+from contactsync.foundation.errors import BadDirectory
+from contactsync.library.books import address_book
+from contactsync.library.client import Client, Options
+
 MEMBERS = [f"+49151{i:07d}" for i in range(700)] + [f"+3932012{i:05d}" for i in range(200)]
 MAILS = [f"p{i}@example.org" for i in range(40)]
 BOOK = [*MEMBERS[::90], *MAILS[::10], *(f"+49171{i:07d}" for i in range(12)), "+33612345678"]
@@ -169,24 +173,40 @@ def test_a_lie_of_either_server_discards_all_and_keeps_what_was_known(service, t
 
     first = middle(request, service.first, tamper("first"))
     second = middle(request, service.mirror, tamper("second"))
-    for place, (where, how) in enumerate(
-        [("first", flip), ("second", flip), ("first", zeros), ("second", inverse), ("second", replay)]
-    ):
-        state = tmp_path / f"state{place}"
-        service.trust(second.url, first=first.url, state=state)
-        lies.update(where=where if how is replay else None, how=how)
-        if how is replay:  # the answer to an earlier question, which is right
-            kept.clear()
-        service.two(state=state)
+    somebody = MEMBERS[1]
+    fingerprint = Client(service.state).introduce(service.first.url).fingerprint
+
+    def book_of(*more):
+        path = tmp_path / f"{len(more)}.txt"
+        path.write_text("\n".join([*BOOK, *more]))
+        return address_book(path, region="DE")
+
+    def client(name):
+        made = Client(tmp_path / name)
+        made.introduce(first.url, fingerprint=fingerprint, second=second.url).accept()
+        return made
+
+    def two(made, *, more=()):
+        credential = service.credential.read_text().strip()
+        result = made.sync(book_of(*more), credential=credential, options=Options(privacy="two-server"))
+        return {match.identifier for match in result.matches}
+
+    for where, how in [("first", flip), ("second", flip), ("first", zeros), ("second", inverse)]:
+        made = client(f"{where}-{how.__name__}")
+        lies["where"] = None
+        assert two(made) == WANTED
         lies.update(where=where, how=how)
-        # Somebody new is in the book, and all answers are wrong.
-        book = tmp_path / f"book{place}.txt"
-        book.write_text("\n".join([*BOOK, MEMBERS[1]]))
-        failed = service.two(state=state, book=book, code=5)
-        assert "all of it was discarded" in failed.stdout + failed.stderr
-        lies.update(where=None)
-        result = service.two(state=state, book=book)
-        assert found(result) == WANTED | {f"tel:{MEMBERS[1]}"}
+        with pytest.raises(BadDirectory, match="all of it was discarded"):
+            two(made, more=[somebody])
+        assert made.last_matches(book_of()) == {one.encode() for one in WANTED}
+        lies["where"] = None
+        assert two(made, more=[somebody]) == WANTED | {f"tel:{somebody}"}
+
+    # The answer to an earlier question of the same size, which was right.
+    lies.update(where="second", how=replay)
+    assert two(client("before")) == WANTED
+    with pytest.raises(BadDirectory, match="all of it was discarded"):
+        two(client("replayed"))
 
 
 @pytest.mark.slow
