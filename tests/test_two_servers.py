@@ -146,6 +146,29 @@ def test_it_finds_whom_a_download_finds_and_downloads_no_directory(service, tmp_
     assert not [one for one in first.requests if one.path.startswith("/v1/data/")]
 
 
+def flip(_, body):
+    return body[:777] + bytes([body[777] ^ 1]) + body[778:]
+
+
+def zeros(_, body):
+    return bytes(len(body))
+
+
+def inverse(_, body):
+    return bytes(255 - octet for octet in body)
+
+
+class Replay:
+    """Answers each question as the first one."""
+
+    def __init__(self):
+        self.kept = None
+
+    def __call__(self, _, body):
+        self.kept = self.kept or body
+        return self.kept
+
+
 @pytest.mark.slow
 def test_a_lie_of_either_server_discards_all_and_keeps_what_was_known(service, tmp_path, request):
     lies = {"where": None, "how": None}
@@ -156,20 +179,6 @@ def test_a_lie_of_either_server_discards_all_and_keeps_what_was_known(service, t
                 reply.body = lies["how"](passing, reply.body)
 
         return change
-
-    kept = {}
-
-    def replay(passing, body):
-        return kept.setdefault("body", body)
-
-    def flip(_, body):
-        return body[:777] + bytes([body[777] ^ 1]) + body[778:]
-
-    def zeros(_, body):
-        return bytes(len(body))
-
-    def inverse(_, body):
-        return bytes(255 - octet for octet in body)
 
     first = middle(request, service.first, tamper("first"))
     second = middle(request, service.mirror, tamper("second"))
@@ -203,7 +212,7 @@ def test_a_lie_of_either_server_discards_all_and_keeps_what_was_known(service, t
         assert two(made, more=[somebody]) == WANTED | {f"tel:{somebody}"}
 
     # The answer to an earlier question of the same size, which was right.
-    lies.update(where="second", how=replay)
+    lies.update(where="second", how=Replay())
     assert two(client("before")) == WANTED
     with pytest.raises(BadDirectory, match="all of it was discarded"):
         two(client("replayed"))

@@ -229,7 +229,7 @@ class Session:
             used = self._pair.common_edition(used, follower)
         # Labels need a key of everybody: who matches must not decide who is looked up once more.
         labels = any(partition.labels is not None for partition in used.partitions.values())
-        self._keyed = labels and self._options.labels
+        self._keyed = labels and self._options.labels and not self._mode.of_table
         return _Followed(follower, manifest, used, changed)
 
     def _once(self, followed: _Followed, question: Question, recalled: Recalled, book: AddressBook) -> Report:

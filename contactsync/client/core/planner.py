@@ -149,8 +149,9 @@ def _choices(chosen: Plan, others: list[Plan], modes: Mapping[str, Mode], spent:
         below = [p for p in below if p.partitions in (other.partitions, "all")]
         if told and other.cost < min(p.cost for p in [chosen, *below]):
             listed.append(other)
+            which = "" if mode.of_table else f" --partitions {other.partitions}"
             lines.append(
-                f"  --privacy {other.privacy} --partitions {other.partitions}:"
+                f"  --privacy {other.privacy}{which}:"
                 f" about {size_text(other.cost + spent)}; tells the server {' and '.join(told)}"
             )
     return lines

@@ -15,10 +15,10 @@ DEFAULT: Final = "download"
 TWO_SERVER: Final = "two-server"
 MODES: Final = {
     "download": "match on this machine only",
-    "screen": "download far less, but the server also sees which buckets are fetched for contacts that pass "
-    "a filter",
     TWO_SERVER: "download little, and ask a second server, which you have trusted, too: neither learns who "
     "the contacts are, unless they tell each other",
+    "screen": "download far less, but the server also sees which buckets are fetched for contacts that pass "
+    "a filter",
 }
 """The values of `--privacy`, with their help texts. The mode is `MODE` in the module of that name."""
 

@@ -14,6 +14,7 @@ from contactsync.client.privacy import load_modes
 from contactsync.client.privacy.screen import Buckets, Crowded
 from contactsync.foundation.errors import ChoiceNeeded
 from contactsync.publication.manifest import DataFile, DeltaFile, Manifest, Partition
+from contactsync.publication.rows import PublishedRows
 
 
 def a_file(name, length=1000):
@@ -148,8 +149,8 @@ def test_choices_are_those_that_cost_less_than_what_tells_less():
             part = PartitionPlan(whole, "base", (whole.base,), held_at(5, whole.base))
             return Plan(privacy, partitions, (part,))
 
-    def choices(costs):
-        manifest = Manifest("people", 1, 9, bytes(32), 1, {}, None)
+    def choices(costs, rows=None):
+        manifest = Manifest("people", 1, 9, bytes(32), 1, {}, None, rows=rows)
         with pytest.raises(ChoiceNeeded) as raised:
             Priced(manifest, costs, frozenset(), load_modes()).affordable("download", "all", limit=10)
         return [line.split(":")[0].strip() for line in raised.value.hint.splitlines()[1:]]
@@ -167,3 +168,9 @@ def test_choices_are_those_that_cost_less_than_what_tells_less():
     assert choices(costs(100, 100, 60, 60)) == ["--max-download 100", screen]
     assert choices(costs(100, 50, 60, 50)) == ["--max-download 100", mine, screen]
     assert choices(costs(100, 100, 100, 100)) == ["--max-download 100"]
+
+    # Two servers, where there are rows and a second one: before the screen, which tells more.
+    two = {**costs(100, 100, 60, 60), ("two-server", "all"): 20}
+    rows = PublishedRows(a_file("level"), 9)
+    assert choices(two, rows) == ["--max-download 100", "--privacy two-server", screen]
+    assert choices(two) == ["--max-download 100", screen]
