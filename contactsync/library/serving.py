@@ -31,6 +31,7 @@ class Serving:
     place. `tls` are the files of a certificate and its key. `workers` None: this process answers by itself.
     Pages of `origins` may read replies, and of those in server.toml. `has_page`: people get a page at `/`, as
     server.toml may say too. `redirects`: clients that can are sent to the object store for data files.
+    `private_lookup`: clients look contacts up without saying which, if the editions have rows.
     """
 
     where: tuple[str | Path, int]
@@ -41,6 +42,7 @@ class Serving:
     origins: Sequence[str] = ()
     has_page: bool = False
     redirects: bool = False
+    private_lookup: bool = False
 
 
 def serve(
@@ -78,6 +80,7 @@ def serve(
                 how.origins,
                 has_page=how.has_page,
                 redirects=how.redirects,
+                private_lookup=how.private_lookup,
             )
             _supervise(folder, orders, how.metrics_port, on_ready)
 
@@ -124,6 +127,7 @@ def _serve_alone(
             origins=how.origins,
             has_page=how.has_page,
             redirects=how.redirects,
+            private_lookup=how.private_lookup,
         )
 
 
@@ -161,6 +165,7 @@ class _Orders:
     origins: Sequence[str]
     has_page: bool
     redirects: bool
+    private_lookup: bool
 
     def start(self, _number: int, channel: socket.socket) -> subprocess.Popen[bytes]:
         """Start a worker. It reads its orders from the other end of `channel`: see `line`."""
@@ -189,5 +194,6 @@ class _Orders:
             "origins": list(self.origins),
             "has_page": self.has_page,
             "redirects": self.redirects,
+            "private_lookup": self.private_lookup,
         }
         return json.dumps(orders).encode() + b"\n"

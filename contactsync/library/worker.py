@@ -59,6 +59,7 @@ def _work(channel: socket.socket) -> None:
             origins=orders.get("origins", ()),
             has_page=orders.get("has_page", False),
             redirects=orders.get("redirects", False),
+            private_lookup=orders.get("private_lookup", False),
             share=share,
         )
 

@@ -7,6 +7,7 @@ of them, so that nearly always k rows find different ones (cuckoo hashing with t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Callable, Sequence
@@ -89,6 +90,15 @@ class Sharing:
         high = np.arange(self.a_group, dtype=np.uint32) << np.uint32(self.position_bits)
         whole = high | position
         return np.stack([_inverse(whole[group], self.row_bits, group) for group in range(GROUPS)])
+
+
+def sharings(row_bits: int) -> tuple[Sharing, ...]:
+    """Of all sizes of batches in which 2^row_bits rows are looked up, ascending."""
+    found = []
+    for size in SIZES:
+        with contextlib.suppress(BadInput):  # too few rows for it, and for larger ones
+            found.append(Sharing(size, row_bits))
+    return tuple(found)
 
 
 def permute(rows: NDArray[np.uint32], row_bits: int, group: int) -> NDArray[np.uint32]:

@@ -22,13 +22,15 @@ from numpy.typing import NDArray
 from contactsync.foundation.errors import BadInput
 from contactsync.lookup import dpf
 from contactsync.lookup.answer import Arrangement, answer, arrange
-from contactsync.lookup.batch import GROUPS, SIZES, Sharing, permute
+from contactsync.lookup.batch import GROUPS, SIZES, Sharing, permute, sharings
 from contactsync.server.admission import Admission, Overloaded
 from contactsync.server.company import Companion, Company
 from contactsync.server.turns import Turns
 
 TOGETHER: Final = 8
 """Clients of one pass: as many as the kernel serves from one reading of the rows."""
+
+_FEW_ROW_BITS: Final = 6
 
 Octets = NDArray[np.uint8]
 
@@ -51,10 +53,8 @@ class OpenRows:
         numbers = np.arange(len(records), dtype=np.uint32)
         places = np.stack([permute(numbers, row_bits, group) for group in range(GROUPS)])
         made: dict[int, Arrangement] = {}
-        for size in SIZES:
-            with contextlib.suppress(BadInput):  # too few rows for batches of this size
-                sharing = Sharing(size, row_bits)
-                made[size] = _arranged(places, sharing, list(made.values()))
+        for sharing in sharings(row_bits):
+            made[sharing.size] = _arranged(places, sharing, list(made.values()))
         return cls(records, row_bits, made)
 
     @property
@@ -138,6 +138,12 @@ class LookupRoom:
         """Is told of each pass: for how many clients, and how long it took."""
         self._thread = threading.Thread(target=self._work, name="lookups", daemon=True)
         self._thread.start()
+
+    def warm_up(self) -> None:
+        """Compile and load every kernel, over rows of zeros."""
+        rows = OpenRows.of(np.zeros((1 << _FEW_ROW_BITS, 8), np.uint8), _FEW_ROW_BITS)
+        for clients in (1, 2):  # these are kernels of their own
+            rows.answer([rows.read_keys(bytes(rows.key_bytes(SIZES[0])))] * clients)
 
     def waiting(self) -> int:
         """Batches that are here: admitted, and not over."""

@@ -105,6 +105,12 @@ class Settings:
         "Connections at a time of one address (of a /64 with IPv6); of those behind a trusted proxy, requests"
         " at a time. Connections from this machine are not counted. 0 means no limit.",
     )
+    lookup_megabytes: int = _setting(
+        128,
+        range(1, (1 << 20) + 1),
+        "Megabytes (2^20 octets) that private look-ups may take while they wait and are answered, in each"
+        " worker; of these one account has half at most. What is beyond is answered with status 503.",
+    )
     points_per_hour: int = _setting(
         1_000_000,
         range(MOST + 1),

@@ -18,6 +18,7 @@ STATUS: Final = {
     "bad-code": 403,
     "wrong-audience": 403,
     "not-found": 404,
+    "unknown-rows": 404,
     "method-not-allowed": 405,
     "too-slow": 408,
     "epoch-changed": 409,
@@ -61,6 +62,12 @@ ELSEWHERE: Final = {"out-of-quota": "charges", "too-slow": "waits"}
 EVALUATE: Final = "/v1/evaluate/{audience}/{epoch}"
 DATA: Final = "/v1/data/{sha256}"
 SIGN_IN: Final = "/v1/sign-in"
+LOOK_UP: Final = "/v1/lookup/{audience}/{zeros}"
+"""Of no rows: no file has this SHA-256."""
+
+LOOK_UP_ROWS: Final = "/v1/lookup/{audience}/{root}"
+"""Of the rows that the manifest states; asked for only if it states some."""
+
 POINT: Final = bytes.fromhex("e2f2ae0a6abc4e71a884a961c500515f58e30b6aa582dd8db6a65945e08d2d76")
 """The generator's encoding (RFC 9496 §4.5): a valid element, which counts as a point when it is sent."""
 
@@ -125,6 +132,7 @@ def _unauthorised(name: str, *sent: tuple[str, str]) -> tuple[RefusedCase, ...]:
         RefusedCase("bad-credential", f"{name}: account", "Credentials", "GET", "/v1/account", sent, **more),
         RefusedCase("bad-credential", f"{name}: data", "Credentials", "GET", DATA, sent, **more),
         _post("bad-credential", f"{name}: evaluate", "Credentials", sent=(*sent, BINARY), **more),
+        _post("bad-credential", f"{name}: look-up", "Look-ups", path=LOOK_UP, sent=(*sent, BINARY), **more),
     )
 
 
@@ -138,6 +146,7 @@ _OTHER = EVALUATE.replace("{audience}", "{other}")
 _PAST = EVALUATE.replace("{epoch}", "{never}")
 _NEITHER = _PAST.replace("{audience}", "{other}")
 _NOWHERE = EVALUATE.replace("{audience}", "nobody")
+_OTHER_ROWS = LOOK_UP.replace("{audience}", "{other}")
 _LIMIT = {"limit": "{limit}"}
 _ORDER = "Problems"
 
@@ -198,6 +207,30 @@ REFUSALS: Final = (
     *(_nothing(f"/v1/data/{name}") for name in ("{zeros}", "x", "{upper}", "..%2fmetadata%2froot.json")),
     _post("not-found", "an unknown audience", "Problems", path=_NOWHERE),
     *(
+        _post("not-found", f"a look-up of {name}", "Problems", path=f"/v1/lookup/{path}")
+        for name, path in {
+            "an unknown audience": "nobody/{zeros}",
+            "a short root": "{audience}/00",
+            "a root that is none": "{audience}/" + "g" * 64,
+            "a root in capitals": "{audience}/" + "A" * 64,
+        }.items()
+    ),
+    _post("unknown-rows", "a look-up of unknown rows", "Look-ups", path=LOOK_UP, is_malformed=False),
+    _post("unknown-rows", "rows before media type", _ORDER, b"", path=LOOK_UP, sent=(_AUTH,)),
+    _post("wrong-audience", "a look-up of another audience", "Look-ups", path=_OTHER_ROWS),
+    # Look-ups of rows that there are
+    _post("bad-batch", "no keys", "Look-ups", b"", path=LOOK_UP_ROWS),
+    _post("bad-batch", "half a key", "Look-ups", bytes(16), path=LOOK_UP_ROWS),
+    _post("wrong-media-type", "keys without a media type", "Look-ups", path=LOOK_UP_ROWS, sent=(_AUTH,)),
+    _post(
+        "body-too-large",
+        "more keys than any batch has",
+        "Look-ups",
+        stated="{many}",
+        path=LOOK_UP_ROWS,
+        members={"limit": "{keys}"},
+    ),
+    *(
         _post("not-found", f"epoch {epoch}", "Problems", path=EVALUATE.replace("{epoch}", epoch))
         for epoch in ("0", "01", "-1", "x", "9" * 17, "")
     ),
@@ -209,6 +242,7 @@ REFUSALS: Final = (
     ),
     _method("DELETE", DATA, "GET"),
     *(_method(method, EVALUATE, "POST") for method in ("GET", "PUT", "DELETE", "PATCH")),
+    *(_method(method, LOOK_UP, "POST") for method in ("GET", "PUT", "DELETE", "PATCH")),
     _method("GET", SIGN_IN, "POST"),
     # Codes
     *(

@@ -89,6 +89,12 @@ def _mode(_context: click.Context, _option: click.Parameter, value: str) -> int:
     help="Send clients that can follow to the object store for data files, by signed URLs that end soon.",
 )
 @click.option(
+    "--private-lookup",
+    is_flag=True,
+    help="Also answer private look-ups: clients ask this server and a mirror where their contacts would be, "
+    "and neither learns which they are (`contactsync docs lookup`). Needs `publish --private-lookup yes`.",
+)
+@click.option(
     "--publish-every",
     type=Duration(at_least=1),
     metavar="TIME",
@@ -113,6 +119,7 @@ def serve(
     origins: tuple[str, ...],
     has_page: bool,
     redirects: bool,
+    private_lookup: bool,
     publish_every: float | None,
     log_format: Literal["text", "json"],
 ) -> None:
@@ -142,6 +149,7 @@ def serve(
         origins=origins,
         has_page=has_page,
         redirects=redirects,
+        private_lookup=private_lookup,
     )
     beside = publishing_beside(data, publish_every, passphrase)
     run(data, passphrase, how, lambda name: click.echo(f"listening on {name}"), beside)

@@ -21,6 +21,10 @@ Snapshot = list[list[Any]]
 OF_EACH: Final = frozenset(
     {
         "contactsync_company",
+        "contactsync_lookup_company",
+        "contactsync_lookup_pass_seconds",
+        "contactsync_lookup_refusals",
+        "contactsync_lookups_waiting",
         "contactsync_queue_length",
         "contactsync_queue_limit",
         "contactsync_refusals",

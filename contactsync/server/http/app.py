@@ -34,6 +34,7 @@ from contactsync.server.http.data import data_response
 from contactsync.server.http.direct import Direct
 from contactsync.server.http.evaluating import PATH, Evaluating
 from contactsync.server.http.health import Health
+from contactsync.server.http.looking_up import lookup_route
 from contactsync.server.http.metrics import Metrics
 from contactsync.server.http.page import Page
 from contactsync.server.http.problems import (
@@ -42,13 +43,16 @@ from contactsync.server.http.problems import (
     on_http_exception,
     on_overload,
     on_problem,
+    wrong_audience,
 )
 from contactsync.server.http.redirecting import Redirects
+from contactsync.server.http.rows_served import RowsServed
 from contactsync.server.http.served import Served
 from contactsync.server.http.signed_files import log_route, signed_routes
 from contactsync.server.http.signing_in import SigningIn
 from contactsync.server.http.threads import Threads
 from contactsync.server.keyring import Keyring
+from contactsync.server.lookups import OpenRows
 from contactsync.server.objects.copying import copy_published
 from contactsync.server.objects.record import store_status
 from contactsync.server.quota import Clock, system_clock
@@ -81,8 +85,9 @@ class App:
         page: Page | None = None,
         has_chores: bool = True,
         redirects: bool = False,
+        rows: RowsServed | None = None,
     ) -> None:
-        """`page`: that for people, if there is to be one.
+        """`page`: that for people, if there is to be one. `rows`: those that are looked up, if any are.
 
         `has_chores`: it signs what expires, and forgets what is over. One process does, of several.
         `redirects`: clients that can are sent to the object store for data files. Raises BadInput.
@@ -102,6 +107,7 @@ class App:
         self._served = Served(publications, keyring, self._threads)
         self._signing_in = SigningIn(accounts, self._guard)
         self._healthy = Health(folder, self._served, self._threads)
+        self._rows = rows
         evaluating = Evaluating(self._callers, self._charging, self._served, evaluator, self._guard)
         routes = [
             Route("/v1/health", self._health),
@@ -111,6 +117,7 @@ class App:
             Route("/v1/sign-in", self._signing_in.answer, methods=["POST"]),
             Route("/v1/data/{sha256}", self._data),
             Route("/v1/evaluate/{audience}/{epoch}", evaluating, methods=["POST"]),
+            lookup_route(None if rows is None else rows.room, self._find_rows, self._who_looks_up),
             *(() if page is None else page.routes()),
         ]
         handlers: dict[Any, Any] = {
@@ -166,6 +173,16 @@ class App:
             self._threads.send(file.close)
             raise
 
+    def _find_rows(self, audience: str, root: bytes) -> OpenRows | None:
+        return None if self._rows is None else self._rows.find(audience, root)
+
+    async def _who_looks_up(self, request: Request, audience: str) -> int:
+        """The account, of which a few look-ups may be here at a time."""
+        account = await self._authenticate(request)
+        if account.audience != audience:
+            raise wrong_audience(account.audience)
+        return account.id
+
     # What they share
 
     async def _authenticate(self, request: Request) -> Account:
@@ -179,12 +196,16 @@ class App:
         await self._served.current()  # so that what is wrong with it is said at the start
         chores = (self._keep_fresh, self._sweep, self._look) if self._has_chores else ()
         tasks = [asyncio.create_task(task()) for task in chores]
+        if self._rows is not None:
+            await self._rows.begin()
         yield
         for task in tasks:
             task.cancel()
         self._callers.close()
         self._charging.close()
         self._signing_in.close()
+        if self._rows is not None:
+            self._rows.close()
         self._threads.close()
         self._evaluator.close()
 

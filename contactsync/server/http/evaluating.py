@@ -25,7 +25,14 @@ from contactsync.server.evaluation import Evaluator
 from contactsync.server.http.callers import Callers, bad_credential
 from contactsync.server.http.charging import Charging, StoreGuard, fields
 from contactsync.server.http.data import MEDIA_TYPE
-from contactsync.server.http.problems import Problem, fault, not_published, overload, too_slow
+from contactsync.server.http.problems import (
+    Problem,
+    fault,
+    not_published,
+    overload,
+    too_slow,
+    wrong_audience,
+)
 from contactsync.server.http.served import Served
 from contactsync.server.http.threads import result_of
 from contactsync.server.http.together import Answer, Receiver, SmallBatch, SmallBatches
@@ -176,11 +183,7 @@ class Evaluating:
     async def _key(self, account: Account, audience: str, epoch: int) -> KeyPair:
         """The key of the epoch that is asked for, if the account may."""
         if account.audience != audience:
-            raise Problem(
-                "wrong-audience",
-                f"this credential is for the audience {account.audience}",
-                "ask the operator for a credential for the other audience",
-            )
+            raise wrong_audience(account.audience)
         served = await self._served.current()
         manifest = served.manifests.get(audience)
         if manifest is None:

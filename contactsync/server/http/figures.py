@@ -17,12 +17,17 @@ Queue = Callable[[], tuple[int, int]]
 """How many jobs wait or run, and how many may."""
 
 
+Lookups = Callable[[], tuple[int, int]]
+"""How many look-ups wait or are answered, and how many tables of rows are served."""
+
+
 class OfPublication(Collector):
     """Editions, signatures, health and the queue. What cannot be read is missing."""
 
     def __init__(self, folder: DataFolder) -> None:
         self._repository = Repository(folder.public)
         self.queue: Queue | None = None
+        self.lookups: Lookups | None = None
         self.is_well: Callable[[], bool | None] = lambda: None
 
     def describe(self) -> Iterator[Metric]:
@@ -38,6 +43,14 @@ class OfPublication(Collector):
             waiting, most = self.queue()
             yield GaugeMetricFamily("contactsync_queue_length", "Batches that wait or run.", value=waiting)
             yield GaugeMetricFamily("contactsync_queue_limit", "Batches that may wait or run.", value=most)
+        if self.lookups is not None:
+            waiting, tables = self.lookups()
+            yield GaugeMetricFamily(
+                "contactsync_lookups_waiting", "Look-ups that wait or are answered.", value=waiting
+            )
+            yield GaugeMetricFamily(
+                "contactsync_lookup_tables", "Tables of rows that are verified and served.", value=tables
+            )
         try:
             yield from self._signatures()
             yield from self._editions()

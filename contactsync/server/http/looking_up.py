@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadInput
 from contactsync.server.admission import Overloaded
 from contactsync.server.http.data import MEDIA_TYPE
@@ -35,15 +36,18 @@ Find = Callable[[str, bytes], OpenRows | None]
 """The rows of an audience and a root, if this server has them."""
 
 
-def lookup_route(room: LookupRoom, find: Find, who: Who) -> Route:
-    """The route, for an application whose handlers are those of problems.py."""
+def lookup_route(room: LookupRoom | None, find: Find, who: Who) -> Route:
+    """The route, for an application whose handlers are those of problems.py.
+
+    Without a room nothing is looked up: whoever asks is told that these rows are not here.
+    """
     return Route("/v1/lookup/{audience}/{root}", LookingUp(room, find, who), methods=["POST"])
 
 
 class LookingUp:
     """An ASGI application for the requests of the route. It answers what is wrong with one by itself."""
 
-    def __init__(self, room: LookupRoom, find: Find, who: Who) -> None:
+    def __init__(self, room: LookupRoom | None, find: Find, who: Who) -> None:
         self._room = room
         self._find = find
         self._who = who
@@ -61,9 +65,11 @@ class LookingUp:
 
     async def _answer(self, request: Request, send: Send) -> None:
         audience, root = request.path_params["audience"], request.path_params["root"]
+        if audience not in AUDIENCES or not _ROOT.fullmatch(root):
+            raise Problem("not-found", "there is no such audience or root")
         client = await self._who(request, audience)
-        rows = self._find(audience, bytes.fromhex(root)) if _ROOT.fullmatch(root) else None
-        if rows is None:
+        rows = self._find(audience, bytes.fromhex(root))
+        if rows is None or self._room is None:
             raise Problem(
                 "unknown-rows",
                 "this server does not have the rows of this root",
@@ -101,7 +107,6 @@ def _size_of(request: Request, rows: OpenRows) -> int:
             "bad-batch",
             f"the keys of a batch have {known} octets here",
             "make the keys for the rows that they are sent to",
-            headers={"connection": "close"},  # the body is not worth reading
         )
     return lengths[length]
 
@@ -119,7 +124,8 @@ async def _read(request: Request, limit: int) -> bytes:
 def _too_large(limit: int) -> Problem:
     detail = f"the body has more than {limit} octets"
     hint = "make the keys for the rows that they are sent to"
-    return Problem("body-too-large", detail, hint, headers={"connection": "close"}, limit=limit)
+    close = {"connection": "close"}  # the rest of the body is not worth reading
+    return Problem("body-too-large", detail, hint, headers=close, limit=limit)
 
 
 async def _send(answer: bytes, send: Send) -> None:

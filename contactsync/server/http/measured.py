@@ -17,6 +17,7 @@ from contactsync.server.http.problems import Problem
 
 ROUTES: Final = {
     "/v1/evaluate/": "evaluate",
+    "/v1/lookup/": "lookup",
     "/v1/data/": "data",
     "/v1/tuf/metadata/": "metadata",
     "/v1/tuf/targets/": "targets",
@@ -30,6 +31,8 @@ ROUTES: Final = {
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _COMPANY: Final = (1, 2, 4, 8, 16, 32, 64)
+_LOOKUP_COMPANY: Final = (1, 2, 4, 8)
+_OF_LOOKUPS: Final = ("overloaded", "unknown-rows", "bad-batch")  # those that alarms are written for
 _REASON: Final = re.compile(rb'"type": "urn:contactsync:problem:([a-z-]{1,40})"')
 _UNKNOWN: Final = "other"
 
@@ -56,8 +59,28 @@ class Requests:
         self._company = Histogram(
             "contactsync_company", "Small batches evaluated together.", buckets=_COMPANY, registry=registry
         )
+        self._lookup_company = Histogram(
+            "contactsync_lookup_company",
+            "Look-ups answered in one pass over the rows.",
+            buckets=_LOOKUP_COMPANY,
+            registry=registry,
+        )
+        self._pass_seconds = Histogram(
+            "contactsync_lookup_pass_seconds",
+            "Of a pass over the rows, for all that were answered in it.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._lookup_refusals = Counter(
+            "contactsync_lookup_refusals",
+            "Look-ups answered with a problem.",
+            ["reason"],
+            registry=registry,
+        )
         for slug in Problem.kinds:  # a reason that has not happened is 0, and alarms can be written for it
             self._refusals.labels(slug)
+        for slug in _OF_LOOKUPS:
+            self._lookup_refusals.labels(slug)
         self._of_route = {
             route: (self._requests.labels(route), self._seconds.labels(route))
             for route in (*ROUTES.values(), _UNKNOWN)
@@ -66,6 +89,11 @@ class Requests:
     def accompanied(self, batches: int) -> None:
         """So many small batches were evaluated together."""
         self._company.observe(batches)
+
+    def passed(self, clients: int, seconds: float) -> None:
+        """So many look-ups were answered in one pass."""
+        self._lookup_company.observe(clients)
+        self._pass_seconds.observe(seconds)
 
     # A `direct.Watcher`
 
@@ -95,7 +123,8 @@ class Requests:
             if scope["type"] != "http":
                 await app(scope, receive, send)
                 return
-            requests, seconds = self._of_route[route_of(scope["path"])]
+            route = route_of(scope["path"])
+            requests, seconds = self._of_route[route]
             requests.inc()
             begun, refused = time.perf_counter(), False
 
@@ -107,7 +136,10 @@ class Requests:
                     refused = message["status"] >= 400
                 elif refused:
                     refused = False
-                    self._refusals.labels(_reason_in(message.get("body", b""))).inc()
+                    reason = _reason_in(message.get("body", b""))
+                    self._refusals.labels(reason).inc()
+                    if route == "lookup":
+                        self._lookup_refusals.labels(reason).inc()
                 await send(message)
 
             with self._running.track_inprogress():

@@ -21,6 +21,7 @@ from contactsync.server.evaluation import Evaluator
 from contactsync.server.http.added import Snapshot, serve_metrics, snapshot
 from contactsync.server.http.figures import OfPublication
 from contactsync.server.http.measured import Requests
+from contactsync.server.http.rows_served import RowsServed
 from contactsync.server.quota import STEP
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.ports import AccountStore, EpochUse
@@ -111,6 +112,11 @@ class Metrics:
         """Have figures of the queue, and of the company that small batches have in it."""
         self._publication.queue = evaluator.load
         evaluator.accompanied = self.requests.accompanied
+
+    def watch_lookups(self, rows: RowsServed) -> None:
+        """Have figures of private look-ups: how many wait, in which company, over how many tables."""
+        rows.room.passed = self.requests.passed
+        self._publication.lookups = lambda: (rows.room.waiting(), rows.tables())
 
     def tell(self, is_well: Callable[[], bool | None]) -> None:
         """Have a figure of the health: what `is_well` returns (None: it is not known yet)."""

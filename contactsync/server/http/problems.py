@@ -123,6 +123,12 @@ def fault() -> Problem:
     return Problem("internal", "the server failed", "try again later, or tell the operator")
 
 
+def wrong_audience(audience: str) -> Problem:
+    """The credential is for this audience, and another one was asked about."""
+    detail = f"this credential is for the audience {audience}"
+    return Problem("wrong-audience", detail, "ask the operator for a credential for the other audience")
+
+
 def not_published(audience: str = "") -> Problem:
     """There is no edition of an audience, or of any."""
     what = f" for {audience}" if audience else ""

@@ -19,15 +19,19 @@ from contactsync.server.http.direct import DirectProtocol
 from contactsync.server.http.metrics import Metrics
 from contactsync.server.http.page import Page
 from contactsync.server.http.problems import overload
+from contactsync.server.http.rows_served import RowsServed, published_rows
 from contactsync.server.keyring import Keyring
+from contactsync.server.lookups import LookupRoom
 from contactsync.server.page import ROOT_FILE, PageSettings
-from contactsync.server.settings import DataFolder
+from contactsync.server.settings import DataFolder, Settings
 from contactsync.server.storage.files import PublicFolder
 from contactsync.server.storage.ports import AccountStore
 from contactsync.serving.limits import Forwarded, Limits, raise_file_limit
 from contactsync.serving.running import Entrance, run
 
 STORE_WAIT = 5.0  # seconds that another process may hold the accounts before requests are answered with 503
+
+LOOKUPS_OF_AN_ACCOUNT = 2  # batches that one account may have waiting in a process
 
 log = logging.getLogger("contactsync.server")
 
@@ -62,6 +66,7 @@ def serve(
     origins: Sequence[str] = (),
     has_page: bool = False,
     redirects: bool = False,
+    private_lookup: bool = False,
     share: WorkerShare = WorkerShare(),
 ) -> None:
     """Answer requests until SIGTERM or SIGINT, then finish the running ones.
@@ -69,6 +74,7 @@ def serve(
     `on_ready` is called with the URL once requests are answered. On `metrics_port` there are figures for
     Prometheus; None: nowhere. Pages of `origins`, and of those in the settings, may read replies. `has_page`,
     or the settings: people get a page at `/`. `redirects` sends clients to the object store for data files.
+    `private_lookup` answers private look-ups, from the rows of the newest editions that have some.
     Raises CallerError if a port cannot be used.
     """
     settings = folder.settings()
@@ -81,6 +87,9 @@ def serve(
     evaluator.warm_up()
     metrics.watch(evaluator)
     public = PublicFolder(folder.public)
+    rows = _rows(folder, public, settings) if private_lookup else None
+    if rows is not None:
+        metrics.watch_lookups(rows)
     made = App(
         folder,
         accounts,
@@ -91,6 +100,7 @@ def serve(
         page=_page(settings.page, public) if has_page or settings.page.is_served else None,
         has_chores=share.has_chores,
         redirects=redirects,
+        rows=rows,
     )
     limits = Limits(
         settings.head_seconds,
@@ -108,6 +118,12 @@ def serve(
     memory.settle()
     attachment = None if share.channel is None else Attachment(share.channel, metrics.snapshot)
     run(app, entrance, lambda: on_ready(entrance.name), limits, protocol=protocol, attachment=attachment)
+
+
+def _rows(folder: DataFolder, public: PublicFolder, settings: Settings) -> RowsServed:
+    room = LookupRoom(settings.lookup_megabytes << 20, a_client=LOOKUPS_OF_AN_ACCOUNT)
+    room.warm_up()
+    return RowsServed(room, partial(published_rows, folder, public), public.stamp)
 
 
 def _page(settings: PageSettings, public: PublicFolder) -> Page:

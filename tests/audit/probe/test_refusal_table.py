@@ -92,7 +92,7 @@ class Stage:
     callers = (first,)
 
     class manifest:
-        epoch, next = 3, None
+        epoch, next, rows = 3, None, None
 
 
 def test_what_is_malformed_says_so():

@@ -117,17 +117,18 @@ def test_many_at_once(site):
 
 
 @pytest.mark.parametrize(
-    "path",
+    ("path", "slug"),
     [
-        f"/v1/lookup/people/{OTHER.hex()}",
-        f"/v1/lookup/business/{ROOT.hex()}",
-        f"/v1/lookup/people/{ROOT.hex().upper()}",
-        f"/v1/lookup/people/{ROOT.hex()[:-2]}",
-        "/v1/lookup/people/%00",
+        (f"people/{OTHER.hex()}", "unknown-rows"),
+        (f"business/{ROOT.hex()}", "unknown-rows"),
+        (f"nobody/{ROOT.hex()}", "not-found"),
+        (f"people/{ROOT.hex()[:-1]}A", "not-found"),
+        (f"people/{ROOT.hex()[:-2]}", "not-found"),
+        ("people/x", "not-found"),
     ],
 )
-def test_rows_that_are_not_here(site, path):
-    assert kind(ask(site, site.keys(8), path, receive=unread)) == (404, "unknown-rows")
+def test_rows_that_are_not_here(site, path, slug):
+    assert kind(ask(site, site.keys(8), f"/v1/lookup/{path}", receive=unread)) == (404, slug)
 
 
 def test_only_post(site):
@@ -144,7 +145,6 @@ def test_who_asks_is_judged_first(site):
 def test_a_length_that_no_batch_has_is_refused_unread(site, length):
     reply = ask(site, bytes(length), receive=unread)
     assert kind(reply) == (400, "bad-batch")
-    assert reply[1][b"connection"] == b"close"
     assert kind(ask(site, bytes(length), announce=False)) == (400, "bad-batch")
 
 

@@ -1,0 +1,102 @@
+"""Follows the publications, so that look-ups are answered from the rows of the newest editions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+from contactsync.foundation.audiences import AUDIENCES
+from contactsync.foundation.errors import ContactSyncError
+from contactsync.server.admission import Overloaded
+from contactsync.server.http.threads import Threads
+from contactsync.server.lookups import LookupRoom, OpenRows
+from contactsync.server.row_files import ROW_FILES, open_rows, with_rows
+from contactsync.server.row_sets import RowSet, RowSets
+from contactsync.server.settings import EDITIONS_SERVED, DataFolder
+from contactsync.server.storage.publications import PublicationStore
+
+LOOK_SECONDS: Final = 0.5
+"""Between looks at whether something was published: a look is one at the stamp."""
+
+RETRY_SECONDS: Final = 30.0
+"""Between attempts to open what could not be opened, such as rows that are made anew after a restore."""
+
+START_SECONDS: Final = 20.0
+"""The start waits so long for rows to be verified. Then all else is answered without them."""
+
+log = logging.getLogger("contactsync.server")
+
+
+def published_rows(folder: DataFolder, publications: PublicationStore) -> Sequence[RowSet]:
+    """The rows that are to be served of what is published now: of the last editions that have some."""
+    found: dict[tuple[str, bytes], RowSet] = {}
+    for audience in AUDIENCES:
+        for manifest in with_rows(publications.history(audience, EDITIONS_SERVED)):
+            if manifest.rows is not None:
+                row_bits = manifest.rows.table(manifest.partitions).row_bits
+                opened = partial(open_rows, folder.path / ROW_FILES, manifest, folder.public)
+                found[audience, manifest.rows.root] = RowSet(audience, manifest.rows.root, row_bits, opened)
+    return list(found.values())
+
+
+class RowsServed:
+    """The room, and the rows that it has. `wanted` reads what is published, in a thread."""
+
+    def __init__(
+        self, room: LookupRoom, wanted: Callable[[], Sequence[RowSet]], stamp: Callable[[], object]
+    ) -> None:
+        self.room = room
+        self._wanted = wanted
+        self._look = stamp
+        self._sets = RowSets()
+        self._threads = Threads("rows", 1)
+        self._task: asyncio.Task[None] | None = None
+        self._first = asyncio.Event()
+
+    def find(self, audience: str, root: bytes) -> OpenRows | None:
+        """The rows of a root, if they are verified and served."""
+        return self._sets.find(audience, root)
+
+    def tables(self) -> int:
+        """How many tables of rows are served."""
+        return len(self._sets)
+
+    async def begin(self) -> None:
+        """Follow from now on. Returns when the first rows are served, or after some time."""
+        self._task = asyncio.create_task(self._follow())
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await self._first.wait()
+        except TimeoutError:
+            log.warning("rows are still being verified: until then look-ups find no rows here")
+
+    def close(self) -> None:
+        """Follow no more, and answer nobody who waits."""
+        if self._task is not None:
+            self._task.cancel()
+        self._threads.close()
+        self.room.close()
+
+    async def _follow(self) -> None:
+        served: object = self  # no stamp is equal to it
+        while True:
+            stamp = self._look()
+            if stamp != served:
+                # Read before the load: if it changes meanwhile, the next turn loads again.
+                if await self._load():
+                    served = stamp
+                self._first.set()
+            await asyncio.sleep(LOOK_SECONDS if stamp == served else RETRY_SECONDS)
+
+    async def _load(self) -> bool:
+        try:
+            return await self._threads.run(self._take_up)
+        except (ContactSyncError, OSError, Overloaded) as error:
+            log.error("the rows of what is published cannot be read: %s", error)  # noqa: TRY400
+            return False
+
+    def _take_up(self) -> bool:
+        return self._sets.take_up(self._wanted())
