@@ -78,6 +78,7 @@ class MirrorKeeper:
             if not self.editions or self.editions[0].manifest != manifest:
                 self._serve(follower, manifest)
             follower.show()
+            self._take_out(follower)
         finally:
             transport.close()
 
@@ -100,6 +101,20 @@ class MirrorKeeper:
         self.editions = editions
         log.info("serving %s", _name(manifest))
         self._sweep([one.manifest for one in editions], history)
+
+    def _take_out(self, follower: PublicationFollower) -> None:
+        """Drop an earlier edition whose level the operator has taken out of service (`publish --expunge`).
+
+        Somebody has left who may be in its rows.
+        """
+        gone = [one for one in self.editions[1:] if not follower.is_served(one.stated.level)]
+        if not gone:
+            return
+        self.editions = tuple(one for one in self.editions if one not in gone)
+        manifests = [one.manifest for one in self.editions]
+        self._folder.keep(manifests)
+        self._sweep(manifests, follower.history(manifests[0]))
+        log.info("the operator has taken an earlier edition out of service: it is removed")
 
     def _made(self, manifest: Manifest) -> MirroredEdition:
         stated = rows_of(manifest)

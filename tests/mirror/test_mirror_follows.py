@@ -59,6 +59,23 @@ def test_the_next_edition_comes_by_deltas_and_two_are_kept(publisher, tmp_path):
     assert {path.name for path in (tmp_path / "mirror" / "rows").iterdir()} == {third.root, second.root}
 
 
+def test_what_the_operator_takes_out_of_service_is_removed(publisher, tmp_path):
+    """`publish --expunge`: somebody has left who is in the rows of the edition before."""
+    publisher.publish(*SECOND)
+    old, base = publisher.manifest.rows.level.sha256, publisher.manifest.partitions["49"].base.sha256
+    with RunningMirror(publisher, tmp_path / "mirror") as mirror:
+        publisher.publish(*FIRST)
+        new = publisher.manifest.rows.level.sha256
+        mirror.until(lambda _, body: body["rows"] == [new, old])
+        (publisher.folder / "data" / old).unlink()
+        mirror.until(lambda _, body: body["rows"] == [new])
+        FirstServer(publisher, tmp_path / "first").look_up(mirror, [1, 2])
+        mirror.stop()
+    names = {path.name for path in (tmp_path / "mirror").rglob("*") if path.is_file()}
+    assert new in names
+    assert not {old, base} & names
+
+
 def test_the_next_epoch_is_followed(publisher, tmp_path):
     publisher.publish(*FIRST)
     with RunningMirror(publisher, tmp_path / "mirror") as mirror:
