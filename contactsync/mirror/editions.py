@@ -21,6 +21,10 @@ from contactsync.publication.rows import PublishedRows
 from contactsync.server.lookups import OpenRows
 
 
+class NoRows(BadInput):
+    """The publication has no rows."""
+
+
 class RowsDiffer(BadDirectory):
     """The rows that the directories give are not those that the manifest states: it will not get better."""
 
@@ -40,9 +44,9 @@ class MirroredEdition:
 
 
 def rows_of(manifest: Manifest) -> PublishedRows:
-    """The rows that a manifest states. Raises BadInput if there are none."""
+    """The rows that a manifest states. Raises NoRows."""
     if manifest.rows is None:
-        raise BadInput(
+        raise NoRows(
             f"this publication has no rows (epoch {manifest.epoch}, edition {manifest.edition})",
             hint="ask the operator for `publish --private-lookup yes`",
         )

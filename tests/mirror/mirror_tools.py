@@ -68,12 +68,19 @@ class RunningMirror:
         return self.log.read_text()
 
     def ask(self, path, method="GET", body=None, **headers):
+        reply, octets = self._asked(path, method, body, headers)
+        return reply.status, octets
+
+    def fields(self, path, **headers):
+        return self._asked(path, "GET", None, headers)[0].headers
+
+    def _asked(self, path, method, body, headers):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         connection.request(method, path, body, headers)
         reply = connection.getresponse()
         octets = reply.read()
         connection.close()
-        return reply.status, octets
+        return reply, octets
 
     def health(self):
         status, octets = self.ask("/v1/health")

@@ -1,14 +1,19 @@
 """What goes wrong while a mirror follows: what it serves stays what was signed, and it says what is wrong."""
 
 import shutil
+import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from logged_service import ServiceLog
 from mirror_tools import FirstServer, RunningMirror, refused, trusting
-from simulated_service import listen
+from simulated_service import CREDENTIAL, listen
 
+from contactsync.client.transport import Transport
+from contactsync.mirror.folder import MirrorFolder
+from contactsync.mirror.keeping import MirrorKeeper
 from contactsync.publication.tuf.repository import LIFETIMES
 
 FIRST = ("+4915100000001", "+12125550100", "+447700900123")
@@ -163,8 +168,39 @@ def test_another_credential_is_read_without_a_restart(publisher, tmp_path):
         file.write_text("cs_revoked\n")
         publisher.publish(*SECOND)
         mirror.until(is_refused("credential"))
+        file.write_text("two words\n")
+        mirror.until(is_refused("own machine"))
+        assert str(file) in mirror.said()
+        assert str(tmp_path) not in mirror.ask("/v1/health")[1].decode(), "strangers read it"
         file.write_text(right)
         mirror.reaches(2)
+
+
+def test_a_look_that_nobody_foresaw_is_not_the_last_one(publisher, tmp_path, caplog):
+    publisher.publish(*FIRST)
+    folder = MirrorFolder.open(tmp_path / "mirror", publisher.url, "people")
+    server = folder.state.pin(folder.url, publisher.repository.root_bytes())
+    looks = []
+
+    def connect(patience):
+        looks.append(patience)
+        if len(looks) < 3:
+            raise ZeroDivisionError("of somebody")
+        return Transport(folder.url, credential=CREDENTIAL, patience=patience)
+
+    keeper = MirrorKeeper(folder, server, connect)
+    with server.lock():
+        thread = threading.Thread(target=keeper.run, args=(0.01,))
+        thread.start()
+        end = time.monotonic() + 60
+        while not keeper.editions:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        keeper.stop()
+        thread.join()
+    assert [one.manifest for one in keeper.editions] == [publisher.manifest]
+    assert caplog.text.count("ZeroDivisionError in ") == 1
+    assert "of somebody" not in caplog.text
 
 
 @pytest.mark.parametrize("words", [("--every", "0"), ("--tls-cert", "nothing.pem")])

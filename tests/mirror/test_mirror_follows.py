@@ -104,6 +104,20 @@ def test_a_credential_is_refused_and_not_kept(publisher, tmp_path):
     )
 
 
+def test_pages_of_an_origin_that_was_named_may_read_replies(publisher, tmp_path):
+    publisher.publish(*FIRST)
+    page = "https://app.example"
+    with RunningMirror(publisher, tmp_path / "mirror", "--web-origin", page) as mirror:
+        allowed = {
+            origin: mirror.fields("/v1/health", Origin=origin).get("access-control-allow-origin")
+            for origin in (page, "https://other.example")
+        }
+        assert allowed == {page: page, "https://other.example": None}
+        mirror.stop()
+    code, said = refused(publisher, tmp_path / "mirror", "--web-origin", "*")
+    assert (code, "is not the origin of a page" in said) == (3, True)
+
+
 def test_the_root_must_be_confirmed(publisher, tmp_path):
     publisher.publish(*FIRST)
     data = tmp_path / "mirror"

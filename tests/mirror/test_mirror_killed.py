@@ -85,7 +85,8 @@ def test_a_full_disk_leaves_what_is_served(publisher, tmp_path, small_disk):
     with RunningMirror(publisher, small_disk.path / "mirror") as mirror:
         small_disk.fill()
         publisher.publish(*FIRST, "+4915100000002")
-        mirror.until(lambda status, body: status == 200 and "free space" in (body["problem"] or ""))
+        mirror.until(lambda status, body: status == 200 and "own machine" in (body["problem"] or ""))
+        assert "free space" in mirror.said()
         first.look_up(mirror, [1, 2])
         small_disk.empty()
         mirror.reaches(2)
