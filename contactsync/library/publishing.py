@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import NotCleanedUp
 from contactsync.foundation.progress import Progress, silent
+from contactsync.publication.rows import RowFigures
 from contactsync.publication.tuf.repository import Repository
 from contactsync.publication.tuf.request import SigningRequest
 from contactsync.server.belonging import doubts_of
 from contactsync.server.epochs import ages
 from contactsync.server.keyring import Keyring
 from contactsync.server.prepared import prepare_to_publish
+from contactsync.server.publishing.looked_up import lacks_rows
 from contactsync.server.publishing.merge import Outcome
 from contactsync.server.publishing.publisher import Publisher
 from contactsync.server.publishing.remote.cluster import Cluster
@@ -31,10 +34,12 @@ __all__ = [
     "Order",
     "Outcome",
     "PublishDone",
+    "RowFigures",
     "WorkerKey",
     "age_warnings",
     "follow_order",
     "is_due",
+    "switch_private_lookup",
 ]
 
 
@@ -110,6 +115,14 @@ def age_warnings(folder: DataFolder) -> list[str]:
 
 
 def is_due(folder: DataFolder) -> bool:
-    """Whether members have changed since the last publish, or what is published is suspect."""
+    """Whether members or settings have changed since the last publish, or what is published is suspect."""
+    repository = Repository(folder.public)
+    if any(lacks_rows(folder, repository.current(audience)) for audience in AUDIENCES):
+        return True
     with contextlib.closing(open_members(folder)) as store:
-        return bool(store.touched(store.serial()) or doubts_of(store, Repository(folder.public)))
+        return bool(store.touched(store.serial()) or doubts_of(store, repository))
+
+
+def switch_private_lookup(folder: DataFolder, *, on: bool) -> None:
+    """Have each publish from the next one on make rows for private look-up, or none."""
+    folder.switch_private_lookup(on=on)

@@ -22,7 +22,7 @@ from contactsync.server.keyring import Keyring
 from contactsync.server.machine import TO_DO
 from contactsync.server.objects.address import StoreUrl
 from contactsync.server.settings import DataFolder
-from contactsync.server.status import Status, status
+from contactsync.server.status import AudienceStatus, Status, status
 from contactsync.server.storage.opening import (
     create_stores,
     discard_stores,
@@ -33,7 +33,7 @@ from contactsync.server.storage.opening import (
 from contactsync.server.storage.ports import MemberStore
 from contactsync.server.witnessed.keeper import LogKeeper
 
-__all__ = ["TO_DO", "Server", "Status"]
+__all__ = ["TO_DO", "AudienceStatus", "Server", "Status"]
 
 
 class Server:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from contactsync.directory import DataFile
 from contactsync.foundation.errors import BadDirectory
@@ -50,6 +50,23 @@ class PublishedRows:
     def to_json(self) -> dict[str, Any]:
         """The member of the manifest."""
         return {"level": file_to_json(self.level), "most": self.most}
+
+
+@dataclass(frozen=True, slots=True)
+class RowFigures:
+    """The size of a table: `count` rows, which take `bytes` at each server, and the octets of the `level`."""
+
+    count: int
+    bytes: int
+    level: int
+
+    @classmethod
+    def of(cls, rows: PublishedRows | None, partitions: Mapping[str, Partition]) -> Self | None:
+        """Those of an edition; None if it has no rows."""
+        if rows is None:
+            return None
+        table = rows.table(partitions)
+        return cls(table.total, table.total * table.width, rows.level.length)
 
 
 def rows_from_json(value: object, partitions: Mapping[str, Partition]) -> PublishedRows:

@@ -27,14 +27,11 @@ from contactsync.lookup.table import Table
 from contactsync.lookup.table_file import BuiltTable, build_table, open_table
 from contactsync.publication.manifest import Manifest, Partition, PublishedRows
 
-ROW_FILES: Final = "rows"
-"""The folder of all of them in a data folder."""
-
 ROWS_SERVED: Final = 2
 """Of how many editions the rows are kept: servers may be one edition apart, and are asked about the older."""
 
 _ENDING: Final = ".rows"
-_WORK: Final = ".work"
+_WORK: Final = ".making"
 
 
 def row_file(folder: Path, audience: str, root: bytes) -> Path:
@@ -50,7 +47,7 @@ def with_rows(history: Iterable[Manifest], most: int = ROWS_SERVED) -> list[Mani
 def ensure_rows(folder: Path, manifest: Manifest, public: Path) -> Path:
     """The file of the rows that a manifest states, made if it is missing or is another one.
 
-    `folder` has those of all audiences (`ROW_FILES`), `public` the data files. What is there already is
+    `folder` has those of all audiences, `public` the data files (in its `data`). What is there already is
     verified against the root, which takes about as long as making it. Others that want to make it wait.
 
     Raises BadDirectory if the rows that the publisher has signed are not those of its directories: nobody may

@@ -46,6 +46,7 @@ _QUOTA: Final = "quota"
 _DATABASE: Final = "database"
 _PASSWORD_FILE: Final = "database_password_file"  # noqa: S105 - the name of a setting
 _STORE: Final = "store"
+_PRIVATE_LOOKUP: Final = "private_lookup"
 _COMMENT_WIDTH: Final = 100
 _ABOUT_QUOTAS: Final = (
     "How many points an account may have evaluated: burst at once, per_day a day in the long run. An account"
@@ -135,6 +136,12 @@ class Settings:
         1 << 36,
         range(1, (1 << 40) + 1),
         "The same when so many points were evaluated in it.",
+    )
+    private_lookup: int = _setting(
+        0,
+        (0, 1),
+        "1: each publish makes rows for private look-up as well, which need disk space beside the data files."
+        " `server publish --private-lookup yes|no` writes it.",
     )
     database: str = ""
     """The URL of the PostgreSQL database of the stores, without a password. Empty: files in the folder."""
@@ -293,6 +300,7 @@ class DataFolder:
         self.data = path / "public" / "data"
         self.prepared = path / "prepared.json"
         self.log = path / "log"
+        self.rows = path / "rows"
         self._lock = path / "publish.lock"
 
     @classmethod
@@ -355,18 +363,24 @@ class DataFolder:
 
     def name_database(self, url: str) -> None:
         """Have server.toml say that the stores are in a database, or ("") files. All other lines stay."""
-        self._name(_DATABASE, url)
+        self._name(_DATABASE, json.dumps(url) if url else "")
 
     def name_store(self, url: str) -> None:
         """Have server.toml say which object store has a copy, or ("") that none has. All other lines stay."""
-        self._name(_STORE, url)
+        self._name(_STORE, json.dumps(url) if url else "")
+
+    def switch_private_lookup(self, *, on: bool) -> None:
+        """Have server.toml say whether publishes make rows for private look-up. All other lines stay."""
+        self._name(_PRIVATE_LOOKUP, str(int(on)))
 
     def _name(self, setting: str, value: str) -> None:
         text = self.settings_file.read_text("utf-8")
-        lines = [line for line in text.split("\n") if not re.match(rf"{setting}\s*=", line)]
+        lines, is_it = text.split("\n"), re.compile(rf"{setting}\s*=").match
+        # Else before the first table, where it would be a part of that.
+        at = next((place for place, line in enumerate(lines) if is_it(line)), int(lines[0].startswith("#")))
+        lines = [line for line in lines if not is_it(line)]
         if value:
-            # Before the first table, where it would be a part of that.
-            lines.insert(1 if lines[0].startswith("#") else 0, f"{setting} = {json.dumps(value)}")
+            lines.insert(at, f"{setting} = {value}")
         durable.write(self.settings_file, "\n".join(lines).encode())
 
     def settings(self) -> Settings:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.roles import OFFLINE, ONLINE, ROLES
+from contactsync.publication.rows import RowFigures
 from contactsync.publication.tuf.follower import root_fingerprint
 from contactsync.publication.tuf.repository import Repository
 from contactsync.publication.tuf.signed import NOTICE
@@ -27,7 +28,8 @@ class AudienceStatus:
     """One audience. `epoch` and `edition` are 0 before its first publish.
 
     `began` is when the key of the epoch was drawn, `evaluated` how many points were charged for it, and
-    `rotation_due` when a rotation is due by its age. `next_epoch` is announced until `overlap_until`.
+    `rotation_due` when a rotation is due by its age. `next_epoch` is announced until `overlap_until`. `rows`
+    are those for private look-up that are published.
     """
 
     audience: str
@@ -42,6 +44,7 @@ class AudienceStatus:
     rotation_due: datetime | None = None
     next_epoch: int | None = None
     overlap_until: datetime | None = None
+    rows: RowFigures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,7 @@ def status(folder: DataFolder, registry: MemberStore, accounts: AccountStore, no
                 rotation_due=age.due if age else None,
                 next_epoch=age.next_epoch if age else None,
                 overlap_until=age.overlap_until if age else None,
+                rows=None if manifest is None else RowFigures.of(manifest.rows, manifest.partitions),
             )
         )
         if manifest is not None and not manifest.is_current:

@@ -118,7 +118,7 @@ def test_rows_that_are_not_those_of_the_directories_are_not_served(made):
             ensure_rows(made.folder, manifest, made.public)
         assert raised.value.refusal == "bad-hash"
         assert raised.value.hint
-    assert ".work" not in names(made.path.parent)
+    assert ".making" not in names(made.path.parent)
 
 
 def test_a_base_that_is_gone_or_damaged_is_said(made):
@@ -166,7 +166,7 @@ def test_of_several_at_once_one_makes_it(made, monkeypatch):
 
 def test_what_killed_processes_left_goes(made):
     """A build ends what another one left; so does the removal, unless a build is running."""
-    work = made.path.parent / ".work"
+    work = made.path.parent / ".making"
     work.mkdir()
     (work / ".rows.0123456789abcdef.part").write_bytes(b"x")
     remove_rows(made.folder, "people", [made.manifest.rows])

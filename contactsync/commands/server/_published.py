@@ -12,7 +12,7 @@ import click
 from contactsync.commands._output import counted
 
 if TYPE_CHECKING:  # numpy hangs on these
-    from contactsync.library.publishing import EditionReport, Outcome, PublishDone
+    from contactsync.library.publishing import EditionReport, Outcome, PublishDone, RowFigures
 
 _SHOWN_CHANGES = 5  # more partitions than that are not named on the terminal
 
@@ -47,10 +47,11 @@ def receipt(done: PublishDone, *, expunge: bool) -> dict[str, Any]:
 def _reported(told: EditionReport | None, outcome: Outcome) -> dict[str, Any]:
     """What has changed for clients. The last edition of a publish counts."""
     if told is None or told.edition != outcome.edition:
-        return {"changes": [], "download": None}
+        return {"changes": [], "download": None, "rows": None}
     return {
         "changes": [dataclasses.asdict(change) for change in told.changes],
         "download": {"update": told.update, "whole": told.whole},
+        "rows": None if told.rows is None else dataclasses.asdict(told.rows),
     }
 
 
@@ -75,6 +76,12 @@ def say_outcomes(
                 _say_changes(told)
 
 
+def about_rows(rows: RowFigures) -> str:
+    """The rows for private look-up, and what they take."""
+    what = counted(rows.count, "row", "rows")
+    return f"{what} for private look-up ({rows.bytes:,} bytes beside the data files)"
+
+
 def _say_changes(told: EditionReport) -> None:
     for one in told.changes if len(told.changes) <= _SHOWN_CHANGES else ():
         if one.change == "gone":
@@ -88,6 +95,8 @@ def _say_changes(told: EditionReport) -> None:
         click.echo(
             f"  {one.name}: {counted(one.members, 'member', 'members')} ({new}); {', '.join(sizes)} bytes"
         )
+    if told.rows is not None:
+        click.echo(f"  {about_rows(told.rows)}")
     if told.changes:
         anew = "" if told.update == told.whole else f" ({told.whole:,} without the edition before)"
         many = " (--json lists the partitions)" if len(told.changes) > _SHOWN_CHANGES else ""

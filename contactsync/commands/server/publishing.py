@@ -83,6 +83,12 @@ offline_targets_option = click.option(
     help="Publish N editions, whether or not anything has changed: after a restore of an older public/, to"
     " get above what clients have seen.",
 )
+@click.option(
+    "--private-lookup",
+    type=click.Choice(["yes", "no"]),
+    help="Whether this publish, and each one after it, makes rows for private look-up as well; written to"
+    " server.toml.",
+)
 @store_option
 @click.option(
     "--attached",
@@ -103,6 +109,7 @@ def publish(
     request_file: Path | None,
     every: float | None,
     editions: int | None,
+    private_lookup: str | None,
     store_url: str | None,
     attached: bool,
 ) -> None:
@@ -114,12 +121,10 @@ def publish(
     from contactsync.commands.server.publish_loop import Stop, passphrase_from_pipe, publish_every
     from contactsync.library.operating import Keyring
     from contactsync.library.publishing import Aim, Order, is_due
-    from contactsync.library.storing import name_store
 
     folder = folder_of(data)
     cluster = cluster_of(executor, executor_key, executor_tls)
-    if store_url is not None:
-        name_store(folder, store_url)
+    _write_settings(folder, store_url, private_lookup)
     if editions is not None:
         if new_epoch or expunge or as_json or request_file is not None or every is not None:
             raise click.UsageError("--editions goes with no other way to publish.")
@@ -149,6 +154,16 @@ def publish(
         run_publish(data, keyring, Order(Aim.PUBLISH), memory, None, cluster=cluster)
 
     publish_every(every, once, lambda: is_due(folder), stop)
+
+
+def _write_settings(folder: DataFolder, store_url: str | None, private_lookup: str | None) -> None:
+    from contactsync.library.publishing import switch_private_lookup
+    from contactsync.library.storing import name_store
+
+    if store_url is not None:
+        name_store(folder, store_url)
+    if private_lookup is not None:
+        switch_private_lookup(folder, on=private_lookup == "yes")
 
 
 def run_publish(

@@ -11,11 +11,12 @@ import click
 
 from contactsync.commands import _json
 from contactsync.commands._output import counted
+from contactsync.commands.server._published import about_rows
 from contactsync.commands.server._shared import data_option, json_option
 from contactsync.foundation.errors import ContactSyncError
 
 if TYPE_CHECKING:  # numpy hangs on these
-    from contactsync.library.server import Server, Status
+    from contactsync.library.server import AudienceStatus, Server, Status
 
 
 @click.command("status")
@@ -61,21 +62,7 @@ def _say(found: Status, now: datetime) -> None:
     from contactsync.library.fingerprints import grouped
 
     for one in found.audiences:
-        click.echo(
-            f"{one.audience}: epoch {one.epoch}, edition {one.edition}, "
-            f"{counted(one.published, 'token', 'tokens')} in "
-            f"{counted(one.partitions, 'partition', 'partitions')} ({one.bytes:,} bytes), "
-            f"{counted(one.members, 'member', 'members')}"
-            if one.edition
-            else f"{one.audience}: {counted(one.members, 'member', 'members')}, not published"
-        )
-        if one.overlap_until is not None:
-            until = f"{one.overlap_until:%Y-%m-%d %H:%M} UTC"
-            click.echo(f"  epoch {one.next_epoch} is announced beside it, until {until}")
-        elif one.began is not None and one.rotation_due is not None:
-            age = counted((now - one.began).days, "day", "days")
-            points = counted(one.evaluated, "point", "points")
-            click.echo(f"  the epoch is {age} old ({points}); a rotation is due {one.rotation_due:%Y-%m-%d}")
+        _say_audience(one, now)
     if not found.audiences:
         click.echo("no members")
     click.echo(f"unpublished changes: {'yes' if found.pending else 'no'}")
@@ -103,3 +90,23 @@ def _say(found: Status, now: datetime) -> None:
         )
     for warning in found.warnings:
         click.echo(f"warning: {warning}", err=True)
+
+
+def _say_audience(one: AudienceStatus, now: datetime) -> None:
+    click.echo(
+        f"{one.audience}: epoch {one.epoch}, edition {one.edition}, "
+        f"{counted(one.published, 'token', 'tokens')} in "
+        f"{counted(one.partitions, 'partition', 'partitions')} ({one.bytes:,} bytes), "
+        f"{counted(one.members, 'member', 'members')}"
+        if one.edition
+        else f"{one.audience}: {counted(one.members, 'member', 'members')}, not published"
+    )
+    if one.rows is not None:
+        click.echo(f"  {about_rows(one.rows)}")
+    if one.overlap_until is not None:
+        until = f"{one.overlap_until:%Y-%m-%d %H:%M} UTC"
+        click.echo(f"  epoch {one.next_epoch} is announced beside it, until {until}")
+    elif one.began is not None and one.rotation_due is not None:
+        age = counted((now - one.began).days, "day", "days")
+        points = counted(one.evaluated, "point", "points")
+        click.echo(f"  the epoch is {age} old ({points}); a rotation is due {one.rotation_due:%Y-%m-%d}")

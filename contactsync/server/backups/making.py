@@ -32,7 +32,7 @@ from contactsync.publication.tuf.repository import Repository
 from contactsync.server.backups.ages import encrypting
 from contactsync.server.backups.archive import BackupFacts, Packer
 from contactsync.server.keyring import Keyring, check_private
-from contactsync.server.publishing.job import is_whole
+from contactsync.server.publishing.looked_up import damaged_parts
 from contactsync.server.settings import Busy, DataFolder
 from contactsync.server.storage.opening import address_of_folder, copy_to_files
 from contactsync.server.storage.sqlite.copying import copy_database, version_of
@@ -173,12 +173,7 @@ def _capture(
         },
         postgres=postgres,
     )
-    damaged = [
-        f"{one.audience} {partition.name}"
-        for one in current
-        for partition in one.all_partitions()
-        if not is_whole(place.data, partition)
-    ]
+    damaged = [f"{one.audience} {part}" for one in current for part in damaged_parts(place.data, one)]
     return about, small, tuple(damaged)
 
 

@@ -31,7 +31,7 @@ from contactsync.server.backups.archive import BackupFacts, unpack
 from contactsync.server.backups.making import PUBLIC, link_all, link_log, scratch
 from contactsync.server.backups.returning import Returning, returning, take_out
 from contactsync.server.keyring import Keyring, seed_name
-from contactsync.server.publishing.job import is_whole
+from contactsync.server.publishing.looked_up import damaged_parts
 from contactsync.server.settings import LOCK_WAIT, DataFolder
 from contactsync.server.storage.migrations import ACCOUNTS_STEPS, REGISTRY_STEPS
 from contactsync.server.storage.opening import discard_stores, move_to_database, open_accounts, open_members
@@ -242,11 +242,10 @@ def _check(folder: DataFolder, done: Restored) -> None:
     if root_fingerprint(repository.root_bytes()) != done.about.fingerprint:
         raise BadInput("the backup is damaged: its root is another one", hint="use another backup")
     done.damaged = tuple(
-        f"{audience} {partition.name}"
+        f"{audience} {part}"
         for audience in AUDIENCES
         if (manifest := repository.current(audience)) is not None
-        for partition in manifest.all_partitions()
-        if not is_whole(folder.data, partition)
+        for part in damaged_parts(folder.data, manifest)
     )
     if done.about.keys and not Keyring.is_locked(folder.keys):
         Keyring.open(folder.keys, None).signers()
@@ -322,7 +321,7 @@ def _choose_public(before: DataFolder, folder: DataFolder, done: Restored, *, ol
         for epoch in (one, one.ahead())
         if epoch is not None
     )
-    whole = all(is_whole(before.data, part) for one in current for part in one.all_partitions())
+    whole = not any(damaged_parts(before.data, one) for one in current)
     if ahead and same_root and seeds and whole and not old_public:
         for part in PUBLIC:
             for path in (folder.public / part).iterdir():

@@ -13,7 +13,7 @@ from contactsync.foundation.errors import ContactSyncError
 from contactsync.server.admission import Overloaded
 from contactsync.server.http.threads import Threads
 from contactsync.server.lookups import LookupRoom, OpenRows
-from contactsync.server.row_files import ROW_FILES, open_rows, with_rows
+from contactsync.server.row_files import open_rows, with_rows
 from contactsync.server.row_sets import RowSet, RowSets
 from contactsync.server.settings import EDITIONS_SERVED, DataFolder
 from contactsync.server.storage.publications import PublicationStore
@@ -37,7 +37,7 @@ def published_rows(folder: DataFolder, publications: PublicationStore) -> Sequen
         for manifest in with_rows(publications.history(audience, EDITIONS_SERVED)):
             if manifest.rows is not None:
                 row_bits = manifest.rows.table(manifest.partitions).row_bits
-                opened = partial(open_rows, folder.path / ROW_FILES, manifest, folder.public)
+                opened = partial(open_rows, folder.rows, manifest, folder.public)
                 found[audience, manifest.rows.root] = RowSet(audience, manifest.rows.root, row_bits, opened)
     return list(found.values())
 

@@ -28,7 +28,6 @@ from contactsync.foundation import durable
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import ContactSyncError, NotCleanedUp, OurError
 from contactsync.foundation.progress import Progress, silent
-from contactsync.publication.history import MANIFESTS_KEPT, Link
 from contactsync.publication.manifest import Manifest
 from contactsync.publication.tuf.ceremony import apply, check, remaining
 from contactsync.publication.tuf.repository import ONLINE, PUBLISHING, Repository
@@ -40,19 +39,20 @@ from contactsync.server.passphrases import erase_left_behind
 from contactsync.server.publishing.job import (
     STILL_SERVED,
     BuiltPartition,
-    is_whole,
     reason_of,
     run_build,
     run_evaluate,
 )
+from contactsync.server.publishing.looked_up import damaged_parts, state_all_rows, state_rows
 from contactsync.server.publishing.merge import Outcome, merge
-from contactsync.server.publishing.plan import AudiencePlan, has_left, plan_editions
+from contactsync.server.publishing.plan import AudiencePlan, plan_editions
 from contactsync.server.publishing.pools import JobPool, Machines, here
 from contactsync.server.publishing.reading import EVALUATED_AT_ONCE, READ_AT_ONCE, Evaluation, build_tasks
 from contactsync.server.publishing.report import EditionReport, reports
 from contactsync.server.publishing.rotation import Aim, Order, Rotations, announcing, begun
 from contactsync.server.publishing.running import run_all
-from contactsync.server.settings import EDITIONS_SERVED, LOCK_WAIT, DataFolder
+from contactsync.server.publishing.taking_out import take_out
+from contactsync.server.settings import LOCK_WAIT, DataFolder
 from contactsync.server.storage.ports import MemberStore
 from contactsync.server.witnessed.finishing import finish_logged
 from contactsync.server.witnessed.keeper import LogKeeper
@@ -146,6 +146,10 @@ class Publisher:
             # What a killed publish took back must be gone before another seed is drawn.
             rotations.forget([one for one in before.values() if one is not None])
             if first and order.aim is not Aim.NEW_EPOCH:
+                first = {
+                    who: state_rows(self._folder, before[who], one, self._progress)
+                    for who, one in first.items()
+                }
                 after = [first.get(one.audience, one) for one in before.values() if one is not None]
                 # What is suspect stays so, until all of it was compared.
                 self._registry.expect([one for one in after if one.audience not in self.doubts])
@@ -212,6 +216,7 @@ class Publisher:
             for plan in plans
         }
         after, outcomes = announcing(before, plans, merged)
+        after, outcomes = state_all_rows(self._folder, before, after, outcomes, self._progress)
         # A publish that was killed may have named files, and this one found no more to be done for them.
         durable.sync_folder(self._folder.data)
         self._registry.expect(after)
@@ -243,11 +248,7 @@ class Publisher:
             finish_logged(self._repository, self._log, self._keyring.signers(), datetime.now(UTC))
             before = self._current()
             if remaining(self._repository, request):
-                if not all(
-                    is_whole(self._folder.data, partition)
-                    for one in manifests
-                    for partition in one.all_partitions()
-                ):
+                if any(damaged_parts(self._folder.data, one) for one in manifests):
                     raise OurError("files of the prepared edition are missing", hint="prepare it again")
                 self._rotations().check_not_late(before, manifests)
                 check(self._repository, request, datetime.now(UTC))
@@ -408,31 +409,12 @@ class Publisher:
         self._registry.settle(serial, published)
         left = self._registry.departures() if self._expunge and serial != NOT_SETTLED else ()
         self._rotations().forget(published)
-        manifests: list[Link] = []
-        files: set[str] = set()
         for manifest in published:
             self._registry.drop_tokens(manifest.audience, range(manifest.epoch))
             self._keyring.destroy_seeds(manifest.audience, manifest.epoch)
-            served = list(self._repository.history(manifest.audience, EDITIONS_SERVED))
-            files.update(manifest.files())
-            files.update(
-                file.sha256
-                for old in served
-                for partition in old.all_partitions()
-                if not has_left(left, partition.name)
-                for file in partition.files()
-            )
-            # A client may be walking back from any manifest whose files are still served.
-            longest = MANIFESTS_KEPT + EDITIONS_SERVED - 1
-            manifests += self._repository.links(manifest.audience, longest)
-        self._repository.prune(manifests)
-        for path in self._folder.data.iterdir():
-            if path.is_dir():  # of a build that was killed
-                shutil.rmtree(path)
-            elif path.name not in files:
-                self.taken_out_bytes += path.stat().st_size
-                path.unlink()
-                self.taken_out += 1
+        gone = take_out(self._folder, self._repository, published, left)
+        self.taken_out += len(gone)
+        self.taken_out_bytes += sum(gone)
         if self._expunge and serial != NOT_SETTLED:
             durable.sync_folder(self._folder.data)
             self._registry.expunged(serial)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from contactsync.publication.manifest import DeltaFile, Manifest, Partition
+from contactsync.publication.rows import RowFigures
 
 Change = Literal["new", "changed", "gone"]
 
@@ -37,7 +38,7 @@ class EditionReport:
     """One edition: what changed, and what clients download, in octets.
 
     `update` is for a client that has all files of the edition before, `whole` for one that has none. Both
-    are of the download mode, without the metadata.
+    are of the download mode, without the metadata. `rows` are those for private look-up, if it has any.
     """
 
     audience: str
@@ -46,6 +47,7 @@ class EditionReport:
     changes: tuple[PartitionChange, ...]
     update: int
     whole: int
+    rows: RowFigures | None = None
 
 
 def report(before: Manifest | None, after: Manifest) -> EditionReport:
@@ -58,6 +60,7 @@ def report(before: Manifest | None, after: Manifest) -> EditionReport:
         changes=changes,
         update=sum(one.update for one in changes),
         whole=sum(one.base.length + _sidecar(one) for one in after.partitions.values()),
+        rows=RowFigures.of(after.rows, after.partitions),
     )
 
 

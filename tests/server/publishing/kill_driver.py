@@ -6,7 +6,8 @@ dies before its n-th step or right after it; with threads that is in whichever o
 death a client that had followed the last edition follows again and checks every file, and the seeds of all
 epochs that clients may ask for are on the disk; then a publish that nobody kills has to give what it would
 have given, and to remove what the dead one left. Rotations begin, end, are taken back and abandoned in the
-same way (ACTION); some of them go on by a plain publish. If all of it is `logged`, what is in the log and
+same way (ACTION); some of them go on by a plain publish. With `rows` there are those for private look-up, and
+none of an edition that nobody is led to. If all of it is `logged`, what is in the log and
 not in its place is finished by the next publish, whatever that was to do; every seventh step is died at.
 """
 
@@ -32,6 +33,7 @@ from contactsync.publication.tuf.repository import Repository
 from contactsync.server.keyring import Keyring
 from contactsync.server.publishing.publisher import WORK, Publisher
 from contactsync.server.publishing.rotation import Aim, Order
+from contactsync.server.row_files import open_rows, with_rows
 from contactsync.server.settings import EDITIONS_SERVED, DataFolder
 from contactsync.server.storage.sqlite.members import SqliteMembers
 
@@ -60,7 +62,7 @@ def publish(path, action, executor):
         folder,
         registry,
         Keyring.open(folder.keys, None),
-        executor=None if executor == "threads" else InLine(),
+        executor=None if executor in {"threads", "rows"} else InLine(),
     )
     publisher.publish(order=ORDERS[action])
     registry.close()
@@ -110,6 +112,8 @@ def check_log(public, manifest):
 def check(path, state, root):
     """Follow as a client; every file of the manifest is there and is what it says. Returns the manifest."""
     manifest = Follower(state, "http://x", FolderFetcher(path / "public"), root).manifest("people")
+    if "private_lookup = 1" in (path / "server.toml").read_text():
+        assert manifest.rows is not None
     for sha256, file in manifest.files().items():
         data = (path / "public" / "data" / sha256).read_bytes()
         assert (hashlib.sha256(data).hexdigest(), len(data)) == (sha256, file.length)
@@ -150,10 +154,24 @@ def outcome(manifest):
     }
 
 
+def check_nothing_is_left(path, *, has_rows):
+    """There are the files of the editions that are served, and no others."""
+    kept = list(Repository(path / "public").history("people", EDITIONS_SERVED))
+    leftover = {path.name for path in (path / "public" / "data").iterdir()}
+    assert leftover == set().union(*(manifest.files() for manifest in kept))
+    if has_rows:
+        looked_up = with_rows(kept)
+        leftover = {path.name for path in (path / "rows" / "people").iterdir()}
+        assert leftover == {f"{one.rows.level.sha256}.rows" for one in looked_up}
+        for one in looked_up:
+            open_rows(path / "rows", one, path / "public")
+
+
 def main(folder, action, executor):
     before, work, state = folder / "before", folder / "work", folder / "state"
     operator = Operator(before, log=executor == "logged")
     operator.add(GERMAN, AMERICAN)
+    operator.folder.switch_private_lookup(on=executor == "rows")
     operator.publish()
     root = operator.repository.root_bytes()
     if action in ROTATING:
@@ -193,9 +211,7 @@ def main(folder, action, executor):
                 assert announced.public_key in keys, "no second key for an announced epoch"
             if announced is not None and action == "emergency":
                 assert announced.public_key != served.public_key
-            kept = Repository(work / "public").history("people", EDITIONS_SERVED)
-            leftover = {path.name for path in (work / "public" / "data").iterdir()}
-            assert leftover == set().union(*(manifest.files() for manifest in kept))
+            check_nothing_is_left(work, has_rows=executor == "rows")
             seeds = {path.name for path in (work / "keys").glob("voprf-*")}
             epochs = [one.epoch for one in (served, served.next) if one is not None]
             assert seeds == {f"voprf-people-{epoch}.json" for epoch in epochs}

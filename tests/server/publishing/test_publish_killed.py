@@ -21,6 +21,8 @@ PATHS = os.pathsep.join(
         ("plain", "threads"),
         ("plain", "in-line"),
         ("plain", "logged"),
+        ("plain", "rows"),
+        ("promote", "rows"),
         ("new-epoch", "threads"),
         ("rotate", "in-line"),
         ("promote", "threads"),
