@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from typing import Final
 
-from fuzz import books, client, data_files, dav, elsewhere, labelled, numbers, publications, server, watched
+from fuzz import (
+    books,
+    client,
+    data_files,
+    dav,
+    elsewhere,
+    labelled,
+    looked_up,
+    numbers,
+    publications,
+    server,
+    watched,
+)
 from fuzz.target import Target
 
-_ROOMS: Final = (books, numbers, data_files, labelled, publications, client, dav, server, elsewhere, watched)
+_ROOMS: Final = (
+    *(books, numbers, data_files, labelled, looked_up),
+    *(publications, client, dav, server, elsewhere, watched),
+)
 
 TARGETS: Final[tuple[Target, ...]] = tuple(target for room in _ROOMS for target in room.TARGETS)
 

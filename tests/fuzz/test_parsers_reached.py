@@ -57,7 +57,6 @@ CLUSTER = (
     "sealed, or the operator's own: tests/server/publishing/test_cluster_access.py gives it what is wrong"
 )
 OWN_FILE = "a manifest that was verified before it was kept; tests/test_mail_discovery.py damages it"
-NOT_OFFERED = "no command or server offers it yet: tests/lookup gives it every damage"
 APART = {  # a file, or file::function
     "audit/comparison.py": TOGETHER,
     "audit/probe/freshness.py": PROBED,
@@ -98,14 +97,11 @@ APART = {  # a file, or file::function
     "foundation/expand.py::expand_message_xmd": OURS,
     "kernels/policy.py::load_overload": "the cache of compiled kernels: tests/kernels/test_cache_trust.py",
     "foundation/route.py::proxy_kind": OURS,
-    "lookup/batch.py": NOT_OFFERED,
-    "lookup/dpf.py": NOT_OFFERED,
-    "lookup/merkle.py": NOT_OFFERED,
-    "lookup/rows.py": NOT_OFFERED,
-    "lookup/table.py": NOT_OFFERED,
-    "lookup/table_file.py": NOT_OFFERED,
+    "lookup/batch.py": OURS,
+    "lookup/dpf.py::generate": OURS,
     "publication/log/tiles.py::read_new": OURS,
     "publication/logged.py::begin_anew": TOGETHER,
+    "publication/rows.py::root": "a SHA-256 of a file, which was checked",
     "publication/tuf/recording.py": "what `publish` wrote for itself",
     "server/witnessed/finishing.py": "what `publish` wrote for itself",
     "server/witnessed/keeper.py": "the operator's own log",

@@ -32,7 +32,6 @@ ROUTES: Final = {
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _COMPANY: Final = (1, 2, 4, 8, 16, 32, 64)
 _LOOKUP_COMPANY: Final = (1, 2, 4, 8)
-_OF_LOOKUPS: Final = ("overloaded", "unknown-rows", "bad-batch")  # those that alarms are written for
 _REASON: Final = re.compile(rb'"type": "urn:contactsync:problem:([a-z-]{1,40})"')
 _UNKNOWN: Final = "other"
 
@@ -79,7 +78,6 @@ class Requests:
         )
         for slug in Problem.kinds:  # a reason that has not happened is 0, and alarms can be written for it
             self._refusals.labels(slug)
-        for slug in _OF_LOOKUPS:
             self._lookup_refusals.labels(slug)
         self._of_route = {
             route: (self._requests.labels(route), self._seconds.labels(route))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
@@ -81,10 +83,11 @@ class RowsServed:
         self.room.close()
 
     async def _follow(self) -> None:
-        served: object = self  # no stamp is equal to it
+        served = stamp = object()
         while True:
-            stamp = self._look()
-            if stamp != served:
+            with contextlib.suppress(OSError):  # the next look may succeed
+                stamp = self._look()
+            if stamp != served or not self._first.is_set():
                 # Read before the load: if it changes meanwhile, the next turn loads again.
                 if await self._load():
                     served = stamp
@@ -96,7 +99,10 @@ class RowsServed:
             return await self._threads.run(self._take_up)
         except (ContactSyncError, OSError, Overloaded) as error:
             log.error("the rows of what is published cannot be read: %s", error)  # noqa: TRY400
-            return False
+        except Exception as error:  # noqa: BLE001 - a fault must not end what follows the publications
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            log.error("%s in %s, line %d", type(error).__name__, place.filename, place.lineno)  # noqa: TRY400
+        return False
 
     def _take_up(self) -> bool:
         return self._sets.take_up(self._wanted())

@@ -4,6 +4,7 @@ import re
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,6 +18,8 @@ from contactsync.server.http.app import App
 from contactsync.server.http.measured import ROUTES, route_of
 from contactsync.server.http.metrics import Metrics
 from contactsync.server.http.problems import Problem
+from contactsync.server.http.rows_served import RowsServed
+from contactsync.server.lookups import LookupRoom, OpenRows
 from contactsync.server.publishing.publisher import Publisher
 from contactsync.server.publishing.rotation import Aim, Order
 from contactsync.server.storage.files import PublicFolder
@@ -29,9 +32,11 @@ def measured(operator):
     operator.add(GERMAN)
     operator.publish()
     operator.accounts.add("shop", "people", "cs_shop")
-    with closing(Evaluator(1, 1)) as evaluator:
+    with closing(Evaluator(1, 1)) as evaluator, closing(LookupRoom(1 << 20)) as room:
         metrics = Metrics(operator.folder, operator.accounts, Breakers())
         metrics.watch(evaluator)
+        rows = RowsServed(room, list, lambda: 0)
+        metrics.watch_lookups(rows)
         app = App(
             operator.folder,
             operator.accounts,
@@ -39,6 +44,7 @@ def measured(operator):
             operator.keyring,
             evaluator,
             metrics=metrics,
+            rows=rows,
         )
         yield app, metrics
 
@@ -79,6 +85,26 @@ def test_requests_refusals_and_time(measured, operator):
     assert found["contactsync_queue_limit",] == 4
 
 
+def test_look_ups(measured):
+    app, metrics = measured
+    rows = OpenRows.of(np.zeros((64, 8), np.uint8), 6)
+    app._rows._sets._open = {("people", bytes(32)): rows}
+    keys = bytes(rows.key_bytes(8))
+    for body in (keys, keys, keys[1:]):
+        ask(app, "POST", f"/v1/lookup/people/{'00' * 32}", receive=body_of(body))
+    ask(app, "POST", f"/v1/lookup/people/{'11' * 32}", receive=body_of(keys))
+    app._rows.room.close()  # the last pass has been counted
+    found = figures(metrics)
+    assert found["contactsync_requests_total", "lookup"] == 4
+    assert found["contactsync_lookup_company_count",] == found["contactsync_lookup_company_sum",] == 2
+    assert found["contactsync_lookup_pass_seconds_count",] == 2
+    assert found["contactsync_lookup_refusals_total", "bad-batch"] == 1
+    assert found["contactsync_lookup_refusals_total", "unknown-rows"] == 1
+    assert found["contactsync_lookup_refusals_total", "overloaded"] == 0
+    assert found["contactsync_lookups_waiting",] == 0
+    assert found["contactsync_lookup_tables",] == 1
+
+
 def test_what_is_published(measured, operator):
     app, metrics = measured
     assert ("contactsync_healthy",) not in figures(metrics), "not known yet"
@@ -102,6 +128,7 @@ def test_no_request_makes_a_label(measured):
     for number in range(30):
         ask(app, "GET", f"/{number}/+4915112345{number:02}", credential=f"cs_{number}")
         ask(app, "GET", f"/v1/data/{number:064x}")
+        ask(app, "POST", f"/v1/lookup/people/{number:064x}", credential=f"cs_{number % 2}")
         ask(app, f"M{number}", f"/v1/account/{number}")
     after = set(figures(metrics)) - before
     assert {name for name, *_ in after} <= {"contactsync_replies_total"}
