@@ -23,13 +23,13 @@ from contactsync.mirror.editions import (
     RowsDiffer,
     bases_of,
     make_edition,
-    names_of,
     open_edition,
     rows_of,
 )
-from contactsync.mirror.folder import EDITIONS, MirrorFolder
+from contactsync.mirror.folder import MirrorFolder
 from contactsync.mirror.following import PublicationFollower
 from contactsync.publication.manifest import Manifest
+from contactsync.server.row_files import ROWS_SERVED
 
 RETRY_SECONDS: Final = 60.0
 """After a look that failed, the next one comes this soon."""
@@ -95,18 +95,20 @@ class MirrorKeeper:
             raise self._refused[1]
         history = follower.history(manifest)
         # First, so that there is room: what a look that failed has left.
-        self._sweep([manifest, *(one.manifest for one in before)], history)
-        follower.bring(manifest, before[0].manifest if before else None)
+        held = [one.manifest for one in before]
+        self._folder.sweep([manifest, *held], history)
+        follower.bring(manifest, held[0] if held else None)
         try:
             new = self._made(manifest)
         except RowsDiffer as error:
             self._refused = sha256, error  # so that they are not made again and again
+            self._folder.sweep(held, history)
             raise
-        editions = (new, *before)[:EDITIONS]
+        editions = (new, *before)[:ROWS_SERVED]
         self._folder.keep([one.manifest for one in editions])
         self.editions = editions
         log.info("serving %s", _name(manifest))
-        self._sweep([one.manifest for one in editions], history)
+        self._folder.sweep([one.manifest for one in editions], history)
 
     def _take_out(self, follower: PublicationFollower) -> None:
         """Drop an earlier edition whose level the operator has taken out of service (`publish --expunge`).
@@ -119,7 +121,7 @@ class MirrorKeeper:
         self.editions = tuple(one for one in self.editions if one not in gone)
         manifests = [one.manifest for one in self.editions]
         self._folder.keep(manifests)
-        self._sweep(manifests, follower.history(manifests[0]))
+        self._folder.sweep(manifests, follower.history(manifests[0]))
         log.info("the operator has taken an earlier edition out of service: it is removed")
 
     def _made(self, manifest: Manifest) -> MirroredEdition:
@@ -128,10 +130,6 @@ class MirrorKeeper:
             if one.stated == stated and bases_of(one.manifest) == bases_of(manifest):  # labels have changed
                 return MirroredEdition(manifest, stated, one.rows)
         return make_edition(self._folder, manifest)
-
-    def _sweep(self, manifests: list[Manifest], history: list[str]) -> None:
-        data, rows = names_of(manifests)
-        self._folder.sweep(data, rows, {*history, *(one.sha256() for one in manifests)})
 
     def run(self, every: float) -> None:
         """Look every so many seconds, until `stop`. Faults are said once, and when they are over."""

@@ -47,6 +47,13 @@ def refused(service, data, *options):
     return done.returncode, done.stderr
 
 
+def rows_kept(data):
+    """The roots of the files of rows in the folder of a mirror; nothing else is there."""
+    found = {path.name for path in (data / "rows" / "people").iterdir()}
+    assert all(name.endswith(".rows") for name in found)
+    return {name.removesuffix(".rows") for name in found}
+
+
 class RunningMirror:
     """`contactsync server mirror` on a free port; its log is a file."""
 

@@ -146,7 +146,7 @@ def test_rows_that_are_damaged_on_the_disk_are_made_again(publisher, tmp_path):
     first, data = FirstServer(publisher, tmp_path / "first"), tmp_path / "mirror"
     with RunningMirror(publisher, data) as mirror:
         mirror.stop()
-    rows = data / "rows" / first.root
+    rows = data / "rows" / "people" / f"{first.root}.rows"
     octets = bytearray(rows.read_bytes())
     octets[1000] ^= 1
     rows.write_bytes(octets)
