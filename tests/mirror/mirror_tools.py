@@ -21,10 +21,10 @@ from contactsync.publication.tuf.follower import root_fingerprint
 from contactsync.server.lookups import OpenRows
 
 
-def command(service, data, *options):
-    credential = data.parent / "credential"
-    credential.write_text(CREDENTIAL + "\n")
-    words = ["server", "mirror", service.url, "--data", str(data), "--credential-file", str(credential)]
+def command(service, data, *options, credential=CREDENTIAL):
+    file = data.parent / "credential"
+    file.write_text(credential + "\n")
+    words = ["server", "mirror", service.url, "--data", str(data), "--credential-file", str(file)]
     return [sys.executable, "-m", "contactsync", *words, "--port", "0", *options]
 
 
@@ -57,15 +57,12 @@ def rows_kept(data):
 class RunningMirror:
     """`contactsync server mirror` on a free port; its log is a file."""
 
-    def __init__(self, service, data, *options, every="1s", wait=True):
+    def __init__(self, service, data, *options, every="1s", credential=CREDENTIAL):
         self.log = data.parent / f"{data.name}.log"
-        words = command(service, data, *trusting(service), "--every", every, *options)
+        given = (*trusting(service), "--every", every, *options)
+        words = command(service, data, *given, credential=credential)
         with self.log.open("ab") as stderr:
             self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=stderr, text=True)
-        if wait:
-            self.listening()
-
-    def listening(self):
         line = self.process.stdout.readline()
         found = re.fullmatch(r"listening on http://127\.0\.0\.1:(\d+)\n", line)
         assert found, (line, self.said())
