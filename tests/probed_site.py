@@ -29,8 +29,9 @@ class Site:
         self.operator.add(*(int(one) for one in tokelau.numbers(0, len(tokelau))))
         self.operator.add(*(int(one[5:]) for one in MEMBERS))
         self.operator.add(GERMAN, audience="business")
+        self.operator.folder.switch_private_lookup(on=True)
         self.operator.publish()
-        self.process = Process(self.operator.folder.path)
+        self.process = Process(self.operator.folder.path, "--private-lookup")
         self._numbers = itertools.count()
 
     def account(self, audience="people", **terms):

@@ -296,6 +296,7 @@ def test_the_same_keys_have_the_same_answer(site):
 # What one server receives
 
 
+@pytest.mark.slow
 def test_what_is_sent_has_one_length_whatever_is_looked_up(site):
     """As octets on the wire, at a middleman before each server."""
     seen = {}
@@ -443,6 +444,7 @@ def problem_of(site, head):
             return b""
 
 
+@pytest.mark.slow
 def test_a_server_that_answers_no_look_ups_knows_no_rows(site, tmp_path):
     folder = tmp_path / "server"
     shutil.copytree(site.copy, folder)
@@ -472,6 +474,7 @@ def wait_for(server, editions, wanted):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_editions_are_taken_up_without_a_gap_and_never_mixed(tmp_path, workers):
     site = Site(tmp_path, german=range(GERMAN, GERMAN + 6000), american=range(AMERICAN, AMERICAN + 40))

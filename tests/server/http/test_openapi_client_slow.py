@@ -60,12 +60,13 @@ def site(tmp_path_factory):
     """A server with a log."""
     operator = Operator(tmp_path_factory.mktemp("openapi") / "server", log=True)
     operator.add(GERMAN, AMERICAN)
+    operator.folder.switch_private_lookup(on=True)
     operator.publish()
     operator.accounts.add("a", "people", "cs_a")
     settings = operator.folder.settings_file
     text = re.sub(r"(?m)^(burst|per_day|points_per_hour) = \d+$", r"\1 = 1000000000", settings.read_text())
     settings.write_text(re.sub(r"(?m)^new_points_per_hour = \d+$", "new_points_per_hour = 0", text))
-    with closing(operator), Process(operator.folder.path) as process:
+    with closing(operator), Process(operator.folder.path, "--private-lookup") as process:
         process.operator = operator
         yield process
         assert process.stop() == 0
