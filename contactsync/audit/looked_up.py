@@ -21,8 +21,8 @@ ABSENT: Final = "no edition has rows for private look-up"
 def check_rows(manifest: Manifest, level: bytes, bases: Mapping[str, Path], work: Path) -> None:
     """Make the rows of an edition again, in the folder `work`, and compare their level. Raises BadDirectory.
 
-    `bases` has the path of each partition's base. Other rows could hide members from whoever looks them up, or
-    show strangers as members. Raises as `build_table`, too.
+    `bases` has the path of each partition's base. Other rows could hide members from whoever looks them
+    up, or show strangers as members. Raises as `build_table`, too.
     """
     rows, made = manifest.rows, work / "rows"
     assert rows is not None
