@@ -103,7 +103,7 @@ def trust(
     click.echo(f"{url}\nfingerprint {grouped(met.fingerprint)}\n{met.watched}")
     if not met.is_known and not met.is_refused:
         if fingerprint is None and not yes:
-            confirm_fingerprint()
+            confirm_fingerprint("--fingerprint")
         if replace:
             _forget_before(state, url)
     met.accept()

@@ -16,6 +16,8 @@ from contactsync.mirror.folder import MirrorFolder
 from contactsync.mirror.keeping import MirrorKeeper
 from contactsync.publication.tuf.repository import LIFETIMES
 
+pytestmark = pytest.mark.slow  # processes
+
 FIRST = ("+4915100000001", "+12125550100", "+447700900123")
 SECOND = (*FIRST, "+4915100000002")
 THIRD = (*SECOND, "+4915100000003")

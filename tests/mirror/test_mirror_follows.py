@@ -1,7 +1,10 @@
 """A mirror, as its own process: it follows, verifies, keeps and serves, and nothing but what was signed."""
 
 import numpy as np
+import pytest
 from mirror_tools import FirstServer, RunningMirror, refused, rows_kept, trusting
+
+pytestmark = pytest.mark.slow  # processes
 
 FIRST = ("+4915100000001", "+12125550100", "+447700900123")
 SECOND = (*FIRST, "+4915100000002")
@@ -122,7 +125,7 @@ def test_the_root_must_be_confirmed(publisher, tmp_path):
     publisher.publish(*FIRST)
     data = tmp_path / "mirror"
     code, said = refused(publisher, data)
-    assert (code, "nobody is there" in said) == (3, True)
+    assert (code, "give --root-fingerprint HEX" in said) == (3, True)
     code, said = refused(publisher, data, "--root-fingerprint", "ab" * 32)
     assert (code, "not the one you gave" in said) == (5, True)
     assert not publisher.asked("/v1/data/")

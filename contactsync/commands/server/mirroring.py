@@ -164,7 +164,7 @@ def _met(
     )
     click.echo(f"{met.url}\nfingerprint {grouped(met.fingerprint)}\n{met.watched}", err=True)
     if fingerprint is None and not yes:
-        confirm_fingerprint()
+        confirm_fingerprint("--root-fingerprint")
     met.accept()
     found = open_mirror(folder)
     assert found is not None, "it was pinned"
