@@ -118,7 +118,12 @@ class PublicationFollower:
         if before is not None and before.epoch == manifest.epoch:  # editions count anew in each epoch
             held = before.partitions
         for name, partition in manifest.partitions.items():
-            self._bring(partition, held.get(name))
+            try:
+                self._bring(partition, held.get(name))
+            except Refused as error:
+                if error.kind == "not-found":
+                    error.hint = "check that the credential is for this --audience; if so, tell the operator"
+                raise
 
     def _bring(self, partition: Partition, held: Partition | None) -> None:
         data = self._folder.data

@@ -121,6 +121,10 @@ def test_a_base_that_is_not_the_one_named_is_not_used(publisher, tmp_path):
     publisher.tamper = change
     code, said = refused(publisher, tmp_path / "mirror", *trusting(publisher))
     assert (code, "does not match the signed manifest" in said) == (5, True)
+    publisher.tamper = lambda *_: None
+    (publisher.folder / "data" / base).unlink()
+    code, said = refused(publisher, tmp_path / "mirror", *trusting(publisher))
+    assert (code, "is for this --audience" in said) == (6, True)
 
 
 def test_a_delta_that_leads_elsewhere_is_passed_over(publisher, tmp_path):
@@ -159,6 +163,22 @@ def test_rows_that_are_damaged_on_the_disk_are_made_again(publisher, tmp_path):
     (data / "kept.json").write_bytes(b"\0" * 40)
     with RunningMirror(publisher, data) as mirror:
         first.look_up(mirror, [1, 2])
+        mirror.stop()
+
+
+def test_metadata_that_is_lost_is_written_again(publisher, tmp_path):
+    publisher.publish(*FIRST)
+    with RunningMirror(publisher, tmp_path / "mirror") as mirror:
+        path = "/v1/tuf/metadata/root.json"
+        for file in (tmp_path / "mirror" / "public" / "metadata").glob("*.json"):
+            file.unlink()
+        mirror.until(lambda *_: mirror.ask(path) == (200, publisher.repository.root_bytes()))
+        publisher.tamper = lambda _, reply: setattr(reply, "cut", 0)
+        mirror.until(lambda _, body: body["problem"])
+        for file in (tmp_path / "mirror" / "public" / "metadata").glob("*.json"):
+            file.unlink()
+        status, health = mirror.health()
+        assert (status, health["type"]) == (503, "urn:contactsync:problem:files-missing")
         mirror.stop()
 
 
