@@ -10,9 +10,9 @@ from contactsync.foundation.errors import BadInput
 
 
 def confirm_fingerprint(option: str) -> None:
-    """Let somebody compare the fingerprint that was shown. Raises BadInput if it is not confirmed.
+    """Let somebody compare the fingerprint that was shown; `option` is how else it may be given.
 
-    `option` gives it instead.
+    Raises BadInput if it is not confirmed.
     """
     if not _somebody_is_there():
         raise BadInput(

@@ -11,13 +11,14 @@ from contactsync.client.patience import Patience
 from contactsync.client.state import ServerState
 from contactsync.client.transport import Transport
 from contactsync.client.trust import read_fingerprint
-from contactsync.foundation.errors import BadInput, NotTrusted, OurError
+from contactsync.foundation.errors import BadInput, NotTrusted
 from contactsync.foundation.route import Route
 from contactsync.library.fingerprints import grouped, root_fingerprint
 from contactsync.library.trusting import Introduction, introduce
 from contactsync.mirror.folder import MirrorFolder
 from contactsync.publication.tuf.follower import MAX_ROOT_BYTES, check_root
 from contactsync.server.logs import set_up_logging
+from contactsync.server.origins import check_origin
 
 __all__ = [
     "Introduction",
@@ -54,6 +55,8 @@ class Mirroring:
     tls: tuple[Path, Path] | None = None
     trusted: Sequence[str] = ()
     proxy: str | None = None
+    origins: Sequence[str] = ()
+    """Of pages that may read replies."""
 
 
 def root_in(file: Path) -> str:
@@ -67,8 +70,10 @@ def root_in(file: Path) -> str:
     return root_fingerprint(root)
 
 
-def open_mirror(folder: MirrorFolder, fingerprint: str | None) -> Mirror | None:
-    """The mirror, if its server is pinned; None if it is not yet.
+def open_mirror(
+    folder: MirrorFolder, fingerprint: str | None = None, ca_file: Path | None = None
+) -> Mirror | None:
+    """The mirror, if its server is pinned; None if it is not yet. Authorities are remembered.
 
     Raises BadInput if it is pinned with a root of another fingerprint, OurError (the folder).
     """
@@ -81,6 +86,10 @@ def open_mirror(folder: MirrorFolder, fingerprint: str | None) -> Mirror | None:
             f"{folder.path} was begun with another root, {grouped(server.fingerprint)}",
             hint="ask the operator which one is right; to begin anew, give another --data",
         )
+    if ca_file is not None:
+        Route.to(folder.url, ca_file=ca_file)
+        server.remember_authorities(ca_file.read_bytes())
+        server = folder.state.server(folder.url)
     return Mirror(folder, server)
 
 
@@ -108,6 +117,7 @@ def run_mirror(mirror: Mirror, how: Mirroring, on_ready: Callable[[str], None]) 
 
     Raises ContactSyncError.
     """
+    from contactsync.mirror.keeping import of_disk  # noqa: PLC0415
     from contactsync.mirror.serve import serve_mirror  # noqa: PLC0415 - it loads what computes
     from contactsync.serving.limits import networks  # noqa: PLC0415
     from contactsync.serving.listening import listen  # noqa: PLC0415
@@ -121,16 +131,21 @@ def run_mirror(mirror: Mirror, how: Mirroring, on_ready: Callable[[str], None]) 
         return Transport(url, credential=how.credential(), patience=patience, route=route)
 
     how.credential()
+    for origin in how.origins:
+        check_origin(origin)
     trusted = networks(how.trusted)
     certificate = None if how.tls is None else Certificate(*how.tls)
     with contextlib.closing(listen(*how.where)) as listener:
         entrance = Entrance([listener], certificate, trusted)
         try:
             serve_mirror(
-                mirror.folder, server, connect, entrance, lambda: on_ready(entrance.name), every=how.every
+                mirror.folder,
+                server,
+                connect,
+                entrance,
+                lambda: on_ready(entrance.name),
+                every=how.every,
+                origins=how.origins,
             )
         except OSError as error:
-            raise OurError(
-                f"{error.filename or mirror.folder.path}: {error.strerror or error}",
-                hint="check the free space and the permissions",
-            ) from error
+            raise of_disk(error, mirror.folder.path) from error

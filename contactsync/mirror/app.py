@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from contactsync.foundation.errors import OurError
 from contactsync.mirror.folder import MirrorFolder
 from contactsync.mirror.keeping import MirrorKeeper
 from contactsync.publication.tuf.repository import Repository
@@ -124,7 +125,12 @@ class MirrorApp:
         editions, now = self._keeper.editions, datetime.now(UTC)
         if not editions:
             raise not_published(self._folder.audience)
-        for role, end in (await self._threads.run(self._repository.expiries)).items():
+        try:
+            expiries = await self._threads.run(self._repository.expiries)
+        except (OurError, OSError) as error:
+            problem = "the metadata that was verified is damaged on the mirror's disk"
+            raise Problem("files-missing", problem, "the mirror writes it again at its next look") from error
+        for role, end in expiries.items():
             if end <= now:
                 raise Problem(
                     "expired",

@@ -6,19 +6,20 @@ or not at all, and both servers of a look-up compute with the same ones (docs/lo
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from contactsync.directory import open_directory
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadDirectory, BadInput
-from contactsync.lookup.table_file import build_table, open_table
+from contactsync.lookup.table_file import open_table
 from contactsync.mirror.folder import MirrorFolder
 from contactsync.publication.manifest import Manifest
 from contactsync.publication.rows import PublishedRows
 from contactsync.server.lookups import OpenRows
+from contactsync.server.row_files import make_rows, row_file
+
+
+class NoRows(BadInput):
+    """The publication has no rows."""
 
 
 class RowsDiffer(BadDirectory):
@@ -40,9 +41,9 @@ class MirroredEdition:
 
 
 def rows_of(manifest: Manifest) -> PublishedRows:
-    """The rows that a manifest states. Raises BadInput if there are none."""
+    """The rows that a manifest states. Raises NoRows."""
     if manifest.rows is None:
-        raise BadInput(
+        raise NoRows(
             f"this publication has no rows (epoch {manifest.epoch}, edition {manifest.edition})",
             hint="ask the operator for `publish --private-lookup yes`",
         )
@@ -52,12 +53,6 @@ def rows_of(manifest: Manifest) -> PublishedRows:
 def bases_of(manifest: Manifest) -> dict[str, str]:
     """The SHA-256 of each partition's base."""
     return {name: one.base.sha256 for name, one in manifest.partitions.items()}
-
-
-def names_of(manifests: Sequence[Manifest]) -> tuple[set[str], set[str]]:
-    """What these editions need in `data`, and in `rows`."""
-    roots = {rows_of(one).level.sha256 for one in manifests}
-    return roots.union(*(bases_of(one).values() for one in manifests)), roots
 
 
 def open_edition(folder: MirrorFolder, manifest: Manifest) -> MirroredEdition:
@@ -70,38 +65,25 @@ def open_edition(folder: MirrorFolder, manifest: Manifest) -> MirroredEdition:
     level = folder.data / stated.level.sha256
     if not level.is_file() or level.stat().st_size != stated.level.length:
         raise BadInput(f"{level} is not there")
-    records = open_table(folder.rows / stated.level.sha256, table, stated.root)
+    records = open_table(row_file(folder.rows, manifest.audience, stated.root), table, stated.root)
     return MirroredEdition(manifest, stated, OpenRows.of(records, table.row_bits))
 
 
 def make_edition(folder: MirrorFolder, manifest: Manifest) -> MirroredEdition:
     """Make the rows of an edition whose bases are in the folder; open it.
 
-    That a file of this root is there already says nothing: it may be of other bases.
+    That a file of the root that is stated is there already says nothing: it may be of other bases.
 
     Raises RowsDiffer, BadDirectory (a base is damaged), OurError (the disk).
     """
     stated = rows_of(manifest)
-    made, root = folder.work / "rows", stated.level.sha256
-    with contextlib.ExitStack() as stack:
-        directories = {
-            name: stack.enter_context(open_directory(folder.data / one.base.sha256, expect=one.directory))
-            for name, one in manifest.partitions.items()
-        }
-        built = build_table(made, directories)
-    if built.root != stated.root or built.table != stated.table(manifest.partitions):
-        _discard(made)
+    made, level = make_rows(folder.rows, manifest.audience, manifest.partitions, folder.data)
+    if made != stated:
         raise RowsDiffer(
             f"the directories of epoch {manifest.epoch}, edition {manifest.edition} give other rows than its"
             " manifest states",
             hint="they are not served; tell the operator, and who uses this mirror",
             refusal="bad-hash",
         )
-    durable.write(folder.data / root, built.level)
-    durable.rename(made, folder.rows / root)
+    durable.write(folder.data / stated.level.sha256, level)
     return open_edition(folder, manifest)
-
-
-def _discard(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink()

@@ -4,7 +4,7 @@
 DIR/mirror.json    which publication it mirrors, of which audience; written first
 DIR/state/         the pinned root, TUF metadata, what was seen of the log: a client's state (client.state)
 DIR/data/          bases by their SHA-256, and levels by theirs; NAME.part: downloads to be resumed
-DIR/rows/          files of rows, by their root
+DIR/rows/          files of rows (server.row_files)
 DIR/public/        what is served to anybody: metadata/ and targets/, named as the operator has them
 DIR/kept.json      the manifests of the editions whose rows are served, newest first; the one switch
 DIR/work/          scratch of one round
@@ -30,9 +30,7 @@ from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput, ContactSyncError, OurError
 from contactsync.foundation.migrations import RecordStep, migrate_record, newest
 from contactsync.publication.manifest import Manifest
-
-EDITIONS: Final = 2
-"""Editions whose rows are kept: of two servers that are one edition apart, clients ask for the older one."""
+from contactsync.server.row_files import ROWS_SERVED, remove_rows
 
 _RECORD: Final = "mirror.json"
 _STEPS: Final[Sequence[RecordStep]] = ()
@@ -102,7 +100,7 @@ class MirrorFolder:
 
     @property
     def rows(self) -> Path:
-        """Files of rows, by their root."""
+        """Files of rows."""
         return self.path / "rows"
 
     @property
@@ -135,7 +133,7 @@ class MirrorFolder:
         """The editions whose rows are served, newest first, as far as they can be read."""
         found = []
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            for sha256 in _object(self.path / "kept.json")["manifests"][:EDITIONS]:
+            for sha256 in _object(self.path / "kept.json")["manifests"][:ROWS_SERVED]:
                 data = self.manifest_bytes(str(sha256))
                 with contextlib.suppress(ContactSyncError):
                     if data is not None:
@@ -147,10 +145,18 @@ class MirrorFolder:
         record = {"manifests": [one.sha256() for one in manifests]}
         durable.write(self.path / "kept.json", json.dumps(record, indent=1).encode())
 
-    def sweep(self, data: Collection[str], rows: Collection[str], manifests: Collection[str]) -> None:
-        """Remove all but what has these names; of downloads also the parts of them. Best effort."""
-        targets = {self.manifest_path(one).name for one in manifests}
-        for folder, names in ((self.data, data), (self.rows, rows), (self.public / "targets", targets)):
+    def sweep(self, manifests: Sequence[Manifest], history: Collection[str]) -> None:
+        """Remove all but what these editions need, and the manifests of these hashes. Raises OSError.
+
+        Of what they need, the parts of downloads stay as well.
+        """
+        rows = [one.rows for one in manifests if one.rows is not None]
+        remove_rows(self.rows, self.audience, rows)
+        data = {part.base.sha256 for one in manifests for part in one.partitions.values()}
+        data |= {one.level.sha256 for one in rows}
+        targets = {self.manifest_path(sha256).name for sha256 in history}
+        targets |= {self.manifest_path(one.sha256()).name for one in manifests}
+        for folder, names in ((self.data, data), (self.public / "targets", targets)):
             for path in folder.iterdir():
                 if path.name.removesuffix(".part") not in names and not path.name.startswith("."):
                     with contextlib.suppress(OSError):

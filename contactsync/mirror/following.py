@@ -27,7 +27,7 @@ from contactsync.foundation import durable
 from contactsync.foundation.errors import BadDirectory, BadReply, OurError, Refused
 from contactsync.mirror.folder import MirrorFolder
 from contactsync.publication.history import MANIFESTS_KEPT, Link, another_history
-from contactsync.publication.manifest import MAX_BYTES, Manifest
+from contactsync.publication.manifest import MAX_BYTES, DataFile, Manifest
 from contactsync.publication.partition import Partition
 from contactsync.publication.tuf.follower import TARGETS_PATH, Follower, served_files
 
@@ -98,6 +98,17 @@ class PublicationFollower:
             raise another_history("an older manifest has another hash")
         return octets
 
+    def is_served(self, file: DataFile) -> bool:
+        """Whether the server still gives a data file to accounts. Raises NetworkError, Refused."""
+        path, first = f"/v1/data/{file.sha256}", {"Range": "bytes=0-0"}
+        try:
+            with self._transport.get(path, headers=first, authorised=True):
+                return True
+        except Refused as error:
+            if error.status == 404:
+                return False
+            raise
+
     def bring(self, manifest: Manifest, before: Manifest | None) -> None:
         """Have every base of the manifest in `data`. `before` is an edition whose bases may be there.
 
@@ -107,7 +118,12 @@ class PublicationFollower:
         if before is not None and before.epoch == manifest.epoch:  # editions count anew in each epoch
             held = before.partitions
         for name, partition in manifest.partitions.items():
-            self._bring(partition, held.get(name))
+            try:
+                self._bring(partition, held.get(name))
+            except Refused as error:
+                if error.kind == "not-found":
+                    error.hint = "check that the credential is for this --audience; if so, tell the operator"
+                raise
 
     def _bring(self, partition: Partition, held: Partition | None) -> None:
         data = self._folder.data

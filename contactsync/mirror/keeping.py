@@ -8,28 +8,33 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from contactsync.client.patience import Patience
 from contactsync.client.state import ServerState
 from contactsync.client.transport import Transport
-from contactsync.foundation.errors import ContactSyncError, OurError, PeerError
+from contactsync.foundation.errors import CallerError, ContactSyncError, OurError, PeerError
 from contactsync.mirror.editions import (
     MirroredEdition,
+    NoRows,
     RowsDiffer,
     bases_of,
     make_edition,
-    names_of,
     open_edition,
     rows_of,
 )
-from contactsync.mirror.folder import EDITIONS, MirrorFolder
+from contactsync.mirror.folder import MirrorFolder
 from contactsync.mirror.following import PublicationFollower
 from contactsync.publication.manifest import Manifest
+from contactsync.server.row_files import ROWS_SERVED
 
 RETRY_SECONDS: Final = 60.0
 """After a look that failed, the next one comes this soon."""
+
+OUR_FAULT: Final = "the mirror's own machine has a fault; the log there says which"
 
 log = logging.getLogger("contactsync.mirror")
 
@@ -41,7 +46,7 @@ class MirrorKeeper:
     """Keeps the editions of a mirror. The caller holds the lock of `server`.
 
     `editions`, newest first, is replaced as a whole and never changed, so any thread may read it; so is
-    `problem`, what the last look met with (None: nothing).
+    `problem`, what the last look met with (None: nothing), as strangers may read it.
     """
 
     def __init__(self, folder: MirrorFolder, server: ServerState, connect: Connect) -> None:
@@ -53,6 +58,7 @@ class MirrorKeeper:
         self._refused: tuple[str, RowsDiffer] | None = None
         self.editions: tuple[MirroredEdition, ...] = ()
         self.problem: str | None = None
+        self._said = ""
 
     def load(self) -> None:
         """Open what was served last: all of its rows are verified anew. Raises OurError, OSError."""
@@ -78,6 +84,7 @@ class MirrorKeeper:
             if not self.editions or self.editions[0].manifest != manifest:
                 self._serve(follower, manifest)
             follower.show()
+            self._take_out(follower)
         finally:
             transport.close()
 
@@ -88,18 +95,34 @@ class MirrorKeeper:
             raise self._refused[1]
         history = follower.history(manifest)
         # First, so that there is room: what a look that failed has left.
-        self._sweep([manifest, *(one.manifest for one in before)], history)
-        follower.bring(manifest, before[0].manifest if before else None)
+        held = [one.manifest for one in before]
+        self._folder.sweep([manifest, *held], history)
+        follower.bring(manifest, held[0] if held else None)
         try:
             new = self._made(manifest)
         except RowsDiffer as error:
             self._refused = sha256, error  # so that they are not made again and again
+            self._folder.sweep(held, history)
             raise
-        editions = (new, *before)[:EDITIONS]
+        editions = (new, *before)[:ROWS_SERVED]
         self._folder.keep([one.manifest for one in editions])
         self.editions = editions
         log.info("serving %s", _name(manifest))
-        self._sweep([one.manifest for one in editions], history)
+        self._folder.sweep([one.manifest for one in editions], history)
+
+    def _take_out(self, follower: PublicationFollower) -> None:
+        """Drop an earlier edition whose level the operator has taken out of service (`publish --expunge`).
+
+        Somebody has left who may be in its rows.
+        """
+        gone = [one for one in self.editions[1:] if not follower.is_served(one.stated.level)]
+        if not gone:
+            return
+        self.editions = tuple(one for one in self.editions if one not in gone)
+        manifests = [one.manifest for one in self.editions]
+        self._folder.keep(manifests)
+        self._folder.sweep(manifests, follower.history(manifests[0]))
+        log.info("the operator has taken an earlier edition out of service: it is removed")
 
     def _made(self, manifest: Manifest) -> MirroredEdition:
         stated = rows_of(manifest)
@@ -107,10 +130,6 @@ class MirrorKeeper:
             if one.stated == stated and bases_of(one.manifest) == bases_of(manifest):  # labels have changed
                 return MirroredEdition(manifest, stated, one.rows)
         return make_edition(self._folder, manifest)
-
-    def _sweep(self, manifests: list[Manifest], history: list[str]) -> None:
-        data, rows = names_of(manifests)
-        self._folder.sweep(data, rows, {*history, *(one.sha256() for one in manifests)})
 
     def run(self, every: float) -> None:
         """Look every so many seconds, until `stop`. Faults are said once, and when they are over."""
@@ -127,29 +146,43 @@ class MirrorKeeper:
         try:
             self.look()
         except (ContactSyncError, OSError) as error:
-            if not self._stopped.is_set():
-                self._complain(error)
+            self._complain(error)
+            return min(every, RETRY_SECONDS)
+        except Exception as error:  # noqa: BLE001 - a look that nobody foresaw must not be the last one
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            said = f"{type(error).__name__} in {place.filename}, line {place.lineno}"
+            self._say(said, OUR_FAULT, logging.ERROR)
             return min(every, RETRY_SECONDS)
         if self.problem is not None:
             log.warning("the publication is followed again")
-            self.problem = None
+            self.problem, self._said = None, ""
         return every
 
     def _complain(self, error: ContactSyncError | OSError) -> None:
         if isinstance(error, OSError):
-            error = OurError(
-                f"{error.filename or self._folder.path}: {error.strerror or error}",
-                hint="check the free space and the permissions",
-            )
+            error = of_disk(error, self._folder.path)
         said = f"{error}: {error.hint}" if error.hint else str(error)
-        if said != self.problem:
-            grave = isinstance(error, PeerError | OurError)
+        ours = isinstance(error, OurError | CallerError) and not isinstance(error, NoRows)
+        grave = ours or isinstance(error, PeerError)
+        # What is said of this machine may name its files.
+        self._say(said, OUR_FAULT if ours else said, logging.ERROR if grave else logging.WARNING)
+
+    def _say(self, said: str, shown: str, level: int) -> None:
+        if self._stopped.is_set():  # what was cut short by that is no fault
+            return
+        if said != self._said:
             log.log(
-                logging.ERROR if grave else logging.WARNING,
-                "the publication cannot be followed, and what was served before still is: %s",
-                said,
+                level, "the publication cannot be followed, and what was served before still is: %s", said
             )
-        self.problem = said
+        self._said, self.problem = said, shown
+
+
+def of_disk(error: OSError, folder: Path) -> OurError:
+    """What the system says of the mirror's folder, as an error of ours."""
+    return OurError(
+        f"{error.filename or folder}: {error.strerror or error}",
+        hint="check the free space and the permissions",
+    )
 
 
 def _name(manifest: Manifest) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from contactsync.client.state import ServerState
 from contactsync.mirror.app import MirrorApp
 from contactsync.mirror.folder import MirrorFolder
 from contactsync.mirror.keeping import Connect, MirrorKeeper
+from contactsync.server.http.cross_origin import CrossOrigin
 from contactsync.server.http.problems import overload
 from contactsync.serving.limits import Forwarded, Limits, raise_file_limit
 from contactsync.serving.running import Entrance, run
@@ -24,8 +25,11 @@ def serve_mirror(
     on_ready: Callable[[], None],
     *,
     every: float,
+    origins: Collection[str] = (),
 ) -> None:
     """Mirror a publication until SIGTERM or SIGINT; `on_ready` is called once requests are answered.
+
+    It is looked at every so many seconds. Pages of `origins` may read replies.
 
     Raises ContactSyncError if there is nothing to serve: nothing is kept, and the first look has failed; if
     another process uses the folder.
@@ -40,4 +44,6 @@ def serve_mirror(
         app = MirrorApp(folder, keeper, every, entrance.trusted).asgi
         if limits.trusted:
             app = Forwarded(app, limits, overload().response())
+        if origins:
+            app = CrossOrigin(app, origins)
         run(app, entrance, on_ready, limits)

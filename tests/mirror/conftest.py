@@ -1,7 +1,12 @@
-"""A simulated service whose editions have rows."""
+"""A simulated service whose editions have rows; and where the tools of a real one are."""
+
+import sys
+from pathlib import Path
 
 import pytest
 from simulated_service import hurry, service  # noqa: F401 - fixtures
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
 
 
 @pytest.fixture

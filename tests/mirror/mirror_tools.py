@@ -21,10 +21,10 @@ from contactsync.publication.tuf.follower import root_fingerprint
 from contactsync.server.lookups import OpenRows
 
 
-def command(service, data, *options):
-    credential = data.parent / "credential"
-    credential.write_text(CREDENTIAL + "\n")
-    words = ["server", "mirror", service.url, "--data", str(data), "--credential-file", str(credential)]
+def command(service, data, *options, credential=CREDENTIAL):
+    file = data.parent / "credential"
+    file.write_text(credential + "\n")
+    words = ["server", "mirror", service.url, "--data", str(data), "--credential-file", str(file)]
     return [sys.executable, "-m", "contactsync", *words, "--port", "0", *options]
 
 
@@ -47,18 +47,22 @@ def refused(service, data, *options):
     return done.returncode, done.stderr
 
 
+def rows_kept(data):
+    """The roots of the files of rows in the folder of a mirror; nothing else is there."""
+    found = {path.name for path in (data / "rows" / "people").iterdir()}
+    assert all(name.endswith(".rows") for name in found)
+    return {name.removesuffix(".rows") for name in found}
+
+
 class RunningMirror:
     """`contactsync server mirror` on a free port; its log is a file."""
 
-    def __init__(self, service, data, *options, every="1s", wait=True):
+    def __init__(self, service, data, *options, every="1s", credential=CREDENTIAL):
         self.log = data.parent / f"{data.name}.log"
-        words = command(service, data, *trusting(service), "--every", every, *options)
+        given = (*trusting(service), "--every", every, *options)
+        words = command(service, data, *given, credential=credential)
         with self.log.open("ab") as stderr:
             self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=stderr, text=True)
-        if wait:
-            self.listening()
-
-    def listening(self):
         line = self.process.stdout.readline()
         found = re.fullmatch(r"listening on http://127\.0\.0\.1:(\d+)\n", line)
         assert found, (line, self.said())
@@ -68,12 +72,19 @@ class RunningMirror:
         return self.log.read_text()
 
     def ask(self, path, method="GET", body=None, **headers):
+        reply, octets = self._asked(path, method, body, headers)
+        return reply.status, octets
+
+    def fields(self, path, **headers):
+        return self._asked(path, "GET", None, headers)[0].headers
+
+    def _asked(self, path, method, body, headers):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         connection.request(method, path, body, headers)
         reply = connection.getresponse()
         octets = reply.read()
         connection.close()
-        return reply.status, octets
+        return reply, octets
 
     def health(self):
         status, octets = self.ask("/v1/health")

@@ -1,7 +1,10 @@
 """A mirror, as its own process: it follows, verifies, keeps and serves, and nothing but what was signed."""
 
 import numpy as np
-from mirror_tools import FirstServer, RunningMirror, refused, trusting
+import pytest
+from mirror_tools import FirstServer, RunningMirror, refused, rows_kept, trusting
+
+pytestmark = pytest.mark.slow  # processes
 
 FIRST = ("+4915100000001", "+12125550100", "+447700900123")
 SECOND = (*FIRST, "+4915100000002")
@@ -56,7 +59,24 @@ def test_the_next_edition_comes_by_deltas_and_two_are_kept(publisher, tmp_path):
         )
         assert (status, b"unknown-rows" in said) == (404, True)
         mirror.stop()
-    assert {path.name for path in (tmp_path / "mirror" / "rows").iterdir()} == {third.root, second.root}
+    assert rows_kept(tmp_path / "mirror") == {third.root, second.root}
+
+
+def test_what_the_operator_takes_out_of_service_is_removed(publisher, tmp_path):
+    """`publish --expunge`: somebody has left who is in the rows of the edition before."""
+    publisher.publish(*SECOND)
+    old, base = publisher.manifest.rows.level.sha256, publisher.manifest.partitions["49"].base.sha256
+    with RunningMirror(publisher, tmp_path / "mirror") as mirror:
+        publisher.publish(*FIRST)
+        new = publisher.manifest.rows.level.sha256
+        mirror.until(lambda _, body: body["rows"] == [new, old])
+        (publisher.folder / "data" / old).unlink()
+        mirror.until(lambda _, body: body["rows"] == [new])
+        FirstServer(publisher, tmp_path / "first").look_up(mirror, [1, 2])
+        mirror.stop()
+    names = {path.name for path in (tmp_path / "mirror").rglob("*") if path.is_file()}
+    assert new in names
+    assert not {old, base} & names
 
 
 def test_the_next_epoch_is_followed(publisher, tmp_path):
@@ -87,11 +107,25 @@ def test_a_credential_is_refused_and_not_kept(publisher, tmp_path):
     )
 
 
+def test_pages_of_an_origin_that_was_named_may_read_replies(publisher, tmp_path):
+    publisher.publish(*FIRST)
+    page = "https://app.example"
+    with RunningMirror(publisher, tmp_path / "mirror", "--web-origin", page) as mirror:
+        allowed = {
+            origin: mirror.fields("/v1/health", Origin=origin).get("access-control-allow-origin")
+            for origin in (page, "https://other.example")
+        }
+        assert allowed == {page: page, "https://other.example": None}
+        mirror.stop()
+    code, said = refused(publisher, tmp_path / "mirror", "--web-origin", "*")
+    assert (code, "is not the origin of a page" in said) == (3, True)
+
+
 def test_the_root_must_be_confirmed(publisher, tmp_path):
     publisher.publish(*FIRST)
     data = tmp_path / "mirror"
     code, said = refused(publisher, data)
-    assert (code, "nobody is there" in said) == (3, True)
+    assert (code, "give --root-fingerprint HEX" in said) == (3, True)
     code, said = refused(publisher, data, "--root-fingerprint", "ab" * 32)
     assert (code, "not the one you gave" in said) == (5, True)
     assert not publisher.asked("/v1/data/")

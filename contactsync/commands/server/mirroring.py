@@ -70,6 +70,14 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="ADDRESS",
     help="Address or network of a proxy whose X-Forwarded-For is believed; may be given several times.",
 )
+@click.option(
+    "--web-origin",
+    "origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Let pages of this origin (https://app.example) use the mirror from a browser; may be given several "
+    "times.",
+)
 @click.option("--allow-plain-http", is_flag=True, help="Accept http:// to another machine: no TLS.")
 @ca_file_option("Accept TLS certificates of URL only from the authorities in this PEM file. Remembered.")
 @proxy_option
@@ -89,6 +97,7 @@ def mirror(
     tls_cert: Path | None,
     tls_key: Path | None,
     trusted_proxies: tuple[str, ...],
+    origins: tuple[str, ...],
     allow_plain_http: bool,
     ca_file: Path | None,
     proxy: str | None,
@@ -121,7 +130,7 @@ def mirror(
     if root_file is not None:
         fingerprint = root_in(root_file)
     folder = MirrorFolder.open(data, url, audience)
-    found = open_mirror(folder, fingerprint) or _met(
+    found = open_mirror(folder, fingerprint, ca_file) or _met(
         folder, fingerprint, ca_file, proxy, yes=yes, allow_plain_http=allow_plain_http
     )
     set_up_logging(log_format)
@@ -131,6 +140,7 @@ def mirror(
         every=every,
         tls=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
         trusted=trusted_proxies,
+        origins=origins,
         proxy=proxy,
     )
     run_mirror(found, how, lambda name: click.echo(f"listening on {name}"))
@@ -156,6 +166,6 @@ def _met(
     if fingerprint is None and not yes:
         confirm_fingerprint("--root-fingerprint")
     met.accept()
-    found = open_mirror(folder, None)
+    found = open_mirror(folder)
     assert found is not None, "it was pinned"
     return found

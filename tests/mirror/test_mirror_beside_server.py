@@ -1,0 +1,103 @@
+"""An operator's server, a witness and a mirror, each its own process, and a client who asks both servers."""
+
+import contextlib
+
+import numpy as np
+import pytest
+from mirror_tools import RunningMirror
+from running_witness import RunningWitness
+from server_tools import GERMAN, Process, ask, run
+
+from contactsync.lookup import dpf
+from contactsync.lookup.batch import Sharing, plan_batch
+from contactsync.lookup.rows import Places
+from contactsync.lookup.table import check_level, read_records
+from contactsync.publication.tuf.repository import Repository
+from contactsync.server.keyring import Keyring
+from contactsync.server.settings import DataFolder
+from contactsync.tokens import Tokens
+from contactsync.voprf.server import evaluate
+
+MEMBERS = range(GERMAN, GERMAN + 20_000)
+STRANGERS = range(GERMAN + 900_000, GERMAN + 900_030)
+
+
+class Pair:
+    """The two servers as a client has them: it sends its credential to the first one alone."""
+
+    def __init__(self, data, server, mirror, credential):
+        self.data, self.server, self.mirror, self.credential = data, server, mirror, credential
+
+    def manifest(self):
+        return Repository(self.data / "public").current("people")
+
+    def look_up(self, manifest, numbers):
+        """Which of these German numbers are members, by the rows of a manifest."""
+        table, root = manifest.rows.table(manifest.partitions), manifest.rows.root
+        path = f"/v1/data/{root.hex()}"
+        reply, octets = ask(self.server.port, "GET", path, Authorization=f"Bearer {self.credential}")
+        assert reply.status == 200
+        assert self.mirror.ask(path) == (200, octets)
+        key = Keyring.open(DataFolder(self.data).keys, None).key_pair("people", manifest.epoch)
+        tokens = Tokens.from_outputs(evaluate(key, [b"tel:+%d" % number for number in numbers]))
+        places = Places.concatenate([table.places("49", tokens)])
+        sharing = Sharing(64, table.row_bits)
+        plan = plan_batch(places.row, sharing)
+        first, second = dpf.generate(plan.position.ravel(), sharing.position_bits)
+        path, kind = f"/v1/lookup/people/{root.hex()}", {"Content-Type": "application/octet-stream"}
+        fields = {"Content_Type": kind["Content-Type"], "Authorization": f"Bearer {self.credential}"}
+        reply, mine = ask(self.server.port, "POST", path, first.tobytes(), **fields)
+        assert reply.status == 200, mine
+        status, theirs = self.mirror.ask(path, "POST", second.tobytes(), **kind)
+        assert status == 200, theirs
+        records = (np.frombuffer(mine, np.uint8) ^ np.frombuffer(theirs, np.uint8)).reshape(-1, table.width)
+        rows = read_records(records, plan.row.ravel(), check_level(octets, table, root), table)
+        found = np.zeros(len(numbers), bool)
+        found[plan.query] = rows.take(plan.answer).contains(places.take(plan.query))
+        return found.tolist()
+
+
+@pytest.fixture
+def pair(tmp_path):
+    data, book = tmp_path / "server", tmp_path / "members.csv"
+    run("init", data=data)
+    vkey = next(one for one in run("log", "show", data=data).splitlines() if one.startswith("log ")).split()[
+        1
+    ]
+    with contextlib.ExitStack() as stack:
+        witness = RunningWitness(tmp_path / "witness", vkey)
+        stack.callback(witness.kill)
+        run("log", "add-witness", witness.verifier.vkey(), "--quorum", "1", "--url", witness.url, data=data)
+        book.write_text("number\n" + "".join(f"+{number}\n" for number in MEMBERS))
+        run("members", "import", str(book), data=data)
+        run("publish", "--private-lookup", "yes", data=data)
+        own, anna = (run("accounts", "add", name, data=data).split()[-1] for name in ("mirror", "anna"))
+        server = stack.enter_context(Process(data, "--private-lookup"))
+        server.repository = Repository(data / "public")
+        mirror = stack.enter_context(RunningMirror(server, tmp_path / "mirror", credential=own))
+        yield Pair(data, server, mirror, anna)
+        mirror.stop()
+
+
+@pytest.mark.slow
+def test_members_are_found_at_two_servers_as_editions_come_and_people_go(pair):
+    numbers = [*MEMBERS[::800], *STRANGERS]
+    truth = [True] * len(MEMBERS[::800]) + [False] * len(STRANGERS)
+    first = pair.manifest()
+    assert pair.look_up(first, numbers) == truth
+    run("members", "add", f"+{STRANGERS[0]}", data=pair.data)
+    run("publish", data=pair.data)
+    second = pair.manifest()
+    pair.mirror.reaches(second.edition)
+    # Both answer about both editions: what a client asks that knows the older one only.
+    assert pair.look_up(first, numbers) == truth
+    truth[len(MEMBERS[::800])] = True
+    assert pair.look_up(second, numbers) == truth
+    # Whoever is taken out of service is so at the mirror, too.
+    run("members", "remove", f"+{MEMBERS[0]}", data=pair.data)
+    run("publish", "--expunge", data=pair.data)
+    third = pair.manifest()
+    root = third.rows.level.sha256
+    pair.mirror.until(lambda _, body: body["rows"] == [root])
+    truth[0] = False
+    assert pair.look_up(third, numbers) == truth
