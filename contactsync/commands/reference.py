@@ -43,10 +43,11 @@ prints `error: …` and usually `hint: …`, writes no output file, and leaves t
 | `CONTACTSYNC_CONFIG` | `--config` |
 | `CONTACTSYNC_STATE` | `--state` |
 | `CONTACTSYNC_DATA` | `server … --data` |
+| `CONTACTSYNC_MIRROR` | `server mirror --data` |
 | `CONTACTSYNC_DATABASE` | `server init --database`; for a folder with a database, the one in server.toml |
 | `CONTACTSYNC_PASSPHRASE` | `server … --passphrase-file` |
 | `CONTACTSYNC_KEY_PASSPHRASE` | `server … --key-passphrase-file` |
-| `CONTACTSYNC_LOG_FORMAT` | `--log-format` of `server serve`, `server admin`, `witness` |
+| `CONTACTSYNC_LOG_FORMAT` | `--log-format` of `server serve`, `server admin`, `server mirror`, `witness` |
 | `CONTACTSYNC_EXECUTOR` | `--executor` of `server publish`, `server rotate` |
 | `CONTACTSYNC_EXECUTOR_KEY` | `--executor-key` |
 | `CONTACTSYNC_EXECUTOR_TLS` | `--executor-tls` |

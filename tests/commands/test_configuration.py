@@ -34,7 +34,7 @@ SERVER = '[server.work]\nurl = "https://contacts.example"\n'
         ("region = 49", "region: this must be text", "config init"),
         ('region = "UK"', "region: ", "GB"),
         ('keep_results = "no"', "keep_results: this must be true or false", ""),
-        ('privacy = "none"', "privacy: 'none' is not one of 'download', 'screen'", "--privacy"),
+        ('privacy = "none"', "privacy: 'none' is not one of 'download', 'two-server', 'screen'", "--privacy"),
         ('max_download = "much"', "max_download: 'much' is not a size", "--max-download"),
         ("cover = 3", "cover: ", "--cover"),
         ("timeout = true", "timeout: not a value", "--timeout"),
