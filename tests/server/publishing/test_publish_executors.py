@@ -89,7 +89,9 @@ def test_every_executor_gives_the_same_files_and_manifests(prepared, tmp_path, k
     first = results[InLine]
     assert [outcome.changed for outcome in first[1]] == [("1", "33", "44", "49"), None]
     assert [outcome.evaluated for outcome in first[1]] == [9002, 0]
-    assert len(first[0]) == 11, "manifests, bases and deltas: no partition is large enough for a screen"
+    assert len(first[0]) == 14, (
+        "manifests, bases, deltas and levels: no partition is so large that it has a screen"
+    )
     for other in results.values():
         assert other == first
 
