@@ -22,7 +22,7 @@ import xxhash
 from tuf.api.exceptions import DownloadError, DownloadHTTPError
 from tuf.api.metadata import Metadata, Root
 
-from contactsync.audit import sidecars
+from contactsync.audit import looked_up, sidecars
 from contactsync.audit.logged import LogAudit
 from contactsync.audit.report import AuditReport
 from contactsync.audit.sources import PublicationSource
@@ -62,6 +62,7 @@ RULES: Final = {
     "distribution": "tokens are spread as those of a pseudorandom function are",
     "false-positives": "strangers match as rarely as stated, and at most 1.08 % of them pass a screen",
     **sidecars.RULES,
+    **looked_up.RULES,
 }
 PROBES: Final = 1 << 18
 """Random tokens that are tried against each base and screen."""
@@ -98,7 +99,9 @@ class _Audit:
             "labels": "no partition has labels",
             "labels-delta": "no sidecar has a delta yet",
             "labels-distribution": "no partition has labels",
+            "rows": looked_up.ABSENT,
         }
+        self._bases: dict[str, Path] = {}
         self._labels = sidecars.LabelsAudit(report)
         self._audiences: list[dict[str, object]] = []
         self._tally = Spread()
@@ -186,7 +189,13 @@ class _Audit:
             announced = f"{manifest.audience}, announced epoch {manifest.next.epoch}"
             partitions += [(announced, one) for one in manifest.next.partitions.values()]
         for place, partition in partitions:
-            self._partition(f"{place}, {title_of(partition.name)}", partition)
+            self._partition(f"{place}, {title_of(partition.name)}", partition, kept=place == of)
+        if manifest.rows is not None:
+            self._absent.pop("rows", None)
+            self._rows(f"{of}, rows", manifest)
+        for path in self._bases.values():
+            path.unlink(missing_ok=True)
+        self._bases.clear()
 
     def _history(self, manifest: Manifest) -> None:
         """Walk back as far as there are manifests, and remember which files they name."""
@@ -215,7 +224,20 @@ class _Audit:
         if self._log is not None and self._is_logged:
             self._log.check([logged_link(link) for link in links])
 
-    def _partition(self, place: str, partition: Partition) -> None:
+    def _rows(self, place: str, manifest: Manifest) -> None:
+        """Make them again from the bases, which are kept until then."""
+        assert manifest.rows is not None
+        path = self._file(place, manifest.rows.level)
+        if path is None or self._bases.keys() != manifest.partitions.keys():
+            self._report.leave("rows", place, "the level or a base is not there, or is another one")
+            return
+        with self._report.guard("rows", place):
+            looked_up.check_rows(manifest, path.read_bytes(), self._bases, self._work)
+            self._report.prove("rows")
+        path.unlink()
+
+    def _partition(self, place: str, partition: Partition, *, kept: bool) -> None:
+        """All files of a partition. Its base is `kept` for what is made of the bases of an edition."""
         report = self._report
         labels = partition.labels
         for rule, there in (
@@ -240,6 +262,8 @@ class _Audit:
                 self._screen(place, partition, directory, files)
                 self._labels.partition(place, partition, directory, files)
         finally:
+            if kept:
+                self._bases[partition.name] = path.rename(self._work / f"base.{partition.name}")
             for one in files.values():
                 if one is not None:
                     one.unlink(missing_ok=True)

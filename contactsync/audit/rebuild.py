@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from contactsync.audit import looked_up
 from contactsync.audit.report import AuditReport
 from contactsync.directory import build, match, open_directory
 from contactsync.directory.sidecar_build import build_sidecar
@@ -21,10 +22,12 @@ from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadDirectory, BadInput
 from contactsync.identifiers.kinds import KINDS, partition_of, title_of
 from contactsync.labels import KEYED_BYTES, context, seal
-from contactsync.publication.manifest import Manifest
+from contactsync.lookup.table_file import open_table
+from contactsync.publication.manifest import Manifest, PublishedRows
 from contactsync.publication.partition import Partition
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.keyring import Keyring
+from contactsync.server.row_files import row_file
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.ports import MemberStore
 from contactsync.tokens import TOKEN_BYTES, Tokens
@@ -35,6 +38,7 @@ RULES: Final = {
     "base": "each base is, byte for byte, what key and members give",
     "token": "each token that the registry keeps is the one that the key gives",
     "labels": "each sidecar is, byte for byte, what key, members and labels give",
+    "rows": "the rows for private look-up, and their level, are those that the bases give, byte for byte",
 }
 _AT_ONCE: Final = 8192
 
@@ -57,6 +61,8 @@ def audit_rebuild(folder: DataFolder, registry: MemberStore, keyring: Keyring, w
                     _Rebuild(folder, registry, one, report, work).run(keyring, pending)
     if "labels" not in report.proven and not any(one.rule == "labels" for one in report.findings):
         report.note("labels", str(folder.path), "no partition has labels")
+    if "rows" not in report.proven and not any(one.rule == "rows" for one in report.findings):
+        report.note("rows", str(folder.path), looked_up.ABSENT)
     report.close()
     return report
 
@@ -93,6 +99,8 @@ class _Rebuild:
                 )
                 continue
             self._partition(place, name, members.get(name, []), key)
+        if manifest.rows is not None:
+            self._rows(manifest.rows)
 
     def _members(self) -> Mapping[str, list[bytes]]:
         """The identifiers of the audience by partition."""
@@ -191,6 +199,23 @@ class _Rebuild:
                     hint="find out who changed the publication; `server publish` makes it right",
                 )
             self._report.prove("labels")
+
+    def _rows(self, rows: PublishedRows) -> None:
+        """Make them from the published bases, which were compared before."""
+        folder, manifest = self._folder, self._manifest
+        with self._report.guard("rows", f"{self._of}, rows"):
+            try:
+                level = (folder.data / rows.level.sha256).read_bytes()
+            except FileNotFoundError as error:
+                raise BadDirectory(
+                    "their level is not there", hint="`server publish` makes it again"
+                ) from error
+            bases = {name: folder.data / one.base.sha256 for name, one in manifest.partitions.items()}
+            looked_up.check_rows(manifest, level, bases, self._work)
+            path = row_file(folder.rows, manifest.audience, rows.root)
+            if path.exists():  # else whoever serves them makes it
+                open_table(path, rows.table(manifest.partitions), rows.root)
+            self._report.prove("rows")
 
 
 def _in_order(rows: NDArray[np.uint8]) -> bytes:

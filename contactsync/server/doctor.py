@@ -171,9 +171,10 @@ def _said(line: str, state: State) -> Diagnosis:
 
 def _disk(folder: DataFolder) -> Iterator[Diagnosis]:
     published = sum(path.stat().st_size for path in folder.data.iterdir() if path.is_file())
+    rows = sum(path.stat().st_size for path in folder.rows.glob("*/*") if path.is_file())
     # Members may be in PostgreSQL.
     registry = folder.registry.stat().st_size if folder.registry.exists() else 0
-    needed = LEAST_FREE + 2 * published + registry
+    needed = LEAST_FREE + 2 * published + rows + registry
     free = shutil.disk_usage(folder.path).free
     if free < needed:
         yield Diagnosis(

@@ -82,6 +82,14 @@ def honest(tmp_path_factory):
 
 
 @pytest.fixture
+def new_crook(tmp_path):
+    """One with an empty data folder."""
+    operator = Crook(tmp_path / "server")
+    yield operator
+    operator.close()
+
+
+@pytest.fixture
 def crook(honest, tmp_path, monkeypatch):
     """An operator with a copy of it."""
     monkeypatch.setattr(bounds, "LEAST_SCREENED", 1000)

@@ -61,6 +61,10 @@ def test_members_that_are_not_in_a_file_take_no_room(published):
     published.folder.registry.rename(published.folder.path / "elsewhere")
     assert before - needed() == size
     (published.folder.path / "elsewhere").rename(published.folder.registry)
+    rows = published.folder.rows / "people"
+    rows.mkdir(parents=True)
+    (rows / "a.rows").write_bytes(bytes(12_345))
+    assert needed() - before == 12_345
 
 
 def test_permissions(published):

@@ -60,6 +60,7 @@ def original(tmp_path_factory):
     operator = Operator(tmp_path_factory.mktemp("publishing") / "original")
     operator.add(*range(GERMAN, GERMAN + 9000), *range(AMERICAN, AMERICAN + 50), BRITISH, BRITISH + 1)
     operator.add(*range(GERMAN + 500, GERMAN + 600), audience="business")
+    operator.folder.switch_private_lookup(on=True)
     operator.publish(executor=InLine())
     operator.add(*range(GERMAN + 10_000, GERMAN + 19_000), AMERICAN + 60, 33612345678)
     operator.registry.remove(operator.registry.unevaluated("people", 9, "44", None, 9))
@@ -88,7 +89,9 @@ def test_every_executor_gives_the_same_files_and_manifests(prepared, tmp_path, k
     first = results[InLine]
     assert [outcome.changed for outcome in first[1]] == [("1", "33", "44", "49"), None]
     assert [outcome.evaluated for outcome in first[1]] == [9002, 0]
-    assert len(first[0]) == 11, "manifests, bases and deltas: no partition is large enough for a screen"
+    assert len(first[0]) == 14, (
+        "manifests, bases, deltas and levels: no partition is so large that it has a screen"
+    )
     for other in results.values():
         assert other == first
 
