@@ -74,6 +74,9 @@ class RowsServed:
                 await self._first.wait()
         except TimeoutError:
             log.warning("rows are still being verified: until then look-ups find no rows here")
+        else:
+            if not len(self._sets):
+                log.warning("no edition has rows that could be served: see `publish --private-lookup`")
 
     def close(self) -> None:
         """Follow no more, and answer nobody who waits."""

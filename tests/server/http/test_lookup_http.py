@@ -7,6 +7,7 @@ import contextlib
 import json
 import math
 import shutil
+import signal
 import socket
 import threading
 import time
@@ -553,3 +554,35 @@ def test_editions_are_taken_up_without_a_gap_and_never_mixed(tmp_path, workers):
         newest = Client(first.servers, site.operator.manifest())
         for _ in range(workers * 10 if workers > 1 else 1):
             wait_for(server, [first, second, newest], [404, 200, 200])
+
+
+@pytest.mark.slow
+def test_a_reload_of_the_workers_loses_no_look_up(tmp_path):
+    """New workers take connections only once they have verified the rows."""
+    site = Site(tmp_path, german=range(GERMAN, GERMAN + 6000))
+    site.options = ("--private-lookup", "--workers", "2")
+    with site.running():
+        client = site.client()
+        keys = bytes(client_octets(client, 8))
+        stop, replies = threading.Event(), []
+
+        def go_on():
+            while not stop.is_set():
+                replies.append(client.servers[0].send(client.root, keys)[0].status)
+
+        asking = threading.Thread(target=go_on)
+        asking.start()
+        assert site.process.log.read_text().count("verified") == 2
+        site.process.popen.send_signal(signal.SIGHUP)
+        end = time.monotonic() + 120
+        while "reloaded: 2 new workers" not in site.process.log.read_text():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        before = len(replies)
+        while len(replies) < before + 100:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        stop.set()
+        asking.join(60)
+        assert site.process.log.read_text().count("verified") == 4
+        assert set(replies) == {200}

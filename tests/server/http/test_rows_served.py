@@ -93,6 +93,15 @@ def test_the_start_waits_for_rows_and_each_publish_is_taken_up(publication):
     follow(publication, story)
 
 
+def test_a_server_without_rows_says_so_once(publication, caplog):
+    async def story(rows):
+        publication.publish(ROOTS[0])
+        await until(lambda: rows.tables() == 1)
+
+    follow(publication, story)
+    assert caplog.text.count("no edition has rows") == 1
+
+
 def test_the_start_does_not_wait_for_ever(publication, monkeypatch, caplog):
     monkeypatch.setattr(rows_served, "START_SECONDS", 0.05)
     publication.publish(ROOTS[0])
