@@ -80,6 +80,10 @@ def ensure_rows(folder: Path, manifest: Manifest, public: Path) -> Path:
 def open_rows(folder: Path, manifest: Manifest, public: Path) -> NDArray[np.uint8]:
     """The rows that a manifest states, mapped and verified, uint8[total, width]. As `ensure_rows`."""
     rows = manifest.rows
+    if rows is not None:
+        table, path = rows.table(manifest.partitions), row_file(folder, manifest.audience, rows.root)
+        with contextlib.suppress(BadDirectory, BadInput):  # the usual case: verified once
+            return open_table(path, table, rows.root)
     path = ensure_rows(folder, manifest, public)
     assert rows is not None
     return open_table(path, rows.table(manifest.partitions), rows.root)

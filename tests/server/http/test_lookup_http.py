@@ -455,6 +455,40 @@ def test_a_server_that_answers_no_look_ups_knows_no_rows(site, tmp_path):
         assert process.stop() == 0
 
 
+@pytest.mark.slow
+def test_rows_that_are_damaged_on_the_disk_are_made_anew_and_not_served(site, tmp_path):
+    folder = tmp_path / "server"
+    shutil.copytree(site.operator.folder.path, folder)
+    (path,) = (folder / "rows" / "people").glob("*.rows")
+    good = path.read_bytes()
+    path.write_bytes(bytes([good[0] ^ 1]) + good[1:])
+    with Process(folder, "--private-lookup") as process:
+        assert path.read_bytes() == good
+        client = site.client()
+        client.servers = (client.servers[0], Server(process.port))
+        book, truth = site.book(MEMBERS, STRANGERS)
+        assert np.array_equal(client.look_up(book, [64, 64]), truth)
+        assert process.stop() == 0
+
+
+@pytest.mark.slow
+def test_rows_that_do_not_follow_from_the_directories_are_not_served(site, tmp_path):
+    """Whoever has the bases sees it: here they are missing, and the file of rows is another one."""
+    folder = tmp_path / "server"
+    shutil.copytree(site.operator.folder.path, folder)
+    (path,) = (folder / "rows" / "people").glob("*.rows")
+    path.write_bytes(bytes(path.stat().st_size))
+    for partition in site.operator.manifest().partitions.values():
+        (folder / "public" / "data" / partition.base.sha256).unlink()
+    with Process(folder, "--private-lookup") as process:
+        client = site.client()
+        keys = bytes(client_octets(client, 8))
+        assert problem(Server(process.port).send(client.root, keys)) == (404, "unknown-rows")
+        assert process.stop() == 0
+    assert "rows of an edition are not served" in process.log.read_text()
+    assert "Traceback" not in process.log.read_text()
+
+
 # Editions
 
 
