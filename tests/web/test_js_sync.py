@@ -58,6 +58,20 @@ def test_a_new_edition_comes_by_a_delta(person, operator):
     assert found(person.sync(ANNA, BEN, NEW, STRANGER)) == [ANNA, NEW]
 
 
+def test_rows_for_private_lookup_are_ignored(person, operator):
+    """It does not know them: it reads and walks such a history as any other."""
+    assert found(person.sync(ANNA, BEN, NEW)) == [ANNA, BEN]
+    operator.folder.switch_private_lookup(on=True)
+    operator.publish()
+    operator.add(int(NEW))
+    operator.publish()
+    manifest = manifest_of(operator)
+    assert (manifest.edition, manifest.rows is None) == (3, False)
+    news = person.sync(ANNA, BEN, NEW, STRANGER)
+    assert (found(news), news["edition"]) == ([ANNA, BEN, NEW], 3)
+    assert f"data-{manifest.rows.level.sha256}" not in person.kept()
+
+
 def test_a_new_epoch_makes_all_tokens_anew(person, operator):
     assert found(person.sync(ANNA, STRANGER)) == [ANNA]
     operator.publish(new_epoch=True)

@@ -149,3 +149,13 @@ def _about_manifest(new: Manifest, old: Manifest | None) -> Iterator[str]:
         yield f"    {name}: {count:,} ({count - last:+,})"
     if len(changed) > _SHOWN_PARTITIONS:
         yield f"    and {len(changed) - _SHOWN_PARTITIONS} others that changed by no more"
+    yield from _about_rows(new, old)
+
+
+def _about_rows(new: Manifest, old: Manifest | None) -> Iterator[str]:
+    before = None if old is None else old.rows
+    if new.rows is not None:
+        stays = " (as before)" if new.rows == before else ""
+        yield f"  rows for private look-up: root {grouped(new.rows.level.sha256)}{stays}"
+    elif before is not None:
+        yield "  rows for private look-up: none any more"

@@ -60,6 +60,7 @@ def original(tmp_path_factory):
     operator = Operator(tmp_path_factory.mktemp("publishing") / "original")
     operator.add(*range(GERMAN, GERMAN + 9000), *range(AMERICAN, AMERICAN + 50), BRITISH, BRITISH + 1)
     operator.add(*range(GERMAN + 500, GERMAN + 600), audience="business")
+    operator.folder.switch_private_lookup(on=True)
     operator.publish(executor=InLine())
     operator.add(*range(GERMAN + 10_000, GERMAN + 19_000), AMERICAN + 60, 33612345678)
     operator.registry.remove(operator.registry.unevaluated("people", 9, "44", None, 9))
