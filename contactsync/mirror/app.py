@@ -49,7 +49,7 @@ LOOKUP_MEMORY: Final = 256 << 20
 LOOKUPS_A_CALLER: Final = 8
 """Look-ups of one address at a time."""
 
-_THREADS: Final = 8  # they read small files
+_READERS: Final = 8  # threads: they read small files
 
 log = logging.getLogger("contactsync.mirror")
 
@@ -65,7 +65,7 @@ class MirrorApp:
         self._keeper = keeper
         self._every = every
         self._trusted = trusted
-        self._threads = Threads("mirror", _THREADS)
+        self._threads = Threads("mirror", _READERS)
         self._room = LookupRoom(LOOKUP_MEMORY, LOOKUPS_A_CALLER)
         self._repository = Repository(folder.public)
         routes = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Final
 
 from contactsync.client.state import ServerState
 from contactsync.mirror.app import MirrorApp
@@ -13,7 +14,7 @@ from contactsync.server.http.problems import overload
 from contactsync.serving.limits import Forwarded, Limits, raise_file_limit
 from contactsync.serving.running import Entrance, run
 
-PER_ADDRESS = 32
+CONNECTIONS_A_CALLER: Final = 32
 """Connections of one address, if it is not on this machine; requests at a time of one behind a proxy."""
 
 
@@ -40,7 +41,7 @@ def serve_mirror(
         keeper.load()
         if not keeper.editions:
             keeper.look()
-        limits = Limits(per_address=PER_ADDRESS, trusted=entrance.trusted)
+        limits = Limits(per_address=CONNECTIONS_A_CALLER, trusted=entrance.trusted)
         app = MirrorApp(folder, keeper, every, entrance.trusted).asgi
         if limits.trusted:
             app = Forwarded(app, limits, overload().response())
