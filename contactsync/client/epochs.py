@@ -45,12 +45,13 @@ class Epochs:
         """
         audience = published.audience
         kept = recall_moves(self._server.moves).get(audience)
-        # An announced epoch has no rows: who looks rows up moves when it begins.
+        # Who looks rows up moves when the epoch begins.
         is_first = follower.is_first(audience) and not self._of_table
         choice = choose(published, kept, now=self._now, is_first=is_first, asks=self._asks)
         keep_move(self._server.moves, audience, choice.move)
         self.withdrawn = choice.withdrawn or self.withdrawn
-        used = choice.manifest
+        # An announced epoch has no rows. Who moved to it in another mode looks rows up in the one in force.
+        used = published if self._of_table else choice.manifest
         changed = [
             self._drop_if_of_another_key(one) for one in (published, published.ahead()) if one is not None
         ]
@@ -73,12 +74,12 @@ class Epochs:
 
     def begun(self, published: Manifest, used: Manifest) -> StoredEpoch:
         """What to keep of the epoch before anything of it is stored: nothing was used yet."""
-        return StoredEpoch(used.public_key.hex(), None if used is published else {})
+        return StoredEpoch(used.public_key.hex(), None if used.epoch == published.epoch else {})
 
     def stored(self, published: Manifest, used: Manifest) -> StoredEpoch:
         """What to keep of the epoch that was used."""
         announced = None
-        if used is not published:
+        if used.epoch != published.epoch:
             announced = {name: (one.edition, one.base.sha256) for name, one in used.partitions.items()}
         return StoredEpoch(used.public_key.hex(), announced)
 

@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from contactsync.client.cache import Cache
 from contactsync.client.core.matching import inspect
 from contactsync.client.core.planner import Plan
+from contactsync.client.core.row_lookups import check_rows
 from contactsync.client.download import fetch_file, octets_held
 from contactsync.client.files import FolderFiles
 from contactsync.client.state import ServerState
 from contactsync.client.transport import Transport
 from contactsync.foundation.errors import BadDirectory
 from contactsync.foundation.progress import DOWNLOADING, Progress
-from contactsync.publication.manifest import DataFile
+from contactsync.publication.manifest import DataFile, Manifest
 
 
 class FileFetcher:
@@ -46,13 +47,15 @@ class FileFetcher:
             fetch_file(self._transport, self._folder, file, advance)
         self.downloaded += total
 
-    def fetch_plan(self, plan: Plan) -> None:
-        """Fetch the files of a plan, and check them before anything is asked.
+    def fetch_plan(self, plan: Plan, manifest: Manifest) -> None:
+        """Fetch the files of a plan for a manifest, and check them before anything is asked.
 
         Raises BadDirectory: what is damaged is fetched whole next time.
         """
         self.fetch(plan.files)
         files = FolderFiles(self._folder)
+        if plan.level is not None:
+            check_rows(manifest, files.level(plan.level))
         for part in plan.parts:
             if not part.fetch:
                 continue

@@ -11,13 +11,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from contactsync.client.core.row_lookups import AskRows
+from contactsync.client.core.row_lookups import AskRows, LastTable, rows_of
 from contactsync.client.transport import Transport
-from contactsync.foundation.errors import BadReply, NotTrusted, OurError, Refused
+from contactsync.foundation.errors import BadReply, NetworkError, NotTrusted, OurError, Refused
 from contactsync.foundation.progress import Progress
 from contactsync.lookup.dpf import generate
 from contactsync.publication.manifest import Manifest
 from contactsync.publication.tuf.follower import Follower
+from contactsync.publication.tuf.raised import errors_of_tuf
 
 Octets = NDArray[np.uint8]
 
@@ -37,11 +38,11 @@ class Pair:
         self._second = second
         self._progress = progress
 
-    def common_edition(self, manifest: Manifest, follower: Follower) -> Manifest:
+    def common_edition(self, manifest: Manifest, follower: Follower, last: LastTable | None) -> Manifest:
         """The newest edition whose rows the second server has: this one, or the one before it.
 
-        A mirror learns of an edition a little later than clients do. Raises NotTrusted if there is no second
-        server, OurError if it has neither.
+        A mirror learns of an edition a little later than clients do. It is never one before that of the
+        `last` look-up. Raises NotTrusted if there is no second server, OurError if it has neither.
         """
         second = self._second
         if second is None:
@@ -49,10 +50,12 @@ class Pair:
                 f"no second server is trusted beside {self._first.base_url}",
                 hint=f"run: contactsync trust {self._first.base_url} --second URL",
             )
-        if manifest.rows is None or _has(second, manifest.rows.level.sha256):
+        if self._has(rows_of(manifest).level.sha256):
             return manifest
         before = _before(manifest, follower)
-        if before is not None and before.rows is not None and _has(second, before.rows.level.sha256):
+        if before is not None and last is not None and _place(before) < (last.epoch, last.edition):
+            before = None
+        if before is not None and before.rows is not None and self._has(before.rows.level.sha256):
             return before
         raise OurError(
             f"{second.base_url} has neither the rows of the newest edition nor of the one before it",
@@ -62,7 +65,8 @@ class Pair:
     def ask(self, request: AskRows) -> list[Octets]:
         """The answers of both to each batch, XORed: uint8[3k/2, width] each.
 
-        All keys are made before the first is sent: no time between requests depends on the rows. Raises
+        All keys are made before the first is sent, and connections are closed before anything is verified: no
+        time that a server sees depends on the rows. Raises
         Refused, BadReply (of another length), NetworkError.
         """
         assert self._second is not None, "no edition is common without it"
@@ -72,39 +76,49 @@ class Pair:
         path = f"/v1/lookup/{request.audience}/{request.rows.level.sha256}"
         self._first.pace()
         records = []
-        for done, (plan, (one, other)) in enumerate(zip(request.batches, keys, strict=True), 1):
-            shape = plan.sharing.sub_databases, request.table.width
-            length = shape[0] * shape[1]
-            # The second one first: if it has lost the edition, the first one has seen nothing yet.
-            theirs = self._second.post(path, other.tobytes(), reply_length=length, authorised=False)
-            ours = self._first.post(path, one.tobytes(), reply_length=length)
-            records.append(_octets(theirs).reshape(shape) ^ _octets(ours).reshape(shape))
-            self._progress(_LOOKING_UP, done, many)
+        try:
+            for done, (plan, (one, other)) in enumerate(zip(request.batches, keys, strict=True), 1):
+                shape = plan.sharing.sub_databases, request.table.width
+                length = shape[0] * shape[1]
+                # The second one first: if it has lost the edition, the first one has seen nothing yet.
+                theirs = self._second.post(path, other.tobytes(), reply_length=length, authorised=False)
+                ours = self._first.post(path, one.tobytes(), reply_length=length)
+                records.append(_octets(theirs).reshape(shape) ^ _octets(ours).reshape(shape))
+                self._progress(_LOOKING_UP, done, many)
+        finally:
+            self._hang_up()
         return records
 
-    def hang_up(self) -> None:
-        """Close the connections to the second server."""
+    def _hang_up(self) -> None:
+        """Close the connections to both, at a beat: what follows depends on the answers."""
+        self._first.pace()
+        self._first.hang_up()
         if self._second is not None:
             self._second.hang_up()
 
-
-def _has(second: Transport, sha256: str) -> bool:
-    """Whether the server has a data file: its beginning is asked for."""
-    try:
-        with second.get(f"/v1/data/{sha256}", headers={"Range": f"bytes=0-{_PROBED - 1}"}) as reply:
-            taken = sum(map(len, second.chunks(reply, _PROBED)))
-    except Refused as error:
-        if error.status == 404:
-            return False
-        raise
-    return taken > 0
+    def _has(self, sha256: str) -> bool:
+        """Whether the second server has a data file: its beginning is asked for."""
+        second = self._second
+        assert second is not None, "no edition is common without it"
+        attempts = second.patience.attempts()
+        while True:
+            try:
+                with second.get(f"/v1/data/{sha256}", headers={"Range": f"bytes=0-{_PROBED - 1}"}) as reply:
+                    return sum(map(len, second.chunks(reply, _PROBED))) > 0
+            except Refused as error:
+                if error.status != 404:
+                    raise
+                return False
+            except NetworkError as error:
+                attempts.failed(error)
 
 
 def _before(manifest: Manifest, follower: Follower) -> Manifest | None:
     """The manifest before this one, of the same key; None if that is none for a match."""
     if manifest.previous is None:
         return None
-    data = follower.older(manifest.audience, manifest.previous)
+    with errors_of_tuf():
+        data = follower.older(manifest.audience, manifest.previous)
     try:
         found = Manifest.from_bytes(data)
     except BadReply:
@@ -119,6 +133,10 @@ def _before(manifest: Manifest, follower: Follower) -> Manifest | None:
         manifest.public_key,
     )
     return replace(found, next=None) if same else None
+
+
+def _place(manifest: Manifest) -> tuple[int, int]:
+    return manifest.epoch, manifest.edition
 
 
 def _octets(data: bytes) -> Octets:

@@ -124,9 +124,9 @@ class Session:
         self._options = options
         self._progress = progress
         self._recording = recording
-        modes = load_modes()
+        modes, has_second = load_modes(), second is not None or server.second is not None
         self._mode = modes[options.privacy]
-        self._modes = {name: mode for name, mode in modes.items() if second is not None or not mode.of_table}
+        self._modes = {name: mode for name, mode in modes.items() if has_second or not mode.of_table}
         self._ledger = Ledger.open(server.ledger, server.url)
         if kept := cache.take_asked():
             self._ledger.adopt(kept)
@@ -226,7 +226,8 @@ class Session:
             )
         used, changed = self._epochs.enter(follower, manifest)
         if self._mode.of_table:
-            used = self._pair.common_edition(used, follower)
+            last = recall_table(self._server.rows, self._options.audience)
+            used = self._pair.common_edition(used, follower, last)
         # Labels need a key of everybody: who matches must not decide who is looked up once more.
         labels = any(partition.labels is not None for partition in used.partitions.values())
         self._keyed = labels and self._options.labels and not self._mode.of_table
@@ -254,7 +255,7 @@ class Session:
         if self._recording is not None:
             held = {file.sha256: octets_held(self._server.data, file) for file in prepared.files}
             self._recording.plans(manifest.epoch, recalled.whole, held)
-        self._fetcher.fetch_plan(prepared.plan)
+        self._fetcher.fetch_plan(prepared.plan, manifest)
         self._cache.begin_epoch(
             manifest.audience, manifest.epoch, self._epochs.begun(followed.published, manifest)
         )
@@ -304,7 +305,6 @@ class Session:
         if evaluated.prepared.mode.asks:
             self._transport.pace()
             self._transport.hang_up()
-            self._pair.hang_up()
         return matched
 
     def _label(self, matched: Matched) -> Labelled:
@@ -320,6 +320,8 @@ class Session:
         """The answer to one request of a mode."""
         if isinstance(request, AskRows):
             self._told["", type(request.told)] = request.told
+            # From here on until the end, the next run asks for everybody, whatever becomes of this one.
+            keep_table(self._server.rows, request.audience, None)
             self._fetcher.downloaded += request.octets
             return self._pair.ask(request)
         partition = request.partition
@@ -356,8 +358,7 @@ class Session:
         self._ledger.answered(
             prepared.manifest.audience, prepared.manifest.epoch, {name for name, _ in self._told}
         )
-        if matched.table is not None:
-            keep_table(self._server.rows, prepared.manifest.audience, matched.table)
+        keep_table(self._server.rows, prepared.manifest.audience, matched.table)
         level = prepared.plan.level
         keep = self._cache.held_files() | ({level.sha256} if level is not None else set())
         for path in self._server.data.iterdir():

@@ -6,6 +6,7 @@ STATE/servers/HOST_PORT-HASH8/
                   the URL of a second server, if one is trusted for private look-up
   root.json       the pinned TUF root
   ca.pem          the TLS authorities that are accepted, if not the system's
+  second.pem      the same of the second server
   tuf/            TUF metadata as python-tuf keeps it
   log/            what was seen of the server's log, and whose witness counts (`publication.logged`)
   data/           data files by their SHA-256
@@ -44,6 +45,7 @@ from contactsync.foundation.errors import BadInput, BadSignature, NotTrusted, Ou
 from contactsync.foundation.loopback import is_loopback
 
 _AUTHORITIES = "ca.pem"
+_SECOND_AUTHORITIES = "second.pem"
 MIGRATION_WAIT: Final = 10.0
 """Seconds that a process waits while another one brings the same folder to a newer version."""
 
@@ -103,6 +105,8 @@ class ServerState:
     """Whether TLS certificates of other authorities than the system's are accepted, and of those alone."""
     second: str | None = None
     """The URL of a mirror that is trusted not to tell this server what it is asked, and the other way."""
+    second_authorities: bool = False
+    """Whether the mirror's TLS certificate has authorities of its own."""
 
     @property
     def tuf(self) -> Path:
@@ -190,9 +194,27 @@ class ServerState:
         durable.write(self.folder / _AUTHORITIES, pem)
         self._add_to_record({"own_authorities": True})
 
-    def remember_second(self, url: str | None) -> None:
+    @property
+    def second_ca_file(self) -> Path | None:
+        """The authorities whose TLS certificates are accepted of the second server, if not the system's.
+
+        Raises OurError if they are gone.
+        """
+        if not self.second_authorities:
+            return None
+        path = self.folder / _SECOND_AUTHORITIES
+        if path.exists():
+            return path
+        raise OurError(
+            f"the certificate authorities stored for {self.second} are missing ({path})",
+            hint=f"run: contactsync trust {self.url} --second {self.second} --second-ca-file FILE",
+        )
+
+    def remember_second(self, url: str | None, authorities: bytes | None = None) -> None:
         """Trust a second server for private look-up from now on; None: none any more."""
-        self._add_to_record({"second": url})
+        if authorities is not None:
+            durable.write(self.folder / _SECOND_AUTHORITIES, authorities)
+        self._add_to_record({"second": url, "second_authorities": authorities is not None})
 
     def _add_to_record(self, members: dict[str, object]) -> None:
         record = json.loads((self.folder / _RECORD).read_bytes()) | members
@@ -361,9 +383,10 @@ class State:
                 str(record["fingerprint"]),
                 record.get("own_authorities") is True,
                 None if record.get("second") is None else canonical_url(str(record["second"])),
+                record.get("second_authorities") is True,
             )
             is_here = self._folder(server.url) == folder
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, BadInput) as error:
             raise OurError(f"the record of a server in {folder} is damaged", hint=_TRUST_AGAIN) from error
         if not is_here:
             raise OurError(f"{folder} belongs to another server", hint=_TRUST_AGAIN)

@@ -56,6 +56,12 @@ if TYPE_CHECKING:  # it imports an HTTP library
     help="A mirror of this server that somebody else runs: `sync --privacy two-server` asks both, and "
     "neither learns who your contacts are. `none`: no longer.",
 )
+@click.option(
+    "--second-ca-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Accept TLS certificates of --second only from the authorities in this PEM file. Remembered.",
+)
 @ca_file_option(
     "Accept TLS certificates only from the authorities in this PEM file. Remembered for this server."
 )
@@ -74,6 +80,7 @@ def trust(
     policy_file: Path | None,
     new_log: bool,
     second: str | None,
+    second_ca_file: Path | None,
     ca_file: Path | None,
     proxy: str | None,
     config_file: Path | None,
@@ -110,6 +117,7 @@ def trust(
         replace=replace,
         choice=LogChoice(witnesses, quorum, policy_file, new_log),
         second=second,
+        second_ca_file=second_ca_file,
     )
     url = met.url
     click.echo(f"{url}\nfingerprint {grouped(met.fingerprint)}\n{met.watched}")

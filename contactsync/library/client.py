@@ -107,6 +107,7 @@ class Client:
         replace: bool = False,
         choice: LogChoice | None = None,
         second: str | None = None,
+        second_ca_file: Path | None = None,
     ) -> Introduction:
         """Fetch what a server shows of itself, to be compared and then accepted. See `introduce`."""
         return introduce(
@@ -119,6 +120,7 @@ class Client:
             replace=replace,
             choice=choice,
             second=second,
+            second_ca_file=second_ca_file,
         )
 
     def trust(
@@ -220,7 +222,11 @@ class Client:
                 )
             patience = patience or Patience(timeout=timeout, progress=progress)
             second = way_to_second(
-                known, options, transcript=transcript, proxy=proxy, ca_file=ca_file, patience=patience
+                known,
+                options,
+                transcript=transcript,
+                proxy=proxy,
+                patience=patience.with_progress(progress),
             )
             if second is not None:
                 stack.enter_context(contextlib.closing(second))

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contactsync.client.core.planner import Options
@@ -18,7 +19,7 @@ from contactsync.client.privacy import TWO_SERVER
 from contactsync.client.state import ServerState, canonical_url, is_in_clear
 from contactsync.client.transport import Transport
 from contactsync.client.trust import fetch_root, find_root
-from contactsync.foundation.errors import BadInput, BadSignature, NetworkError
+from contactsync.foundation.errors import BadInput, BadSignature, NetworkError, NotTrusted
 from contactsync.foundation.loopback import is_loopback
 from contactsync.foundation.route import Route
 
@@ -32,13 +33,17 @@ _NETWORK_BITS = {4: 24, 6: 48}  # what one customer of a network has at most, as
 
 @dataclass(frozen=True, slots=True)
 class SecondServer:
-    """A second server that was met, by its canonical URL; None: none any more."""
+    """A second server that was met, by its canonical URL; None: none any more.
+
+    `authorities` are those whose TLS certificates it may have, as PEM; None: the system's.
+    """
 
     url: str | None
+    authorities: bytes | None = None
 
     def remember(self, server: ServerState) -> None:
         """Ask it too, from now on, where a sync asks two."""
-        server.remember_second(self.url)
+        server.remember_second(self.url, self.authorities)
 
 
 def meet_second(
@@ -77,7 +82,7 @@ def meet_second(
             )
     finally:
         transport.close()
-    return SecondServer(url)
+    return SecondServer(url, None if ca_file is None else ca_file.read_bytes())
 
 
 def way_to_second(
@@ -86,21 +91,27 @@ def way_to_second(
     *,
     transcript: Path | None,
     proxy: str | None,
-    ca_file: Path | None,
     patience: Patience,
 ) -> Transport | None:
-    """A way to the second server, without any credential; None if there is none, or nothing is asked of it.
+    """A way to the second server, without any credential; None if nothing is asked of it.
 
-    Raises BadInput if the sync is recorded: a transcript is of one server.
+    Its TLS certificate has its own authorities, or the system's: with those of the first server, that one's
+    operator could stand between. Raises NotTrusted if there is no second server, BadInput if the sync is
+    recorded: a transcript is of one server.
     """
-    if known.second is None or options.privacy != TWO_SERVER:
+    if options.privacy != TWO_SERVER:
         return None
+    if known.second is None:
+        raise NotTrusted(
+            f"no second server is trusted beside {known.url}",
+            hint=f"run: contactsync trust {known.url} --second URL, or choose another --privacy",
+        )
     if transcript is not None:
         raise BadInput(
             "a transcript is of one server, and this sync asks two",
             hint="leave --transcript, or choose another --privacy for it",
         )
-    route = Route.to(known.second, proxy=proxy, ca_file=ca_file or known.ca_file)
+    route = Route.to(known.second, proxy=proxy, ca_file=known.second_ca_file)
     return Transport(known.second, patience=patience, route=route, max_data=options.max_download)
 
 
@@ -153,5 +164,10 @@ def _tls_key(url: SplitResult) -> bytes:
         pem = ssl.get_server_certificate((host, port), timeout=_CONNECT_SECONDS)
     except (OSError, ValueError) as error:
         raise NetworkError(f"{host} shows no TLS certificate: {error}", hint="try again later") from error
-    key = x509.load_pem_x509_certificate(pem.encode()).public_key()
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    try:
+        key = x509.load_pem_x509_certificate(pem.encode()).public_key()
+        return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise NetworkError(
+            f"{host} shows a TLS certificate that cannot be read", hint="tell its operator"
+        ) from error

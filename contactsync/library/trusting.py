@@ -75,13 +75,14 @@ def introduce(
     replace: bool = False,
     choice: LogChoice | None = None,
     second: str | None = None,
+    second_ca_file: Path | None = None,
 ) -> Introduction:
     """Fetch the root of a server. With a `fingerprint` it is the root that has it, the newest or an earlier.
 
     `replace`: what is known of the server does not count; forget it before `accept`. `choice` is the user's
-    own of who must watch its log. `second` is the URL of a mirror for private look-up, or "none";
-    `second.meet_second` says what it must be. Raises BadInput, BadSignature (the fingerprint is another one),
-    NetworkError, OurError.
+    own of who must watch its log. `second` is the URL of a mirror for private look-up, or "none", and
+    `second_ca_file` has its TLS authorities; `second.meet_second` says what it must be. Raises BadInput,
+    BadSignature (the fingerprint is another one), NetworkError, OurError.
     """
     choice = choice or LogChoice()
     expected = None if fingerprint is None else read_fingerprint(fingerprint)
@@ -119,7 +120,7 @@ def introduce(
             second,
             fingerprint,
             proxy=proxy,
-            ca_file=accepted,
+            ca_file=second_ca_file,
             allow_plain_http=allow_plain_http,
         )
     return Introduction(

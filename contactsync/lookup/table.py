@@ -28,7 +28,7 @@ _WHAT = b"CSROWS\x02"  # and the version
 
 
 @dataclass(frozen=True)
-class Table:
+class RowTable:
     """Where the rows of an edition stand. Made by `of`.
 
     `slot_bits`: q of each partition, by name, in the order of the rows: the largest first, then by name. As
@@ -93,9 +93,20 @@ class Table:
         return 1 << (self.row_bits - self.depth)
 
     @property
+    def heading(self) -> bytes:
+        """What a level begins with: the whole shape of the table.
+
+        Without it, one root could be stated of two tables. A client would read the rows of one as those of
+        the other, and fail or not by where its contacts are.
+        """
+        names = (bytes((bits, len(name))) + name.encode("ascii") for name, bits in self.slot_bits.items())
+        numbers = bytes((self.shape.remainder_bits, self.shape.most))
+        return _WHAT + numbers + len(self.slot_bits).to_bytes(2, "little") + b"".join(names)
+
+    @property
     def level_bytes(self) -> int:
-        """Octets of the level."""
-        return HASH_BYTES * self.level_nodes
+        """Octets of the file of the level: its heading, then the nodes."""
+        return len(self.heading) + HASH_BYTES * self.level_nodes
 
     @property
     def width(self) -> int:
@@ -112,20 +123,24 @@ class Table:
 
 
 def root_of(level: bytes) -> bytes:
-    """The root: the hash of the whole level, by which the data file of it is named."""
+    """The root: the hash of the whole file of the level, by which it is named."""
     return hashlib.sha256(level).digest()
 
 
-def check_level(octets: bytes, table: Table, root: bytes) -> Nodes:
+def check_level(octets: bytes, table: RowTable, root: bytes) -> Nodes:
     """The level that a client keeps for an edition, verified: uint8[level_nodes, 32]. Raises BadDirectory."""
     if len(octets) != table.level_bytes:
         raise bad_rows(f"{len(octets)} octets of hashes, not {table.level_bytes}", "wrong-length")
     if root_of(octets) != root:
         raise bad_rows("the hashes do not match the root in the manifest", "bad-hash")
-    return as_nodes(octets)
+    if not octets.startswith(table.heading):
+        raise bad_rows("the hashes are of a table of another shape than the manifest's", "not-as-described")
+    return as_nodes(octets[len(table.heading) :])
 
 
-def read_records(records: NDArray[np.uint8], numbers: NDArray[np.uint32], level: Nodes, table: Table) -> Rows:
+def read_records(
+    records: NDArray[np.uint8], numbers: NDArray[np.uint32], level: Nodes, table: RowTable
+) -> Rows:
     """The rows of an answer: all verify against the level, or none is read.
 
     `records` uint8[m, width]; `numbers` uint32[m], which row each must be; from `total` on there are none,

@@ -23,7 +23,7 @@ from contactsync.foundation.errors import BadInput, OurError
 from contactsync.foundation.hash_trees import HASH_BYTES
 from contactsync.lookup.merkle import as_nodes, parents, row_hash, with_paths
 from contactsync.lookup.rows import MAX_ROW_COUNT, ROW_SLOT_BITS
-from contactsync.lookup.table import Table, root_of
+from contactsync.lookup.table import RowTable, root_of
 
 _BUCKET_ROW_BITS = BUCKET_SLOT_BITS - ROW_SLOT_BITS
 _BLOCK_BITS = 14  # rows built at once: whole subtrees below the level, of up to 2^26 rows
@@ -37,7 +37,7 @@ Octets = NDArray[np.uint8]
 class BuiltTable:
     """What a publisher states of the rows of an edition: the level binds all the rest."""
 
-    table: Table
+    table: RowTable
     level: bytes
 
     @property
@@ -56,7 +56,7 @@ def build_table(path: str | os.PathLike[str], directories: Mapping[str, Director
     VOPRF outputs), OurError (the disk).
     """
     infos = {name: directory.info for name, directory in directories.items()}
-    table = Table.of(infos, max(map(_most, directories.values()), default=0))
+    table = RowTable.of(infos, max(map(_most, directories.values()), default=0))
     levels = []
     try:
         with durable.replacing(Path(path), mode=durable.PUBLIC_FILE) as file:
@@ -74,7 +74,7 @@ def build_table(path: str | os.PathLike[str], directories: Mapping[str, Director
     return BuiltTable(table, _whole(levels, table))
 
 
-def open_table(path: str | os.PathLike[str], table: Table, root: bytes) -> Octets:
+def open_table(path: str | os.PathLike[str], table: RowTable, root: bytes) -> Octets:
     """Map a file of rows, uint8[total, width], and verify all of it: a server answers from no other.
 
     Each content is hashed, and each path compared with the one that follows: about the time of a build. The
@@ -125,7 +125,7 @@ def _groups(directory: Directory) -> Iterator[tuple[int, int, Values]]:
         yield first << _BUCKET_ROW_BITS, rows, buckets.decode(span, directory.name, kernels=True)
 
 
-def _blocks(table: Table, directories: Mapping[str, Directory]) -> Iterator[tuple[int, Octets]]:
+def _blocks(table: RowTable, directories: Mapping[str, Directory]) -> Iterator[tuple[int, Octets]]:
     """The number of the first row, and the contents, of one block of 2^14 rows after the other.
 
     Sizes descend and are powers of two, so that a group is a block, or divides one.
@@ -143,7 +143,7 @@ def _blocks(table: Table, directories: Mapping[str, Directory]) -> Iterator[tupl
         yield first, np.concatenate(waiting)
 
 
-def _contents(values: Values, first: int, rows: int, table: Table) -> Octets:
+def _contents(values: Values, first: int, rows: int, table: RowTable) -> Octets:
     """Contents of so many rows of a directory, from its row `first` on."""
     from contactsync.kernels import rows as kernel  # noqa: PLC0415 - loads Numba
 
@@ -155,7 +155,7 @@ def _contents(values: Values, first: int, rows: int, table: Table) -> Octets:
     return contents
 
 
-def _above(contents: Octets, first: int, table: Table) -> tuple[Octets, Octets]:
+def _above(contents: Octets, first: int, table: RowTable) -> tuple[Octets, Octets]:
     """The paths of a block's rows, uint8[n, 32 * depth], and the nodes of the level above them.
 
     The last block may end within a subtree.
@@ -175,10 +175,10 @@ def _above(contents: Octets, first: int, table: Table) -> tuple[Octets, Octets]:
     return paths[: len(contents)], nodes
 
 
-def _whole(levels: list[Octets], table: Table) -> bytes:
-    """The level, of which the last nodes are of rows that are not there."""
+def _whole(levels: list[Octets], table: RowTable) -> bytes:
+    """The file of the level. Its last nodes are of rows that are not there."""
     node = as_nodes(_ABSENT)
     for _ in range(table.depth):
         node = parents(np.concatenate([node, node]))
-    there = np.concatenate(levels).tobytes()
+    there = table.heading + np.concatenate(levels).tobytes()
     return there + node.tobytes() * ((table.level_bytes - len(there)) // HASH_BYTES)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from contactsync.directory import DataFile
 from contactsync.foundation.errors import BadDirectory
 from contactsync.lookup.rows import MAX_ROW_COUNT
-from contactsync.lookup.table import Table
+from contactsync.lookup.table import RowTable
 from contactsync.publication.forms import closed_object, integer, refuse
 from contactsync.publication.named_files import file_from_json, file_to_json
 
@@ -40,12 +40,12 @@ class PublishedRows:
         """What binds all rows, 32 octets."""
         return bytes.fromhex(self.level.sha256)
 
-    def table(self, partitions: Mapping[str, Partition]) -> Table:
+    def table(self, partitions: Mapping[str, Partition]) -> RowTable:
         """Where the rows of these partitions, all of the edition's epoch, stand.
 
         Raises BadDirectory if such partitions have no such rows; never for those of a manifest that was read.
         """
-        return Table.of({name: one.directory for name, one in partitions.items()}, self.most)
+        return RowTable.of({name: one.directory for name, one in partitions.items()}, self.most)
 
     def to_json(self) -> dict[str, Any]:
         """The member of the manifest."""

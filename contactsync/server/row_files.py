@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from contactsync.directory import DataFile, open_directory
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadDirectory, BadInput, OurError
-from contactsync.lookup.table import Table
+from contactsync.lookup.table import RowTable
 from contactsync.lookup.table_file import BuiltTable, build_table, open_table
 from contactsync.publication.manifest import Manifest, Partition, PublishedRows
 
@@ -129,7 +129,7 @@ def _build(path: Path, partitions: Mapping[str, Partition], data: Path) -> Built
         return build_table(path, opened)
 
 
-def _is_right(path: Path, table: Table, root: bytes) -> bool:
+def _is_right(path: Path, table: RowTable, root: bytes) -> bool:
     try:
         open_table(path, table, root)
     except (BadDirectory, BadInput):

@@ -15,7 +15,7 @@ from contactsync.foundation.errors import BadDirectory, BadInput
 from contactsync.lookup import dpf
 from contactsync.lookup.batch import sharings
 from contactsync.lookup.rows import ROW_SLOTS, parse
-from contactsync.lookup.table import Table, check_level, read_records
+from contactsync.lookup.table import RowTable, check_level, read_records
 from contactsync.lookup.table_file import build_table, open_table
 from contactsync.server.http.looking_up import LookingUp
 from contactsync.server.lookups import OpenRows
@@ -82,7 +82,7 @@ def _place(data: bytes) -> None:
 
 @dataclass(frozen=True)
 class _Made:
-    table: Table
+    table: RowTable
     root: bytes
     level: bytes
     file: bytes

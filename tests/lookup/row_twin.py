@@ -27,6 +27,11 @@ class Shape:
         self.D = max(0, self.b - 12)
         self.W = self.C + 32 * self.D
 
+    @property
+    def heading(self):
+        names = b"".join(bytes([q, len(name)]) + name.encode() for name, q in self.parts)
+        return b"CSROWS\x02" + bytes([self.r, self.M]) + len(self.parts).to_bytes(2, "little") + names
+
     def q_of(self, i):
         """The slot bits of the partition that has row i; None if there is none."""
         for _, q in self.parts:
@@ -83,7 +88,7 @@ def heights(leaves):
 
 
 def file_of_rows(parts, r):
-    """(shape, the file's records, the level, the root). `parts`: name → (q, values as ints of q + r bits)."""
+    """(shape, the records, the file of the level, the root). `parts`: name → (q, values of q + r bits)."""
     rows = {name: rows_of(values, q, r) for name, (q, values) in parts.items()}
     M = max(len(row) for each in rows.values() for row in each)
     shape = Shape({name: q for name, (q, _) in parts.items()}, r, M)
@@ -94,7 +99,8 @@ def file_of_rows(parts, r):
         octets + b"".join(tree[height][(i >> height) ^ 1] for height in range(shape.D))
         for i, octets in enumerate(contents)
     ]
-    return shape, records, tree[shape.D], sha256(b"".join(tree[shape.D]))
+    level = shape.heading + b"".join(tree[shape.D])
+    return shape, records, level, sha256(level)
 
 
 def verifies(shape, i, record, level):

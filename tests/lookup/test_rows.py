@@ -1,6 +1,7 @@
 """Rows against their twin; every member is found in its row, every tampered octet is refused."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from contactsync.directory.match import match
 from contactsync.foundation.errors import BadDirectory, BadInput
 from contactsync.lookup.merkle import as_nodes, row_hash
 from contactsync.lookup.rows import Places, RowShape
-from contactsync.lookup.table import Table, check_level, read_records
+from contactsync.lookup.table import RowTable, check_level, read_records
 from contactsync.lookup.table_file import build_table, open_table
 from contactsync.tokens import Tokens
 
@@ -32,7 +33,7 @@ def held(rows, place):
 def one_partition(slot_bits, remainder_bits, most, count=None):
     """A table of one partition, "1"."""
     info = DirectoryInfo(count or most, slot_bits, remainder_bits, "", DataFile("", 0, ""))
-    return Table.of({"1": info}, most)
+    return RowTable.of({"1": info}, most)
 
 
 @pytest.mark.slow
@@ -49,7 +50,7 @@ def test_the_twin_makes_the_same_octets(make_table, counts, remainder_bits):
         *(shape.total, shape.b),
     )
     assert made.path.read_bytes() == b"".join(records)
-    assert made.built.level == b"".join(level)
+    assert made.built.level == level
     assert made.built.root == root
     assert list(table.slot_bits) == [name for name, _ in shape.parts]
 
@@ -348,7 +349,7 @@ def test_tokens_that_crowd_into_a_row_make_no_rows(tmp_path):
     assert read_records(records[places.row], places.row, level, built.table).contains(places).all()
 
 
-# Table and level
+# RowTable and level
 
 
 @pytest.mark.parametrize("shape", [(31, 9), (64, 9), (32, -1), (32, 256), (2**40, 9)])
@@ -376,17 +377,17 @@ def directory_of(slot_bits, remainder_bits=32, count=9):
 )
 def test_an_impossible_table_is_refused(directories, most):
     with pytest.raises(BadDirectory, match="rows: "):
-        Table.of(directories, most)
+        RowTable.of(directories, most)
 
 
 def test_the_largest_table():
-    table = Table.of({"1": directory_of(31, count=2**31), "49": directory_of(31, count=2**31)}, 255)
+    table = RowTable.of({"1": directory_of(31, count=2**31), "49": directory_of(31, count=2**31)}, 255)
     assert (table.total, table.row_bits, table.depth, table.level_nodes) == (2**26, 26, 14, 4096)
 
 
 def test_the_largest_partition_is_first_and_then_it_goes_by_name():
     infos = {name: directory_of(q) for name, q in {"49": 13, "1": 12, "39": 13, "mailto": 20}.items()}
-    table = Table.of(infos, 3)
+    table = RowTable.of(infos, 3)
     assert list(table.first.items()) == [("mailto", 0), ("39", 16384), ("49", 16512), ("1", 16640)]
     assert (table.total, table.row_bits) == (16704, 15)
 
@@ -398,3 +399,19 @@ def test_a_level_is_verified_against_the_root(make_rows):
         with pytest.raises(BadDirectory):
             check_level(wrong, made.table, made.built.root)
     assert made.built.root == hashlib.sha256(octets).digest()
+
+
+def test_one_root_is_of_one_table_alone(make_table):
+    """Of a table with a country more, or more slots, the same level would verify most rows, and not some."""
+    made = make_table(SEVERAL, 40)
+    level, root = made.built.level, made.built.root
+    check_level(level, made.table, root)
+    infos = made.infos
+    more = {**infos, "423": replace(infos["mailto"], count=3)}
+    larger = {**infos, "mailto": replace(infos["mailto"], slot_bits=13)}
+    renamed = {"40" if name == "39" else name: info for name, info in infos.items()}
+    for others in (more, larger, renamed):
+        other = RowTable.of(others, made.table.shape.most)
+        assert other.level_nodes == made.table.level_nodes
+        with pytest.raises(BadDirectory):
+            check_level(level, other, root)

@@ -170,7 +170,8 @@ def can_have_rows(partitions: dict[str, Json]) -> bool:
 def level_length(partitions: dict[str, Json]) -> int:
     """docs/lookup.md, "The table" and "The tree"."""
     total = sum(2 ** (p["slot_bits"] - 6) for p in partitions.values())
-    return 32 * min(4096, 1 << (total - 1).bit_length())
+    shape = 7 + 2 + 2 + sum(2 + len(name) for name in partitions)
+    return shape + 32 * min(4096, 1 << (total - 1).bit_length())
 
 
 def rows_bounds(partitions: dict[str, Json]) -> tuple[int, int]:

@@ -18,7 +18,7 @@ LEVEL = "ab" * 32
 
 
 def stated(partitions=PARTITIONS, **members):
-    rows = {"level": {"length": 131_072, "sha256": LEVEL, "xxh3_64": "cd" * 8}, "most": 120}
+    rows = {"level": {"length": 131_094, "sha256": LEVEL, "xxh3_64": "cd" * 8}, "most": 120}
     return twin.honest(partitions, rows=rows | members)
 
 
@@ -36,7 +36,7 @@ def refusal(tree):
 
 def test_round_trip() -> None:
     manifest = read(stated())
-    assert manifest.rows == PublishedRows(DataFile(LEVEL, 131_072, "cd" * 8), 120)
+    assert manifest.rows == PublishedRows(DataFile(LEVEL, 131_094, "cd" * 8), 120)
     assert manifest.rows.root == bytes.fromhex(LEVEL)
     assert manifest.to_bytes() == twin.canonical(stated())
     assert manifest.files()[LEVEL] == manifest.rows.level
@@ -49,7 +49,7 @@ def test_the_table_has_the_largest_partitions_first() -> None:
     manifest = read(stated())
     table = manifest.rows.table(manifest.partitions)
     assert dict(table.first) == {"1": 0, "49": 65_536, "44": 131_072}
-    assert (table.total, table.row_bits, table.level_bytes) == (131_136, 18, 131_072)
+    assert (table.total, table.row_bits, table.level_bytes) == (131_136, 18, 22 + 131_072)
 
 
 def test_a_manifest_without_rows_is_as_before() -> None:
@@ -72,12 +72,12 @@ def test_a_most_that_such_partitions_cannot_have() -> None:
     assert read(stated(most=255)).rows.most == 255
     assert refusal(stated(most=least - 1)) == "out-of-range"
     few = {"49": twin.honest_partition("49", 30)}
-    level = {"length": 64 * 32, "sha256": LEVEL, "xxh3_64": "cd" * 8}
+    level = {"length": 15 + 64 * 32, "sha256": LEVEL, "xxh3_64": "cd" * 8}
     assert read(stated(few, most=30, level=level)).rows.most == 30
     assert refusal(stated(few, most=31, level=level)) == "out-of-range"
 
 
-@pytest.mark.parametrize("length", [32, 131_040, 131_104, 65_536, 262_144])
+@pytest.mark.parametrize("length", [32, 131_062, 131_072, 131_126, 65_558, 262_166])
 def test_a_level_of_another_length(length) -> None:
     level = {"length": length, "sha256": LEVEL, "xxh3_64": "cd" * 8}
     assert refusal(stated(level=level)) == "out-of-range"
@@ -88,7 +88,7 @@ def test_a_level_of_another_length(length) -> None:
     [("length", 0), ("length", "131072"), ("sha256", "AB" * 32), ("sha256", "../x"), ("xxh3_64", "cd")],
 )
 def test_a_level_that_is_no_file(member, value) -> None:
-    level = {"length": 131_072, "sha256": LEVEL, "xxh3_64": "cd" * 8, member: value}
+    level = {"length": 131_094, "sha256": LEVEL, "xxh3_64": "cd" * 8, member: value}
     assert refusal(stated(level=level)) == "bad-value"
 
 
@@ -110,7 +110,7 @@ def test_partitions_that_have_no_table() -> None:
 
 
 def test_the_level_is_no_other_file_at_the_same_time() -> None:
-    level = PARTITIONS["49"]["base"] | {"length": 131_072}
+    level = PARTITIONS["49"]["base"] | {"length": 131_094}
     assert refusal(stated(level=level)) == "malformed"
 
 

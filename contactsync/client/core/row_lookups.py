@@ -1,15 +1,17 @@
 """Private look-up at two servers: which rows are asked for, and what came of it. docs/lookup.md.
 
 Neither server learns a row. What they see, how many batches of which sizes, follows from how many contacts
-are looked up: all of them if the table is another one than at the last sync, else the new ones.
+are looked up: all of them if the edition is another one than at the last sync, else the new ones.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import secrets
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +20,9 @@ from contactsync.client.core.holdings import Known
 from contactsync.foundation.errors import BadReply
 from contactsync.lookup.batch import BatchPlan, batch_sizes, plan_batches
 from contactsync.lookup.rows import Places
-from contactsync.lookup.table import Table, check_level, read_records
+from contactsync.lookup.table import RowTable, check_level, read_records
 from contactsync.publication.manifest import Manifest
+from contactsync.publication.rows import ROWS
 
 if TYPE_CHECKING:
     from contactsync.client.core.states import Question
@@ -27,13 +30,21 @@ if TYPE_CHECKING:
 
 Random = Callable[[int], bytes]
 
+_NOWHERE: Final = 0
+"""The edition of who is in no partition, once that was seen: those of partitions begin with 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class LastTable:
-    """The table in which rows were looked up last: its root in hex, and how many contacts wait since then."""
+    """The last look-up that was finished: of which edition, and which identifiers had no place in it.
 
-    root: str
-    waiting: int
+    `key` is the hash of what identifies the edition's contents: see `key_of`.
+    """
+
+    key: str
+    epoch: int
+    edition: int
+    waiting: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +56,7 @@ class AskRows:
 
     audience: str
     rows: PublishedRows
-    table: Table
+    table: RowTable
     batches: tuple[BatchPlan, ...]
     told: object
     """How many contacts both servers could learn that there are, at most."""
@@ -70,13 +81,35 @@ class FoundInRows:
 
 
 def rows_of(manifest: Manifest) -> PublishedRows:
-    """The rows that a manifest states. Raises BadReply if it states none."""
+    """The rows that a manifest states. Raises BadReply if it states none that this program can use."""
+    if manifest.rows is None and manifest.unknown and ROWS in manifest.extra:
+        raise BadReply(
+            "the rows for private look-up have partitions that this program does not know",
+            hint="update contactsync, or sync with another --privacy",
+        )
     if manifest.rows is None:
         raise BadReply(
             "this service has no rows for private look-up at two servers",
             hint="sync with another --privacy, or ask the operator for `server publish --private-lookup yes`",
         )
     return manifest.rows
+
+
+def key_of(manifest: Manifest) -> str:
+    """What identifies an edition for look-ups: its rows, and of which edition each partition is.
+
+    Not the root alone. Whoever signs could give the same rows other editions, partition by partition, and see
+    by the sizes of the batches how many contacts are in each.
+    """
+    editions = [[name, partition.edition] for name, partition in sorted(manifest.partitions.items())]
+    stated = [rows_of(manifest).level.sha256, manifest.epoch, manifest.public_key.hex(), editions]
+    return hashlib.sha256(json.dumps(stated).encode()).hexdigest()
+
+
+def check_rows(manifest: Manifest, level: bytes) -> None:
+    """Check the file of the level, before anything is asked. Raises BadDirectory."""
+    rows = rows_of(manifest)
+    check_level(level, rows.table(manifest.partitions), rows.root)
 
 
 def answer_octets(manifest: Manifest, contacts: int) -> int:
@@ -102,13 +135,17 @@ def look_up(
     table = rows.table(manifest.partitions)
     nodes = check_level(level, table, rows.root)
     edition = _editions(question, manifest)
-    there = edition >= 0
-    anew = last is None or last.root != rows.level.sha256
-    wanted = np.flatnonzero(there if anew else there & (known.edition != edition))
-    new = wanted.size if anew or last is None else max(0, wanted.size - last.waiting)
-    wanted = _in_turn(wanted, known, random_bytes)
+    there = edition > _NOWHERE
+    key = key_of(manifest)
+    same = last is not None and last.key == key
+    waited = frozenset(last.waiting if last is not None and same else ())
+    # Who is in no partition counts too: or the number of batches would tell how many those are.
+    pending = known.edition != edition if same else np.ones(len(edition), np.bool_)
+    waits = np.array([one.decode() in waited for one in question.identifiers], np.bool_)
+    new = int(np.count_nonzero(pending & ~waits))
+    wanted = _in_turn(np.flatnonzero(pending & there), known, random_bytes)
 
-    row, slot, remainder = np.empty(len(edition), np.uint32), np.empty(len(edition), np.uint8), None
+    row, slot = np.empty(len(edition), np.uint32), np.empty(len(edition), np.uint8)
     remainder = np.empty(len(edition), np.uint64)
     for name, mine in question.groups.items():
         if name in manifest.partitions:
@@ -121,7 +158,7 @@ def look_up(
     answers = yield AskRows(manifest.audience, rows, table, tuple(plans), sum(sizes))
 
     member = np.where(there, known.member, False)
-    found_edition = np.where(there, known.edition, -1)
+    found_edition = np.where(there, known.edition, _NOWHERE)
     settled = (~there | (known.edition >= 0)) & _usable(question, manifest)
     read = [
         read_records(records, plan.row.ravel(), nodes, table)
@@ -132,14 +169,19 @@ def look_up(
         member[asked] = held.take(plan.answer).contains(sought.take(plan.query))
         found_edition[asked] = edition[asked]
         settled[asked] = True
-    waiting = wanted.size - sum(plan.query.size for plan in plans)
-    return FoundInRows(member, found_edition, settled, LastTable(rows.level.sha256, waiting))
+    placed = np.concatenate([np.empty(0, np.int64), *(wanted[plan.query] for plan in plans)])
+    waiting = tuple(question.identifiers[i].decode() for i in np.setdiff1d(wanted, placed).tolist())
+    return FoundInRows(
+        member, found_edition, settled, LastTable(key, manifest.epoch, manifest.edition, waiting)
+    )
 
 
 def _editions(question: Question, manifest: Manifest) -> NDArray[np.int64]:
-    """The edition of each identifier's partition, int64[n]; -1 where there is none."""
+    """The edition of each identifier's partition, int64[n]; _NOWHERE where there is none."""
     named = [manifest.partitions.get(name) for name in question.names]
-    editions: NDArray[np.int64] = np.array([-1 if one is None else one.edition for one in named], np.int64)
+    editions: NDArray[np.int64] = np.array(
+        [_NOWHERE if one is None else one.edition for one in named], np.int64
+    )
     return editions[question.of]
 
 

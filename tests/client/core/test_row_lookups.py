@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from contactsync.client.core.holdings import Known
-from contactsync.client.core.row_lookups import LastTable, answer_octets, look_up, rows_of
+from contactsync.client.core.row_lookups import LastTable, answer_octets, key_of, look_up, rows_of
 from contactsync.client.core.states import Question
 from contactsync.directory import DataFile, build, open_directory
 from contactsync.foundation.errors import BadDirectory, BadReply
@@ -100,8 +100,8 @@ def test_members_of_all_partitions_are_found_in_one_batch(world):
     assert found.settled.all()
     expected = [False] + [True, True, True, False, False, False] * 3
     assert found.member.tolist() == expected
-    assert found.edition.tolist() == [-1] + [3] * 18
-    assert found.last == LastTable(world.manifest.rows.level.sha256, 0)
+    assert found.edition.tolist() == [0] + [3] * 18
+    assert found.last == LastTable(key_of(world.manifest), 1, 3, ())
     assert [plan.sharing.size for plan in world.requests[-1].batches] == [64]
 
 
@@ -128,23 +128,63 @@ def test_nothing_is_asked_again_of_the_same_table_but_what_is_new(world):
     assert [plan.sharing.size for plan in world.requests[-1].batches] == [8]
     assert not world.requests[-1].batches[0].query.size
     assert (again.member == first.member).all()
-    # In another table everybody is looked up again, whatever the edition of the partition is.
-    world.look_up(book, known, LastTable("0" * 64, 0))
+    # In another edition everybody is looked up again, whatever that of the partition is.
+    world.look_up(book, known, replace(first.last, key="0" * 64))
     assert world.requests[-1].batches[0].query.size == 18
 
 
+def sizes(world):
+    return [plan.sharing.size for plan in world.requests[-1].batches]
+
+
+def test_no_edition_that_somebody_signs_shows_how_many_are_in_a_partition(world):
+    """Neither other editions of the same rows, nor partitions that come or go, change the sizes."""
+    book = [*identifiers_of("49", 0, 60), *identifiers_of("39", 0, 4), *[PREFIXES["49"] % 9000, ABSENT]]
+    first = world.look_up(book)
+    whole = sizes(world)
+    known = replace(with_tokens(book), member=first.member, edition=first.edition)
+    partitions = dict(world.manifest.partitions)
+    partitions["39"] = replace(partitions["39"], edition=4)
+    honest, world.manifest = world.manifest, replace(world.manifest, partitions=partitions, edition=4)
+    try:
+        world.look_up(book, known, first.last)
+        assert sizes(world) == whole
+    finally:
+        world.manifest = honest
+    again = world.look_up(book, known, first.last)
+    assert sizes(world) == [8]
+    assert again.edition[-1] == 0
+    # Of a book of people in no partition as many are asked as of one of members.
+    abroad = [b"tel:+336123%05d" % i for i in range(66)]
+    world.look_up(abroad)
+    assert sizes(world) == whole
+
+
 def test_who_waits_makes_no_batch_larger_and_comes_first(world):
-    """As if five of eight had found no place: nobody sees it in the next sizes, and then they are found."""
+    """As if thirteen had found no place: nobody sees it in the next sizes, and then they are found."""
     book = identifiers_of("49", 0, 16)
     done = np.arange(16) >= 13
     known = replace(with_tokens(book), member=done, edition=np.where(done, 3, -1))
-    root = world.manifest.rows.level.sha256
-    found = world.look_up(book, known, LastTable(root, 5))
-    assert [plan.sharing.size for plan in world.requests[-1].batches] == [8]
+    last = LastTable(key_of(world.manifest), 1, 3, tuple(one.decode() for one in book[:13]))
+    found = world.look_up(book, known, last)
+    assert sizes(world) == [8]
     asked = found.settled & ~done
-    assert asked.sum() + found.last.waiting == 13
+    assert asked.sum() + len(found.last.waiting) == 13
+    assert set(found.last.waiting) == {book[i].decode() for i in np.flatnonzero(~found.settled)}
     assert found.member[found.settled].all()
     assert not found.member[~found.settled].any()
+    # Eight new ones beside those who wait are still eight; who was deleted from the book changes nothing.
+    more = [*book, *identifiers_of("49", 100, 8)]
+    fresh = np.full(8, -1)
+    grown = replace(
+        with_tokens(more),
+        member=np.append(found.member, fresh >= 0),
+        edition=np.append(found.edition, fresh),
+    )
+    world.look_up(more, grown, found.last)
+    assert sizes(world) == [8]
+    world.look_up(more[3:], replace(with_tokens(more[3:]), edition=grown.edition[3:]), last)
+    assert sizes(world) == [8]
     known = replace(known, member=found.member, edition=found.edition)
     for _ in range(4):
         found = world.look_up(book, known, found.last)
@@ -157,7 +197,7 @@ def test_the_order_of_those_who_wait_is_drawn_each_time(world):
     """Or the same contact, whose places are always taken, would wait forever."""
     book = identifiers_of("49", 0, 60)
     known = replace(with_tokens(book), edition=np.full(60, -1))
-    last = LastTable(world.manifest.rows.level.sha256, 52)
+    last = LastTable(key_of(world.manifest), 1, 3, tuple(one.decode() for one in book))
     found = [tuple(np.flatnonzero(world.look_up(book, known, last).settled).tolist()) for _ in range(60)]
     assert len(set(found)) > 10
     assert set().union(*found) == set(range(60))
