@@ -8,8 +8,12 @@ epochs that clients may ask for are on the disk; then a publish that nobody kill
 have given, and to remove what the dead one left. Rotations begin, end, are taken back and abandoned in the
 same way (ACTION); some of them go on by a plain publish. If all of it is `logged`, what is in the log and
 not in its place is finished by the next publish, whatever that was to do; every seventh step is died at.
+
+FOLDER may be in memory: what a killed process has written stays in the kernel, which is asked for it again,
+whatever is below. Children are forked by a process of one thread that has published before.
 """
 
+import gc
 import hashlib
 import itertools
 import json
@@ -86,6 +90,7 @@ def arm(limit, moment):
 
 
 def is_killed(path, action, executor, limit, moment):
+    assert len(list(Path("/proc/self/task").iterdir())) == 1, "a fork needs a process of one thread"
     child = os.fork()
     if not child:
         arm(limit, moment)
@@ -167,6 +172,8 @@ def main(folder, action, executor):
     shutil.copytree(before, work)
     publish(work, action, executor)  # loads the kernels for all children, too
     wanted = check(work, folder / "fresh", root)
+    gc.collect()
+    gc.freeze()  # or collections, in the children above all, copy every page of it
     deaths = {"old": 0, "new": 0, "spooled": 0}
     for moment in ("before", "after"):
         limit = 1
