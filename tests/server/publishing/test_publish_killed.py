@@ -4,26 +4,14 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
-from power_cut import MEMORY
 
 DRIVER = Path(__file__).with_name("kill_driver.py")
 PATHS = os.pathsep.join(
     [str(DRIVER.parent), str(DRIVER.parents[1]), os.environ["PYTHONPATH"]]
 )  # with the tools of its tests
-
-
-@pytest.fixture
-def in_memory(tmp_path):
-    """A folder in memory, if there is one: hundreds of publishes wait for no disk."""
-    if not os.access(MEMORY, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(prefix="contactsync-killed-", dir=MEMORY) as folder:
-        yield Path(folder)
 
 
 @pytest.mark.slow
