@@ -21,7 +21,7 @@ from contactsync.foundation.audiences import AUDIENCES
 from contactsync.phones import Columns
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.backups.making import SCRATCH, back_up
-from contactsync.server.backups.restoring import BEFORE, restore
+from contactsync.server.backups.restoring import BEFORE, restore, undo
 from contactsync.server.belonging import doubts_of
 from contactsync.server.keyring import Keyring
 from contactsync.server.members import ImportOptions, import_members
@@ -37,6 +37,8 @@ from contactsync.server.storage.postgres.address import DatabaseUrl
 pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("CONTACTSYNC_TEST_KILLS", "50"))
+FEW = int(os.environ.get("CONTACTSYNC_TEST_KILLS", "12"))
+"""Of what takes long in PostgreSQL, and is done seldom, or in one transaction."""
 ROWS = 2000
 
 
@@ -64,6 +66,7 @@ class Files:
 
     def __init__(self, made, work):
         self.made, self.work, self.folder = made, work, DataFolder(work / "server")
+        self.few = KILLS
 
     def prepare(self):
         shutil.rmtree(self.work, ignore_errors=True)
@@ -75,12 +78,13 @@ class Database(Files):
 
     def __init__(self, made, work, server, monkeypatch):
         super().__init__(made, work)
-        self.server = server
+        self.server, self.few = server, FEW
         self.name = f"contactsync_killed_{postgres_server.worker()}"
         url = postgres_server.create_database(server, f"{self.name}_made")
         super().prepare()
         import_stores(self.folder, made / "stores", DatabaseUrl.parse(url))
         self.settings = self.folder.settings_file.read_bytes()
+        self.url = DatabaseUrl.parse(url.removesuffix("_made")).url
         monkeypatch.setenv("CONTACTSYNC_DATABASE", url.removesuffix("_made"))
 
     def prepare(self):
@@ -119,8 +123,8 @@ def in_child(action):
     return child
 
 
-def killed(prepare, action):
-    """Prepare, and run `action` in a child that is killed at a random moment; yields, as often as KILLS."""
+def killed(prepare, action, times=KILLS):
+    """Prepare, and run `action` in a child that is killed at a random moment; yields, so many times."""
     lasts = 0.0
     gc.collect()
     gc.freeze()  # or the children's collections copy all pages of what is here
@@ -130,7 +134,7 @@ def killed(prepare, action):
         assert os.waitpid(in_child(action), 0)[1] == 0
         lasts = max(lasts, time.monotonic() - begin)
     chance, deaths = random.Random(7), 0
-    for _ in range(KILLS):
+    for _ in range(times):
         prepare()
         child = in_child(action)
         time.sleep(chance.uniform(0, lasts))
@@ -140,7 +144,7 @@ def killed(prepare, action):
         if not os.WIFSIGNALED(status):  # the machine has become faster since it was measured
             lasts *= 0.8
         yield
-    assert deaths > KILLS // 3, "most were killed after their end: this shows nothing"
+    assert deaths > times // 3, "most were killed after their end: this shows nothing"
     gc.unfreeze()
 
 
@@ -252,6 +256,40 @@ def test_restore_in_the_place_of_a_server(made, work):
     assert 1001 in seen
 
 
+def test_restore_in_the_place_of_a_server_in_a_database(made, work, postgres, monkeypatch):
+    """Into another database. That of the server that is replaced stays as it was, whenever it is killed."""
+    site = Database(made, work, postgres, monkeypatch)
+    name, seen = f"contactsync_restored_{postgres_server.worker()}", set()
+    new = postgres_server.create_database(postgres, name)
+    monkeypatch.setenv("PGPASSWORD", DatabaseUrl.parse(new).password)
+    monkeypatch.delenv("CONTACTSYNC_DATABASE")  # each folder says which one is its own
+    folder, before = site.folder, Path(f"{site.folder.path}{BEFORE}")
+
+    def prepare():
+        site.prepare()
+        postgres_server.clear(new)
+        folder.name_database(site.url)
+        with closing(open_members(folder)) as store:
+            store.add(numbers(GERMAN + 100_000))
+
+    def bring():
+        restore(work / "backup", folder.path, replace=True, database=DatabaseUrl.parse(new))
+
+    for _ in killed(prepare, bring):
+        count = check_whole(folder.path, {1000, 1001})
+        seen.add(count)
+        if not before.exists():
+            assert count == 1001
+            bring()
+        elif count == 1001:  # what is restored is whole, and not yet exchanged for it
+            undo(folder.path)
+        assert check_whole(folder.path, {1000}) == 1000
+        assert check_whole(before, {1001}) == 1001
+    assert 1001 in seen
+    for one in (name, site.name, f"{site.name}_made"):
+        postgres_server.drop_database(postgres, one)
+
+
 def test_import(site):
     folder, seen = site.folder, set()
     table = "phone\n" + "".join(f"+{GERMAN + 200_000 + i}\n" for i in range(ROWS))
@@ -312,7 +350,7 @@ def test_export_of_stores(site):
     def move():
         export_stores(folder, out)
 
-    for _ in killed(site.prepare, move):
+    for _ in killed(site.prepare, move, site.few):
         seen.add(out.exists())
         if not out.exists():
             export_stores(folder, out)
@@ -332,7 +370,7 @@ def test_accounts(site):
             accounts.add_all(new)
             accounts.revoke(*(one.name for one in new))
 
-    for _ in killed(site.prepare, add):
+    for _ in killed(site.prepare, add, site.few):
         with closing(open_accounts(folder)) as accounts:
             seen.add(len(accounts.list()))
             accounts.revoke(*(one.name for one in accounts.list() if one.name != "shop"))
