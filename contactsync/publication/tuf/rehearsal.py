@@ -16,6 +16,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -34,7 +35,7 @@ from contactsync.publication.tuf.follower import MAX_RENEWALS, Follower
 _FOLDERS: Final = ("/v1/tuf/", "/v1/")  # the log is beside metadata/ and targets/
 _IN_MEMORY: Final = "/dev/shm"  # noqa: S108 - what is made in it is private
 _PREFIX: Final = "contactsync-rehearsal-"
-_NEW_SECONDS: Final = 60  # what is younger may be somebody's who has not locked it yet
+_NEW_SECONDS: Final = 10  # what is younger may be somebody's who has not locked it yet
 _TIMESTAMP: Final = "metadata/timestamp.json"
 
 
@@ -58,21 +59,35 @@ def _scratch() -> Iterator[str]:
     Nobody empties that memory after a kill, so what killed processes have left is removed first. Whoever uses
     a folder holds a lock on it, which ends with its process.
     """
-    memory = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None
-    _remove_left(Path(memory or tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=memory) as name, _opened(Path(name)) as folder:
+    above = _above()
+    _remove_left(above)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=above) as name, _opened(Path(name)) as folder:
         fcntl.flock(folder, fcntl.LOCK_EX)
         yield name
 
 
+def _above() -> Path:
+    """A folder of this user's own in memory, or the one for temporary files."""
+    if os.access(_IN_MEMORY, os.W_OK):
+        own = Path(_IN_MEMORY, f"contactsync-{os.geteuid()}")
+        with contextlib.suppress(OSError):
+            own.mkdir(mode=0o700, exist_ok=True)
+            facts = own.lstat()
+            if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid():
+                return own
+    return Path(tempfile.gettempdir())
+
+
 def _remove_left(above: Path) -> None:
-    for path in above.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError), _opened(path) as folder:
-            facts = os.fstat(folder)
-            is_new = time.time() - facts.st_mtime < _NEW_SECONDS
-            if facts.st_uid == os.geteuid() and not is_new:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path)
+    with os.scandir(above) as entries:
+        found = [Path(entry) for entry in entries if entry.name.startswith(_PREFIX)]
+    for path in found:
+        with contextlib.suppress(OSError):
+            facts = path.lstat()
+            if facts.st_uid == os.geteuid() and time.time() - facts.st_mtime > _NEW_SECONDS:
+                with _opened(path) as folder:
+                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(path)
 
 
 @contextlib.contextmanager
