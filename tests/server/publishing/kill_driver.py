@@ -31,6 +31,7 @@ from contactsync.publication.history import Link
 from contactsync.publication.log.entries import LoggedManifest, read_entry
 from contactsync.publication.log.tiles import HashReader
 from contactsync.publication.logged import last_checkpoint, logged_link
+from contactsync.publication.tuf import rehearsal
 from contactsync.publication.tuf.follower import Follower
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.keyring import Keyring
@@ -87,6 +88,17 @@ def arm(limit, moment):
 
     for owner, name in STEPS:
         setattr(owner, name, counted(getattr(owner, name)))
+
+
+def begin_again(folder):
+    """A server and a client as before, and nothing in memory: to remove what others left takes steps, too."""
+    work, client, memory = folder / "work", folder / "client", folder / "memory"
+    for path in (work, client, memory):
+        shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(folder / "before", work)
+    shutil.copytree(folder / "state", client, symlinks=True)
+    memory.mkdir()
+    rehearsal._IN_MEMORY = str(memory)
 
 
 def is_killed(path, action, executor, limit, moment):
@@ -178,10 +190,7 @@ def main(folder, action, executor):
     for moment in ("before", "after"):
         limit = 1
         while True:
-            for path in (work, folder / "client"):
-                shutil.rmtree(path, ignore_errors=True)
-            shutil.copytree(before, work)
-            shutil.copytree(state, folder / "client", symlinks=True)
+            begin_again(folder)
             if not is_killed(work, action, executor, limit, moment):
                 break
             served = check(work, folder / "client", root)
