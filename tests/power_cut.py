@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -301,17 +301,26 @@ def _torn(writes: list[Data], how: str, seed: int) -> list[Data]:
 
 def record(folder: Path, command: list[str], *, code: int = 0) -> Recording:
     """Run a command, which must exit with `code`, and record what it does to the folder and prints."""
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def run(*options: str) -> None:
+        strace = [STRACE, "-f", "--seccomp-bpf", *options]
+        done = subprocess.run(
+            [*strace, *command], capture_output=True, text=True, env=environment, check=False
+        )
+        assert done.returncode == code, done.stderr
+
+    return recorded(folder, run)
+
+
+def recorded(folder: Path, run: Callable[..., None]) -> Recording:
+    """Record what `run` does to the folder: it runs a command under strace with the options it is given."""
     recording = Recording(folder.resolve())
     recording.load(recording.folder)
     recording.before = {inode: dict(entries) for inode, entries in recording.names.items()}
     recording.first = {inode: bytes(content) for inode, content in recording.now.items()}
     trace = folder.with_name(f"{folder.name}.strace")
-    options = ["-f", "--seccomp-bpf", "-y", "-xx", "-s", str(1 << 26), "-e", f"trace={CALLS}", "-o", trace]
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [STRACE, *options, *command], capture_output=True, text=True, env=environment, check=False
-    )
-    assert done.returncode == code, done.stderr
+    run("-y", "-xx", "-s", str(1 << 26), "-e", f"trace={CALLS}", "-o", str(trace))
     for name, arguments, result in _calls(trace):
         _take(recording, name, arguments, result)
     trace.unlink()

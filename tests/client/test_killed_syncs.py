@@ -1,16 +1,19 @@
-"""Syncs that are killed at a system call: the next one leaves nothing of them, in files or on the disk."""
+"""Syncs that are killed at a system call: the next one leaves nothing of them, in files or on the disk.
 
+Each is a process forked from one that has loaded everything; zygote.py says why it is as good as a new one.
+"""
+
+import contextlib
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from collections import Counter
 
 import pytest
-from power_cut import STRACE, needs_strace, python, record
+from power_cut import needs_strace, recorded
 from raw_disk import ghosts, readable
 from simulated_service import CREDENTIAL
+from zygote import Zygote, code, command
 
 from contactsync.client.core.planner import Options
 from contactsync.client.session import sync
@@ -25,13 +28,20 @@ BEFORE = [f"+49151{i:07}" for i in range(40)] + ["+447700900123", "+12125550100"
 AFTER = [*BEFORE[20:], "+447700900124"]
 CALLS = "mkdir,rename,unlink,unlinkat,rmdir,fsync,fdatasync,pwrite64,ftruncate"
 MOST = 48
-"""Kills; each takes a process."""
+"""Kills."""
 
 
-def sync_command(files, state):
-    credential = ("--credential-file", files / "credential")
-    command = ("sync", files / "book.csv", *credential, "--state", state)
-    return [sys.executable, "-m", "contactsync", *map(str, command)]
+def sync_words(files, state):
+    return ("sync", files / "book.csv", "--credential-file", files / "credential", "--state", state)
+
+
+HURRIED = """
+import sys
+from contactsync.client import transport
+from contactsync.commands import main
+transport.PACE_SECONDS = 0.001  # as for tests in this process: the beat between requests moves no file
+main(sys.argv[1:])
+"""
 
 
 def sync_here(service, files, state):
@@ -47,8 +57,9 @@ def write_book(files, numbers):
     (files / "book.csv").write_text("name,phone\n" + rows)
 
 
-def strace(*options):
-    return [STRACE, "-f", "-qq", "-o", *map(str, options)]  # with --seccomp-bpf nothing is injected
+def kill(call, when):
+    """Options of strace: at the `when`-th call of this name the process is killed."""
+    return ("-o", "/dev/null", "-e", f"trace={CALLS}", "-e", f"inject={call}:signal=SIGKILL:when={when}")
 
 
 def names(state):
@@ -60,6 +71,12 @@ def files(tmp_path):
     (tmp_path / "credential").write_text(CREDENTIAL)
     (tmp_path / "credential").chmod(0o600)
     return tmp_path
+
+
+@pytest.fixture
+def stack():
+    with contextlib.ExitStack() as stack:
+        yield stack
 
 
 def moments(trace, most):
@@ -75,7 +92,7 @@ def moments(trace, most):
     return found[:: max(1, len(found) // most)]
 
 
-def test_the_next_sync_leaves_nothing_of_a_killed_one(service, files):
+def test_the_next_sync_leaves_nothing_of_a_killed_one(service, files, stack):
     """From one epoch to the next: metadata, data files, tokens and a journal, all of them replaced."""
     service.publish(*BEFORE[::2])
     base = files / "base"
@@ -84,20 +101,20 @@ def test_the_next_sync_leaves_nothing_of_a_killed_one(service, files):
     sync_here(service, files, base)
     service.rotate(*AFTER[::2])
     write_book(files, AFTER)
-    shutil.copytree(base, files / "clean")
-    trace = [*strace(files / "trace", "-e", f"trace={CALLS}"), *sync_command(files, files / "clean")]
-    subprocess.run(trace, check=True, capture_output=True)
+    for name in ("warm", "clean"):
+        shutil.copytree(base, files / name)
+    zygote = stack.enter_context(Zygote(code(HURRIED, *sync_words(files, files / "warm"))))
+    traced = ("-o", files / "trace", "-e", f"trace={CALLS}")
+    assert zygote.run(command(*sync_words(files, files / "clean")), *traced) == 0
     wanted = sync_here(service, files, files / "clean")
     clean = names(files / "clean")
     killed, left_behind = 0, set()
     for number, (call, when) in enumerate(moments(files / "trace", MOST)):
         state = files / f"state-{number}"
         shutil.copytree(base, state)
-        inject = f"inject={call}:signal=SIGKILL:when={when}"
-        kill = [*strace("/dev/null", "-e", f"trace={CALLS}", "-e", inject), *sync_command(files, state)]
-        code = subprocess.run(kill, capture_output=True, check=False).returncode
-        assert code in {0, -signal.SIGKILL}, "0: how many pages SQLite writes depends on the shuffled points"
-        killed += code != 0
+        ended = zygote.run(command(*sync_words(files, state)), *kill(call, when))
+        assert ended in {0, -signal.SIGKILL}, "0: how many pages SQLite writes depends on the shuffled points"
+        killed += ended != 0
         left_behind |= names(state) - clean - names(base)
         assert sync_here(service, files, state) == wanted
         assert names(state) == clean, (call, when)
@@ -129,24 +146,26 @@ with Cache(pathlib.Path(sys.argv[1]), "http://server.test") as cache:
 """
 
 
-def test_the_journal_of_a_killed_process_is_overwritten_not_unlinked(tmp_path):
+def test_the_journal_of_a_killed_process_is_overwritten_not_unlinked(tmp_path, stack):
     """It holds what the transaction was about to remove, and is needed once: to take the transaction back."""
     disk, base = tmp_path / "disk", tmp_path / "base"
     base.mkdir()
-    subprocess.run(python(NEXT_EPOCH, base / "cache.sqlite", 0), check=True)
+    zygote = stack.enter_context(Zygote(code(NEXT_EPOCH, base / "cache.sqlite", 0)))
     shutil.copytree(base, tmp_path / "clean")
-    calls = "fdatasync,pwrite64"
-    trace = strace(tmp_path / "trace", "-e", f"trace={calls}")
-    subprocess.run([*trace, *python(NEXT_EPOCH, tmp_path / "clean" / "cache.sqlite", 1)], check=True)
+    traced = ("-o", tmp_path / "trace", "-e", "trace=fdatasync,pwrite64")
+    assert zygote.run(code(NEXT_EPOCH, tmp_path / "clean" / "cache.sqlite", 1), *traced) == 0
+    again = code(NEXT_EPOCH, disk / "cache.sqlite", 1)
+
+    def go_on(*options):
+        assert zygote.run(again, *options) == 0
+
     gone = {b"tel:+49151%07d" % i for i in range(300)}
     held = 0
     for call, when in moments(tmp_path / "trace", 25):
         shutil.copytree(base, disk)
-        kill = [*strace("/dev/null", "-e", f"inject={call}:signal=SIGKILL:when={when}")]
-        killed = subprocess.run([*kill, *python(NEXT_EPOCH, disk / "cache.sqlite", 1)], check=False)
-        assert killed.returncode == -signal.SIGKILL
+        assert zygote.run(again, *kill(call, when)) == -signal.SIGKILL
         held += bool(readable(gone, (disk / "cache.sqlite-journal").read_bytes()))
-        recording = record(disk, python(NEXT_EPOCH, disk / "cache.sqlite", 1))
+        recording = recorded(disk, go_on)
         live = b"".join(path.read_bytes() for path in disk.iterdir())
         freed = b"\n".join(octets for _, octets in ghosts(recording))
         assert (readable(gone, live), readable(gone, freed)) == (set(), set()), (call, when)

@@ -12,8 +12,13 @@ and its renewal may be the next step of the same change. Whoever publishes says 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,6 +34,8 @@ from contactsync.publication.tuf.follower import MAX_RENEWALS, Follower
 
 _FOLDERS: Final = ("/v1/tuf/", "/v1/")  # the log is beside metadata/ and targets/
 _IN_MEMORY: Final = "/dev/shm"  # noqa: S108 - what is made in it is private
+_PREFIX: Final = "contactsync-rehearsal-"
+_NEW_SECONDS: Final = 10  # what is younger may be somebody's who has not locked it yet
 _TIMESTAMP: Final = "metadata/timestamp.json"
 
 
@@ -45,10 +52,51 @@ def check_served(public: Path, audiences: Collection[str], now: datetime) -> Non
             _follow(Path(name) / f"{version}", _Overlay(public, {}), version, audiences, now, log=logged)
 
 
-def _scratch() -> tempfile.TemporaryDirectory[str]:
-    """A folder for public metadata: in memory where that can be, because a follower waits for the disk."""
-    memory = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None
-    return tempfile.TemporaryDirectory(prefix="contactsync-", dir=memory)
+@contextlib.contextmanager
+def _scratch() -> Iterator[str]:
+    """A folder for public metadata: in memory where that can be, because a follower waits for the disk.
+
+    Nobody empties that memory after a kill, so what killed processes have left is removed first. Whoever uses
+    a folder holds a lock on it, which ends with its process.
+    """
+    above = _above()
+    _remove_left(above)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=above) as name, _opened(Path(name)) as folder:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield name
+
+
+def _above() -> Path:
+    """A folder of this user's own in memory, or the one for temporary files."""
+    if os.access(_IN_MEMORY, os.W_OK):
+        own = Path(_IN_MEMORY, f"contactsync-{os.geteuid()}")
+        with contextlib.suppress(OSError):
+            own.mkdir(mode=0o700, exist_ok=True)
+            facts = own.lstat()
+            if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid():
+                return own
+    return Path(tempfile.gettempdir())
+
+
+def _remove_left(above: Path) -> None:
+    with os.scandir(above) as entries:
+        found = [Path(entry) for entry in entries if entry.name.startswith(_PREFIX)]
+    for path in found:
+        with contextlib.suppress(OSError):
+            facts = path.lstat()
+            if facts.st_uid == os.geteuid() and time.time() - facts.st_mtime > _NEW_SECONDS:
+                with _opened(path) as folder:
+                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
 
 
 @dataclass(frozen=True, slots=True)

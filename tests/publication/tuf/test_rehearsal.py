@@ -1,8 +1,12 @@
 """Nothing is switched to that clients would refuse: the follower runs over it first, from every root."""
 
 import errno
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from securesystemslib.signer import CryptoSigner
@@ -135,3 +139,31 @@ def test_no_room_to_check_in_is_not_called_a_refusal(honest, make_manifest, monk
     with pytest.raises(OurError, match="could not be checked"):
         Rehearsal(honest.public, timestamp, root.version, root.expires).run(["people"], NOW)
     assert honest.repository.stamp() == stamp
+
+
+HOLD = """
+import sys
+from contactsync.publication.tuf import rehearsal
+with rehearsal._scratch() as name:
+    print(name, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_rehearsal_left_in_memory_is_removed(honest, make_manifest):
+    """By the next one, once it is old enough to be nobody's; never what a living process works in."""
+    command = [sys.executable, "-c", HOLD]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as living, subprocess.Popen(command, **pipes) as killed:
+        used, left = (Path(one.stdout.readline().strip()) for one in (living, killed))
+        killed.kill()
+        killed.wait()
+        honest.publish(make_manifest(2, previous=make_manifest()))
+        assert left.exists(), "as young as this it may be somebody's who has not locked it yet"
+        for path in (used, left):
+            os.utime(path, (0, 0))
+        honest.repository.refresh(honest.signers, NOW, force=True)
+        assert (used.exists(), left.exists()) == (True, False)
+        living.stdin.close()
+        assert living.wait(20) == 0
+    assert not used.exists()

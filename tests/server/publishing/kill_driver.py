@@ -9,8 +9,12 @@ have given, and to remove what the dead one left. Rotations begin, end, are take
 same way (ACTION); some of them go on by a plain publish. With `rows` there are those for private look-up, and
 none of an edition that nobody is led to. If all of it is `logged`, what is in the log and
 not in its place is finished by the next publish, whatever that was to do; every seventh step is died at.
+
+FOLDER may be in memory: what a killed process has written stays in the kernel, which is asked for it again,
+whatever is below. Children are forked by a process of one thread that has published before.
 """
 
+import gc
 import hashlib
 import itertools
 import json
@@ -28,6 +32,7 @@ from contactsync.publication.history import Link
 from contactsync.publication.log.entries import LoggedManifest, read_entry
 from contactsync.publication.log.tiles import HashReader
 from contactsync.publication.logged import last_checkpoint, logged_link
+from contactsync.publication.tuf import rehearsal
 from contactsync.publication.tuf.follower import Follower
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.keyring import Keyring
@@ -87,7 +92,19 @@ def arm(limit, moment):
         setattr(owner, name, counted(getattr(owner, name)))
 
 
+def begin_again(folder):
+    """A server and a client as before, and nothing in memory: to remove what others left takes steps, too."""
+    work, client, memory = folder / "work", folder / "client", folder / "memory"
+    for path in (work, client, memory):
+        shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(folder / "before", work)
+    shutil.copytree(folder / "state", client, symlinks=True)
+    memory.mkdir()
+    rehearsal._IN_MEMORY = str(memory)
+
+
 def is_killed(path, action, executor, limit, moment):
+    assert len(list(Path("/proc/self/task").iterdir())) == 1, "a fork needs a process of one thread"
     child = os.fork()
     if not child:
         arm(limit, moment)
@@ -185,14 +202,13 @@ def main(folder, action, executor):
     shutil.copytree(before, work)
     publish(work, action, executor)  # loads the kernels for all children, too
     wanted = check(work, folder / "fresh", root)
+    gc.collect()
+    gc.freeze()  # or collections, in the children above all, copy every page of it
     deaths = {"old": 0, "new": 0, "spooled": 0}
     for moment in ("before", "after"):
         limit = 1
         while True:
-            for path in (work, folder / "client"):
-                shutil.rmtree(path, ignore_errors=True)
-            shutil.copytree(before, work)
-            shutil.copytree(state, folder / "client", symlinks=True)
+            begin_again(folder)
             if not is_killed(work, action, executor, limit, moment):
                 break
             served = check(work, folder / "client", root)

@@ -30,13 +30,13 @@ PATHS = os.pathsep.join(
         ("emergency", "in-line"),
     ],
 )
-def test_killed_at_every_step(tmp_path, action, executor):
+def test_killed_at_every_step(in_memory, action, executor):
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(DRIVER), str(tmp_path), action, executor],
+        [sys.executable, "-W", "error", str(DRIVER), str(in_memory), action, executor],
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"PYTHONPATH": PATHS},
+        env=os.environ | {"PYTHONPATH": PATHS, "OPENBLAS_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
     deaths = json.loads(done.stdout)
