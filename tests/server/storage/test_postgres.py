@@ -213,7 +213,9 @@ def test_steps_run_once_and_a_failed_one_leaves_the_version_before(address):
         raise ZeroDivisionError
 
     def at(*steps):
-        schema = schemas.Schema("contactsync_members", "register", 1, "", (lambda _: None, *steps))
+        schema = schemas.Schema(
+            "contactsync_members", "register", 1, "", (lambda _: None, lambda _: None, *steps)
+        )
         schemas.check_or_migrate(connection, schema)
 
     with psycopg.connect(address.url, password=address.password, autocommit=True) as connection:
@@ -225,7 +227,7 @@ def test_steps_run_once_and_a_failed_one_leaves_the_version_before(address):
         assert connection.execute("SELECT to_regclass('of_step_two')").fetchone() == (None,)
         at(first, lambda _: ran.append(2))
         assert ran == [1, 2]
-        with pytest.raises(OurError, match="version 4"):
+        with pytest.raises(OurError, match="version 5"):
             at(first)
 
 
