@@ -3,6 +3,7 @@
 The operations are data: a list that fails is printed as it is, and may be put into LISTS.
 """
 
+import contextlib
 import random
 from contextlib import closing
 
@@ -19,6 +20,7 @@ AUDIENCES = ("people", "business")
 EPOCHS = (1, 2)
 ORIGIN = Origin("app", "anna")
 STEPS = 120
+PARTITIONS = ["1", "49", "acct.1", "acct.3"]
 
 
 class Undone(Exception):
@@ -41,22 +43,27 @@ def pages(store, audience, epoch, partition, keyed):
     return found
 
 
+QUESTIONS = [
+    (audience, epoch, partition, keyed)
+    for audience in AUDIENCES
+    for epoch in EPOCHS
+    for partition in PARTITIONS
+    for keyed in (False, True)
+]
+
+
 def searching(store, monkeypatch):
     """The same store, as if nothing had ever been searched."""
     with monkeypatch.context() as patched:
         patched.setattr(type(store), "_is_searched", lambda *_of, **_how: False)
-        return {of: pages(store, *of) for of in questions(store)}
+        return {of: pages(store, *of) for of in QUESTIONS}
 
 
-def questions(store):
-    partitions = sorted({name for audience in AUDIENCES for name in store.partitions(audience)})
-    return [(a, e, p, k) for a in AUDIENCES for e in EPOCHS for p in partitions for k in (False, True)]
-
-
-def evaluate(store, audience, epoch, partition, keyed, until):
+def evaluate(store, of, partition, keyed, until):
     """What a publish does for one partition; it is killed before the step `until`, if that is none of 99."""
     if until == 0:
         return
+    audience, epoch = of
     store.begin_search(audience, epoch, partition, keyed=keyed)
     after, step = None, 0
     while page := store.unevaluated(audience, epoch, partition, after, 2, keyed=keyed):
@@ -97,44 +104,46 @@ def random_operations(rng, identifiers, partitions, count):
     return [one() for _ in range(count)]
 
 
+def undone(store, members, who):
+    with contextlib.suppress(Undone), store.together():
+        store.add(members, who)
+        store.remove(members)
+        raise Undone
+
+
+def move(store, old, new):
+    if store.show(old) and not store.show(new):
+        store.move(old, new)
+
+
+OPERATIONS = {
+    "add": lambda store, members, who: store.add(members, who),
+    "remove": lambda store, members, who: store.remove(members, who),
+    "consent": lambda store, members, who, granted, only: store.consent(
+        members, who, granted=granted, origin=ORIGIN, only=only
+    ),
+    "label": lambda store, members, given: store.label(members, [b"x" if given else None] * len(members)),
+    "replace": lambda store, members, who: store.replace(members, who, allow=lambda _difference: None),
+    "move": lambda store, old, new: move(store, old, Members.of([new])),
+    "undone": undone,
+    # Tokens that come of no search, without label keys.
+    "bare": lambda store, members, who, epoch: store.store_tokens(who, epoch, members, rows_for(members, 10)),
+    "drop": lambda store, who, epoch: store.drop_tokens(who, range(epoch, epoch + 1)),
+    "adopt": lambda store, who, epoch, key: store.adopt(who, epoch, key),
+    "evaluate": lambda store, who, epoch, *how: evaluate(store, (who, epoch), *how),
+}
+
+
 def run(store, operation):
-    what, *of = operation
-    match what:
-        case "add":
-            store.add(Members.of(list(of[0])), of[1])
-        case "remove":
-            store.remove(Members.of(list(of[0])), of[1])
-        case "consent":
-            members, who, granted, only = Members.of(list(of[0])), *of[1:]
-            store.consent(members, who, granted=granted, origin=ORIGIN, only=only)
-        case "label":
-            members = Members.of(list(of[0]))
-            store.label(members, [b"x" if of[1] else None] * len(members))
-        case "replace":
-            store.replace(Members.of(list(of[0])), of[1], allow=lambda _difference: None)
-        case "move":
-            old, new = (store.show(Members.of([one])) for one in of)
-            if old and not new:
-                store.move(Members.of([of[0]]), Members.of([of[1]]))
-        case "undone":
-            with pytest.raises(Undone), store.together():
-                store.add(Members.of(list(of[0])), of[1])
-                store.remove(Members.of(list(of[0])))
-                raise Undone
-        case "drop":
-            store.drop_tokens(of[0], range(of[1], of[1] + 1))
-        case "adopt":
-            store.adopt(*of)
-        case "bare":  # tokens that come of no search, without label keys
-            members = Members.of(list(of[0]))
-            store.store_tokens(of[1], of[2], members, rows_for(members, 10))
-        case "evaluate":
-            evaluate(store, *of)
+    what, first, *rest = operation
+    if what not in {"drop", "adopt", "evaluate"}:
+        first = Members.of([first] if what == "move" else list(first))
+    OPERATIONS[what](store, first, *rest)
 
 
 def check(store, monkeypatch, done):
     wanted = searching(store, monkeypatch)
-    found = {of: pages(store, *of) for of in questions(store)}
+    found = {of: pages(store, *of) for of in QUESTIONS}
     assert found == wanted, done
     for kind in KINDS:
         rows = store._database.all(f"SELECT audience, epoch, key FROM pending_{kind}")
@@ -163,30 +172,30 @@ def people_of(kind):
 
 
 @pytest.mark.parametrize("kind", ["tel", "acct"])
-@pytest.mark.parametrize("seed", range(3))
-def test_it_is_who_a_search_finds(store, monkeypatch, kind, seed):
+def test_it_is_who_a_search_finds(store, monkeypatch, kind):
     _, identifiers, partitions = people_of(kind)
-    operations = random_operations(random.Random(seed), identifiers, partitions, STEPS)
+    operations = random_operations(random.Random(1), identifiers, partitions, STEPS)
     assert play(store, monkeypatch, operations) > STEPS // 3, "or this would show nothing"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(100, 125))
+@pytest.mark.parametrize("seed", range(100, 112))
 def test_it_is_who_a_search_finds_many_times(tmp_path, handles, monkeypatch, seed):
     _, identifiers, partitions = people_of(("tel", "acct")[seed % 2])
     with closing(MEMBERS["sqlite"](tmp_path, None)) as store:
         play(store, monkeypatch, random_operations(random.Random(seed), identifiers, partitions, STEPS))
 
 
+P = "people"
 LISTS = (
     # Who joins while others are evaluated, and who comes back.
-    (("add", (0, 1, 2), "people"), ("begin",), ("add", (3,), "people"), ("remove", (0,), None), ("rest",)),
-    (("add", (0, 1, 2), "people"), ("all",), ("remove", (0,), None), ("add", (0, 1), "people")),
+    (("add", (0, 1, 2), P), ("begin",), ("add", (3,), P), ("remove", (0,), None), ("rest",)),
+    (("add", (0, 1, 2), P), ("all",), ("remove", (0,), None), ("add", (0, 1), P)),
     # Label keys are wanted, and then not any more.
-    (("add", (0, 1), "people"), ("all",), ("keyed",), ("add", (2,), "people"), ("all",), ("add", (3,), "people")),
-    (("add", (0, 1), "people"), ("keyed",), ("add", (2,), "people"), ("all",), ("keyed",)),
+    (("add", (0, 1), P), ("all",), ("keyed",), ("add", (2,), P), ("all",), ("add", (3,), P)),
+    (("add", (0, 1), P), ("keyed",), ("add", (2,), P), ("all",), ("keyed",)),
     # An opt-in counts for its own audience.
-    (("add", (0, 1), "people"), ("all",), ("add", (1, 2), "business"), ("consent", (0,), "business", True, False)),
+    (("add", (0, 1), P), ("all",), ("add", (1, 2), "business"), ("consent", (0,), "business", True, False)),
 )  # fmt: skip
 
 
@@ -213,7 +222,7 @@ def asked(store, monkeypatch):
 
 def test_members_are_not_read_again(store, people, monkeypatch):
     store.add(people.members(*people.P[:4]))
-    evaluate(store, "people", 1, people.p, keyed=False, until=99)
+    evaluate(store, ("people", 1), people.p, keyed=False, until=99)
     store.add(people.members(people.P[4]))
     statements = asked(store, monkeypatch)
     assert store.unevaluated("people", 1, people.p, None, 99).identifiers() == [people.P[4]]
