@@ -168,12 +168,13 @@ def play(store, monkeypatch, operations):
 
 def people_of(kind):
     people = telephones() if kind == "tel" else handles_of_people()
-    return people, [*people.P, *people.Q], [people.p, people.q]
+    # Few, so that most of what is done is done to somebody who is known.
+    return [*people.P[:8], *people.Q[:4]], [people.p, people.q]
 
 
 @pytest.mark.parametrize("kind", ["tel", "acct"])
 def test_it_is_who_a_search_finds(store, monkeypatch, kind):
-    _, identifiers, partitions = people_of(kind)
+    identifiers, partitions = people_of(kind)
     operations = random_operations(random.Random(1), identifiers, partitions, STEPS)
     assert play(store, monkeypatch, operations) > STEPS // 3, "or this would show nothing"
 
@@ -181,12 +182,12 @@ def test_it_is_who_a_search_finds(store, monkeypatch, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(100, 112))
 def test_it_is_who_a_search_finds_many_times(tmp_path, handles, monkeypatch, seed):
-    _, identifiers, partitions = people_of(("tel", "acct")[seed % 2])
+    identifiers, partitions = people_of(("tel", "acct")[seed % 2])
     with closing(MEMBERS["sqlite"](tmp_path, None)) as store:
         play(store, monkeypatch, random_operations(random.Random(seed), identifiers, partitions, STEPS))
 
 
-P = "people"
+P, B = "people", "business"
 LISTS = (
     # Who joins while others are evaluated, and who comes back.
     (("add", (0, 1, 2), P), ("begin",), ("add", (3,), P), ("remove", (0,), None), ("rest",)),
@@ -195,7 +196,9 @@ LISTS = (
     (("add", (0, 1), P), ("all",), ("keyed",), ("add", (2,), P), ("all",), ("add", (3,), P)),
     (("add", (0, 1), P), ("keyed",), ("add", (2,), P), ("all",), ("keyed",)),
     # An opt-in counts for its own audience.
-    (("add", (0, 1), P), ("all",), ("add", (1, 2), "business"), ("consent", (0,), "business", True, False)),
+    (("add", (0, 1, 2), P), ("add", (2,), B), ("all",), ("consent", (0,), B, True, False), ("add", (1,), B)),
+    # Who objected, and comes back by an opt-in.
+    (("add", (0, 1), P), ("all",), ("consent", (0,), P, False, False), ("consent", (0,), P, True, False)),
 )  # fmt: skip
 
 
@@ -207,7 +210,7 @@ def test_literal_lists(store, people, monkeypatch, operations):
             found.append((what, tuple(sorted(people.P[i] for i in of[0])), *of[1:]))
         else:
             keyed, until = what == "keyed", 2 if what == "begin" else 99
-            found.append(("evaluate", "people", 1, people.p, keyed, until))
+            found += [("evaluate", who, 1, people.p, keyed, until) for who in (P, B)]
     play(store, monkeypatch, found)
 
 
@@ -230,6 +233,16 @@ def test_members_are_not_read_again(store, people, monkeypatch):
     statements.clear()
     assert len(store.unevaluated("people", 2, people.p, None, 99)) == 5
     assert [one for one in statements if "members_" in one], "an epoch that was never searched for"
+
+
+def test_nor_when_label_keys_are_wanted_or_not_any_more(store, people, monkeypatch):
+    store.add(people.members(*people.P[:4]))
+    for keyed in (False, True, True, False):
+        evaluate(store, ("people", 1), people.p, keyed=keyed, until=2)  # killed: searched again, from new
+        evaluate(store, ("people", 1), people.p, keyed=keyed, until=99)
+        statements = asked(store, monkeypatch)
+        assert not len(store.unevaluated("people", 1, people.p, None, 99, keyed=keyed))
+        assert not [one for one in statements if "members_" in one]
 
 
 @pytest.mark.parametrize("others", [2_000, 20_000])
