@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # ruff: noqa: S608 - the only text put into a statement is the name of a kind, and integers
 
 
-class Pending(Statements):
+class PendingMembers(Statements):
     """The part of a `MemberStore` that knows who is pending, as far as it is the same for all databases."""
 
     _database: StoreDatabase

@@ -15,7 +15,7 @@ from contactsync.publication.history import Position
 from contactsync.publication.manifest import Manifest
 from contactsync.server.storage.erasing import EVERYWHERE
 from contactsync.server.storage.pairing import Pairing
-from contactsync.server.storage.pending import Pending
+from contactsync.server.storage.pending import PendingMembers
 from contactsync.server.storage.provenance import Provenance
 from contactsync.server.storage.records import Edition, audience_of, bit_of
 from contactsync.server.storage.statements import StoreDatabase
@@ -23,7 +23,7 @@ from contactsync.server.storage.statements import StoreDatabase
 # ruff: noqa: S608 - the only text put into a statement is the name of a kind or table, and integers
 
 
-class Register(Pairing, Pending):
+class Register(Pairing, PendingMembers):
     """The part of a `MemberStore` that is the same for all databases. An object is for one thread."""
 
     _database: StoreDatabase
