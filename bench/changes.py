@@ -120,7 +120,11 @@ def main(arguments: list[str]) -> None:
         "--folder", metavar="DIR", help="where to measure (default: the folder of temporary files)"
     )
     parser.add_argument("--members", type=int, default=1_000_000, help="how many there are (default: 10^6)")
-    parser.add_argument("--database", metavar="URL", help="an empty PostgreSQL database for the members")
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        help="an empty PostgreSQL database for the members, its password in PGPASSWORD",
+    )
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="contactsync-bench-", dir=options.folder) as folder:
         where = f"{harness.environment(PACKAGES)}, {harness.file_system(Path(folder))}"
