@@ -13,6 +13,7 @@ NAMES = tuple(
             "directory",
             "members",
             "publishing",
+            "changes",
             "cluster",
             "admin",
             "quota",

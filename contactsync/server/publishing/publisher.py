@@ -336,6 +336,7 @@ class Publisher:
             for task, tokens in results:
                 evaluation.take(task.kept, tokens)
                 self._progress(f"evaluating {plan.audience}", evaluation.done, evaluation.total)
+        evaluation.finish()
         return evaluation.done
 
     def _build(self, pool: JobPool, plans: Sequence[AudiencePlan]) -> list[BuiltPartition]:

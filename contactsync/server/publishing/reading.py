@@ -54,8 +54,8 @@ class _Chunk:
 class Evaluation:
     """Gives a token to each member of a plan's partitions who has none.
 
-    Make `tasks`, and hand what comes of each to `take`. `done` of `total` members have a token now; a total
-    of 0 means that it was not worth counting.
+    Make `tasks`, hand what comes of each to `take`, and then `finish`. `done` of `total` members have a token
+    now; a total of 0 means that it was not worth counting.
     """
 
     def __init__(self, registry: MemberStore, plan: AudiencePlan, key: KeyPair) -> None:
@@ -79,6 +79,7 @@ class Evaluation:
         for partition in plan.partitions:
             after, keyed = None, partition in plan.labelled
             of = (plan.audience, plan.epoch, partition)
+            registry.begin_search(*of, keyed=keyed)
             while members := registry.unevaluated(*of, after, READ_AT_ONCE, keyed=keyed):
                 if len(members) == READ_AT_ONCE and not self.total:  # worth counting: this takes a while
                     self.total = self.done + registry.count_unevaluated(
@@ -98,6 +99,12 @@ class Evaluation:
         rows = np.frombuffer(octets, np.uint8).reshape(-1, chunk.width)
         self._registry.store_tokens(self._plan.audience, self._plan.epoch, chunk.members, rows)
         self.done += len(chunk.members)
+
+    def finish(self) -> None:
+        """Note that all that there were tasks for has been taken: so much need not be searched again."""
+        plan = self._plan
+        searched = {partition: partition in plan.labelled for partition in plan.partitions}
+        self._registry.end_search(plan.audience, plan.epoch, searched)
 
 
 def build_tasks(

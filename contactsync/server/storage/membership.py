@@ -110,7 +110,11 @@ class Membership:
         raise NotImplementedError
 
     def _drop_tokens_of(self, kind: str, partition: str, changed: Mapping[Any, int]) -> None:
-        """Delete tokens of members, those of the audiences whose bits are given."""
+        """Delete tokens of members, those of the audiences whose bits are given. They are not pending."""
+        raise NotImplementedError
+
+    def _note_pending(self, kind: str, partition: str, keys: Keys, bit: int) -> None:
+        """Note that members who have just joined an audience have no tokens (pending.py)."""
         raise NotImplementedError
 
     def _leave_traces(self, kind: str, partition: str) -> None:
@@ -226,6 +230,8 @@ class Membership:
                     key for key, (old, new) in kept.items() if old & either == then and new & either == now
                 ]
                 self._log(kind, partition, keys, (bit, what, serial), origin)
+            if joined := [key for key, (old, new) in kept.items() if new & ~old & bit]:
+                self._note_pending(kind, partition, Members.from_keys(kind, joined).keys, bit)
         if left:
             self._drop_tokens_of(kind, partition, left)
 

@@ -6,6 +6,7 @@ registry.sqlite
 :   3. Members have a day of verification and a serial. What was published is recorded.
 :   4. What is published now, who left since, and which key tokens are of.
 :   5. Labels; tokens of 42 octets, with their label keys. Number and address of one member.
+:   6. Searches for members without a token, and who is pending since.
 
 accounts.sqlite
 :   1. Accounts.
@@ -124,7 +125,25 @@ def _labels(connection: sqlite3.Connection) -> None:
     connection.execute(PAIRS_SCHEMA)
 
 
-REGISTRY_STEPS: Final[tuple[SqlStep, ...]] = (_kinds, _verified, _provenance, _labels)
+SEARCHES_SCHEMA: Final = """
+-- Partitions that were searched for members without a token of an epoch (storage/pending.py).
+CREATE TABLE searches (
+    audience INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    partition TEXT NOT NULL,
+    keyed INTEGER NOT NULL,
+    ended INTEGER NOT NULL,
+    PRIMARY KEY (audience, epoch, partition)
+) WITHOUT ROWID
+"""
+
+
+def _pending(connection: sqlite3.Connection) -> None:
+    # Nothing was searched yet. The tables of who is pending are made when the registry is opened.
+    connection.execute(SEARCHES_SCHEMA)
+
+
+REGISTRY_STEPS: Final[tuple[SqlStep, ...]] = (_kinds, _verified, _provenance, _labels, _pending)
 
 _ACCOUNTS_2: Final = """
 -- `level` and `at`: the bucket, as server/quota.py says; `last_used` is a day since 1970. `outcome` is what

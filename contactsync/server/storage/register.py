@@ -15,14 +15,15 @@ from contactsync.publication.history import Position
 from contactsync.publication.manifest import Manifest
 from contactsync.server.storage.erasing import EVERYWHERE
 from contactsync.server.storage.pairing import Pairing
+from contactsync.server.storage.pending import PendingMembers
 from contactsync.server.storage.provenance import Provenance
 from contactsync.server.storage.records import Edition, audience_of, bit_of
-from contactsync.server.storage.statements import Statements, StoreDatabase
+from contactsync.server.storage.statements import StoreDatabase
 
 # ruff: noqa: S608 - the only text put into a statement is the name of a kind or table, and integers
 
 
-class Register(Pairing, Statements):
+class Register(Pairing, PendingMembers):
     """The part of a `MemberStore` that is the same for all databases. An object is for one thread."""
 
     _database: StoreDatabase
@@ -30,10 +31,6 @@ class Register(Pairing, Statements):
     def __init__(self) -> None:
         self._serial: int | None = None  # of the transaction that is open: see `together`
         self._together = False
-
-    def _delete_tokens(self, bit: int, epochs: range) -> int:
-        """Delete an audience's tokens of some epochs, and leave traces of that; how many there were."""
-        raise NotImplementedError
 
     # Transactions
 
@@ -188,7 +185,7 @@ class Register(Pairing, Statements):
         )
         with self._database.transaction():
             kept = keep and found is None
-            dropped = 0 if kept else self._delete_tokens(bit, range(epoch, epoch + 1))
+            dropped = 0 if kept else self._drop_epochs(bit, range(epoch, epoch + 1))
             self._database.change(sql, bit, epoch, public_key)
             if dropped:
                 self._database.change(self._sql("DELETE FROM published WHERE audience = ?"), bit)
@@ -198,5 +195,5 @@ class Register(Pairing, Statements):
         """See `MemberStore.drop_tokens`."""
         keys = self._sql("DELETE FROM token_keys WHERE audience = ? AND epoch >= ? AND epoch < ?")
         with self._database.transaction():
-            self._delete_tokens(bit_of(audience), epochs)
+            self._drop_epochs(bit_of(audience), epochs)
             self._database.change(keys, bit_of(audience), epochs.start, epochs.stop)

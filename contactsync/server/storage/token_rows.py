@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -24,6 +24,20 @@ class TokenStore(Protocol):
 
         `after` is the last key of the page before (`Members.last`), None for the first page. `keyed`: also
         those whose token has no label key beside it.
+
+        O(members of the partition), until a search has ended there; from then on O(limit).
+        """
+
+    def begin_search(self, audience: str, epoch: int, partition: str, *, keyed: bool = False) -> None:
+        """Note, before `unevaluated` is asked for all pages of a partition, that it will be.
+
+        Who joins from now on is remembered, so that no later search has to read everybody.
+        """
+
+    def end_search(self, audience: str, epoch: int, searched: Mapping[str, bool]) -> None:
+        """Note that all who were found in these partitions have their token; the value is `keyed`.
+
+        Of partitions that were not begun so, nothing is noted.
         """
 
     def count_unevaluated(self, audience: str, epoch: int, *, keyed: Collection[str] = ()) -> int:
@@ -42,4 +56,4 @@ class TokenStore(Protocol):
         """All tokens of a partition, in chunks. Call it inside `snapshot` for a consistent view."""
 
     def drop_tokens(self, audience: str, epochs: range) -> None:
-        """Delete the tokens of these epochs (consecutive ones)."""
+        """Delete the tokens of these epochs (consecutive ones), and what is known of searches."""

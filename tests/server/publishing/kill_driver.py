@@ -14,6 +14,7 @@ FOLDER may be in memory: what a killed process has written stays in the kernel, 
 whatever is below. Children are forked by a process of one thread that has published before.
 """
 
+import contextlib
 import gc
 import hashlib
 import itertools
@@ -57,7 +58,9 @@ ROTATING = {"promote": 1, "take-back": 999_999, "emergency": 999_999}
 LOGGED_STRIDE = 7
 """The log has many more steps; those that all publishes have are taken one by one without it."""
 
-STEPS += [(SqliteMembers, name) for name in ("store_tokens", "settle", "drop_tokens")]
+STEPS += [
+    (SqliteMembers, name) for name in ("begin_search", "store_tokens", "end_search", "settle", "drop_tokens")
+]
 
 
 def publish(path, action, executor):
@@ -184,6 +187,17 @@ def check_nothing_is_left(path, *, has_rows):
             open_rows(path / "rows", one, path / "public")
 
 
+def check_pending(path, served):
+    """Who is pending is who a search of all members finds: here nobody, and no later publish searches."""
+    with contextlib.closing(SqliteMembers(DataFolder(path).registry)) as registry:
+        epochs = [one.epoch for one in (served, served.next) if one is not None]
+        of = [(epoch, name) for epoch in epochs for name in registry.partitions("people")]
+        assert all(registry._is_searched(1, epoch, name, keyed=False) for epoch, name in of)
+        registry._is_searched = lambda *_of, **_how: False
+        assert not any(len(registry.unevaluated("people", *one, None, 1)) for one in of)
+        assert registry._database.all("SELECT * FROM pending_tel") == []
+
+
 def main(folder, action, executor):
     before, work, state = folder / "before", folder / "work", folder / "state"
     operator = Operator(before, log=executor == "logged")
@@ -220,6 +234,7 @@ def main(folder, action, executor):
             publish(work, next_action(action, served, first, work, limit), executor)
             served = check(work, folder / "client", root)
             assert outcome(served) == outcome(wanted)
+            check_pending(work, served)
             if action == "plain":  # a new epoch draws a new key each time
                 assert served.to_bytes() == wanted.to_bytes()
             if announced is not None and action in {"rotate", "promote"}:

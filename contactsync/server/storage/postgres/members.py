@@ -60,6 +60,7 @@ class PostgresMembers(RegistrySchema):
                     self._log_joining(kind, partition, (given, values), (bit, serial), origin)
                 if is_new and rows:
                     new = keys.size
+                    self._note_pending(kind, partition, keys, bit)
                 else:
                     row = bit, now, stored, since, day
                     new = self._insert(kind, partition, (given, values), row)
@@ -81,8 +82,9 @@ class PostgresMembers(RegistrySchema):
         """Add these; how many joined."""
         bit, now, stored, since, day = row
         source, values = given
+        noted = bool(self._epochs_searched(bit, partition))
         moved = "since = excluded.since, " if bit == FIRST else ""
-        return self._database.run(
+        insert = (
             f"INSERT INTO members_{kind} AS m (key, added, since, audiences, verified, partition) "
             f"SELECT key, {now:d}, {since:d}, {bit:d}, {stored:d}, %s FROM {source} "
             # Whom a conflict leaves as they are is locked all the same, which is written.
@@ -90,9 +92,20 @@ class PostgresMembers(RegistrySchema):
             f"AND there.key = given.key AND audiences & {bit | bit << OBJECTION:d} <> 0) ORDER BY key "
             "ON CONFLICT (key, partition) DO UPDATE "
             f"SET {moved}verified = greatest({_DAY_OF}, {day:d}), audiences = m.audiences | {bit:d} "
-            f"WHERE m.audiences & {bit | bit << OBJECTION:d} = 0",
-            (partition, *values, partition),
-        ).rowcount
+            f"WHERE m.audiences & {bit | bit << OBJECTION:d} = 0"
+        )
+        if not noted:
+            return self._database.run(insert, (partition, *values, partition)).rowcount
+        return int(
+            self._database.one(
+                f"WITH joined AS ({insert} RETURNING m.key), noted AS "
+                f"(INSERT INTO pending_{kind} (key, epoch, audience, partition) "
+                f"SELECT key, epoch, {bit:d}, partition FROM joined CROSS JOIN searches "
+                f"WHERE audience = {bit:d} AND partition = %s ON CONFLICT DO NOTHING) "
+                "SELECT count(*) FROM joined",
+                *(partition, *values, partition, partition),
+            )
+        )
 
     def _log_joining(
         self, kind: str, partition: str, given: _Given, bit_and_serial: tuple[int, int], origin: Origin
@@ -232,6 +245,12 @@ class PostgresMembers(RegistrySchema):
             for _, epoch in self._tokens_of(kind, bit, partition) if keys else ():
                 self._database.run(
                     f"DELETE FROM tokens_{kind} WHERE partition = %s AND audience = {bit:d} "
+                    f"AND epoch = {epoch:d} AND key = ANY (%s::{type_of(kind)}[])",
+                    (partition, keys),
+                )
+            for epoch in self._epochs_searched(bit, partition) if keys else ():
+                self._database.run(
+                    f"DELETE FROM pending_{kind} WHERE partition = %s AND audience = {bit:d} "
                     f"AND epoch = {epoch:d} AND key = ANY (%s::{type_of(kind)}[])",
                     (partition, keys),
                 )

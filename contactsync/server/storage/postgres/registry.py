@@ -1,8 +1,9 @@
 """The register of members in the schema `contactsync_members`: its tables, its transactions, and the tokens.
 
-Each kind of identifier has the tables `members_KIND`, `tokens_KIND`, `consents_KIND`, `labels_KIND`. They are
-partitioned as what is published is, so by the calling code of a number: what is done to one, such as erasing,
-does not concern the others. A partition gets its tables with its first member (`_inhabit`).
+Each kind of identifier has the tables `members_KIND`, `tokens_KIND`, `consents_KIND`, `labels_KIND`,
+`pending_KIND`. They are partitioned as what is published is, so by the calling code of a number: what is done
+to one, such as erasing, does not concern the others. A partition gets its tables with its first member
+(`_inhabit`).
 
 Many rows travel in COPY's binary format, as numpy makes and reads it. Who is in the register is the matter of
 `PostgresMembers` (members.py).
@@ -29,7 +30,7 @@ from contactsync.server.storage.postgres.answers import PostgresAnswers
 from contactsync.server.storage.postgres.database import LOCKS, PUBLISHING, PostgresSession
 from contactsync.server.storage.postgres.erasing import PostgresErasing
 from contactsync.server.storage.postgres.rows import binary_rows, child_of, gathered, members_of, type_of
-from contactsync.server.storage.postgres.schema import LABELS_PARENT, MEMBERS_SCHEMA
+from contactsync.server.storage.postgres.schema import LABELS_PARENT, MEMBERS_SCHEMA, PENDING_PARENT
 from contactsync.server.storage.records import bit_of
 from contactsync.server.storage.register import Register
 from contactsync.tokens import TOKEN_BYTES, Tokens
@@ -75,8 +76,9 @@ _PARENTS: Final = (
         PRIMARY KEY (key, serial, audience, partition)
     ) PARTITION BY LIST (partition)""",
     LABELS_PARENT,
+    PENDING_PARENT,
 )
-TABLES: Final = ("members", "tokens", "consents", "labels")
+TABLES: Final = ("members", "tokens", "consents", "labels", "pending")
 
 # ruff: noqa: S608 - the only text put into a statement is the name of a kind or partition, and integers
 
@@ -135,6 +137,15 @@ class RegistrySchema(Register, PostgresErasing):
         whole = f"AND octet_length(token) = {KEYED_BYTES:d}" if keyed else ""
         kind, bit = kind_of_partition(partition).name, bit_of(audience)
         beyond, values = ("", ()) if after is None else ("AND {}.key > %s", (after,))
+        if self._is_searched(bit, epoch, partition, keyed=keyed):
+            ((page, serial),) = self._database.all(
+                f"SELECT {gathered(kind)}, (SELECT serial FROM changes) FROM "
+                f"(SELECT key FROM pending_{kind} AS p WHERE partition = %s {beyond.format('p')} "
+                f"AND audience = {bit:d} AND epoch = {epoch:d} ORDER BY key LIMIT {limit:d}) AS page",
+                *(partition, *values),
+                binary=True,
+            )
+            return Members(kind, members_of(kind, page).keys, (audience, int(serial)))
         # The bound stands twice: PostgreSQL would read all tokens before the page.
         ((page, serial),) = self._database.all(
             f"SELECT {gathered(kind)}, (SELECT serial FROM changes) FROM "
@@ -157,6 +168,7 @@ class RegistrySchema(Register, PostgresErasing):
             for partition, keys in KINDS[kind].by_partition(members.keys):
                 some = tokens[np.searchsorted(members.keys, keys)]
                 if known and keys.size > _FEW and self._copied(kind, partition, (bit, epoch), (keys, some)):
+                    self._end_pending(kind, partition, (bit, epoch), keys)
                     continue
                 given, values = self._given(kind, keys, some)
                 self._database.run(
@@ -167,6 +179,21 @@ class RegistrySchema(Register, PostgresErasing):
                     "ON CONFLICT (audience, epoch, key, partition) DO UPDATE SET token = excluded.token",
                     (*values, partition),
                 )
+                self._end_pending(kind, partition, (bit, epoch), keys)
+            if tokens.shape[1] == TOKEN_BYTES:
+                names = [name for name, _ in KINDS[kind].by_partition(members.keys)]
+                self._note_without_keys(bit, epoch, names)
+
+    def _end_pending(self, kind: str, partition: str, of: tuple[int, int], keys: Keys) -> None:
+        """Note that who is pending and has a token got it now: their keys need not be named."""
+        (bit, epoch), (first, last) = of, keys[[0, -1]].tolist()
+        self._database.run(
+            f"DELETE FROM pending_{kind} AS p WHERE p.partition = %s AND p.audience = {bit:d} "
+            f"AND p.epoch = {epoch:d} AND p.key >= %s AND p.key <= %s AND EXISTS "
+            f"(SELECT FROM tokens_{kind} AS t WHERE t.partition = %s AND t.audience = {bit:d} "
+            f"AND t.epoch = {epoch:d} AND t.key = p.key)",
+            (partition, first, last, partition),
+        )
 
     def _copied(
         self, kind: str, partition: str, of: tuple[int, int], rows: tuple[Keys, NDArray[np.uint8]]
@@ -293,6 +320,17 @@ class RegistrySchema(Register, PostgresErasing):
 
     # How
 
+    def _note_pending(self, kind: str, partition: str, keys: Keys, bit: int) -> None:
+        if not self._epochs_searched(bit, partition):
+            return
+        given, values = self._given(kind, keys)
+        self._database.run(
+            f"INSERT INTO pending_{kind} (key, epoch, audience, partition) "
+            f"SELECT key, epoch, {bit:d}, partition FROM {given} CROSS JOIN searches "
+            f"WHERE audience = {bit:d} AND partition = %s ON CONFLICT DO NOTHING",
+            (*values, partition),
+        )
+
     def answers(self) -> PostgresAnswers:
         """See `MemberStore.answers`."""
         return PostgresAnswers(self._database)
@@ -371,4 +409,5 @@ _PRIMARY: Final = {
     "tokens": "(audience, epoch, key, partition)",
     "consents": "(key, serial, audience, partition)",
     "labels": "(key, partition)",
+    "pending": "(audience, epoch, key, partition)",
 }

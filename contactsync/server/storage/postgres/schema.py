@@ -3,6 +3,7 @@
 contactsync_members
 :   1. As version 4 of registry.sqlite (storage/migrations.py), with a table for each calling code.
 :   2. As version 5: labels, and pairs of number and address.
+:   3. As version 6: searches for members without a token, and who is pending since.
 
 contactsync_accounts
 :   1. As version 3 of accounts.sqlite.
@@ -81,19 +82,50 @@ CREATE TABLE pairs (tel bigint PRIMARY KEY, mail bytea NOT NULL UNIQUE);
 
 def _labels(connection: Connection) -> None:
     connection.execute(_PAIRS)
-    # Partitions that are inhabited get their table here; the others with their first member.
+    _add_table(connection, "labels", LABELS_PARENT)
+
+
+def _add_table(connection: Connection, table: str, parent: str) -> None:
+    """Give each kind a table. Partitions that are inhabited get theirs; others with their first member."""
     kinds = (
         "SELECT substr(relname, 9), format_type(atttypid, NULL) FROM pg_class JOIN pg_attribute "
         "ON attrelid = pg_class.oid AND attname = 'key' WHERE relnamespace = %s::regnamespace "
         "AND relkind = 'p' AND relname LIKE 'members\\_%%'"
     )
     for kind, of_key in connection.execute(kinds, (MEMBERS_SCHEMA.name,)).fetchall():
-        connection.execute(LABELS_PARENT.format(kind=kind, type=of_key))
+        connection.execute(parent.format(kind=kind, type=of_key))
         inhabited = "SELECT partition FROM partitions WHERE kind = %s"
         for (name,) in connection.execute(inhabited, (kind,)).fetchall():
             connection.execute(
-                f"CREATE TABLE \"labels_{kind}_{name}\" PARTITION OF labels_{kind} FOR VALUES IN ('{name}')"
+                f"CREATE TABLE \"{table}_{kind}_{name}\" PARTITION OF {table}_{kind} FOR VALUES IN ('{name}')"
             )
+
+
+PENDING_PARENT: Final = """
+CREATE TABLE IF NOT EXISTS pending_{kind} (
+    key {type} NOT NULL,
+    epoch bigint NOT NULL,
+    audience integer NOT NULL,
+    partition text COLLATE "C" NOT NULL,
+    PRIMARY KEY (audience, epoch, key, partition)
+) PARTITION BY LIST (partition)"""
+
+_SEARCHES: Final = """
+-- Partitions that were searched for members without a token of an epoch (storage/pending.py).
+CREATE TABLE searches (
+    audience integer NOT NULL,
+    epoch bigint NOT NULL,
+    partition text COLLATE "C" NOT NULL,
+    keyed integer NOT NULL,
+    ended integer NOT NULL,
+    PRIMARY KEY (audience, epoch, partition)
+);
+"""
+
+
+def _pending(connection: Connection) -> None:
+    connection.execute(_SEARCHES)
+    _add_table(connection, "pending", PENDING_PARENT)
 
 
 # The meaning of the columns is that of storage/sqlite: members' bits, days and serials as in registry.py, an
@@ -197,7 +229,7 @@ class Schema:
 
 
 MEMBERS_SCHEMA: Final = Schema(
-    "contactsync_members", "register of members", 1, _MEMBERS + _PAIRS, steps=(_labels,)
+    "contactsync_members", "register of members", 1, _MEMBERS + _PAIRS + _SEARCHES, steps=(_labels, _pending)
 )
 ACCOUNTS_SCHEMA: Final = Schema(
     "contactsync_accounts", "accounts database", 2, _ACCOUNTS + _REDEEM, steps=(_codes,), idle_ms=15_000

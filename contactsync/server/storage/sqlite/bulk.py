@@ -61,13 +61,56 @@ def read_unevaluated(
     return Members.from_keys(kind.name, [key for (key,) in database.all(keys, first, end, limit)]).keys
 
 
+def read_pending(
+    database: Database, kind: Kind, of: tuple[int, int], span: tuple[str, Any, Any], limit: int
+) -> Keys:
+    """Up to `limit` keys in a span, ascending, of who is pending in an audience (bit) and epoch."""
+    (audience, epoch), (begin, first, end) = of, span
+    rows = database.all(
+        f"SELECT key FROM pending_{kind.name} WHERE audience = {audience:d} AND epoch = {epoch:d} "
+        f"AND key {begin} ? AND key < ? ORDER BY key LIMIT ?",
+        *(first, end, limit),
+    )
+    return Members.from_keys(kind.name, [key for (key,) in rows]).keys
+
+
+def write_pending(database: Database, kind: Kind, of: tuple[int, int], keys: Keys) -> None:
+    """Make keys pending in an audience (bit) and epoch. In the caller's transaction."""
+    audience, epoch = of
+    into = f"INSERT OR IGNORE INTO pending_{kind.name}"
+    if kind.key_type is int:
+        for first in range(0, keys.size, _AT_ONCE):
+            values = f"SELECT {audience:d}, {epoch:d}, value FROM json_each(?)"
+            database.change(f"{into} {values}", str(keys[first : first + _AT_ONCE].tolist()))
+        return
+    with database.errors():
+        database.connection.executemany(
+            f"{into} VALUES ({audience:d}, {epoch:d}, ?)", ((key,) for key in keys.tolist())
+        )
+
+
 def write_tokens(
     database: Database, of: tuple[int, int], members: Members, tokens: NDArray[np.uint8], *, known: bool
 ) -> None:
     """Store tokens, uint8[n, 10 or 42], of those who are members of the audience: `known` says that all are.
 
-    In the caller's transaction.
+    They are not pending any more. In the caller's transaction.
     """
+    if not len(members):
+        return
+    _insert_tokens(database, of, members, tokens, known=known)
+    # Who is pending and has a token got it now: their keys need not be named.
+    there = f"SELECT 1 FROM tokens_{members.kind} AS t WHERE t.audience = p.audience AND t.epoch = p.epoch"
+    database.change(
+        f"DELETE FROM pending_{members.kind} AS p WHERE p.audience = ? AND p.epoch = ? AND p.key >= ? "
+        f"AND p.key <= ? AND EXISTS ({there} AND t.key = p.key)",
+        *(*of, members.keys[:1].tolist()[0], members.last),
+    )
+
+
+def _insert_tokens(
+    database: Database, of: tuple[int, int], members: Members, tokens: NDArray[np.uint8], *, known: bool
+) -> None:
     octets, width, (audience, epoch) = tokens.tobytes(), tokens.shape[1], of
     into = f"INSERT OR REPLACE INTO tokens_{members.kind} SELECT {audience:d}, {epoch:d}"
     if members.keys.dtype != np.object_:

@@ -29,6 +29,7 @@ from contactsync.server.storage.sqlite.registry import (
     consents_table,
     labels_table,
     members_table,
+    pending_table,
     tokens_table,
 )
 
@@ -67,6 +68,9 @@ class SqliteMembers(RegistryFile):
                 objected = 0
                 if new < keys.size:
                     objected = self._verify(members.kind, keys, day, bit)
+                if new and self._epochs_searched(bit, partition):
+                    joined = joining if new == joining.size else self._since(members.kind, joining, serial)
+                    self._note_pending(members.kind, partition, joined, bit)
                 found += Added(new, keys.size - new - objected, objected)
         return found
 
@@ -87,6 +91,15 @@ class SqliteMembers(RegistryFile):
                     f"WHERE audiences & {bit | bit << OBJECTION:d} = 0",
                     rows[first : first + CHUNK // _ROWS].tolist(),
                 )
+
+    def _since(self, kind: str, keys: Keys, serial: int) -> Keys:
+        """Those of the keys who joined the first audience with this serial."""
+        query = f"SELECT key FROM {members_table(kind)} WHERE audiences & {FIRST:d} AND since = {serial:d}"
+        found: list[Any] = []
+        for some in _slices(keys):
+            rows = self._database.connection.execute(f"{query} AND key IN ({_marks(some)})", some)
+            found += [key for (key,) in rows]
+        return Members.from_keys(kind, found).keys
 
     def _verify(self, kind: str, keys: Keys, day: int, bit: int) -> int:
         """Note the day at those who are there; how many of them have objected."""
@@ -180,6 +193,11 @@ class SqliteMembers(RegistryFile):
         for owner, epoch in self._evaluated(kind):
             self._database.connection.executemany(
                 f"DELETE FROM {tokens_table(kind)} WHERE audience = ? AND epoch = ? AND key = ?",
+                ((owner, epoch, key) for key, bits in changed.items() if bits & owner),
+            )
+        for owner, epoch in self._epochs_in(pending_table(kind)):
+            self._database.connection.executemany(
+                f"DELETE FROM {pending_table(kind)} WHERE audience = ? AND epoch = ? AND key = ?",
                 ((owner, epoch, key) for key, bits in changed.items() if bits & owner),
             )
 

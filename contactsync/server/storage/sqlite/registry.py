@@ -1,8 +1,8 @@
 """The file `registry.sqlite`: its tables, transactions, what changed and was published, and tokens.
 
-Each kind of identifier has tables of its own: `members_KIND`, `tokens_KIND`, `consents_KIND`, `labels_KIND`.
-Their key is an integer if the kind's key is. When the file is opened, kinds that are new to it get their
-tables. Who is in it is the matter of `SqliteMembers` (members.py).
+Each kind of identifier has tables of its own: `members_KIND`, `tokens_KIND`, `consents_KIND`, `labels_KIND`,
+`pending_KIND`. Their key is an integer if the kind's key is. When the file is opened, kinds that are new to
+it get their tables. Who is in it is the matter of `SqliteMembers` (members.py).
 """
 
 from __future__ import annotations
@@ -27,15 +27,23 @@ from contactsync.server.storage.migrations import (
     PAIRS_SCHEMA,
     PROVENANCE_SCHEMA,
     REGISTRY_STEPS,
+    SEARCHES_SCHEMA,
 )
 from contactsync.server.storage.ports import Members
 from contactsync.server.storage.records import bit_of
 from contactsync.server.storage.register import Register
 from contactsync.server.storage.sqlite.answers import ANSWERS_TABLE, SqliteAnswers, create_answers
-from contactsync.server.storage.sqlite.bulk import read_outputs, read_tokens, read_unevaluated, write_tokens
+from contactsync.server.storage.sqlite.bulk import (
+    read_outputs,
+    read_pending,
+    read_tokens,
+    read_unevaluated,
+    write_pending,
+    write_tokens,
+)
 from contactsync.server.storage.sqlite.database import Database, sqlite_errors
 from contactsync.server.storage.sqlite.erasing import SqliteErasing
-from contactsync.tokens import Tokens
+from contactsync.tokens import TOKEN_BYTES, Tokens
 
 if TYPE_CHECKING:
     from contactsync.identifiers.kinds import Keys
@@ -50,6 +58,7 @@ CREATE TABLE touched (partition TEXT PRIMARY KEY, serial INTEGER NOT NULL) WITHO
 {EDITIONS_SCHEMA};
 {PROVENANCE_SCHEMA}
 {PAIRS_SCHEMA};
+{SEARCHES_SCHEMA};
 PRAGMA user_version = {newest(REGISTRY_STEPS)};
 COMMIT;
 """
@@ -88,6 +97,13 @@ _TABLES: Final = (
     ) WITHOUT ROWID""",
     # Only who has a label.
     "CREATE TABLE IF NOT EXISTS labels_{kind} (key {type} PRIMARY KEY, label BLOB NOT NULL) WITHOUT ROWID",
+    """
+    CREATE TABLE IF NOT EXISTS pending_{kind} (
+        audience INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        key {type} NOT NULL,
+        PRIMARY KEY (audience, epoch, key)
+    ) WITHOUT ROWID""",
 )
 # ruff: noqa: S608 - the only text put into a statement is the name of a kind, and integers
 
@@ -164,12 +180,16 @@ class RegistryFile(Register, SqliteErasing):
         kind, of = kind_of_partition(partition), (bit_of(audience), epoch)
         found: list[Keys] = []
         read = audience, self.serial()  # before they are: what changes meanwhile has a later one
+        pending = self._is_searched(*of, partition, keyed=keyed)
         for low, high in kind.spans(partition):
             if after is not None and high <= after:
                 continue
             # Only one lower bound: of two, SQLite would search by the first.
             span = (">=", low, high) if after is None or after < low else (">", after, high)
-            found.append(read_unevaluated(self._database, kind, of, span, limit, keyed=keyed))
+            if pending:
+                found.append(read_pending(self._database, kind, of, span, limit))
+            else:
+                found.append(read_unevaluated(self._database, kind, of, span, limit, keyed=keyed))
             limit -= found[-1].size
             if limit <= 0:
                 break
@@ -179,8 +199,11 @@ class RegistryFile(Register, SqliteErasing):
     def store_tokens(self, audience: str, epoch: int, members: Members, tokens: NDArray[np.uint8]) -> None:
         """See `MemberStore.store_tokens`."""
         with self._database.transaction():
-            known = members.read == (audience, self.serial())
-            write_tokens(self._database, (bit_of(audience), epoch), members, tokens, known=known)
+            known, of = members.read == (audience, self.serial()), (bit_of(audience), epoch)
+            write_tokens(self._database, of, members, tokens, known=known)
+            if tokens.shape[1] == TOKEN_BYTES:
+                names = [name for name, _ in KINDS[members.kind].by_partition(members.keys)]
+                self._note_without_keys(*of, names)
 
     def tokens(self, audience: str, epoch: int, partition: str) -> Generator[Tokens, None, None]:
         """See `MemberStore.tokens`."""
@@ -255,12 +278,20 @@ class RegistryFile(Register, SqliteErasing):
         """Note, in the open transaction, that something is removed which `erase` has to overwrite."""
         self._database.connection.execute("UPDATE changes SET unerased = 1 WHERE unerased = 0")
 
+    def _note_pending(self, kind: str, partition: str, keys: Keys, bit: int) -> None:
+        for epoch in self._epochs_searched(bit, partition):
+            write_pending(self._database, KINDS[kind], (bit, epoch), keys)
+
     def _evaluated(self, kind: str) -> list[tuple[int, int]]:
-        """The audiences (as bits) and epochs of which there are tokens. One step in the index for each."""
+        """The audiences (as bits) and epochs of which there are tokens."""
+        return self._epochs_in(tokens_table(kind))
+
+    def _epochs_in(self, table: str) -> list[tuple[int, int]]:
+        """The audiences (as bits) and epochs in a table. One step in its index for each."""
         found: list[tuple[int, int]] = []
         last = (0, 0)
         query = (
-            f"SELECT audience, epoch FROM {tokens_table(kind)} WHERE (audience, epoch) > (?, ?) "
+            f"SELECT audience, epoch FROM {table} WHERE (audience, epoch) > (?, ?) "
             "ORDER BY audience, epoch LIMIT 1"
         )
         while rows := self._database.all(query, *last):
@@ -289,4 +320,9 @@ def labels_table(kind: str) -> str:
     return f"labels_{kind}"
 
 
-_TABLES_OF_KINDS: Final = (members_table, tokens_table, consents_table, labels_table)
+def pending_table(kind: str) -> str:
+    """Its name."""
+    return f"pending_{kind}"
+
+
+_TABLES_OF_KINDS: Final = (members_table, tokens_table, consents_table, labels_table, pending_table)

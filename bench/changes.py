@@ -1,0 +1,136 @@
+"""`python -m bench changes`: a publish after a few changes, and which step of it takes how long.
+
+Members of one country are published once. Then, in each round, some join and as many leave, and the next
+edition is published. `finding` is the search for members without a token, `tokens` the reading of all tokens
+of the partition from the registry, `building` what a build job does, `rest` all else: the plan, the
+evaluation itself, signing, switching, cleaning up. The data folder is on the disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import harness
+from bench.harness import Row
+from bench.publishing import members
+from contactsync.library.server import Server
+from contactsync.server.keyring import Keyring
+from contactsync.server.publishing import publisher, reading
+from contactsync.server.publishing.publisher import Publisher
+from contactsync.server.settings import DataFolder
+from contactsync.server.storage.opening import open_members
+from contactsync.server.storage.ports import Members, MemberStore
+
+PACKAGES = ("numba", "numpy")
+STEPS = ("finding", "tokens", "building")
+
+
+class Watched:
+    """A registry that notes how long its searches take, and all else that is done beside it."""
+
+    def __init__(self, registry: MemberStore) -> None:
+        self._registry = registry
+        self.seconds = dict.fromkeys(STEPS, 0.0)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._registry, name)
+
+    def unevaluated(self, *of: Any, **how: Any) -> Members:
+        """See `MemberStore.unevaluated`."""
+        return self.timed("finding", partial(self._registry.unevaluated, *of, **how))
+
+    def timed(self, step: str, run: Callable[[], Any]) -> Any:
+        """Run something as a part of a step."""
+        began = time.perf_counter()
+        try:
+            return run()
+        finally:
+            self.seconds[step] += time.perf_counter() - began
+
+
+@contextlib.contextmanager
+def watching(watched: Watched) -> Iterator[None]:
+    """Have the functions that read tokens and run builds noted as well. With one partition, one runs."""
+    spooled, run_build = reading._spooled, publisher.run_build
+    reading._spooled = lambda *of: watched.timed("tokens", partial(spooled, *of))
+    publisher.run_build = lambda job: watched.timed("building", partial(run_build, job))
+    try:
+        yield
+    finally:
+        reading._spooled, publisher.run_build = spooled, run_build
+
+
+def run(
+    folder: Path, count: int, changes: Sequence[int], rounds: int, database: str | None = None
+) -> list[Row]:
+    """A row for each number of changes: medians over the rounds, in seconds."""
+    Server.create(folder, database=database)
+    data = DataFolder.existing(folder)
+    everyone = members(count + sum(changes) * rounds, 1).keys
+    late = np.zeros(everyone.size, np.bool_)
+    late[np.random.default_rng(7).permutation(everyone.size)[count:]] = True
+    joining = iter(np.random.default_rng(8).permutation(everyone[late]))
+    leaving = iter(np.random.default_rng(9).permutation(everyone[~late]))
+    rows: list[Row] = []
+    with contextlib.closing(open_members(data)) as registry:
+        registry.add(Members("tel", everyone[~late]))
+        keyring = Keyring.open(data.keys, None)
+        Publisher(data, registry, keyring).publish()
+        for many in changes:
+            found: list[dict[str, float]] = []
+            for _ in range(rounds):
+                join, leave = (
+                    Members("tel", np.sort(np.array([next(one) for _ in range(many)], np.uint64)))
+                    for one in (joining, leaving)
+                )
+                registry.add(join)
+                registry.remove(leave)
+                watched = Watched(registry)
+                with watching(watched):
+                    began = time.perf_counter()
+                    (outcome,) = Publisher(data, watched, keyring).publish()  # type: ignore[arg-type]
+                    whole = time.perf_counter() - began
+                assert outcome.evaluated == many
+                rest = whole - sum(watched.seconds.values())
+                found.append({"whole_s": whole, **watched.seconds, "rest": rest})
+            rows.append(
+                {"members": count, "changes": 2 * many}
+                | {step: statistics.median(one[step] for one in found) for step in found[0]}
+            )
+    return rows
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench changes", description=__doc__)
+    parser.add_argument("--json", metavar="FILE", help="write the rows as one JSON list")
+    parser.add_argument(
+        "--markdown", metavar="FILE", help="put the table into the changes section of a document"
+    )
+    parser.add_argument(
+        "--folder", metavar="DIR", help="where to measure (default: the folder of temporary files)"
+    )
+    parser.add_argument("--members", type=int, default=1_000_000, help="how many there are (default: 10^6)")
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        help="an empty PostgreSQL database for the members, its password in PGPASSWORD",
+    )
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="contactsync-bench-", dir=options.folder) as folder:
+        where = f"{harness.environment(PACKAGES)}, {harness.file_system(Path(folder))}"
+        rows = run(Path(folder) / "data", options.members, (1, 500), 3, options.database)
+    print(harness.table(rows), where, sep="\n\n")
+    if options.json:
+        harness.write_json(options.json, rows)
+    if options.markdown:
+        harness.update_section(options.markdown, "changes", f"{where}\n\n{harness.markdown(rows)}")

@@ -1,0 +1,10 @@
+"""That the bench of a publish after a few changes runs, and that its steps add up."""
+
+from bench import changes
+
+
+def test_the_steps_add_up(tmp_path):
+    (row,) = changes.run(tmp_path / "data", 2000, [3], 1)
+    assert (row["members"], row["changes"]) == (2000, 6)
+    assert sum(row[step] for step in (*changes.STEPS, "rest")) <= row["whole_s"] * 1.001
+    assert all(row[step] > 0 for step in changes.STEPS)
