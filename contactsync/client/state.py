@@ -37,7 +37,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 from urllib.parse import urlsplit
 
 from contactsync.foundation import durable, erasure, migrations
@@ -180,35 +180,26 @@ class ServerState:
         Raises OurError if they are gone: the system's would take their place unnoticed.
         """
         path = self.folder / _AUTHORITIES
-        if path.exists():
-            return path
-        if self.own_authorities:
-            raise OurError(
-                f"the certificate authorities stored for {self.url} are missing ({path})",
-                hint=f"give them again: contactsync trust {self.url} --ca-file FILE",
-            )
-        return None
+        return path if path.exists() else self._lost(path, "--ca-file") if self.own_authorities else None
+
+    @property
+    def second_ca_file(self) -> Path | None:
+        """The same of the second server."""
+        path = self.folder / _SECOND_AUTHORITIES
+        if not self.second_authorities or path.exists():
+            return path if self.second_authorities else None
+        return self._lost(path, f"--second {self.second} --second-ca-file")
+
+    def _lost(self, path: Path, options: str) -> NoReturn:
+        raise OurError(
+            f"the certificate authorities stored for {self.url} are missing ({path})",
+            hint=f"give them again: contactsync trust {self.url} {options} FILE",
+        )
 
     def remember_authorities(self, pem: bytes) -> None:
         """Accept certificates of these authorities alone from now on."""
         durable.write(self.folder / _AUTHORITIES, pem)
         self._add_to_record({"own_authorities": True})
-
-    @property
-    def second_ca_file(self) -> Path | None:
-        """The authorities whose TLS certificates are accepted of the second server, if not the system's.
-
-        Raises OurError if they are gone.
-        """
-        if not self.second_authorities:
-            return None
-        path = self.folder / _SECOND_AUTHORITIES
-        if path.exists():
-            return path
-        raise OurError(
-            f"the certificate authorities stored for {self.second} are missing ({path})",
-            hint=f"run: contactsync trust {self.url} --second {self.second} --second-ca-file FILE",
-        )
 
     def remember_second(self, url: str | None, authorities: bytes | None = None) -> None:
         """Trust a second server for private look-up from now on; None: none any more."""

@@ -26,7 +26,7 @@ DIRECT = "none"
 """The value of `--proxy` for no proxy, whatever the environment says."""
 
 _HTTP = {"http", "https"}
-_PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443}
 _SOCKS = {"socks4", "socks4a", "socks5", "socks5h"}
 
 
@@ -101,7 +101,7 @@ def _of_environment(url: str, environment: Mapping[str, str]) -> tuple[str | Non
     values |= {name: (environment[name], name) for name in values if environment.get(name)}
     if "REQUEST_METHOD" in environment and not environment.get("http_proxy"):
         values.pop("http_proxy", None)
-    port, (no_proxy, _) = parts.port or _PORTS.get(parts.scheme), values.get("no_proxy", ("", ""))
+    port, (no_proxy, _) = parts.port or PORTS.get(parts.scheme), values.get("no_proxy", ("", ""))
     if is_loopback(host) or _is_excepted(host, port, no_proxy):
         return None, ""
     return values.get(f"{parts.scheme}_proxy") or values.get("all_proxy") or (None, "")

@@ -14,6 +14,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contactsync.client.core.planner import Options
+from contactsync.client.meter import CONNECT_SECONDS
 from contactsync.client.patience import Patience
 from contactsync.client.privacy import TWO_SERVER
 from contactsync.client.state import ServerState, canonical_url, is_in_clear
@@ -21,13 +22,11 @@ from contactsync.client.transport import Transport
 from contactsync.client.trust import fetch_root, find_root
 from contactsync.foundation.errors import BadInput, BadSignature, NetworkError, NotTrusted
 from contactsync.foundation.loopback import is_loopback
-from contactsync.foundation.route import Route
+from contactsync.foundation.route import PORTS, Route
 
 NOBODY = "none"
 """What `trust --second` takes for: none any more."""
 
-_PORTS = {"http": 80, "https": 443}
-_CONNECT_SECONDS = 10.0
 _NETWORK_BITS = {4: 24, 6: 48}  # what one customer of a network has at most, as a rule
 
 
@@ -143,7 +142,7 @@ def _check_apart(one: SplitResult, other: SplitResult, *, direct: bool) -> None:
 
 
 def _place(url: SplitResult) -> tuple[str, int]:
-    return url.hostname or "", url.port or _PORTS[url.scheme]
+    return url.hostname or "", url.port or PORTS[url.scheme]
 
 
 def _networks(url: SplitResult) -> set[ipaddress.IPv4Network | ipaddress.IPv6Network]:
@@ -161,7 +160,7 @@ def _tls_key(url: SplitResult) -> bytes:
     """The public key of a server's certificate, whoever signed it: what it is compared for needs no more."""
     host, port = _place(url)
     try:
-        pem = ssl.get_server_certificate((host, port), timeout=_CONNECT_SECONDS)
+        pem = ssl.get_server_certificate((host, port), timeout=CONNECT_SECONDS)
     except (OSError, ValueError) as error:
         raise NetworkError(f"{host} shows no TLS certificate: {error}", hint="try again later") from error
     try:

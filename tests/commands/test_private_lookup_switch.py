@@ -50,7 +50,7 @@ def test_it_is_switched_on_and_off(data):
 
 def test_as_json(data):
     told = check("server-publish", run(data, "publish", "--private-lookup", "yes", "--json"))
-    rows = {"count": 128, "bytes": size_of_rows(data), "level": 128 * 32}
+    rows = {"count": 128, "bytes": size_of_rows(data), "level": 18 + 128 * 32}
     (people,) = told["audiences"]
     assert (people["rows"], people["changed"], people["changes"]) == (rows, [], [])
     (people,) = check("server-status", run(data, "status", "--json"))["audiences"]
@@ -89,7 +89,7 @@ def test_signed_elsewhere(data, tmp_path):
     assert "look-up" not in run(data, "status")
     level = max((data / "public" / "data").iterdir(), key=lambda path: path.stat().st_mtime_ns)
     octets = level.read_bytes()
-    assert len(octets) == 128 * 32
+    assert len(octets) == 18 + 128 * 32
     level.unlink()
     run(data, "finish", request, code=1)
     level.write_bytes(octets)
@@ -122,7 +122,7 @@ def test_a_backup_has_the_level_and_no_rows(data, tmp_path):
 def test_a_backup_says_that_the_level_is_lost(data, tmp_path):
     told = json.loads(run(data, "publish", "--private-lookup", "yes", "--json"))
     assert told["audiences"][0]["rows"]
-    (level,) = [path for path in (data / "public" / "data").iterdir() if path.stat().st_size == 128 * 32]
+    (level,) = [path for path in (data / "public" / "data").iterdir() if path.stat().st_size == 18 + 128 * 32]
     level.unlink()
     done = CliRunner().invoke(
         main, ["server", "backup", str(tmp_path / "backup"), "--with-keys", "--data", str(data)]

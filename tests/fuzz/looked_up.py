@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from contactsync.client.last_table import keep_table, recall_table
 from contactsync.directory import build, open_directory
 from contactsync.foundation.errors import BadDirectory, BadInput
 from contactsync.lookup import dpf
@@ -113,7 +114,7 @@ def _answer(data: bytes) -> None:
     made = _made()
     if data[:1] == b"\1":
         octets = _lied(made.level, data[1:])
-        assert check_level(octets, made.table, made.root).tobytes() == made.level
+        assert check_level(octets, made.table, made.root).tobytes() == made.level[len(made.table.heading) :]
         return
     level = check_level(made.level, made.table, made.root)
     numbers = np.arange(8, dtype=np.uint32) * 7
@@ -146,7 +147,35 @@ def _file(data: bytes) -> None:
     assert records.tobytes() == made.file
 
 
+def _last(data: bytes) -> None:
+    """What is kept of the last look-up is read, or there was none; then it can be kept again."""
+    path = scratch.written("rows.json", data)
+    last = recall_table(path, "people")
+    if last is not None:
+        keep_table(path, "business", last)
+        assert recall_table(path, "people") == recall_table(path, "business") == last
+    keep_table(path, "people", None)
+    assert recall_table(path, "people") is None
+
+
+_KEPT = b'{"audiences": {"people": {"key": "%s", "epoch": 1, "edition": 2, "waiting": ["tel:+49151"]}}}'
+
 TARGETS = (
+    Target(
+        "kept-rows",
+        _last,
+        lambda: [
+            _KEPT % (b"0f" * 32),
+            _KEPT % b"0f",
+            b"",
+            b"{}",
+            b'{"audiences": []}',
+            b'{"audiences": [[1, 2]]}',
+        ],
+        (),
+        words=(b'"people"', b"null", b"1e999", b"[]", b"{}", b'"key"', b'"waiting"', b"-1"),
+        longest=400,
+    ),
     Target(
         "lookup-place",
         _place,

@@ -57,6 +57,7 @@ CLUSTER = (
     "sealed, or the operator's own: tests/server/publishing/test_cluster_access.py gives it what is wrong"
 )
 OWN_FILE = "a manifest that was verified before it was kept; tests/test_mail_discovery.py damages it"
+MIRRORED = "what `server mirror` wrote for itself; tests/mirror damages it"
 APART = {  # a file, or file::function
     "audit/comparison.py": TOGETHER,
     "audit/probe/freshness.py": PROBED,
@@ -80,8 +81,11 @@ APART = {  # a file, or file::function
     "audit/vectors/trust.py": SHIPPED,
     "audit/publication.py": TOGETHER,
     "audit/rebuild.py": TOGETHER,
+    "client/core/row_lookups.py::_in_turn": OURS,
     "client/remembered.py::kinds_seen": OWN_FILE,
-    "client/state.py::remember_authorities": TOGETHER,
+    "client/second.py::_before": TOGETHER,
+    "client/second.py::_octets": TOGETHER,
+    "client/state.py::_add_to_record": TOGETHER,
     "client/trust.py::find_root": TOGETHER,
     "client/trust.py::leads_to": TOGETHER,
     "client/trust.py::seen_manifests": TOGETHER,
@@ -97,11 +101,16 @@ APART = {  # a file, or file::function
     "foundation/expand.py::expand_message_xmd": OURS,
     "kernels/policy.py::load_overload": "the cache of compiled kernels: tests/kernels/test_cache_trust.py",
     "foundation/route.py::proxy_kind": OURS,
+    "library/second.py::meet_second": TOGETHER,
     "lookup/batch.py": OURS,
     "lookup/dpf.py::generate": OURS,
+    "mirror/folder.py::_object": MIRRORED,
+    "mirror/folder.py::kept": MIRRORED,
+    "mirror/following.py::history": TOGETHER,
     "publication/log/tiles.py::read_new": OURS,
     "publication/logged.py::begin_anew": TOGETHER,
     "publication/rows.py::root": "a SHA-256 of a file, which was checked",
+    "publication/tuf/follower.py::served_files": "metadata that was verified before it was kept",
     "publication/tuf/recording.py": "what `publish` wrote for itself",
     "server/witnessed/finishing.py": "what `publish` wrote for itself",
     "server/witnessed/keeper.py": "the operator's own log",
