@@ -122,6 +122,8 @@ def test_it_finds_whom_a_download_finds_and_downloads_no_directory(service, tmp_
     state = tmp_path / "state"
     said = service.trust(second.url, first=first.url, state=state).stdout
     assert f"second {second.url}: shows the same root" in said
+    (kept,) = json.loads(contactsync("status", "--json", "--state", state).stdout)["servers"]
+    assert kept["second"] == second.url
     result = service.two(state=state)
     assert found(result) == WANTED
     assert result["privacy"] == "two-server"

@@ -62,6 +62,8 @@ def _show(found: dict[str, Any]) -> None:
     for one in found["servers"]:
         click.echo(one["url"])
         click.echo(f"  fingerprint  {grouped(one['fingerprint'])}")
+        if one["second"] is not None:
+            click.echo(f"  second       {one['second']}: asked too by --privacy two-server")
         if one["log"] is not None:
             click.echo(f"  watched      {Watched(**one['log'])}")
         for audience in one["audiences"]:

@@ -66,6 +66,7 @@ def _describe(server: ServerState, ledger: Ledger | None, reading: _Reading) -> 
     return {
         "url": server.url,
         "fingerprint": server.fingerprint,
+        "second": server.second,
         "log": asdict(watched) if (watched := reading.of(watched_of, server)) else None,
         "audiences": [
             {"audience": m.audience, "epoch": m.epoch, "edition": m.edition, "members": m.count}
