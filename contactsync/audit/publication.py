@@ -188,8 +188,9 @@ class _Audit:
         if manifest.next is not None:
             announced = f"{manifest.audience}, announced epoch {manifest.next.epoch}"
             partitions += [(announced, one) for one in manifest.next.partitions.values()]
+        has_rows = manifest.rows is not None  # which need all bases together
         for place, partition in partitions:
-            self._partition(f"{place}, {title_of(partition.name)}", partition, kept=place == of)
+            self._partition(f"{place}, {title_of(partition.name)}", partition, kept=place == of and has_rows)
         if manifest.rows is not None:
             self._absent.pop("rows", None)
             self._rows(f"{of}, rows", manifest)

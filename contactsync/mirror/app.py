@@ -67,6 +67,7 @@ class MirrorApp:
         self._trusted = trusted
         self._threads = Threads("mirror", _READERS)
         self._room = LookupRoom(LOOKUP_MEMORY, LOOKUPS_A_CALLER)
+        self._room.warm_up()  # or the first client would wait for the compiler
         self._repository = Repository(folder.public)
         routes = [
             Route("/v1/health", self._health),

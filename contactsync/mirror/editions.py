@@ -6,6 +6,7 @@ or not at all, and both servers of a look-up compute with the same ones (docs/lo
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from contactsync.foundation import durable
@@ -63,8 +64,8 @@ def open_edition(folder: MirrorFolder, manifest: Manifest) -> MirroredEdition:
     stated = rows_of(manifest)
     table = stated.table(manifest.partitions)
     level = folder.data / stated.level.sha256
-    if not level.is_file() or level.stat().st_size != stated.level.length:
-        raise BadInput(f"{level} is not there")
+    if not level.is_file() or hashlib.sha256(level.read_bytes()).hexdigest() != level.name:
+        raise BadInput(f"{level} is not there, or damaged")
     records = open_table(row_file(folder.rows, manifest.audience, stated.root), table, stated.root)
     return MirroredEdition(manifest, stated, OpenRows.of(records, table.row_bits))
 
@@ -77,7 +78,14 @@ def make_edition(folder: MirrorFolder, manifest: Manifest) -> MirroredEdition:
     Raises RowsDiffer, BadDirectory (a base is damaged), OurError (the disk).
     """
     stated = rows_of(manifest)
-    made, level = make_rows(folder.rows, manifest.audience, manifest.partitions, folder.data)
+    try:
+        made, level = make_rows(folder.rows, manifest.audience, manifest.partitions, folder.data)
+    except BadInput as error:
+        raise RowsDiffer(
+            f"the directories of epoch {manifest.epoch}, edition {manifest.edition} give no rows: {error}",
+            hint="they are not served; tell the operator, and who uses this mirror",
+            refusal="bad-hash",
+        ) from error
     if made != stated:
         raise RowsDiffer(
             f"the directories of epoch {manifest.epoch}, edition {manifest.edition} give other rows than its"

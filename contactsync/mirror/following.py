@@ -73,9 +73,8 @@ class PublicationFollower:
         while True:
             link = Link.from_bytes(octets)
             found.append(link.sha256)
-            path = self._folder.manifest_path(link.sha256)
-            if not path.exists():
-                durable.write(path, octets)
+            if self._folder.manifest_bytes(link.sha256) is None:
+                durable.write(self._folder.manifest_path(link.sha256), octets)
             if link.previous is None or len(found) == MANIFESTS_KEPT:
                 return found
             older = self._folder.manifest_bytes(link.previous)

@@ -81,10 +81,11 @@ class MirrorKeeper:
         try:
             follower = PublicationFollower(self._folder, self._server, transport)
             manifest = follower.manifest()
+            self._take_out(follower, manifest)  # first: whatever the new edition is, the old ones are out
             if not self.editions or self.editions[0].manifest != manifest:
                 self._serve(follower, manifest)
             follower.show()
-            self._take_out(follower)
+            self._folder.sweep([one.manifest for one in self.editions], follower.history(manifest))
         finally:
             transport.close()
 
@@ -108,20 +109,20 @@ class MirrorKeeper:
         self._folder.keep([one.manifest for one in editions])
         self.editions = editions
         log.info("serving %s", _name(manifest))
-        self._folder.sweep([one.manifest for one in editions], history)
 
-    def _take_out(self, follower: PublicationFollower) -> None:
-        """Drop an earlier edition whose level the operator has taken out of service (`publish --expunge`).
+    def _take_out(self, follower: PublicationFollower, newest: Manifest) -> None:
+        """Drop an edition before the newest whose level the operator has taken out of service.
 
-        Somebody has left who may be in its rows.
+        (`publish --expunge`.) Somebody has left who may be in its rows.
         """
-        gone = [one for one in self.editions[1:] if not follower.is_served(one.stated.level)]
+        earlier = [one for one in self.editions if one.manifest != newest]
+        gone = [one for one in earlier if not follower.is_served(one.stated.level)]
         if not gone:
             return
         self.editions = tuple(one for one in self.editions if one not in gone)
         manifests = [one.manifest for one in self.editions]
         self._folder.keep(manifests)
-        self._folder.sweep(manifests, follower.history(manifests[0]))
+        self._folder.sweep(manifests, follower.history(newest))
         log.info("the operator has taken an earlier edition out of service: it is removed")
 
     def _made(self, manifest: Manifest) -> MirroredEdition:

@@ -1,8 +1,9 @@
 """The files of rows that private look-ups are answered from: `rows/AUDIENCE/ROOT.rows` in the data folder.
 
 They are not published, copied or backed up: each follows from the bases of its edition, and whoever serves
-makes it from these. The publisher makes it first, to state the root. A server or mirror that does not have it
-makes it with `ensure_rows`, and never takes it from anybody.
+makes it from these. The publisher makes it first, to state the root. A server that does not have it makes it
+with `ensure_rows`. A file of the right root that is there counts as right, whatever the bases are: a mirror,
+which believes no root that it did not make, uses `make_rows`.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ def ensure_rows(folder: Path, manifest: Manifest, public: Path) -> Path:
                     hint="They are not served. The operator of the publication must publish it again.",
                     refusal="bad-hash",
                 )
+            if not (public / "data" / rows.level.sha256).exists():
+                raise BadInput(f"edition {manifest.edition} of {manifest.audience} was taken out of service")
             durable.rename(work / "rows", path)
     return path
 
@@ -107,7 +110,10 @@ def make_rows(
 
 
 def remove_rows(folder: Path, audience: str, keep: Iterable[PublishedRows]) -> None:
-    """Remove all files of rows of an audience but these, and what killed processes have left. OSError."""
+    """Remove all files of rows of an audience but these, and what killed processes have left. OSError.
+
+    They are gone when it returns, whatever happens to the machine.
+    """
     place = folder / audience
     if not place.is_dir():
         return
@@ -115,6 +121,7 @@ def remove_rows(folder: Path, audience: str, keep: Iterable[PublishedRows]) -> N
     for path in place.iterdir():
         if path.name not in kept and path.suffix == _ENDING:
             path.unlink(missing_ok=True)
+    durable.sync_folder(place)
     with _locked(place, wait=False) as is_locked:
         if is_locked:
             shutil.rmtree(place / _WORK, ignore_errors=True)

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,10 @@ class RowSet:
     open: Callable[[], NDArray[np.uint8]] = field(repr=False)
 
 
+_KEPT_WITHOUT_THE_NEWEST: Final = 2
+"""Rows of earlier editions, for each audience, while those of the newest one cannot be served."""
+
+
 class RowSets:
     """The rows that are open. `find` is for any thread, `take_up` for one at a time."""
 
@@ -42,6 +47,10 @@ class RowSets:
     def __len__(self) -> int:
         return len(self._open)
 
+    def roots(self) -> list[bytes]:
+        """The roots of all rows that are served."""
+        return [root for _, root in self._open]
+
     def find(self, audience: str, root: bytes) -> OpenRows | None:
         """The rows of a root, if they are served."""
         return self._open.get((audience, root))
@@ -49,8 +58,9 @@ class RowSets:
     def take_up(self, wanted: Sequence[RowSet]) -> bool:
         """Serve these, each from when it is verified on. Whether all could be.
 
-        The newest of an audience comes first. Others are let go as soon as that of each audience is served,
-        and not before. What runs over them goes on. What cannot be served is logged, once for each reason.
+        The newest of an audience comes first. Others of it are let go as soon as that one is served. Until
+        then the last two are kept. What runs over them goes on. What cannot be served is logged, once for
+        each reason.
         """
         whole = True
         for one in wanted:
@@ -74,9 +84,12 @@ class RowSets:
                 seconds,
             )
         newest = {one.audience: one.root for one in reversed(wanted)}
-        if self._open.keys() >= newest.items():
-            kept = {(one.audience, one.root) for one in wanted}
-            self._open = {which: rows for which, rows in self._open.items() if which in kept}
+        kept = {(one.audience, one.root) for one in wanted}
+        for audience, root in newest.items():
+            if (audience, root) not in self._open:
+                others = [which for which in self._open if which[0] == audience and which not in kept]
+                kept.update(others[-_KEPT_WITHOUT_THE_NEWEST:])
+        self._open = {which: rows for which, rows in self._open.items() if which in kept}
         if whole:
             self._said.clear()
         return whole

@@ -38,6 +38,7 @@ class Publication:
             )
         rows, self.level = make_rows(self.folder, "people", partitions, data)
         self.manifest = Manifest("people", 1, 1, bytes(32), 1, partitions, None, rows=rows)
+        (data / rows.level.sha256).write_bytes(self.level)
         self.path = row_file(self.folder, "people", rows.root)
 
     def ensure(self):
@@ -201,3 +202,12 @@ def test_the_rows_of_two_editions_are_kept(made):
     five[1] = replace(five[1], rows=None)
     assert [one.edition for one in with_rows(five)] == [5, 3]
     assert with_rows([five[1]]) == []
+
+
+def test_what_was_taken_out_of_service_is_not_made_again(made):
+    """Its manifest stays, and its bases may: the level is what goes with it."""
+    made.path.unlink()
+    (made.public / "data" / made.manifest.rows.level.sha256).unlink()
+    with pytest.raises(BadInput, match="taken out of service"):
+        made.ensure()
+    assert not made.path.exists()

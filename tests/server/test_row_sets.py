@@ -117,6 +117,23 @@ def test_each_audience_has_its_own(editions):
     assert editions[1].opened == 1
 
 
+def test_an_audience_that_cannot_be_served_keeps_no_rows_of_others(editions, tmp_path):
+    """Nor more than two of its own, however often the other one is published."""
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    (lost, *_), more = editions, [Edition(tmp_path / name, 10 + i) for i, name in enumerate("ab")]
+    lost.path.unlink()
+    sets = RowSets()
+    for newest in [*editions[1:], *more]:
+        assert not sets.take_up([newest.as_set(), lost.as_set("business")])
+        assert len(sets) == 1
+    own = RowSets()
+    for older in [*editions[1:], *more]:
+        assert not own.take_up([lost.as_set(), older.as_set()])
+        assert own.find("people", older.root)
+    assert len(own) == 3
+
+
 def test_what_was_let_go_is_unmapped(editions):
     sets = RowSets()
     sets.take_up([editions[0].as_set()])

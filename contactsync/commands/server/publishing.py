@@ -124,25 +124,27 @@ def publish(
 
     folder = folder_of(data)
     cluster = cluster_of(executor, executor_key, executor_tls)
-    _write_settings(folder, store_url, private_lookup)
+    if editions is not None and (
+        new_epoch or expunge or as_json or request_file is not None or every is not None
+    ):
+        raise click.UsageError("--editions goes with no other way to publish.")
+    if request_file is not None and every is None and (expunge or as_json):
+        raise click.UsageError("--offline-targets goes with neither --expunge nor --json.")
+    if every is not None and (expunge or as_json):
+        raise click.UsageError("--every goes with neither --expunge nor --json.")
+    _write_settings(folder, store_url, private_lookup)  # nothing of the command line can fail now
     if editions is not None:
-        if new_epoch or expunge or as_json or request_file is not None or every is not None:
-            raise click.UsageError("--editions goes with no other way to publish.")
         keyring = keyring_of(folder, passphrase_file)
         for _ in range(editions):
             run_publish(data, keyring, Order(Aim.ANOTHER), memory, None, cluster=cluster)
         return
     if every is None:
         order = Order(Aim.NEW_EPOCH if new_epoch else Aim.PUBLISH)
-        if request_file is not None and (expunge or as_json):
-            raise click.UsageError("--offline-targets goes with neither --expunge nor --json.")
         keyring = keyring_of(folder, passphrase_file)
         run_publish(
             data, keyring, order, memory, request_file, expunge=expunge, as_json=as_json, cluster=cluster
         )
         return
-    if expunge or as_json:
-        raise click.UsageError("--every goes with neither --expunge nor --json.")
     if new_epoch or request_file is not None:
         raise click.UsageError("--every goes with neither --new-epoch nor --offline-targets.")
     stdin = 0 if attached else None  # of the server that this belongs to

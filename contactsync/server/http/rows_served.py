@@ -33,10 +33,16 @@ log = logging.getLogger("contactsync.server")
 
 
 def published_rows(folder: DataFolder, publications: PublicationStore) -> Sequence[RowSet]:
-    """The rows that are to be served of what is published now: of the last editions that have some."""
+    """The rows that are to be served of what is published now: of the last editions that have some.
+
+    Not those of an edition that was taken out of service: its level is gone, and its manifest is not.
+    """
     found: dict[tuple[str, bytes], RowSet] = {}
     for audience in AUDIENCES:
-        for manifest in with_rows(publications.history(audience, EDITIONS_SERVED)):
+        served = publications.history(audience, EDITIONS_SERVED)
+        for manifest in with_rows(
+            one for one in served if one.rows is not None and has_level(folder, one.rows.root)
+        ):
             if manifest.rows is not None:
                 row_bits = manifest.rows.table(manifest.partitions).row_bits
                 opened = partial(open_rows, folder.rows, manifest, folder.public)
@@ -44,15 +50,28 @@ def published_rows(folder: DataFolder, publications: PublicationStore) -> Sequen
     return list(found.values())
 
 
+def has_level(folder: DataFolder, root: bytes) -> bool:
+    """Whether the level of a root is among the data files. It goes with what is taken out of service."""
+    return (folder.data / root.hex()).exists()
+
+
 class RowsServed:
-    """The room, and the rows that it has. `wanted` reads what is published, in a thread."""
+    """The room, and the rows that it has. `wanted` reads what is published, in a thread.
+
+    `has` says whether an edition of a root is still in service. That may end without another `stamp`.
+    """
 
     def __init__(
-        self, room: LookupRoom, wanted: Callable[[], Sequence[RowSet]], stamp: Callable[[], object]
+        self,
+        room: LookupRoom,
+        wanted: Callable[[], Sequence[RowSet]],
+        stamp: Callable[[], object],
+        has: Callable[[bytes], bool] = lambda _root: True,
     ) -> None:
         self.room = room
         self._wanted = wanted
-        self._look = stamp
+        self._stamp = stamp
+        self._has = has
         self._sets = RowSets()
         self._threads = Threads("rows", 1)
         self._task: asyncio.Task[None] | None = None
@@ -96,6 +115,9 @@ class RowsServed:
                     served = stamp
                 self._first.set()
             await asyncio.sleep(LOOK_SECONDS if stamp == served else RETRY_SECONDS)
+
+    def _look(self) -> object:
+        return self._stamp(), frozenset(root for root in self._sets.roots() if not self._has(root))
 
     async def _load(self) -> bool:
         try:

@@ -19,7 +19,7 @@ from contactsync.server.http.direct import DirectProtocol
 from contactsync.server.http.metrics import Metrics
 from contactsync.server.http.page import Page
 from contactsync.server.http.problems import overload
-from contactsync.server.http.rows_served import RowsServed, published_rows
+from contactsync.server.http.rows_served import RowsServed, has_level, published_rows
 from contactsync.server.keyring import Keyring
 from contactsync.server.lookups import LookupRoom
 from contactsync.server.page import ROOT_FILE, PageSettings
@@ -123,7 +123,7 @@ def serve(
 def _rows(folder: DataFolder, public: PublicFolder, settings: Settings) -> RowsServed:
     room = LookupRoom(settings.lookup_megabytes << 20, a_client=LOOKUPS_OF_AN_ACCOUNT)
     room.warm_up()
-    return RowsServed(room, partial(published_rows, folder, public), public.stamp)
+    return RowsServed(room, partial(published_rows, folder, public), public.stamp, partial(has_level, folder))
 
 
 def _page(settings: PageSettings, public: PublicFolder) -> Page:

@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Collection, Sequence
 
 from contactsync.publication.history import MANIFESTS_KEPT, Link
-from contactsync.publication.manifest import Manifest
+from contactsync.publication.manifest import Manifest, PublishedRows
 from contactsync.publication.tuf.repository import Repository
+from contactsync.server.publishing.looked_up import has_level
 from contactsync.server.publishing.plan import has_left
 from contactsync.server.row_files import remove_rows, with_rows
 from contactsync.server.settings import EDITIONS_SERVED, DataFolder
@@ -23,6 +24,7 @@ def take_out(
     """
     manifests: list[Link] = []
     files: set[str] = set()
+    rows: dict[str, list[PublishedRows]] = {}
     for manifest in published:
         served = list(repository.history(manifest.audience, EDITIONS_SERVED))
         files.update(manifest.files())
@@ -33,7 +35,9 @@ def take_out(
             if not has_left(left, partition.name)
             for file in partition.files()
         )
-        files.update(_rows(folder, manifest, served, left))
+        stays = _with_rows(folder, manifest, served, left)
+        files.update(one.rows.level.sha256 for one in stays if one.rows)
+        rows[manifest.audience] = [one.rows for one in with_rows(stays) if one.rows]
         # A client may be walking back from any manifest whose files are still served.
         manifests += repository.links(manifest.audience, MANIFESTS_KEPT + EDITIONS_SERVED - 1)
     repository.prune(manifests)
@@ -44,15 +48,18 @@ def take_out(
         elif path.name not in files:
             gone.append(path.stat().st_size)
             path.unlink()
+    for audience, kept in rows.items():  # after the bases: nobody makes them again then
+        remove_rows(folder.rows, audience, kept)
     return gone
 
 
-def _rows(
+def _with_rows(
     folder: DataFolder, manifest: Manifest, served: Sequence[Manifest], left: Collection[str]
-) -> set[str]:
-    """Remove the files of rows that are not needed; the hashes of the levels that are."""
-    may_stay = [
-        one for one in served if one == manifest or not any(has_left(left, name) for name in one.partitions)
+) -> list[Manifest]:
+    """The editions whose rows stay: not of partitions that somebody has left, now or at a publish before."""
+    return [
+        one
+        for one in served
+        if one == manifest
+        or (has_level(folder.data, one) and not any(has_left(left, name) for name in one.partitions))
     ]
-    remove_rows(folder.rows, manifest.audience, [one.rows for one in with_rows(may_stay) if one.rows])
-    return {one.rows.level.sha256 for one in may_stay if one.rows}

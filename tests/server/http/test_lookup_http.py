@@ -9,6 +9,8 @@ import math
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import closing
@@ -197,6 +199,32 @@ def test_batches_of_512_over_many_rows(tmp_path):
         book, truth = site.book(members, strangers)
         assert len(truth) == 512
         assert np.array_equal(client.look_up(book, [512, 8]), truth)
+
+
+@pytest.mark.slow
+def test_rows_that_were_taken_out_of_service_are_not_answered_from(tmp_path):
+    """`publish --expunge` removes them after the switch; a server has them mapped and must let go."""
+    site = Site(tmp_path, german=range(GERMAN, GERMAN + 200))
+    with site.running():
+        path, before = site.operator.folder.path, site.operator.manifest()
+        old = Server(site.process.port)
+        keys = bytes(client_octets(site.client(), 8))
+        assert old.send(before.rows.root, keys)[0].status in {200, 400}
+        leaving = [sys.executable, "-m", "contactsync", "server", "members", "remove", f"+{GERMAN}"]
+        for words in (leaving, [*leaving[:4], "publish", "--expunge"]):
+            subprocess.run([*words, "--data", path], check=True, capture_output=True, timeout=120)
+        assert not list((path / "rows" / "people").glob(f"{before.rows.root.hex()}*"))
+        end = time.monotonic() + 30
+        while old.send(before.rows.root, keys)[0].status != 404:
+            assert time.monotonic() < end, "it still answers"
+            time.sleep(0.1)
+        # The edition after it does not count the expunged one among the two that are kept.
+        subprocess.run(
+            [*leaving[:4], "publish", "--private-lookup", "yes", "--data", path],
+            check=True, capture_output=True, timeout=120,
+        )  # fmt: skip
+        assert old.send(before.rows.root, keys)[0].status == 404
+        assert old.send(site.operator.manifest().rows.root, keys)[0].status in {200, 400}
 
 
 # Lies

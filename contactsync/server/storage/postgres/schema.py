@@ -86,7 +86,12 @@ def _labels(connection: Connection) -> None:
 
 
 def _add_table(connection: Connection, table: str, parent: str) -> None:
-    """Give each kind a table. Partitions that are inhabited get theirs; others with their first member."""
+    """Give each kind a table. Partitions that are inhabited get theirs; others with their first member.
+
+    Every writer changes the serial first and holds it until its end, so a partition that somebody is just
+    making is waited for, and seen.
+    """
+    connection.execute("LOCK TABLE changes IN SHARE ROW EXCLUSIVE MODE")
     kinds = (
         "SELECT substr(relname, 9), format_type(atttypid, NULL) FROM pg_class JOIN pg_attribute "
         "ON attrelid = pg_class.oid AND attname = 'key' WHERE relnamespace = %s::regnamespace "
