@@ -100,7 +100,11 @@ def test_without_rows_there_is_nothing_to_prove(looked, audit, tmp_path):
 
 def test_a_forged_level(looked, audit, tmp_path):
     """Any octets that have its length."""
-    state(looked, np.random.default_rng(1).bytes(128 * 32), looked.manifest().rows.most)
+    state(
+        looked,
+        np.random.default_rng(1).bytes(looked.manifest().rows.level.length),
+        looked.manifest().rows.most,
+    )
     for report in (audit(looked), rebuilt(looked, tmp_path)):
         assert wrong(report) == {"rows"}
         assert report.exit_code == DISPROVEN

@@ -38,6 +38,7 @@ def test_the_server_may_be_gone_for_a_while(publisher, tmp_path):
         mirror.stop()
     with RunningMirror(publisher, data) as mirror:  # it verifies what it has, and needs nobody
         first.look_up(mirror, [1, 2])
+        mirror.until(lambda _, body: body["problem"])
         publisher.tamper = lambda *_: None
         publisher.publish(*SECOND)
         mirror.reaches(2)
