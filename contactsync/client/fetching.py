@@ -47,20 +47,20 @@ class FileFetcher:
             fetch_file(self._transport, self._folder, file, advance)
         self.downloaded += total
 
-    def fetch_plan(self, plan: Plan, manifest: Manifest) -> None:
+    def fetch_plan(self, files: Iterable[DataFile], plan: Plan, manifest: Manifest) -> None:
         """Fetch the files of a plan for a manifest, and check them before anything is asked.
 
         Raises BadDirectory: what is damaged is fetched whole next time.
         """
-        self.fetch(plan.files)
-        files = FolderFiles(self._folder)
+        self.fetch(files)
+        held = FolderFiles(self._folder)
         if plan.level is not None:
-            check_rows(manifest, files.level(plan.level))
+            check_rows(manifest, held.level(plan.level))
         for part in plan.parts:
             if not part.fetch:
                 continue
             try:
-                inspect(files, part)
+                inspect(held, part)
             except BadDirectory:
                 self._cache.drop_holdings(self._audience, part.partition.name)
                 raise

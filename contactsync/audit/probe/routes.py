@@ -180,6 +180,11 @@ def check_credentials(probed: Probed) -> None:
             *([("screen", partition.screen)] if partition.screen is not None else []),
         )
     }
+    files |= {
+        manifest.rows.level.sha256: f"{manifest.audience}: level of its rows"
+        for manifest in probed.manifests.values()
+        if manifest.rows is not None
+    }
     names = sorted(files)
     while len(names) > MOST_FILES:
         names.pop(secrets.randbelow(len(names)))

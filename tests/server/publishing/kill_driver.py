@@ -8,7 +8,8 @@ epochs that clients may ask for are on the disk; then a publish that nobody kill
 have given, and to remove what the dead one left. Rotations begin, end, are taken back and abandoned in the
 same way (ACTION); some of them go on by a plain publish. With `rows` there are those for private look-up, and
 none of an edition that nobody is led to. If all of it is `logged`, what is in the log and
-not in its place is finished by the next publish, whatever that was to do; every seventh step is died at.
+not in its place is finished by the next publish, whatever that was to do; every seventh step is died at, and
+the last ones.
 
 FOLDER may be in memory: what a killed process has written stays in the kernel, which is asked for it again,
 whatever is below. Children are forked by a process of one thread that has published before.
@@ -187,6 +188,13 @@ def check_nothing_is_left(path, *, has_rows):
             open_rows(path / "rows", one, path / "public")
 
 
+def check_seeds(path, served):
+    """There is a seed of each epoch that clients may ask for, and no other."""
+    seeds = {path.name for path in (path / "keys").glob("voprf-*")}
+    epochs = [one.epoch for one in (served, served.next) if one is not None]
+    assert seeds == {f"voprf-people-{epoch}.json" for epoch in epochs}
+
+
 def check_pending(path, served):
     """Who is pending is who a search of all members finds: here nobody, and no later publish searches."""
     with contextlib.closing(SqliteMembers(DataFolder(path).registry)) as registry:
@@ -220,11 +228,14 @@ def main(folder, action, executor):
     gc.freeze()  # or collections, in the children above all, copy every page of it
     deaths = {"old": 0, "new": 0, "spooled": 0}
     for moment in ("before", "after"):
-        limit = 1
+        limit, stride = 1, LOGGED_STRIDE if executor == "logged" else 1
         while True:
             begin_again(folder)
             if not is_killed(work, action, executor, limit, moment):
-                break
+                if stride == 1:
+                    break
+                limit, stride = limit - stride + 1, 1  # the last steps, which clean up, one by one
+                continue
             served = check(work, folder / "client", root)
             is_old = (served.epoch, served.edition) == (first.epoch, first.edition)
             assert not is_old or served == first
@@ -243,10 +254,8 @@ def main(folder, action, executor):
             if announced is not None and action == "emergency":
                 assert announced.public_key != served.public_key
             check_nothing_is_left(work, has_rows=executor == "rows")
-            seeds = {path.name for path in (work / "keys").glob("voprf-*")}
-            epochs = [one.epoch for one in (served, served.next) if one is not None]
-            assert seeds == {f"voprf-people-{epoch}.json" for epoch in epochs}
-            limit += LOGGED_STRIDE if executor == "logged" else 1
+            check_seeds(work, served)
+            limit += stride
     print(json.dumps(deaths))
 
 
