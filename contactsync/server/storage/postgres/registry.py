@@ -185,13 +185,17 @@ class RegistrySchema(Register, PostgresErasing):
                 self._note_without_keys(bit, epoch, names)
 
     def _end_pending(self, kind: str, partition: str, of: tuple[int, int], keys: Keys) -> None:
-        """Note that who is pending and has a token got it now: their keys need not be named."""
+        """Note that who is pending and has a token got it now: their keys need not be named.
+
+        The subquery is scalar: it is looked up in the index for each key. As EXISTS it would become a join,
+        and without statistics of such a table the planner has compared all with all.
+        """
         (bit, epoch), (first, last) = of, keys[[0, -1]].tolist()
         self._database.run(
             f"DELETE FROM pending_{kind} AS p WHERE p.partition = %s AND p.audience = {bit:d} "
-            f"AND p.epoch = {epoch:d} AND p.key >= %s AND p.key <= %s AND EXISTS "
-            f"(SELECT FROM tokens_{kind} AS t WHERE t.partition = %s AND t.audience = {bit:d} "
-            f"AND t.epoch = {epoch:d} AND t.key = p.key)",
+            f"AND p.epoch = {epoch:d} AND p.key >= %s AND p.key <= %s AND "
+            f"(SELECT true FROM tokens_{kind} AS t WHERE t.partition = %s AND t.audience = {bit:d} "
+            f"AND t.epoch = {epoch:d} AND t.key = p.key LIMIT 1)",
             (partition, first, last, partition),
         )
 
