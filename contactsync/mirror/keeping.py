@@ -81,9 +81,11 @@ class MirrorKeeper:
         try:
             follower = PublicationFollower(self._folder, self._server, transport)
             manifest = follower.manifest()
-            self._take_out(follower, manifest)  # first: whatever the new edition is, the old ones are out
-            if not self.editions or self.editions[0].manifest != manifest:
-                self._serve(follower, manifest)
+            try:
+                if not self.editions or self.editions[0].manifest != manifest:
+                    self._serve(follower, manifest)
+            finally:  # whatever the new edition is, those that were taken out are out
+                self._take_out(follower, manifest)
             follower.show()
             self._folder.sweep([one.manifest for one in self.editions], follower.history(manifest))
         finally:

@@ -270,6 +270,14 @@ def refused(client, book, sizes):
     return str(caught.value), caught.value.hint
 
 
+def is_answered(client, book):
+    try:
+        client.look_up(book, [8])
+    except BadDirectory:
+        return False
+    return True
+
+
 BOOKS = {
     "a member": ({"49": [GERMAN]}, {}),
     "a stranger": ({}, {"49": [GERMAN + 10**6]}),
@@ -573,7 +581,8 @@ def test_editions_are_taken_up_without_a_gap_and_never_mixed(tmp_path, workers):
         # One that answers with another edition than it was asked for is found out.
         third = Client((server, Server(site.process.port)), site.operator.manifest())
         third.servers[1].lie = lambda _root, keys, _answer: server.send(first.root, keys)[1]
-        refused(third, book, [8])
+        # (Of one row that differs, which one key in eight does not select in any of its three places.)
+        assert sum(not is_answered(third, book) for _ in range(30)) > 10
         third.servers[1].lie = lambda _root, _keys, answer: answer
         assert third.look_up(book, [8]).tolist() == [True, True, True, True, True]
 
