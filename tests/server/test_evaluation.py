@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from contactsync.foundation.errors import BadInput, InvalidElement
+from contactsync.foundation.limits import MAX_BATCH
 from contactsync.server import evaluation as module
 from contactsync.server.admission import Overloaded
 from contactsync.server.company import Companion, Company
@@ -389,7 +390,8 @@ def test_nothing_of_a_batch_is_kept_when_it_was_evaluated(key, blinding, one) ->
 
 
 def test_who_waits_for_a_result_may_go_away(key, blinding, one) -> None:
-    futures = [one.blind_evaluate(key, blinding.blinded) for _ in range(20)]
+    long = np.tile(blinding.blinded, (MAX_BATCH // len(blinding.blinded), 1))  # the others wait behind it
+    futures = [one.blind_evaluate(key, batch) for batch in (long, *[blinding.blinded] * 20)]
 
     async def leave() -> None:
         tasks = [asyncio.create_task(result_of(future)) for future in futures]
