@@ -13,10 +13,9 @@ import threading
 import traceback
 from collections.abc import AsyncIterator, Hashable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -26,16 +25,12 @@ from contactsync.foundation.errors import OurError
 from contactsync.mirror.folder import MirrorFolder
 from contactsync.mirror.keeping import MirrorKeeper
 from contactsync.publication.tuf.repository import Repository
-from contactsync.server.admission import Overloaded
 from contactsync.server.http.data import data_response
 from contactsync.server.http.looking_up import lookup_route
 from contactsync.server.http.problems import (
+    HANDLERS,
     Problem,
     not_published,
-    on_fault,
-    on_http_exception,
-    on_overload,
-    on_problem,
 )
 from contactsync.server.http.signed_files import signed_routes
 from contactsync.server.http.threads import Threads
@@ -75,13 +70,7 @@ class MirrorApp:
             Route("/v1/data/{sha256}", self._data),
             lookup_route(self._room, self._find, self._who),
         ]
-        handlers: dict[Any, Any] = {
-            Problem: on_problem,
-            Overloaded: on_overload,
-            HTTPException: on_http_exception,
-            Exception: on_fault,
-        }
-        app = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
+        app = Starlette(routes=routes, exception_handlers=HANDLERS, lifespan=self._lifespan)
         app.router.redirect_slashes = False
         self.asgi: ASGIApp = _MirrorGuard(app)
 

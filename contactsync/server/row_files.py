@@ -45,6 +45,11 @@ def with_rows(history: Iterable[Manifest], most: int = ROWS_SERVED) -> list[Mani
     return [manifest for manifest in history if manifest.rows is not None][:most]
 
 
+def in_service(data: Path, root: bytes) -> bool:
+    """Whether the level of a root is among the data files: it goes with what is taken out of service."""
+    return (data / root.hex()).exists()
+
+
 def ensure_rows(folder: Path, manifest: Manifest, public: Path) -> Path:
     """The file of the rows that a manifest states, made if it is missing or is another one.
 
@@ -74,7 +79,7 @@ def ensure_rows(folder: Path, manifest: Manifest, public: Path) -> Path:
                     hint="They are not served. The operator of the publication must publish it again.",
                     refusal="bad-hash",
                 )
-            if not (public / "data" / rows.level.sha256).exists():
+            if not in_service(public / "data", rows.root):
                 raise BadInput(f"edition {manifest.edition} of {manifest.audience} was taken out of service")
             durable.rename(work / "rows", path)
     return path

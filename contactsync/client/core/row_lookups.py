@@ -134,7 +134,7 @@ def look_up(
     rows = rows_of(manifest)
     table = rows.table(manifest.partitions)
     nodes = check_level(level, table, rows.root)
-    edition = _editions(question, manifest)
+    edition = question.editions(manifest, nowhere=_NOWHERE)
     there = edition > _NOWHERE
     key = key_of(manifest)
     same = last is not None and last.key == key
@@ -159,7 +159,7 @@ def look_up(
 
     member = np.where(there, known.member, False)
     found_edition = np.where(there, known.edition, _NOWHERE)
-    settled = (~there | (known.edition >= 0)) & _usable(question, manifest)
+    settled = (~there | (known.edition >= 0)) & question.usable(manifest)
     read = [
         read_records(records, plan.row.ravel(), nodes, table)
         for records, plan in zip(answers, plans, strict=True)
@@ -174,20 +174,6 @@ def look_up(
     return FoundInRows(
         member, found_edition, settled, LastTable(key, manifest.epoch, manifest.edition, waiting)
     )
-
-
-def _editions(question: Question, manifest: Manifest) -> NDArray[np.int64]:
-    """The edition of each identifier's partition, int64[n]; _NOWHERE where there is none."""
-    named = [manifest.partitions.get(name) for name in question.names]
-    editions: NDArray[np.int64] = np.array(
-        [_NOWHERE if one is None else one.edition for one in named], np.int64
-    )
-    return editions[question.of]
-
-
-def _usable(question: Question, manifest: Manifest) -> NDArray[np.bool_]:
-    usable: NDArray[np.bool_] = np.array([name not in manifest.unknown for name in question.names], np.bool_)
-    return usable[question.of]
 
 
 def _in_turn(wanted: NDArray[np.int64], known: Known, random_bytes: Random) -> NDArray[np.int64]:

@@ -65,9 +65,21 @@ class Question:
 
     def outdated(self, manifest: Manifest, known: Known) -> set[str]:
         """The partitions of the manifest with identifiers that have no current result."""
-        named = [manifest.partitions.get(name) for name in self.names]
-        editions = np.array([-2 if one is None else one.edition for one in named], np.int64)[self.of]
+        editions = self.editions(manifest, nowhere=-2)
         return self._names_of((editions != -2) & (editions != known.edition))
+
+    def editions(self, manifest: Manifest, *, nowhere: int) -> NDArray[np.int64]:
+        """The edition of each identifier's partition, int64[n]; `nowhere` for those of none."""
+        named = [manifest.partitions.get(name) for name in self.names]
+        of_names = np.array([nowhere if one is None else one.edition for one in named], np.int64)
+        editions: NDArray[np.int64] = of_names[self.of]
+        return editions
+
+    def usable(self, manifest: Manifest) -> NDArray[np.bool_]:
+        """Whether this program can use the partition of each identifier, or there is none: bool[n]."""
+        of_names = np.array([name not in manifest.unknown for name in self.names], np.bool_)
+        usable: NDArray[np.bool_] = of_names[self.of]
+        return usable
 
     def to_check(self, known: Known, held: Iterable[str], options: Options) -> set[str]:
         """Which of the stored partitions have their files checked for damage before they are used.
@@ -222,8 +234,8 @@ class Evaluated:
             member[mine], plans[name] = settled.member, settled.plan
             if settled.sealed is not None:
                 sealed[name] = Sealed(mine[settled.sealed.of], settled.sealed.entries)
-        usable = np.array([name not in manifest.unknown for name in question.names], np.bool_)
-        return Matched(self, usable[question.of], member, edition, tuple(plans.values()), spent, sealed)
+        usable = question.usable(manifest)
+        return Matched(self, usable, member, edition, tuple(plans.values()), spent, sealed)
 
     def _look_up(
         self, files: Files, last: LastTable | None, spent: int

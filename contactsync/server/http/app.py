@@ -12,10 +12,9 @@ import logging
 import traceback
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
-from typing import Any, Final
+from typing import Final
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -38,11 +37,8 @@ from contactsync.server.http.looking_up import lookup_route
 from contactsync.server.http.metrics import Metrics
 from contactsync.server.http.page import Page
 from contactsync.server.http.problems import (
+    HANDLERS,
     Problem,
-    on_fault,
-    on_http_exception,
-    on_overload,
-    on_problem,
     wrong_audience,
 )
 from contactsync.server.http.redirecting import Redirects
@@ -120,13 +116,7 @@ class App:
             lookup_route(None if rows is None else rows.room, self._find_rows, self._who_looks_up),
             *(() if page is None else page.routes()),
         ]
-        handlers: dict[Any, Any] = {
-            Problem: on_problem,
-            Overloaded: on_overload,
-            HTTPException: on_http_exception,
-            Exception: on_fault,
-        }
-        app = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
+        app = Starlette(routes=routes, exception_handlers=HANDLERS, lifespan=self._lifespan)
         app.router.redirect_slashes = False
         self.asgi: ASGIApp = _Guard(app, evaluating)
         self.direct = Direct(evaluating, None if metrics is None else metrics.requests)

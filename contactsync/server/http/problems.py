@@ -10,6 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contactsync.server.admission import Overloaded
+
 _KINDS: Final = {
     "bad-batch": (400, "The body is not a batch"),
     "invalid-element": (400, "An element of the batch is not valid"),
@@ -133,3 +135,12 @@ def not_published(audience: str = "") -> Problem:
     """There is no edition of an audience, or of any."""
     what = f" for {audience}" if audience else ""
     return Problem("not-published", f"the operator has not published yet{what}", "try again later")
+
+
+HANDLERS: Final[Mapping[Any, Any]] = {
+    Problem: on_problem,
+    Overloaded: on_overload,
+    HTTPException: on_http_exception,
+    Exception: on_fault,
+}
+"""What an application answers to what its handlers raise, by class."""

@@ -15,7 +15,7 @@ from contactsync.foundation.errors import ContactSyncError
 from contactsync.server.admission import Overloaded
 from contactsync.server.http.threads import Threads
 from contactsync.server.lookups import LookupRoom, OpenRows
-from contactsync.server.row_files import open_rows, with_rows
+from contactsync.server.row_files import in_service, open_rows, with_rows
 from contactsync.server.row_sets import RowSet, RowSets
 from contactsync.server.settings import EDITIONS_SERVED, DataFolder
 from contactsync.server.storage.publications import PublicationStore
@@ -40,19 +40,13 @@ def published_rows(folder: DataFolder, publications: PublicationStore) -> Sequen
     found: dict[tuple[str, bytes], RowSet] = {}
     for audience in AUDIENCES:
         served = publications.history(audience, EDITIONS_SERVED)
-        for manifest in with_rows(
-            one for one in served if one.rows is not None and has_level(folder, one.rows.root)
-        ):
-            if manifest.rows is not None:
-                row_bits = manifest.rows.table(manifest.partitions).row_bits
+        held = (one for one in served if one.rows and in_service(folder.data, one.rows.root))
+        for manifest in with_rows(held):
+            if (rows := manifest.rows) is not None:
                 opened = partial(open_rows, folder.rows, manifest, folder.public)
-                found[audience, manifest.rows.root] = RowSet(audience, manifest.rows.root, row_bits, opened)
+                row_bits = rows.table(manifest.partitions).row_bits
+                found[audience, rows.root] = RowSet(audience, rows.root, row_bits, opened)
     return list(found.values())
-
-
-def has_level(folder: DataFolder, root: bytes) -> bool:
-    """Whether the level of a root is among the data files. It goes with what is taken out of service."""
-    return (folder.data / root.hex()).exists()
 
 
 class RowsServed:

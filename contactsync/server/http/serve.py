@@ -19,10 +19,11 @@ from contactsync.server.http.direct import DirectProtocol
 from contactsync.server.http.metrics import Metrics
 from contactsync.server.http.page import Page
 from contactsync.server.http.problems import overload
-from contactsync.server.http.rows_served import RowsServed, has_level, published_rows
+from contactsync.server.http.rows_served import RowsServed, published_rows
 from contactsync.server.keyring import Keyring
 from contactsync.server.lookups import LookupRoom
 from contactsync.server.page import ROOT_FILE, PageSettings
+from contactsync.server.row_files import in_service
 from contactsync.server.settings import DataFolder, Settings
 from contactsync.server.storage.files import PublicFolder
 from contactsync.server.storage.ports import AccountStore
@@ -123,7 +124,9 @@ def serve(
 def _rows(folder: DataFolder, public: PublicFolder, settings: Settings) -> RowsServed:
     room = LookupRoom(settings.lookup_megabytes << 20, a_client=LOOKUPS_OF_AN_ACCOUNT)
     room.warm_up()
-    return RowsServed(room, partial(published_rows, folder, public), public.stamp, partial(has_level, folder))
+    return RowsServed(
+        room, partial(published_rows, folder, public), public.stamp, partial(in_service, folder.data)
+    )
 
 
 def _page(settings: PageSettings, public: PublicFolder) -> Page:
