@@ -1,38 +1,38 @@
-"""The part of the audits that is about rows for private look-up: they are made again from the bases."""
+"""The part of the audits that is about rows for private look-up: they are made again from the data files."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from contactsync.directory import open_directory
 from contactsync.foundation.errors import BadDirectory
-from contactsync.lookup.table_file import build_table
 from contactsync.publication.manifest import Manifest
+from contactsync.publication.partition import Partition
+from contactsync.publication.row_building import build_rows
 
 RULES: Final = {
-    "rows": "the level of the rows for private look-up is the one that the bases give, octet by octet",
+    "rows": "the level of the rows for private look-up is the one that its files give, octet by octet",
 }
 ABSENT: Final = "no edition has rows for private look-up"
 
 
-def check_rows(manifest: Manifest, level: bytes, bases: Mapping[str, Path], work: Path) -> None:
+def made_into_rows(partition: Partition) -> list[str]:
+    """The SHA-256 of the files of a partition that rows are made from."""
+    labels = partition.labels
+    return [partition.base.sha256, *([] if labels is None else [labels.file.sha256])]
+
+
+def check_rows(manifest: Manifest, level: bytes, path_of: Callable[[str], Path], work: Path) -> None:
     """Make the rows of an edition again, in the folder `work`, and compare their level. Raises BadDirectory.
 
-    `bases` has the path of each partition's base. Other rows could hide members from whoever looks them
-    up, or show strangers as members. Raises as `build_table`, too.
+    `path_of` tells where the data file of a SHA-256 is. Other rows could hide members from whoever looks them
+    up, show strangers as members, or show other labels. Raises as `build_rows`, too.
     """
     rows, made = manifest.rows, work / "rows"
     assert rows is not None
     try:
-        with contextlib.ExitStack() as stack:
-            opened = {
-                name: stack.enter_context(open_directory(bases[name], expect=one.directory))
-                for name, one in manifest.partitions.items()
-            }
-            built = build_table(made, opened)
+        built = build_rows(made, manifest.partitions, path_of, labelled=rows.labelled)
     finally:
         made.unlink(missing_ok=True)
     if built.table.shape.most != rows.most:
@@ -42,6 +42,6 @@ def check_rows(manifest: Manifest, level: bytes, bases: Mapping[str, Path], work
         )
     if built.level != level:
         raise BadDirectory(
-            "the bases give another level",
+            "bases and sidecars give another level",
             hint="members may have been hidden in its rows, or added to them: do not look up in this edition",
         )

@@ -101,7 +101,7 @@ class _Audit:
             "labels-distribution": "no partition has labels",
             "rows": looked_up.ABSENT,
         }
-        self._bases: dict[str, Path] = {}
+        self._kept: dict[str, Path] = {}
         self._labels = sidecars.LabelsAudit(report)
         self._audiences: list[dict[str, object]] = []
         self._tally = Spread()
@@ -188,15 +188,15 @@ class _Audit:
         if manifest.next is not None:
             announced = f"{manifest.audience}, announced epoch {manifest.next.epoch}"
             partitions += [(announced, one) for one in manifest.next.partitions.values()]
-        has_rows = manifest.rows is not None  # which need all bases together
+        has_rows = manifest.rows is not None  # which need all these files together
         for place, partition in partitions:
             self._partition(f"{place}, {title_of(partition.name)}", partition, kept=place == of and has_rows)
         if manifest.rows is not None:
             self._absent.pop("rows", None)
             self._rows(f"{of}, rows", manifest)
-        for path in self._bases.values():
+        for path in self._kept.values():
             path.unlink(missing_ok=True)
-        self._bases.clear()
+        self._kept.clear()
 
     def _history(self, manifest: Manifest) -> None:
         """Walk back as far as there are manifests, and remember which files they name."""
@@ -226,19 +226,20 @@ class _Audit:
             self._log.check([logged_link(link) for link in links])
 
     def _rows(self, place: str, manifest: Manifest) -> None:
-        """Make them again from the bases, which are kept until then."""
+        """Make them again from bases and sidecars, which are kept until then."""
         assert manifest.rows is not None
         path = self._file(place, manifest.rows.level)
-        if path is None or self._bases.keys() != manifest.partitions.keys():
-            self._report.leave("rows", place, "the level or a base is not there, or is another one")
+        needed = {sha256 for one in manifest.partitions.values() for sha256 in looked_up.made_into_rows(one)}
+        if path is None or not needed <= self._kept.keys():
+            self._report.leave("rows", place, "a file of theirs is not there, or is another one")
             return
         with self._report.guard("rows", place):
-            looked_up.check_rows(manifest, path.read_bytes(), self._bases, self._work)
+            looked_up.check_rows(manifest, path.read_bytes(), self._kept.__getitem__, self._work)
             self._report.prove("rows")
         path.unlink()
 
     def _partition(self, place: str, partition: Partition, *, kept: bool) -> None:
-        """All files of a partition. Its base is `kept` for what is made of the bases of an edition."""
+        """All files of a partition. Base and sidecar are `kept` for what is made of those of an edition."""
         report = self._report
         labels = partition.labels
         for rule, there in (
@@ -263,8 +264,9 @@ class _Audit:
                 self._screen(place, partition, directory, files)
                 self._labels.partition(place, partition, directory, files)
         finally:
-            if kept:
-                self._bases[partition.name] = path.rename(self._work / f"base.{partition.name}")
+            for sha256 in looked_up.made_into_rows(partition) if kept else ():
+                if (one := files[sha256]) is not None:
+                    self._kept[sha256] = one.rename(self._work / f"kept.{sha256}")
             for one in files.values():
                 if one is not None:
                     one.unlink(missing_ok=True)

@@ -38,7 +38,7 @@ RULES: Final = {
     "base": "each base is, byte for byte, what key and members give",
     "token": "each token that the registry keeps is the one that the key gives",
     "labels": "each sidecar is, byte for byte, what key, members and labels give",
-    "rows": "the rows for private look-up, and their level, are those that the bases give, byte for byte",
+    "rows": "the rows for private look-up, and their level, are those that its files give, byte for byte",
 }
 _AT_ONCE: Final = 8192
 
@@ -201,7 +201,7 @@ class _Rebuild:
             self._report.prove("labels")
 
     def _rows(self, rows: PublishedRows) -> None:
-        """Make them from the published bases, which were compared before."""
+        """Make them from the published files, which were compared before."""
         folder, manifest = self._folder, self._manifest
         with self._report.guard("rows", f"{self._of}, rows"):
             try:
@@ -210,8 +210,7 @@ class _Rebuild:
                 raise BadDirectory(
                     "their level is not there", hint="`server publish` makes it again"
                 ) from error
-            bases = {name: folder.data / one.base.sha256 for name, one in manifest.partitions.items()}
-            looked_up.check_rows(manifest, level, bases, self._work)
+            looked_up.check_rows(manifest, level, lambda sha256: folder.data / sha256, self._work)
             path = row_file(folder.rows, manifest.audience, rows.root)
             if path.exists():  # else whoever serves them makes it
                 open_table(path, rows.table(manifest.partitions), rows.root)

@@ -5,7 +5,9 @@ The content of a row. table.py says where rows stand, and how they prove themsel
     u8        n, how many values the row has
     bits      for each of the 64 slots as many ones as it has values, then a zero; 64 + M bits, then zeros
     u32[M]    the first 32 remainder bits of the n values, in ascending order of the values, then zeros
-    u8[M]     the next 8 (only with 40 remainder bits), then zeros to a multiple of 8 octets
+    u8[M]     the next 8 (only with 40 remainder bits), then zeros
+    u8[M][E]  only in a table with labels: the sealed label of each value, then zeros
+              and zeros to a multiple of 8 octets
 """
 
 from __future__ import annotations
@@ -19,23 +21,26 @@ from numpy.typing import NDArray
 
 from contactsync.directory.format import REMAINDER_BITS, truncate
 from contactsync.foundation.errors import BadDirectory
+from contactsync.labels import SIZES, TAG_BYTES
 from contactsync.tokens import Tokens
 
 ROW_SLOT_BITS = 6
 ROW_SLOTS = 1 << ROW_SLOT_BITS
 MAX_ROW_COUNT = 255  # its count is one octet; a row has 91 on average at most
+ENTRY_BYTES = frozenset(TAG_BYTES + size for size in SIZES)
 
 
 @dataclass(frozen=True, slots=True)
 class RowShape:
     """The shape of the content of all rows of a table.
 
-    `remainder_bits` of its directories; `most` is how many values the largest row has. Raises BadDirectory if
-    no rows have such a shape.
+    `remainder_bits` of its directories; `most` is how many values the largest row has; `entry_bytes` of the
+    longest sealed labels, 0 if no partition has any. Raises BadDirectory if no rows have such a shape.
     """
 
     remainder_bits: int
     most: int
+    entry_bytes: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what no rows can have, before anything is sized by it."""
@@ -44,6 +49,8 @@ class RowShape:
                 f"no rows have {self.remainder_bits} remainder bits and up to {self.most} values",
                 "out-of-range",
             )
+        if self.entry_bytes and self.entry_bytes not in ENTRY_BYTES:
+            raise bad_rows(f"no label takes {self.entry_bytes} octets", "out-of-range")
 
     @property
     def bitmap_bytes(self) -> int:
@@ -51,9 +58,14 @@ class RowShape:
         return (ROW_SLOTS + self.most + 7) // 8
 
     @property
+    def entries_at(self) -> int:
+        """Where the sealed labels begin."""
+        return 1 + self.bitmap_bytes + self.most * (self.remainder_bits // 8)
+
+    @property
     def content_bytes(self) -> int:
         """Octets of a content, a multiple of 8."""
-        return (1 + self.bitmap_bytes + self.most * (self.remainder_bits // 8) + 7) // 8 * 8
+        return (self.entries_at + self.most * self.entry_bytes + 7) // 8 * 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,33 +109,62 @@ class Rows:
     """What m verified rows hold, each filled up to the size of the largest.
 
     `number` uint32[m] which row it is; `count` int64[m], of which there are so many in front: `slot`
-    uint8[m, M], within the row, and `remainder` uint64[m, M].
+    uint8[m, M], within the row, and `remainder` uint64[m, M]. `entry` uint8[m, M, E] is the sealed label of
+    each; E is 0 in a table without labels.
     """
 
     number: NDArray[np.uint32]
     count: NDArray[np.int64]
     slot: NDArray[np.uint8]
     remainder: NDArray[np.uint64]
+    entry: NDArray[np.uint8]
 
     def take(self, places: NDArray[np.int64]) -> Rows:
         """The rows at some places, in that order and as often: those of a batch's queries."""
-        return Rows(self.number[places], self.count[places], self.slot[places], self.remainder[places])
+        return Rows(
+            self.number[places],
+            self.count[places],
+            self.slot[places],
+            self.remainder[places],
+            self.entry[places],
+        )
 
     def contains(self, wanted: Places) -> NDArray[np.bool_]:
         """Whether row i has what belongs at place i, and is the row of it: bool[m].
 
         A stranger's token matches as often as in the directory. Every value of every row is compared.
         """
-        same = (self.slot == wanted.slot[:, None]) & (self.remainder == wanted.remainder[:, None])
-        same &= np.arange(self.slot.shape[1]) < self.count[:, None]
-        found: NDArray[np.bool_] = same.any(axis=1) & (self.number == wanted.row)
+        found: NDArray[np.bool_] = np.logical_or.reduce(self._same(wanted), axis=1)
         return found
 
+    def entries(self, wanted: Places) -> NDArray[np.uint8]:
+        """The sealed label of what belongs at place i in row i, uint8[m, E]; zeros where there is nothing.
 
-def parse(content: NDArray[np.uint8], numbers: NDArray[np.uint32], shape: RowShape) -> Rows:
+        Every entry of every row is read.
+        """
+        mask = -self._same(wanted).astype(np.uint8)
+        selected: NDArray[np.uint8] = np.bitwise_or.reduce(self.entry & mask[:, :, None], axis=1)
+        return selected
+
+    def _same(self, wanted: Places) -> NDArray[np.bool_]:
+        """Which value of row i is the one at place i, bool[m, M]: one at most."""
+        same: NDArray[np.bool_] = np.equal(self.slot, wanted.slot[:, None])
+        same &= np.equal(self.remainder, wanted.remainder[:, None])
+        same &= np.arange(self.slot.shape[1]) < self.count[:, None]
+        same &= (self.number == wanted.row)[:, None]
+        return same
+
+
+def parse(
+    content: NDArray[np.uint8],
+    numbers: NDArray[np.uint32],
+    shape: RowShape,
+    entry_bytes: NDArray[np.int64],
+) -> Rows:
     """The values of verified contents, uint8[m, content_bytes]. Shapes depend on `shape` alone.
 
-    A malformed one, which only who signed the root can make, reads as a row without values.
+    `entry_bytes` int64[m] is how long the sealed labels of each row's partition are. A malformed row, which
+    only who signed the root can make, reads as a row without values.
     """
     m, most = len(content), shape.most
     count = content[:, 0].astype(np.int64)
@@ -142,6 +183,8 @@ def parse(content: NDArray[np.uint8], numbers: NDArray[np.uint32], shape: RowSha
     if shape.remainder_bits == 40:
         remainder = remainder << np.uint64(8) | content[:, end : end + most]
         end += most
+    entry = content[:, end : end + most * shape.entry_bytes].reshape(m, most, shape.entry_bytes)
+    end += most * shape.entry_bytes
 
     there = np.arange(most) < count[:, None]
     value = np.where(there, slot.astype(np.uint64) << np.uint64(shape.remainder_bits) | remainder, 0)
@@ -149,8 +192,10 @@ def parse(content: NDArray[np.uint8], numbers: NDArray[np.uint32], shape: RowSha
     good &= ((slot < ROW_SLOTS) | ~there).all(axis=1)
     good &= ((value[:, 1:] > value[:, :-1]) | ~there[:, 1:]).all(axis=1)
     good &= ((remainder == 0) | there).all(axis=1) & (content[:, end:] == 0).all(axis=1)
+    sealed = there[:, :, None] & (np.arange(shape.entry_bytes) < entry_bytes[:, None, None])
+    good &= ((entry == 0) | sealed).all(axis=(1, 2))
     count = np.where(good, count, 0)
-    return Rows(numbers, count, slot.astype(np.uint8), remainder)
+    return Rows(numbers, count, slot.astype(np.uint8), remainder, entry)
 
 
 def bad_rows(what: str, refusal: str) -> BadDirectory:

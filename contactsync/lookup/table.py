@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Self
@@ -25,6 +25,7 @@ from contactsync.lookup.rows import ROW_SLOT_BITS, Places, Rows, RowShape, bad_r
 from contactsync.tokens import Tokens
 
 _WHAT = b"CSROWS\x02"  # and the version
+_LABELLED = b"CSROWS\x03"  # of a table with labels
 
 
 @dataclass(frozen=True)
@@ -32,25 +33,32 @@ class RowTable:
     """Where the rows of an edition stand. Made by `of`.
 
     `slot_bits`: q of each partition, by name, in the order of the rows: the largest first, then by name. As
-    every partition has a power of two of rows, each is a whole subtree.
+    every partition has a power of two of rows, each is a whole subtree. `entry_bytes`: octets of a sealed
+    label, of the partitions that have labels in their rows.
     """
 
     slot_bits: Mapping[str, int]
     shape: RowShape
+    entry_bytes: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, directories: Mapping[str, DirectoryInfo], most: int) -> Self:
+    def of(
+        cls, directories: Mapping[str, DirectoryInfo], most: int, entry_bytes: Mapping[str, int] | None = None
+    ) -> Self:
         """The table of the directories of an edition, by partition; its largest row has `most` values.
 
-        Raises BadDirectory if no such directories have one.
+        `entry_bytes` of the partitions that have labels in their rows, if any. Raises BadDirectory if no such
+        directories have one.
         """
+        entries = MappingProxyType(dict(entry_bytes or {}))
         remainder = {info.remainder_bits for info in directories.values()}
         good = all(MIN_SLOT_BITS <= info.slot_bits <= MAX_SLOT_BITS for info in directories.values())
         if len(remainder) != 1 or not good:
             raise bad_rows("they are of no partition, or of directories that differ", "out-of-range")
         ordered = sorted(directories.items(), key=lambda one: (-one[1].slot_bits, one[0]))
         slot_bits = MappingProxyType({name: info.slot_bits for name, info in ordered})
-        table = cls(slot_bits, RowShape(remainder.pop(), most))
+        shape = RowShape(remainder.pop(), most, max(entries.values(), default=0))
+        table = cls(slot_bits, shape, entries)
         if table.total > 1 << MAX_ROW_BITS:
             raise bad_rows(f"there are {table.total}, more than 2^{MAX_ROW_BITS}", "out-of-range")
         counts = {name: info.count for name, info in directories.items()}
@@ -99,9 +107,12 @@ class RowTable:
         Without it, one root could be stated of two tables. A client would read the rows of one as those of
         the other, and fail or not by where its contacts are.
         """
-        names = (bytes((bits, len(name))) + name.encode("ascii") for name, bits in self.slot_bits.items())
+        each = [
+            bytes((bits, *self._labels(name), len(name))) + name.encode("ascii")
+            for name, bits in self.slot_bits.items()
+        ]
         numbers = bytes((self.shape.remainder_bits, self.shape.most))
-        return _WHAT + numbers + len(self.slot_bits).to_bytes(2, "little") + b"".join(names)
+        return self._version + numbers + len(each).to_bytes(2, "little") + b"".join(each)
 
     @property
     def level_bytes(self) -> int:
@@ -115,7 +126,18 @@ class RowTable:
 
     def what(self, name: str) -> bytes:
         """What the leaves of a partition are bound to, beside their numbers."""
-        return _WHAT + bytes((self.slot_bits[name], self.shape.remainder_bits, self.shape.most))
+        shape = self.shape
+        widest = (shape.entry_bytes,) if self.entry_bytes else ()
+        geometry = (self.slot_bits[name], *self._labels(name), shape.remainder_bits, shape.most, *widest)
+        return self._version + bytes(geometry)
+
+    @property
+    def _version(self) -> bytes:
+        return _LABELLED if self.entry_bytes else _WHAT
+
+    def _labels(self, name: str) -> tuple[int, ...]:
+        """What a table with labels says of those of a partition."""
+        return (self.entry_bytes.get(name, 0),) if self.entry_bytes else ()
 
     def places(self, name: str, tokens: Tokens) -> Places:
         """Where tokens of a partition are, if it has them."""
@@ -172,4 +194,5 @@ def read_records(
             hint="One of the two servers is damaged, or lies. Tell both operators; do not try again at once.",
             refusal="bad-hash",
         )
-    return parse(records[:, :content], numbers, table.shape)
+    entry_bytes = np.array([table.entry_bytes.get(name, 0) for name in table.slot_bits], np.int64)
+    return parse(records[:, :content], numbers, table.shape, entry_bytes[of])

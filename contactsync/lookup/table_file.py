@@ -1,7 +1,7 @@
 """The file of rows that a server answers from: made from directories in one pass, verified, mapped.
 
-Nothing in it is new: it is made from the directory files alone, so whoever has those makes the same octets
-and compares the root. It has no header, only the records of all rows that there are.
+Nothing in it is new: it is made from the directory files and sidecars alone, so whoever has those makes the
+same octets and compares the root. It has no header, only the records of all rows that there are.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from contactsync.directory import buckets
 from contactsync.directory.files import map_file
 from contactsync.directory.format import BUCKET_SLOT_BITS, Values, bad
 from contactsync.directory.reader import Directory, part
+from contactsync.directory.sidecar import Sidecar
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput, OurError
 from contactsync.foundation.hash_trees import HASH_BYTES
@@ -27,6 +28,7 @@ from contactsync.lookup.table import RowTable, root_of
 
 _BUCKET_ROW_BITS = BUCKET_SLOT_BITS - ROW_SLOT_BITS
 _BLOCK_BITS = 14  # rows built at once: whole subtrees below the level, of up to 2^26 rows
+_LABELLED_BLOCK_BITS = 10  # with labels a row takes ten times as much; more where a subtree is larger
 _ABSENT = bytes(HASH_BYTES)
 """The leaf where no row is."""
 
@@ -46,21 +48,31 @@ class BuiltTable:
         return root_of(self.level)
 
 
-def build_table(path: str | os.PathLike[str], directories: Mapping[str, Directory]) -> BuiltTable:
+def build_table(
+    path: str | os.PathLike[str],
+    directories: Mapping[str, Directory],
+    sidecars: Mapping[str, Sidecar] | None = None,
+) -> BuiltTable:
     """Write the rows of all directories of an edition, by partition, to a file.
 
-    It has its name only once it is whole. Each directory is decoded twice, as the width follows from the
-    largest row. Memory: some 60 MB, whatever the size. The octets depend on the values alone.
+    With the labels of those partitions that have `sidecars`. It has its name only once it is whole. Each
+    directory is decoded twice, as the width follows from the largest row. Memory: some 60 MB, whatever the
+    size; with labels some 100. The octets depend on the values and entries alone.
 
-    Raises BadDirectory (values out of order; directories that share no table), BadInput (values that are no
-    VOPRF outputs), OurError (the disk).
+    Raises BadDirectory (values out of order; directories that share no table; a sidecar of another one),
+    BadInput (values that are no VOPRF outputs), OurError (the disk).
     """
+    sidecars = sidecars or {}
     infos = {name: directory.info for name, directory in directories.items()}
-    table = RowTable.of(infos, max(map(_most, directories.values()), default=0))
+    for name, sidecar in sidecars.items():
+        if (sidecar.count, sidecar.info.slot_bits) != (infos[name].count, infos[name].slot_bits):
+            raise bad(sidecar.name, "its labels are of another directory", "not-as-described")
+    entry_bytes = {name: sidecar.info.layout.entry_bytes for name, sidecar in sidecars.items()}
+    table = RowTable.of(infos, max(map(_most, directories.values()), default=0), entry_bytes)
     levels = []
     try:
         with durable.replacing(Path(path), mode=durable.PUBLIC_FILE) as file:
-            for first, contents in _blocks(table, directories):
+            for first, contents in _blocks(table, directories, sidecars):
                 records = np.empty((len(contents), table.width), np.uint8)
                 records[:, : table.shape.content_bytes] = contents
                 records[:, table.shape.content_bytes :], nodes = _above(contents, first, table)
@@ -89,8 +101,9 @@ def open_table(path: str | os.PathLike[str], table: RowTable, root: bytes) -> Oc
         raise bad(name, f"{len(mapped)} bytes instead of {whole}", "wrong-length")
     records = np.frombuffer(mapped, np.uint8).reshape(-1, table.width)
     levels, content = [], table.shape.content_bytes
-    for first in range(0, table.total, 1 << _BLOCK_BITS):
-        block = records[first : first + (1 << _BLOCK_BITS)]
+    step = 1 << _block_bits(table)
+    for first in range(0, table.total, step):
+        block = records[first : first + step]
         paths, nodes = _above(block[:, :content], first, table)
         if not np.array_equal(paths, block[:, content:]):
             raise bad(name, "its Merkle paths are not those of its rows", "bad-hash")
@@ -100,10 +113,14 @@ def open_table(path: str | os.PathLike[str], table: RowTable, root: bytes) -> Oc
     return records
 
 
+def _block_bits(table: RowTable) -> int:
+    return max(_LABELLED_BLOCK_BITS, table.depth) if table.entry_bytes else _BLOCK_BITS
+
+
 def _most(directory: Directory) -> int:
     """How many values the largest row of a directory has. Raises BadInput if no VOPRF outputs make it."""
     most = 0
-    for first, rows, values in _groups(directory):
+    for first, rows, values in _groups(directory, _BLOCK_BITS):
         edges = np.arange(first, first + rows, dtype=np.uint64) << np.uint64(32 + ROW_SLOT_BITS)
         starts = np.append(np.searchsorted(values.key, edges), len(values))
         most = max(most, int(np.diff(starts).max()))
@@ -115,9 +132,9 @@ def _most(directory: Directory) -> int:
     return most
 
 
-def _groups(directory: Directory) -> Iterator[tuple[int, int, Values]]:
+def _groups(directory: Directory, block_bits: int) -> Iterator[tuple[int, int, Values]]:
     """First row, how many rows, and the values of one group of buckets after the other: a block, or all."""
-    step = 1 << (_BLOCK_BITS - _BUCKET_ROW_BITS)
+    step = 1 << (block_bits - _BUCKET_ROW_BITS)
     whole = directory.info.layout.buckets
     for first in range(0, whole, step):
         span = part(directory.span, slice(first, first + step))
@@ -125,18 +142,27 @@ def _groups(directory: Directory) -> Iterator[tuple[int, int, Values]]:
         yield first << _BUCKET_ROW_BITS, rows, buckets.decode(span, directory.name, kernels=True)
 
 
-def _blocks(table: RowTable, directories: Mapping[str, Directory]) -> Iterator[tuple[int, Octets]]:
-    """The number of the first row, and the contents, of one block of 2^14 rows after the other.
+def _blocks(
+    table: RowTable, directories: Mapping[str, Directory], sidecars: Mapping[str, Sidecar]
+) -> Iterator[tuple[int, Octets]]:
+    """The number of the first row, and the contents, of one block of rows after the other.
 
     Sizes descend and are powers of two, so that a group is a block, or divides one.
     """
+    block_bits = _block_bits(table)
     waiting: list[Octets] = []
     first = many = 0
     for name in table.slot_bits:
-        for start, rows, values in _groups(directories[name]):
-            waiting.append(_contents(values, start, rows, table))
+        sidecar, entry = sidecars.get(name), 0
+        for start, rows, values in _groups(directories[name], block_bits):
+            contents = _contents(values, start, rows, table)
+            if sidecar is not None:
+                places = np.arange(entry, entry + len(values))
+                _put_entries(contents, values, start, sidecar.entries(places), table)
+                entry += len(values)
+            waiting.append(contents)
             many += rows
-            if many == 1 << _BLOCK_BITS:
+            if many == 1 << block_bits:
                 yield first, np.concatenate(waiting)
                 waiting, first, many = [], first + many, 0
     if waiting:
@@ -144,7 +170,7 @@ def _blocks(table: RowTable, directories: Mapping[str, Directory]) -> Iterator[t
 
 
 def _contents(values: Values, first: int, rows: int, table: RowTable) -> Octets:
-    """Contents of so many rows of a directory, from its row `first` on."""
+    """Contents of so many rows of a directory, from its row `first` on, without labels."""
     from contactsync.kernels import rows as kernel  # noqa: PLC0415 - loads Numba
 
     shape = table.shape
@@ -153,6 +179,17 @@ def _contents(values: Values, first: int, rows: int, table: RowTable) -> Octets:
     fitted = kernel.encode(values.key, values.extra, wide, first, shape.bitmap_bytes, shape.most, contents)
     assert fitted < 0, "the rows were counted before"
     return contents
+
+
+def _put_entries(contents: Octets, values: Values, first: int, entries: Octets, table: RowTable) -> None:
+    """Put the sealed labels of all values of some rows into their contents."""
+    shape = table.shape
+    row = (values.key >> np.uint64(32 + ROW_SLOT_BITS)).astype(np.int64) - first
+    place = np.arange(len(row)) - np.searchsorted(row, row)
+    there = np.zeros((len(contents), shape.most, shape.entry_bytes), np.uint8)
+    there[row, place, : entries.shape[1]] = entries
+    at = shape.entries_at
+    contents[:, at : at + shape.most * shape.entry_bytes] = there.reshape(len(contents), -1)
 
 
 def _above(contents: Octets, first: int, table: RowTable) -> tuple[Octets, Octets]:

@@ -79,7 +79,9 @@ def make_edition(folder: MirrorFolder, manifest: Manifest) -> MirroredEdition:
     """
     stated = rows_of(manifest)
     try:
-        made, level = make_rows(folder.rows, manifest.audience, manifest.partitions, folder.data)
+        made, level = make_rows(
+            folder.rows, manifest.audience, manifest.partitions, folder.data, labelled=stated.labelled
+        )
     except BadInput as error:
         raise RowsDiffer(
             f"the directories of epoch {manifest.epoch}, edition {manifest.edition} give no rows: {error}",

@@ -31,7 +31,7 @@ from contactsync.publication.partition import (
     family_of,
     partitions_from_json,
 )
-from contactsync.publication.rows import ROWS, PublishedRows, rows_from_json
+from contactsync.publication.rows import PublishedRows, take_rows
 
 __all__ = [
     "AUDIENCES",
@@ -156,7 +156,7 @@ class Manifest:
         if self.next is not None:
             value[NEXT] = self.next.to_json()
         if self.rows is not None:
-            value[ROWS] = self.rows.to_json()
+            value[self.rows.member] = self.rows.to_json()
         return canonical.encode(value)
 
     def sha256(self) -> str:
@@ -205,8 +205,7 @@ class Manifest:
         judged = found == FORMAT
         usable, unknown = partitions_from_json(partitions.items(), edition, judged=judged)
         epoch = integer(members["epoch"], 1, canonical.MAX_NUMBER, "epoch")
-        # Where a partition cannot be used, it is not known where the rows of the others stand.
-        stated = [extra.pop(ROWS)] if judged and ROWS in extra and not unknown else []
+        rows = take_rows(extra, usable, usable=judged and not unknown)
         manifest = cls(
             audience=members["audience"],
             epoch=epoch,
@@ -219,7 +218,7 @@ class Manifest:
             extra=extra,
             format=found,
             next=NextEpoch.from_json(announced[0], epoch) if announced else None,
-            rows=rows_from_json(stated[0], usable) if stated else None,
+            rows=rows,
         )
         if judged:
             manifest._check_files()

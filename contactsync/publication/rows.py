@@ -1,8 +1,10 @@
 """The rows of an edition in a manifest: its member `rows`, from which contacts are looked up privately.
 
+Rows that have labels are in the member `labelled_rows` instead: who knows only the first ignores them.
+
 It names the level of the tree over them, a data file, whose SHA-256 is the root. The rows themselves are no
-data file: whoever has the bases makes them. Programs that do not know the member ignore it. docs/http-api.md
-("The rows") is the text this follows.
+data file: whoever has bases and sidecars makes them. Programs that do not know a member ignore it.
+docs/http-api.md ("The rows") is the text this follows.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from contactsync.publication.partition import Partition
 
 ROWS: Final = "rows"
+LABELLED_ROWS: Final = "labelled_rows"
 _MEMBERS: Final = ("level", "most")
 
 
@@ -30,10 +33,17 @@ class PublishedRows:
     """The rows of all partitions of an edition, in one table.
 
     `level` is the file of the level; its `sha256` is the root. `most` is how many values the largest row has.
+    If they are `labelled`, they have the labels of each partition that has some.
     """
 
     level: DataFile
     most: int
+    labelled: bool = False
+
+    @property
+    def member(self) -> str:
+        """The member of the manifest that states them."""
+        return LABELLED_ROWS if self.labelled else ROWS
 
     @property
     def root(self) -> bytes:
@@ -45,7 +55,11 @@ class PublishedRows:
 
         Raises BadDirectory if such partitions have no such rows; never for those of a manifest that was read.
         """
-        return RowTable.of({name: one.directory for name, one in partitions.items()}, self.most)
+        entry_bytes = {}
+        for name, one in partitions.items():
+            if self.labelled and one.labels is not None:
+                entry_bytes[name] = one.labels.info(one).layout.entry_bytes
+        return RowTable.of({name: one.directory for name, one in partitions.items()}, self.most, entry_bytes)
 
     def to_json(self) -> dict[str, Any]:
         """The member of the manifest."""
@@ -69,16 +83,31 @@ class RowFigures:
         return cls(table.total, table.total * table.width, rows.level.length)
 
 
-def rows_from_json(value: object, partitions: Mapping[str, Partition]) -> PublishedRows:
-    """The inverse of `to_json`, in a manifest of these partitions, which are all that it has.
+def take_rows(
+    members: dict[str, Any], partitions: Mapping[str, Partition], *, usable: bool
+) -> PublishedRows | None:
+    """Take the rows out of the optional members of a manifest of these partitions; None if it has none.
 
-    Its values must be ones that a builder produces. Raises BadReply.
+    If they are not `usable` (a partition is unknown, so that nobody knows where rows stand), they stay where
+    they are. Their values must be ones that a builder produces. Raises BadReply.
     """
-    members = closed_object(value, _MEMBERS, ROWS)
+    there = [name for name in (ROWS, LABELLED_ROWS) if name in members]
+    if len(there) > 1:
+        refuse("has rows with labels, and without", "malformed")
+    if not there or not usable:
+        return None
+    return _from_json(members.pop(there[0]), partitions, there[0])
+
+
+def _from_json(value: object, partitions: Mapping[str, Partition], name: str) -> PublishedRows:
+    members = closed_object(value, _MEMBERS, name)
     rows = PublishedRows(
-        level=file_from_json(members["level"], ROWS),
-        most=integer(members["most"], 0, MAX_ROW_COUNT, f"most of {ROWS}"),
+        level=file_from_json(members["level"], name),
+        most=integer(members["most"], 0, MAX_ROW_COUNT, f"most of {name}"),
+        labelled=name == LABELLED_ROWS,
     )
+    if rows.labelled and all(one.labels is None for one in partitions.values()):
+        refuse("has rows with labels of partitions without any", "malformed")
     try:
         table = rows.table(partitions)
     except BadDirectory:

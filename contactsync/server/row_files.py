@@ -1,9 +1,9 @@
 """The files of rows that private look-ups are answered from: `rows/AUDIENCE/ROOT.rows` in the data folder.
 
-They are not published, copied or backed up: each follows from the bases of its edition, and whoever serves
-makes it from these. The publisher makes it first, to state the root. A server that does not have it makes it
-with `ensure_rows`. A file of the right root that is there counts as right, whatever the bases are: a mirror,
-which believes no root that it did not make, uses `make_rows`.
+They are not published, copied or backed up: each follows from the bases of its edition, and from its sidecars
+if the rows have labels. Whoever serves makes it from these. The publisher makes it first, to state the root.
+A server that does not have it makes it with `ensure_rows`. A file of the right root that is there counts as
+right, whatever the bases are: a mirror, which believes no root that it did not make, uses `make_rows`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from contactsync.directory import DataFile, open_directory
+from contactsync.directory import DataFile
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadDirectory, BadInput, OurError
 from contactsync.lookup.table import RowTable
-from contactsync.lookup.table_file import BuiltTable, build_table, open_table
+from contactsync.lookup.table_file import BuiltTable, open_table
 from contactsync.publication.manifest import Manifest, Partition, PublishedRows
+from contactsync.publication.row_building import build_rows
 
 ROWS_SERVED: Final = 2
 """Of how many editions the rows are kept: servers may be one edition apart, and are asked about the older."""
@@ -71,7 +72,7 @@ def ensure_rows(folder: Path, manifest: Manifest, public: Path) -> Path:
         return path
     with _alone(path.parent) as work:
         if not _is_right(path, table, rows.root):  # else another process has made it meanwhile
-            built = _build(work / "rows", manifest.partitions, public / "data")
+            built = _build(work / "rows", manifest.partitions, public / "data", labelled=rows.labelled)
             if (built.root, built.table.shape.most) != (rows.root, rows.most):
                 raise BadDirectory(
                     f"the rows that edition {manifest.edition} of {manifest.audience} states are not those of"
@@ -98,20 +99,21 @@ def open_rows(folder: Path, manifest: Manifest, public: Path) -> NDArray[np.uint
 
 
 def make_rows(
-    folder: Path, audience: str, partitions: Mapping[str, Partition], data: Path
+    folder: Path, audience: str, partitions: Mapping[str, Partition], data: Path, *, labelled: bool
 ) -> tuple[PublishedRows, bytes]:
     """Make the rows of the partitions of an edition, whose bases are in `data`; what to state, and the level.
 
+    With the labels of all that have some, if the rows are to be `labelled`: their sidecars are there, too.
     Raises as `build_table`.
     """
     place = folder / audience
     with _alone(place) as work:
-        built = _build(work / "rows", partitions, data)
+        built = _build(work / "rows", partitions, data, labelled=labelled)
         durable.rename(work / "rows", row_file(folder, audience, built.root))
     level = DataFile(
         hashlib.sha256(built.level).hexdigest(), len(built.level), xxhash.xxh3_64_hexdigest(built.level)
     )
-    return PublishedRows(level, built.table.shape.most), built.level
+    return PublishedRows(level, built.table.shape.most, labelled), built.level
 
 
 def remove_rows(folder: Path, audience: str, keep: Iterable[PublishedRows]) -> None:
@@ -132,13 +134,8 @@ def remove_rows(folder: Path, audience: str, keep: Iterable[PublishedRows]) -> N
             shutil.rmtree(place / _WORK, ignore_errors=True)
 
 
-def _build(path: Path, partitions: Mapping[str, Partition], data: Path) -> BuiltTable:
-    with contextlib.ExitStack() as stack:
-        opened = {
-            name: stack.enter_context(open_directory(data / one.base.sha256, expect=one.directory))
-            for name, one in partitions.items()
-        }
-        return build_table(path, opened)
+def _build(path: Path, partitions: Mapping[str, Partition], data: Path, *, labelled: bool) -> BuiltTable:
+    return build_rows(path, partitions, lambda sha256: data / sha256, labelled=labelled)
 
 
 def _is_right(path: Path, table: RowTable, root: bytes) -> bool:

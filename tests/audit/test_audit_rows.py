@@ -108,7 +108,7 @@ def test_a_forged_level(looked, audit, tmp_path):
     for report in (audit(looked), rebuilt(looked, tmp_path)):
         assert wrong(report) == {"rows"}
         assert report.exit_code == DISPROVEN
-        assert "the bases give another level" in messages(report)
+        assert "bases and sidecars give another level" in messages(report)
 
 
 def test_a_member_who_is_hidden_in_the_rows_alone(looked, audit, tmp_path):
@@ -124,7 +124,7 @@ def test_a_member_who_is_hidden_in_the_rows_alone(looked, audit, tmp_path):
     state(looked, made.level, most)
     for report in (audit(looked), rebuilt(looked, tmp_path)):
         assert wrong(report) == {"rows"}
-        assert "the bases give another level" in messages(report)
+        assert "bases and sidecars give another level" in messages(report)
 
 
 def test_the_level_of_an_earlier_edition(looked, audit, tmp_path):

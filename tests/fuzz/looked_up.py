@@ -15,7 +15,7 @@ from contactsync.directory import build, open_directory
 from contactsync.foundation.errors import BadDirectory, BadInput
 from contactsync.lookup import dpf
 from contactsync.lookup.batch import sharings
-from contactsync.lookup.rows import ROW_SLOTS, parse
+from contactsync.lookup.rows import ROW_SLOTS, Places, RowShape, parse
 from contactsync.lookup.table import RowTable, check_level, read_records
 from contactsync.lookup.table_file import build_table, open_table
 from contactsync.server.http.looking_up import LookingUp
@@ -128,7 +128,7 @@ def _row(data: bytes) -> None:
     """Whatever is signed, a row reads as ascending values within it, or as none."""
     shape = _made().table.shape
     content = np.frombuffer(data.ljust(shape.content_bytes, b"\0")[: shape.content_bytes], np.uint8)[None]
-    rows = parse(content, np.zeros(1, np.uint32), shape)
+    rows = parse(content, np.zeros(1, np.uint32), shape, np.zeros(1, np.int64))
     count = int(rows.count[0])
     assert 0 <= count <= shape.most
     values = [
@@ -137,6 +137,23 @@ def _row(data: bytes) -> None:
     ]
     assert values == sorted(set(values))
     assert all(slot < ROW_SLOTS for slot, _ in values)
+
+
+def _labelled_row(data: bytes) -> None:
+    """A row of a table with labels, of a partition that has some or none, as its first bit says."""
+    shape = RowShape(32, 5, 48)
+    own = (data[:1] or b"\0")[0] % 2 * 32
+    content = np.frombuffer(data[1:].ljust(shape.content_bytes, b"\0")[: shape.content_bytes], np.uint8)[None]
+    rows = parse(content, np.zeros(1, np.uint32), shape, np.array([own]))
+    count = int(rows.count[0])
+    assert rows.entry.shape == (1, 5, 48)
+    if count:
+        assert not rows.entry[0, count:].any()
+        assert not rows.entry[0, :, own:].any()
+    places = Places(np.zeros(5, np.uint32), rows.slot[0], rows.remainder[0])
+    taken = rows.take(np.zeros(5, np.int64))
+    assert np.array_equal(taken.contains(places)[:count], np.ones(count, np.bool_))
+    assert np.array_equal(taken.entries(places)[:count], rows.entry[0, :count])
 
 
 def _file(data: bytes) -> None:
@@ -199,6 +216,20 @@ TARGETS = (
         (),
         words=_WORDS,
         longest=600,
+        runs=400,
+    ),
+    Target(
+        "lookup-labelled-row",
+        _labelled_row,
+        lambda: [
+            kind + record.tobytes()[: shape.entries_at] + entries
+            for shape, kind in ((RowShape(32, 5, 48), b"\1"), (RowShape(32, 5, 48), b"\0"))
+            for record in _made().records[:4]
+            for entries in (b"", b"e" * 32 + bytes(16))
+        ],
+        (),
+        words=_WORDS,
+        longest=400,
         runs=400,
     ),
     Target(

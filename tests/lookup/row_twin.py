@@ -13,30 +13,36 @@ def ceil(a, b):
 
 
 class Shape:
-    """A table's geometry, by its formulas. `parts`: name → q."""
+    """A table's geometry, by its formulas. `parts`: name → q; `labels`: name → E_p, if it has labels."""
 
-    def __init__(self, parts, r, M):
+    def __init__(self, parts, r, M, labels=None):
         self.r, self.M = r, M
+        self.labels = labels or {}
+        self.E = max(self.labels.values(), default=0)
         self.parts = sorted(parts.items(), key=lambda part: (-(2 ** (part[1] - 6)), part[0]))
         self.total = sum(2 ** (q - 6) for _, q in self.parts)
         self.b = 0
         while 2**self.b < self.total:
             self.b += 1
         self.B = ceil(64 + M, 8)
-        self.C = 8 * ceil(1 + self.B + M * r // 8, 8)
+        self.C = 8 * ceil(1 + self.B + M * (r // 8 + self.E), 8)
         self.D = max(0, self.b - 12)
         self.W = self.C + 32 * self.D
 
     @property
     def heading(self):
-        names = b"".join(bytes([q, len(name)]) + name.encode() for name, q in self.parts)
-        return b"CSROWS\x02" + bytes([self.r, self.M]) + len(self.parts).to_bytes(2, "little") + names
+        head = bytes([self.r, self.M]) + len(self.parts).to_bytes(2, "little")
+        if not self.E:
+            names = b"".join(bytes([q, len(name)]) + name.encode() for name, q in self.parts)
+            return b"CSROWS\x02" + head + names
+        names = (bytes([q, self.labels.get(name, 0), len(name)]) + name.encode() for name, q in self.parts)
+        return b"CSROWS\x03" + head + b"".join(names)
 
-    def q_of(self, i):
-        """The slot bits of the partition that has row i; None if there is none."""
-        for _, q in self.parts:
+    def of(self, i):
+        """The name and slot bits of the partition that has row i; None if there is none."""
+        for name, q in self.parts:
             if i < 2 ** (q - 6):
-                return q
+                return name, q
             i -= 2 ** (q - 6)
         return None
 
@@ -50,7 +56,7 @@ def rows_of(values, q, r):
     return rows
 
 
-def content(shape, row):
+def content(shape, row, entries=()):
     bitmap = 0
     at = 0
     for slot in range(64):
@@ -64,14 +70,19 @@ def content(shape, row):
     octets += first.ljust(4 * shape.M, b"\0")
     if shape.r == 40:
         octets += bytes(remainder & 255 for _, remainder in row).ljust(shape.M, b"\0")
+    octets += b"".join(entry.ljust(shape.E, b"\0") for entry in entries)
     return octets.ljust(shape.C, b"\0")
 
 
 def leaf(shape, i, octets):
-    q = shape.q_of(i)
-    if q is None:
+    found = shape.of(i)
+    if found is None:
         return bytes(32)
-    return sha256(b"\x00CSROWS\x02" + bytes([q, shape.r, shape.M]) + i.to_bytes(4, "little") + octets)
+    name, q = found
+    kind = b"\x02" + bytes([q, shape.r, shape.M])
+    if shape.E:
+        kind = b"\x03" + bytes([q, shape.labels.get(name, 0), shape.r, shape.M, shape.E])
+    return sha256(b"\x00CSROWS" + kind + i.to_bytes(4, "little") + octets)
 
 
 def node(left, right):
@@ -87,12 +98,21 @@ def heights(leaves):
     return levels
 
 
-def file_of_rows(parts, r):
-    """(shape, the records, the file of the level, the root). `parts`: name → (q, values of q + r bits)."""
+def file_of_rows(parts, r, entries=None):
+    """(shape, the records, the file of the level, the root). `parts`: name → (q, values of q + r bits).
+
+    `entries`: name → those of the sidecar, in the order of the values, of partitions with labels.
+    """
     rows = {name: rows_of(values, q, r) for name, (q, values) in parts.items()}
     M = max(len(row) for each in rows.values() for row in each)
-    shape = Shape({name: q for name, (q, _) in parts.items()}, r, M)
-    contents = [content(shape, row) for name, _ in shape.parts for row in rows[name]]
+    lengths = {name: len(each[0]) for name, each in (entries or {}).items()}
+    entries = {name: iter(each) for name, each in (entries or {}).items()}
+    shape = Shape({name: q for name, (q, _) in parts.items()}, r, M, lengths)
+    contents = [
+        content(shape, row, list(itertools.islice(entries[name], len(row))) if name in entries else ())
+        for name, _ in shape.parts
+        for row in rows[name]
+    ]
     leaves = [leaf(shape, i, octets) for i, octets in enumerate(contents)]
     tree = heights(leaves + [bytes(32)] * (2**shape.b - shape.total))
     records = [
@@ -104,7 +124,7 @@ def file_of_rows(parts, r):
 
 
 def verifies(shape, i, record, level):
-    if shape.q_of(i) is None:
+    if shape.of(i) is None:
         return record == bytes(shape.W)
     node_ = leaf(shape, i, record[: shape.C])
     for height in range(shape.D):
@@ -113,12 +133,15 @@ def verifies(shape, i, record, level):
     return node_ == level[i >> shape.D]
 
 
-def values_in(shape, octets):
-    """What a verified content has, as (slot in the row, remainder); nothing if it is malformed."""
+def values_in(shape, octets, length=0):
+    """What a verified content has, as (slot in the row, remainder), and the entries of `length` octets.
+
+    Nothing if it is malformed.
+    """
     n, bitmap = octets[0], int.from_bytes(octets[1 : 1 + shape.B], "little")
     places = [i for i in range(8 * shape.B) if bitmap >> i & 1]
     if n > shape.M or len(places) != n:
-        return []
+        return [], []
     found = []
     for j, place in enumerate(places):
         at = 1 + shape.B + 4 * j
@@ -127,8 +150,10 @@ def values_in(shape, octets):
             remainder = remainder << 8 | octets[1 + shape.B + 4 * shape.M + j]
         found.append((place - j, remainder))
     good = all(slot < 64 for slot, _ in found) and all(a < b for a, b in itertools.pairwise(found))
-    # What is left must be zeros: as of these values, the content has no other form.
-    return found if good and content(shape, found) == octets else []
+    at = 1 + shape.B + shape.M * (shape.r // 8)
+    entries = [octets[at + shape.E * j :][:length] for j in range(n)]
+    # What is left must be zeros: as of these values and entries, the content has no other form.
+    return (found, entries) if good and content(shape, found, entries) == octets else ([], [])
 
 
 # The batch

@@ -167,10 +167,10 @@ def can_have_rows(partitions: dict[str, Json]) -> bool:
     return 0 < total <= 2**26 and len({p["remainder_bits"] for p in partitions.values()}) == 1
 
 
-def level_length(partitions: dict[str, Json]) -> int:
+def level_length(partitions: dict[str, Json], labelled: bool = False) -> int:
     """docs/lookup.md, "The table" and "The tree"."""
     total = sum(2 ** (p["slot_bits"] - 6) for p in partitions.values())
-    shape = 7 + 2 + 2 + sum(2 + len(name) for name in partitions)
+    shape = 7 + 2 + 2 + sum(2 + labelled + len(name) for name in partitions)
     return shape + 32 * min(4096, 1 << (total - 1).bit_length())
 
 
@@ -180,11 +180,11 @@ def rows_bounds(partitions: dict[str, Json]) -> tuple[int, int]:
     return least, min(255, max(p["count"] for p in partitions.values()))
 
 
-def honest_rows(partitions: dict[str, Json], spread: float = 0.2) -> Json:
+def honest_rows(partitions: dict[str, Json], spread: float = 0.2, labelled: bool = False) -> Json:
     """What is stated of the rows of these partitions, which have all the same remainder bits."""
     least, most = rows_bounds(partitions)
     return {
-        "level": a_file(f"level {sorted(partitions)}", level_length(partitions)),
+        "level": a_file(f"level {sorted(partitions)}", level_length(partitions, labelled)),
         "most": least + int((most - least) * spread),
     }
 
@@ -211,7 +211,8 @@ def acceptable(
         tree = json.loads(data)
         if canonical(tree) != data or not _manifest(tree, knows_next, knows_labels):
             return False
-        return not knows_rows or "rows" not in tree or _rows(tree)
+        stated = [name for name in ("rows", "labelled_rows") if name in tree]
+        return not knows_rows or not stated or (len(stated) == 1 and _rows(tree, stated[0]))
     except (ValueError, KeyError, TypeError, AttributeError, UnicodeEncodeError, RecursionError):
         return False
 
@@ -274,18 +275,20 @@ def _manifest(tree: Json, knows_next: bool, knows_labels: bool) -> bool:
     return len(ways) == len({f["sha256"] for f in files})
 
 
-def _rows(tree: Json) -> bool:
+def _rows(tree: Json, member: str) -> bool:
     """Of a manifest that is good without them."""
-    partitions, rows = tree["partitions"], tree["rows"]
+    partitions, rows, labelled = tree["partitions"], tree[member], member == "labelled_rows"
     unusable = [name for name, p in partitions.items() if not _partition(name, p, tree["edition"], True)]
     if unusable:
         return True  # then nobody can tell
     if not can_have_rows(partitions) or set(rows) != {"level", "most"} or not _file(rows["level"]):
         return False
+    if labelled and not any("labels" in p for p in partitions.values()):
+        return False
     others = [file for file in _files(tree) if file["sha256"] == rows["level"]["sha256"]]
     return (
         _whole(rows["most"], *rows_bounds(partitions))
-        and rows["level"]["length"] == level_length(partitions)
+        and rows["level"]["length"] == level_length(partitions, labelled)
         and all(other == rows["level"] for other in others)
     )
 

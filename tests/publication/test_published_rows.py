@@ -153,3 +153,58 @@ def test_members_come_in_one_order_only() -> None:
     turned["rows"] = dict(reversed(turned["rows"].items()))
     with pytest.raises(BadReply, match="canonical"):
         Manifest.from_bytes(json.dumps(dict(sorted(turned.items())), separators=(",", ":")).encode())
+
+
+LABELLED = {
+    name: one | {"labels": twin.honest_labels(name, one["count"], 32, edition=one["edition"], editions=1)}
+    for name, one in PARTITIONS.items()
+}
+LABELLED["44"] = PARTITIONS["44"]
+
+
+def with_labels(partitions=LABELLED, **members):
+    level = {"length": 131_097, "sha256": LEVEL, "xxh3_64": "cd" * 8}
+    return twin.honest(partitions, labelled_rows={"level": level, "most": 120} | members)
+
+
+def test_rows_with_labels() -> None:
+    tree = with_labels()
+    manifest = read(tree)
+    assert manifest.rows == PublishedRows(DataFile(LEVEL, 131_097, "cd" * 8), 120, labelled=True)
+    assert manifest.to_bytes() == twin.canonical(tree)
+    assert twin.acceptable(twin.canonical(tree))
+    assert twin.acceptable(twin.canonical(tree), knows_rows=False)
+    table = manifest.rows.table(manifest.partitions)
+    assert dict(table.entry_bytes) == {"1": 48, "49": 48}
+    assert table.shape.entry_bytes == 48
+
+
+def test_rows_without_labels_beside_partitions_that_have_some() -> None:
+    """As an earlier program published them."""
+    manifest = read(stated(LABELLED))
+    assert manifest.rows is not None
+    assert not manifest.rows.labelled
+    assert manifest.rows.table(manifest.partitions).shape.entry_bytes == 0
+
+
+def test_rows_with_labels_of_partitions_without_any() -> None:
+    assert refusal(with_labels(PARTITIONS)) == "malformed"
+
+
+def test_rows_are_stated_once() -> None:
+    assert refusal(with_labels() | {"rows": stated()["rows"]}) == "malformed"
+
+
+def test_a_level_of_the_other_kind_of_rows() -> None:
+    level = {"length": 131_094, "sha256": LEVEL, "xxh3_64": "cd" * 8}
+    assert refusal(with_labels(level=level)) == "out-of-range"
+    level["length"] = 131_097
+    assert refusal(stated(LABELLED, level=level)) == "out-of-range"
+
+
+def test_labelled_rows_beside_a_partition_that_this_program_cannot_use() -> None:
+    tree = with_labels() | {"partitions": LABELLED | {"mailto": {"a": 1}}}
+    manifest = read(tree)
+    assert manifest.rows is None
+    assert manifest.extra == {"labelled_rows": tree["labelled_rows"]}
+    assert manifest.to_bytes() == twin.canonical(tree)

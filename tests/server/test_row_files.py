@@ -12,8 +12,8 @@ import pytest
 from contactsync.directory import build
 from contactsync.foundation.errors import BadDirectory, BadInput, ContactSyncError
 from contactsync.lookup.table import check_level
+from contactsync.publication import row_building
 from contactsync.publication.manifest import Manifest, Partition
-from contactsync.server import row_files
 from contactsync.server.row_files import ensure_rows, make_rows, open_rows, remove_rows, row_file, with_rows
 from contactsync.tokens import Tokens
 
@@ -36,7 +36,7 @@ class Publication:
             partitions[name] = Partition(
                 name, 1, count, info.slot_bits, info.remainder_bits, info.top_sha256, info.file
             )
-        rows, self.level = make_rows(self.folder, "people", partitions, data)
+        rows, self.level = make_rows(self.folder, "people", partitions, data, labelled=False)
         self.manifest = Manifest("people", 1, 1, bytes(32), 1, partitions, None, rows=rows)
         (data / rows.level.sha256).write_bytes(self.level)
         self.path = row_file(self.folder, "people", rows.root)
@@ -153,8 +153,8 @@ def test_a_folder_that_cannot_be_written(made):
 
 def test_of_several_at_once_one_makes_it(made, monkeypatch):
     built, found = [], []
-    build_table = row_files.build_table
-    monkeypatch.setattr(row_files, "build_table", lambda *of: built.append(of) or build_table(*of))
+    build_table = row_building.build_table
+    monkeypatch.setattr(row_building, "build_table", lambda *of: built.append(of) or build_table(*of))
     made.path.unlink()
     threads = [Thread(target=lambda: found.append(made.ensure())) for _ in range(4)]
     for thread in threads:

@@ -22,7 +22,7 @@ from contactsync.lookup.batch import BatchPlan, batch_sizes, plan_batches
 from contactsync.lookup.rows import Places
 from contactsync.lookup.table import RowTable, check_level, read_records
 from contactsync.publication.manifest import Manifest
-from contactsync.publication.rows import ROWS
+from contactsync.publication.rows import LABELLED_ROWS, ROWS
 
 if TYPE_CHECKING:
     from contactsync.client.core.states import Question
@@ -82,7 +82,7 @@ class FoundInRows:
 
 def rows_of(manifest: Manifest) -> PublishedRows:
     """The rows that a manifest states. Raises BadReply if it states none that this program can use."""
-    if manifest.rows is None and manifest.unknown and ROWS in manifest.extra:
+    if manifest.rows is None and manifest.unknown and {ROWS, LABELLED_ROWS} & manifest.extra.keys():
         raise BadReply(
             "the rows for private look-up have partitions that this program does not know",
             hint="update contactsync, or sync with another --privacy",

@@ -1,4 +1,4 @@
-"""The rows of an edition: what a manifest states of them before it is published, made from its bases."""
+"""The rows of an edition: what a manifest states of them before it is published, made from its files."""
 
 from __future__ import annotations
 
@@ -83,21 +83,37 @@ def has_level(data: Path, manifest: Manifest) -> bool:
 
 
 def _still_right(folder: DataFolder, before: Manifest | None, after: Manifest) -> PublishedRows | None:
-    """The rows that were published before, if they are those of the same bases and their files are there."""
-    if before is None or before.rows is None or _bases(before) != _bases(after):
+    """The rows that were published before, if they are those of the same files and these are there."""
+    if before is None or before.rows is None or _made_from(before) != _made_from(after):
+        return None
+    if before.rows.labelled != _has_labels(after):  # an earlier version made rows without labels
         return None
     path = row_file(folder.rows, after.audience, before.rows.root)
     return before.rows if has_level(folder.data, before) and path.exists() else None
 
 
-def _bases(manifest: Manifest) -> dict[str, str]:
-    return {name: one.base.sha256 for name, one in manifest.partitions.items()}
+def _made_from(manifest: Manifest) -> dict[str, tuple[str, str | None]]:
+    """Base and sidecar of each partition."""
+    return {
+        name: (one.base.sha256, None if one.labels is None else one.labels.file.sha256)
+        for name, one in manifest.partitions.items()
+    }
+
+
+def _has_labels(manifest: Manifest) -> bool:
+    return any(one.labels is not None for one in manifest.partitions.values())
 
 
 def _made(folder: DataFolder, manifest: Manifest, progress: Progress) -> PublishedRows:
     progress(f"rows of {manifest.audience}", 0, 1)
     try:
-        rows, level = make_rows(folder.rows, manifest.audience, manifest.partitions, folder.data)
+        rows, level = make_rows(
+            folder.rows,
+            manifest.audience,
+            manifest.partitions,
+            folder.data,
+            labelled=_has_labels(manifest),
+        )
     except (BadDirectory, BadInput) as error:
         raise OurError(
             f"{manifest.audience} cannot have rows for private look-up: {error}",

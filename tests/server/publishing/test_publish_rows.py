@@ -13,6 +13,7 @@ from server_tools import AMERICAN, GERMAN, numbers
 from contactsync.directory import build, open_directory
 from contactsync.foundation.errors import OurError
 from contactsync.lookup.table_file import build_table, open_table
+from contactsync.publication import row_building
 from contactsync.publication.manifest import Manifest
 from contactsync.server import row_files
 from contactsync.server.checks import check_publication
@@ -240,7 +241,7 @@ def test_an_audience_without_members_has_none(operator):
 def test_partitions_that_have_no_table_stop_it_before_the_switch(looked, monkeypatch):
     """As a directory that was not made from VOPRF outputs."""
     before, files = looked.manifest(), published(looked)
-    monkeypatch.setattr(row_files, "build_table", build_of_crowded)
+    monkeypatch.setattr(row_building, "build_table", build_of_crowded)
     looked.add(GERMAN + 7777)
     with pytest.raises(
         OurError, match="people cannot have rows for private look-up: 300 values share"
@@ -254,7 +255,7 @@ def test_partitions_that_have_no_table_stop_it_before_the_switch(looked, monkeyp
     check_rows(looked)
 
 
-def build_of_crowded(path, _directories):
+def build_of_crowded(path, _directories, _sidecars):
     """What a publish meets if its tokens are no VOPRF outputs: 300 of them in one slot."""
     octets = np.zeros((300, 10), np.uint8)
     octets[:, 2:4] = np.arange(300, dtype=">u2").view(np.uint8).reshape(-1, 2)
