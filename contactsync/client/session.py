@@ -22,7 +22,7 @@ from contactsync.client.core.leak import sentence
 from contactsync.client.core.mode import FetchFiles, LookUpBuckets, Memory, Request
 from contactsync.client.core.planner import Options
 from contactsync.client.core.round import padded
-from contactsync.client.core.row_lookups import AskRows
+from contactsync.client.core.row_lookups import AskRows, has_labels
 from contactsync.client.core.states import Evaluated, Matched, Prepared, Question
 from contactsync.client.download import is_held, octets_held
 from contactsync.client.epochs import Epochs
@@ -230,7 +230,9 @@ class Session:
             used = self._pair.common_edition(used, follower, last)
         # Labels need a key of everybody: who matches must not decide who is looked up once more.
         labels = any(partition.labels is not None for partition in used.partitions.values())
-        self._keyed = labels and self._options.labels and not self._mode.of_table
+        if self._mode.of_table:
+            labels = has_labels(used)
+        self._keyed = labels and self._options.labels
         return _Followed(follower, manifest, used, changed)
 
     def _once(self, followed: _Followed, question: Question, recalled: Recalled, book: AddressBook) -> Report:

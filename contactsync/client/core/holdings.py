@@ -121,6 +121,14 @@ class Known:
         return replace(self, known=known, tokens=Tokens(head, tail), keys=all_keys, keyed=keyed)
 
 
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Entries of labels, uint8[k, 16 + size], and whose they are: int64[k], indices of identifiers."""
+
+    of: NDArray[np.int64]
+    entries: NDArray[np.uint8]
+
+
 class Files(Protocol):
     """Opens data files that are on the disk. Every method raises BadDirectory, BadInput."""
 

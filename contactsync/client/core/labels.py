@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from contactsync.client.core.holdings import Files, Known
+from contactsync.client.core.holdings import Files, Known, Sealed
 from contactsync.client.core.matching import chain, sidecar_chain
-from contactsync.client.core.mode import Sealed
 from contactsync.client.core.plan import PartitionPlan
 from contactsync.directory.sidecar import places
 from contactsync.directory.sidecar_delta import entries_through
@@ -68,10 +67,20 @@ def label_partition(
     """
     assert plan.labels is not None
     edition = plan.labels.edition
-    labels, of = [known.labels[i] for i in members.tolist()], known.labelled[members]
     if sealed is None and plan.sidecar is not None:
-        stale = members[of != edition]
+        stale = members[known.labelled[members] != edition]
         sealed = Sealed(stale, stored_entries(files, plan, known.tokens.take(stale))) if stale.size else None
+    return label_members(edition, known, members=members, sealed=sealed, context=context)
+
+
+def label_members(
+    edition: int, known: Known, *, members: NDArray[np.int64], sealed: Sealed | None, context: bytes
+) -> Labelled:
+    """The labels of `members`, int64[m], in their order, of an edition of a partition's labels.
+
+    `sealed` are entries of it, of some of the members; of the others what is known stays.
+    """
+    labels, of = [known.labels[i] for i in members.tolist()], known.labelled[members]
     unopened = 0
     if sealed is not None:
         place = {i: at for at, i in enumerate(members.tolist())}

@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from contactsync.client.core.holdings import Files, Holdings
+from contactsync.client.core.holdings import Files, Holdings, Sealed
 from contactsync.client.core.plan import PartitionPlan
 from contactsync.client.core.row_lookups import AskRows, LastTable
 from contactsync.directory import RangeMatch
@@ -147,14 +147,6 @@ class Settled:
     member: NDArray[np.bool_]
     plan: PartitionPlan
     sealed: Sealed | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """Entries of labels, uint8[k, 16 + size], and whose they are: int64[k], indices of identifiers."""
-
-    of: NDArray[np.int64]
-    entries: NDArray[np.uint8]
 
 
 Settling = Generator[Request, LookedUp | Any, Settled]

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contactsync.client.core.holdings import Known
+from contactsync.client.core.holdings import Known, Sealed
 from contactsync.foundation.errors import BadReply
 from contactsync.lookup.batch import BatchPlan, batch_sizes, plan_batches
 from contactsync.lookup.rows import Places
@@ -71,13 +71,15 @@ class AskRows:
 class FoundInRows:
     """Who of n identifiers is a member, bool[n], by which edition, int64[n], and where it is known, bool[n].
 
-    Who waits keeps what was known before.
+    Who waits keeps what was known before. `sealed` are the labels of members that were looked up,
+    by partition.
     """
 
     member: NDArray[np.bool_]
     edition: NDArray[np.int64]
     settled: NDArray[np.bool_]
     last: LastTable
+    sealed: Mapping[str, Sealed] = field(default_factory=dict, repr=False)
 
 
 def rows_of(manifest: Manifest) -> PublishedRows:
@@ -95,15 +97,24 @@ def rows_of(manifest: Manifest) -> PublishedRows:
     return manifest.rows
 
 
-def key_of(manifest: Manifest) -> str:
+def key_of(manifest: Manifest, *, labels: bool = False) -> str:
     """What identifies an edition for look-ups: its rows, and of which edition each partition is.
 
     Not the root alone. Whoever signs could give the same rows other editions, partition by partition, and see
-    by the sizes of the batches how many contacts are in each.
+    by the sizes of the batches how many contacts are in each. If rows have `labels` and these are wanted, it
+    is another one than if not: once they are wanted, everybody is asked for, and not only who matched.
     """
-    editions = [[name, partition.edition] for name, partition in sorted(manifest.partitions.items())]
+    editions = [
+        [name, partition.edition, *([partition.labels.edition] if labels and partition.labels else [])]
+        for name, partition in sorted(manifest.partitions.items())
+    ]
     stated = [rows_of(manifest).level.sha256, manifest.epoch, manifest.public_key.hex(), editions]
     return hashlib.sha256(json.dumps(stated).encode()).hexdigest()
+
+
+def has_labels(manifest: Manifest) -> bool:
+    """Whether labels come with the rows of an edition."""
+    return manifest.rows is not None and manifest.rows.labelled
 
 
 def check_rows(manifest: Manifest, level: bytes) -> None:
@@ -125,9 +136,12 @@ def look_up(
     level: bytes,
     last: LastTable | None,
     *,
+    labels: bool = False,
     random_bytes: Random = secrets.token_bytes,
 ) -> Generator[AskRows, Sequence[NDArray[np.uint8]], FoundInRows]:
     """Look identifiers up that have tokens. `level` is the file that the manifest names.
+
+    `labels`: whether they are wanted. What is asked and answered is the same if they are not.
 
     Raises BadDirectory if one record of an answer does not verify: all of it is discarded.
     """
@@ -136,7 +150,8 @@ def look_up(
     nodes = check_level(level, table, rows.root)
     edition = question.editions(manifest, nowhere=_NOWHERE)
     there = edition > _NOWHERE
-    key = key_of(manifest)
+    labels = labels and rows.labelled
+    key = key_of(manifest, labels=labels)
     same = last is not None and last.key == key
     waited = frozenset(last.waiting if last is not None and same else ())
     # Who is in no partition counts too: or the number of batches would tell how many those are.
@@ -164,16 +179,24 @@ def look_up(
         read_records(records, plan.row.ravel(), nodes, table)
         for records, plan in zip(answers, plans, strict=True)
     ]
-    for held, plan in zip(read, plans, strict=True):
+    entries = np.zeros((len(edition), table.shape.entry_bytes), np.uint8)
+    looked_up = np.zeros(len(edition), np.bool_)
+    for rows_read, plan in zip(read, plans, strict=True):
         asked = wanted[plan.query]
-        member[asked] = held.take(plan.answer).contains(sought.take(plan.query))
+        held, places = rows_read.take(plan.answer), sought.take(plan.query)
+        member[asked] = held.contains(places)
+        entries[asked] = held.entries(places)
         found_edition[asked] = edition[asked]
-        settled[asked] = True
+        looked_up[asked] = settled[asked] = True
     placed = np.concatenate([np.empty(0, np.int64), *(wanted[plan.query] for plan in plans)])
     waiting = tuple(question.identifiers[i].decode() for i in np.setdiff1d(wanted, placed).tolist())
-    return FoundInRows(
-        member, found_edition, settled, LastTable(key, manifest.epoch, manifest.edition, waiting)
-    )
+    sealed = {}
+    for name, mine in question.groups.items():
+        if labels and (octets := table.entry_bytes.get(name)):
+            those = mine[member[mine] & looked_up[mine]]
+            sealed[name] = Sealed(those, entries[those, :octets])
+    table_now = LastTable(key, manifest.epoch, manifest.edition, waiting)
+    return FoundInRows(member, found_edition, settled, table_now, sealed)
 
 
 def _in_turn(wanted: NDArray[np.int64], known: Known, random_bytes: Random) -> NDArray[np.int64]:

@@ -15,8 +15,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from contactsync.client.core.holdings import SIDECAR, Files, Holding, Holdings, Known, SidecarHolding
-from contactsync.client.core.labels import Labelled, label_partition
+from contactsync.client.core.holdings import SIDECAR, Files, Holding, Holdings, Known, Sealed, SidecarHolding
+from contactsync.client.core.labels import Labelled, label_members, label_partition
 from contactsync.client.core.mode import (
     Allowance,
     FetchFiles,
@@ -24,7 +24,6 @@ from contactsync.client.core.mode import (
     Memory,
     Mode,
     Request,
-    Sealed,
     Subject,
 )
 from contactsync.client.core.plan import PartitionPlan, leads_on
@@ -243,7 +242,14 @@ class Evaluated:
         """All partitions at once, in their rows."""
         prepared, level = self.prepared, self.prepared.plan.level
         assert level is not None
-        looking = look_up(prepared.question, prepared.manifest, self.known, files.level(level), last)
+        looking = look_up(
+            prepared.question,
+            prepared.manifest,
+            self.known,
+            files.level(level),
+            last,
+            labels=prepared.options.labels,
+        )
         request = next(looking)
         answers: Any = yield request
         try:
@@ -251,7 +257,11 @@ class Evaluated:
         except StopIteration as end:
             found: FoundInRows = end.value
         spent += request.octets
-        return Matched(self, found.settled, found.member, found.edition, (), spent, table=found.last)
+        return Matched(
+            *(self, found.settled, found.member, found.edition, (), spent),
+            sealed=found.sealed,
+            table=found.last,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,8 +269,8 @@ class Matched:
     """Who is a member, bool[n], in which edition of the partition (-1: there is none), and what it cost.
 
     Where `settled`, bool[n], is False, the result is unknown: the partition needs a newer program. `spent` is
-    the number of octets downloaded. `sealed` are labels that came with buckets, by partition. `table` is the
-    one in which rows were looked up, if that was the way.
+    the number of octets downloaded. `sealed` are labels that came with buckets or rows, by partition.
+    `table` is the one in which rows were looked up, if that was the way.
     """
 
     evaluated: Evaluated
@@ -299,6 +309,8 @@ class Matched:
         manifest, question = prepared.manifest, prepared.question
         entries_of = context(manifest.audience, manifest.epoch)
         found = Labelled.nothing(len(question.identifiers))
+        if self.table is not None:
+            return self._labelled_in_rows(found, entries_of)
         for plan in self.plans:
             mine = question.groups.get(plan.partition.name)
             if mine is None or plan.labels is None:
@@ -312,6 +324,18 @@ class Matched:
                 sealed=self.sealed.get(plan.partition.name),
                 context=entries_of,
             )
+            found = found.with_those(members, one)
+        return found
+
+    def _labelled_in_rows(self, found: Labelled, entries_of: bytes) -> Labelled:
+        """The same of labels that came with rows. Who was not looked up keeps label and match."""
+        prepared, known = self.evaluated.prepared, self.evaluated.known
+        for name, sealed in self.sealed.items():
+            mine = prepared.question.groups[name]
+            labels = prepared.manifest.partitions[name].labels
+            assert labels is not None
+            members = mine[self.member[mine]]
+            one = label_members(labels.edition, known, members=members, sealed=sealed, context=entries_of)
             found = found.with_those(members, one)
         return found
 

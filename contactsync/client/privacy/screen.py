@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from contactsync.client.core.holdings import Files, Holdings, whole_of
+from contactsync.client.core.holdings import Files, Holdings, Sealed, whole_of
 from contactsync.client.core.leak import listed
 from contactsync.client.core.matching import match_partition
 from contactsync.client.core.mode import (
@@ -25,7 +25,6 @@ from contactsync.client.core.mode import (
     FetchFiles,
     LookUpBuckets,
     Memory,
-    Sealed,
     Settled,
     Settling,
     Subject,
