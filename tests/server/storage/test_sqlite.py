@@ -10,6 +10,7 @@ import pytest
 from contactsync.foundation.errors import OurError
 from contactsync.identifiers.kinds import KINDS
 from contactsync.server.storage.ports import Members
+from contactsync.server.storage.records import Origin
 from contactsync.server.storage.sqlite import bulk
 from contactsync.server.storage.sqlite.accounts import CHARGE, SqliteAccounts
 from contactsync.server.storage.sqlite.members import SqliteMembers
@@ -156,3 +157,46 @@ def test_a_charge_is_one_statement_that_walks_no_table(tmp_path):
         )
         steps = [row[-1] for row in plan]
     assert not any("SCAN" in step for step in steps), steps
+
+
+def steps(store, act):
+    """How many steps SQLite's machine takes for it: they do not depend on the load of this one."""
+    count = 0
+
+    def tick():
+        nonlocal count
+        count += 1
+
+    store._database.connection.set_progress_handler(tick, 1)
+    try:
+        act()
+    finally:
+        store._database.connection.set_progress_handler(None, 0)
+    return count
+
+
+def test_what_is_done_to_one_member_costs_the_same_among_many(tmp_path):
+    """Each of these once walked over all tokens to find of which epochs there are any."""
+    costs = []
+    for many in (200, 20_000):
+        with closing(SqliteMembers.create(tmp_path / f"{many}.sqlite")) as store:
+            everyone = numbers(*range(A, A + many))
+            store.add(everyone)
+            for audience, epoch in (("people", 1), ("people", 2), ("business", 1)):
+                tokens = np.random.default_rng(epoch).integers(0, 256, (many, 10), np.uint8)
+                store.store_tokens(audience, epoch, everyone, tokens)
+            one, another = numbers(A + many // 2), numbers(A + many // 3)
+            acts = {
+                "show": lambda store=store, one=one: store.show(one),
+                "remove": lambda store=store, one=one: store.remove(one),
+                "consent": lambda store=store, one=another: store.consent(
+                    one, "business", granted=True, origin=Origin("app", "anna")
+                ),
+                "withdraw": lambda store=store, one=another: store.consent(
+                    one, "business", granted=False, origin=Origin("app", "anna")
+                ),
+                "add": lambda store=store: store.add(numbers(B + 10**9)),
+            }
+            costs.append({name: steps(store, act) for name, act in acts.items()})
+    few, lots = costs
+    assert all(lots[name] < 1.5 * few[name] + 100 for name in few), costs

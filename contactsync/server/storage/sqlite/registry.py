@@ -289,14 +289,14 @@ class RegistryFile(Register, SqliteErasing):
     def _epochs_in(self, table: str) -> list[tuple[int, int]]:
         """The audiences (as bits) and epochs in a table. One step in its index for each."""
         found: list[tuple[int, int]] = []
-        last = (0, 0)
-        query = (
-            f"SELECT audience, epoch FROM {table} WHERE (audience, epoch) > (?, ?) "
-            "ORDER BY audience, epoch LIMIT 1"
-        )
-        while rows := self._database.all(query, *last):
-            last = (int(rows[0][0]), int(rows[0][1]))
-            found.append(last)
+        # Two queries: SQLite goes to (audience, epoch) > (?, ?) by the audience alone, and walks from there.
+        first = f"SELECT audience, epoch FROM {table} WHERE"
+        ordered = "ORDER BY audience, epoch LIMIT 1"
+        rows = self._database.all(f"{first} audience > ? {ordered}", 0)
+        while rows:
+            found.append((int(rows[0][0]), int(rows[0][1])))
+            rows = self._database.all(f"{first} audience = ? AND epoch > ? {ordered}", *found[-1])
+            rows = rows or self._database.all(f"{first} audience > ? {ordered}", found[-1][0])
         return found
 
 
