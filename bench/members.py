@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import resource
 import shutil
 import sqlite3
 import tempfile
@@ -39,6 +40,7 @@ PLANS = (
     ("PL", "48", "", "5", 8), ("AT", "43", "0", "664", 7), ("CH", "41", "0", "79", 7),
 )  # fmt: skip
 CHUNK = 100_000
+LOOKED_UP = 2_000
 
 
 FORMS = {
@@ -141,7 +143,30 @@ def _give_tokens(store: MemberStore) -> None:
             after = page.last
 
 
-def run(count: int, rounds: int) -> list[Row]:
+def _reading(store: MemberStore, members: int) -> list[Row]:
+    """To show one member, and to read all tokens, as a publish does where anything has changed."""
+    entries = store.entries("tel", None, 100_000)
+    some = np.random.default_rng(5).choice(len(entries), LOOKED_UP)
+    ones = [Members("tel", np.array([entries[i].key], np.uint64)) for i in some.tolist()]
+    shown = [_timed(lambda one=one: store.show(one)) for one in ones]
+    read = 0
+    began = time.perf_counter()
+    for partition in store.partitions("people"):
+        read += sum(len(tokens) for tokens in store.tokens("people", 1, partition))
+    seconds = time.perf_counter() - began
+    return [
+        {"case": "show a member", "n": members, "value": np.median(shown, axis=0)[1] * 1e6, "unit": "µs"},
+        {"case": "read all tokens", "n": read, "value": int(read / seconds), "unit": "tokens/s"},
+        {
+            "case": "memory of all this",
+            "n": members,
+            "value": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
+            "unit": "MiB at most",
+        },
+    ]
+
+
+def run(count: int, rounds: int, *, other_forms: bool = True) -> list[Row]:
     """Medians over the rounds: a new registry, the same table again, and sizes in octets a member."""
     options = ImportOptions("people", columns=Columns("phone", "country", "id"))
     firsts, agains, sizes = [], [], {}
@@ -166,8 +191,12 @@ def run(count: int, rounds: int) -> list[Row]:
         _give_tokens(store)
         store.close()
         sizes["a member, with their token"] = _size(folder) / members
+        with contextlib.closing(SqliteMembers(folder / "registry.sqlite")) as store:
+            reading = _reading(store, members)
         store = SqliteMembers(folder / "registry.sqlite")
-        keys = np.array([entry.key for entry in store.entries("tel", None, members // 10)], np.uint64)
+        keys = np.array(
+            [entry.key for entry in store.entries("tel", None, min(members // 10, 10**6))], np.uint64
+        )
         store.consent(Members("tel", keys), "business", granted=True, origin=Origin("app 3.1", "anna"))
         store.close()
         grown = _size(folder) - sizes["a member, with their token"] * members
@@ -181,7 +210,9 @@ def run(count: int, rounds: int) -> list[Row]:
         rows.append(
             {"case": f"import a table {case}", "n": count, "value": int(count / wall), "unit": "rows/s"}
         )
-    rows += _other_forms(count, rounds)
+    rows += reading
+    if other_forms:
+        rows += _other_forms(count, rounds)
     return rows + [
         {"case": case, "n": members, "value": size, "unit": "octets"} for case, size in sizes.items()
     ]
@@ -218,6 +249,7 @@ def run_database(count: int, url: str) -> list[Row]:
             began = time.perf_counter()
             _give_tokens(store)
             times["read all members, and store their tokens"] = time.perf_counter() - began, members
+            reading = _reading(store, members)
             sizes["a member, with their token"] = (size() - empty) / members
             (largest,) = store.entries("tel", None, 1)
             store.remove(Members("tel", np.array([largest.key], np.uint64)))
@@ -232,6 +264,7 @@ def run_database(count: int, url: str) -> list[Row]:
         for case, (seconds, n) in times.items()
     ]
     found += [{"case": case, "n": members, "value": value, "unit": "octets"} for case, value in sizes.items()]
+    found += reading
     return [*found, {"case": "erase one of +1", "n": members, "value": erased, "unit": "s"}]
 
 
@@ -242,12 +275,15 @@ def main(arguments: list[str]) -> None:
         "--markdown", metavar="FILE", help="put the table into the members section of a document"
     )
     parser.add_argument("--quick", action="store_true", help="a million rows, once")
+    parser.add_argument("--rows", type=int, metavar="N", help="N rows of a table, once, and no other forms")
     parser.add_argument(
         "--database", metavar="URL", help="measure the import into this empty PostgreSQL database instead"
     )
     options = parser.parse_args(arguments)
     if options.database:
-        rows = run_database(1_000_000 if options.quick else 10_000_000, options.database)
+        rows = run_database(options.rows or (1_000_000 if options.quick else 10_000_000), options.database)
+    elif options.rows:
+        rows = run(options.rows, 1, other_forms=False)
     else:
         rows = run(1_000_000, 1) if options.quick else run(10_000_000, 3)
     where = harness.environment(PACKAGES)
