@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from middleman import Middleman
@@ -15,6 +16,7 @@ from contactsync.library.client import Client, Options
 MEMBERS = [f"+49151{i:07d}" for i in range(700)] + [f"+3932012{i:05d}" for i in range(200)]
 MAILS = [f"p{i}@example.org" for i in range(40)]
 BOOK = [*MEMBERS[::90], *MAILS[::10], *(f"+49171{i:07d}" for i in range(12)), "+33612345678"]
+LABELS = {number: f"@{number[-5:]}" for number in MEMBERS[::2]}
 WANTED = {f"tel:{one}" for one in MEMBERS[::90]} | {f"mailto:{one}" for one in MAILS[::10]}
 
 
@@ -50,16 +52,23 @@ class Running:
 
 
 class Service:
-    """An installation with rows, its server, a mirror, and a client that trusts both."""
+    """An installation with rows, its server, a mirror, and a client that trusts both.
 
-    def __init__(self, folder):
+    With `labels`, every other number has one.
+    """
+
+    def __init__(self, folder, *, labels=False):
         self.folder, self.data = folder, folder / "server"
         contactsync("server", "init", "--data", self.data)
         users = folder / "users.csv"
         mails = [*MAILS, *("" for _ in MEMBERS[len(MAILS) :])]
-        rows = [f"{number},{mail}" for number, mail in zip(MEMBERS, mails, strict=True)]
-        users.write_text("\n".join(["phone,email", *rows]))
-        self.admin("members", "import", users, "--email-column", "email")
+        rows = [
+            f"{number},{mail}{',' if labels else ''}{LABELS.get(number, '') if labels else ''}"
+            for number, mail in zip(MEMBERS, mails, strict=True)
+        ]
+        users.write_text("\n".join(["phone,email,label" if labels else "phone,email", *rows]))
+        words = ("--label-column", "label") if labels else ()
+        self.admin("members", "import", users, "--email-column", "email", *words)
         self.publish("--private-lookup", "yes")
         self.credential = folder / "credential"
         self.credential.write_text(self.admin("accounts", "add", "client").stdout)
@@ -85,7 +94,9 @@ class Service:
         words = ("--second", second, "--yes", "--state", state or self.state)
         return contactsync("trust", first or self.first.url, *words, code=code)
 
-    def sync(self, *options, state=None, code=0, book=None):
+    def sync(self, *options, state=None, code=0, book=None, first=None):
+        if first is not None:
+            contactsync("trust", first, "--yes", "--state", state)
         words = ("--credential-file", self.credential, "--state", state or self.state)
         done = contactsync("sync", book or self.book, *words, *options, code=code)
         return json.loads(done.stdout) if "--json" in options and code == 0 else done
@@ -323,6 +334,68 @@ def test_nothing_of_the_look_up_is_logged(service):
         text = log.read_text()
         assert service.credential.read_text().strip() not in text
         assert "127.0.0.1:" not in text.replace(f"127.0.0.1:{service.first.port}", "")
+
+
+def labels_of(result):
+    return {match["identifier"]: match["label"] for match in result["matches"]}
+
+
+@pytest.mark.slow
+def test_labels_come_with_the_rows_whoever_matches(tmp_path, request):
+    service = Service(tmp_path, labels=True)
+    request.addfinalizer(service.close)
+    first, second = middle(request, service.first), middle(request, service.mirror)
+    for state in (service.state, tmp_path / "without"):
+        service.trust(second.url, first=first.url, state=state)
+
+    def asked():
+        """Sizes of all questions to both, in order; forgotten with that."""
+        seen = [[len(one.body) for one in each.requests if "lookup" in one.path] for each in (first, second)]
+        paths = [one.path for one in first.requests if one.path.startswith("/v1/data/")]
+        first.requests.clear(), second.requests.clear()
+        return seen, len(paths)
+
+    result = service.two()
+    assert found(result) == WANTED
+    by_download = service.sync("--json", state=tmp_path / "download", first=service.first.url)
+    assert labels_of(result) == labels_of(by_download)
+    numbers = {one for one in MEMBERS[::90] if one in LABELS}
+    assert {labels_of(result)[f"tel:{one}"] for one in numbers} == {LABELS[one] for one in numbers}
+    assert len(numbers) > 3
+    sizes, files = asked()
+    assert files == 1, "the level, and no sidecar"
+
+    # Who wants no labels asks for the same.
+    without = service.two("--labels", "no", state=tmp_path / "without")
+    assert found(without) == WANTED
+    assert not any(labels_of(without).values())
+    assert asked() == (sizes, 1)
+
+    # One label changes, and one goes: the next edition is looked up whole, and shows it.
+    changed, removed = sorted(numbers)[:2]
+    service.admin("members", "label", changed, "@changed")
+    service.admin("members", "label", removed, "--remove")
+    service.publish()
+    deadline = time.monotonic() + 60
+    while True:
+        result = service.two()
+        if labels_of(result)[f"tel:{changed}"] == "@changed" or time.monotonic() > deadline:
+            break
+        asked()
+        time.sleep(1)
+    wanted = labels_of(by_download) | {f"tel:{changed}": "@changed", f"tel:{removed}": None}
+    assert labels_of(result) == wanted
+    assert asked() == (sizes, 1)
+    again = service.two()
+    assert labels_of(again) == wanted, "what nobody was asked for stays"
+    assert "up to 8 contacts" in again["leak"]
+
+    # Labels once wanted: everybody is asked for, not only who matched.
+    service.two("--labels", "no", state=tmp_path / "without")
+    asked()
+    late = service.two(state=tmp_path / "without")
+    assert labels_of(late) == wanted
+    assert asked()[0] == sizes
 
 
 @pytest.mark.slow
