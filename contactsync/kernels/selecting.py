@@ -45,6 +45,7 @@ def add_alone(
     """
     n, group_bits, group_sums = places.size // 3, bits.size // 3, sums.size // 3
     for row in range(n):
+        _fetch_bits(bits, places, row + _ROWS_AHEAD)
         a, b, c = np.int64(places[row]), np.int64(places[n + row]), np.int64(places[2 * n + row])
         mask_a = _ZERO - np.uint64((bits[a >> 3] >> (a & 7)) & 1)
         mask_b = _ZERO - np.uint64((bits[group_bits + (b >> 3)] >> (b & 7)) & 1)
@@ -65,6 +66,15 @@ def add_alone(
         while i < words:
             _add_to_three(narrow, rows, at, sums, totals, masks, i)
             i += 1
+
+
+@inlined
+def _fetch_bits(bits: Octets, places: NDArray[np.uint32], row: int) -> None:
+    """Prefetch the bits of a later row: of many rows, they are more than a cache has."""
+    n, group_bits = places.size // 3, bits.size // 3
+    if row < n:
+        for group in range(3):
+            prefetch(bits, group * group_bits + (places[group * n + row] >> 3))
 
 
 @inlined
