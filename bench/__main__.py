@@ -11,6 +11,7 @@ NAMES = tuple(
             "engine",
             "matching",
             "directory",
+            "sizes",
             "members",
             "publishing",
             "changes",

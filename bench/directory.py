@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -98,25 +97,9 @@ def _bloom_bits(rate: float) -> float:
     return BloomFilter(20_000, rate).num_bits / 20_000
 
 
-def _rice_bits(path: Path, info: DirectoryInfo) -> float:
-    """The same values as one Golomb-Rice code of their gaps: nothing is found in it without decoding all."""
-    with open_directory(path, expect=info, check="xxh3") as directory:
-        gaps = np.concatenate([np.diff(values.key.astype(np.int64)) for values in directory.values()])
-    best = min(k + 1 + float((gaps >> k).mean()) for k in range(1, 48))
-    return best + info.remainder_bits - 32  # of a wider value the last octet follows, as in a bucket
-
-
-def _least_bits(info: DirectoryInfo) -> float:
-    """What a set of so many values takes at least: log2 of how many such sets there are, a value."""
-    values, n = 2.0 ** (info.slot_bits + info.remainder_bits), info.count
-    return math.log2(values / n) + math.log2(math.e)
-
-
-def _sizes(path: Path, info: DirectoryInfo) -> list[Row]:
+def _sizes(info: DirectoryInfo) -> list[Row]:
     r = info.remainder_bits
     sizes = {
-        "least, same rate": _least_bits(info),
-        "Golomb-Rice, same values": _rice_bits(path, info),
         "openmined-psi GCS, same rate": _gcs_bits(info.false_positive_rate),
         "pybloom-live, same rate": _bloom_bits(info.false_positive_rate),
         "sorted array": 64.0 if r == 32 else 72.0,
@@ -300,7 +283,7 @@ def run(quick: bool) -> list[Row]:
         for r in (40, 32):
             path = folder / str(r)
             built, info = _builds(path, n, r, few, rounds)
-            rows += _sizes(path, info) + built + _reads(path, info, rounds)
+            rows += _sizes(info) + built + _reads(path, info, rounds)
         rows += _deltas(folder, path, info, rounds)
         rows += _screens(folder, path, info, few, rounds)
         rows += _imports(folder, n // 10, few // 10, rounds)

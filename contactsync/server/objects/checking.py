@@ -1,4 +1,4 @@
-"""Reads back what a store has, and compares it with the folder."""
+"""Reads back what a store has, and compares it with the folder. The next copy puts again what is wrong."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contactsync.server.objects.copying import hash_of
 from contactsync.server.objects.files import BELOW, public_files, to_copy
 from contactsync.server.objects.opening import open_objects
 from contactsync.server.objects.ports import Objects
+from contactsync.server.objects.record import StoreRecord
 from contactsync.server.settings import DataFolder
 
 
@@ -29,7 +30,8 @@ def check_store(
 ) -> StoreFaults | None:
     """What is wrong in the store of a folder, whose lock the caller holds; None if it names no store.
 
-    Each file is read whole, one at a time. Raises what `Objects` raises.
+    Each file is read whole, one at a time. What was found is kept in `store.json`, for the next copy and for
+    `serve`. Raises what `Objects` raises.
     """
     if (found_here := to_copy(folder)) is None:
         return None
@@ -47,5 +49,8 @@ def check_store(
         found = objects.read(one.name, length) if size == length else None
         if found is None or hashlib.sha256(found[0]).hexdigest() != hash_of(one.path):
             different.append(one.name)
+    record = StoreRecord.read(folder.path, store)
+    if (checked := record.checked(missing, different)) != record:
+        checked.write(folder.path)
     left_over = sorted(there.keys() - files.names())
     return StoreFaults(len(all_files), tuple(missing), tuple(different), tuple(left_over))

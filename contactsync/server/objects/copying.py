@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +83,7 @@ def copy_published(
         files = public_files(folder.public, published)
         with leased(objects, owner_of(folder.path), seconds=seconds) as lease:
             done = Copy(objects, lease, files, published.timestamp.signed.version, progress).run(
-                replace=replace
+                replace=replace, damaged=record.damaged
             )
     except ContactSyncError as error:
         record.failing(str(error)).write(folder.path)
@@ -106,18 +106,22 @@ class Copy:
         self._version = version
         self._progress = progress
 
-    def run(self, *, replace: bool) -> Copied:
-        """Do it. See `copy_published`."""
+    def run(self, *, replace: bool, damaged: Collection[str] = ()) -> Copied:
+        """Do it. See `copy_published`; `damaged` are names that hold something else than here."""
         begins_anew = self._check_history(replace=replace)
+
+        def goes_again(name: str) -> bool:
+            return name in damaged or begins_anew(name)
+
         there = {one.name: one.size for one in self._objects.entries(BELOW)}
         missing = [
             one
             for one in self._files.fixed
-            if there.get(one.name) != one.path.stat().st_size or begins_anew(one.name)
+            if there.get(one.name) != one.path.stat().st_size or goes_again(one.name)
         ]
         octets = self._put_all(missing, there)
         for root in self._files.roots:
-            if root.name not in there or begins_anew(root.name):
+            if root.name not in there or goes_again(root.name):
                 self._put_small(root, replaces=root.name in there)
                 missing.append(root)
         for one in self._files.switches:

@@ -1,12 +1,14 @@
 """What the data folder knows of its store: `store.json`.
 
-It decides nothing about what is put: the store itself is listed for that. It says to `status` how far the
-store is, and to `serve` which data files clients may be sent to.
+What is put, the store itself is listed for; but a list does not show an object that holds something else and
+has the right length. What a check has found to be so is kept here until a copy has put it again. Beside that
+it says to `status` how far the store is, and to `serve` which data files clients may be sent to.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +27,8 @@ NAME: Final = "store.json"
 class StoreRecord:
     """The store, the version of timestamp.json that it has (0: none known), since when, and its data files.
 
-    `failed` is when it was last tried in vain (empty: it was not, since), and `why` what was said.
+    `failed` is when it was last tried in vain (empty: it was not, since), and `why` what was said. `damaged`
+    are the names of objects that hold something else than here, by the last check.
     """
 
     store: str
@@ -34,6 +37,7 @@ class StoreRecord:
     data: tuple[str, ...] = ()
     failed: str = ""
     why: str = ""
+    damaged: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, folder: Path, store: str) -> Self:
@@ -44,7 +48,8 @@ class StoreRecord:
             if value.pop("format") != FORMAT:
                 raise OurError(f"a newer contactsync wrote {path}", hint="update contactsync")
             found = cls(**value)
-            found = replace(found, version=int(found.version), data=tuple(map(str, found.data)))
+            data, damaged = tuple(map(str, found.data)), tuple(map(str, found.damaged))
+            found = replace(found, version=int(found.version), data=data, damaged=damaged)
         except FileNotFoundError:
             return cls(store)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -55,7 +60,16 @@ class StoreRecord:
 
     def write(self, folder: Path) -> None:
         """Keep it. Raises OSError."""
-        durable.write(folder / NAME, json.dumps({"format": FORMAT, **asdict(self)}).encode())
+        value = {"format": FORMAT, **asdict(self)}
+        if not self.damaged:  # earlier versions do not know it
+            del value["damaged"]
+        durable.write(folder / NAME, json.dumps(value).encode())
+
+    def checked(self, missing: Collection[str], different: Collection[str]) -> Self:
+        """The same, after a check that found these faults: nobody is sent there for such a data file."""
+        faulty = {name.rpartition("/")[2] for name in (*missing, *different)}
+        data = tuple(sha256 for sha256 in self.data if sha256 not in faulty)
+        return replace(self, data=data, damaged=tuple(different))
 
     def failing(self, why: str) -> Self:
         """The same, after a vain attempt."""

@@ -5,12 +5,14 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import urllib3
 from click.testing import CliRunner
 from server_tools import GERMAN, Operator, Process
 from store_servers import PASS, REFUSE
 
+from contactsync import Client, book_of_numbers
 from contactsync.commands import main
 from contactsync.server.http.redirecting import URL_SECONDS
 from contactsync.server.objects.files import DATA
@@ -130,6 +132,28 @@ def test_what_the_store_has_not_yet_is_served_here(served, faulty, monkeypatch):
     run("store", "copy", data=operator.folder.path)
     for sha256 in new:
         assert get(process, f"/v1/data/{sha256}", credential, prefer="redirect").status == 307
+
+
+def test_nobody_is_sent_to_a_file_that_a_check_found_damaged(served, faulty, tmp_path):
+    operator, process, credential = served
+    _, url = faulty
+    [sha256] = operator.data_files()
+    whole = (operator.folder.data / sha256).read_bytes()
+    objects = open_objects(url)
+    _, tag = objects.read(f"{DATA}/{sha256}", 1 << 24)
+    objects.replace(f"{DATA}/{sha256}", whole[:-1] + bytes([whole[-1] ^ 1]), tag, HEADERS)
+    # Until then a client finds out by itself, and asks the server for it.
+    client = Client(tmp_path / "state")
+    client.introduce(process.url).accept()
+    result = client.sync(book_of_numbers(np.array([GERMAN, GERMAN + 999], np.uint64)), credential=credential)
+    assert result.numbers.tolist() == [GERMAN]
+    assert get(process, f"/v1/data/{sha256}", credential, prefer="redirect").status == 307
+    assert f"different: {DATA}/{sha256}\n" in run("store", "check", data=operator.folder.path, code=12)
+    reply = get(process, f"/v1/data/{sha256}", credential, prefer="redirect")
+    assert (reply.status, reply.data) == (200, whole)
+    assert "1 file put" in run("store", "copy", data=operator.folder.path)
+    assert get(process, f"/v1/data/{sha256}", credential, prefer="redirect").status == 307
+    run("store", "check", data=operator.folder.path)
 
 
 def test_an_account_of_another_audience_is_not_sent_there(served):

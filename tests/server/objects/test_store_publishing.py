@@ -364,6 +364,33 @@ def test_what_is_missing_or_cut_off_in_the_store_is_found_and_put_again(publishe
     assert_equal(publisher, store_url)
 
 
+def test_a_damaged_octet_in_the_store_is_found_and_put_again(publisher, store_url):
+    """A list does not show it: the length is right. What a check has found, the next copy or publish puts."""
+    publisher.folder.name_store(store_url)
+    publisher.publish()
+    objects = open_objects(store_url)
+    [data, *_] = sorted(name for name in names(store_url) if name.startswith(DATA))
+    [targets, *_] = sorted(name for name in names(store_url) if name.endswith(".targets.json"))
+    [gone, *_] = sorted(name for name in names(store_url) if "/targets/" in name)
+    for again in (copy_published, lambda _: publisher.publish()):
+        for name in (data, targets):
+            octets, tag = objects.read(name, 1 << 24)
+            objects.replace(name, bytes([octets[0] ^ 1]) + octets[1:], tag, HEADERS)
+        objects.delete([gone])
+        found = check_store(publisher.folder)
+        assert (found.missing, set(found.different)) == ((gone,), {data, targets})
+        # Meanwhile nobody is sent there for the file.
+        record = StoreRecord.read(publisher.folder.path, store_url)
+        assert set(record.data) == publisher.data_files() - {data.rpartition("/")[2]}
+        again(publisher.folder)
+        assert_equal(publisher, store_url)
+        record = StoreRecord.read(publisher.folder.path, store_url)
+        assert (set(record.data), record.damaged) == (publisher.data_files(), ())
+        publisher.add(GERMAN + 2000)
+    found = check_store(publisher.folder)
+    assert (found.missing, found.different) == ((), ())
+
+
 def test_a_file_that_is_damaged_here_is_not_put(publisher, store_url):
     publisher.folder.name_store(store_url)
     publisher.publish()
