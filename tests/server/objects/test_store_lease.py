@@ -191,11 +191,11 @@ def test_a_lease_that_claims_to_hold_for_ever_does_not(objects):
 def test_a_lease_is_renewed_while_it_is_held(store_url):
     objects = open_objects(store_url)
     beaten = threading.Event()
-    with leased(objects, "a", seconds=1.5) as held:
-        beaten.wait(2.5)
+    with leased(objects, "a", seconds=5) as held:
+        beaten.wait(7.5)
         held.check()
         assert content(objects)["beat"] >= 3
-        with pytest.raises(Busy, match="owner a"), leased(objects, "b", seconds=1.5):
+        with pytest.raises(Busy, match="owner a"), leased(objects, "b", seconds=5):
             pass
     assert content(objects)["released"] is True
     with leased(objects, "b") as other:
