@@ -6,9 +6,8 @@ sorter.py does with tokens alone: while all fits the memory nothing goes to disk
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -17,11 +16,11 @@ from numpy.typing import NDArray
 
 from contactsync.directory import buckets
 from contactsync.directory.build import MIN_MEMORY, workshop
-from contactsync.directory.files import hash_file
-from contactsync.directory.format import Values, bucket_hash
+from contactsync.directory.format import Values
 from contactsync.directory.pace import kernels_pay
 from contactsync.directory.reader import Directory, part
 from contactsync.directory.sidecar_format import SidecarInfo, SidecarLayout
+from contactsync.directory.sidecar_writing import Part, write_entries
 from contactsync.directory.sorter import GROUPS, NOT_OUTPUTS
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput, OurError
@@ -66,8 +65,14 @@ def build_sidecar(
                 progress("collecting", grouped.taken, 0)
             grouped.finish()
             with durable.replacing(path, mode=durable.PUBLIC_FILE) as file:
-                writer = _EntryWriter(file, directory, layout, grouped)
-                return writer.write(lambda done: progress("writing", done, layout.count))
+                parts = _Sorted(directory, layout, grouped).parts()
+                return write_entries(
+                    file,
+                    layout,
+                    directory.span.count,
+                    parts,
+                    lambda done: progress("writing", done, layout.count),
+                )
     except OSError as error:
         raise OurError(
             f"{path}: the sidecar cannot be built: {error.strerror or error}",
@@ -172,33 +177,15 @@ def _read(file: BinaryIO, rows: Rows) -> None:
         raise OSError(5, "a working file is shorter than what was written")
 
 
-class _EntryWriter:
-    """Writes sorted entries into a file, and hashes each bucket; header and index come last."""
+class _Sorted:
+    """The grouped rows, sorted: of each part of the directory, the entries of its values in their order."""
 
-    def __init__(
-        self, file: BinaryIO, directory: Directory, layout: SidecarLayout, grouped: _Grouped
-    ) -> None:
-        self._file = file
+    def __init__(self, directory: Directory, layout: SidecarLayout, grouped: _Grouped) -> None:
         self._directory = directory
         self._layout = layout
         self._grouped = grouped
-        self._hashes: list[bytes] = []
 
-    def write(self, done: Callable[[int], None]) -> SidecarInfo:
-        """Write everything. Returns what the manifest must say about it."""
-        count = self._directory.span.count
-        first = np.concatenate([[0], np.cumsum(count)])
-        self._file.seek(self._layout.data_offset)
-        for numbers, entries in self._parts():
-            at = 0
-            for n in count[numbers].tolist():
-                self._hashes.append(bucket_hash(entries[at : at + n].data))
-                at += n
-            self._file.write(entries.data)
-            done(int(first[numbers.stop]))
-        return self._finish(first)
-
-    def _parts(self) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+    def parts(self) -> Iterator[Part]:
         """The entries of some whole buckets, in order, until all were there."""
         all_buckets = self._layout.buckets
         # So many groups at a time that they are whole buckets.
@@ -231,24 +218,3 @@ class _EntryWriter:
         ):
             raise BadInput("the tokens of the labels are not those of the directory", hint=_NOT_ITS_TOKENS)
         return np.ascontiguousarray(rows[fresh, TOKEN_BYTES:])
-
-    def _finish(self, first: NDArray[np.int64]) -> SidecarInfo:
-        """Write header, top table and index, and hash the file."""
-        layout = self._layout
-        top, index = layout.pack(), b""
-        for number in range(layout.pages):
-            a, k = number * layout.page_buckets, layout.page_buckets
-            page = np.zeros(1, layout.page_dtype)
-            page["first"] = first[a : a + k + 1]
-            page["sha256"] = np.frombuffer(b"".join(self._hashes[a : a + k]), np.uint8).reshape(k, -1)
-            index += page.tobytes()
-            top += hashlib.sha256(page.tobytes()).digest()
-        self._file.seek(0)
-        self._file.write(top + index)
-        return SidecarInfo(
-            layout.count,
-            layout.size,
-            layout.slot_bits,
-            hashlib.sha256(top).hexdigest(),
-            hash_file(self._file),
-        )

@@ -187,7 +187,7 @@ def read_sidecar_delta(path: str | os.PathLike[str], *, expect: DataFile | None 
     return SidecarDelta(
         header.from_edition, header.to_edition, header.size, header.slot_bits,
         header.old_count, header.new_count, header.old_sha256.hex(), header.new_sha256.hex(),
-        places[0], places[1], entries.reshape(header.placed, -1),
+        places[0], places[1], entries.reshape(header.placed, TAG_BYTES + header.size),
     )  # fmt: skip
 
 

@@ -51,13 +51,8 @@ def rows_of(manifest: Manifest) -> PublishedRows:
     return manifest.rows
 
 
-def bases_of(manifest: Manifest) -> dict[str, str]:
-    """The SHA-256 of each partition's base."""
-    return {name: one.base.sha256 for name, one in manifest.partitions.items()}
-
-
 def open_edition(folder: MirrorFolder, manifest: Manifest) -> MirroredEdition:
-    """An edition whose rows are in the folder and were made from its bases: all of them are verified.
+    """An edition whose rows are in the folder and were made from its sources: all of them are verified.
 
     Raises BadDirectory (they are not those that the manifest states), BadInput (they are not there).
     """
@@ -71,26 +66,27 @@ def open_edition(folder: MirrorFolder, manifest: Manifest) -> MirroredEdition:
 
 
 def make_edition(folder: MirrorFolder, manifest: Manifest) -> MirroredEdition:
-    """Make the rows of an edition whose bases are in the folder; open it.
+    """Make the rows of an edition whose bases and, for labels, sidecars are in the folder; open it.
 
     That a file of the root that is stated is there already says nothing: it may be of other bases.
 
-    Raises RowsDiffer, BadDirectory (a base is damaged), OurError (the disk).
+    Raises RowsDiffer, BadDirectory (a base or a sidecar is damaged), OurError (the disk).
     """
     stated = rows_of(manifest)
+    made_from = "directories and labels" if stated.labelled else "directories"
     try:
         made, level = make_rows(
             folder.rows, manifest.audience, manifest.partitions, folder.data, labelled=stated.labelled
         )
     except BadInput as error:
         raise RowsDiffer(
-            f"the directories of epoch {manifest.epoch}, edition {manifest.edition} give no rows: {error}",
+            f"the {made_from} of epoch {manifest.epoch}, edition {manifest.edition} give no rows: {error}",
             hint="they are not served; tell the operator, and who uses this mirror",
             refusal="bad-hash",
         ) from error
     if made != stated:
         raise RowsDiffer(
-            f"the directories of epoch {manifest.epoch}, edition {manifest.edition} give other rows than its"
+            f"the {made_from} of epoch {manifest.epoch}, edition {manifest.edition} give other rows than its"
             " manifest states",
             hint="they are not served; tell the operator, and who uses this mirror",
             refusal="bad-hash",

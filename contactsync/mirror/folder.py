@@ -3,7 +3,8 @@
 ```
 DIR/mirror.json    which publication it mirrors, of which audience; written first
 DIR/state/         the pinned root, TUF metadata, what was seen of the log: a client's state (client.state)
-DIR/data/          bases by their SHA-256, and levels by theirs; NAME.part: downloads to be resumed
+DIR/data/          bases by their SHA-256, and levels by theirs; sidecars, of editions whose rows have labels;
+                   NAME.part: downloads to be resumed
 DIR/rows/          files of rows (server.row_files)
 DIR/public/        what is served to anybody: metadata/ and targets/, named as the operator has them
 DIR/kept.json      the manifests of the editions whose rows are served, newest first; the one switch
@@ -26,6 +27,8 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from contactsync.client.state import State, canonical_url
+from contactsync.directory import DirectoryInfo
+from contactsync.directory.sidecar_format import SidecarInfo
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput, ContactSyncError, OurError
 from contactsync.foundation.migrations import RecordStep, migrate_record, newest
@@ -90,7 +93,7 @@ class MirrorFolder:
 
     @property
     def data(self) -> Path:
-        """Bases and levels, by their SHA-256."""
+        """Bases, levels and sidecars, by their SHA-256."""
         return self.path / "data"
 
     @property
@@ -152,7 +155,8 @@ class MirrorFolder:
         """
         rows = [one.rows for one in manifests if one.rows is not None]
         remove_rows(self.rows, self.audience, rows)
-        data = {part.base.sha256 for one in manifests for part in one.partitions.values()}
+        made_from = [each for one in manifests for each in sources_of(one).values()]
+        data = {info.file.sha256 for pair in made_from for info in pair if info is not None}
         data |= {one.level.sha256 for one in rows}
         targets = {self.manifest_path(sha256).name for sha256 in history}
         targets |= {self.manifest_path(one.sha256()).name for one in manifests}
@@ -161,6 +165,15 @@ class MirrorFolder:
                 if path.name.removesuffix(".part") not in names and not path.name.startswith("."):
                     with contextlib.suppress(OSError):
                         durable.remove(path)
+
+
+def sources_of(manifest: Manifest) -> dict[str, tuple[DirectoryInfo, SidecarInfo | None]]:
+    """What the rows of an edition are made from: each base, and the sidecar beside it if they have labels."""
+    labelled = manifest.rows is not None and manifest.rows.labelled
+    return {
+        name: (one.directory, one.labels.info(one) if labelled and one.labels is not None else None)
+        for name, one in manifest.partitions.items()
+    }
 
 
 def _object(path: Path) -> dict[str, Any]:

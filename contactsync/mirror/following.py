@@ -2,7 +2,8 @@
 
 From the pinned root to the manifest, by the clients' own follower (and so under the log's policy, if there is
 a log); from the manifest to each base by its SHA-256 and its structure, by deltas where the base before it is
-here. Nothing that a client can see is changed here but by `show`, once all is verified.
+here; to each sidecar likewise, if the rows have labels. Nothing that a client can see is changed here but by
+`show`, once all is verified.
 """
 
 from __future__ import annotations
@@ -10,29 +11,35 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from tuf.api.exceptions import RepositoryError
 
-from contactsync.client.core.holdings import Holding
-from contactsync.client.core.plan import PartitionPlan, carry_on
+from contactsync.client.core.holdings import Holding, SidecarHolding
+from contactsync.client.core.plan import PartitionPlan, carry_on, whole_base, with_labels
 from contactsync.client.download import fetch_file, is_held
 from contactsync.client.state import ServerState
 from contactsync.client.transport import MetadataFetcher, Transport
 from contactsync.directory import open_directory
 from contactsync.directory.delta import apply_to_directory, read_delta
+from contactsync.directory.sidecar import open_sidecar
+from contactsync.directory.sidecar_apply import apply_to_sidecar
+from contactsync.directory.sidecar_delta import read_sidecar_delta
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadDirectory, BadReply, OurError, Refused
 from contactsync.mirror.folder import MirrorFolder
 from contactsync.publication.history import MANIFESTS_KEPT, Link, another_history
 from contactsync.publication.manifest import MAX_BYTES, DataFile, Manifest
-from contactsync.publication.partition import Partition
+from contactsync.publication.partition import Labels, Partition
 from contactsync.publication.tuf.follower import TARGETS_PATH, Follower, served_files
 
 VERSIONS_SHOWN: Final = 10
 """Snapshots and targets that are kept for who is in the middle of a refresh."""
+
+LABEL_DELTAS_AT_ONCE: Final = 256 << 20
+"""Octets of deltas to a sidecar: they are in memory together. Where there are more, it is fetched whole."""
 
 log = logging.getLogger("contactsync.mirror")
 
@@ -109,16 +116,20 @@ class PublicationFollower:
             raise
 
     def bring(self, manifest: Manifest, before: Manifest | None) -> None:
-        """Have every base of the manifest in `data`. `before` is an edition whose bases may be there.
+        """Have what the rows of a manifest are made from in `data`: bases, and sidecars if they have labels.
 
+        `before` is an edition of which these may be there.
         Raises NetworkError (what came is kept), Refused, BadDirectory, OSError.
         """
         held: Mapping[str, Partition] = {}
         if before is not None and before.epoch == manifest.epoch:  # editions count anew in each epoch
             held = before.partitions
+        labelled = manifest.rows is not None and manifest.rows.labelled
         for name, partition in manifest.partitions.items():
             try:
                 self._bring(partition, held.get(name))
+                if labelled and partition.labels is not None:
+                    self._bring_labels(partition, partition.labels, held.get(name))
             except Refused as error:
                 if error.kind == "not-found":
                     error.hint = "check that the credential is for this --audience; if so, tell the operator"
@@ -149,6 +160,37 @@ class PublicationFollower:
             if apply_to_directory(made, base, deltas) != wanted:
                 raise BadDirectory("its deltas do not lead to the base that the manifest names")
         durable.rename(made, data / wanted.file.sha256)
+        for file in files:
+            (work / file.sha256).unlink()
+
+    def _bring_labels(self, partition: Partition, labels: Labels, held: Partition | None) -> None:
+        data = self._folder.data
+        if is_held(data, labels.file, thorough=True):
+            return
+        if held is not None and held.labels is not None and is_held(data, held.labels.file, thorough=True):
+            holding = SidecarHolding(held.labels.edition, held.labels.info(held))
+            sidecar = with_labels(whole_base(partition), holding, buckets=0).sidecar
+            files = [file for _, _, file in sidecar.deltas] if sidecar is not None else []
+            if files and sum(file.length for file in files) <= LABEL_DELTAS_AT_ONCE:
+                try:
+                    self._carry_on_labels(partition, labels, holding, files)
+                except BadDirectory as error:
+                    log.warning("the labels of partition %s are fetched whole: %s", partition.name, error)
+                else:
+                    return
+        fetch_file(self._transport, data, labels.file)
+
+    def _carry_on_labels(
+        self, partition: Partition, labels: Labels, held: SidecarHolding, files: Sequence[DataFile]
+    ) -> None:
+        data, work = self._folder.data, self._folder.work
+        deltas = [read_sidecar_delta(fetch_file(self._transport, work, file), expect=file) for file in files]
+        with (
+            open_sidecar(data / held.sidecar.file.sha256, expect=held.sidecar, check="xxh3") as sidecar,
+            open_directory(data / partition.base.sha256, expect=partition.directory, check="xxh3") as base,
+        ):
+            reaches = labels.info(partition)
+            apply_to_sidecar(data / labels.file.sha256, sidecar, deltas, base, reaches)
         for file in files:
             (work / file.sha256).unlink()
 

@@ -21,12 +21,11 @@ from contactsync.mirror.editions import (
     MirroredEdition,
     NoRows,
     RowsDiffer,
-    bases_of,
     make_edition,
     open_edition,
     rows_of,
 )
-from contactsync.mirror.folder import MirrorFolder
+from contactsync.mirror.folder import MirrorFolder, sources_of
 from contactsync.mirror.following import PublicationFollower
 from contactsync.publication.manifest import Manifest
 from contactsync.server.row_files import ROWS_SERVED
@@ -130,7 +129,8 @@ class MirrorKeeper:
     def _made(self, manifest: Manifest) -> MirroredEdition:
         stated = rows_of(manifest)
         for one in self.editions:
-            if one.stated == stated and bases_of(one.manifest) == bases_of(manifest):  # labels have changed
+            # What has changed is in no row: labels, if the rows have none.
+            if one.stated == stated and sources_of(one.manifest) == sources_of(manifest):
                 return MirroredEdition(manifest, stated, one.rows)
         return make_edition(self._folder, manifest)
 

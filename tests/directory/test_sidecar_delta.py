@@ -165,6 +165,20 @@ def test_sidecars_without_change_have_an_empty_delta(tmp_path):
     assert file.length not in sidecar_delta_lengths(50, 32, 12, last=True), "nobody publishes it"
 
 
+def test_members_who_only_leave(tmp_path):
+    """Nothing is placed."""
+    outputs = outputs_of(50)
+    one, fewer = (
+        publish(tmp_path, "one", outputs, [b"a"] * 50),
+        publish(tmp_path, "2", outputs[3:], [b"a"] * 47),
+    )
+    path, file = delta_between(tmp_path, one, fewer)
+    delta = read_sidecar_delta(path, expect=file)
+    assert (len(delta.dropped), delta.entries.shape) == (3, (0, 48))
+    with one.open() as old, fewer.open() as new:
+        assert np.array_equal(entries_through(old, [delta], np.arange(47)), new.entries(np.arange(47)))
+
+
 def test_entries_that_do_not_differ_are_all_written(tmp_path):
     """Not what sealing gives, and still right: entries that agree have no order of their own."""
     from contactsync.directory.sidecar_delta import _common

@@ -12,13 +12,18 @@ import time
 import numpy as np
 from simulated_service import CREDENTIAL
 
-from contactsync.directory import open_directory
+from contactsync.directory.files import write_file
+from contactsync.labels import context, unseal
 from contactsync.lookup.batch import Sharing, plan_batch
 from contactsync.lookup.dpf import generate
 from contactsync.lookup.table import check_level, read_records
-from contactsync.lookup.table_file import build_table, open_table
+from contactsync.lookup.table_file import open_table
+from contactsync.publication.row_building import build_rows
+from contactsync.publication.rows import PublishedRows
 from contactsync.publication.tuf.follower import root_fingerprint
 from contactsync.server.lookups import OpenRows
+from contactsync.tokens import Tokens
+from contactsync.voprf.server import evaluate
 
 
 def command(service, data, *options, credential=CREDENTIAL):
@@ -45,6 +50,18 @@ def refused(service, data, *options):
     )
     assert "Traceback" not in done.stderr
     return done.returncode, done.stderr
+
+
+def state_rows(service, *, with_labels):
+    """Have a simulated service whose members have labels state rows, with these or without."""
+
+    def rows_of(partitions):
+        data = service.folder / "data"
+        built = build_rows(service.folder / "rows", partitions, data.joinpath, labelled=with_labels)
+        level = write_file(data / built.root.hex(), [built.level])
+        return PublishedRows(level, built.table.shape.most, with_labels)
+
+    service.rows_of = rows_of
 
 
 def rows_kept(data):
@@ -123,14 +140,9 @@ class FirstServer:
 
     def __init__(self, service, folder):
         manifest, data = service.manifest, service.folder / "data"
-        opened = {
-            name: open_directory(data / one.base.sha256, expect=one.directory)
-            for name, one in manifest.partitions.items()
-        }
         folder.mkdir(exist_ok=True)
-        self.table = build_table(folder / "rows", opened).table
-        for one in opened.values():
-            one.close()
+        labelled = manifest.rows.labelled
+        self.table = build_rows(folder / "rows", manifest.partitions, data.joinpath, labelled=labelled).table
         self.root = manifest.rows.level.sha256
         self.level = check_level((data / self.root).read_bytes(), self.table, manifest.rows.root)
         records = open_table(folder / "rows", self.table, manifest.rows.root)
@@ -138,6 +150,21 @@ class FirstServer:
 
     def look_up(self, mirror, rows, size=8):
         """The records of these rows by both servers, verified against the level."""
+        return self._answer(mirror, rows, size)[0]
+
+    def labels(self, mirror, service, *numbers):
+        """The labels of German members, by both servers; None: no member, or none that opens."""
+        outputs = evaluate(service.key, [b"tel:" + number.encode() for number in numbers])
+        places = self.table.places("49", Tokens.from_outputs(outputs))
+        rows, plan = self._answer(mirror, places.row, 8)
+        found, asked = rows.take(plan.answer), places.take(plan.query)
+        keys = np.ascontiguousarray(outputs[plan.query, 10:42])
+        texts = unseal(keys, found.entries(asked)[:, : 16 + service.size], context("people", service.epoch))
+        said = zip(plan.query.tolist(), found.contains(asked).tolist(), texts, strict=True)
+        labels = {numbers[i]: text for i, is_member, text in said if is_member}
+        return [labels.get(number) for number in numbers]
+
+    def _answer(self, mirror, rows, size):
         sharing = Sharing(size, self.table.row_bits)
         plan = plan_batch(np.asarray(rows, np.uint32), sharing)
         assert plan.query.size == len(rows)
@@ -151,4 +178,4 @@ class FirstServer:
         assert status == 200, octets
         answer = np.frombuffer(octets, np.uint8).reshape(-1, self.table.width)
         mine = self.rows.answer([self.rows.read_keys(here.tobytes())])[0]
-        return read_records(mine ^ answer, plan.row.ravel(), self.level, self.table)
+        return read_records(mine ^ answer, plan.row.ravel(), self.level, self.table), plan

@@ -1,0 +1,54 @@
+"""Sorted entries to the file of a sidecar: each bucket is hashed as it passes; header and index come last."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contactsync.directory.files import hash_file
+from contactsync.directory.format import bucket_hash
+from contactsync.directory.sidecar_format import SidecarInfo, SidecarLayout
+
+Part = tuple[slice, NDArray[np.uint8]]
+"""Some whole buckets that follow one another, and all of their entries in order, uint8[m, 16 + size]."""
+
+
+def write_entries(
+    file: BinaryIO,
+    layout: SidecarLayout,
+    counts: NDArray[np.int64],
+    parts: Iterable[Part],
+    written: Callable[[int], None] = lambda _: None,
+) -> SidecarInfo:
+    """Write a sidecar into an empty file that can be read, too; what the manifest must say about it.
+
+    `counts` int64[buckets] are how many entries each bucket has. `parts` have all buckets, in order; one part
+    is in memory at a time. `written` is told how many entries there are after each. Raises OSError.
+    """
+    first = np.concatenate([[0], np.cumsum(counts)])
+    hashes: list[bytes] = []
+    file.seek(layout.data_offset)
+    for numbers, entries in parts:
+        at = 0
+        for n in counts[numbers].tolist():
+            hashes.append(bucket_hash(entries[at : at + n].data))
+            at += n
+        file.write(entries.data)
+        written(int(first[numbers.stop]))
+    top, index = layout.pack(), b""
+    for number in range(layout.pages):
+        a, k = number * layout.page_buckets, layout.page_buckets
+        page = np.zeros(1, layout.page_dtype)
+        page["first"] = first[a : a + k + 1]
+        page["sha256"] = np.frombuffer(b"".join(hashes[a : a + k]), np.uint8).reshape(k, -1)
+        index += page.tobytes()
+        top += hashlib.sha256(page.tobytes()).digest()
+    file.seek(0)
+    file.write(top + index)
+    return SidecarInfo(
+        layout.count, layout.size, layout.slot_bits, hashlib.sha256(top).hexdigest(), hash_file(file)
+    )
