@@ -75,7 +75,7 @@ PUBLISHED: list[Row] = [
     ),
     _published(
         "SealPIR (Angel, Chen, Laine, Setty)", "as OnionPIR (CCS 2021) states it in its introduction", 1,
-        "1 entry of 30 KB among 1 million", "3 MB down", "about 400 s of the server",
+        "1 entry of 30 KB among 1 million", "-", "about 400 s of the server",
     ),
 ]  # fmt: skip
 """Each as its source states it. Machines differ, and are not named in these passages."""

@@ -137,6 +137,12 @@ def test_two_servers_are_least_from_the_number_that_is_stated():
             assert lookup_modes.least(min(10**9, int(stated * factor)), 500, later=later) == "two-server"
 
 
+def test_screen_mode_is_never_the_least():
+    """docs/lookup.md says so."""
+    for members in np.geomspace(10**4, 10**9, 101).astype(np.int64).tolist():
+        assert lookup_modes.least(members, 500, later=False) != "screen"
+
+
 def test_sizes_are_drawn(tmp_path):
     pytest.importorskip("matplotlib")
     sizes = lookup_modes.curve((10**4, 10**6))
