@@ -341,6 +341,7 @@ def labels_of(result):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_labels_come_with_the_rows_whoever_matches(tmp_path, request):
     service = Service(tmp_path, labels=True)
     request.addfinalizer(service.close)
