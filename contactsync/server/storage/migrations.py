@@ -7,6 +7,7 @@ registry.sqlite
 :   4. What is published now, who left since, and which key tokens are of.
 :   5. Labels; tokens of 42 octets, with their label keys. Number and address of one member.
 :   6. Searches for members without a token, and who is pending since.
+:   7. Who writes has to know that: a process of an earlier version, which goes on with it, fails.
 
 accounts.sqlite
 :   1. Accounts.
@@ -143,7 +144,41 @@ def _pending(connection: sqlite3.Connection) -> None:
     connection.execute(SEARCHES_SCHEMA)
 
 
-REGISTRY_STEPS: Final[tuple[SqlStep, ...]] = (_kinds, _verified, _provenance, _labels, _pending)
+WRITERS: Final = "contactsync_registry_"
+WRITER: Final = f"{WRITERS}7_restart_this_process"
+"""A function in SQL that does nothing, and that each connection has which may write (`let_write`).
+
+An earlier version has none of this name, which is what its error says. A step after which such a process
+does harm again gives it another name, and makes the triggers anew.
+"""
+
+WRITERS_SCHEMA: Final = f"""
+-- Each change of membership begins with its serial, and each publish with its key and what it will publish.
+CREATE TRIGGER writer_changes BEFORE UPDATE OF serial ON changes BEGIN SELECT {WRITER}(); END;
+CREATE TRIGGER writer_keys BEFORE INSERT ON token_keys BEGIN SELECT {WRITER}(); END;
+CREATE TRIGGER writer_drops BEFORE DELETE ON token_keys BEGIN SELECT {WRITER}(); END;
+CREATE TRIGGER writer_publishes BEFORE INSERT ON published BEGIN SELECT {WRITER}(); END;
+"""
+
+
+def let_write(connection: sqlite3.Connection) -> None:
+    """Let a connection write to a registry of this version."""
+    # SQLite can be built so that no trigger calls a function of its program unless the file is trusted.
+    connection.execute("PRAGMA trusted_schema = ON")
+    connection.create_function(WRITER, 0, lambda: None)
+
+
+def _writers(connection: sqlite3.Connection) -> None:
+    # What such a process did since step 6 is not known: each partition is searched once more.
+    pending = connection.execute("SELECT name FROM sqlite_master WHERE name GLOB 'pending_*'").fetchall()
+    for (table,) in pending:
+        if connection.execute(f"DELETE FROM {table}").rowcount:  # noqa: S608
+            connection.execute("UPDATE changes SET unerased = 1")
+    connection.execute("DELETE FROM searches")
+    run_script(connection, WRITERS_SCHEMA)
+
+
+REGISTRY_STEPS: Final[tuple[SqlStep, ...]] = (_kinds, _verified, _provenance, _labels, _pending, _writers)
 
 _ACCOUNTS_2: Final = """
 -- `level` and `at`: the bucket, as server/quota.py says; `last_used` is a day since 1970. `outcome` is what

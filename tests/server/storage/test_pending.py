@@ -223,16 +223,21 @@ def asked(store, monkeypatch):
     return statements
 
 
+def reads_all(statement):
+    """Whether a statement reads members or tokens, and not only those who are pending."""
+    return "pending_" not in statement and ("members_" in statement or "tokens_" in statement)
+
+
 def test_members_are_not_read_again(store, people, monkeypatch):
     store.add(people.members(*people.P[:4]))
     evaluate(store, ("people", 1), people.p, keyed=False, until=99)
     store.add(people.members(people.P[4]))
     statements = asked(store, monkeypatch)
     assert store.unevaluated("people", 1, people.p, None, 99).identifiers() == [people.P[4]]
-    assert not [one for one in statements if "members_" in one or "tokens_" in one]
+    assert not [one for one in statements if reads_all(one)]
     statements.clear()
     assert len(store.unevaluated("people", 2, people.p, None, 99)) == 5
-    assert [one for one in statements if "members_" in one], "an epoch that was never searched for"
+    assert [one for one in statements if reads_all(one)], "an epoch that was never searched for"
 
 
 def test_nor_when_label_keys_are_wanted_or_not_any_more(store, people, monkeypatch):
@@ -242,7 +247,7 @@ def test_nor_when_label_keys_are_wanted_or_not_any_more(store, people, monkeypat
         evaluate(store, ("people", 1), people.p, keyed=keyed, until=99)
         statements = asked(store, monkeypatch)
         assert not len(store.unevaluated("people", 1, people.p, None, 99, keyed=keyed))
-        assert not [one for one in statements if "members_" in one]
+        assert not [one for one in statements if reads_all(one)]
 
 
 @pytest.mark.parametrize("others", [2_000, 20_000])
@@ -272,3 +277,55 @@ def test_the_work_is_that_of_the_changes(tmp_path, others):
         store.add(Members("tel", np.array([4915199999999], np.uint64)))
         steps, found = publish()
         assert (found, steps <= 500) == (1, True), steps
+
+
+@pytest.mark.slow
+def test_so_it_is_in_postgresql(database):
+    """Counted in rows that PostgreSQL has read."""
+    with closing(MEMBERS["postgres"](None, database)) as store:
+        keys = np.arange(4915100000000, 4915100000000 + 5_000, dtype=np.uint64)
+        store.add(Members("tel", keys))
+        evaluate(store, ("people", 1), "49", keyed=False, until=5)
+        store.store_tokens("people", 1, Members("tel", keys), np.zeros((keys.size, 10), np.uint8))
+        store.end_search("people", 1, {"49": False})
+        store.add(Members("tel", np.array([4915199999999], np.uint64)))
+        read = (
+            "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables "
+            "WHERE relname LIKE 'members%'"
+        )
+        with store.together():
+            before = store._database.one(read)
+            assert len(store.unevaluated("people", 1, "49", None, 1 << 16)) == 1
+            assert store._database.one(read) - before <= 2
+            assert len(store.unevaluated("people", 2, "49", None, 1 << 16)) == keys.size + 1
+            assert store._database.one(read) - before > keys.size
+
+
+def test_who_is_no_member_is_not_published_though_pending(store, people):
+    """Nothing that we write leaves such a row; whoever did, it does no harm."""
+    there, gone, elsewhere = people.P[:3]
+    store.add(people.members(there, elsewhere))
+    evaluate(store, ("people", 1), people.p, keyed=False, until=99)
+    store.add(people.members(gone))
+    store.consent(people.members(elsewhere), "people", granted=False, origin=ORIGIN)
+    store.add(people.members(elsewhere), "business")
+    kind = people.members(gone).kind
+    with store._database.transaction():
+        for keys in (people.members(gone).keys.tolist(), people.members(elsewhere).keys.tolist()):
+            store._database.change(store._sql(f"DELETE FROM pending_{kind} WHERE key = ?"), *keys)
+            columns, values = "audience, epoch, key", (1, 1, *keys)
+            if store.MARK != "?":
+                columns, values = f"{columns}, partition", (*values, people.p)
+            marks = ", ".join("?" * len(values))
+            insert = store._sql(f"INSERT INTO pending_{kind} ({columns}) VALUES ({marks})")
+            store._database.change(insert, *values)
+        store._database.change(
+            store._sql(f"DELETE FROM members_{kind} WHERE key = ?"), *keys_of(people, gone)
+        )
+    assert pages(store, "people", 1, people.p, keyed=False) == []
+    store.add(people.members(gone))
+    assert pages(store, "people", 1, people.p, keyed=False) == keys_of(people, gone)
+
+
+def keys_of(people, identifier):
+    return people.members(identifier).keys.tolist()

@@ -21,6 +21,7 @@ import psycopg
 from psycopg.pq import ConnStatus, TransactionStatus
 
 from contactsync.foundation.errors import OurError
+from contactsync.foundation.migrations import newest
 from contactsync.server.storage.ports import WAIT
 from contactsync.server.storage.postgres.address import DatabaseUrl
 from contactsync.server.storage.postgres.patience import SILENT, Outage, PatientConnection, SilenceBound
@@ -50,6 +51,7 @@ _REASONS: Final = {
     "53300": ("it has too many connections", "raise max_connections, or use fewer workers"),
     "55P03": ("another process holds it", "wait until that ends"),
     "57014": ("it took too long", "try again"),
+    "CS001": ("a newer contactsync has upgraded it", "restart this process, with the new contactsync"),
     "57P": ("it is being stopped or started", "it is used again as soon as it answers"),
     "XX": ("it is damaged", "restore it from a backup"),
 }
@@ -259,6 +261,7 @@ class PostgresSession:
         try:
             connection.execute(
                 f"SET search_path = {self._schema.name}, pg_temp;"
+                f"SET {self._schema.name}.version = {newest(self._schema.steps):d};"  # see `check_writer`
                 f"SET lock_timeout = {max(1, int(self._wait * 1000)):d};"
                 f"SET idle_in_transaction_session_timeout = {self._schema.idle_ms:d};"
                 "SET default_transaction_isolation = 'read committed';"

@@ -141,8 +141,12 @@ class RegistrySchema(Register, PostgresErasing):
             ((page, serial),) = self._database.all(
                 f"SELECT {gathered(kind)}, (SELECT serial FROM changes) FROM "
                 f"(SELECT key FROM pending_{kind} AS p WHERE partition = %s {beyond.format('p')} "
-                f"AND audience = {bit:d} AND epoch = {epoch:d} ORDER BY key LIMIT {limit:d}) AS page",
-                *(partition, *values),
+                # Who is no member is not published, however the row came to be there. The subquery is
+                # scalar: see `_end_pending`.
+                f"AND audience = {bit:d} AND epoch = {epoch:d} AND (SELECT audiences & {bit:d} <> 0 "
+                f"FROM members_{kind} AS m WHERE m.partition = %s AND m.key = p.key LIMIT 1) "
+                f"ORDER BY key LIMIT {limit:d}) AS page",
+                *(partition, *values, partition),
                 binary=True,
             )
             return Members(kind, members_of(kind, page).keys, (audience, int(serial)))

@@ -4,6 +4,7 @@ contactsync_members
 :   1. As version 4 of registry.sqlite (storage/migrations.py), with a table for each calling code.
 :   2. As version 5: labels, and pairs of number and address.
 :   3. As version 6: searches for members without a token, and who is pending since.
+:   4. As version 7: a process of an earlier version, which goes on writing, fails.
 
 contactsync_accounts
 :   1. As version 3 of accounts.sqlite.
@@ -133,6 +134,41 @@ def _pending(connection: Connection) -> None:
     _add_table(connection, "pending", PENDING_PARENT)
 
 
+_WRITERS: Final = """
+-- A connection says for which version it writes (database.py); an earlier version says nothing. A step after
+-- which such a process does harm again asks for its own version.
+CREATE FUNCTION check_writer() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF coalesce(nullif(current_setting('contactsync_members.version', true), '')::integer, 0) < 4 THEN
+        RAISE EXCEPTION 'contactsync_members_4: restart_this_process'
+            USING ERRCODE = 'CS001', HINT = 'A newer contactsync has upgraded the register of members.';
+    END IF;
+    RETURN NULL;
+END $$;
+-- Each change of membership begins with its serial, and each publish with its key and what it will publish.
+CREATE TRIGGER writer_changes BEFORE UPDATE OF serial ON changes
+    FOR EACH STATEMENT EXECUTE FUNCTION check_writer();
+CREATE TRIGGER writer_keys BEFORE INSERT OR DELETE ON token_keys
+    FOR EACH STATEMENT EXECUTE FUNCTION check_writer();
+CREATE TRIGGER writer_publishes BEFORE INSERT ON published
+    FOR EACH STATEMENT EXECUTE FUNCTION check_writer();
+"""
+
+
+def _writers(connection: Connection) -> None:
+    # Whoever writes now is waited for. What such a process did since step 3 is not known: each partition is
+    # searched once more.
+    connection.execute("LOCK TABLE changes IN SHARE ROW EXCLUSIVE MODE")
+    connection.execute("DELETE FROM searches")
+    pending = (
+        "SELECT relname FROM pg_class WHERE relnamespace = %s::regnamespace "
+        "AND relkind = 'p' AND relname LIKE 'pending\\_%%'"
+    )
+    for (table,) in connection.execute(pending, (MEMBERS_SCHEMA.name,)).fetchall():
+        connection.execute(f"TRUNCATE {table}")
+    connection.execute(_WRITERS)
+
+
 # The meaning of the columns is that of storage/sqlite: members' bits, days and serials as in registry.py, an
 # account's bucket and grants as in migrations.py.
 _ACCOUNTS: Final = """
@@ -234,7 +270,11 @@ class Schema:
 
 
 MEMBERS_SCHEMA: Final = Schema(
-    "contactsync_members", "register of members", 1, _MEMBERS + _PAIRS + _SEARCHES, steps=(_labels, _pending)
+    "contactsync_members",
+    "register of members",
+    1,
+    _MEMBERS + _PAIRS + _SEARCHES + _WRITERS,
+    steps=(_labels, _pending, _writers),
 )
 ACCOUNTS_SCHEMA: Final = Schema(
     "contactsync_accounts", "accounts database", 2, _ACCOUNTS + _REDEEM, steps=(_codes,), idle_ms=15_000

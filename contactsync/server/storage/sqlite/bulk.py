@@ -64,11 +64,16 @@ def read_unevaluated(
 def read_pending(
     database: Database, kind: Kind, of: tuple[int, int], span: tuple[str, Any, Any], limit: int
 ) -> Keys:
-    """Up to `limit` keys in a span, ascending, of who is pending in an audience (bit) and epoch."""
+    """Up to `limit` keys in a span, ascending, of members who are pending in an audience (bit) and epoch.
+
+    A row of somebody who is no member of the audience counts for nothing, however it came to be there.
+    """
     (audience, epoch), (begin, first, end) = of, span
     rows = database.all(
-        f"SELECT key FROM pending_{kind.name} WHERE audience = {audience:d} AND epoch = {epoch:d} "
-        f"AND key {begin} ? AND key < ? ORDER BY key LIMIT ?",
+        # CROSS JOIN: each pending key is looked up among the members, never the other way round.
+        f"SELECT p.key FROM pending_{kind.name} AS p CROSS JOIN members_{kind.name} AS m ON m.key = p.key "
+        f"WHERE p.audience = {audience:d} AND p.epoch = {epoch:d} AND p.key {begin} ? AND p.key < ? "
+        f"AND m.audiences & {audience:d} ORDER BY p.key LIMIT ?",
         *(first, end, limit),
     )
     return Members.from_keys(kind.name, [key for (key,) in rows]).keys

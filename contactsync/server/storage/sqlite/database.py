@@ -16,6 +16,7 @@ from typing import Any
 
 from contactsync.foundation.databases import SqlStep, migrate_sqlite
 from contactsync.foundation.errors import OurError
+from contactsync.server.storage.migrations import WRITERS, let_write
 from contactsync.server.storage.ports import WAIT
 
 
@@ -39,6 +40,7 @@ class Database:
                 self.connection.execute("PRAGMA journal_mode = WAL")
                 self.connection.execute("PRAGMA synchronous = FULL")
                 self.connection.execute("PRAGMA secure_delete = ON")
+                let_write(self.connection)
                 migrate_sqlite(self.connection, f"the {what}", steps)
             except BaseException:
                 self.connection.close()
@@ -90,6 +92,11 @@ def sqlite_errors(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
+        if WRITERS in str(error):  # that of a later version, which this one does not have
+            raise OurError(
+                f"a newer contactsync has upgraded the {what} {path}",
+                hint="restart this process, with the new contactsync",
+            ) from error
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         damaged = code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
         # The text of SQLite's errors contains tables and reasons, never values.

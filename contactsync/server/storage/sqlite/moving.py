@@ -11,7 +11,7 @@ from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput, OurError
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.archive import LAST_ACCOUNT, PAGE, Pages, Row, StoredTable, tables
-from contactsync.server.storage.migrations import ACCOUNTS_STEPS, REGISTRY_STEPS
+from contactsync.server.storage.migrations import ACCOUNTS_STEPS, REGISTRY_STEPS, let_write
 from contactsync.server.storage.sqlite.accounts import SqliteAccounts
 from contactsync.server.storage.sqlite.database import Database
 from contactsync.server.storage.sqlite.members import SqliteMembers
@@ -55,6 +55,7 @@ def write_files(folder: DataFolder, pages: Pages) -> None:
             for store, path in zip(("members", "accounts"), beside, strict=True):
                 connection = sqlite3.connect(path, isolation_level=None)
                 of[store] = stack.enter_context(contextlib.closing(connection))
+                let_write(connection)
                 of[store].execute("BEGIN")
             of["members"].execute("DELETE FROM changes")
             of["accounts"].execute("DELETE FROM state")

@@ -28,6 +28,7 @@ from contactsync.server.storage.migrations import (
     PROVENANCE_SCHEMA,
     REGISTRY_STEPS,
     SEARCHES_SCHEMA,
+    WRITERS_SCHEMA,
 )
 from contactsync.server.storage.ports import Members
 from contactsync.server.storage.records import bit_of
@@ -59,6 +60,7 @@ CREATE TABLE touched (partition TEXT PRIMARY KEY, serial INTEGER NOT NULL) WITHO
 {PROVENANCE_SCHEMA}
 {PAIRS_SCHEMA};
 {SEARCHES_SCHEMA};
+{WRITERS_SCHEMA}
 PRAGMA user_version = {newest(REGISTRY_STEPS)};
 COMMIT;
 """
