@@ -3,7 +3,8 @@
 Both run in turn, on the same threads: `server publish` of a new registry (read, evaluate, store, build, sign,
 switch), and the evaluation of the same identifiers alone. `ratio` is the first by the second; of CPU time it
 says what is done besides, on the wall also what does not overlap. The members are of several countries, or of
-one. The data folder is on the disk.
+one. The data folder is on the disk. With a PostgreSQL database on this machine (`--database`), the CPU time
+of its processes counts as well.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ import numpy as np
 
 from bench import harness
 from bench.harness import Row
+from contactsync.foundation.errors import OurError
 from contactsync.kernels import phones  # noqa: F401 - from here on kernels pay, as in a server
 from contactsync.library.server import Server
 from contactsync.server.keyring import Keyring
@@ -43,6 +45,8 @@ SPREAD = 10**8
 Times = tuple[float, float]
 """CPU seconds and seconds."""
 
+_TICKS = os.sysconf("SC_CLK_TCK")
+
 
 def members(count: int, countries: int) -> Members:
     """So many members of so many countries."""
@@ -55,16 +59,83 @@ def members(count: int, countries: int) -> Members:
     return Members("tel", np.sort(np.concatenate(parts)))
 
 
-def _timed(run: Callable[[], object]) -> Times:
-    cpu, wall = time.process_time(), time.perf_counter()
+class Database:
+    """A PostgreSQL server on this machine, and an empty database in it."""
+
+    def __init__(self, url: str) -> None:
+        """Raises OurError: it is on another machine."""
+        from contactsync.server.storage.postgres.address import DatabaseUrl
+        from contactsync.server.storage.postgres.creating import connected
+
+        self.url, self.address = url, DatabaseUrl.parse(url)
+        with connected(self.address) as connection:
+            found = connection.execute("SELECT pg_backend_pid()").fetchone()
+            try:
+                name, *fields = _stat(int(found[0])) if found else [""]
+            except FileNotFoundError:
+                name = ""
+            if name != "postgres":
+                raise OurError(
+                    "the processes of this database are not on this machine",
+                    hint="their CPU time is measured: name a PostgreSQL server that runs here",
+                )
+            self._server = int(fields[1])
+
+    def cpu(self) -> float:
+        """Seconds of CPU that the processes of the server have taken, those that ended included."""
+        ticks = sum(map(int, _stat(self._server)[12:16]))  # its own, and of children that it has buried
+        for pid in Path(f"/proc/{self._server}/task/{self._server}/children").read_text().split():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                ticks += sum(map(int, _stat(int(pid))[12:14]))
+        return ticks / _TICKS
+
+    def drop_stores(self) -> None:
+        """Empty it again."""
+        from contactsync.server.storage.postgres.creating import drop_stores_of
+
+        drop_stores_of(self.address)
+
+    @contextlib.contextmanager
+    def named(self) -> Iterator[None]:
+        """Whoever opens a folder meanwhile finds its stores in this database, with the password."""
+        before = os.environ.get("CONTACTSYNC_DATABASE")
+        os.environ["CONTACTSYNC_DATABASE"] = self.url
+        try:
+            yield
+        finally:
+            os.environ.pop("CONTACTSYNC_DATABASE")
+            if before is not None:
+                os.environ["CONTACTSYNC_DATABASE"] = before
+
+
+def _stat(pid: int) -> list[str]:
+    """The name of a process, and the fields of its `stat` that follow it (proc(5); its state comes first)."""
+    text = Path(f"/proc/{pid}/stat").read_text()
+    return [text[text.index("(") + 1 : text.rindex(")")], *text[text.rindex(")") + 1 :].split()]
+
+
+def _timed(run: Callable[[], object], others: Callable[[], float] = lambda: 0.0) -> Times:
+    """`others` is the CPU time of other processes so far that work for it."""
+    cpu, wall = time.process_time() + others(), time.perf_counter()
     run()
-    return time.process_time() - cpu, time.perf_counter() - wall
+    return time.process_time() + others() - cpu, time.perf_counter() - wall
 
 
-def _publish(path: Path, everyone: Members, threads: int) -> Times:
+def _publish(path: Path, everyone: Members, threads: int, database: Database | None = None) -> Times:
     """What the first publish of these members takes."""
     shutil.rmtree(path, ignore_errors=True)
-    Server.create(path)
+    if database is None:
+        Server.create(path)
+        return _publish_from(path, everyone, threads, lambda: 0.0)
+    with database.named():
+        Server.create(path, database=database.url)
+        try:
+            return _publish_from(path, everyone, threads, database.cpu)
+        finally:
+            database.drop_stores()
+
+
+def _publish_from(path: Path, everyone: Members, threads: int, others: Callable[[], float]) -> Times:
     folder = DataFolder.existing(path)
     text = folder.settings_file.read_text()
     folder.settings_file.write_text(text.replace("evaluator_threads = 0", f"evaluator_threads = {threads}"))
@@ -72,7 +143,7 @@ def _publish(path: Path, everyone: Members, threads: int) -> Times:
     with contextlib.closing(open_members(folder)) as registry:
         registry.add(everyone)
         publisher = Publisher(folder, registry, Keyring.open(folder.keys, None))
-        return _timed(publisher.publish)
+        return _timed(publisher.publish, others)
 
 
 def _engine(key: KeyPair, identifiers: list[bytes], threads: int) -> Times:
@@ -89,8 +160,13 @@ def _engine(key: KeyPair, identifiers: list[bytes], threads: int) -> Times:
         return _timed(lambda: list(pool.map(tokens, parts)))
 
 
-def run(folder: Path, counts: Sequence[int], rounds: int, threads: int) -> list[Row]:
-    """Two rows for each case, CPU and wall: medians of the times, and of the ratios of each round."""
+def run(
+    folder: Path, counts: Sequence[int], rounds: int, threads: int, database: Database | None = None
+) -> list[Row]:
+    """Two rows for each case, CPU and wall: medians of the times, and of the ratios of each round.
+
+    The members are in files of `folder`, or in this database.
+    """
     key, rows = derive_key_pair(bytes(32), b"bench"), []
     _engine(key, members(EVALUATED_AT_ONCE, 1).identifiers(), 1)  # compiles
     for count in counts:
@@ -100,7 +176,7 @@ def run(folder: Path, counts: Sequence[int], rounds: int, threads: int) -> list[
             found: list[tuple[Times, Times]] = []
             for turn in range(rounds):
                 both = (
-                    partial(_publish, folder / "data", everyone, threads),
+                    partial(_publish, folder / "data", everyone, threads, database),
                     partial(_engine, key, identifiers, threads),
                 )
                 first = turn % 2
@@ -131,14 +207,23 @@ def main(arguments: list[str]) -> None:
         "--folder", metavar="DIR", help="where to measure (default: the folder of temporary files)"
     )
     parser.add_argument("--quick", action="store_true", help="300,000 members only, within 30 s")
+    parser.add_argument("--members", metavar="N", type=int, help="so many members only")
+    parser.add_argument("--rounds", metavar="N", type=int, default=3, help="measure so often (default: 3)")
+    parser.add_argument(
+        "--database", metavar="URL", help="the members are in this empty PostgreSQL database, on this machine"
+    )
     options = parser.parse_args(arguments)
     threads = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="contactsync-bench-", dir=options.folder) as folder:
         where = f"{harness.environment(PACKAGES)}, {harness.file_system(Path(folder))}"
-        counts, rounds = ((300_000,), 3) if options.quick else ((300_000, 3_000_000), 3)
-        rows = run(Path(folder), counts, rounds, threads)
+        counts = (300_000,) if options.quick else (300_000, 3_000_000)
+        if options.members is not None:
+            counts = (options.members,)
+        database = Database(options.database) if options.database else None
+        rows = run(Path(folder), counts, options.rounds, threads, database)
     print(harness.table(rows), where, sep="\n\n")
     if options.json:
         harness.write_json(options.json, rows)
     if options.markdown:
-        harness.update_section(options.markdown, "publishing", f"{where}\n\n{harness.markdown(rows)}")
+        section = "publishing-postgresql" if options.database else "publishing"
+        harness.update_section(options.markdown, section, f"{where}\n\n{harness.markdown(rows)}")

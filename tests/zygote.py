@@ -37,6 +37,11 @@ def code(text, *arguments):
     return {"code": text, "arguments": [str(one) for one in arguments]}
 
 
+def at_a_terminal(what, terminal, folder):
+    """The same in a folder, with a terminal (its path) to talk to that no other session has."""
+    return what | {"terminal": terminal, "folder": str(folder)}
+
+
 class Zygote:
     """`warm` is what loads everything: what `command` or `code` gives. It runs once, in the zygote."""
 
@@ -63,7 +68,7 @@ class Zygote:
     def run(self, what, *strace):
         """Run it to its end, under `strace` with these options if there are any; its code, as Popen gives it.
 
-        What it prints goes nowhere.
+        What it prints goes nowhere, unless it is at a terminal.
         """
         pid = self._ask(what)
         with contextlib.ExitStack() as stack:
@@ -85,7 +90,21 @@ class Zygote:
         return json.loads(answer)
 
 
+def sit_down(terminal, folder):
+    """As somebody's shell would have it: a session of its own, stdin, stdout and stderr are the terminal."""
+    os.chdir(folder)
+    os.setsid()
+    opened = os.open(terminal, os.O_RDWR)  # which makes it the terminal of this session
+    for number in range(3):
+        os.dup2(opened, number)
+    os.close(opened)
+    sys.stdin = os.fdopen(0, closefd=False)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
+
+
 def perform(what):
+    if "terminal" in what:
+        sit_down(what["terminal"], what["folder"])
     if "code" in what:
         sys.argv = ["-c", *what["arguments"]]
         exec(compile(what["code"], "<code>", "exec"), {"__name__": "__main__"})

@@ -1,15 +1,22 @@
-"""The ceremony of docs/operations.md, command by command, on machines that are folders; a client follows."""
+"""The ceremony of docs/operations.md, command by command, on machines that are folders; a client follows.
+
+Its commands are forks of a process that has loaded what they need (tests/zygote.py), each at a terminal of
+its own. What the client runs are new processes, and so is the server.
+"""
 
 import json
 import os
 import re
 import select
+import shlex
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import zygote
 from server_tools import Process
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
@@ -17,10 +24,19 @@ BLOCK = re.compile(r"<!-- ceremony: ([a-z -]+) -->\n```console\n(.*?)```", re.DO
 STAGES = dict(BLOCK.findall(DOCUMENT.read_text("utf-8")))
 LINE = re.compile(r"(server|anna|ben)\$ (.+)")
 
-TAKE_THE_TERMINAL = """
-import fcntl, os, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execv("/bin/sh", sys.argv[1:])
+WARM_UP = """
+import sys
+from pathlib import Path
+from contactsync.commands import main
+
+folder = Path(sys.argv[1])
+folder.mkdir()
+(folder / "members").write_text("+491511234567\\n")
+for line in ("init", "members import {}/members", "publish", "keys list", "keys rotate timestamp"):
+    try:
+        main(["server", *line.format(folder).split(), "--data", str(folder / "data")])
+    except SystemExit as end:
+        assert not end.code, line
 """
 
 ANSWERS = (
@@ -33,15 +49,10 @@ ANSWERS = (
 
 @pytest.fixture
 def machines(tmp_path, monkeypatch):
-    """Folders with a stick that goes round; `contactsync` is on the path, and asks at a terminal."""
+    """Folders with a stick that goes round."""
     for name in ("CONTACTSYNC_PASSPHRASE", "CONTACTSYNC_KEY_PASSPHRASE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CONTACTSYNC_DATA", str(tmp_path / "data"))
-    (tmp_path / "bin").mkdir()
-    program = tmp_path / "bin" / "contactsync"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m contactsync "$@"\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     (tmp_path / "stick").mkdir()
     for name in ("server", "anna", "ben"):
         (tmp_path / name).mkdir()
@@ -50,27 +61,43 @@ def machines(tmp_path, monkeypatch):
     return tmp_path
 
 
-def at_a_terminal(command, folder, machine):
+@pytest.fixture
+def at_a_terminal(machines):
     """Run a line as somebody at a terminal would, who answers what is asked; what the terminal showed."""
-    master, slave = os.openpty()
+    with zygote.Zygote(zygote.code(WARM_UP, machines / "warm")) as loaded, ThreadPoolExecutor(1) as pool:
 
-    popen = subprocess.Popen(
-        [sys.executable, "-c", TAKE_THE_TERMINAL, "sh", "-c", command],
-        cwd=folder,
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        start_new_session=True,
-    )
-    os.close(slave)
+        def run(line, machine):
+            name, *words = shlex.split(line)
+            master, slave = os.openpty()
+            if name == "contactsync":
+                what = zygote.at_a_terminal(zygote.command(*words), os.ttyname(slave), machines / machine)
+                ended = pool.submit(loaded.run, what)
+            else:
+                ended = pool.submit(subprocess.call, [name, *words], cwd=machines / machine, stdout=slave)
+            try:
+                text = conversation(master, slave, ended, machine)
+            finally:
+                os.close(master)  # whoever still waits at the terminal ends
+            assert ended.result() == 0, f"{line}\n{text}"
+            assert "passphrase\n" not in text, "a passphrase is never shown"
+            return text
+
+        yield run
+
+
+def conversation(master, slave, ended, machine):
+    """What a terminal shows until a process has ended, whose questions are answered."""
     shown, answered, end = b"", 0, time.monotonic() + 120
     while True:
         assert time.monotonic() < end, shown.decode()
-        if not select.select([master], [], [], 1)[0]:
+        if slave is not None and ended.done():
+            os.close(slave)
+            slave = None
+        if not select.select([master], [], [], 0.02)[0]:
             continue
         try:
             chunk = os.read(master, 1 << 16)
-        except OSError:  # the last process has closed its end
+        except OSError:  # nobody has the other end any more
             break
         shown += chunk
         for prompt, answer in ANSWERS:
@@ -81,22 +108,18 @@ def at_a_terminal(command, folder, machine):
             if asked:
                 answered = len(shown)
                 os.write(master, answer.format(machine=machine).encode() + b"\n")
-    os.close(master)
-    text = shown.decode().replace("\r", "")
-    assert popen.wait(10) == 0, f"{command}\n{text}"
-    assert "passphrase\n" not in text, "a passphrase is never shown"
-    return text
+    return shown.decode().replace("\r", "")
 
 
 @pytest.fixture
-def stage(machines):
+def stage(at_a_terminal):
     """Run the commands of a stage of the document; what each showed."""
 
     def stage(name):
         lines = STAGES[name].splitlines()
         found = [LINE.fullmatch(line) for line in lines]
         assert all(found), lines
-        return [at_a_terminal(one[2], machines / one[1], one[1]) for one in found]
+        return [at_a_terminal(one[2], one[1]) for one in found]
 
     return stage
 
@@ -115,7 +138,7 @@ def client(machines):
 
 
 @pytest.mark.slow
-def test_the_ceremony(machines, stage, client):
+def test_the_ceremony(machines, at_a_terminal, stage, client):
     assert list(STAGES) == ["keys", "set-up", "publish", "lost keys", "online keys"]
     stage("keys")
     stage("set-up")
@@ -130,7 +153,7 @@ def test_the_ceremony(machines, stage, client):
     shown = stage("publish")
     assert "members: 2 (+2)" in shown[2]
     credential = machines / "credential"
-    credential.write_text(at_a_terminal("contactsync server accounts add me", machines / "server", "server"))
+    credential.write_text(at_a_terminal("contactsync server accounts add me", "server"))
     credential.chmod(0o600)
     book = machines / "book.txt"
     book.write_text("+491511234567\n+4915199999\n+12125550100\n+12125550177\n")
@@ -164,9 +187,7 @@ def test_the_ceremony(machines, stage, client):
 
         stage("online keys")
         assert sync() == (2, {*both, "tel:+12125550177"})
-        listed = json.loads(
-            at_a_terminal("contactsync server keys list --json", machines / "server", "server")
-        )
+        listed = json.loads(at_a_terminal("contactsync server keys list --json", "server"))
         assert [(one["role"], one["threshold"], len(one["keys"])) for one in listed["roles"]] == [
             ("root", 2, 3),
             ("targets", 2, 2),
@@ -177,13 +198,9 @@ def test_the_ceremony(machines, stage, client):
         assert lost not in json.dumps(listed)
         # Ben's old keys turn up again, in somebody else's hands.
         request = "stick/again.json"
-        at_a_terminal(
-            f"contactsync server publish --offline-targets {request}", machines / "server", "server"
-        )
+        at_a_terminal(f"contactsync server publish --offline-targets {request}", "server")
         with pytest.raises(AssertionError, match="none of these keys may sign this request"):
-            at_a_terminal(
-                f"contactsync server sign {request} --keys ben-targets.json", machines / "ben", "ben"
-            )
+            at_a_terminal(f"contactsync server sign {request} --keys ben-targets.json", "ben")
         assert process.stop() == 0
     for path in (machines / "stick").iterdir():
         assert "sealed" not in path.read_text()

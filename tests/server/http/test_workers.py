@@ -34,8 +34,6 @@ LARGEST = 24
 """Connections that send the largest batches, too: 4,096 points are half a second of work on some machines."""
 BINARY = {"Content-Type": "application/octet-stream"}
 KILLS = int(os.environ.get("CONTACTSYNC_TEST_KILLS", "50"))
-SUPERVISORS_ON_POSTGRES = int(os.environ.get("CONTACTSYNC_TEST_KILLS", "15"))
-"""Each start is three processes, and those before it may not have ended: a busy machine falls behind."""
 
 IMPATIENT = """
 import runpy
@@ -96,7 +94,7 @@ class Service:
             import_stores(self.operator.folder, folder / "stores", DatabaseUrl.parse(url))
             self.operator.accounts.close()
             self.operator.accounts = PostgresAccounts(DatabaseUrl.parse(url))
-        self.process, self.supervisors = None, KILLS if url is None else SUPERVISORS_ON_POSTGRES
+        self.process = None
 
     def start(self, *options, program=("-m", "contactsync")):
         self.process = Process(self.operator.folder.path, "--workers", "2", *options, program=program)
@@ -284,7 +282,7 @@ def test_the_supervisor_is_killed(service):
         port, longest = process.port, min(1.5 * (time.monotonic() - begin), 4)
         with Clients(port) as clients:
             service.wait(lambda: clients.answered > 10)
-            for _ in range(service.supervisors):
+            for _ in range(KILLS):
                 workers.update(service.pids())
                 process.popen.kill()
                 process.popen.wait()

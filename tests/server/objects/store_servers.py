@@ -38,6 +38,7 @@ class S3Server:
         arguments = ["-H", "127.0.0.1", "-p", str(port)] if kind == "moto" else []
         # MiniStack's broker for another service would listen at a fixed port, on all addresses.
         own = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "IOT_MTLS_ENABLED": "0", **CREDENTIALS}
+        own["PYTHONPATH"] = ""  # these need what tests/not_installed hides
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 [program, *arguments], stdout=output, stderr=output, env=os.environ | own, cwd=log.parent
