@@ -51,7 +51,9 @@ def lookup_route(
 class LookingUp:
     """An ASGI application for the requests of the route. It answers what is wrong with one by itself."""
 
-    def __init__(self, room: LookupRoom | None, find: Find, who: Who, keys_seconds: float) -> None:
+    def __init__(
+        self, room: LookupRoom | None, find: Find, who: Who, keys_seconds: float = KEYS_SECONDS
+    ) -> None:
         self._room = room
         self._keys_seconds = keys_seconds
         self._find = find
