@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 import traceback
 from collections.abc import AsyncIterator, Hashable, Sequence
 from datetime import UTC, datetime
@@ -44,6 +45,12 @@ LOOKUP_MEMORY: Final = 256 << 20
 LOOKUPS_A_CALLER: Final = 8
 """Look-ups of one address at a time."""
 
+KEYS_SECONDS: Final = 10.0
+"""Seconds for the keys of a batch to arrive: nobody is known here, and a batch has its memory meanwhile."""
+
+EXPIRIES_SECONDS: Final = 10.0
+"""So long the dates of metadata that is not replaced are not read again."""
+
 _READERS: Final = 8  # threads: they read small files
 
 log = logging.getLogger("contactsync.mirror")
@@ -64,11 +71,12 @@ class MirrorApp:
         self._room = LookupRoom(LOOKUP_MEMORY, LOOKUPS_A_CALLER)
         self._room.warm_up()  # or the first client would wait for the compiler
         self._repository = Repository(folder.public)
+        self._dates: tuple[int, float, dict[str, datetime]] | None = None
         routes = [
             Route("/v1/health", self._health),
             *signed_routes(PublicFolder(folder.public), self._threads),
             Route("/v1/data/{sha256}", self._data),
-            lookup_route(self._room, self._find, self._who),
+            lookup_route(self._room, self._find, self._who, keys_seconds=KEYS_SECONDS),
         ]
         app = Starlette(routes=routes, exception_handlers=HANDLERS, lifespan=self._lifespan)
         app.router.redirect_slashes = False
@@ -111,12 +119,25 @@ class MirrorApp:
             self._threads.send(file.close)
             raise
 
+    def _expiries(self) -> dict[str, datetime]:
+        """When the metadata that is served expires. Raises OurError, OSError.
+
+        Anybody may ask for health as often as they like: what it reads is kept, while no file was replaced
+        or removed.
+        """
+        stamp = (self._folder.public / "metadata").stat().st_mtime_ns
+        now = time.monotonic()
+        kept = self._dates
+        if kept is None or kept[0] != stamp or now - kept[1] > EXPIRIES_SECONDS:
+            self._dates = kept = stamp, now, self._repository.expiries()
+        return kept[2]
+
     async def _health(self, _request: Request) -> Response:
         editions, now = self._keeper.editions, datetime.now(UTC)
         if not editions:
             raise not_published(self._folder.audience)
         try:
-            expiries = await self._threads.run(self._repository.expiries)
+            expiries = await self._threads.run(self._expiries)
         except (OurError, OSError) as error:
             problem = "the metadata that was verified is damaged on the mirror's disk"
             raise Problem("files-missing", problem, "the mirror writes it again at its next look") from error

@@ -14,12 +14,20 @@ import numpy as np
 import contactsync
 from contactsync import labels
 from contactsync.audit.vectors.octets import resolved
+from contactsync.directory import build, open_directory
 from contactsync.directory.format import DataFile
-from contactsync.directory.sidecar import SidecarInfo, open_sidecar
-from contactsync.directory.sidecar_delta import check_chain, entries_through, read_sidecar_delta
+from contactsync.directory.sidecar import Sidecar, SidecarInfo, open_sidecar
+from contactsync.directory.sidecar_apply import apply_to_sidecar
+from contactsync.directory.sidecar_delta import (
+    SidecarDelta,
+    check_chain,
+    entries_through,
+    read_sidecar_delta,
+)
 from contactsync.directory.sidecar_format import SidecarLayout
 from contactsync.directory.sidecar_ranges import SidecarRangeReader
 from contactsync.foundation.errors import BadDirectory, BadInput
+from contactsync.tokens import TOKEN_BYTES, Tokens
 from fuzz import scratch
 from fuzz.target import Target
 
@@ -138,6 +146,21 @@ def _delta(data: bytes) -> None:
             kept = np.delete(sidecar.entries(np.arange(sidecar.count)), delta.dropped, axis=0)
             assert np.array_equal(np.delete(rows, delta.placed, axis=0), kept)
             assert np.array_equal(rows[delta.placed], delta.entries)
+            _carry_on(sidecar, delta, there)
+
+
+def _carry_on(sidecar: Sidecar, delta: SidecarDelta, there: SidecarInfo) -> None:
+    """Written out for a directory of as many values, it is another sidecar than `there`, which no file is."""
+    octets = b"".join(hashlib.sha512(b"%d" % i).digest()[:TOKEN_BYTES] for i in range(delta.new_count))
+    base, made = scratch.folder() / "base", scratch.folder() / "made"
+    build(base, [Tokens.from_bytes(np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES))])
+    with open_directory(base, expect=None) as directory:
+        try:
+            apply_to_sidecar(made, sidecar, [delta], directory, there)
+        except BadDirectory:
+            assert not made.exists()
+        else:
+            raise AssertionError("a sidecar was accepted that nobody named")
 
 
 TARGETS = (

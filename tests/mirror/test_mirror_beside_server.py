@@ -8,6 +8,7 @@ from mirror_tools import RunningMirror
 from running_witness import RunningWitness
 from server_tools import GERMAN, Process, ask, run
 
+from contactsync.labels import context, unseal
 from contactsync.lookup import dpf
 from contactsync.lookup.batch import Sharing, plan_batch
 from contactsync.lookup.rows import Places
@@ -22,6 +23,11 @@ MEMBERS = range(GERMAN, GERMAN + 20_000)
 STRANGERS = range(GERMAN + 900_000, GERMAN + 900_030)
 
 
+def label(number):
+    """Every third member has none."""
+    return f"@{number}:a.example" if number % 3 else ""
+
+
 class Pair:
     """The two servers as a client has them: it sends its credential to the first one alone."""
 
@@ -32,14 +38,15 @@ class Pair:
         return Repository(self.data / "public").current("people")
 
     def look_up(self, manifest, numbers):
-        """Which of these German numbers are members, by the rows of a manifest."""
+        """The labels of these German numbers by the rows of a manifest; None: no member."""
         table, root = manifest.rows.table(manifest.partitions), manifest.rows.root
         path = f"/v1/data/{root.hex()}"
         reply, octets = ask(self.server.port, "GET", path, Authorization=f"Bearer {self.credential}")
         assert reply.status == 200
         assert self.mirror.ask(path) == (200, octets)
         key = Keyring.open(DataFolder(self.data).keys, None).key_pair("people", manifest.epoch)
-        tokens = Tokens.from_outputs(evaluate(key, [b"tel:+%d" % number for number in numbers]))
+        outputs = evaluate(key, [b"tel:+%d" % number for number in numbers])
+        tokens = Tokens.from_outputs(outputs)
         places = Places.concatenate([table.places("49", tokens)])
         sharing = Sharing(64, table.row_bits)
         plan = plan_batch(places.row, sharing)
@@ -52,9 +59,12 @@ class Pair:
         assert status == 200, theirs
         records = (np.frombuffer(mine, np.uint8) ^ np.frombuffer(theirs, np.uint8)).reshape(-1, table.width)
         rows = read_records(records, plan.row.ravel(), check_level(octets, table, root), table)
-        found = np.zeros(len(numbers), bool)
-        found[plan.query] = rows.take(plan.answer).contains(places.take(plan.query))
-        return found.tolist()
+        found, asked = rows.take(plan.answer), places.take(plan.query)
+        keys = np.ascontiguousarray(outputs[plan.query, 10:42])
+        texts = unseal(keys, found.entries(asked), context("people", manifest.epoch))
+        said = zip(plan.query.tolist(), found.contains(asked).tolist(), texts, strict=True)
+        labels = {numbers[i]: text for i, is_member, text in said if is_member}
+        return [labels.get(number) for number in numbers]
 
 
 @pytest.fixture
@@ -68,10 +78,12 @@ def pair(tmp_path):
         witness = RunningWitness(tmp_path / "witness", vkey)
         stack.callback(witness.kill)
         run("log", "add-witness", witness.verifier.vkey(), "--quorum", "1", "--url", witness.url, data=data)
-        book.write_text("number\n" + "".join(f"+{number}\n" for number in MEMBERS))
-        run("members", "import", str(book), data=data)
+        book.write_text("phone,handle\n" + "".join(f"+{number},{label(number)}\n" for number in MEMBERS))
+        run("members", "import", str(book), "--label-column", "handle", data=data)
         run("publish", "--private-lookup", "yes", data=data)
-        own, anna = (run("accounts", "add", name, data=data).split()[-1] for name in ("mirror", "anna"))
+        least = ("--burst", "1", "--per-day", "1")  # a mirror evaluates nothing
+        own = run("accounts", "add", "mirror", *least, data=data).split()[-1]
+        anna = run("accounts", "add", "anna", data=data).split()[-1]
         server = stack.enter_context(Process(data, "--private-lookup"))
         server.repository = Repository(data / "public")
         mirror = stack.enter_context(RunningMirror(server, tmp_path / "mirror", credential=own))
@@ -82,16 +94,18 @@ def pair(tmp_path):
 @pytest.mark.slow
 def test_members_are_found_at_two_servers_as_editions_come_and_people_go(pair):
     numbers = [*MEMBERS[::800], *STRANGERS]
-    truth = [True] * len(MEMBERS[::800]) + [False] * len(STRANGERS)
+    truth = [label(number).encode() for number in MEMBERS[::800]] + [None] * len(STRANGERS)
     first = pair.manifest()
+    assert first.rows.labelled
     assert pair.look_up(first, numbers) == truth
-    run("members", "add", f"+{STRANGERS[0]}", data=pair.data)
+    run("members", "add", f"+{STRANGERS[0]}", "--label", "@new:a.example", data=pair.data)
+    run("members", "label", f"+{MEMBERS[800]}", "@renamed:a.example", data=pair.data)
     run("publish", data=pair.data)
     second = pair.manifest()
     pair.mirror.reaches(second.edition)
     # Both answer about both editions: what a client asks that knows the older one only.
     assert pair.look_up(first, numbers) == truth
-    truth[len(MEMBERS[::800])] = True
+    truth[len(MEMBERS[::800])], truth[1] = b"@new:a.example", b"@renamed:a.example"
     assert pair.look_up(second, numbers) == truth
     # Whoever is taken out of service is so at the mirror, too.
     run("members", "remove", f"+{MEMBERS[0]}", data=pair.data)
@@ -99,5 +113,5 @@ def test_members_are_found_at_two_servers_as_editions_come_and_people_go(pair):
     third = pair.manifest()
     root = third.rows.level.sha256
     pair.mirror.until(lambda _, body: body["rows"] == [root])
-    truth[0] = False
+    truth[0] = None
     assert pair.look_up(third, numbers) == truth

@@ -12,9 +12,10 @@ from mirror_tools import FirstServer, RunningMirror, refused, trusting
 from simulated_service import CREDENTIAL, listen
 
 from contactsync.client.transport import Transport
+from contactsync.mirror.app import MirrorApp
 from contactsync.mirror.folder import MirrorFolder
 from contactsync.mirror.keeping import MirrorKeeper
-from contactsync.publication.tuf.repository import LIFETIMES
+from contactsync.publication.tuf.repository import LIFETIMES, Repository
 
 pytestmark = pytest.mark.slow  # processes
 
@@ -42,7 +43,7 @@ def test_the_server_may_be_gone_for_a_while(publisher, tmp_path):
         publisher.tamper = lambda *_: None
         publisher.publish(*SECOND)
         mirror.reaches(2)
-        assert mirror.health()[1]["problem"] is None
+        mirror.until(lambda _, body: body["problem"] is None)  # once the look is over
         assert mirror.said().count("cannot be followed") == 2, "a fault is said once"
         mirror.stop()
 
@@ -181,6 +182,29 @@ def test_metadata_that_is_lost_is_written_again(publisher, tmp_path):
         status, health = mirror.health()
         assert (status, health["type"]) == (503, "urn:contactsync:problem:files-missing")
         mirror.stop()
+
+
+def test_health_reads_the_metadata_again_only_when_it_changed(publisher, tmp_path, monkeypatch):
+    publisher.publish(*FIRST)
+    folder = MirrorFolder.open(tmp_path / "mirror", publisher.url, "people")
+    server = folder.state.pin(folder.url, publisher.repository.root_bytes())
+    keeper = MirrorKeeper(folder, server, lambda _: Transport(folder.url, credential=CREDENTIAL))
+    reads, read = [], Repository.expiries
+    monkeypatch.setattr(Repository, "expiries", lambda self: reads.append(1) or read(self))
+    with server.lock():
+        keeper.look()
+        app = MirrorApp(folder, keeper, 1000)
+        first = [app._expiries() for _ in range(5)]
+        assert len(reads) == 1
+        publisher.publish(*SECOND, when=datetime.now(UTC) + timedelta(seconds=5))
+        keeper.look()
+        assert app._expiries()["timestamp"] > first[0]["timestamp"]
+        monkeypatch.setattr("contactsync.mirror.app.EXPIRIES_SECONDS", 0)
+        app._expiries()
+        assert len(reads) == 3, "and after some time in any case"
+        shutil.rmtree(folder.public / "metadata")
+        with pytest.raises(OSError, match="metadata"):
+            app._expiries()
 
 
 def test_another_credential_is_read_without_a_restart(publisher, tmp_path):

@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from mirror_tools import FirstServer, RunningMirror, rows_kept
+from mirror_tools import FirstServer, RunningMirror, rows_kept, state_rows
 
 FIRST = ("+4915100000001", "+12125550100", "+447700900123")
 KILLS = 15
@@ -78,7 +78,11 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-def test_a_full_disk_leaves_what_is_served(publisher, tmp_path, small_disk):
+@pytest.mark.parametrize("labelled", [False, True])
+def test_a_full_disk_leaves_what_is_served(publisher, tmp_path, small_disk, labelled):
+    if labelled:
+        publisher.labels = {FIRST[0]: "anna@example"}
+        state_rows(publisher, with_labels=True)
     publisher.publish(*FIRST)
     first = FirstServer(publisher, tmp_path / "first")
     with RunningMirror(publisher, small_disk.path / "mirror") as mirror:
@@ -89,5 +93,8 @@ def test_a_full_disk_leaves_what_is_served(publisher, tmp_path, small_disk):
         first.look_up(mirror, [1, 2])
         small_disk.empty()
         mirror.reaches(2)
-        FirstServer(publisher, tmp_path / "second").look_up(mirror, [1, 2])
+        second = FirstServer(publisher, tmp_path / "second")
+        second.look_up(mirror, [1, 2])
+        if labelled:
+            assert second.labels(mirror, publisher, FIRST[0]) == [b"anna@example"]
         mirror.stop()

@@ -24,7 +24,7 @@ from contactsync.server.lookups import LookupRoom, OpenRows, Place
 from contactsync.serving.bodies import read_body
 
 KEYS_SECONDS: Final = 30.0
-"""Seconds for the keys of a batch to arrive."""
+"""Seconds for the keys of a batch to arrive, where callers are known."""
 
 _ROOT: Final = re.compile(r"[0-9a-f]{64}")
 _CHUNK: Final = 64 << 10
@@ -36,19 +36,26 @@ Find = Callable[[str, bytes], OpenRows | None]
 """The rows of an audience and a root, if this server has them."""
 
 
-def lookup_route(room: LookupRoom | None, find: Find, who: Who) -> Route:
+def lookup_route(
+    room: LookupRoom | None, find: Find, who: Who, *, keys_seconds: float = KEYS_SECONDS
+) -> Route:
     """The route, for an application whose handlers are those of problems.py.
 
-    Without a room nothing is looked up: whoever asks is told that these rows are not here.
+    Without a room nothing is looked up: whoever asks is told that these rows are not here. The keys of a
+    batch must arrive within `keys_seconds`: meanwhile all that it takes is reserved.
     """
-    return Route("/v1/lookup/{audience}/{root}", LookingUp(room, find, who), methods=["POST"])
+    looking_up = LookingUp(room, find, who, keys_seconds)
+    return Route("/v1/lookup/{audience}/{root}", looking_up, methods=["POST"])
 
 
 class LookingUp:
     """An ASGI application for the requests of the route. It answers what is wrong with one by itself."""
 
-    def __init__(self, room: LookupRoom | None, find: Find, who: Who) -> None:
+    def __init__(
+        self, room: LookupRoom | None, find: Find, who: Who, keys_seconds: float = KEYS_SECONDS
+    ) -> None:
         self._room = room
+        self._keys_seconds = keys_seconds
         self._find = find
         self._who = who
 
@@ -78,8 +85,17 @@ class LookingUp:
         size = _size_of(request, rows)
         # All that a batch takes is reserved before its keys are read, until its answer is sent.
         with self._room.admit(client, rows, size) as place:
-            answer = await self._asked(place, await _read(request, rows.key_bytes(size)))
+            answer = await self._asked(place, await self._read(request, rows.key_bytes(size)))
             await _send(answer, send)
+
+    async def _read(self, request: Request, limit: int) -> bytes:
+        try:
+            body = await read_body(request.stream(), limit, self._keys_seconds)
+        except TimeoutError:
+            raise too_slow(self._keys_seconds) from None
+        if body is None:
+            raise _too_large(limit)
+        return body
 
     async def _asked(self, place: Place, body: bytes) -> bytes:
         try:
@@ -109,16 +125,6 @@ def _size_of(request: Request, rows: OpenRows) -> int:
             "make the keys for the rows that they are sent to",
         )
     return lengths[length]
-
-
-async def _read(request: Request, limit: int) -> bytes:
-    try:
-        body = await read_body(request.stream(), limit, KEYS_SECONDS)
-    except TimeoutError:
-        raise too_slow(KEYS_SECONDS) from None
-    if body is None:
-        raise _too_large(limit)
-    return body
 
 
 def _too_large(limit: int) -> Problem:

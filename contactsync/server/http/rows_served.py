@@ -70,6 +70,7 @@ class RowsServed:
         self._threads = Threads("rows", 1)
         self._task: asyncio.Task[None] | None = None
         self._first = asyncio.Event()
+        self._whole = False
 
     def find(self, audience: str, root: bytes) -> OpenRows | None:
         """The rows of a root, if they are verified and served."""
@@ -88,8 +89,10 @@ class RowsServed:
         except TimeoutError:
             log.warning("rows are still being verified: until then look-ups find no rows here")
         else:
-            if not len(self._sets):
+            if not len(self._sets) and self._whole:
                 log.warning("no edition has rows that could be served: see `publish --private-lookup`")
+            elif not self._whole:  # what could not be opened was said by then
+                log.warning("rows could not be opened: another attempt follows in %g s", RETRY_SECONDS)
 
     def close(self) -> None:
         """Follow no more, and answer nobody who waits."""
@@ -105,7 +108,8 @@ class RowsServed:
                 stamp = self._look()
             if stamp != served or not self._first.is_set():
                 # Read before the load: if it changes meanwhile, the next turn loads again.
-                if await self._load():
+                self._whole = await self._load()
+                if self._whole:
                     served = stamp
                 self._first.set()
             await asyncio.sleep(LOOK_SECONDS if stamp == served else RETRY_SECONDS)

@@ -22,11 +22,11 @@ ROOT, OTHER = bytes(range(32)), bytes(32)
 class Site:
     """A second server: whoever asks is counted under an address."""
 
-    def __init__(self, memory=1 << 30):
+    def __init__(self, memory=1 << 30, **options):
         self.room = LookupRoom(memory)
         records = np.random.default_rng(7).integers(0, 256, (2100, 72), np.uint8)
         self.rows = OpenRows.of(records, 12)
-        route = looking_up.lookup_route(self.room, self.find, self.who)
+        route = looking_up.lookup_route(self.room, self.find, self.who, **options)
         self.app = Starlette(routes=[route], exception_handlers={HTTPException: on_http_exception})
         self.asked = []
 
@@ -171,13 +171,15 @@ def test_another_media_type(site):
     assert kind(ask(site, site.keys(8), headers=headers, receive=unread)) == (415, "wrong-media-type")
 
 
-def test_a_slow_body(site, monkeypatch):
-    monkeypatch.setattr(looking_up, "KEYS_SECONDS", 0.05)
+def test_a_slow_body_is_given_up_and_leaves_its_place():
+    site = Site(keys_seconds=0.05)
 
     async def never():
         await asyncio.sleep(60)
 
-    assert kind(ask(site, site.keys(8), receive=never)) == (408, "too-slow")
+    with contextlib.closing(site.room):
+        assert kind(ask(site, site.keys(8), receive=never)) == (408, "too-slow")
+        assert site.room.waiting() == 0
 
 
 def test_a_caller_who_goes_away_leaves_its_place(site):

@@ -102,6 +102,20 @@ def test_a_server_without_rows_says_so_once(publication, caplog):
     assert caplog.text.count("no edition has rows") == 1
 
 
+def test_rows_that_cannot_be_opened_at_the_start_are_not_called_missing(publication, caplog):
+    publication.publish(ROOTS[0])
+    publication.fault = BadDirectory("not those")
+
+    async def story(rows):
+        assert "cannot be read: not those" in caplog.text
+        assert "rows could not be opened: another attempt follows in 0.05 s" in caplog.text
+        publication.fault = None
+        await until(lambda: rows.tables() == 1)
+
+    follow(publication, story)
+    assert "no edition has rows" not in caplog.text
+
+
 def test_the_start_does_not_wait_for_ever(publication, monkeypatch, caplog):
     monkeypatch.setattr(rows_served, "START_SECONDS", 0.05)
     publication.publish(ROOTS[0])
