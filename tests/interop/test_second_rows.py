@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from second_client import Disbelieved, Problem, Service
 from second_labels import Sidecar
@@ -23,6 +24,8 @@ from second_rows import (
     row_asked,
 )
 from test_second_client import contactsync, found_by, identifiers, load, voprf
+
+from contactsync.lookup import dpf
 
 sys.path.append(str(Path(__file__).parents[1]))
 
@@ -53,6 +56,15 @@ def test_two_keys_differ_at_the_index_alone(bits):
         one, other = make_keys(bits, index, RANDOM)
         assert one[16:] == other[16:]
         assert expand(bits, one) ^ expand(bits, other) == 1 << index
+
+
+@pytest.mark.parametrize("bits", [3, 7, 8, 10, 13])
+def test_keys_of_the_product_expand_to_one_position(bits):
+    """They are of the same trees, bit for bit: else nearly half of all positions would differ."""
+    indices = np.array([0, 1, (1 << bits) // 3, (1 << bits) - 1], np.uint32)
+    pairs = zip(*dpf.generate(indices, bits), strict=True)
+    for index, (one, other) in zip(indices.tolist(), pairs, strict=True):
+        assert expand(bits, one.tobytes()) ^ expand(bits, other.tobytes()) == 1 << index
 
 
 def test_what_is_wanted_stands_where_it_is_asked_for():
