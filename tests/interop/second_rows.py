@@ -325,13 +325,9 @@ def common(first: Service, second: Service, manifest: Json) -> Json:
 
 
 def look_up(
-    first: Service,
-    second: Service,
-    manifest: Json,
-    outputs: Mapping[bytes, bytes],
-    contacts: int | None = None,
+    first: Service, second: Service, manifest: Json, outputs: Mapping[bytes, bytes]
 ) -> tuple[dict[bytes, str | None], set[bytes]]:
-    """Members with their labels (None without one), and who waits. `contacts`: n, if not all have outputs."""
+    """Members with their labels (None without one), and who waits. All of `outputs` count as new."""
     table = Table(manifest)
     level = table.level(first.data(table.file))
     tokens = {}
@@ -342,7 +338,7 @@ def look_up(
             tokens[one] = (name, token, table.row_of(name, token))
     left = list(dict.fromkeys(row for _, _, row in tokens.values()))
     asked, sent = [], []
-    for k in batches(len(outputs) if contacts is None else contacts, table.b):
+    for k in batches(len(outputs), table.b):
         positions, placed = plan(table.b, k, left)
         left = [row for row in left if row not in placed]
         bits = position_bits(table.b, k)

@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from second_client import Disbelieved, Problem, Service
 from second_labels import Sidecar
@@ -23,6 +24,8 @@ from second_rows import (
     row_asked,
 )
 from test_second_client import contactsync, found_by, identifiers, load, voprf
+
+from contactsync.lookup import dpf
 
 sys.path.append(str(Path(__file__).parents[1]))
 
@@ -53,6 +56,15 @@ def test_two_keys_differ_at_the_index_alone(bits):
         one, other = make_keys(bits, index, RANDOM)
         assert one[16:] == other[16:]
         assert expand(bits, one) ^ expand(bits, other) == 1 << index
+
+
+@pytest.mark.parametrize("bits", [3, 7, 8, 10, 13])
+def test_keys_of_the_product_expand_to_one_position(bits):
+    """They are of the same trees, bit for bit: else nearly half of all positions would differ."""
+    indices = np.array([0, 1, (1 << bits) // 3, (1 << bits) - 1], np.uint32)
+    pairs = zip(*dpf.generate(indices, bits), strict=True)
+    for index, (one, other) in zip(indices.tolist(), pairs, strict=True):
+        assert expand(bits, one.tobytes()) ^ expand(bits, other.tobytes()) == 1 << index
 
 
 def test_what_is_wanted_stands_where_it_is_asked_for():
@@ -159,7 +171,7 @@ def contactsync_sync(site, book, *options):
 
 @pytest.mark.slow
 def test_the_second_client_finds_whom_the_product_finds(plain, voprf, tmp_path):
-    words = ("mirror", plain.server.url, "--data", tmp_path / "mirror", "--yes", "--every", "1s")
+    words = ("mirror", plain.server.url, "--data", tmp_path / "mirror", "--yes", "--every", "1h")
     mirror = Running(tmp_path / "log", *words, "--credential-file", plain.credential)
     second = Service(mirror.url)
     try:
@@ -174,6 +186,19 @@ def test_the_second_client_finds_whom_the_product_finds(plain, voprf, tmp_path):
         contactsync("trust", plain.server.url, "--second", mirror.url, *state)
         stock = json.loads(contactsync_sync(plain, BOOK, "--privacy", "two-server"))
         assert found_by(stock) == identifiers(MEMBERS & set(BOOK))
+        # The mirror has not looked again: both are asked about the edition that it has.
+        late = "+4915198765432"
+        plain.run("members", "add", late)
+        plain.run("publish")
+        newest = plain.manifest()
+        older = common(plain.first, second, newest)
+        assert (older["edition"], newest["edition"]) == (manifest["edition"], manifest["edition"] + 1)
+        outputs = voprf.outputs(plain.first, newest, identifiers([*BOOK[:4], late]))
+        found, waiting = look_up(plain.first, second, older, outputs)
+        assert identifiers(BOOK[:4]) - waiting <= set(found) <= identifiers(BOOK[:4])
+        with pytest.raises(Problem) as caught:
+            look_up(plain.first, second, newest, outputs)
+        assert (caught.value.status, caught.value.slug) == (404, "unknown-rows")
         # The mirror refuses whoever tells it a credential.
         told = Service(mirror.url, plain.credential.read_text())
         keys = [make_keys(position_bits(Table(manifest).b, 8), 0, RANDOM)[0]] * 12
@@ -214,8 +239,8 @@ def test_malformed_questions_get_the_documented_errors(plain):
     assert refused(plain.first, manifest, good, root="ab" * 32) == (404, "unknown-rows")
     assert refused(plain.first, manifest, good, root="AB" * 32) == (404, "not-found")
     assert refused(Service(plain.server.url), manifest, good) == (401, "bad-credential")
-    # A k that the table has no rows for, and more than the largest.
-    assert refused(plain.first, manifest, [bytes(32)] * 768)[0] in (400, 413)
+    # There are too few rows for k = 512: these are longer than the keys of the largest batch there is.
+    assert refused(plain.first, manifest, [bytes(32)] * 768) == (413, "body-too-large")
     # Any root is one that a server answers, whichever control bit.
     assert len(ask(plain.first, manifest, Table(manifest), changed(0, key[0] ^ 1))) == len(answer)
 
