@@ -17,9 +17,9 @@ RULES: Final = {
 ABSENT: Final = "no edition has rows for private look-up"
 
 
-def made_into_rows(partition: Partition) -> list[str]:
+def made_into_rows(partition: Partition, *, labelled: bool) -> list[str]:
     """The SHA-256 of the files of a partition that rows are made from."""
-    labels = partition.labels
+    labels = partition.labels if labelled else None
     return [partition.base.sha256, *([] if labels is None else [labels.file.sha256])]
 
 

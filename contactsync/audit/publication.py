@@ -229,7 +229,9 @@ class _Audit:
         """Make them again from bases and sidecars, which are kept until then."""
         assert manifest.rows is not None
         path = self._file(place, manifest.rows.level)
-        needed = {sha256 for one in manifest.partitions.values() for sha256 in looked_up.made_into_rows(one)}
+        labelled, needed = manifest.rows.labelled, set[str]()
+        for one in manifest.partitions.values():
+            needed.update(looked_up.made_into_rows(one, labelled=labelled))
         if path is None or not needed <= self._kept.keys():
             self._report.leave("rows", place, "a file of theirs is not there, or is another one")
             return
@@ -264,7 +266,7 @@ class _Audit:
                 self._screen(place, partition, directory, files)
                 self._labels.partition(place, partition, directory, files)
         finally:
-            for sha256 in looked_up.made_into_rows(partition) if kept else ():
+            for sha256 in looked_up.made_into_rows(partition, labelled=True) if kept else ():
                 if (one := files[sha256]) is not None:
                     self._kept[sha256] = one.rename(self._work / f"kept.{sha256}")
             for one in files.values():

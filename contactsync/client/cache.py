@@ -148,6 +148,7 @@ class Cache(CacheFile):
         edition: NDArray[np.int64],
         holdings: Holdings,
         labelled: Labelled | None = None,
+        anew: bool = False,
         stored: StoredEpoch | None = None,
         beside: Collection[int] = (),
     ) -> None:
@@ -155,6 +156,7 @@ class Cache(CacheFile):
 
         `member` and `edition` are of these identifiers, those that could be settled, and `labelled`: None
         where there are no labels. If there are, tokens without a label key are of no more use, and go.
+        `anew`: whoever is in none of these was not looked up in what these were, and has to be once more.
         `stored` is what to keep of the epoch; tokens of the epochs `beside` it stay.
         """
         labelled = labelled or Labelled.nothing(len(identifiers))
@@ -168,6 +170,9 @@ class Cache(CacheFile):
                     write_anew(db)
             if stored is not None:
                 _keep_epoch(db, audience, epoch, stored)
+            if anew:  # edition 0 is that of no partition
+                outdated = "UPDATE tokens SET edition = 0 WHERE audience = ? AND epoch = ? AND edition > 0"
+                db.execute(outdated, (audience, epoch))
             db.executemany(
                 "UPDATE tokens SET member = ?, edition = ?, label = ?, labelled = ?"
                 " WHERE audience = ? AND epoch = ? AND identifier = ?",

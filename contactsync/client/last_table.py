@@ -21,8 +21,8 @@ def recall_table(path: Path, audience: str) -> LastTable | None:
         last = LastTable(**{**kept, "waiting": tuple(kept["waiting"])})
     except (KeyError, TypeError, ValueError):
         return None
-    types = tuple(map(type, (last.key, last.epoch, last.edition)))
-    if types != (str, int, int) or not all(isinstance(one, str) for one in last.waiting):
+    types = tuple(map(type, (last.key, last.epoch, last.edition, last.labels)))
+    if types != (str, int, int, bool) or not all(isinstance(one, str) for one in last.waiting):
         return None
     return last if _KEY.fullmatch(last.key) else None
 

@@ -354,6 +354,7 @@ class Session:
             edition=matched.edition[settled],
             holdings=matched.holdings(held),
             labelled=labelled.taken(settled),
+            anew=matched.anew,
             stored=self._epochs.stored(followed.published, followed.manifest),
             beside=self._epochs.beside(followed.published),
         )

@@ -92,10 +92,10 @@ def take_rows(
     they are. Their values must be ones that a builder produces. Raises BadReply.
     """
     there = [name for name in (ROWS, LABELLED_ROWS) if name in members]
-    if len(there) > 1:
-        refuse("has rows with labels, and without", "malformed")
     if not there or not usable:
         return None
+    if len(there) > 1:
+        refuse("has rows with labels, and without", "malformed")
     return _from_json(members.pop(there[0]), partitions, there[0])
 
 

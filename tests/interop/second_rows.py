@@ -131,6 +131,8 @@ class Table:
             return []
         if any(any(entry[width if i < n else 0 :]) for i, entry in enumerate(entries)):
             return []
+        if any(record[at + m * self.entry : self.content]) or (self.r == 40 and any(low[n:])):
+            return []
         return [(*value, entry[:width]) for value, entry in zip(values, entries, strict=False)]
 
     def find(self, name: str, token: int, row: int, record: bytes) -> bytes | None:

@@ -212,7 +212,7 @@ def acceptable(
         if canonical(tree) != data or not _manifest(tree, knows_next, knows_labels):
             return False
         stated = [name for name in ("rows", "labelled_rows") if name in tree]
-        return not knows_rows or not stated or (len(stated) == 1 and _rows(tree, stated[0]))
+        return not knows_rows or not stated or _rows(tree, stated)
     except (ValueError, KeyError, TypeError, AttributeError, UnicodeEncodeError, RecursionError):
         return False
 
@@ -275,12 +275,14 @@ def _manifest(tree: Json, knows_next: bool, knows_labels: bool) -> bool:
     return len(ways) == len({f["sha256"] for f in files})
 
 
-def _rows(tree: Json, member: str) -> bool:
+def _rows(tree: Json, stated: list[str]) -> bool:
     """Of a manifest that is good without them."""
-    partitions, rows, labelled = tree["partitions"], tree[member], member == "labelled_rows"
+    partitions, rows, labelled = tree["partitions"], tree[stated[0]], stated[0] == "labelled_rows"
     unusable = [name for name, p in partitions.items() if not _partition(name, p, tree["edition"], True)]
     if unusable:
         return True  # then nobody can tell
+    if len(stated) > 1:
+        return False
     if not can_have_rows(partitions) or set(rows) != {"level", "most"} or not _file(rows["level"]):
         return False
     if labelled and not any("labels" in p for p in partitions.values()):

@@ -192,7 +192,12 @@ def test_rows_with_labels_of_partitions_without_any() -> None:
 
 
 def test_rows_are_stated_once() -> None:
-    assert refusal(with_labels() | {"rows": stated()["rows"]}) == "malformed"
+    both = with_labels() | {"rows": stated()["rows"]}
+    assert refusal(both) == "malformed"
+    # Who cannot use a partition ignores both, as each alone.
+    tree = both | {"partitions": LABELLED | {"mailto": {"a": 1}}}
+    assert read(tree).rows is None
+    assert twin.acceptable(twin.canonical(tree))
 
 
 def test_a_level_of_the_other_kind_of_rows() -> None:

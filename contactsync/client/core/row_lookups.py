@@ -31,20 +31,25 @@ if TYPE_CHECKING:
 Random = Callable[[int], bytes]
 
 _NOWHERE: Final = 0
-"""The edition of who is in no partition, once that was seen: those of partitions begin with 1."""
+"""The edition of who is in no partition, once that was seen: those of partitions begin with 1.
+
+Also of who is known from another table than the last one: the result stays, and is looked up again.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class LastTable:
     """The last look-up that was finished: of which edition, and which identifiers had no place in it.
 
-    `key` is the hash of what identifies the edition's contents: see `key_of`.
+    `key` is the hash of what identifies the edition's contents: see `key_of`. `labels`: whether these came
+    with it, and were wanted.
     """
 
     key: str
     epoch: int
     edition: int
     waiting: tuple[str, ...]
+    labels: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +77,14 @@ class FoundInRows:
     """Who of n identifiers is a member, bool[n], by which edition, int64[n], and where it is known, bool[n].
 
     Who waits keeps what was known before. `sealed` are the labels of members that were looked up,
-    by partition.
+    by partition. `anew`: everybody was asked for, so that what is known of anybody else is of another table.
     """
 
     member: NDArray[np.bool_]
     edition: NDArray[np.int64]
     settled: NDArray[np.bool_]
     last: LastTable
+    anew: bool
     sealed: Mapping[str, Sealed] = field(default_factory=dict, repr=False)
 
 
@@ -97,15 +103,16 @@ def rows_of(manifest: Manifest) -> PublishedRows:
     return manifest.rows
 
 
-def key_of(manifest: Manifest, *, labels: bool = False) -> str:
+def key_of(manifest: Manifest) -> str:
     """What identifies an edition for look-ups: its rows, and of which edition each partition is.
 
     Not the root alone. Whoever signs could give the same rows other editions, partition by partition, and see
-    by the sizes of the batches how many contacts are in each. If rows have `labels` and these are wanted, it
-    is another one than if not: once they are wanted, everybody is asked for, and not only who matched.
+    by the sizes of the batches how many contacts are in each. Those of labels count, too, whether or not
+    these are wanted: or another one of them would show it.
     """
+    labelled = has_labels(manifest)
     editions = [
-        [name, partition.edition, *([partition.labels.edition] if labels and partition.labels else [])]
+        [name, partition.edition, *([partition.labels.edition] if labelled and partition.labels else [])]
         for name, partition in sorted(manifest.partitions.items())
     ]
     stated = [rows_of(manifest).level.sha256, manifest.epoch, manifest.public_key.hex(), editions]
@@ -141,7 +148,8 @@ def look_up(
 ) -> Generator[AskRows, Sequence[NDArray[np.uint8]], FoundInRows]:
     """Look identifiers up that have tokens. `level` is the file that the manifest names.
 
-    `labels`: whether they are wanted. What is asked and answered is the same if they are not.
+    `labels`: whether they are wanted. What is answered is the same if they are not. Everybody is asked for
+    once they are wanted again, not only who matched.
 
     Raises BadDirectory if one record of an answer does not verify: all of it is discarded.
     """
@@ -151,12 +159,12 @@ def look_up(
     edition = question.editions(manifest, nowhere=_NOWHERE)
     there = edition > _NOWHERE
     labels = labels and rows.labelled
-    key = key_of(manifest, labels=labels)
-    same = last is not None and last.key == key
+    key = key_of(manifest)
+    same = last is not None and last.key == key and (last.labels or not labels)
     waited = frozenset(last.waiting if last is not None and same else ())
-    # Who is in no partition counts too: or the number of batches would tell how many those are.
-    pending = known.edition != edition if same else np.ones(len(edition), np.bool_)
     waits = np.array([one.decode() in waited for one in question.identifiers], np.bool_)
+    # Who is in no partition counts too: or the number of batches would tell how many those are.
+    pending = (known.edition != edition) | waits if same else np.ones(len(edition), np.bool_)
     new = int(np.count_nonzero(pending & ~waits))
     wanted = _in_turn(np.flatnonzero(pending & there), known, random_bytes)
 
@@ -188,15 +196,16 @@ def look_up(
         entries[asked] = held.entries(places)
         found_edition[asked] = edition[asked]
         looked_up[asked] = settled[asked] = True
-    placed = np.concatenate([np.empty(0, np.int64), *(wanted[plan.query] for plan in plans)])
-    waiting = tuple(question.identifiers[i].decode() for i in np.setdiff1d(wanted, placed).tolist())
+    left = np.setdiff1d(wanted, np.flatnonzero(looked_up))
+    found_edition[left] = np.minimum(known.edition[left], _NOWHERE)
+    waiting = tuple(question.identifiers[i].decode() for i in left.tolist())
     sealed = {}
     for name, mine in question.groups.items():
         if labels and (octets := table.entry_bytes.get(name)):
             those = mine[member[mine] & looked_up[mine]]
             sealed[name] = Sealed(those, entries[those, :octets])
-    table_now = LastTable(key, manifest.epoch, manifest.edition, waiting)
-    return FoundInRows(member, found_edition, settled, table_now, sealed)
+    table_now = LastTable(key, manifest.epoch, manifest.edition, waiting, labels)
+    return FoundInRows(member, found_edition, settled, table_now, not same, sealed)
 
 
 def _in_turn(wanted: NDArray[np.int64], known: Known, random_bytes: Random) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ server sees depends on how long this machine works on a book.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -261,6 +261,7 @@ class Evaluated:
             *(self, found.settled, found.member, found.edition, (), spent),
             sealed=found.sealed,
             table=found.last,
+            anew=found.anew,
         )
 
 
@@ -270,7 +271,7 @@ class Matched:
 
     Where `settled`, bool[n], is False, the result is unknown: the partition needs a newer program. `spent` is
     the number of octets downloaded. `sealed` are labels that came with buckets or rows, by partition.
-    `table` is the one in which rows were looked up, if that was the way.
+    `table` is the one in which rows were looked up, if that was the way; `anew`: everybody was looked up.
     """
 
     evaluated: Evaluated
@@ -281,6 +282,7 @@ class Matched:
     spent: int
     sealed: Mapping[str, Sealed] = field(default_factory=dict, repr=False)
     table: LastTable | None = None
+    anew: bool = False
 
     def holdings(self, before: Holdings) -> dict[tuple[str, str], Holding | SidecarHolding]:
         """The files to keep: those that were used, and earlier ones that deltas can still continue."""
@@ -310,7 +312,7 @@ class Matched:
         entries_of = context(manifest.audience, manifest.epoch)
         found = Labelled.nothing(len(question.identifiers))
         if self.table is not None:
-            return self._labelled_in_rows(found, entries_of)
+            return self._labelled_in_rows(self.table, found, entries_of)
         for plan in self.plans:
             mine = question.groups.get(plan.partition.name)
             if mine is None or plan.labels is None:
@@ -327,15 +329,22 @@ class Matched:
             found = found.with_those(members, one)
         return found
 
-    def _labelled_in_rows(self, found: Labelled, entries_of: bytes) -> Labelled:
+    def _labelled_in_rows(self, table: LastTable, found: Labelled, entries_of: bytes) -> Labelled:
         """The same of labels that came with rows. Who was not looked up keeps label and match."""
         prepared, known = self.evaluated.prepared, self.evaluated.known
+        # By the settings and the edition alone: what follows from it must not depend on who is in the book.
+        found = replace(found, wanted=table.labels)
+        waiting = {one.encode() for one in table.waiting}
         for name, sealed in self.sealed.items():
             mine = prepared.question.groups[name]
             labels = prepared.manifest.partitions[name].labels
             assert labels is not None
             members = mine[self.member[mine]]
             one = label_members(labels.edition, known, members=members, sealed=sealed, context=entries_of)
+            # Who did not wait was looked up now or before: the entry was there, and did not open.
+            without = members[one.edition < 0].tolist()
+            waits = sum(prepared.question.identifiers[i] in waiting for i in without)
+            one = replace(one, unopened=len(without) - waits, unknown=waits)
             found = found.with_those(members, one)
         return found
 

@@ -60,9 +60,15 @@ def state_all_rows(
 
 
 def lacks_rows(folder: DataFolder, manifest: Manifest | None) -> bool:
-    """Whether what is published has rows and is not to have any, or the other way round."""
-    wanted = folder.settings().private_lookup and manifest is not None and manifest.partitions
-    return bool(wanted) != bool(manifest is not None and manifest.rows)
+    """Whether what is published has rows and is not to have any, or the other way round; so with labels.
+
+    An earlier version made rows without labels also of partitions that have some.
+    """
+    if manifest is None:
+        return False
+    if not (folder.settings().private_lookup and manifest.partitions):
+        return manifest.rows is not None
+    return manifest.rows is None or manifest.rows.labelled != _has_labels(manifest)
 
 
 def damaged_parts(data: Path, manifest: Manifest) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from contactsync.client.core.holdings import Known
-from contactsync.client.core.row_lookups import key_of, look_up
+from contactsync.client.core.row_lookups import look_up
 from contactsync.client.core.states import Question
 from contactsync.directory import DataFile, build, open_directory
 from contactsync.directory.sidecar import open_sidecar
@@ -148,7 +148,13 @@ def test_once_labels_are_wanted_everybody_is_asked_for(world):
     found, sizes = world.look_up(book, known, first.last, labels=True)
     assert sizes == whole
     assert len(opened(book, found)) == 12
-    assert found.last.key == key_of(world.manifest, labels=True) != first.last.key
+    assert found.anew
+    assert (first.last.labels, found.last.labels) == (False, True)
+    # Once they are not wanted any more, nobody need be asked for.
+    known = replace(known, member=found.member, edition=found.edition)
+    again, sizes = world.look_up(book, known, found.last, labels=False)
+    assert sizes == [8]
+    assert not again.anew
 
 
 def test_an_entry_that_does_not_open_changes_nothing_that_is_asked(tmp_path, world):
@@ -164,6 +170,53 @@ def test_an_entry_that_does_not_open_changes_nothing_that_is_asked(tmp_path, wor
     known = replace(known_of(book), member=found.member, edition=found.edition)
     _, sizes = bad.look_up(book, known, found.last, labels=True)
     assert sizes == [8]
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_an_edition_of_labels_alone_is_another_one_for_everybody(world, labels):
+    """Also one that changed nothing: or who signs would see by the sizes who wants labels."""
+    book = mixed_book()
+    first, whole = world.look_up(book, labels=labels)
+    known = replace(known_of(book), member=first.member, edition=first.edition)
+    partitions = dict(world.manifest.partitions)
+    stated = partitions["39"].labels
+    partitions["39"] = replace(partitions["39"], labels=replace(stated, edition=4))
+    honest, world.manifest = world.manifest, replace(world.manifest, partitions=partitions, edition=4)
+    try:
+        found, sizes = world.look_up(book, known, first.last, labels=labels)
+    finally:
+        world.manifest = honest
+    assert sizes == whole
+    assert found.anew
+    assert bool(opened(book, found)) == labels
+
+
+def test_who_waited_when_everybody_was_asked_is_asked_next(world):
+    """A batch of eight for sixty, all of them known from another table: nobody is forgotten."""
+    book = identifiers_of("49", 0, 60)
+    earlier = replace(known_of(book), member=np.ones(60, np.bool_), edition=np.full(60, 3))
+    first, _ = world.look_up(book[:8], labels=True)
+    everybody = tuple(one.decode() for one in book)
+    last = replace(first.last, waiting=everybody)
+    shown, known, rounds = {}, earlier, 0
+    while len(shown) < 60:
+        found, sizes = world.look_up(book, known, last, labels=True)
+        assert sizes == [8]
+        assert found.member.all()
+        assert found.settled.all(), "who waits keeps the result"
+        shown |= opened(book, found)
+        waits = np.array([one.decode() in found.last.waiting for one in book])
+        assert (found.edition[waits] == 0).all()
+        assert (found.edition[~waits] == 3).all()
+        known, last = replace(known, member=found.member, edition=found.edition), found.last
+        rounds += 1
+        assert rounds < 40
+    assert shown == {one: label_of(one) for one in book}
+    assert not last.waiting
+    # What is marked so is looked up, though nobody remembers that it waited.
+    known = replace(known, edition=np.where(np.arange(60) < 20, 0, 3))
+    _, sizes = world.look_up(book, known, last, labels=True)
+    assert sizes == [64]
 
 
 def test_who_waits_has_no_entry_of_another(world):

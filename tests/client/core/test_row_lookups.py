@@ -101,7 +101,7 @@ def test_members_of_all_partitions_are_found_in_one_batch(world):
     expected = [False] + [True, True, True, False, False, False] * 3
     assert found.member.tolist() == expected
     assert found.edition.tolist() == [0] + [3] * 18
-    assert found.last == LastTable(key_of(world.manifest), 1, 3, ())
+    assert found.last == LastTable(key_of(world.manifest), 1, 3, (), False)
     assert [plan.sharing.size for plan in world.requests[-1].batches] == [64]
 
 
@@ -165,7 +165,7 @@ def test_who_waits_makes_no_batch_larger_and_comes_first(world):
     book = identifiers_of("49", 0, 16)
     done = np.arange(16) >= 13
     known = replace(with_tokens(book), member=done, edition=np.where(done, 3, -1))
-    last = LastTable(key_of(world.manifest), 1, 3, tuple(one.decode() for one in book[:13]))
+    last = LastTable(key_of(world.manifest), 1, 3, tuple(one.decode() for one in book[:13]), False)
     found = world.look_up(book, known, last)
     assert sizes(world) == [8]
     asked = found.settled & ~done
@@ -197,7 +197,7 @@ def test_the_order_of_those_who_wait_is_drawn_each_time(world):
     """Or the same contact, whose places are always taken, would wait forever."""
     book = identifiers_of("49", 0, 60)
     known = replace(with_tokens(book), edition=np.full(60, -1))
-    last = LastTable(key_of(world.manifest), 1, 3, tuple(one.decode() for one in book))
+    last = LastTable(key_of(world.manifest), 1, 3, tuple(one.decode() for one in book), False)
     found = [tuple(np.flatnonzero(world.look_up(book, known, last).settled).tolist()) for _ in range(60)]
     assert len(set(found)) > 10
     assert set().union(*found) == set(range(60))
