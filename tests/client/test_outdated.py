@@ -1,9 +1,13 @@
 """What is known from other address books, once everybody in one was looked up in another table."""
 
+import json
+
 import numpy as np
 import pytest
 
 from contactsync.client.cache import Cache
+from contactsync.client.core.row_lookups import LastTable
+from contactsync.client.last_table import keep_table, recall_table
 from contactsync.tokens import TOKEN_BYTES, Tokens
 
 ANNA, BODO, CARL = b"tel:+491512345671", b"tel:+491512345672", b"tel:+33612345673"
@@ -39,3 +43,15 @@ def test_nobody_else_is_touched_where_only_new_ones_were_asked_for(cache):
     finish(cache, [ANNA], [3])
     finish(cache, [BODO], [3])
     assert editions(cache) == [3, 3, -1]
+
+
+def test_a_last_look_up_that_an_earlier_version_kept_is_none(tmp_path):
+    """It does not say whether labels were wanted: everybody is asked for once."""
+    path = tmp_path / "rows.json"
+    last = LastTable("0" * 64, 1, 3, ("tel:+491512345671",), True)
+    keep_table(path, "people", last)
+    assert recall_table(path, "people") == last
+    kept = json.loads(path.read_bytes())
+    del kept["audiences"]["people"]["labels"]
+    path.write_text(json.dumps(kept))
+    assert recall_table(path, "people") is None
