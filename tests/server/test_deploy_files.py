@@ -147,7 +147,7 @@ def test_the_containers_run_as_nobody_and_keep_passwords_in_files(written):
     assert "contactsync warmup" in stages[1]
 
 
-# nginx, for real
+# nginx and Caddy, for real
 
 
 def certificate(folder):
@@ -178,12 +178,40 @@ def certificate(folder):
     return folder / "cert.pem", folder / "key.pem"
 
 
-class Nginx:
-    """nginx with the shipped file, of which the addresses and the certificate are changed."""
+class Proxy:
+    """A proxy with the shipped file, of which the addresses and the certificate are changed."""
+
+    program: str
+    file: str
 
     def __init__(self, folder, text, behind):
         self.folder, self.port = folder, free_port()
-        self.cert, key = certificate(folder)
+        self.cert, self.key = certificate(folder)
+        self.command, self.check = self.prepare(folder, text, behind)
+
+    def __enter__(self):
+        checked = subprocess.run(self.check, capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, checked.stderr
+        with (self.folder / "stderr.log").open("wb") as log:
+            self.popen = subprocess.Popen(self.command, stderr=log, stdin=subprocess.DEVNULL)
+        end = time.monotonic() + 30
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return self
+            assert time.monotonic() < end, [one.read_text() for one in self.folder.glob("*.log")]
+            time.sleep(0.05)
+
+    def __exit__(self, *_):
+        self.popen.terminate()
+        self.popen.wait(20)
+
+
+class Nginx(Proxy):
+    program = "nginx"
+    file = "nginx/contactsync.conf"
+
+    def prepare(self, folder, text, behind):
         text = text.replace("127.0.0.1:8440", f"127.0.0.1:{behind}").replace(
             " [::]:443 ssl;", f" {free_port()};"
         )
@@ -191,7 +219,7 @@ class Nginx:
         text = text.replace("contacts.example.org", "localhost").replace(
             "/etc/ssl/contactsync/fullchain.pem", str(self.cert)
         )
-        text = text.replace("/etc/ssl/contactsync/privkey.pem", str(key))
+        text = text.replace("/etc/ssl/contactsync/privkey.pem", str(self.key))
         text = text.replace("/var/log/nginx/contactsync.log", str(folder / "error.log"))
         (folder / "contactsync.conf").write_text(text)
         temporary = "".join(
@@ -203,60 +231,66 @@ class Nginx:
             f" user root; events {{}}"
             f" http {{ access_log off; {temporary} include {folder}/contactsync.conf; }}"
         )
-        self.command = ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+        command = ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+        return command, [*command, "-t"]
 
-    def __enter__(self):
-        checked = subprocess.run([*self.command, "-t"], capture_output=True, text=True, check=False)
-        assert checked.returncode == 0, checked.stderr
-        self.popen = subprocess.Popen(self.command, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 20
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return self
-            assert time.monotonic() < end, (self.folder / "error.log").read_text()
-            time.sleep(0.05)
 
-    def __exit__(self, *_):
-        self.popen.terminate()
-        self.popen.wait(20)
+class Caddy(Proxy):
+    program = "caddy"
+    file = "caddy/Caddyfile"
+
+    def prepare(self, folder, text, behind):
+        text = text.replace("127.0.0.1:8440", f"127.0.0.1:{behind}")
+        text = text.replace(
+            "contacts.example.org {", f"localhost:{self.port} {{\n\ttls {self.cert} {self.key}"
+        )
+        own = f"admin off\n\tauto_https disable_redirects\n\tstorage file_system {folder}/storage"
+        text = text.replace("{\n\tservers {", f"{{\n\t{own}\n\tservers {{", 1)
+        assert text.count("localhost:") == text.count("admin off") == 1
+        (folder / "Caddyfile.conf").write_text(text)
+        words = ["--config", str(folder / "Caddyfile.conf"), "--adapter", "caddyfile"]
+        # Its state is in the folder of who runs it.
+        command = ["env", f"XDG_CONFIG_HOME={folder}", f"XDG_DATA_HOME={folder}", "caddy"]
+        return [*command, "run", *words], [*command, "validate", *words]
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
-def test_clients_sync_through_nginx(written, tmp_path):
+@pytest.mark.parametrize("kind", [Nginx, Caddy])
+def test_clients_sync_through_a_proxy(written, tmp_path, kind):
+    if shutil.which(kind.program) is None:
+        pytest.skip(f"{kind.program} is not installed")
     operator = Operator(tmp_path / "server")
     operator.add(*range(GERMAN, GERMAN + 5000))
     operator.publish()
     data = operator.folder.path
     credential = run("accounts", "add", "me", data=data).strip()
-    (tmp_path / "nginx").mkdir()
-    text = (written / "nginx" / "contactsync.conf").read_text()
+    (tmp_path / "proxy").mkdir()
+    text = (written / kind.file).read_text()
     with (
         Process(data, "--trusted-proxy", "127.0.0.1") as process,
-        Nginx(tmp_path / "nginx", text, process.port) as nginx,
+        kind(tmp_path / "proxy", text, process.port) as proxy,
     ):
-        url = f"https://localhost:{nginx.port}"
+        url = f"https://localhost:{proxy.port}"
         client = Client(tmp_path / "state")
-        client.introduce(url, ca_file=nginx.cert).accept()
+        client.introduce(url, ca_file=proxy.cert).accept()
         people = [GERMAN + 1, GERMAN + 2, GERMAN + 900_000]
         result = client.sync(book_of_numbers(_array(people)), credential=credential)
         assert result.numbers.tolist() == people[:2]
-        assert _status(nginx, "/v1/health") == 200
-        assert _status(nginx, "/") == 404
+        assert _status(proxy, "/v1/health") == 200
+        assert _status(proxy, "/") == 404
         file = next(iter(operator.manifest().files()))
-        assert _status(nginx, f"/v1/data/{file}") == 401  # nothing is cached for whoever has no credential
-        assert _status(nginx, f"/v1/data/{file}", Authorization=f"Bearer {credential}") == 200
+        assert _status(proxy, f"/v1/data/{file}") == 401  # nothing is cached for whoever has no credential
+        assert _status(proxy, f"/v1/data/{file}", Authorization=f"Bearer {credential}") == 200
         operator.registry.remove(numbers(GERMAN + 1))
         run("publish", "--expunge", data=data)
-        assert _status(nginx, f"/v1/data/{file}", Authorization=f"Bearer {credential}") == 404
+        assert _status(proxy, f"/v1/data/{file}", Authorization=f"Bearer {credential}") == 404
         assert client.sync(book_of_numbers(_array(people)), credential=credential).numbers.tolist() == [
             GERMAN + 2
         ]
-    logged = b"".join(path.read_bytes() for path in (tmp_path / "nginx").glob("*.log"))
+    logged = b"".join(path.read_bytes() for path in (tmp_path / "proxy").glob("*.log"))
     assert b"127.0.0.1" not in logged
-    left = [path for path in (tmp_path / "nginx").rglob("*") if path.is_file()]
-    assert {path.suffix for path in left} <= {".conf", ".pem", ".log", ""}
+    left = [path for path in (tmp_path / "proxy").rglob("*") if path.is_file()]
+    assert {path.suffix for path in left} <= {".conf", ".pem", ".log", ".json", ""}
     operator.close()
 
 
@@ -264,9 +298,9 @@ def _array(people):
     return np.array(people, np.uint64)
 
 
-def _status(nginx, path, **headers):
-    context = ssl.create_default_context(cafile=str(nginx.cert))
-    connection = http.client.HTTPSConnection("localhost", nginx.port, context=context, timeout=20)
+def _status(proxy, path, **headers):
+    context = ssl.create_default_context(cafile=str(proxy.cert))
+    connection = http.client.HTTPSConnection("localhost", proxy.port, context=context, timeout=20)
     try:
         connection.request("GET", path, headers=headers)
         return connection.getresponse().status
