@@ -43,5 +43,6 @@ def check_rows(manifest: Manifest, level: bytes, path_of: Callable[[str], Path],
     if built.level != level:
         raise BadDirectory(
             "bases and sidecars give another level",
-            hint="members may have been hidden in its rows, or added to them: do not look up in this edition",
+            hint="members may have been hidden in its rows or added to them, or have other labels there:"
+            " do not look up in this edition",
         )

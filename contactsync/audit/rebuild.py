@@ -7,6 +7,7 @@ left out or made with another key shows as a base that differs; the report count
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from contactsync.audit import looked_up
 from contactsync.audit.report import AuditReport
-from contactsync.directory import build, match, open_directory
+from contactsync.directory import DataFile, build, match, open_directory
 from contactsync.directory.sidecar_build import build_sidecar
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadDirectory, BadInput
@@ -166,6 +167,7 @@ class _Rebuild:
         info = build(mine, [tokens], remainder_bits=published.remainder_bits)
         try:
             if info.file == published.base:
+                _check_served(path, published.base)
                 return
             with open_directory(path, expect=published.directory) as theirs:
                 missing = len(tokens) - int(match(tokens, theirs).sum())
@@ -198,6 +200,7 @@ class _Rebuild:
                     "labels that are published are not those of the registry",
                     hint="find out who changed the publication; `server publish` makes it right",
                 )
+            _check_served(self._folder.data / said.file.sha256, said.file)
             self._report.prove("labels")
 
     def _rows(self, rows: PublishedRows) -> None:
@@ -215,6 +218,22 @@ class _Rebuild:
             if path.exists():  # else whoever serves them makes it
                 open_table(path, rows.table(manifest.partitions), rows.root)
             self._report.prove("rows")
+
+
+def _check_served(path: Path, stated: DataFile) -> None:
+    """Check that a data file of the folder is the one that the manifest states. Raises BadDirectory."""
+    wrong = ""
+    try:
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != stated.sha256:
+                wrong = "is damaged"
+    except FileNotFoundError:
+        wrong = "is not there"
+    if wrong:
+        raise BadDirectory(
+            f"the manifest is right, but {path.name} in the data folder {wrong}",
+            hint="delete it if it is there; `server publish` makes it again",
+        )
 
 
 def _in_order(rows: NDArray[np.uint8]) -> bytes:

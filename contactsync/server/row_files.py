@@ -76,13 +76,15 @@ def ensure_rows(folder: Path, manifest: Manifest, public: Path) -> Path:
             if (built.root, built.table.shape.most) != (rows.root, rows.most):
                 raise BadDirectory(
                     f"the rows that edition {manifest.edition} of {manifest.audience} states are not those of"
-                    " its directories",
+                    f" its directories{' and labels' if rows.labelled else ''}",
                     hint="They are not served. The operator of the publication must publish it again.",
                     refusal="bad-hash",
                 )
-            if not in_service(public / "data", rows.root):
-                raise BadInput(f"edition {manifest.edition} of {manifest.audience} was taken out of service")
             durable.rename(work / "rows", path)
+            if not in_service(public / "data", rows.root):  # meanwhile: who removes rows does not wait for us
+                with contextlib.suppress(FileNotFoundError):
+                    durable.remove(path)
+                raise BadInput(f"edition {manifest.edition} of {manifest.audience} was taken out of service")
     return path
 
 

@@ -189,7 +189,7 @@ def test_a_sidecar_that_is_not_there(looked, reports):
     of_files, of_registry = reports()
     assert wrong(of_files) == {"file"}
     assert any(one.rule == "rows" and one.severity == "warning" for one in of_files.findings)
-    assert wrong(of_registry) == {"rows"}
+    assert wrong(of_registry) == {"labels", "rows"}
     assert name in messages(of_registry)
     assert "rows" not in {*of_files.proven, *of_registry.proven}
 
@@ -202,7 +202,7 @@ def test_a_sidecar_that_was_changed_under_its_name(looked, reports):
     of_files, of_registry = reports()
     assert wrong(of_files) == {"file"}
     assert any(one.rule == "rows" and one.severity == "warning" for one in of_files.findings)
-    assert wrong(of_registry) == {"rows"}
+    assert wrong(of_registry) == {"labels", "rows"}
     assert path.name in messages(of_registry)
 
 

@@ -14,6 +14,7 @@ from contactsync.foundation.errors import BadDirectory, BadInput, ContactSyncErr
 from contactsync.lookup.table import check_level
 from contactsync.publication import row_building
 from contactsync.publication.manifest import Manifest, Partition
+from contactsync.server import row_files
 from contactsync.server.row_files import ensure_rows, make_rows, open_rows, remove_rows, row_file, with_rows
 from contactsync.tokens import Tokens
 
@@ -208,6 +209,23 @@ def test_what_was_taken_out_of_service_is_not_made_again(made):
     """Its manifest stays, and its bases may: the level is what goes with it."""
     made.path.unlink()
     (made.public / "data" / made.manifest.rows.level.sha256).unlink()
+    with pytest.raises(BadInput, match="taken out of service"):
+        made.ensure()
+    assert not made.path.exists()
+
+
+def test_what_is_taken_out_of_service_while_it_is_made_does_not_stay(made, monkeypatch):
+    """`remove_rows` waits for nobody: the level goes, the old rows go, and only then these get their name."""
+    made.path.unlink()
+    rename = row_files.durable.rename
+
+    def late(source, target):
+        if target == made.path:
+            (made.public / "data" / made.manifest.rows.level.sha256).unlink()
+            remove_rows(made.folder, "people", [])
+        rename(source, target)
+
+    monkeypatch.setattr(row_files.durable, "rename", late)
     with pytest.raises(BadInput, match="taken out of service"):
         made.ensure()
     assert not made.path.exists()
