@@ -8,19 +8,12 @@ from typing import Final
 
 from contactsync.foundation.errors import BadDirectory
 from contactsync.publication.manifest import Manifest
-from contactsync.publication.partition import Partition
 from contactsync.publication.row_building import build_rows
 
 RULES: Final = {
     "rows": "the level of the rows for private look-up is the one that its files give, octet by octet",
 }
 ABSENT: Final = "no edition has rows for private look-up"
-
-
-def made_into_rows(partition: Partition, *, labelled: bool) -> list[str]:
-    """The SHA-256 of the files of a partition that rows are made from."""
-    labels = partition.labels if labelled else None
-    return [partition.base.sha256, *([] if labels is None else [labels.file.sha256])]
 
 
 def check_rows(manifest: Manifest, level: bytes, path_of: Callable[[str], Path], work: Path) -> None:

@@ -38,6 +38,7 @@ from contactsync.publication.history import MANIFESTS_KEPT, Link, another_histor
 from contactsync.publication.logged import logged_link
 from contactsync.publication.manifest import MAX_BYTES, DataFile, Manifest
 from contactsync.publication.partition import Partition
+from contactsync.publication.rows import source_files
 from contactsync.publication.tuf.follower import (
     MAX_ROOT_BYTES,
     METADATA_PATH,
@@ -229,9 +230,7 @@ class _Audit:
         """Make them again from bases and sidecars, which are kept until then."""
         assert manifest.rows is not None
         path = self._file(place, manifest.rows.level)
-        labelled, needed = manifest.rows.labelled, set[str]()
-        for one in manifest.partitions.values():
-            needed.update(looked_up.made_into_rows(one, labelled=labelled))
+        needed = source_files(manifest.partitions, labelled=manifest.rows.labelled)
         if path is None or not needed <= self._kept.keys():
             self._report.leave("rows", place, "a file of theirs is not there, or is another one")
             return
@@ -266,7 +265,7 @@ class _Audit:
                 self._screen(place, partition, directory, files)
                 self._labels.partition(place, partition, directory, files)
         finally:
-            for sha256 in looked_up.made_into_rows(partition, labelled=True) if kept else ():
+            for sha256 in source_files({partition.name: partition}, labelled=True) if kept else ():
                 if (one := files[sha256]) is not None:
                     self._kept[sha256] = one.rename(self._work / f"kept.{sha256}")
             for one in files.values():

@@ -7,7 +7,6 @@ left out or made with another key shows as a base that differs; the report count
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from contactsync.audit import looked_up
 from contactsync.audit.report import AuditReport
 from contactsync.directory import DataFile, build, match, open_directory
+from contactsync.directory.files import hash_file
 from contactsync.directory.sidecar_build import build_sidecar
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import BadDirectory, BadInput
@@ -225,7 +225,7 @@ def _check_served(path: Path, stated: DataFile) -> None:
     wrong = ""
     try:
         with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != stated.sha256:
+            if hash_file(file) != stated:
                 wrong = "is damaged"
     except FileNotFoundError:
         wrong = "is not there"

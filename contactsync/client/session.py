@@ -22,7 +22,7 @@ from contactsync.client.core.leak import sentence
 from contactsync.client.core.mode import FetchFiles, LookUpBuckets, Memory, Request
 from contactsync.client.core.planner import Options
 from contactsync.client.core.round import padded
-from contactsync.client.core.row_lookups import AskRows, has_labels
+from contactsync.client.core.row_lookups import AskRows
 from contactsync.client.core.states import Evaluated, Matched, Prepared, Question
 from contactsync.client.download import is_held, octets_held
 from contactsync.client.epochs import Epochs
@@ -229,9 +229,7 @@ class Session:
             last = recall_table(self._server.rows, self._options.audience)
             used = self._pair.common_edition(used, follower, last)
         # Labels need a key of everybody: who matches must not decide who is looked up once more.
-        labels = any(partition.labels is not None for partition in used.partitions.values())
-        if self._mode.of_table:
-            labels = has_labels(used)
+        labels = used.has_labelled_rows if self._mode.of_table else used.has_labels
         self._keyed = labels and self._options.labels
         return _Followed(follower, manifest, used, changed)
 

@@ -27,12 +27,11 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from contactsync.client.state import State, canonical_url
-from contactsync.directory import DirectoryInfo
-from contactsync.directory.sidecar_format import SidecarInfo
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput, ContactSyncError, OurError
 from contactsync.foundation.migrations import RecordStep, migrate_record, newest
 from contactsync.publication.manifest import Manifest
+from contactsync.publication.rows import source_files
 from contactsync.server.row_files import ROWS_SERVED, remove_rows
 
 _RECORD: Final = "mirror.json"
@@ -155,9 +154,8 @@ class MirrorFolder:
         """
         rows = [one.rows for one in manifests if one.rows is not None]
         remove_rows(self.rows, self.audience, rows)
-        made_from = [each for one in manifests for each in sources_of(one).values()]
-        data = {info.file.sha256 for pair in made_from for info in pair if info is not None}
-        data |= {one.level.sha256 for one in rows}
+        data = {one.level.sha256 for one in rows}
+        data.update(*(source_files(one.partitions, labelled=one.has_labelled_rows) for one in manifests))
         targets = {self.manifest_path(sha256).name for sha256 in history}
         targets |= {self.manifest_path(one.sha256()).name for one in manifests}
         for folder, names in ((self.data, data), (self.public / "targets", targets)):
@@ -165,15 +163,6 @@ class MirrorFolder:
                 if path.name.removesuffix(".part") not in names and not path.name.startswith("."):
                     with contextlib.suppress(OSError):
                         durable.remove(path)
-
-
-def sources_of(manifest: Manifest) -> dict[str, tuple[DirectoryInfo, SidecarInfo | None]]:
-    """What the rows of an edition are made from: each base, and the sidecar beside it if they have labels."""
-    labelled = manifest.rows is not None and manifest.rows.labelled
-    return {
-        name: (one.directory, one.labels.info(one) if labelled and one.labels is not None else None)
-        for name, one in manifest.partitions.items()
-    }
 
 
 def _object(path: Path) -> dict[str, Any]:

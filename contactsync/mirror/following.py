@@ -124,11 +124,10 @@ class PublicationFollower:
         held: Mapping[str, Partition] = {}
         if before is not None and before.epoch == manifest.epoch:  # editions count anew in each epoch
             held = before.partitions
-        labelled = manifest.rows is not None and manifest.rows.labelled
         for name, partition in manifest.partitions.items():
             try:
                 self._bring(partition, held.get(name))
-                if labelled and partition.labels is not None:
+                if manifest.has_labelled_rows and partition.labels is not None:
                     self._bring_labels(partition, partition.labels, held.get(name))
             except Refused as error:
                 if error.kind == "not-found":

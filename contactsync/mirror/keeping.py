@@ -25,9 +25,10 @@ from contactsync.mirror.editions import (
     open_edition,
     rows_of,
 )
-from contactsync.mirror.folder import MirrorFolder, sources_of
+from contactsync.mirror.folder import MirrorFolder
 from contactsync.mirror.following import PublicationFollower
 from contactsync.publication.manifest import Manifest
+from contactsync.publication.rows import sources_of
 from contactsync.server.row_files import ROWS_SERVED
 
 RETRY_SECONDS: Final = 60.0
@@ -130,7 +131,7 @@ class MirrorKeeper:
         stated = rows_of(manifest)
         for one in self.editions:
             # What has changed is in no row: labels, if the rows have none.
-            if one.stated == stated and sources_of(one.manifest) == sources_of(manifest):
+            if one.stated == stated and _sources(one.manifest) == _sources(manifest):
                 return MirroredEdition(manifest, stated, one.rows)
         return make_edition(self._folder, manifest)
 
@@ -178,6 +179,10 @@ class MirrorKeeper:
                 level, "the publication cannot be followed, and what was served before still is: %s", said
             )
         self._said, self.problem = said, shown
+
+
+def _sources(manifest: Manifest) -> object:
+    return sources_of(manifest.partitions, labelled=manifest.has_labelled_rows)
 
 
 def of_disk(error: OSError, folder: Path) -> OurError:

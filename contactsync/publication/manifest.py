@@ -106,6 +106,16 @@ class Manifest:
         """Tokens in all partitions of the epoch that can be used."""
         return sum(partition.count for partition in self.partitions.values())
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether any partition of the epoch has labels."""
+        return any(partition.labels is not None for partition in self.partitions.values())
+
+    @property
+    def has_labelled_rows(self) -> bool:
+        """Whether it has rows for private look-up, and labels come with them."""
+        return self.rows is not None and self.rows.labelled
+
     def all_partitions(self) -> Iterator[Partition]:
         """The partitions that can be used, those of the next epoch included."""
         yield from self.partitions.values()

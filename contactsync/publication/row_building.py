@@ -10,6 +10,7 @@ from contactsync.directory import open_directory
 from contactsync.directory.sidecar import open_sidecar
 from contactsync.lookup.table_file import BuiltTable, build_table
 from contactsync.publication.partition import Partition
+from contactsync.publication.rows import sources_of
 
 
 def build_rows(
@@ -23,10 +24,10 @@ def build_rows(
     """
     with contextlib.ExitStack() as stack:
         directories, sidecars = {}, {}
-        for name, one in partitions.items():
-            base = open_directory(path_of(one.base.sha256), expect=one.directory)
-            directories[name] = stack.enter_context(base)
-            if labelled and one.labels is not None:
-                sidecar = open_sidecar(path_of(one.labels.file.sha256), expect=one.labels.info(one))
+        for name, (base, labels) in sources_of(partitions, labelled=labelled).items():
+            opened = open_directory(path_of(base.file.sha256), expect=base)
+            directories[name] = stack.enter_context(opened)
+            if labels is not None:
+                sidecar = open_sidecar(path_of(labels.file.sha256), expect=labels)
                 sidecars[name] = stack.enter_context(sidecar)
         return build_table(path, directories, sidecars)

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from contactsync.directory import DataFile
+from contactsync.directory import DataFile, DirectoryInfo
+from contactsync.directory.sidecar_format import SidecarInfo
 from contactsync.foundation.errors import BadDirectory
 from contactsync.lookup.rows import MAX_ROW_COUNT
 from contactsync.lookup.table import RowTable
@@ -55,15 +56,30 @@ class PublishedRows:
 
         Raises BadDirectory if such partitions have no such rows; never for those of a manifest that was read.
         """
-        entry_bytes = {}
-        for name, one in partitions.items():
-            if self.labelled and one.labels is not None:
-                entry_bytes[name] = one.labels.info(one).layout.entry_bytes
-        return RowTable.of({name: one.directory for name, one in partitions.items()}, self.most, entry_bytes)
+        sources = sources_of(partitions, labelled=self.labelled)
+        bases = {name: base for name, (base, _) in sources.items()}
+        entry_bytes = {name: one.layout.entry_bytes for name, (_, one) in sources.items() if one is not None}
+        return RowTable.of(bases, self.most, entry_bytes)
 
     def to_json(self) -> dict[str, Any]:
         """The member of the manifest."""
         return {"level": file_to_json(self.level), "most": self.most}
+
+
+def sources_of(
+    partitions: Mapping[str, Partition], *, labelled: bool
+) -> dict[str, tuple[DirectoryInfo, SidecarInfo | None]]:
+    """What rows are made from: the base of each partition, and if they are `labelled` its sidecar, if any."""
+    return {
+        name: (one.directory, one.labels.info(one) if labelled and one.labels is not None else None)
+        for name, one in partitions.items()
+    }
+
+
+def source_files(partitions: Mapping[str, Partition], *, labelled: bool) -> set[str]:
+    """The SHA-256 of the files that rows are made from."""
+    sources = sources_of(partitions, labelled=labelled).values()
+    return {info.file.sha256 for pair in sources for info in pair if info is not None}
 
 
 @dataclass(frozen=True, slots=True)

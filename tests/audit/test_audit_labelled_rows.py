@@ -6,6 +6,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 import xxhash
+from audit_findings import messages, wrong
 from server_tools import AMERICAN, GERMAN, numbers
 
 from contactsync.audit import publication
@@ -68,14 +69,6 @@ def of_the_publication(operator, work):
 
 def of_the_registry(operator, work):
     return audit_rebuild(operator.folder, operator.registry, operator.keyring, work)
-
-
-def wrong(report):
-    return {one.rule for one in report.findings if one.severity == "error"}
-
-
-def messages(report):
-    return " ".join(one.message for one in report.findings if one.severity == "error")
 
 
 def other_sidecar(operator, path, change):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from audit_findings import wrong
 from click.testing import CliRunner
 from server_tools import GERMAN, Operator, Process, numbers, run
 
@@ -38,10 +39,6 @@ def audit(tmp_path, monkeypatch):
         return audit_publication(FolderSource(public), work, **options)
 
     return audit
-
-
-def wrong(report):
-    return {one.rule for one in report.findings if one.severity == "error"}
 
 
 def data_of(crook, file):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import xxhash
+from audit_findings import messages, wrong
 from server_tools import AMERICAN, GERMAN
 
 from contactsync.audit import publication
@@ -50,14 +51,6 @@ def rebuilt(operator, tmp_path):
     work = tmp_path / "rebuilt"
     work.mkdir(exist_ok=True)
     return audit_rebuild(operator.folder, operator.registry, operator.keyring, work)
-
-
-def wrong(report):
-    return {one.rule for one in report.findings if one.severity == "error"}
-
-
-def messages(report):
-    return " ".join(one.message for one in report.findings if one.severity == "error")
 
 
 def state(operator, level, most):

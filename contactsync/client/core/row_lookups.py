@@ -110,18 +110,13 @@ def key_of(manifest: Manifest) -> str:
     by the sizes of the batches how many contacts are in each. Those of labels count, too, whether or not
     these are wanted: or another one of them would show it.
     """
-    labelled = has_labels(manifest)
+    labelled = manifest.has_labelled_rows
     editions = [
         [name, partition.edition, *([partition.labels.edition] if labelled and partition.labels else [])]
         for name, partition in sorted(manifest.partitions.items())
     ]
     stated = [rows_of(manifest).level.sha256, manifest.epoch, manifest.public_key.hex(), editions]
     return hashlib.sha256(json.dumps(stated).encode()).hexdigest()
-
-
-def has_labels(manifest: Manifest) -> bool:
-    """Whether labels come with the rows of an edition."""
-    return manifest.rows is not None and manifest.rows.labelled
 
 
 def check_rows(manifest: Manifest, level: bytes) -> None:

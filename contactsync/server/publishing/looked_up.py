@@ -10,7 +10,7 @@ from contactsync.foundation import durable
 from contactsync.foundation.errors import BadDirectory, BadInput, OurError
 from contactsync.foundation.progress import Progress, silent
 from contactsync.publication.manifest import Manifest, PublishedRows
-from contactsync.publication.rows import ROWS
+from contactsync.publication.rows import ROWS, sources_of
 from contactsync.server.publishing.job import STILL_SERVED, is_whole
 from contactsync.server.publishing.merge import Outcome
 from contactsync.server.row_files import make_rows, row_file
@@ -68,7 +68,7 @@ def lacks_rows(folder: DataFolder, manifest: Manifest | None) -> bool:
         return False
     if not (folder.settings().private_lookup and manifest.partitions):
         return manifest.rows is not None
-    return manifest.rows is None or manifest.rows.labelled != _has_labels(manifest)
+    return manifest.rows is None or manifest.rows.labelled != manifest.has_labels
 
 
 def damaged_parts(data: Path, manifest: Manifest) -> list[str]:
@@ -90,24 +90,15 @@ def has_level(data: Path, manifest: Manifest) -> bool:
 
 def _still_right(folder: DataFolder, before: Manifest | None, after: Manifest) -> PublishedRows | None:
     """The rows that were published before, if they are those of the same files and these are there."""
-    if before is None or before.rows is None or _made_from(before) != _made_from(after):
+    if before is None or before.rows is None:
         return None
-    if before.rows.labelled != _has_labels(after):  # an earlier version made rows without labels
+    labelled = after.has_labels
+    if before.rows.labelled != labelled:  # an earlier version made rows without labels
+        return None
+    if sources_of(before.partitions, labelled=labelled) != sources_of(after.partitions, labelled=labelled):
         return None
     path = row_file(folder.rows, after.audience, before.rows.root)
     return before.rows if has_level(folder.data, before) and path.exists() else None
-
-
-def _made_from(manifest: Manifest) -> dict[str, tuple[str, str | None]]:
-    """Base and sidecar of each partition."""
-    return {
-        name: (one.base.sha256, None if one.labels is None else one.labels.file.sha256)
-        for name, one in manifest.partitions.items()
-    }
-
-
-def _has_labels(manifest: Manifest) -> bool:
-    return any(one.labels is not None for one in manifest.partitions.values())
 
 
 def _made(folder: DataFolder, manifest: Manifest, progress: Progress) -> PublishedRows:
@@ -118,7 +109,7 @@ def _made(folder: DataFolder, manifest: Manifest, progress: Progress) -> Publish
             manifest.audience,
             manifest.partitions,
             folder.data,
-            labelled=_has_labels(manifest),
+            labelled=manifest.has_labels,
         )
     except (BadDirectory, BadInput) as error:
         raise OurError(

@@ -182,7 +182,7 @@ def test_rows_that_an_earlier_version_made_without_labels(operator, monkeypatch)
     operator.add(*range(GERMAN, GERMAN + MEMBERS), AMERICAN)
     label(operator, LABELS)
     with monkeypatch.context() as earlier:
-        earlier.setattr(looked_up, "_has_labels", lambda _: False)
+        earlier.setattr(Manifest, "has_labels", False)
         operator.publish()
     old = operator.manifest()
     assert old.partitions["49"].labels is not None
