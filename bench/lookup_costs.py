@@ -56,19 +56,16 @@ Octets = NDArray[np.uint8]
 # --- the servers -------------------------------------------------------------------------------------------
 
 
-def rows_in_memory(members: int) -> tuple[Octets, int]:
-    """Rows of the true width, and of how many quarters of the table: all four, or one if memory is short."""
+def blocks_in_memory(members: int) -> tuple[Octets, int]:
+    """Blocks of the true size, and of how many quarters of the table: all four, or one if memory is short."""
     table = lookup_editions.table(members)
-    total = table.total
-    # Beside the rows: places and two orders, and as much again while they are made.
-    needed = total * (table.width + 48) + SPARE
-    quarters = 4 if needed <= available() or total < _SMALL else 1
-    records = np.empty((total * quarters // 4, table.width), np.uint8)
-    flat = records.reshape(-1)
+    quarters = 4 if table.file_bytes + SPARE <= available() or table.total < _SMALL else 1
+    blocks = np.empty((table.blocks * quarters // 4, table.layout.block_bytes), np.uint8)
+    flat = blocks.reshape(-1)
     piece = np.frombuffer(np.random.default_rng(4).bytes(min(_PIECE, flat.size)), np.uint8)
     for at in range(0, flat.size, piece.size):  # every page is written, or all of them would be one page
         flat[at : at + piece.size] = piece[: flat.size - at]
-    return records, quarters
+    return blocks, quarters
 
 
 def available() -> int:
@@ -83,10 +80,10 @@ def at_servers(members: int, seconds: float) -> tuple[float, float, int]:
 
     The expansion of the keys is in it. Then, how many quarters of the rows were there.
     """
-    records, quarters = rows_in_memory(members)
-    bits = lookup_editions.table(members).row_bits
-    opened = OpenRows.of(records, bits)
-    sharing = Sharing(BATCH, bits)
+    blocks, quarters = blocks_in_memory(members)
+    layout = lookup_editions.table(members).layout
+    opened = OpenRows(blocks, layout)
+    sharing = Sharing(BATCH, layout.row_bits, layout.fold_bits)
     rng = np.random.default_rng(5)
     batches = []
     for _ in range(TOGETHER):
@@ -234,11 +231,12 @@ def _contents(table: RowTable, numbers: NDArray[np.uint32], members: Places, cou
 def costs(members: int, *, seconds: float, rounds: int) -> Row:
     """A row of the table: octets of a batch of 512 over both servers, and CPU."""
     table = lookup_editions.table(members)
-    sharing = Sharing(BATCH, table.row_bits)
+    sharing = Sharing(BATCH, table.row_bits, table.fold_bits)
     client = at_client(members, rounds)
     alone, together, quarters = at_servers(members, seconds)
     return {
-        "members": members, "rows": table.total, "record_bytes": table.width,
+        "members": members, "rows": table.total, "file_MB": table.file_bytes / 1e6,
+        "record_bytes": table.width,
         "up_kB": 2 * sharing.sub_databases * dpf.key_length(sharing.position_bits) / 1e3,
         "down_kB": 2 * sharing.sub_databases * table.width / 1e3, "level_kB": table.level_bytes / 1e3,
         "server_ms": alone, "each_ms": together,

@@ -19,7 +19,7 @@ from contactsync.directory.value_sets import encoded_bytes
 from contactsync.lookup import dpf
 from contactsync.lookup.batch import Sharing, batch_sizes
 from contactsync.lookup.rows import MAX_ROW_COUNT, ROW_SLOT_BITS
-from contactsync.lookup.table import RowTable
+from contactsync.lookup.table import RowTable, usual_fold_bits
 from contactsync.publication.manifest import DeltaFile, Manifest, Partition
 from contactsync.publication.rows import PublishedRows
 
@@ -64,7 +64,8 @@ def largest_row(members: int) -> int:
 @functools.cache
 def table(members: int) -> RowTable:
     """The table of an edition of so many members."""
-    return RowTable.of({NAME: directory(members)}, largest_row(members))
+    info = directory(members)
+    return RowTable.of({NAME: info}, largest_row(members), None, usual_fold_bits([info.slot_bits]))
 
 
 def edition(members: int, level: DataFile | None = None) -> Manifest:
@@ -76,7 +77,9 @@ def edition(members: int, level: DataFile | None = None) -> Manifest:
     screen = a_file("screen", screen_length(members)) if has_screen(members) else None
     figures = (info.count, info.slot_bits, REMAINDER_BITS, info.top_sha256, info.file)
     partition = Partition(NAME, EDITION, *figures, (delta,), screen)
-    rows = PublishedRows(level or a_file("level", table(members).level_bytes), largest_row(members))
+    shape = table(members)
+    level = level or a_file("level", shape.level_bytes)
+    rows = PublishedRows(level, largest_row(members), fold_bits=shape.fold_bits)
     return Manifest("people", 1, EDITION, bytes(32), 1, {NAME: partition}, None, rows=rows)
 
 

@@ -20,16 +20,22 @@ from bench import harness
 from bench.directory import chunks_of
 from bench.harness import Contender, Row
 from contactsync.directory import build, open_directory
-from contactsync.kernels import placing
+from contactsync.foundation.hash_trees import HASH_BYTES
 from contactsync.lookup import batch
-from contactsync.lookup.batch import GROUPS, STEPS, Sharing, plan_batch
-from contactsync.lookup.table import check_level, read_records
+from contactsync.lookup.answer import RowLayout
+from contactsync.lookup.batch import GROUPS, Sharing, plan_batch
+from contactsync.lookup.table import check_level, read_records, usual_fold_bits
 from contactsync.lookup.table_file import build_table, open_table
 
 PACKAGES = ("numba", "numpy")
 BATCH = 512
 TRIALS = {8: 400_000, 64: 40_000, 512: 4_000}
 AT_ONCE = 2048
+WAITS = (
+    (8, 6, 0), (8, 14, 0), (8, 21, 6), (64, 14, 0), (64, 21, 6),
+    (512, 14, 0), (512, 17, 3), (512, 20, 6), (512, 21, 6), (512, 24, 6),
+)  # fmt: skip
+"""k, b and f."""
 
 
 def _seconds(run: Callable[[], object], rounds: int) -> float:
@@ -44,45 +50,55 @@ def rows(n: int, rounds: int) -> Row:
         info = build(folder / "d", chunks_of(n))
         with open_directory(folder / "d", expect=info) as directory:
             directories = {"1": directory}
-            made = build_table(folder / "rows", directories)
-            building = _seconds(lambda: build_table(folder / "rows", directories), rounds)
+            fold = usual_fold_bits([info.slot_bits])
+            made = build_table(folder / "rows", directories, None, fold)
+            building = _seconds(lambda: build_table(folder / "rows", directories, None, fold), rounds)
         table = made.table
         opening = _seconds(lambda: open_table(folder / "rows", table, made.root), rounds)
-        records = open_table(folder / "rows", table, made.root)
+        blocks = open_table(folder / "rows", table, made.root)
         level = check_level(made.level, table, made.root)
         asked = table.places("1", next(chunks_of(BATCH * GROUPS // 2)))
         number = asked.row
-        answer = np.ascontiguousarray(records[number])
+        answer = _records(blocks, number, table.layout)
 
         def read() -> None:
             assert read_records(answer, number, level, table).contains(asked).all()
 
-        bits = table.row_bits
-        sharing, wanted = Sharing(BATCH, bits), number[:BATCH]
-        places = np.empty((GROUPS, table.total), np.uint32)
-        placed = _seconds(lambda: placing.permute(0, bits, STEPS, places), rounds)
+        sharing, wanted = Sharing(BATCH, table.row_bits, fold), number[:BATCH]
         return {
             "n": n, "rows": table.total, "largest": table.shape.most, "record_bytes": table.width,
-            "file_MB": table.total * table.width / 1e6, "build_s": building, "verify_s": opening,
+            "f": fold, "file_MB": table.file_bytes / 1e6, "build_s": building, "verify_s": opening,
             "read_768_ms": _seconds(read, rounds) * 1e3,
             "plan_512_ms": _seconds(lambda: plan_batch(wanted, sharing), rounds) * 1e3,
-            "place_ns_a_row": placed * 1e9 / table.total,
             "answer_MB": 2 * sharing.sub_databases * table.width / 1e6,
         }  # fmt: skip
 
 
-def waiting(size: int, row_bits: int, trials: int) -> Row:
+def _records(blocks: NDArray[np.uint8], numbers: NDArray[np.uint32], layout: RowLayout) -> NDArray[np.uint8]:
+    """The records of rows, as two servers answer them."""
+    found, inside = blocks[numbers >> layout.fold_bits], numbers & (layout.block_rows - 1)
+    each = np.arange(len(numbers))
+    at = layout.block_rows * layout.content_bytes
+    parts = [found[:, :at].reshape(len(numbers), -1, layout.content_bytes)[each, inside]]
+    for height in range(layout.fold_bits):
+        end = at + HASH_BYTES * (layout.block_rows >> height)
+        parts.append(found[:, at:end].reshape(len(numbers), -1, HASH_BYTES)[each, inside >> height])
+        at = end
+    return np.concatenate([*parts, found[:, at:]], axis=1)
+
+
+def waiting(size: int, row_bits: int, fold_bits: int, trials: int) -> Row:
     """How many of so many batches of `size` different random rows have no place for all of them."""
     rng = np.random.default_rng(size + row_bits)
-    sharing = Sharing(size, row_bits)
+    sharing = Sharing(size, row_bits, fold_bits)
     own = _waits(sharing, trials, lambda many: _choices(sharing, _distinct(rng, sharing, many)))
     offset = sharing.a_group * np.arange(GROUPS)
     chance = _waits(
         sharing, trials, lambda many: rng.integers(0, sharing.a_group, (many, size, GROUPS)) + offset
     )
     return {
-        "k": size, "R": f"2^{row_bits}", "batches": trials, "in which something waits": own[0],
-        "most that waits": own[1], "with three random places": chance[0],
+        "k": size, "R": f"2^{row_bits}", "f": fold_bits, "batches": trials,
+        "in which something waits": own[0], "most that waits": own[1], "with three random places": chance[0],
     }  # fmt: skip
 
 
@@ -127,10 +143,7 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     sizes = [rows(n, 3) for n in ((1_000_000,) if options.quick else (1_000_000, 10_000_000))]
     share = 10 if options.quick else 1
-    waits = [
-        waiting(size, row_bits, TRIALS[size] // share)
-        for size, row_bits in ((8, 6), (8, 14), (8, 21), (64, 14), (64, 21), (512, 14), (512, 21))
-    ]
+    waits = [waiting(size, row_bits, fold_bits, TRIALS[size] // share) for size, row_bits, fold_bits in WAITS]
     where = harness.environment(PACKAGES)
     print(harness.table(sizes), harness.table(waits), where, sep="\n\n")
     if options.json:

@@ -30,6 +30,7 @@ COMPARED = {
     "P": ("kernels.field", "voprf.few.field"),
     "ORDER": ("kernels.scalar", "voprf.few.group"),
     "SLICES": ("kernels.bloom", "directory.bounds"),
+    "GROUPS": ("kernels.selecting", "lookup.batch"),
 }
 
 # The same name and figure, and not the same fact.

@@ -25,7 +25,9 @@ def check_rows(manifest: Manifest, level: bytes, path_of: Callable[[str], Path],
     rows, made = manifest.rows, work / "rows"
     assert rows is not None
     try:
-        built = build_rows(made, manifest.partitions, path_of, labelled=rows.labelled)
+        built = build_rows(
+            made, manifest.partitions, path_of, labelled=rows.labelled, fold_bits=rows.fold_bits
+        )
     finally:
         made.unlink(missing_ok=True)
     if built.table.shape.most != rows.most:

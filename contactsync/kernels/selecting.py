@@ -1,8 +1,8 @@
-"""XOR of selected rows into many sums, reading each row from memory once.
+"""XOR of selected rows into the records of clients, reading each block of rows from memory once.
 
-A row stands in one sub-database of each of three groups, and each client has a sum for each sub-database: the
-XOR of the rows that it selected there. Constant time in the selections: a row that is not selected is read,
-masked and added like one that is. Which row stands where is public, and decides what is executed.
+A block stands in one sub-database of each of three groups, and each client has a sum for each sub-database:
+the record that it selected there. Constant time in the selections: what is not selected is read, masked and
+added like what is. Which block stands where is public, and decides what is executed.
 """
 
 from __future__ import annotations
@@ -14,208 +14,255 @@ from numpy.typing import NDArray
 
 from contactsync.kernels.bits import prefetch
 from contactsync.kernels.lanes import LINE_BYTES, WORD_BYTES, Words, load, row_width, splat, store
+from contactsync.kernels.placing import permuted
 from contactsync.kernels.policy import inlined, kernel
 
 Octets = NDArray[np.uint8]
-CLIENTS = 8
-"""Clients in one pass of `add_shared`: a bit each of an octet."""
 
+_GROUPS = 3
+HASH_WORDS = 32 // WORD_BYTES
+CLIENTS = 8
+"""Clients of one pass: so many have their sums of a block in the nearest cache."""
+
+_RUN = 16
+"""Contents that are added to one sum after another: they stay in the nearest cache with their masks."""
 _LINE_WORDS = LINE_BYTES // WORD_BYTES
-_ROWS_AHEAD = 8
-_BITS_AHEAD = 48
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 
 
 @kernel
-def add_alone(
+def add_blocks(
     wide: Any,
     narrow: Any,
-    rows: Words,
-    places: NDArray[np.uint32],
+    blocks: Words,
+    first: int,
+    block_words: int,
+    content_words: int,
+    number_bits: int,
+    fold_bits: int,
+    steps: NDArray[np.uint32],
     bits: Octets,
-    position_bits: int,
-    sums: Words,
-    words: int,
-) -> None:
-    """The rows that one client selected, added to its sums, in the order in which they are stored.
-
-    `wide`, `narrow`: WIDTHS[8] and WIDTHS[1]. `rows`: n of `words` words. `places`: uint32[3 * n], each a
-    sub-database and `position_bits` bits of position. `bits`: of each place in each group, the lowest of an
-    octet first. `sums`: `words` words for each sub-database of each group.
-    """
-    n, group_bits, group_sums = places.size // 3, bits.size // 3, sums.size // 3
-    for row in range(n):
-        _fetch_bits(bits, places, row + _ROWS_AHEAD)
-        a, b, c = np.int64(places[row]), np.int64(places[n + row]), np.int64(places[2 * n + row])
-        mask_a = _ZERO - np.uint64((bits[a >> 3] >> (a & 7)) & 1)
-        mask_b = _ZERO - np.uint64((bits[group_bits + (b >> 3)] >> (b & 7)) & 1)
-        mask_c = _ZERO - np.uint64((bits[2 * group_bits + (c >> 3)] >> (c & 7)) & 1)
-        at, masks = row * words, (mask_a, mask_b, mask_c)
-        totals = (
-            (a >> position_bits) * words,
-            (b >> position_bits) * words + group_sums,
-            (c >> position_bits) * words + 2 * group_sums,
-        )
-        i = 0
-        while i + 8 <= words:
-            _add_to_three(wide, rows, at, sums, totals, masks, i)
-            i += 8
-        if i + 4 <= words:
-            _add_to_three(row_width(narrow), rows, at, sums, totals, masks, i)
-            i += 4
-        while i < words:
-            _add_to_three(narrow, rows, at, sums, totals, masks, i)
-            i += 1
-
-
-@inlined
-def _fetch_bits(bits: Octets, places: NDArray[np.uint32], row: int) -> None:
-    """Prefetch the bits of a later row: of many rows, they are more than a cache has."""
-    n, group_bits = places.size // 3, bits.size // 3
-    if row < n:
-        for group in range(3):
-            prefetch(bits, group * group_bits + (places[group * n + row] >> 3))
-
-
-@inlined
-def _add_to_three(width: Any, rows: Words, at: int, sums: Words, totals: Any, masks: Any, i: int) -> None:
-    """A vector of one row, masked, to each of three sums."""
-    row = load(width, rows, at + i)
-    a, b, c = totals
-    mask_a, mask_b, mask_c = masks
-    store(sums, a + i, load(width, sums, a + i) ^ (row & splat(width, mask_a)))
-    store(sums, b + i, load(width, sums, b + i) ^ (row & splat(width, mask_b)))
-    store(sums, c + i, load(width, sums, c + i) ^ (row & splat(width, mask_c)))
-
-
-@kernel
-def slice_clients(bits: Octets, clients: int, sliced: Octets) -> None:
-    """uint8[clients * n] -> uint8[8 * n]: bit c of octet i is bit i of client c, counted from the lowest."""
-    n = bits.size // clients
-    for i in range(n):
-        square = _ZERO
-        for c in range(clients):
-            square |= np.uint64(bits[c * n + i]) << np.uint64(8 * c)
-        # H. S. Warren, Hacker's Delight, §7-3: an 8 x 8 matrix of bits, transposed by three exchanges.
-        for shift, mask in ((7, 0x00AA_00AA_00AA_00AA), (14, 0x0000_CCCC_0000_CCCC), (28, 0xF0F0_F0F0)):
-            t = (square ^ (square >> np.uint64(shift))) & np.uint64(mask)
-            square ^= t ^ (t << np.uint64(shift))
-        for b in range(8):
-            sliced[8 * i + b] = np.uint8((square >> np.uint64(8 * b)) & np.uint64(255))
-
-
-@kernel
-def add_shared(
-    wide: Any,
-    narrow: Any,
-    rows: Words,
-    places: NDArray[np.uint32],
-    order: NDArray[np.uint16],
-    block: int,
-    sliced: Octets,
-    position_bits: int,
-    sums: Words,
     clients: int,
-    words: int,
+    position_bits: int,
+    sums: Words,
+    masks: Words,
 ) -> None:
-    """The rows that several clients selected, added to their sums, up to four of a sub-database at a time.
+    """The records that each client selected in each sub-database, added to its sums.
 
-    `rows`, `places`, `position_bits`, `words` are as in `add_alone`. `order`: uint16[3 * n]: of each block of
-    `block` rows, where in it they stand, in the order of their places. `sliced`: of each place in each group,
-    an octet whose bit c is client c's. `sums`: of each sub-database of each group, `words` words a client.
+    `wide`, `narrow`: WIDTHS[8] and WIDTHS[1]. `blocks`: of 2^number_bits those from `first` on, one after
+    another, each of `block_words` words: 2^fold_bits contents of `content_words`; for each height below
+    fold_bits, what is beside each node of the block; the path from the block on. `steps`: `batch.STEPS`.
+    `bits`: of each client, of each place in each group, the lowest of an octet first. `sums`: of each
+    sub-database of each group, a record a client. `masks`: uint64[clients * _GROUPS << fold_bits + 1], for
+    the kernel.
     """
-    n, group_bits, group_sums = places.size // 3, sliced.size // 3, sums.size // 3
-    for begin in range(0, n, block):
-        end = min(begin + block, n)
-        for group in range(3):
-            # Of this block and group alone: what `order` has are indices into them.
-            own_places = places[group * n + begin : group * n + end]
-            own_order = order[group * n + begin : group * n + end]
-            own_bits = sliced[group * group_bits : (group + 1) * group_bits]
-            at = 0
-            while at < end - begin:
-                sub = own_places[own_order[at]] >> position_bits
-                count = _run(own_places, own_order, at, sub, position_bits)
-                _fetch(rows, begin, own_places, own_order, at, count, words, own_bits)
-                four = _four(own_places, own_order, at, count, own_bits, begin, words)
-                total = group * group_sums + sub * clients * words
-                for client in range(clients):
-                    _add_to_one(wide, narrow, rows, four, sums, total + client * words, words, client)
-                at += count
+    rows = 1 << fold_bits
+    path_words = block_words - rows * content_words - HASH_WORDS * (2 * rows - 2)
+    words = content_words + HASH_WORDS * fold_bits + path_words
+    a_group, a_client = sums.size // _GROUPS, bits.size // clients
+    later = _places(first, number_bits, fold_bits, steps)
+    for block in range(blocks.size // block_words):
+        places, later = later, _places(first + block + 1, number_bits, fold_bits, steps)
+        _fetch(bits, a_client, clients, sums, words, later, position_bits)
+        for group in range(_GROUPS):
+            for client in range(clients):
+                place = client * a_client * 8 + group * (a_client // _GROUPS) * 8 + places[group]
+                _select(bits, place, fold_bits, masks, (client * _GROUPS + group) * 2 * rows)
+        totals = (
+            (places[0] >> position_bits) * clients * words,
+            (places[1] >> position_bits) * clients * words + a_group,
+            (places[2] >> position_bits) * clients * words + 2 * a_group,
+        )
+        at = block * block_words
+        if clients == 1:
+            for row in range(rows):
+                _add_row(
+                    wide,
+                    narrow,
+                    blocks,
+                    at + row * content_words,
+                    content_words,
+                    masks,
+                    row,
+                    rows,
+                    sums,
+                    totals,
+                )
+        else:
+            for run in range(0, rows, _RUN):
+                some = (at + run * content_words, content_words, min(_RUN, rows), run)
+                _add(wide, narrow, blocks, some, masks, rows, sums, totals, words, clients)
+        at += rows * content_words
+        node, to = 0, content_words
+        for height in range(fold_bits + 1):
+            many = rows >> height
+            each = HASH_WORDS if height < fold_bits else path_words
+            where = (totals[0] + to, totals[1] + to, totals[2] + to)
+            _add(wide, narrow, blocks, (at, each, many, node), masks, rows, sums, where, words, clients)
+            at += many * each
+            node += many
+            to += each
 
 
 @inlined
-def _run(places: Any, order: Any, at: int, sub: int, position_bits: int) -> int:
-    """How many rows from `at` on are of one sub-database: 1 to 4."""
-    count = 1
-    while count < 4 and at + count < order.size and places[order[at + count]] >> position_bits == sub:
-        count += 1
-    return count
+def _places(block: int, number_bits: int, fold_bits: int, steps: NDArray[np.uint32]) -> Any:
+    """Where a block stands in each of the groups."""
+    return (
+        permuted(block, number_bits, steps, 0) << fold_bits,
+        permuted(block, number_bits, steps, 1) << fold_bits,
+        permuted(block, number_bits, steps, 2) << fold_bits,
+    )
 
 
 @inlined
 def _fetch(
-    rows: Words, begin: int, places: Any, order: Any, at: int, count: int, words: int, bits: Any
+    bits: Octets, a_client: int, clients: int, sums: Words, words: int, places: Any, position_bits: int
 ) -> None:
-    """Prefetch what a later run will read: rows, and, as they are farther away, bits."""
-    for ahead in range(at + _ROWS_AHEAD, min(at + _ROWS_AHEAD + count, order.size)):
-        start = (begin + order[ahead]) * words
-        for line in range(start, start + words, _LINE_WORDS):
-            prefetch(rows, line)
-    for ahead in range(at + _BITS_AHEAD, min(at + _BITS_AHEAD + count, order.size)):
-        prefetch(bits, places[order[ahead]])
+    """Prefetch bits and sums of the next block. They are more than a cache has, and anywhere.
+
+    The blocks themselves follow one another: the CPU sees that, and is slower if it is told.
+    """
+    for group in range(_GROUPS):
+        for client in range(clients):
+            prefetch(bits, client * a_client + group * (a_client // _GROUPS) + (places[group] >> 3))
+        start = group * (sums.size // _GROUPS) + (places[group] >> position_bits) * clients * words
+        for line in range(start, start + clients * words, _LINE_WORDS):
+            prefetch(sums, line)
 
 
 @inlined
-def _four(places: Any, order: Any, at: int, count: int, bits: Any, begin: int, words: int) -> Any:
-    """Where four rows are, and who selected them. From `count` on the first stands in, for nobody."""
-    one = np.int64(order[at])
-    two = np.int64(order[at + 1 if count > 1 else at])
-    three = np.int64(order[at + 2 if count > 2 else at])
-    four = np.int64(order[at + 3 if count > 3 else at])
-    return (
-        (begin + one) * words,
-        (begin + two) * words,
-        (begin + three) * words,
-        (begin + four) * words,
-        np.uint64(bits[places[one]]),
-        np.uint64(bits[places[two]]) if count > 1 else _ZERO,
-        np.uint64(bits[places[three]]) if count > 2 else _ZERO,
-        np.uint64(bits[places[four]]) if count > 3 else _ZERO,
-    )
+def _select(bits: Octets, first: int, fold_bits: int, masks: Words, own: int) -> None:
+    """Masks of what one client selected of a block in one group: of its rows, then of the nodes above them.
+
+    A node is selected if an odd number of the rows below it are. So it is at just one of two servers if what
+    is asked for is below it, and else at both or none.
+    """
+    word, octets = _ZERO, ((1 << fold_bits) + 7) >> 3
+    for octet in range(octets):
+        word |= np.uint64(bits[np.uint64((first >> 3) + octet)]) << np.uint64(8 * octet)
+    word >>= np.uint64(first & 7)
+    at = np.uint64(own)
+    for height in range(fold_bits + 1):
+        step, nodes = np.uint64(1 << height), np.uint64(1 << (fold_bits - height))
+        for node in range(nodes):
+            masks[at + node] = _ZERO - ((word >> (node * step)) & _ONE)
+        word ^= word >> step
+        at += nodes
 
 
 @inlined
-def _add_to_one(
-    wide: Any, narrow: Any, rows: Words, four: Any, sums: Words, total: int, words: int, client: int
+def _add_row(
+    wide: Any,
+    narrow: Any,
+    blocks: Words,
+    at: int,
+    each: int,
+    masks: Words,
+    row: int,
+    rows: int,
+    sums: Words,
+    totals: Any,
 ) -> None:
-    """Four rows, each under its mask, to the sum of one client."""
-    a, b, c, d, for_a, for_b, for_c, for_d = four
-    bit = np.uint64(client)
-    masks = (
-        _ZERO - ((for_a >> bit) & _ONE),
-        _ZERO - ((for_b >> bit) & _ONE),
-        _ZERO - ((for_c >> bit) & _ONE),
-        _ZERO - ((for_d >> bit) & _ONE),
-    )
+    """One content to the one client's sums in three groups."""
+    chosen = (masks[np.uint64(row)], masks[np.uint64(row + 2 * rows)], masks[np.uint64(row + 4 * rows)])
     i = 0
-    while i + 8 <= words:
-        _add_four(wide, sums, total + i, rows, a + i, b + i, c + i, d + i, masks)
+    while i + 8 <= each:
+        _add_to_three(wide, blocks, at, sums, totals, chosen, i)
         i += 8
-    if i + 4 <= words:
-        _add_four(row_width(narrow), sums, total + i, rows, a + i, b + i, c + i, d + i, masks)
+    if i + 4 <= each:
+        _add_to_three(row_width(narrow), blocks, at, sums, totals, chosen, i)
         i += 4
-    while i < words:
-        _add_four(narrow, sums, total + i, rows, a + i, b + i, c + i, d + i, masks)
+    while i < each:
+        _add_to_three(narrow, blocks, at, sums, totals, chosen, i)
         i += 1
 
 
 @inlined
-def _add_four(
-    width: Any, sums: Words, total: int, rows: Words, a: int, b: int, c: int, d: int, masks: Any
+def _add_to_three(width: Any, blocks: Words, at: int, sums: Words, totals: Any, masks: Any, i: int) -> None:
+    """A vector of one content, masked, to each of three sums."""
+    content = load(width, blocks, at + i)
+    a, b, c = totals
+    mask_a, mask_b, mask_c = masks
+    store(sums, a + i, load(width, sums, a + i) ^ (content & splat(width, mask_a)))
+    store(sums, b + i, load(width, sums, b + i) ^ (content & splat(width, mask_b)))
+    store(sums, c + i, load(width, sums, c + i) ^ (content & splat(width, mask_c)))
+
+
+@inlined
+def _add(
+    wide: Any,
+    narrow: Any,
+    blocks: Words,
+    some: Any,
+    masks: Words,
+    rows: int,
+    sums: Words,
+    totals: Any,
+    words: int,
+    clients: int,
 ) -> None:
-    """A vector of them: the sum is read and written once for four rows."""
-    mask_a, mask_b, mask_c, mask_d = masks
-    ab = (load(width, rows, a) & splat(width, mask_a)) ^ (load(width, rows, b) & splat(width, mask_b))
-    cd = (load(width, rows, c) & splat(width, mask_c)) ^ (load(width, rows, d) & splat(width, mask_d))
-    store(sums, total, load(width, sums, total) ^ ab ^ cd)
+    """Some contents, or what is beside the nodes of a height, to each client's sums in three groups.
+
+    Column by column, so that a sum is in registers while all of them are added.
+    """
+    at, each, many, first = some
+    for client in range(clients):
+        for group in range(_GROUPS):
+            chosen = (client * _GROUPS + group) * 2 * rows + first
+            total = totals[group] + client * words
+            i = 0
+            while i + 16 <= each:
+                _add_two(wide, blocks, at + i, each, many, masks, chosen, sums, total + i)
+                i += 16
+            if i + 8 <= each:
+                _add_column(wide, blocks, at + i, each, many, masks, chosen, sums, total + i)
+                i += 8
+            if i + 4 <= each:
+                _add_column(row_width(narrow), blocks, at + i, each, many, masks, chosen, sums, total + i)
+                i += 4
+            while i < each:
+                _add_column(narrow, blocks, at + i, each, many, masks, chosen, sums, total + i)
+                i += 1
+
+
+@inlined
+def _add_two(
+    wide: Any,
+    blocks: Words,
+    at: int,
+    each: int,
+    many: int,
+    masks: Words,
+    chosen: int,
+    sums: Words,
+    total: int,
+) -> None:
+    """Two vectors of each of `many`, so that a mask serves twice."""
+    low, high = load(wide, sums, total), load(wide, sums, total + 8)
+    for i in range(many):
+        mask = splat(wide, masks[np.uint64(chosen + i)])
+        low = low ^ (load(wide, blocks, at + i * each) & mask)
+        high = high ^ (load(wide, blocks, at + i * each + 8) & mask)
+    store(sums, total, low)
+    store(sums, total + 8, high)
+
+
+@inlined
+def _add_column(
+    width: Any,
+    blocks: Words,
+    at: int,
+    each: int,
+    many: int,
+    masks: Words,
+    chosen: int,
+    sums: Words,
+    total: int,
+) -> None:
+    """A vector of each of `many`."""
+    total_of = load(width, sums, total)
+    for i in range(many):
+        total_of = total_of ^ (
+            load(width, blocks, at + i * each) & splat(width, masks[np.uint64(chosen + i)])
+        )
+    store(sums, total, total_of)

@@ -22,6 +22,7 @@ GROUPS = 3
 SIZES = (8, 64, 512)
 MIN_POSITIONS = 8  # of a sub-database: a whole octet of selection bits
 MAX_ROW_BITS = 26  # the largest directory (q = 32): no sub-database has more rows
+MAX_FOLD_BITS = 6  # a partition has 64 rows at least, so that no block is of two
 _TURNS = 3
 
 Random = Callable[[int], bytes]
@@ -44,11 +45,13 @@ STEPS = _steps()
 class Sharing:
     """How 2^row_bits rows are shared among the sub-databases of a batch of `size` queries.
 
-    Raises BadInput if there is no batch of this size, or so few rows that the whole directory takes less.
+    Rows that differ in their last `fold_bits` bits alone are a block, and go together. Raises BadInput if
+    there is no batch of this size, or so few rows that the whole directory takes less.
     """
 
     size: int
     row_bits: int
+    fold_bits: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be shared."""
@@ -61,6 +64,8 @@ class Sharing:
                 f"2^{self.row_bits} rows are not looked up in batches of {self.size} queries",
                 hint="Download the directory: it is smaller than the answer of such a batch.",
             )
+        if not 0 <= self.fold_bits <= min(MAX_FOLD_BITS, self.position_bits):
+            raise BadInput(f"no blocks of 2^{self.fold_bits} rows are in parts of 2^{self.position_bits}")
 
     @property
     def a_group(self) -> int:
@@ -82,22 +87,29 @@ class Sharing:
 
         The sub-database is counted within its group.
         """
-        permuted = np.stack([permute(rows, self.row_bits, group) for group in range(GROUPS)])
+        number_bits, fold = self.row_bits - self.fold_bits, np.uint32(self.fold_bits)
+        numbers, inside = rows >> fold, rows & np.uint32((1 << self.fold_bits) - 1)
+        permuted = np.stack(
+            [permute(numbers, number_bits, group) << fold | inside for group in range(GROUPS)]
+        )
         return permuted >> np.uint32(self.position_bits), permuted & np.uint32((1 << self.position_bits) - 1)
 
     def rows_at(self, position: NDArray[np.uint32]) -> NDArray[np.uint32]:
         """The rows that stand at one position of each sub-database: uint32[3, k / 2] to the same shape."""
         high = np.arange(self.a_group, dtype=np.uint32) << np.uint32(self.position_bits)
         whole = high | position
-        return np.stack([_inverse(whole[group], self.row_bits, group) for group in range(GROUPS)])
+        number_bits, fold = self.row_bits - self.fold_bits, np.uint32(self.fold_bits)
+        inside = whole & np.uint32((1 << self.fold_bits) - 1)
+        numbers = np.stack([_inverse(whole[group] >> fold, number_bits, group) for group in range(GROUPS)])
+        return numbers << fold | inside
 
 
-def sharings(row_bits: int) -> tuple[Sharing, ...]:
+def sharings(row_bits: int, fold_bits: int = 0) -> tuple[Sharing, ...]:
     """Of all sizes of batches in which 2^row_bits rows are looked up, ascending."""
     found = []
     for size in SIZES:
         with contextlib.suppress(BadInput):  # too few rows for it, and for larger ones
-            found.append(Sharing(size, row_bits))
+            found.append(Sharing(size, row_bits, fold_bits))
     return tuple(found)
 
 
@@ -161,13 +173,15 @@ def plan_batches(
     sizes: Sequence[int],
     row_bits: int,
     random_bytes: Random = secrets.token_bytes,
+    *,
+    fold_bits: int = 0,
 ) -> list[BatchPlan]:
     """Batches of these sizes for the wanted rows, uint32[n], the first ones first.
 
     What does not fit into one batch is the first of the next one. Sizes and shapes do not depend on the rows.
     Raises BadInput as `Sharing` does.
     """
-    shared = [Sharing(size, row_bits) for size in sizes]
+    shared = [Sharing(size, row_bits, fold_bits) for size in sizes]
     waiting = np.arange(wanted.size)
     plans = []
     for sharing in shared:

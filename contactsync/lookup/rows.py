@@ -7,7 +7,7 @@ The content of a row. table.py says where rows stand, and how they prove themsel
     u32[M]    the first 32 remainder bits of the n values, in ascending order of the values, then zeros
     u8[M]     the next 8 (only with 40 remainder bits), then zeros
     u8[M][E]  only in a table with labels: the sealed label of each value, then zeros
-              and zeros to a multiple of 8 octets
+              and zeros to a multiple of 8 octets, in blocks of 32
 """
 
 from __future__ import annotations
@@ -35,12 +35,15 @@ class RowShape:
     """The shape of the content of all rows of a table.
 
     `remainder_bits` of its directories; `most` is how many values the largest row has; `entry_bytes` of the
-    longest sealed labels, 0 if no partition has any. Raises BadDirectory if no rows have such a shape.
+    longest sealed labels, 0 if no partition has any. A content takes a `multiple` of octets: 8, or 32 where
+    rows stand in blocks, so that no vector of it is in two lines of a cache. Raises BadDirectory if no rows
+    have such a shape.
     """
 
     remainder_bits: int
     most: int
     entry_bytes: int = 0
+    multiple: int = 8
 
     def __post_init__(self) -> None:
         """Refuse what no rows can have, before anything is sized by it."""
@@ -64,8 +67,8 @@ class RowShape:
 
     @property
     def content_bytes(self) -> int:
-        """Octets of a content, a multiple of 8."""
-        return (self.entries_at + self.most * self.entry_bytes + 7) // 8 * 8
+        """Octets of a content."""
+        return -(-(self.entries_at + self.most * self.entry_bytes) // self.multiple) * self.multiple
 
 
 @dataclass(frozen=True, slots=True)

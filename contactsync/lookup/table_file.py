@@ -1,11 +1,12 @@
 """The file of rows that a server answers from: made from directories in one pass, verified, mapped.
 
 Nothing in it is new: it is made from the directory files and sidecars alone, so whoever has those makes the
-same octets and compares the root. It has no header, only the records of all rows that there are.
+same octets and compares the root. It has no header, only the blocks of all rows that there are.
 """
 
 from __future__ import annotations
 
+import bisect
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from contactsync.directory.sidecar import Sidecar
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadInput, OurError
 from contactsync.foundation.hash_trees import HASH_BYTES
-from contactsync.lookup.merkle import as_nodes, parents, row_hash, with_paths
+from contactsync.lookup.merkle import Nodes, as_nodes, parents, row_hash, with_paths
 from contactsync.lookup.rows import MAX_ROW_COUNT, ROW_SLOT_BITS
 from contactsync.lookup.table import RowTable, root_of
 
@@ -52,8 +53,9 @@ def build_table(
     path: str | os.PathLike[str],
     directories: Mapping[str, Directory],
     sidecars: Mapping[str, Sidecar] | None = None,
+    fold_bits: int = 0,
 ) -> BuiltTable:
-    """Write the rows of all directories of an edition, by partition, to a file.
+    """Write the rows of all directories of an edition, by partition, to a file, in blocks of 2^fold_bits.
 
     With the labels of those partitions that have `sidecars`. It has its name only once it is whole. Each
     directory is decoded twice, as the width follows from the largest row. Memory: some 60 MB, whatever the
@@ -69,15 +71,13 @@ def build_table(
         if (sidecar.count, sidecar.info.slot_bits) != (infos[name].count, infos[name].slot_bits):
             raise bad(sidecar.name, "its labels are of another directory", "not-as-described")
     entry_bytes = {name: sidecar.info.layout.entry_bytes for name, sidecar in sidecars.items()}
-    table = RowTable.of(infos, max(map(_most, directories.values()), default=0), entry_bytes)
+    table = RowTable.of(infos, max(map(_most, directories.values()), default=0), entry_bytes, fold_bits)
     levels = []
     try:
         with durable.replacing(Path(path), mode=durable.PUBLIC_FILE) as file:
-            for first, contents in _blocks(table, directories, sidecars):
-                records = np.empty((len(contents), table.width), np.uint8)
-                records[:, : table.shape.content_bytes] = contents
-                records[:, table.shape.content_bytes :], nodes = _above(contents, first, table)
-                file.write(records.data)
+            for first, contents in _contents_in_order(table, directories, sidecars):
+                blocks, nodes = _laid_out(contents, first, table)
+                file.write(blocks.data)
                 levels.append(nodes)
     except OSError as error:
         raise OurError(
@@ -88,40 +88,48 @@ def build_table(
 
 
 def open_table(path: str | os.PathLike[str], table: RowTable, root: bytes) -> Octets:
-    """Map a file of rows, uint8[total, width], and verify all of it: a server answers from no other.
+    """Map a file of rows, uint8[blocks, block_bytes], and verify all of it: a server answers from no other.
 
-    Each content is hashed, and each path compared with the one that follows: about the time of a build. The
+    Each content is hashed, and all hashes are compared with those that follow: about the time of a build. The
     file is unmapped when the array goes.
 
     Raises BadDirectory (not the rows of this root), BadInput (it cannot be opened).
     """
     mapped = map_file(path, "file of rows")
     name = Path(path).name
-    whole = table.total * table.width
-    if len(mapped) != whole:
-        raise bad(name, f"{len(mapped)} bytes instead of {whole}", "wrong-length")
-    records = np.frombuffer(mapped, np.uint8).reshape(-1, table.width)
-    levels, content = [], table.shape.content_bytes
+    if len(mapped) != table.file_bytes:
+        raise bad(name, f"{len(mapped)} bytes instead of {table.file_bytes}", "wrong-length")
+    layout = table.layout
+    blocks = np.frombuffer(mapped, np.uint8).reshape(-1, layout.block_bytes)
+    levels, contents = [], layout.block_rows * layout.content_bytes
     step = 1 << _block_bits(table)
     for first in range(0, table.total, step):
-        block = records[first : first + step]
-        paths, nodes = _above(block[:, :content], first, table)
-        if not np.array_equal(paths, block[:, content:]):
+        there = blocks[first >> table.fold_bits : (first + step) >> table.fold_bits]
+        rows = there[:, :contents].reshape(-1, layout.content_bytes)
+        again, nodes = _laid_out(rows, first, table)
+        if not np.array_equal(again, there):
             raise bad(name, "its Merkle paths are not those of its rows", "bad-hash")
         levels.append(nodes)
     if root_of(_whole(levels, table)) != root:
         raise bad(name, "its rows are not those of the root in the manifest", "bad-hash")
-    return records
+    return blocks
 
 
 def _block_bits(table: RowTable) -> int:
-    return max(_LABELLED_BLOCK_BITS, table.depth) if table.entry_bytes else _BLOCK_BITS
+    if table.entry_bytes:
+        # A whole bucket at each place at least.
+        return max(_LABELLED_BLOCK_BITS, table.depth, table.fold_bits + _BUCKET_ROW_BITS)
+    return _BLOCK_BITS
 
 
 def _most(directory: Directory) -> int:
     """How many values the largest row of a directory has. Raises BadInput if no VOPRF outputs make it."""
     most = 0
-    for first, rows, values in _groups(directory, _BLOCK_BITS):
+    step = 1 << (_BLOCK_BITS - _BUCKET_ROW_BITS)
+    for begin in range(0, directory.info.layout.buckets, step):
+        span = part(directory.span, slice(begin, begin + step))
+        values = buckets.decode(span, directory.name, kernels=True)
+        first, rows = begin << _BUCKET_ROW_BITS, span.start.size << _BUCKET_ROW_BITS
         edges = np.arange(first, first + rows, dtype=np.uint64) << np.uint64(32 + ROW_SLOT_BITS)
         starts = np.append(np.searchsorted(values.key, edges), len(values))
         most = max(most, int(np.diff(starts).max()))
@@ -133,52 +141,61 @@ def _most(directory: Directory) -> int:
     return most
 
 
-def _groups(directory: Directory, block_bits: int) -> Iterator[tuple[int, int, Values]]:
-    """First row, how many rows, and the values of one group of buckets after the other: a block, or all."""
-    step = 1 << (block_bits - _BUCKET_ROW_BITS)
-    whole = directory.info.layout.buckets
-    for first in range(0, whole, step):
-        span = part(directory.span, slice(first, first + step))
-        rows = min(step, whole - first) << _BUCKET_ROW_BITS
-        yield first << _BUCKET_ROW_BITS, rows, buckets.decode(span, directory.name, kernels=True)
-
-
-def _blocks(
+def _contents_in_order(
     table: RowTable, directories: Mapping[str, Directory], sidecars: Mapping[str, Sidecar]
 ) -> Iterator[tuple[int, Octets]]:
-    """The number of the first row, and the contents, of one block of rows after the other.
+    """The number of the first row, and the contents, of some rows after the others, by number.
 
-    Sizes descend and are powers of two, so that a group is a block, or divides one.
+    The rows of a block are as far from one another as can be. So the directories are read at 2^fold_bits
+    places at once, and at each of them in order.
     """
-    block_bits = _block_bits(table)
-    waiting: list[Octets] = []
-    first = many = 0
-    for name in table.slot_bits:
-        sidecar, entry = sidecars.get(name), 0
-        for start, rows, values in _groups(directories[name], block_bits):
-            contents = _contents(values, start, rows, table)
-            if sidecar is not None:
-                places = np.arange(entry, entry + len(values))
-                _put_entries(contents, values, start, sidecar.entries(places), table)
-                entry += len(values)
-            waiting.append(contents)
-            many += rows
-            if many == 1 << block_bits:
-                yield first, np.concatenate(waiting)
-                waiting, first, many = [], first + many, 0
-    if waiting:
-        yield first, np.concatenate(waiting)
+    at_once = 1 << (_block_bits(table) - table.fold_bits)
+    for first in range(0, table.blocks, at_once):
+        many = min(at_once, table.blocks - first)
+        starts = range(first, table.total, table.blocks)
+        parts = [_contents(start, many, table, directories, sidecars) for start in starts]
+        yield first << table.fold_bits, np.stack(parts, axis=1).reshape(-1, table.shape.content_bytes)
 
 
-def _contents(values: Values, first: int, rows: int, table: RowTable) -> Octets:
-    """Contents of so many rows of a directory, from its row `first` on, without labels."""
+def _contents(
+    first: int,
+    many: int,
+    table: RowTable,
+    directories: Mapping[str, Directory],
+    sidecars: Mapping[str, Sidecar],
+) -> Octets:
+    """Contents of rows that follow one another in the order of the partitions, from row `first` of all on."""
+    parts = []
+    names, starts = list(table.first), list(table.first.values())
+    at, end = first, first + many
+    while at < end:
+        which = bisect.bisect_right(starts, at) - 1
+        name, start = names[which], starts[which]
+        until = min(end, start + table.rows(name))
+        begin, stop = (at - start) >> _BUCKET_ROW_BITS, -(-(until - start) >> _BUCKET_ROW_BITS)
+        skipped = at - start - (begin << _BUCKET_ROW_BITS)
+        whole = _of_buckets(begin, stop, table, directories[name], sidecars.get(name))
+        parts.append(whole[skipped : skipped + until - at])
+        at = until
+    return np.concatenate(parts)
+
+
+def _of_buckets(
+    begin: int, end: int, table: RowTable, directory: Directory, sidecar: Sidecar | None
+) -> Octets:
+    """Contents of the rows of some buckets of a directory."""
     from contactsync.kernels import rows as kernel  # noqa: PLC0415 - loads Numba
 
-    shape = table.shape
+    shape, first = table.shape, begin << _BUCKET_ROW_BITS
+    values = buckets.decode(part(directory.span, slice(begin, end)), directory.name, kernels=True)
+    contents = np.zeros(((end - begin) << _BUCKET_ROW_BITS, shape.content_bytes), np.uint8)
     wide = shape.remainder_bits == 40
-    contents = np.zeros((rows, shape.content_bytes), np.uint8)
     fitted = kernel.encode(values.key, values.extra, wide, first, shape.bitmap_bytes, shape.most, contents)
     assert fitted < 0, "the rows were counted before"
+    if sidecar is not None:
+        entry = int(sidecar.first(np.array([begin]))[0])
+        entries = sidecar.entries(np.arange(entry, entry + len(values)))
+        _put_entries(contents, values, first, entries, table)
     return contents
 
 
@@ -193,24 +210,30 @@ def _put_entries(contents: Octets, values: Values, first: int, entries: Octets, 
     contents[:, at : at + shape.most * shape.entry_bytes] = there.reshape(len(contents), -1)
 
 
-def _above(contents: Octets, first: int, table: RowTable) -> tuple[Octets, Octets]:
-    """The paths of a block's rows, uint8[n, 32 * depth], and the nodes of the level above them.
+def _laid_out(contents: Octets, first: int, table: RowTable) -> tuple[Octets, Octets]:
+    """The blocks of some rows, uint8[n >> fold_bits, block_bytes], and the nodes of the level above them.
 
-    The last block may end within a subtree.
+    The last ones may end within a subtree.
     """
-    width = contents.shape[1]
-    octets = contents.tobytes()
-    whats = [
-        (start, table.what(name)) for name, start in table.first.items() if start < first + len(contents)
-    ]
+    layout = table.layout
+    paths, nodes = with_paths(_leaves(contents, first, table), table.depth)
+    path = paths[: len(contents)].reshape(len(contents), table.depth, HASH_BYTES)
+    many = len(contents) >> table.fold_bits
+    # A sibling serves all rows below the node that it is beside: it stands once in a block.
+    siblings = [path[:: 1 << height, height].reshape(many, -1) for height in range(table.fold_bits)]
+    onward = path[:: layout.block_rows, table.fold_bits :].reshape(many, -1)
+    return np.concatenate([contents.reshape(many, -1), *siblings, onward], axis=1), nodes
+
+
+def _leaves(contents: Octets, first: int, table: RowTable) -> Nodes:
+    """The leaves of the rows from number `first` on, up to the end of a subtree."""
+    width, octets = contents.shape[1], contents.tobytes()
+    whats = [table.what(name) for name in table.slot_bits]
+    numbers = np.arange(first, first + len(contents), dtype=np.uint32)
     leaves = bytearray()
-    for (start, what), (end, _) in zip(whats, [*whats[1:], (first + len(contents), b"")], strict=True):
-        for number in range(max(start, first), end):
-            at = (number - first) * width
-            leaves += row_hash(what, number, octets[at : at + width])
-    leaves += _ABSENT * (-len(contents) % (1 << table.depth))
-    paths, nodes = with_paths(as_nodes(bytes(leaves)), table.depth)
-    return paths[: len(contents)], nodes
+    for at, partition in enumerate(table.partitions(numbers).tolist()):
+        leaves += row_hash(whats[partition], first + at, octets[at * width : (at + 1) * width])
+    return as_nodes(leaves + _ABSENT * (-len(contents) % (1 << table.depth)))
 
 
 def _whole(levels: list[Octets], table: RowTable) -> bytes:

@@ -61,8 +61,8 @@ def open_edition(folder: MirrorFolder, manifest: Manifest) -> MirroredEdition:
     level = folder.data / stated.level.sha256
     if not level.is_file() or hashlib.sha256(level.read_bytes()).hexdigest() != level.name:
         raise BadInput(f"{level} is not there, or damaged")
-    records = open_table(row_file(folder.rows, manifest.audience, stated.root), table, stated.root)
-    return MirroredEdition(manifest, stated, OpenRows.of(records, table.row_bits))
+    blocks = open_table(row_file(folder.rows, manifest.audience, stated.root), table, stated.root)
+    return MirroredEdition(manifest, stated, OpenRows(blocks, table.layout))
 
 
 def make_edition(folder: MirrorFolder, manifest: Manifest) -> MirroredEdition:
@@ -76,7 +76,12 @@ def make_edition(folder: MirrorFolder, manifest: Manifest) -> MirroredEdition:
     made_from = "directories and labels" if stated.labelled else "directories"
     try:
         made, level = make_rows(
-            folder.rows, manifest.audience, manifest.partitions, folder.data, labelled=stated.labelled
+            folder.rows,
+            manifest.audience,
+            manifest.partitions,
+            folder.data,
+            labelled=stated.labelled,
+            fold_bits=stated.fold_bits,
         )
     except BadInput as error:
         raise RowsDiffer(

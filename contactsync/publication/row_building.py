@@ -14,9 +14,14 @@ from contactsync.publication.rows import sources_of
 
 
 def build_rows(
-    path: Path, partitions: Mapping[str, Partition], path_of: Callable[[str], Path], *, labelled: bool
+    path: Path,
+    partitions: Mapping[str, Partition],
+    path_of: Callable[[str], Path],
+    *,
+    labelled: bool,
+    fold_bits: int,
 ) -> BuiltTable:
-    """Write the rows of the partitions of an edition to `path`.
+    """Write the rows of the partitions of an edition to `path`, in blocks of 2^fold_bits.
 
     `path_of` tells where the data file of a SHA-256 is: each is verified. If `labelled`, rows have the labels
     of all partitions that have some. Raises BadInput (a file is not there), BadDirectory (it is another
@@ -30,4 +35,4 @@ def build_rows(
             if labels is not None:
                 sidecar = open_sidecar(path_of(labels.file.sha256), expect=labels)
                 sidecars[name] = stack.enter_context(sidecar)
-        return build_table(path, directories, sidecars)
+        return build_table(path, directories, sidecars, fold_bits)

@@ -1,6 +1,7 @@
 """The rows of an edition in a manifest: its member `rows`, from which contacts are looked up privately.
 
-Rows that have labels are in the member `labelled_rows` instead: who knows only the first ignores them.
+Rows that have labels are in the member `labelled_rows` instead, and those of a large table, which stand in
+blocks, in `folded_rows`: who knows only the first ignores them.
 
 It names the level of the tree over them, a data file, whose SHA-256 is the root. The rows themselves are no
 data file: whoever has bases and sidecars makes them. Programs that do not know a member ignore it.
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from contactsync.directory import DataFile, DirectoryInfo
 from contactsync.directory.sidecar_format import SidecarInfo
 from contactsync.foundation.errors import BadDirectory
+from contactsync.lookup.batch import MAX_FOLD_BITS
 from contactsync.lookup.rows import MAX_ROW_COUNT
 from contactsync.lookup.table import RowTable
 from contactsync.publication.forms import closed_object, integer, refuse
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
 
 ROWS: Final = "rows"
 LABELLED_ROWS: Final = "labelled_rows"
+FOLDED_ROWS: Final = "folded_rows"
 _MEMBERS: Final = ("level", "most")
+ROW_MEMBERS: Final = (ROWS, LABELLED_ROWS, FOLDED_ROWS)
+_FOLDED_MEMBERS: Final = ("fold", "labels", "level", "most")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +39,20 @@ class PublishedRows:
     """The rows of all partitions of an edition, in one table.
 
     `level` is the file of the level; its `sha256` is the root. `most` is how many values the largest row has.
-    If they are `labelled`, they have the labels of each partition that has some.
+    If they are `labelled`, they have the labels of each partition that has some. They stand in blocks of
+    2^fold_bits.
     """
 
     level: DataFile
     most: int
     labelled: bool = False
+    fold_bits: int = 0
 
     @property
     def member(self) -> str:
         """The member of the manifest that states them."""
+        if self.fold_bits:
+            return FOLDED_ROWS
         return LABELLED_ROWS if self.labelled else ROWS
 
     @property
@@ -59,11 +68,12 @@ class PublishedRows:
         sources = sources_of(partitions, labelled=self.labelled)
         bases = {name: base for name, (base, _) in sources.items()}
         entry_bytes = {name: one.layout.entry_bytes for name, (_, one) in sources.items() if one is not None}
-        return RowTable.of(bases, self.most, entry_bytes)
+        return RowTable.of(bases, self.most, entry_bytes, self.fold_bits)
 
     def to_json(self) -> dict[str, Any]:
         """The member of the manifest."""
-        return {"level": file_to_json(self.level), "most": self.most}
+        stated = {"level": file_to_json(self.level), "most": self.most}
+        return {"fold": self.fold_bits, "labels": self.labelled, **stated} if self.fold_bits else stated
 
 
 def sources_of(
@@ -96,7 +106,7 @@ class RowFigures:
         if rows is None:
             return None
         table = rows.table(partitions)
-        return cls(table.total, table.total * table.width, rows.level.length)
+        return cls(table.total, table.file_bytes, rows.level.length)
 
 
 def take_rows(
@@ -107,20 +117,25 @@ def take_rows(
     If they are not `usable` (a partition is unknown, so that nobody knows where rows stand), they stay where
     they are. Their values must be ones that a builder produces. Raises BadReply.
     """
-    there = [name for name in (ROWS, LABELLED_ROWS) if name in members]
+    there = [name for name in ROW_MEMBERS if name in members]
     if not there or not usable:
         return None
     if len(there) > 1:
-        refuse("has rows with labels, and without", "malformed")
+        refuse(f"has rows twice, as {there[0]} and {there[1]}", "malformed")
     return _from_json(members.pop(there[0]), partitions, there[0])
 
 
 def _from_json(value: object, partitions: Mapping[str, Partition], name: str) -> PublishedRows:
-    members = closed_object(value, _MEMBERS, name)
+    folded = name == FOLDED_ROWS
+    members = closed_object(value, _FOLDED_MEMBERS if folded else _MEMBERS, name)
+    labelled = members["labels"] if folded else name == LABELLED_ROWS
+    if not isinstance(labelled, bool):
+        refuse(f"has labels of {name} that are neither true nor false", "malformed")
     rows = PublishedRows(
         level=file_from_json(members["level"], name),
         most=integer(members["most"], 0, MAX_ROW_COUNT, f"most of {name}"),
-        labelled=name == LABELLED_ROWS,
+        labelled=labelled,
+        fold_bits=integer(members["fold"], 1, MAX_FOLD_BITS, f"fold of {name}") if folded else 0,
     )
     if rows.labelled and all(one.labels is None for one in partitions.values()):
         refuse("has rows with labels of partitions without any", "malformed")

@@ -10,19 +10,19 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, Self, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.foundation.errors import BadInput
 from contactsync.lookup import dpf
-from contactsync.lookup.answer import Arrangement, answer, arrange
-from contactsync.lookup.batch import GROUPS, SIZES, Sharing, permute, sharings
+from contactsync.lookup.answer import RowLayout, answer
+from contactsync.lookup.batch import SIZES, Sharing, sharings
 from contactsync.server.admission import Admission, Overloaded
 from contactsync.server.company import Companion, Company
 from contactsync.server.turns import Turns
@@ -39,41 +39,34 @@ Octets = NDArray[np.uint8]
 class OpenRows:
     """The rows of an edition, ready to be looked up. Whoever has one has verified its rows.
 
-    `records` uint8[rows, width] may be a read-only map. `arrangements` are by size of batch: those that so
-    many rows are looked up in. They take 24 octets for each row.
+    `blocks` uint8[n, block_bytes], the first ones of the layout, may be a read-only map.
     """
 
-    records: Octets = field(repr=False)
-    row_bits: int
-    arrangements: Mapping[int, Arrangement] = field(repr=False)
+    blocks: Octets = field(repr=False)
+    layout: RowLayout
 
-    @classmethod
-    def of(cls, records: Octets, row_bits: int) -> Self:
-        """Prepare to answer from verified records, the first ones of 2^row_bits. Raises BadInput."""
-        numbers = np.arange(len(records), dtype=np.uint32)
-        places = np.stack([permute(numbers, row_bits, group) for group in range(GROUPS)])
-        made: dict[int, Arrangement] = {}
-        for sharing in sharings(row_bits):
-            made[sharing.size] = _arranged(places, sharing, list(made.values()))
-        return cls(records, row_bits, made)
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return len(self.blocks) * self.layout.block_rows
 
     @property
     def sizes(self) -> Sequence[int]:
         """The batches that can be asked for, ascending."""
-        return tuple(self.arrangements)
+        return tuple(one.size for one in sharings(self.layout.row_bits, self.layout.fold_bits))
 
     def key_bytes(self, size: int) -> int:
         """Octets of the keys of a batch. No two sizes have the same."""
-        sharing = Sharing(size, self.row_bits)
+        sharing = self._sharing(size)
         return sharing.sub_databases * dpf.key_length(sharing.position_bits)
 
     def answer_bytes(self, size: int) -> int:
         """Octets of an answer."""
-        return Sharing(size, self.row_bits).sub_databases * int(self.records.shape[1])
+        return self._sharing(size).sub_databases * self.layout.width
 
     def memory(self, size: int) -> int:
         """Octets that a batch takes at most: its keys, its selection bits, its answer."""
-        sharing = Sharing(size, self.row_bits)
+        sharing = self._sharing(size)
         selections = sharing.sub_databases * dpf.selection_length(sharing.position_bits)
         return self.key_bytes(size) + selections + self.answer_bytes(size)
 
@@ -81,7 +74,7 @@ class OpenRows:
         """A batch as it is sent: its size, and its keys, uint8[3 size / 2, length]. Raises BadInput."""
         for size in self.sizes:
             if len(octets) == self.key_bytes(size):
-                sharing = Sharing(size, self.row_bits)
+                sharing = self._sharing(size)
                 keys = np.frombuffer(octets, np.uint8).reshape(sharing.sub_databases, -1)
                 dpf.check(keys, sharing.position_bits)
                 return size, keys
@@ -93,24 +86,16 @@ class OpenRows:
 
     def answer(self, batches: Sequence[tuple[int, Octets]]) -> Octets:
         """The answers to batches of one size, as `read_keys` gives them: uint8[n, 3 size / 2, width]."""
-        arrangement = self.arrangements[batches[0][0]]
-        bits = arrangement.position_bits
-        selections = np.empty(
-            (len(batches), GROUPS * arrangement.a_group, dpf.selection_length(bits)), np.uint8
-        )
+        size = batches[0][0]
+        sharing = self._sharing(size)
+        bits = sharing.position_bits
+        selections = np.empty((len(batches), sharing.sub_databases, dpf.selection_length(bits)), np.uint8)
         for place, (_, keys) in enumerate(batches):
             selections[place] = dpf.expand(keys, bits)
-        return answer(self.records, selections, arrangement)
+        return answer(self.blocks, selections, size, self.layout)
 
-
-def _arranged(places: NDArray[np.uint32], sharing: Sharing, earlier: Sequence[Arrangement]) -> Arrangement:
-    """What differs between sizes is the block, and with it the order: the rest is shared."""
-    made = arrange(places[:, :0], sharing.position_bits, sharing.a_group)  # its block, without sorting
-    for one in earlier:
-        if one.block == made.block:
-            return replace(one, position_bits=sharing.position_bits, a_group=sharing.a_group)
-    made = arrange(places, sharing.position_bits, sharing.a_group)
-    return replace(made, places=earlier[0].places) if earlier else made
+    def _sharing(self, size: int) -> Sharing:
+        return Sharing(size, self.layout.row_bits, self.layout.fold_bits)
 
 
 Answer = Future[bytes]
@@ -141,9 +126,8 @@ class LookupRoom:
 
     def warm_up(self) -> None:
         """Compile and load every kernel, over rows of zeros."""
-        rows = OpenRows.of(np.zeros((1 << _FEW_ROW_BITS, 8), np.uint8), _FEW_ROW_BITS)
-        for clients in (1, 2):  # these are kernels of their own
-            rows.answer([rows.read_keys(bytes(rows.key_bytes(SIZES[0])))] * clients)
+        rows = OpenRows(np.zeros((1 << _FEW_ROW_BITS, 8), np.uint8), RowLayout(_FEW_ROW_BITS, 0, 8, 0))
+        rows.answer([rows.read_keys(bytes(rows.key_bytes(SIZES[0])))])
 
     def waiting(self) -> int:
         """Batches that are here: admitted, and not over."""

@@ -72,7 +72,7 @@ def ensure_rows(folder: Path, manifest: Manifest, public: Path) -> Path:
         return path
     with _alone(path.parent) as work:
         if not _is_right(path, table, rows.root):  # else another process has made it meanwhile
-            built = _build(work / "rows", manifest.partitions, public / "data", labelled=rows.labelled)
+            built = _build(work / "rows", manifest.partitions, public / "data", rows.labelled, rows.fold_bits)
             if (built.root, built.table.shape.most) != (rows.root, rows.most):
                 raise BadDirectory(
                     f"the rows that edition {manifest.edition} of {manifest.audience} states are not those of"
@@ -89,7 +89,7 @@ def ensure_rows(folder: Path, manifest: Manifest, public: Path) -> Path:
 
 
 def open_rows(folder: Path, manifest: Manifest, public: Path) -> NDArray[np.uint8]:
-    """The rows that a manifest states, mapped and verified, uint8[total, width]. As `ensure_rows`."""
+    """The rows that a manifest states, mapped and verified, uint8[blocks, block_bytes]. As `ensure_rows`."""
     rows = manifest.rows
     if rows is not None:
         table, path = rows.table(manifest.partitions), row_file(folder, manifest.audience, rows.root)
@@ -101,21 +101,28 @@ def open_rows(folder: Path, manifest: Manifest, public: Path) -> NDArray[np.uint
 
 
 def make_rows(
-    folder: Path, audience: str, partitions: Mapping[str, Partition], data: Path, *, labelled: bool
+    folder: Path,
+    audience: str,
+    partitions: Mapping[str, Partition],
+    data: Path,
+    *,
+    labelled: bool,
+    fold_bits: int,
 ) -> tuple[PublishedRows, bytes]:
     """Make the rows of the partitions of an edition, whose bases are in `data`; what to state, and the level.
 
-    With the labels of all that have some, if the rows are to be `labelled`: their sidecars are there, too.
+    With the labels of all that have some, if the rows are to be `labelled`: their sidecars are there, too. In
+    blocks of 2^fold_bits.
     Raises as `build_table`.
     """
     place = folder / audience
     with _alone(place) as work:
-        built = _build(work / "rows", partitions, data, labelled=labelled)
+        built = _build(work / "rows", partitions, data, labelled, fold_bits)
         durable.rename(work / "rows", row_file(folder, audience, built.root))
     level = DataFile(
         hashlib.sha256(built.level).hexdigest(), len(built.level), xxhash.xxh3_64_hexdigest(built.level)
     )
-    return PublishedRows(level, built.table.shape.most, labelled), built.level
+    return PublishedRows(level, built.table.shape.most, labelled, fold_bits), built.level
 
 
 def remove_rows(folder: Path, audience: str, keep: Iterable[PublishedRows]) -> None:
@@ -136,8 +143,10 @@ def remove_rows(folder: Path, audience: str, keep: Iterable[PublishedRows]) -> N
             shutil.rmtree(place / _WORK, ignore_errors=True)
 
 
-def _build(path: Path, partitions: Mapping[str, Partition], data: Path, *, labelled: bool) -> BuiltTable:
-    return build_rows(path, partitions, lambda sha256: data / sha256, labelled=labelled)
+def _build(
+    path: Path, partitions: Mapping[str, Partition], data: Path, labelled: bool, fold_bits: int
+) -> BuiltTable:
+    return build_rows(path, partitions, lambda sha256: data / sha256, labelled=labelled, fold_bits=fold_bits)
 
 
 def _is_right(path: Path, table: RowTable, root: bytes) -> bool:

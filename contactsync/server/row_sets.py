@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.foundation.errors import ContactSyncError
+from contactsync.lookup.answer import RowLayout
 from contactsync.server.lookups import OpenRows
 
 log = logging.getLogger("contactsync.server")
@@ -22,14 +23,14 @@ log = logging.getLogger("contactsync.server")
 
 @dataclass(frozen=True, slots=True)
 class RowSet:
-    """Rows that are to be served. `open` maps and verifies them: uint8[rows, width].
+    """Rows that are to be served. `open` maps and verifies them: the blocks of their layout.
 
     It may take long, and raises ContactSyncError or OSError.
     """
 
     audience: str
     root: bytes
-    row_bits: int
+    layout: RowLayout
     open: Callable[[], NDArray[np.uint8]] = field(repr=False)
 
 
@@ -69,7 +70,7 @@ class RowSets:
                 continue
             begun = time.monotonic()
             try:
-                rows = OpenRows.of(one.open(), one.row_bits)
+                rows = OpenRows(one.open(), one.layout)
             except (ContactSyncError, OSError) as error:
                 whole = False
                 self._complain(f"look-ups of {one.audience}: rows of an edition are not served: {error}")
@@ -79,7 +80,7 @@ class RowSets:
             log.info(
                 "look-ups of %s: %d rows of root %s verified in %.1f s",
                 one.audience,
-                len(rows.records),
+                rows.rows,
                 one.root.hex()[:16],
                 seconds,
             )

@@ -53,7 +53,7 @@ def test_octets_are_those_of_requests_and_answers():
     """Of keys and records as the server reads and writes them, and as a client plans by."""
     members = 100_000
     table = lookup_editions.table(members)
-    opened = OpenRows.of(np.zeros((table.total, table.width), np.uint8), table.row_bits)
+    opened = OpenRows(np.zeros((1, table.layout.block_bytes), np.uint8), table.layout)
     sent, answered = 2 * opened.key_bytes(512), 2 * opened.answer_bytes(512)
     assert lookup_editions.keys_octets(members, 500) == sent
     assert answer_octets(lookup_editions.edition(members), 500) == answered
@@ -91,8 +91,8 @@ def test_a_client_finds_every_other_contact_in_each_run():
 
 def test_a_quarter_of_the_rows_is_extrapolated_where_memory_is_short(monkeypatch):
     monkeypatch.setattr(lookup_costs, "available", lambda: 0)
-    records, quarters = lookup_costs.rows_in_memory(1_000_000)
-    assert (quarters, len(records)) == (1, 4096)
+    blocks, quarters = lookup_costs.blocks_in_memory(1_000_000)
+    assert (quarters, len(blocks)) == (1, 4096)
     monkeypatch.setattr(lookup_costs.harness, "interleaved", lambda contenders, **_: dict(
         zip(contenders, (5_000.0, 3_000.0, 1_000.0), strict=True)
     ))  # fmt: skip

@@ -14,7 +14,8 @@ from contactsync.client.last_table import keep_table, recall_table
 from contactsync.directory import build, open_directory
 from contactsync.foundation.errors import BadDirectory, BadInput
 from contactsync.lookup import dpf
-from contactsync.lookup.batch import sharings
+from contactsync.lookup.answer import RowLayout
+from contactsync.lookup.batch import Sharing, sharings
 from contactsync.lookup.rows import ROW_SLOTS, Places, RowShape, parse
 from contactsync.lookup.table import RowTable, check_level, read_records
 from contactsync.lookup.table_file import build_table, open_table
@@ -31,7 +32,9 @@ _FEW = 40  # rows of the tables that keys are sent to
 
 @functools.cache
 def _rows(row_bits: int) -> OpenRows:
-    return OpenRows.of(np.random.default_rng(row_bits).integers(0, 256, (_FEW, 40), np.uint8), row_bits)
+    layout = RowLayout(row_bits, 3 if row_bits > 12 else 0, 40, 0)
+    shape = _FEW >> layout.fold_bits, layout.block_bytes
+    return OpenRows(np.random.default_rng(row_bits).integers(0, 256, shape, np.uint8), layout)
 
 
 def _honest_keys() -> list[bytes]:
@@ -50,7 +53,7 @@ def _keys(data: bytes) -> None:
     """Keys that are accepted expand, by the kernel as by OpenSSL, and are answered in the length that was said."""
     rows = _rows(_ROW_BITS[data[0] % len(_ROW_BITS)] if data else _ROW_BITS[0])
     size, keys = rows.read_keys(data[1:])
-    bits = rows.arrangements[size].position_bits
+    bits = Sharing(size, rows.layout.row_bits).position_bits
     octets = dpf.selection_length(bits)
     slow = dpf.expand_by_openssl(keys, bits)[:, :octets]
     assert np.array_equal(dpf.expand(keys, bits), slow)

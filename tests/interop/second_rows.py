@@ -37,11 +37,16 @@ class Table:
     """The shape of all rows, as a manifest gives it ("The table", "In the manifest")."""
 
     def __init__(self, manifest: Json) -> None:
-        check(("rows" in manifest) != ("labelled_rows" in manifest), "one kind of rows")
+        kinds = [name for name in ("rows", "labelled_rows", "folded_rows") if name in manifest]
+        check(len(kinds) == 1, "one kind of rows")
         check(not manifest["unusable"], "a partition that is not known, so no place of a row is")
-        self.labelled = "labelled_rows" in manifest
-        stated = manifest["labelled_rows" if self.labelled else "rows"]
-        check(set(stated) == {"level", "most"}, "the members of rows")
+        stated, folded = manifest[kinds[0]], kinds[0] == "folded_rows"
+        more = {"fold", "labels"} if folded else set()
+        check(set(stated) == {"level", "most"} | more, "the members of rows")
+        self.fold = stated["fold"] if folded else 0
+        self.labelled = stated["labels"] if folded else kinds[0] == "labelled_rows"
+        check(type(self.fold) is int and self.fold in range(folded, 7), "f")
+        check(isinstance(self.labelled, bool), "labels of folded rows")
         self.file, self.most = stated["level"], stated["most"]
         partitions = manifest["partitions"]
         for one in partitions.values():
@@ -61,18 +66,22 @@ class Table:
         self.entry = max(part.entry for part in self.parts.values())
         check(bool(self.entry) == self.labelled, "labelled rows without labels")
         self.bitmap = -(-(64 + self.most) // 8)
-        self.content = 8 * -(-(1 + self.bitmap + self.most * (self.r // 8 + self.entry)) // 8)
+        unit = 32 if self.fold else 8
+        self.content = unit * -(-(1 + self.bitmap + self.most * (self.r // 8 + self.entry)) // unit)
         self.depth = max(0, self.b - 12)
+        check(self.fold <= self.depth, "f of the depth")
+        self.blocks = self.total >> self.fold
         self.width = self.content + 32 * self.depth
         self.root = self.file["sha256"]
         self.head = self._head()
         check(self.file["length"] == len(self.head) + (32 << min(12, self.b)), "the length of the level")
 
     def _head(self) -> bytes:
-        head = b"CSROWS" + bytes([3 if self.labelled else 2, self.r, self.most])
+        version = [4, self.fold] if self.fold else [3 if self.labelled else 2]
+        head = b"CSROWS" + bytes([*version, self.r, self.most])
         head += struct.pack("<H", len(self.parts))
         for part in self.parts.values():
-            sizes = [part.q, part.entry] if self.labelled else [part.q]
+            sizes = [part.q, part.entry] if self.labelled or self.fold else [part.q]
             head += bytes([*sizes, len(part.name)]) + part.name.encode()
         return head
 
@@ -83,20 +92,26 @@ class Table:
         check(file.startswith(self.head), "the shape in the level")
         return [file[i : i + 32] for i in range(len(self.head), len(file), 32)]
 
+    def number(self, i: int) -> int:
+        """The number of row i of the table."""
+        return i % self.blocks << self.fold | i // self.blocks
+
     def part_of(self, row: int) -> Part:
-        return next(p for p in self.parts.values() if p.first <= row < p.first + p.rows)
+        i = (row & (1 << self.fold) - 1) * self.blocks + (row >> self.fold)
+        return next(p for p in self.parts.values() if p.first <= i < p.first + p.rows)
 
     def row_of(self, name: str, token: int) -> int:
-        """The row of a token, which is a number of 80 bits."""
+        """The number of the row of a token, which is a number of 80 bits."""
         part = self.parts[name]
-        return part.first + (token >> (80 - (part.q - 6)))
+        return self.number(part.first + (token >> (80 - (part.q - 6))))
 
     def leaf(self, row: int, content: bytes) -> bytes:
         if row >= self.total:
             return bytes(32)
         part = self.part_of(row)
-        if self.labelled:
-            said = bytes([3, part.q, part.entry, self.r, self.most, self.entry])
+        if self.labelled or self.fold:
+            version = 4 if self.fold else 3
+            said = bytes([version, part.q, part.entry, self.r, self.most, self.entry])
         else:
             said = bytes([2, part.q, self.r, self.most])
         return sha256(b"\0CSROWS" + said + struct.pack("<I", row) + content)
@@ -147,15 +162,16 @@ class Table:
         self, directories: Mapping[str, Directory], sidecars: Mapping[str, Sidecar]
     ) -> tuple[int, bytes]:
         """The largest row, and the level of the table, which has its contents only."""
-        leaves, most = [], 0
+        leaves, most = [bytes(32)] * (1 << self.b), 0
         for name, part in self.parts.items():
             rows: list[list[tuple[int, bytes]]] = [[] for _ in range(part.rows)]
             for place, value in enumerate(directories[name].values()):
                 entry = sidecars[name].entry(place) if name in sidecars else b""
                 rows[value >> self.r >> 6].append((value, entry))
             most = max(most, *map(len, rows))
-            leaves += [self.leaf(part.first + i, self.row(row)) for i, row in enumerate(rows)]
-        leaves += [bytes(32)] * ((1 << self.b) - len(leaves))
+            for i, row in enumerate(rows):
+                number = self.number(part.first + i)
+                leaves[number] = self.leaf(number, self.row(row))
         for _ in range(self.depth):
             leaves = [sha256(b"\1" + leaves[i] + leaves[i + 1]) for i in range(0, len(leaves), 2)]
         return most, self.head + b"".join(leaves)
@@ -177,21 +193,21 @@ class Table:
 
 
 @functools.cache
-def place(b: int, g: int, i: int) -> int:
-    x = i
+def place(b: int, f: int, g: int, row: int) -> int:
+    x, n = row >> f, b - f
     for j in range(3):
-        f, t = struct.unpack_from("<II", sha256(f"contactsync place {g} {j}".encode()))
-        x = (x * (f | 1) + t) % (1 << b)
-        x ^= x >> -(-b // 2)
-    return x
+        m, t = struct.unpack_from("<II", sha256(f"contactsync place {g} {j}".encode()))
+        x = (x * (m | 1) + t) % (1 << n)
+        x ^= x >> -(-n // 2)
+    return x << f | row & (1 << f) - 1
 
 
 @functools.cache
-def rows_at(b: int, g: int) -> list[int]:
-    """The row at each number of a group."""
+def rows_at(b: int, f: int, g: int) -> list[int]:
+    """The row at each place of a group."""
     found = [0] * (1 << b)
     for i in range(1 << b):
-        found[place(b, g, i)] = i
+        found[place(b, f, g, i)] = i
     return found
 
 
@@ -209,12 +225,12 @@ def batches(n: int, b: int) -> list[int]:
     return [offered[-1]] * (1 << (-(-n // offered[-1]) - 1).bit_length())
 
 
-def plan(b: int, k: int, wanted: Iterable[int]) -> tuple[list[int], set[int]]:
+def plan(b: int, f: int, k: int, wanted: Iterable[int]) -> tuple[list[int], set[int]]:
     """The position that each sub-database is asked for, and the rows that found a place."""
     bits, holders = position_bits(b, k), {}
 
     def choices(row: int) -> list[int]:
-        return [g * (k // 2) + (place(b, g, row) >> bits) for g in range(3)]
+        return [g * (k // 2) + (place(b, f, g, row) >> bits) for g in range(3)]
 
     def settle(row: int, seen: set[int]) -> bool:
         for sub in choices(row):
@@ -228,14 +244,14 @@ def plan(b: int, k: int, wanted: Iterable[int]) -> tuple[list[int], set[int]]:
     placed = {row for row in dict.fromkeys(wanted) if settle(row, set())}
     positions = [secrets.randbelow(1 << bits) for _ in range(3 * k // 2)]
     for sub, row in holders.items():
-        positions[sub] = place(b, sub // (k // 2), row) & ((1 << bits) - 1)
+        positions[sub] = place(b, f, sub // (k // 2), row) & ((1 << bits) - 1)
     return positions, placed
 
 
-def row_asked(b: int, k: int, sub: int, position: int) -> int:
+def row_asked(b: int, f: int, k: int, sub: int, position: int) -> int:
     """Which row stands at a position of a sub-database."""
     g, u = divmod(sub, k // 2)
-    return rows_at(b, g)[u << position_bits(b, k) | position]
+    return rows_at(b, f, g)[u << position_bits(b, k) | position]
 
 
 # --- DPF ---
@@ -341,11 +357,11 @@ def look_up(
     left = list(dict.fromkeys(row for _, _, row in tokens.values()))
     asked, sent = [], []
     for k in batches(len(outputs), table.b):
-        positions, placed = plan(table.b, k, left)
+        positions, placed = plan(table.b, table.fold, k, left)
         left = [row for row in left if row not in placed]
         bits = position_bits(table.b, k)
         pairs = [make_keys(bits, one, secrets.token_bytes(32)) for one in positions]
-        asked.append([row_asked(table.b, k, sub, one) for sub, one in enumerate(positions)])
+        asked.append([row_asked(table.b, table.fold, k, sub, one) for sub, one in enumerate(positions)])
         sent.append(tuple(zip(*pairs, strict=True)))
     answers = []
     for keys in sent:

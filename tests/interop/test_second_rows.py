@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def test_the_places_of_the_document():
     table = {(6, 0): (27, 27, 11), (14, 1): (11586, 5965, 9660), (21, 10**6): (844413, 1020810, 1142516)}
     table |= {(26, 67108863): (43984881, 28905817, 4370087)}
     for (b, i), numbers in table.items():
-        assert tuple(place(b, g, i) for g in range(3)) == numbers
+        assert tuple(place(b, 0, g, i) for g in range(3)) == numbers
 
 
 @pytest.mark.parametrize("bits", [0, 1, 3, 6, 7, 8, 10])
@@ -69,8 +70,8 @@ def test_keys_of_the_product_expand_to_one_position(bits):
 
 def test_what_is_wanted_stands_where_it_is_asked_for():
     wanted = [5, 900, 5, 17, 1023]
-    positions, placed = plan(10, 8, wanted)
-    asked = {row_asked(10, 8, sub, one) for sub, one in enumerate(positions)}
+    positions, placed = plan(10, 2, 8, wanted)
+    asked = {row_asked(10, 2, 8, sub, one) for sub, one in enumerate(positions)}
     assert len(positions) == 12
     assert placed == set(wanted) <= asked
     assert [batches(n, 10) for n in (0, 8, 9, 64, 65, 129)] == [[8], [8], [64], [64], [64] * 2, [64] * 4]
@@ -79,14 +80,19 @@ def test_what_is_wanted_stands_where_it_is_asked_for():
 class Site:
     """A server that answers look-ups, its account, and the truth."""
 
-    def __init__(self, folder, *options, table):
+    def __init__(self, folder, *options, table, blocks_bits=None):
+        """`blocks_bits`: rows are put into blocks if these are at least 2^blocks_bits, and not 2^14."""
         self.folder, self.data, self.state = folder, folder / "server", folder / "state"
         said = self.run("init")
         self.fingerprint = re.search(r"^fingerprint (.+)$", said, re.MULTILINE)[1].replace(" ", "")
         members = folder / "members.csv"
         members.write_text(table)
         self.run("members", "import", members, *options)
-        self.run("publish", "--private-lookup", "yes")
+        words = ("server", "publish", "--private-lookup", "yes", "--data", self.data)
+        if blocks_bits is None:
+            contactsync(*words)
+        else:
+            in_blocks(blocks_bits, *words)
         self.credential = folder / "credential"
         self.credential.touch(0o600)
         self.credential.write_text(self.run("accounts", "add", "second client").strip())
@@ -102,6 +108,16 @@ class Site:
     def close(self):
         self.first.http.clear()
         self.server.stop()
+
+
+def in_blocks(bits, *words):
+    """Run a command that puts smaller tables into blocks, as it does with large ones."""
+    program = (
+        "import runpy, sys; from contactsync.lookup import table; table._BLOCKS_BITS = int(sys.argv.pop(1));"
+        " runpy.run_module('contactsync', run_name='__main__', alter_sys=True)"
+    )
+    command = [sys.executable, "-c", program, str(bits), *map(str, words)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300, stdin=subprocess.DEVNULL)
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +136,18 @@ def labelled(tmp_path_factory):
     site.close()
 
 
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory):
+    """2^12 rows and 64, which are in blocks of two: half of the path of each is in the block."""
+    labels = [f"{one},@{one[-4:]}" for one in ITALIANS]
+    rows = [f"+49151{20000000 + 30 * i}," for i in range(200_000)] + labels
+    table = "\n".join(["phone,handle", *rows])
+    folder = tmp_path_factory.mktemp("folded")
+    site = Site(folder, "--label-column", "handle", table=table, blocks_bits=11)
+    yield site
+    site.close()
+
+
 def made_again(site, manifest):
     """The table that the bases and sidecars of a manifest give."""
     partitions = manifest["partitions"]
@@ -133,12 +161,13 @@ def made_again(site, manifest):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["plain", "labelled"])
+@pytest.mark.parametrize("kind", ["plain", "labelled", "folded"])
 def test_the_level_follows_from_bases_and_sidecars(kind, request):
     site = request.getfixturevalue(kind)
     manifest = site.manifest()
     table = Table(manifest)
-    assert table.labelled == (kind == "labelled")
+    assert table.labelled == (kind != "plain")
+    assert (table.fold, table.depth) == ((1, 1) if kind == "folded" else (0, 0))
     file = site.first.data(table.file)
     assert made_again(site, manifest) == (table.most, file)
     with pytest.raises(Disbelieved):
@@ -250,9 +279,9 @@ def test_one_octet_of_any_record_discards_the_answer(plain):
     manifest = plain.manifest()
     table = Table(manifest)
     level = table.level(plain.first.data(table.file))
-    positions, _ = plan(table.b, 8, [ROW])
+    positions, _ = plan(table.b, table.fold, 8, [ROW])
     pairs = [make_keys(position_bits(table.b, 8), one, RANDOM) for one in positions]
-    rows = [row_asked(table.b, 8, sub, one) for sub, one in enumerate(positions)]
+    rows = [row_asked(table.b, table.fold, 8, sub, one) for sub, one in enumerate(positions)]
     zero, one = (ask(plain.first, manifest, table, keys) for keys in zip(*pairs, strict=True))
     records = read_answers(table, level, [rows], [(zero, one)])
     assert ROW in records
@@ -264,3 +293,55 @@ def test_one_octet_of_any_record_discards_the_answer(plain):
     malformed = bytes([table.most + 1]) + records[ROW][1:]
     assert table.read(ROW, malformed) == []
     assert table.read(ROW, records[ROW])
+
+
+@pytest.mark.slow
+def test_rows_in_blocks_are_asked_for_where_they_stand(folded, voprf, tmp_path):
+    """By real processes: an operator, a mirror that makes the blocks itself, and both clients."""
+    words = ("mirror", folded.server.url, "--data", tmp_path / "mirror", "--yes", "--every", "1h")
+    mirror = Running(tmp_path / "log", *words, "--credential-file", folded.credential)
+    second = Service(mirror.url)
+    members = [f"+49151{20000000 + 30 * i}" for i in range(0, 200_000, 9_000)] + ITALIANS
+    book = [*members, *STRANGERS]
+    try:
+        manifest = common(folded.first, second, folded.manifest())
+        assert manifest["folded_rows"]["fold"] == 1
+        outputs = voprf.outputs(folded.first, manifest, identifiers(book))
+        found, waiting = look_up(folded.first, second, manifest, outputs)
+        assert identifiers(members) - waiting == set(found)
+        assert len(waiting) <= 2, "though all Italians are in 64 rows"
+        assert all(label == f"@{one[-4:].decode()}" for one, label in found.items() if one[4:7] == b"+39")
+        state = ("--fingerprint", folded.fingerprint, "--state", folded.state)
+        contactsync("trust", folded.server.url, "--second", mirror.url, *state)
+        stock = json.loads(contactsync_sync(folded, book, "--privacy", "two-server"))
+        assert found_by(stock) == identifiers(members)
+        labels = {match["identifier"].encode(): match["label"] or None for match in stock["matches"]}
+        assert {one: labels[one] for one in found} == found
+    finally:
+        second.http.clear()
+        mirror.stop()
+
+
+def test_the_places_of_the_document_in_blocks():
+    table = {(15, 1, 1): (6153, 4281, 7299), (17, 3, 9): (92689, 47721, 77281)}
+    table |= {(21, 6, 10**6): (1987456, 536128, 930176), (26, 6, 67108863): (25091007, 25858047, 51626367)}
+    for (b, f, row), places in table.items():
+        assert tuple(place(b, f, g, row) for g in range(3)) == places
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"fold": 0}, {"fold": 7}, {"fold": True}, {"fold": 3}, {"fold": None}, {"labels": 1},
+        {"labels": "no"}, {"more": 1}, {"most": 256},
+    ],
+)  # fmt: skip
+@pytest.mark.slow
+def test_the_second_client_refuses_blocks_that_there_are_not(folded, changed):
+    manifest = folded.manifest()
+    assert Table(manifest).fold == 1
+    with pytest.raises(Disbelieved):
+        Table(manifest | {"folded_rows": manifest["folded_rows"] | changed})
+    for other in ("rows", "labelled_rows"):
+        with pytest.raises(Disbelieved):
+            Table(manifest | {other: {name: manifest["folded_rows"][name] for name in ("level", "most")}})

@@ -10,7 +10,6 @@ import subprocess
 import sys
 
 import numba
-import numpy as np
 import pytest
 from machine_code import Analysis
 from machine_code_arm import ArmAnalysis, assembly
@@ -96,36 +95,26 @@ def test_code_for_aarch64(kernel) -> None:
     assert found.secret_instructions > 50
 
 
-def adds_to_three(wide, narrow, rows, at, bits, place, sums, a, b, c, words):  # noqa: PLR0917
-    masks = (
-        np.uint64(0) - np.uint64((bits[place] >> 3) & 1),
-        np.uint64(0) - np.uint64((bits[place + 1] >> 2) & 1),
-        np.uint64(0) - np.uint64((bits[place + 2] >> 1) & 1),
-    )
-    for i in range(0, words - 7, 8):
-        selecting._add_to_three(wide, rows, at, sums, (a, b, c), masks, i)
-    selecting._add_to_three(narrow, rows, at, sums, (a, b, c), masks, words - 1)
+def adds_alone(wide, narrow, blocks, at, bits, place, masks, sums, a, b, c, each):  # noqa: PLR0917
+    for group in range(3):
+        selecting._select(bits, place, 5, masks, 64 * group)
+    for row in range(32):
+        selecting._add_row(wide, narrow, blocks, at, each, masks, row, 32, sums, (a, b, c))
 
 
-def adds_four(wide, narrow, rows, at, bits, place, sums, a, b, c, words):  # noqa: PLR0917
-    wanted = (
-        np.uint64(bits[place]),
-        np.uint64(bits[place + 1]),
-        np.uint64(bits[place + 2]),
-        np.uint64(bits[place + 3]),
-    )
-    for client in range(8):
-        four = (at, a, b, c, *wanted)
-        selecting._add_to_one(wide, narrow, rows, four, sums, place + client * words, words, client)
+def adds_together(wide, narrow, blocks, at, bits, place, masks, sums, a, b, c, each):  # noqa: PLR0917
+    for client in range(24):
+        selecting._select(bits, place, 5, masks, 64 * client)
+    selecting._add(wide, narrow, blocks, (at, each, 16, 8), masks, 32, sums, (a, b, c), 100, 8)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kernel", [adds_to_three, adds_four], ids=lambda kernel: kernel.__name__)
+@pytest.mark.parametrize("kernel", [adds_alone, adds_together], ids=lambda kernel: kernel.__name__)
 def test_selected_rows_are_masked_and_not_skipped(kernel) -> None:
-    """Inside the kernels of `selecting`, public places are loaded from memory: here they are arguments."""
+    """Inside the kernel of `selecting`, places are computed from public constants: here they are given."""
     widths = [numba.typeof(WIDTHS[lanes]) for lanes in (8, 1)]
     octets = types.Array(types.uint8, 1, "C")
-    found = analyse(kernel, (*widths, WORDS, INT, octets, INT, WORDS, INT, INT, INT, INT))
+    found = analyse(kernel, (*widths, WORDS, INT, octets, INT, WORDS, WORDS, INT, INT, INT, INT))
     assert found.leaks == set()
     assert found.jumps >= 1
     assert found.secret_instructions > 20

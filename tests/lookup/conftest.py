@@ -4,6 +4,7 @@ import contextlib
 
 import numpy as np
 import pytest
+from row_blocks import records_of
 
 from contactsync.directory import build, open_directory
 from contactsync.directory.sidecar import open_sidecar
@@ -19,7 +20,7 @@ class Made:
     `sizes`: name → S, of partitions with labels. `entries`: name → those of the tokens.
     """
 
-    def __init__(self, folder, counts, remainder_bits, sizes):
+    def __init__(self, folder, counts, remainder_bits, sizes, fold):
         self.remainder_bits = remainder_bits
         self.tokens, self.infos, self.entries = {}, {}, {}
         self.path = folder / "rows"
@@ -39,10 +40,10 @@ class Made:
                     info = build_sidecar(folder / f"{name}.labels", directory, chunks, size=sizes[name])
                     labels = open_sidecar(folder / f"{name}.labels", expect=info)
                     sidecars[name] = opened.enter_context(labels)
-            self.built = build_table(self.path, directories, sidecars)
+            self.built = build_table(self.path, directories, sidecars, fold)
             self.in_order = {name: one.entries(np.arange(one.count)) for name, one in sidecars.items()}
         self.table = self.built.table
-        self.records = np.fromfile(self.path, np.uint8).reshape(-1, self.table.width)
+        self.records = records_of(np.fromfile(self.path, np.uint8), self.table.layout)
         self.level = check_level(self.built.level, self.table, self.built.root)
 
     @property
@@ -59,10 +60,10 @@ class Made:
 def make_table(tmp_path_factory):
     made = {}
 
-    def make(counts, remainder_bits=32, sizes=()):
-        key = (*counts.items(), remainder_bits, *sizes)
+    def make(counts, remainder_bits=32, sizes=(), fold=0):
+        key = (*counts.items(), remainder_bits, *sizes, fold)
         if key not in made:
-            made[key] = Made(tmp_path_factory.mktemp("rows"), counts, remainder_bits, dict(sizes))
+            made[key] = Made(tmp_path_factory.mktemp("rows"), counts, remainder_bits, dict(sizes), fold)
         return made[key]
 
     return make

@@ -15,8 +15,8 @@ def ceil(a, b):
 class Shape:
     """A table's geometry, by its formulas. `parts`: name → q; `labels`: name → E_p, if it has labels."""
 
-    def __init__(self, parts, r, M, labels=None):
-        self.r, self.M = r, M
+    def __init__(self, parts, r, M, labels=None, f=0):
+        self.r, self.M, self.f = r, M, f
         self.labels = labels or {}
         self.E = max(self.labels.values(), default=0)
         self.parts = sorted(parts.items(), key=lambda part: (-(2 ** (part[1] - 6)), part[0]))
@@ -25,21 +25,31 @@ class Shape:
         while 2**self.b < self.total:
             self.b += 1
         self.B = ceil(64 + M, 8)
-        self.C = 8 * ceil(1 + self.B + M * (r // 8 + self.E), 8)
+        a = 32 if f else 8
+        self.C = a * ceil(1 + self.B + M * (r // 8 + self.E), a)
         self.D = max(0, self.b - 12)
         self.W = self.C + 32 * self.D
 
     @property
     def heading(self):
         head = bytes([self.r, self.M]) + len(self.parts).to_bytes(2, "little")
-        if not self.E:
+        if not self.E and not self.f:
             names = b"".join(bytes([q, len(name)]) + name.encode() for name, q in self.parts)
             return b"CSROWS\x02" + head + names
         names = (bytes([q, self.labels.get(name, 0), len(name)]) + name.encode() for name, q in self.parts)
-        return b"CSROWS\x03" + head + b"".join(names)
+        return (b"CSROWS\x04" + bytes([self.f]) if self.f else b"CSROWS\x03") + head + b"".join(names)
 
-    def of(self, i):
-        """The name and slot bits of the partition that has row i; None if there is none."""
+    def number(self, i):
+        """The number of row i of the table, which its leaf has."""
+        return i % (self.total // 2**self.f) * 2**self.f + i // (self.total // 2**self.f)
+
+    def of(self, number):
+        """The name and slot bits of the partition that has the row of a number; None if there is none."""
+        if number >= self.total:
+            return None
+        blocks = self.total // 2**self.f
+        i = number % 2**self.f * blocks + number // 2**self.f
+        assert self.number(i) == number
         for name, q in self.parts:
             if i < 2 ** (q - 6):
                 return name, q
@@ -80,8 +90,9 @@ def leaf(shape, i, octets):
         return bytes(32)
     name, q = found
     kind = b"\x02" + bytes([q, shape.r, shape.M])
-    if shape.E:
-        kind = b"\x03" + bytes([q, shape.labels.get(name, 0), shape.r, shape.M, shape.E])
+    if shape.E or shape.f:
+        version = b"\x04" if shape.f else b"\x03"
+        kind = version + bytes([q, shape.labels.get(name, 0), shape.r, shape.M, shape.E])
     return sha256(b"\x00CSROWS" + kind + i.to_bytes(4, "little") + octets)
 
 
@@ -98,7 +109,7 @@ def heights(leaves):
     return levels
 
 
-def file_of_rows(parts, r, entries=None):
+def file_of_rows(parts, r, entries=None, f=0):
     """(shape, the records, the file of the level, the root). `parts`: name → (q, values of q + r bits).
 
     `entries`: name → those of the sidecar, in the order of the values, of partitions with labels.
@@ -107,12 +118,16 @@ def file_of_rows(parts, r, entries=None):
     M = max(len(row) for each in rows.values() for row in each)
     lengths = {name: len(each[0]) for name, each in (entries or {}).items()}
     entries = {name: iter(each) for name, each in (entries or {}).items()}
-    shape = Shape({name: q for name, (q, _) in parts.items()}, r, M, lengths)
+    shape = Shape({name: q for name, (q, _) in parts.items()}, r, M, lengths, f)
     contents = [
         content(shape, row, list(itertools.islice(entries[name], len(row))) if name in entries else ())
         for name, _ in shape.parts
         for row in rows[name]
     ]
+    in_order = [b""] * shape.total
+    for i, octets in enumerate(contents):
+        in_order[shape.number(i)] = octets
+    contents = in_order
     leaves = [leaf(shape, i, octets) for i, octets in enumerate(contents)]
     tree = heights(leaves + [bytes(32)] * (2**shape.b - shape.total))
     records = [
@@ -121,6 +136,19 @@ def file_of_rows(parts, r, entries=None):
     ]
     level = shape.heading + b"".join(tree[shape.D])
     return shape, records, level, sha256(level)
+
+
+def file_of_blocks(shape, records):
+    """The file that a server keeps: of each block the contents, each sibling once, the path from it on."""
+    parts = []
+    for first in range(0, shape.total, 2**shape.f):
+        block = records[first : first + 2**shape.f]
+        parts += [record[: shape.C] for record in block]
+        for height in range(shape.f):
+            at = shape.C + 32 * height
+            parts += [record[at : at + 32] for record in block[:: 2**height]]
+        parts.append(block[0][shape.C + 32 * shape.f :])
+    return b"".join(parts)
 
 
 def verifies(shape, i, record, level):
@@ -164,15 +192,15 @@ def constants(g, j):
     return int.from_bytes(digest[:4], "little") | 1, int.from_bytes(digest[4:8], "little")
 
 
-def permuted(g, i, b):
-    x = i
+def permuted(g, i, b, f=0):
+    x, n = i // 2**f, b - f
     for j in range(3):
-        f, t = constants(g, j)
-        x = (x * f + t) % 2**b
-        x ^= x >> ceil(b, 2)
-    return x
+        m, t = constants(g, j)
+        x = (x * m + t) % 2**n
+        x ^= x >> ceil(n, 2)
+    return x * 2**f + i % 2**f
 
 
-def place(g, i, b, k):
+def place(g, i, b, k, f=0):
     """(sub-database within the group, position in it)."""
-    return divmod(permuted(g, i, b), 2**b // (k // 2))
+    return divmod(permuted(g, i, b, f), 2**b // (k // 2))

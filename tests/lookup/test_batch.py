@@ -4,6 +4,7 @@ import hashlib
 import re
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 import row_twin
@@ -28,12 +29,19 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "lookup.md"
 # Permutations
 
 
+@numba.njit
+def by_kernel(first, bits, steps, out):
+    for group in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[group, j] = placing.permuted(first + j, bits, steps, group)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("bits", range(6, 21))
 def test_permutations_are_permutations_in_numpy_and_in_the_kernel(bits):
     rows = np.arange(1 << bits, dtype=np.uint32)
     kernel = np.empty((GROUPS, rows.size), np.uint32)
-    placing.permute(0, bits, STEPS, kernel)
+    by_kernel(0, bits, STEPS, kernel)
     for group in range(GROUPS):
         permuted = permute(rows, bits, group)
         assert np.array_equal(np.sort(permuted), rows)
@@ -47,7 +55,7 @@ def test_permutations_of_many_rows_agree_with_the_twin(bits):
     rows = np.random.default_rng(bits).integers(0, 1 << bits, 300).astype(np.uint32)
     first = int(rows[0]) // 2
     kernel = np.empty((GROUPS, 300), np.uint32)
-    placing.permute(first, bits, STEPS, kernel)
+    by_kernel(first, bits, STEPS, kernel)
     for group in range(GROUPS):
         assert permute(rows, bits, group).tolist() == [row_twin.permuted(group, int(i), bits) for i in rows]
         if first + 300 <= 1 << bits:
@@ -58,6 +66,10 @@ def test_the_figures_of_the_document():
     text = DOCUMENT.read_text()
     found = re.findall(r"^\| (\d+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
     assert len(found) >= 3
+    in_blocks = re.findall(r"^\| (\d+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
+    assert len(in_blocks) >= 3
+    for bits, fold, i, *places in [list(map(int, line)) for line in in_blocks]:
+        assert places == [row_twin.permuted(group, i, bits, fold) for group in range(3)]
     for bits, i, *permuted in [list(map(int, line)) for line in found]:
         assert permuted == [row_twin.permuted(group, i, bits) for group in range(3)]
         assert permuted == [int(permute(np.array([i], np.uint32), bits, group)[0]) for group in range(3)]

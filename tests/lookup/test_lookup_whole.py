@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from contactsync.foundation.errors import BadDirectory
-from contactsync.kernels import placing
-from contactsync.lookup.answer import answer, arrange
-from contactsync.lookup.batch import STEPS, Sharing, plan_batch
+from contactsync.lookup.answer import answer
+from contactsync.lookup.batch import Sharing, plan_batch
 from contactsync.lookup.dpf import expand, generate
 from contactsync.lookup.rows import Places
 from contactsync.lookup.table import read_records
@@ -18,14 +17,11 @@ class Server:
     """One of the two: it has the rows, verified, and answers keys."""
 
     def __init__(self, made, sharing):
-        self.records = open_table(made.path, made.table, made.built.root)
-        self.bits = sharing.position_bits
-        places = np.empty((3, made.table.total), np.uint32)
-        placing.permute(0, sharing.row_bits, STEPS, places)
-        self.arrangement = arrange(places, sharing.position_bits, sharing.a_group)
+        self.blocks = open_table(made.path, made.table, made.built.root)
+        self.bits, self.size, self.layout = sharing.position_bits, sharing.size, made.table.layout
 
     def answer(self, keys):
-        return answer(self.records, expand(keys, self.bits)[None], self.arrangement)[0]
+        return answer(self.blocks, expand(keys, self.bits)[None], self.size, self.layout)[0]
 
 
 SMALL = {"1": 600, "49": 5000, "mailto": 40}
@@ -33,11 +29,14 @@ LARGE = {"1": 600_000, "49": 300_000, "39": 90_000, "351": 3, "mailto": 70_000}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("counts", "size", "r"), [(SMALL, 8, 40), (LARGE, 64, 32), (LARGE, 512, 40)])
-def test_members_are_found_and_strangers_are_not(make_table, counts, size, r):
-    """In one batch, whatever partitions they are of."""
-    made = make_table(counts, r)
-    sharing = Sharing(size, made.table.row_bits)
+@pytest.mark.parametrize(
+    ("counts", "size", "r", "fold"),
+    [(SMALL, 8, 40, 0), (LARGE, 64, 32, 0), (LARGE, 512, 40, 0), (LARGE, 8, 32, 1), (LARGE, 512, 40, 2)],
+)
+def test_members_are_found_and_strangers_are_not(make_table, counts, size, r, fold):
+    """In one batch, whatever partitions they are of, and in blocks of whatever size."""
+    made = make_table(counts, r, fold=fold)
+    sharing = Sharing(size, made.table.row_bits, fold)
     one, other = Server(made, sharing), Server(made, sharing)
     rng = np.random.default_rng(size)
     wanted, truth = [], []

@@ -142,11 +142,16 @@ class FirstServer:
         manifest, data = service.manifest, service.folder / "data"
         folder.mkdir(exist_ok=True)
         labelled = manifest.rows.labelled
-        self.table = build_rows(folder / "rows", manifest.partitions, data.joinpath, labelled=labelled).table
+        self.table = build_rows(
+            folder / "rows",
+            manifest.partitions,
+            data.joinpath,
+            labelled=labelled,
+            fold_bits=manifest.rows.fold_bits,
+        ).table
         self.root = manifest.rows.level.sha256
         self.level = check_level((data / self.root).read_bytes(), self.table, manifest.rows.root)
-        records = open_table(folder / "rows", self.table, manifest.rows.root)
-        self.rows = OpenRows.of(records, self.table.row_bits)
+        self.rows = OpenRows(open_table(folder / "rows", self.table, manifest.rows.root), self.table.layout)
 
     def look_up(self, mirror, rows, size=8):
         """The records of these rows by both servers, verified against the level."""
@@ -165,7 +170,7 @@ class FirstServer:
         return [labels.get(number) for number in numbers]
 
     def _answer(self, mirror, rows, size):
-        sharing = Sharing(size, self.table.row_bits)
+        sharing = Sharing(size, self.table.row_bits, self.table.fold_bits)
         plan = plan_batch(np.asarray(rows, np.uint32), sharing)
         assert plan.query.size == len(rows)
         here, there = generate(plan.position.ravel(), sharing.position_bits)

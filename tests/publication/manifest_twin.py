@@ -167,10 +167,10 @@ def can_have_rows(partitions: dict[str, Json]) -> bool:
     return 0 < total <= 2**26 and len({p["remainder_bits"] for p in partitions.values()}) == 1
 
 
-def level_length(partitions: dict[str, Json], labelled: bool = False) -> int:
+def level_length(partitions: dict[str, Json], labelled: bool = False, folded: bool = False) -> int:
     """docs/lookup.md, "The table" and "The tree"."""
     total = sum(2 ** (p["slot_bits"] - 6) for p in partitions.values())
-    shape = 7 + 2 + 2 + sum(2 + labelled + len(name) for name in partitions)
+    shape = 7 + folded + 2 + 2 + sum(2 + (labelled or folded) + len(name) for name in partitions)
     return shape + 32 * min(4096, 1 << (total - 1).bit_length())
 
 
@@ -211,7 +211,7 @@ def acceptable(
         tree = json.loads(data)
         if canonical(tree) != data or not _manifest(tree, knows_next, knows_labels):
             return False
-        stated = [name for name in ("rows", "labelled_rows") if name in tree]
+        stated = [name for name in ("rows", "labelled_rows", "folded_rows") if name in tree]
         return not knows_rows or not stated or _rows(tree, stated)
     except (ValueError, KeyError, TypeError, AttributeError, UnicodeEncodeError, RecursionError):
         return False
@@ -277,20 +277,25 @@ def _manifest(tree: Json, knows_next: bool, knows_labels: bool) -> bool:
 
 def _rows(tree: Json, stated: list[str]) -> bool:
     """Of a manifest that is good without them."""
-    partitions, rows, labelled = tree["partitions"], tree[stated[0]], stated[0] == "labelled_rows"
+    partitions, rows, folded = tree["partitions"], tree[stated[0]], stated[0] == "folded_rows"
     unusable = [name for name, p in partitions.items() if not _partition(name, p, tree["edition"], True)]
     if unusable:
         return True  # then nobody can tell
     if len(stated) > 1:
         return False
-    if not can_have_rows(partitions) or set(rows) != {"level", "most"} or not _file(rows["level"]):
+    members = {"level", "most", *(("fold", "labels") if folded else ())}
+    if not can_have_rows(partitions) or set(rows) != members or not _file(rows["level"]):
+        return False
+    labelled = rows["labels"] if folded else stated[0] == "labelled_rows"
+    bits = (sum(2 ** (p["slot_bits"] - 6) for p in partitions.values()) - 1).bit_length()
+    if not isinstance(labelled, bool) or (folded and not _whole(rows["fold"], 1, min(6, bits - 12))):
         return False
     if labelled and not any("labels" in p for p in partitions.values()):
         return False
     others = [file for file in _files(tree) if file["sha256"] == rows["level"]["sha256"]]
     return (
         _whole(rows["most"], *rows_bounds(partitions))
-        and rows["level"]["length"] == level_length(partitions, labelled)
+        and rows["level"]["length"] == level_length(partitions, labelled, folded)
         and all(other == rows["level"] for other in others)
     )
 

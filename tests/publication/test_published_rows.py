@@ -213,3 +213,68 @@ def test_labelled_rows_beside_a_partition_that_this_program_cannot_use() -> None
     assert manifest.rows is None
     assert manifest.extra == {"labelled_rows": tree["labelled_rows"]}
     assert manifest.to_bytes() == twin.canonical(tree)
+
+
+def in_blocks(partitions=PARTITIONS, **members):
+    level = {"length": 131_098, "sha256": LEVEL, "xxh3_64": "cd" * 8}
+    rows = {"fold": 3, "labels": False, "level": level, "most": 120}
+    return twin.honest(partitions, folded_rows=rows | members)
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_rows_in_blocks(labels) -> None:
+    tree = in_blocks(LABELLED, labels=labels)
+    manifest = read(tree)
+    assert manifest.rows == PublishedRows(DataFile(LEVEL, 131_098, "cd" * 8), 120, labels, 3)
+    assert manifest.to_bytes() == twin.canonical(tree)
+    assert twin.acceptable(twin.canonical(tree))
+    assert twin.acceptable(twin.canonical(tree), knows_rows=False)
+    table = manifest.rows.table(manifest.partitions)
+    assert (table.fold_bits, table.depth, table.shape.content_bytes % 32) == (3, 6, 0)
+    assert table.shape.entry_bytes == 48 * labels
+    assert manifest.files()[LEVEL] == manifest.rows.level
+
+
+@pytest.mark.parametrize("fold", [-1, 0, 7, 1.0, True, None, "3", [3]], ids=repr)
+def test_blocks_that_there_are_not(fold) -> None:
+    assert refusal(in_blocks(fold=fold)) in {"bad-value", "not-json"}
+    assert read(in_blocks(fold=6)).rows.fold_bits == 6
+
+
+def test_blocks_that_are_larger_than_a_subtree() -> None:
+    """2^13 rows: the path of each has one hash."""
+    few = {"1": twin.honest_partition("1", 500_000)}
+    level = {"length": 16 + 131_072, "sha256": LEVEL, "xxh3_64": "cd" * 8}
+    manifest = read(in_blocks(few, fold=1, level=level))
+    assert manifest.rows.table(manifest.partitions).depth == 1
+    assert refusal(in_blocks(few, fold=2, level=level)) == "out-of-range"
+
+
+@pytest.mark.parametrize("labels", [None, 0, 1, "no", []], ids=repr)
+def test_labels_that_are_neither_there_nor_not(labels) -> None:
+    assert refusal(in_blocks(LABELLED, labels=labels)) == "malformed"
+
+
+def test_labels_in_blocks_of_partitions_without_any() -> None:
+    assert refusal(in_blocks(labels=True)) == "malformed"
+
+
+def test_other_members_of_blocks() -> None:
+    assert refusal(in_blocks(surplus=1)) == "wrong-members"
+    for missing in ("fold", "labels", "level", "most"):
+        tree = in_blocks()
+        del tree["folded_rows"][missing]
+        assert refusal(tree) == "wrong-members"
+    assert refusal(in_blocks() | {"rows": stated()["rows"]}) == "malformed"
+    assert refusal(in_blocks(LABELLED) | {"labelled_rows": with_labels()["labelled_rows"]}) == "malformed"
+    for length in (131_094, 131_097, 131_099):
+        level = {"length": length, "sha256": LEVEL, "xxh3_64": "cd" * 8}
+        assert refusal(in_blocks(level=level)) == "out-of-range"
+
+
+def test_blocks_beside_a_partition_that_this_program_cannot_use() -> None:
+    tree = in_blocks() | {"partitions": PARTITIONS | {"mailto": {"a": 1}}}
+    manifest = read(tree)
+    assert manifest.rows is None
+    assert manifest.extra == {"folded_rows": tree["folded_rows"]}
+    assert manifest.to_bytes() == twin.canonical(tree)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from contactsync.foundation.errors import BadInput
-from contactsync.lookup import answer as answering
 from contactsync.lookup import dpf
+from contactsync.lookup.answer import RowLayout, answer
 from contactsync.lookup.batch import MAX_ROW_BITS, Sharing
 from contactsync.server.admission import Overloaded
 from contactsync.server.lookups import LookupRoom, OpenRows
@@ -36,10 +36,11 @@ class Gated(OpenRows):
         return super().answer(batches)
 
 
-def make(kind=OpenRows, total=1300, row_bits=11, seed=1):
+def make(kind=OpenRows, total=1300, row_bits=11, seed=1, fold=0):
     """Rows of a table that is not full."""
-    records = np.random.default_rng(seed).integers(0, 256, (total, WIDTH), np.uint8)
-    return kind.of(records, row_bits)
+    layout = RowLayout(row_bits, fold, WIDTH, 0)
+    blocks = np.random.default_rng(seed).integers(0, 256, (total >> fold, layout.block_bytes), np.uint8)
+    return kind(blocks, layout)
 
 
 @pytest.fixture
@@ -61,21 +62,18 @@ def gated():
 
 def keys_of(rows, size, seed=0):
     """The keys of both servers, for random positions."""
-    sharing = Sharing(size, rows.row_bits)
+    sharing = Sharing(size, rows.layout.row_bits, rows.layout.fold_bits)
     rng = np.random.default_rng(seed)
     positions = rng.integers(0, 1 << sharing.position_bits, sharing.sub_databases, np.uint32)
     return [keys.tobytes() for keys in dpf.generate(positions, sharing.position_bits)]
 
 
 def alone(rows, size, octets):
-    """What `lookup.answer` gives for one client, with places made by the client's half."""
-    sharing = Sharing(size, rows.row_bits)
-    sub, position = sharing.place(np.arange(len(rows.records), dtype=np.uint32))
-    places = sub << np.uint32(sharing.position_bits) | position
+    """What `lookup.answer` gives for one client."""
+    sharing = Sharing(size, rows.layout.row_bits, rows.layout.fold_bits)
     keys = np.frombuffer(octets, np.uint8).reshape(sharing.sub_databases, -1)
     selections = dpf.expand(keys, sharing.position_bits)[None]
-    arrangement = answering.arrange(places, sharing.position_bits, sharing.a_group)
-    return answering.answer(rows.records, selections, arrangement)[0].tobytes()
+    return answer(rows.blocks, selections, size, rows.layout)[0].tobytes()
 
 
 def ask(room, rows, size, octets, client="somebody"):
@@ -110,8 +108,10 @@ def waiting(room):
 
 
 @pytest.mark.parametrize("size", [8, 64, 512])
-def test_an_answer_is_that_of_the_rows_alone(room, size):
-    rows = make()
+@pytest.mark.parametrize("fold", [0, 2])
+def test_an_answer_is_that_of_the_rows_alone(room, size, fold):
+    rows = make(fold=fold)
+    assert rows.rows == 1300
     assert list(rows.sizes) == [8, 64, 512]
     for octets in keys_of(rows, size):
         assert len(octets) == rows.key_bytes(size)
@@ -122,13 +122,13 @@ def test_an_answer_is_that_of_the_rows_alone(room, size):
 
 def test_both_answers_make_the_row(room):
     rows = make()
-    sharing = Sharing(8, rows.row_bits)
+    sharing = Sharing(8, rows.layout.row_bits)
     position = np.arange(12, dtype=np.uint32)
     keys = dpf.generate(position, sharing.position_bits)
     one, other = (np.frombuffer(ask(room, rows, 8, some.tobytes()), np.uint8) for some in keys)
     there = sharing.rows_at(position.reshape(3, 4)).ravel()
-    whole = np.zeros((1 << rows.row_bits, WIDTH), np.uint8)  # rows that are absent are zeros
-    whole[: len(rows.records)] = rows.records
+    whole = np.zeros((1 << rows.layout.row_bits, WIDTH), np.uint8)  # rows that are absent are zeros
+    whole[: len(rows.blocks)] = rows.blocks
     assert np.array_equal((one ^ other).reshape(12, WIDTH), whole[there])
 
 
@@ -356,7 +356,7 @@ def test_the_end_cancels_who_waits_and_nobody_comes_in(room, gated, waiting):
 
 def test_rows_that_nobody_asks_for_any_more_are_let_go(room):
     rows = make()
-    gone = weakref.ref(rows.records.base if rows.records.base is not None else rows.records)
+    gone = weakref.ref(rows.blocks.base if rows.blocks.base is not None else rows.blocks)
     ask(room, rows, 8, keys_of(rows, 8)[0])
     del rows
     gc.collect()

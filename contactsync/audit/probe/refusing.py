@@ -54,7 +54,8 @@ def largest_keys(manifest: Manifest) -> int:
     """Octets of the keys of the largest batch of look-ups, docs/http-api.md, "Look-ups"; 0 without rows."""
     if manifest.rows is None:
         return 0
-    sharing = sharings(manifest.rows.table(manifest.partitions).row_bits)[-1]
+    table = manifest.rows.table(manifest.partitions)
+    sharing = sharings(table.row_bits, table.fold_bits)[-1]
     return sharing.sub_databases * key_length(sharing.position_bits)
 
 

@@ -22,7 +22,7 @@ from contactsync.lookup.batch import BatchPlan, batch_sizes, plan_batches
 from contactsync.lookup.rows import Places
 from contactsync.lookup.table import RowTable, check_level, read_records
 from contactsync.publication.manifest import Manifest
-from contactsync.publication.rows import LABELLED_ROWS, ROWS
+from contactsync.publication.rows import ROW_MEMBERS
 
 if TYPE_CHECKING:
     from contactsync.client.core.states import Question
@@ -90,7 +90,7 @@ class FoundInRows:
 
 def rows_of(manifest: Manifest) -> PublishedRows:
     """The rows that a manifest states. Raises BadReply if it states none that this program can use."""
-    if manifest.rows is None and manifest.unknown and {ROWS, LABELLED_ROWS} & manifest.extra.keys():
+    if manifest.rows is None and manifest.unknown and manifest.extra.keys() & set(ROW_MEMBERS):
         raise BadReply(
             "the rows for private look-up have partitions that this program does not know",
             hint="update contactsync, or sync with another --privacy",
@@ -172,7 +172,7 @@ def look_up(
     sought = Places(row[wanted], slot[wanted], remainder[wanted])
 
     sizes = batch_sizes(new, table.row_bits)
-    plans = plan_batches(sought.row, sizes, table.row_bits, random_bytes)
+    plans = plan_batches(sought.row, sizes, table.row_bits, random_bytes, fold_bits=table.fold_bits)
     answers = yield AskRows(manifest.audience, rows, table, tuple(plans), sum(sizes))
 
     member = np.where(there, known.member, False)

@@ -44,8 +44,8 @@ def published_rows(folder: DataFolder, publications: PublicationStore) -> Sequen
         for manifest in with_rows(held):
             if (rows := manifest.rows) is not None:
                 opened = partial(open_rows, folder.rows, manifest, folder.public)
-                row_bits = rows.table(manifest.partitions).row_bits
-                found[audience, rows.root] = RowSet(audience, rows.root, row_bits, opened)
+                layout = rows.table(manifest.partitions).layout
+                found[audience, rows.root] = RowSet(audience, rows.root, layout, opened)
     return list(found.values())
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadDirectory, BadInput, OurError
 from contactsync.foundation.progress import Progress, silent
+from contactsync.lookup.table import usual_fold_bits
 from contactsync.publication.manifest import Manifest, PublishedRows
 from contactsync.publication.rows import ROWS, sources_of
 from contactsync.server.publishing.job import STILL_SERVED, is_whole
@@ -60,15 +61,16 @@ def state_all_rows(
 
 
 def lacks_rows(folder: DataFolder, manifest: Manifest | None) -> bool:
-    """Whether what is published has rows and is not to have any, or the other way round; so with labels.
+    """Whether what is published has rows and is not to have any, or the other way round.
 
-    An earlier version made rows without labels also of partitions that have some.
+    So with rows of another form than they would have now: earlier versions made them without labels, and
+    those of large tables in no blocks.
     """
     if manifest is None:
         return False
     if not (folder.settings().private_lookup and manifest.partitions):
         return manifest.rows is not None
-    return manifest.rows is None or manifest.rows.labelled != manifest.has_labels
+    return manifest.rows is None or _form(manifest.rows) != _form_of(manifest)
 
 
 def damaged_parts(data: Path, manifest: Manifest) -> list[str]:
@@ -93,12 +95,22 @@ def _still_right(folder: DataFolder, before: Manifest | None, after: Manifest) -
     if before is None or before.rows is None:
         return None
     labelled = after.has_labels
-    if before.rows.labelled != labelled:  # an earlier version made rows without labels
+    if _form(before.rows) != _form_of(after):
         return None
     if sources_of(before.partitions, labelled=labelled) != sources_of(after.partitions, labelled=labelled):
         return None
     path = row_file(folder.rows, after.audience, before.rows.root)
     return before.rows if has_level(folder.data, before) and path.exists() else None
+
+
+def _form(rows: PublishedRows) -> tuple[bool, int]:
+    return rows.labelled, rows.fold_bits
+
+
+def _form_of(manifest: Manifest) -> tuple[bool, int]:
+    """The form that rows of an edition have: with labels or without, in blocks of how many rows."""
+    slot_bits = (one.directory.slot_bits for one in manifest.partitions.values())
+    return manifest.has_labels, usual_fold_bits(slot_bits)
 
 
 def _made(folder: DataFolder, manifest: Manifest, progress: Progress) -> PublishedRows:
@@ -110,6 +122,7 @@ def _made(folder: DataFolder, manifest: Manifest, progress: Progress) -> Publish
             manifest.partitions,
             folder.data,
             labelled=manifest.has_labels,
+            fold_bits=_form_of(manifest)[1],
         )
     except (BadDirectory, BadInput) as error:
         raise OurError(

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from row_blocks import put_in_blocks, records_of
 
 from contactsync.client.core.holdings import Known
 from contactsync.client.core.row_lookups import look_up
@@ -13,6 +14,7 @@ from contactsync.directory import DataFile, build, open_directory
 from contactsync.directory.sidecar import open_sidecar
 from contactsync.directory.sidecar_build import build_sidecar
 from contactsync.labels import context, seal, unseal
+from contactsync.lookup.table import usual_fold_bits
 from contactsync.lookup.table_file import build_table
 from contactsync.publication.labels import Labels
 from contactsync.publication.manifest import Manifest, Partition
@@ -64,13 +66,14 @@ class World:
                     stated = Labels(3, size, made.top_sha256, made.file)
                 figures = name, 3, info.count, info.slot_bits, 32, info.top_sha256, info.file
                 partitions[name] = Partition(*figures, labels=stated)
-            built = build_table(folder / "rows", directories, sidecars)
+            slot_bits = [directory.info.slot_bits for directory in directories.values()]
+            built = build_table(folder / "rows", directories, sidecars, usual_fold_bits(slot_bits))
         self.table, self.level = built.table, built.level
-        self.records = np.fromfile(folder / "rows", np.uint8).reshape(-1, built.table.width)
+        self.records = records_of(np.fromfile(folder / "rows", np.uint8), built.table.layout)
         file = DataFile(built.root.hex(), len(built.level), "0" * 16)
         self.manifest = Manifest(
             *("people", 1, 3, bytes(32), 1, partitions, None),
-            rows=PublishedRows(file, built.table.shape.most, labelled=True),
+            rows=PublishedRows(file, built.table.shape.most, True, built.table.fold_bits),
         )
 
     def look_up(self, book, known=None, last=None, **options):
@@ -103,9 +106,14 @@ def opened(book, found):
     return labels
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return World(tmp_path_factory.mktemp("labelled"))
+@pytest.fixture(scope="module", params=[False, True], ids=["rows", "blocks"])
+def world(tmp_path_factory, request):
+    with pytest.MonkeyPatch.context() as patched:
+        if request.param:
+            put_in_blocks(patched)
+        world = World(tmp_path_factory.mktemp("labelled"))
+        assert world.table.fold_bits == 2 * request.param
+        yield world
 
 
 def mixed_book():

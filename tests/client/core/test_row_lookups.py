@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from row_blocks import put_in_blocks, records_of
 
 from contactsync.client.core.holdings import Known
 from contactsync.client.core.row_lookups import LastTable, answer_octets, key_of, look_up, rows_of
 from contactsync.client.core.states import Question
 from contactsync.directory import DataFile, build, open_directory
 from contactsync.foundation.errors import BadDirectory, BadReply
+from contactsync.lookup.table import usual_fold_bits
 from contactsync.lookup.table_file import build_table
 from contactsync.publication.manifest import Manifest, Partition
 from contactsync.publication.partition import UnusablePartition
@@ -48,13 +50,14 @@ class World:
                 directories[name] = opened.enter_context(open_directory(folder / name, expect=info))
                 bits = info.slot_bits, 32
                 partitions[name] = Partition(name, edition, info.count, *bits, info.top_sha256, info.file)
-            built = build_table(folder / "rows", directories)
+            slot_bits = [directory.info.slot_bits for directory in directories.values()]
+            built = build_table(folder / "rows", directories, None, usual_fold_bits(slot_bits))
         self.table, self.level = built.table, built.level
-        self.records = np.fromfile(folder / "rows", np.uint8).reshape(-1, built.table.width)
+        self.records = records_of(np.fromfile(folder / "rows", np.uint8), built.table.layout)
         file = DataFile(built.root.hex(), len(built.level), "0" * 16)
         self.manifest = Manifest(
             *("people", 1, edition, bytes(32), 1, partitions, None),
-            rows=PublishedRows(file, built.table.shape.most),
+            rows=PublishedRows(file, built.table.shape.most, fold_bits=built.table.fold_bits),
         )
         self.requests = []
 
@@ -81,9 +84,14 @@ def with_tokens(book):
     )
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return World(tmp_path_factory.mktemp("world") / "one")
+@pytest.fixture(scope="module", params=[False, True], ids=["rows", "blocks"])
+def world(tmp_path_factory, request):
+    with pytest.MonkeyPatch.context() as patched:
+        if request.param:
+            put_in_blocks(patched)
+        world = World(tmp_path_factory.mktemp("world") / "one")
+        assert world.table.fold_bits == 2 * request.param
+        yield world
 
 
 def mixed_book():

@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from contactsync.lookup import dpf
+from contactsync.lookup.answer import RowLayout
 from contactsync.lookup.batch import Sharing
 from contactsync.server.http import looking_up
 from contactsync.server.http.problems import Problem, on_http_exception
@@ -25,7 +26,7 @@ class Site:
     def __init__(self, memory=1 << 30, **options):
         self.room = LookupRoom(memory)
         records = np.random.default_rng(7).integers(0, 256, (2100, 72), np.uint8)
-        self.rows = OpenRows.of(records, 12)
+        self.rows = OpenRows(records, RowLayout(12, 0, records.shape[1], 0))
         route = looking_up.lookup_route(self.room, self.find, self.who, **options)
         self.app = Starlette(routes=[route], exception_handlers={HTTPException: on_http_exception})
         self.asked = []
@@ -40,7 +41,7 @@ class Site:
         return request.headers.get("from", "an address")
 
     def keys(self, size, seed=1):
-        sharing = Sharing(size, self.rows.row_bits)
+        sharing = Sharing(size, self.rows.layout.row_bits)
         positions = np.random.default_rng(seed).integers(
             0, 1 << sharing.position_bits, sharing.sub_databases, np.uint32
         )

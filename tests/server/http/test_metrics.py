@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from server_tools import GERMAN
 from test_app import BLINDED, ask, body_of
 
+from contactsync.lookup.answer import RowLayout
 from contactsync.publication.tuf.signed import LIFETIMES
 from contactsync.server.breakers import Breakers
 from contactsync.server.evaluation import Evaluator
@@ -87,7 +88,7 @@ def test_requests_refusals_and_time(measured, operator):
 
 def test_look_ups(measured):
     app, metrics = measured
-    rows = OpenRows.of(np.zeros((64, 8), np.uint8), 6)
+    rows = OpenRows(np.zeros((64, 8), np.uint8), RowLayout(6, 0, 8, 0))
     app._rows._sets._open = {("people", bytes(32)): rows}
     keys = bytes(rows.key_bytes(8))
     for body in (keys, keys, keys[1:]):

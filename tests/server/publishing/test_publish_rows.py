@@ -1,6 +1,7 @@
 """Publishing the rows for private look-up: switched on and off, made again, reused, taken out."""
 
 import hashlib
+import json
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,10 +9,12 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 from publishing_tools import published
+from row_blocks import put_in_blocks
 from server_tools import AMERICAN, GERMAN, numbers
 
 from contactsync.directory import build, open_directory
 from contactsync.foundation.errors import OurError
+from contactsync.lookup import table as tables
 from contactsync.lookup.table_file import build_table, open_table
 from contactsync.publication import row_building
 from contactsync.publication.manifest import Manifest
@@ -35,6 +38,12 @@ def looked(operator):
     return operator
 
 
+@pytest.fixture
+def in_blocks(monkeypatch):
+    """Small tables are in blocks from now on, as large ones are."""
+    put_in_blocks(monkeypatch)
+
+
 def row_files_of(operator, audience="people"):
     return sorted(path.name for path in (operator.folder.rows / audience).iterdir())
 
@@ -49,7 +58,7 @@ def check_rows(operator, audience="people"):
         name: open_directory(data / one.base.sha256, expect=one.directory)
         for name, one in manifest.partitions.items()
     }
-    made = build_table(operator.folder.path / "compared", opened)
+    made = build_table(operator.folder.path / "compared", opened, None, manifest.rows.fold_bits)
     assert (made.level, made.table.shape.most) == (level, manifest.rows.most)
     table = manifest.rows.table(manifest.partitions)
     assert dict(table.first) == dict(made.table.first)
@@ -87,6 +96,40 @@ def test_rows_of_all_partitions(looked):
     assert manifest.rows.table(manifest.partitions).total == 128
     assert row_files_of(looked) == [f"{manifest.rows.level.sha256}.rows"]
     assert not check_publication(looked.folder, datetime.now(UTC))
+
+
+def test_rows_of_a_large_table_are_in_blocks(in_blocks, looked):
+    """Stated in a member of their own, which a client of an earlier version ignores."""
+    manifest = check_rows(looked)
+    assert manifest.rows.fold_bits == 2
+    stated = json.loads(manifest.to_bytes())
+    assert stated["folded_rows"]["fold"] == 2
+    assert stated["folded_rows"]["labels"] is False
+    assert not {"rows", "labelled_rows"} & stated.keys()
+    assert not check_publication(looked.folder, datetime.now(UTC))
+    [outcome] = looked.publish()
+    assert outcome.changed is None
+
+
+def test_rows_that_an_earlier_version_made_in_no_blocks(operator, monkeypatch):
+    """They are served until the next publish, which states others of the same partitions."""
+    monkeypatch.setattr(tables, "LEVEL_BITS", 4)  # or such small tables could be in no blocks at all
+    operator.folder.switch_private_lookup(on=True)
+    operator.add(*GERMANS, AMERICAN)
+    operator.publish()
+    old = check_rows(operator)
+    assert "rows" in json.loads(old.to_bytes())
+    assert not looked_up.lacks_rows(operator.folder, old)
+    monkeypatch.setattr(tables, "_BLOCKS_BITS", 5)
+    assert looked_up.lacks_rows(operator.folder, old)
+    assert not check_publication(operator.folder, datetime.now(UTC))
+    [outcome] = operator.publish()
+    assert (outcome.edition, outcome.changed) == (2, ())
+    new = check_rows(operator)
+    assert new.partitions == old.partitions
+    assert (old.rows.fold_bits, new.rows.fold_bits) == (0, 2)
+    [outcome] = operator.publish()
+    assert outcome.changed is None
 
 
 def test_the_same_members_and_key_give_the_same_bytes(looked):
@@ -255,7 +298,7 @@ def test_partitions_that_have_no_table_stop_it_before_the_switch(looked, monkeyp
     check_rows(looked)
 
 
-def build_of_crowded(path, _directories, _sidecars):
+def build_of_crowded(path, *_):
     """What a publish meets if its tokens are no VOPRF outputs: 300 of them in one slot."""
     octets = np.zeros((300, 10), np.uint8)
     octets[:, 2:4] = np.arange(300, dtype=">u2").view(np.uint8).reshape(-1, 2)
