@@ -2,7 +2,8 @@
 
 Whichever command comes first migrates the databases anyway. This says before, how, and how long it takes, and
 finds on the copy what would be refused. The copy is beside the original, in the data folder, and is
-overwritten afterwards.
+overwritten afterwards. Of a PostgreSQL database, which others use and nobody copies for this, it says only
+which migrations there would be: each is one transaction, which is done as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from typing import Final
 
 from contactsync.foundation import durable
 from contactsync.foundation.audiences import AUDIENCES
-from contactsync.foundation.errors import BadInput, OurError
+from contactsync.foundation.errors import OurError
 from contactsync.foundation.migrations import check_version, newest
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.backups.making import scratch
 from contactsync.server.settings import LOCK_WAIT, DataFolder
 from contactsync.server.storage.migrations import ACCOUNTS_STEPS, REGISTRY_STEPS
-from contactsync.server.storage.opening import address_of_folder, open_accounts, open_members
+from contactsync.server.storage.opening import address_of_folder, open_accounts, open_members, versions_in
 from contactsync.server.storage.sqlite.copying import copy_database, version_of
 
 _SCRATCH: Final = ".upgrade"
@@ -40,13 +41,15 @@ class DatabaseUpgrade:
 class Upgrade:
     """What was done, or would be, in so many seconds. `members` are there by audience, before and after.
 
-    `rebuilds`: audiences whose files the next publish builds again, in a newer format.
+    `rebuilds`: audiences whose files the next publish builds again, in a newer format. `tried`: whether the
+    migrations have been run, on a copy or for good; else nobody was counted.
     """
 
     databases: tuple[DatabaseUpgrade, ...]
     seconds: float
     members: dict[str, int]
     rebuilds: tuple[str, ...]
+    tried: bool = True
 
     @property
     def is_needed(self) -> bool:
@@ -55,13 +58,13 @@ class Upgrade:
 
 
 def try_upgrade(folder: DataFolder) -> Upgrade:
-    """Migrate a copy. Raises OurError: a newer contactsync wrote it, it is damaged, the disk; BadInput."""
+    """Migrate a copy, if the databases are files; else only read the versions.
+
+    Raises OurError: a newer contactsync wrote them, one is damaged or does not answer, the disk; BadInput.
+    """
+    begin, found = time.monotonic(), _versions(folder)
     if address_of_folder(folder) is not None:
-        raise BadInput(
-            "the members and accounts are in PostgreSQL, which is not copied",
-            hint="try `server upgrade` on a copy of the database (pg_dump, createdb, pg_restore)",
-        )
-    found = _versions(folder)
+        return Upgrade(found, time.monotonic() - begin, {}, _rebuilds(folder), tried=False)
     with scratch(folder.path / _SCRATCH, "upgrade") as place:
         copy = DataFolder(place)
         try:
@@ -77,11 +80,13 @@ def try_upgrade(folder: DataFolder) -> Upgrade:
 def upgrade(folder: DataFolder) -> Upgrade:
     """Migrate it. Raises as `try_upgrade`, Busy; a database is as before or migrated, step by step."""
     with folder.lock(wait=LOCK_WAIT):
-        found = () if address_of_folder(folder) is not None else _versions(folder)
-        return _migrate(folder, folder, found)
+        return _migrate(folder, folder, _versions(folder))
 
 
 def _versions(folder: DataFolder) -> tuple[DatabaseUpgrade, ...]:
+    address = address_of_folder(folder)
+    if address is not None:
+        return tuple(DatabaseUpgrade(*one) for one in versions_in(address))
     found = []
     for path, steps in ((folder.registry, REGISTRY_STEPS), (folder.accounts, ACCOUNTS_STEPS)):
         version = version_of(path, path.stem, live=True) if path.exists() else 0
@@ -99,7 +104,10 @@ def _migrate(folder: DataFolder, published: DataFolder, found: Sequence[Database
     ):
         accounts.list()
         counts = {audience: members.count(audience) for audience in AUDIENCES}
+    return Upgrade(tuple(found), time.monotonic() - begin, counts, _rebuilds(published))
+
+
+def _rebuilds(published: DataFolder) -> tuple[str, ...]:
     repository = Repository(published.public)
     current = [one for audience in AUDIENCES if (one := repository.current(audience)) is not None]
-    old = tuple(one.audience for one in current if not one.is_current)
-    return Upgrade(tuple(found), time.monotonic() - begin, counts, old)
+    return tuple(one.audience for one in current if not one.is_current)

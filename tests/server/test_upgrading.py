@@ -3,12 +3,13 @@
 import sqlite3
 from contextlib import closing
 
+import psycopg
 import pytest
 from click.testing import CliRunner
 from server_tools import run
 
 from contactsync.commands import main
-from contactsync.foundation.errors import BadInput, OurError
+from contactsync.foundation.errors import OurError
 from contactsync.server.backups.making import scratch
 from contactsync.server.settings import Busy, DataFolder
 from contactsync.server.storage.migrations import ACCOUNTS_STEPS, REGISTRY_STEPS
@@ -52,10 +53,6 @@ def test_what_is_refused_is_found_on_the_copy(version_1):
     assert files(folder.path).keys() - {folder.path / "publish.lock"} == before.keys() - {
         folder.path / "publish.lock"
     }
-    text = folder.settings_file.read_text()
-    folder.settings_file.write_text('database = "postgresql://somebody@db.test/contacts"\n' + text)
-    with pytest.raises(BadInput, match="PostgreSQL"):
-        try_upgrade(folder)
 
 
 def test_the_command_says_what_to_do(version_1):
@@ -67,3 +64,71 @@ def test_the_command_says_what_to_do(version_1):
         assert text in done.stderr
     assert "version 1 to" in run("upgrade", data=data)
     assert "nothing to do" in run("upgrade", data=data)
+
+
+@pytest.fixture
+def in_postgresql(database, tmp_path, monkeypatch):
+    """A folder whose members and accounts are in PostgreSQL, as version 3 of the members has them."""
+    data, url = tmp_path / "server", database()
+    monkeypatch.setenv("CONTACTSYNC_DATABASE", url)
+    run("init", data=data)
+    run("members", "add", "+491512345671", data=data)
+    with psycopg.connect(url, autocommit=True) as older:
+        older.execute("SET search_path = contactsync_members")
+        older.execute("DROP FUNCTION check_writer CASCADE")
+        older.execute("UPDATE version SET version = 3")
+    return data, url
+
+
+def contents(url):
+    """The version, and what there is in the schema: tables, columns, functions and triggers."""
+    with psycopg.connect(url) as connection:
+        return [
+            connection.execute(query).fetchall()
+            for query in (
+                "SELECT version FROM contactsync_members.version",
+                "SELECT table_name, column_name, data_type FROM information_schema.columns ORDER BY 1, 2",
+                "SELECT pronamespace::regnamespace::text, proname FROM pg_proc ORDER BY 1, 2",
+                "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1",
+            )
+        ]
+
+
+@pytest.mark.slow
+def test_a_database_is_read_and_left_as_it_is(in_postgresql):
+    data, url = in_postgresql
+    before = contents(url)
+    done = CliRunner().invoke(main, ["server", "upgrade", "--dry-run", "--data", str(data)])
+    assert done.exit_code == 0, done.output
+    assert "version 3 to 4, 1 migration" in done.stdout
+    assert "nothing to do" in done.stdout, "of the accounts"
+    for text in ("not tried, as PostgreSQL is not copied", "server backup", "stop `serve`"):
+        assert text in done.stderr
+    assert contents(url) == before
+    tried = try_upgrade(DataFolder(data))
+    assert (tried.tried, tried.is_needed, tried.members) == (False, True, {})
+    assert "version 3 to 4" in run("upgrade", data=data)
+    after = contents(url)
+    assert after[0] == [(4,)]
+    assert after != before
+    assert not try_upgrade(DataFolder(data)).is_needed
+    assert "nothing to do" in run("upgrade", data=data)
+
+
+@pytest.mark.slow
+def test_a_database_that_cannot_be_upgraded(in_postgresql, monkeypatch):
+    data, url = in_postgresql
+
+    def refused(words):
+        done = CliRunner().invoke(main, ["server", "upgrade", "--dry-run", "--data", str(data)])
+        assert done.exit_code != 0
+        assert "Traceback" not in done.output
+        assert words in done.output
+
+    with psycopg.connect(url, autocommit=True) as newer:
+        newer.execute("UPDATE contactsync_members.version SET version = 99")
+        refused("update contactsync")
+        newer.execute("DROP SCHEMA contactsync_members CASCADE")
+        refused("run `server init --database`, or restore it from a backup")
+    monkeypatch.setenv("CONTACTSYNC_DATABASE", f"{url.rpartition('/')[0]}/there_is_none")
+    refused("there is no such database")

@@ -14,7 +14,11 @@ from contactsync.commands.server._shared import data_option, json_option
 
 @click.command()
 @data_option
-@click.option("--dry-run", is_flag=True, help="Migrate a copy, say what was done, and overwrite the copy.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Migrate a copy, say what was done, and overwrite it. With PostgreSQL: say what would be done.",
+)
 @json_option
 def upgrade(data: Path, *, dry_run: bool, as_json: bool) -> None:
     """Bring a data folder of an earlier version to this one, and say what to do after it.
@@ -38,7 +42,13 @@ def upgrade(data: Path, *, dry_run: bool, as_json: bool) -> None:
         else:
             click.echo(f"{one.name}: there was none, it is made: version {one.to}")
     people = ", ".join(f"{count:,} in {audience}" for audience, count in done.members.items())
-    click.echo(f"{'on a copy: ' if dry_run else ''}{done.seconds:.1f} s; members: {people}")
+    if done.tried:
+        click.echo(f"{'on a copy: ' if dry_run else ''}{done.seconds:.1f} s; members: {people}")
+    else:
+        click.echo(
+            "not tried, as PostgreSQL is not copied: each migration is one transaction, whole or not at all",
+            err=True,
+        )
     if not dry_run:
         click.echo("check: `server status`; start `serve` and `admin` of this version", err=True)
     elif done.is_needed:

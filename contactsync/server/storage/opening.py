@@ -36,6 +36,14 @@ def create_stores(folder: DataFolder, address: DatabaseUrl | None = None) -> Non
     create_stores_in(address)
 
 
+def versions_in(address: DatabaseUrl) -> list[tuple[str, int, int]]:
+    """Name, version and newest version of both stores in a database. Nothing is migrated. Raises OurError."""
+    _check_psycopg()
+    from contactsync.server.storage.postgres.moving import versions_of
+
+    return versions_of(address)
+
+
 def discard_stores(address: DatabaseUrl | None) -> None:
     """Remove from a database what `create_stores` has just made there."""
     if address is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
+from contactsync.foundation.migrations import newest
 from contactsync.identifiers.kinds import KINDS
 from contactsync.server.storage.archive import LAST_ACCOUNT, PAGE, Pages, Row, StoredTable, tables
 from contactsync.server.storage.ports import Members
@@ -20,11 +21,22 @@ from contactsync.server.storage.postgres.schema import (
     ACCOUNTS_SCHEMA,
     MEMBERS_SCHEMA,
     check_or_migrate,
+    check_schema,
 )
 
 # ruff: noqa: S608 - names of tables and columns are constants
 
 _SCHEMA_OF = {"members": MEMBERS_SCHEMA.name, "accounts": ACCOUNTS_SCHEMA.name}
+
+
+def versions_of(address: DatabaseUrl) -> list[tuple[str, int, int]]:
+    """Name, version, and newest version of both stores, as they are: nothing is migrated. Raises OurError."""
+    found = []
+    with connected(address) as connection:
+        for schema in (MEMBERS_SCHEMA, ACCOUNTS_SCHEMA):
+            connection.execute(f"SET search_path = {schema.name}, pg_temp")
+            found.append((schema.what, check_schema(connection, schema), newest(schema.steps)))
+    return found
 
 
 def read_database(address: DatabaseUrl) -> Iterator[tuple[StoredTable, Sequence[Row]]]:

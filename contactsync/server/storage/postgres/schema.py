@@ -301,20 +301,26 @@ def create_schema(connection: Connection, schema: Schema, secret: bytes = b"") -
 
 def check_or_migrate(connection: Connection, schema: Schema) -> None:
     """Bring a schema to the newest version, step by step, each in a transaction. Raises OurError: newer."""
-    what = f"the {schema.what}"
-    if connection.execute("SELECT to_regclass(%s)", (f"{schema.name}.version",)).fetchone() == (None,):
-        raise OurError(
-            f"the database has no {schema.what}",
-            hint="run `server init --database`, or restore it from a backup",
-        )
-    found = check_version(what, _version(connection), schema.steps)
+    found = check_schema(connection, schema)
     for at in range(found, newest(schema.steps)):
         with connection.transaction():
             connection.execute("LOCK TABLE version IN ACCESS EXCLUSIVE MODE")
             if _version(connection) == at:  # else another process was faster
                 schema.steps[at - 1](connection)
                 connection.execute("UPDATE version SET version = %s", (at + 1,))
-    check_version(what, _version(connection), schema.steps)  # a newer program may have been faster
+    check_version(
+        f"the {schema.what}", _version(connection), schema.steps
+    )  # a newer one may have been faster
+
+
+def check_schema(connection: Connection, schema: Schema) -> int:
+    """The version of the schema that is first in the search path. Raises OurError: there is none; newer."""
+    if connection.execute("SELECT to_regclass(%s)", (f"{schema.name}.version",)).fetchone() == (None,):
+        raise OurError(
+            f"the database has no {schema.what}",
+            hint="run `server init --database`, or restore it from a backup",
+        )
+    return check_version(f"the {schema.what}", _version(connection), schema.steps)
 
 
 def _version(connection: Connection) -> object:
