@@ -9,6 +9,7 @@ NAMES = tuple(
     for name in (
         *(
             "engine",
+            "company",
             "matching",
             "directory",
             "sizes",

@@ -49,6 +49,9 @@ PAUSE = 0.1
 LONGEST, ENOUGH = 3, 128
 """How many times as long a case may take, until each connection has had an answer, or so many have."""
 
+MAX_SPARSE = 8
+"""Connections that keep one worker busy: with two, nothing is learnt from so few."""
+
 OVERLOAD = 4
 BEST = "the best without overload"
 
@@ -225,7 +228,7 @@ async def _ask(server: Server, case: Case, seconds: float, pool: np.ndarray) -> 
     """All connections at once: what came back, and the CPU that it took."""
     count = Count()
     asking = [asyncio.create_task(_connection(server, case, i, pool, count)) for i in range(case.connections)]
-    await asyncio.sleep(max(0.3, seconds / 4))
+    await asyncio.sleep(_idle(seconds))
     count.begin, before = time.perf_counter(), server.cpu()
     for _ in range(LONGEST):
         await asyncio.sleep(seconds)
@@ -288,20 +291,43 @@ def overloaded(server: Server, case: Case, rows: Sequence[Row], seconds: float, 
 
 def run(folder: Path, *, quick: bool) -> tuple[list[Row], str]:
     """All rows, and a line about memory."""
-    seconds, rows, memory = (0.8 if quick else 5.0), [], []
+    seconds, rows, memory = _seconds(quick=quick), [], []
     pool = blind([b"%d" % i for i in range(max(POINTS))]).blinded
     for workers in WORKERS:
         path = folder / f"{workers}"
         path.mkdir()
-        cases = QUICK if quick else ALL
         with _servers(path, workers) as servers:
-            for case in cases if workers == 1 else [case for case in cases if case.connections > 8]:
+            for case in _cases(workers, quick=quick):
                 if case.overload:
                     rows.append(overloaded(servers[0], case, rows, seconds, pool))
                 else:
                     rows += rows_of(servers, case, seconds, pool)
             memory += [f"{server.name}, {workers} workers: {server.memory()} MB" for server in servers]
     return rows, "; ".join(memory)
+
+
+def most_seconds(*, quick: bool) -> float:
+    """How long the load lasts at most, all cases together. The servers' starts are not in it."""
+    seconds = _seconds(quick=quick)
+    measured = 0
+    for workers in WORKERS:
+        for case in _cases(workers, quick=quick):
+            measured += 3 if case.peers and workers == 1 else 1
+    return measured * (_idle(seconds) + LONGEST * seconds)
+
+
+def _seconds(*, quick: bool) -> float:
+    return 0.8 if quick else 5.0
+
+
+def _idle(seconds: float) -> float:
+    """What goes before a case is counted."""
+    return max(0.3, seconds / 4)
+
+
+def _cases(workers: int, *, quick: bool) -> list[Case]:
+    cases = QUICK if quick else ALL
+    return [case for case in cases if workers == 1 or case.connections > MAX_SPARSE]
 
 
 def main(arguments: list[str]) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xxhash
 from audit_findings import messages, wrong
+from row_blocks import put_in_blocks
 from server_tools import AMERICAN, GERMAN
 
 from contactsync.audit import publication
@@ -53,12 +54,12 @@ def rebuilt(operator, tmp_path):
     return audit_rebuild(operator.folder, operator.registry, operator.keyring, work)
 
 
-def state(operator, level, most):
+def state(operator, level, most, fold=0):
     """Sign rows of which this is the level."""
     name = hashlib.sha256(level).hexdigest()
     (operator.folder.data / name).write_bytes(level)
     file = DataFile(name, len(level), xxhash.xxh3_64_hexdigest(level))
-    return operator.sign(rows=PublishedRows(file, most))
+    return operator.sign(rows=PublishedRows(file, most, fold_bits=fold))
 
 
 def directories(operator, folder, changed=None):
@@ -80,6 +81,26 @@ def test_honest_rows_are_proven(looked, audit, tmp_path):
     report = rebuilt(looked, tmp_path)
     assert report.exit_code == PROVEN, list(report.lines())
     assert report.proven["rows"] == 1
+
+
+@pytest.fixture
+def in_blocks(monkeypatch):
+    put_in_blocks(monkeypatch)
+
+
+def test_rows_in_blocks_are_proven_and_other_ones_are_not(in_blocks, looked, audit, tmp_path):
+    """As those of large tables. The level of other blocks is another one, though all rows are right."""
+    manifest = looked.manifest()
+    assert manifest.rows.fold_bits == 2
+    for report in (audit(looked), rebuilt(looked, tmp_path)):
+        assert report.exit_code == PROVEN, list(report.lines())
+        assert report.proven["rows"] == 1
+    other = table_file.build_table(tmp_path / "made", directories(looked, tmp_path), None, 1)
+    heading = manifest.rows.table(manifest.partitions).heading
+    state(looked, heading + other.level[len(other.table.heading) :], manifest.rows.most, fold=2)
+    for report in (audit(looked), rebuilt(looked, tmp_path)):
+        assert wrong(report) == {"rows"}
+        assert report.exit_code == DISPROVEN
 
 
 def test_without_rows_there_is_nothing_to_prove(looked, audit, tmp_path):

@@ -63,6 +63,20 @@ def test_the_cases_are_those_that_were_asked_for():
     assert {one.keep for one in server.QUICK} == {True, False}
 
 
+def test_quick_is_within_its_minute():
+    """By what it plans, however slow the machine is. With the starts of the servers, it is a minute."""
+    assert server.WORKERS == (1, 2)
+    assert 20 < server.most_seconds(quick=True) < 50
+    assert server.most_seconds(quick=False) > 600
+
+
+def test_both_numbers_of_workers_are_measured():
+    for quick in (True, False):
+        one, two = (server._cases(workers, quick=quick) for workers in (1, 2))
+        assert {case.overload for case in one} == {case.overload for case in two} == {True, False}
+        assert {case.points for case in two} == {case.points for case in one}
+
+
 def test_rows_are_written_as_json(tmp_path, monkeypatch, capsys):
     row = dict.fromkeys(COLUMNS, 1) | {"case": "a", "peer": None, "ratio": None}
     monkeypatch.setattr(server, "run", lambda folder, *, quick: ([row | {"n": 1 + quick}], "5 MB"))

@@ -57,7 +57,9 @@ def state_rows(service, *, with_labels):
 
     def rows_of(partitions):
         data = service.folder / "data"
-        built = build_rows(service.folder / "rows", partitions, data.joinpath, labelled=with_labels)
+        built = build_rows(
+            service.folder / "rows", partitions, data.joinpath, labelled=with_labels, fold_bits=0
+        )
         level = write_file(data / built.root.hex(), [built.level])
         return PublishedRows(level, built.table.shape.most, with_labels)
 

@@ -38,7 +38,7 @@ class Publication:
                 entries = random.integers(0, 256, (count, TAG + SIZES[name]), dtype=np.uint8)
                 self.made_of[name] = tokens, entries
                 partitions[name] = replace(partitions[name], labels=self.labels(partitions[name], entries))
-        rows, level = make_rows(self.folder, "people", partitions, self.data, labelled=True)
+        rows, level = make_rows(self.folder, "people", partitions, self.data, labelled=True, fold_bits=0)
         self.manifest = Manifest("people", 1, 1, bytes(32), 1, partitions, None, rows=rows)
         (self.data / rows.level.sha256).write_bytes(level)
         self.level = level
@@ -71,7 +71,7 @@ class Publication:
     def without_labels(self):
         """The same edition with the rows of an earlier version; its level is among the data files."""
         partitions = self.manifest.partitions
-        rows, level = make_rows(self.folder, "people", partitions, self.data, labelled=False)
+        rows, level = make_rows(self.folder, "people", partitions, self.data, labelled=False, fold_bits=0)
         (self.data / rows.level.sha256).write_bytes(level)
         return replace(self.manifest, rows=rows)
 
@@ -159,7 +159,7 @@ def test_a_sidecar_that_is_another_one_is_said(made, damage):
         made.ensure()
     assert made.manifest.partitions["49"].labels.file.sha256 in str(raised.value)
     with pytest.raises(BadDirectory):
-        make_rows(made.folder, "people", made.manifest.partitions, made.data, labelled=True)
+        make_rows(made.folder, "people", made.manifest.partitions, made.data, labelled=True, fold_bits=0)
     assert names(made.path.parent) == []
 
 
@@ -176,7 +176,7 @@ def test_rows_of_other_labels_than_were_signed_are_not_served(made):
     """The sidecar that the manifest names is right, and the root is of rows with another entry."""
     partitions = dict(made.manifest.partitions)
     partitions["49"] = replace(partitions["49"], labels=made.other_labels())
-    forged, level = make_rows(made.folder, "people", partitions, made.data, labelled=True)
+    forged, level = make_rows(made.folder, "people", partitions, made.data, labelled=True, fold_bits=0)
     (made.data / forged.level.sha256).write_bytes(level)
     row_file(made.folder, "people", forged.root).unlink()
     manifest = replace(made.manifest, rows=forged)

@@ -37,7 +37,7 @@ class Publication:
             partitions[name] = Partition(
                 name, 1, count, info.slot_bits, info.remainder_bits, info.top_sha256, info.file
             )
-        rows, self.level = make_rows(self.folder, "people", partitions, data, labelled=False)
+        rows, self.level = make_rows(self.folder, "people", partitions, data, labelled=False, fold_bits=0)
         self.manifest = Manifest("people", 1, 1, bytes(32), 1, partitions, None, rows=rows)
         (data / rows.level.sha256).write_bytes(self.level)
         self.path = row_file(self.folder, "people", rows.root)

@@ -132,3 +132,5 @@ def test_a_database_that_cannot_be_upgraded(in_postgresql, monkeypatch):
         refused("run `server init --database`, or restore it from a backup")
     monkeypatch.setenv("CONTACTSYNC_DATABASE", f"{url.rpartition('/')[0]}/there_is_none")
     refused("there is no such database")
+    monkeypatch.setenv("CONTACTSYNC_DATABASE", "postgresql://somebody@127.0.0.1:1/contacts")
+    refused("check that it runs, and the address")
