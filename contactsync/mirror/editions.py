@@ -43,6 +43,12 @@ class MirroredEdition:
 
 def rows_of(manifest: Manifest) -> PublishedRows:
     """The rows that a manifest states. Raises NoRows."""
+    if manifest.has_later_rows:
+        raise NoRows(
+            f"epoch {manifest.epoch}, edition {manifest.edition} has rows of a form that this program does"
+            " not know",
+            hint="update contactsync",
+        )
     if manifest.rows is None:
         raise NoRows(
             f"this publication has no rows (epoch {manifest.epoch}, edition {manifest.edition})",

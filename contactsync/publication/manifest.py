@@ -31,7 +31,7 @@ from contactsync.publication.partition import (
     family_of,
     partitions_from_json,
 )
-from contactsync.publication.rows import PublishedRows, take_rows
+from contactsync.publication.rows import PublishedRows, has_later_rows, take_rows
 
 __all__ = [
     "AUDIENCES",
@@ -110,6 +110,11 @@ class Manifest:
     def has_labels(self) -> bool:
         """Whether any partition of the epoch has labels."""
         return any(partition.labels is not None for partition in self.partitions.values())
+
+    @property
+    def has_later_rows(self) -> bool:
+        """Whether it states rows in a form that this program does not know."""
+        return self.rows is None and has_later_rows(self.extra)
 
     @property
     def has_labelled_rows(self) -> bool:

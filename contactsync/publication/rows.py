@@ -10,7 +10,7 @@ docs/http-api.md ("The rows") is the text this follows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -107,6 +107,14 @@ class RowFigures:
             return None
         table = rows.table(partitions)
         return cls(table.total, table.file_bytes, rows.level.length)
+
+
+def has_later_rows(members: Iterable[str]) -> bool:
+    """Whether there are rows of a later form among the members of a manifest that were not understood.
+
+    Names of forms end alike, so that who does not know one can say what it lacks.
+    """
+    return any(name.endswith("_rows") and name not in ROW_MEMBERS for name in members)
 
 
 def take_rows(

@@ -95,6 +95,11 @@ def rows_of(manifest: Manifest) -> PublishedRows:
             "the rows for private look-up have partitions that this program does not know",
             hint="update contactsync, or sync with another --privacy",
         )
+    if manifest.has_later_rows:
+        raise BadReply(
+            "the rows for private look-up are of a form that this program does not know",
+            hint="update contactsync, or sync with another --privacy",
+        )
     if manifest.rows is None:
         raise BadReply(
             "this service has no rows for private look-up at two servers",

@@ -14,6 +14,8 @@ from contactsync.directory import DataFile, build, open_directory
 from contactsync.foundation.errors import BadDirectory, BadReply
 from contactsync.lookup.table import usual_fold_bits
 from contactsync.lookup.table_file import build_table
+from contactsync.mirror.editions import NoRows
+from contactsync.mirror.editions import rows_of as mirrored_rows
 from contactsync.publication.manifest import Manifest, Partition
 from contactsync.publication.partition import UnusablePartition
 from contactsync.publication.rows import PublishedRows
@@ -245,3 +247,15 @@ def test_a_manifest_without_rows_says_what_to_do(world):
     with pytest.raises(BadReply, match="no rows") as refused:
         rows_of(replace(world.manifest, rows=None))
     assert "--private-lookup yes" in refused.value.hint
+
+
+def test_rows_of_a_later_form_ask_for_an_update(world):
+    """As clients of earlier versions meet those in blocks, and cannot say."""
+    later = replace(world.manifest, rows=None, extra={"later_rows": {"any": "thing"}})
+    with pytest.raises(BadReply, match="of a form that this program does not know") as refused:
+        rows_of(later)
+    assert "update contactsync" in refused.value.hint
+    with pytest.raises(NoRows, match="of a form that this program does not know") as at_mirror:
+        mirrored_rows(later)
+    assert at_mirror.value.hint == "update contactsync"
+    assert not replace(world.manifest, rows=None, extra={"rows": {}}).has_later_rows
