@@ -75,19 +75,12 @@ def add_blocks(
         )
         at = block * block_words
         if clients == 1:
+            # A row alone has its path behind it: they are one.
+            each = content_words if fold_bits else words
             for row in range(rows):
-                _add_row(
-                    wide,
-                    narrow,
-                    blocks,
-                    at + row * content_words,
-                    content_words,
-                    masks,
-                    row,
-                    rows,
-                    sums,
-                    totals,
-                )
+                _add_row(wide, narrow, blocks, at + row * each, each, masks, row, rows, sums, totals)
+            if not fold_bits:
+                continue
         else:
             for run in range(0, rows, _RUN):
                 some = (at + run * content_words, content_words, min(_RUN, rows), run)
@@ -126,7 +119,9 @@ def _fetch(
         for client in range(clients):
             prefetch(bits, client * a_client + group * (a_client // _GROUPS) + (places[group] >> 3))
         start = group * (sums.size // _GROUPS) + (places[group] >> position_bits) * clients * words
-        for line in range(start, start + clients * words, _LINE_WORDS):
+        # The sums of one client follow soon enough once the first line is asked for.
+        until = start + (clients * words if clients > 1 else 1)
+        for line in range(start, until, _LINE_WORDS):
             prefetch(sums, line)
 
 
