@@ -22,7 +22,7 @@ def records_of(octets, layout):
 def put_in_blocks(monkeypatch):
     """Of the tables of 64 rows and more that are made and read from now on: a level of 16 nodes, 32 blocks.
 
-    With the real figures, only tables of three million members are in blocks.
+    With the real figures, only tables of more than a million members are in blocks.
     """
     monkeypatch.setattr(tables, "LEVEL_BITS", 4)
     monkeypatch.setattr(tables, "_BLOCKS_BITS", 5)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from contactsync.foundation.errors import BadDirectory
+from contactsync.lookup.table import usual_fold_bits
 from contactsync.publication.manifest import Manifest
 from contactsync.publication.row_building import build_rows
 
@@ -24,6 +25,12 @@ def check_rows(manifest: Manifest, level: bytes, path_of: Callable[[str], Path],
     """
     rows, made = manifest.rows, work / "rows"
     assert rows is not None
+    usual = usual_fold_bits(one.directory.slot_bits for one in manifest.partitions.values())
+    if rows.fold_bits > usual:
+        raise BadDirectory(
+            f"rows are in blocks of 2^{rows.fold_bits}, and 2^{usual} is what so many rows have at most",
+            hint="in larger blocks more contacts wait for one another: no publisher makes them by itself",
+        )
     try:
         built = build_rows(
             made, manifest.partitions, path_of, labelled=rows.labelled, fold_bits=rows.fold_bits

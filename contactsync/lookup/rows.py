@@ -36,8 +36,8 @@ class RowShape:
 
     `remainder_bits` of its directories; `most` is how many values the largest row has; `entry_bytes` of the
     longest sealed labels, 0 if no partition has any. A content takes a `multiple` of octets: 8, or 32 where
-    rows stand in blocks, so that no vector of it is in two lines of a cache. Raises BadDirectory if no rows
-    have such a shape.
+    rows stand in blocks, so that no vector of 32 of it is in two lines of a cache. Raises BadDirectory if no
+    rows have such a shape.
     """
 
     remainder_bits: int

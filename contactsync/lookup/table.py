@@ -30,7 +30,7 @@ _LABELLED = b"CSROWS\x03"  # of a table with labels
 _FOLDED = b"CSROWS\x04"  # of one in blocks, with labels or without
 _BLOCK_MULTIPLE = 32
 _BLOCKS_BITS = 14
-"""So many blocks: of 512 rows that are wanted, four are of one block once in some ten thousand batches."""
+"""At least so many blocks: of 512 rows that are wanted, four are of one block in one of 1,500 batches."""
 
 
 @dataclass(frozen=True)

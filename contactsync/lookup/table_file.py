@@ -59,7 +59,7 @@ def build_table(
 
     With the labels of those partitions that have `sidecars`. It has its name only once it is whole. Each
     directory is decoded twice, as the width follows from the largest row. Memory: some 60 MB, whatever the
-    size; with labels some 40 up to 2^22 rows, then as much more as there are rows. The octets depend on the
+    size; with labels some 100 up to 2^24 rows, then as much more as there are rows. The octets depend on the
     values and entries alone.
 
     Raises BadDirectory (values out of order; directories that share no table; a sidecar of another one),

@@ -101,6 +101,18 @@ def test_rows_in_blocks_are_proven_and_other_ones_are_not(in_blocks, looked, aud
     for report in (audit(looked), rebuilt(looked, tmp_path)):
         assert wrong(report) == {"rows"}
         assert report.exit_code == DISPROVEN
+        assert "give another level" in messages(report)
+
+
+def test_blocks_in_which_more_contacts_wait_than_need_to(in_blocks, looked, audit, tmp_path):
+    """Rows and level are right, and the signer has chosen 16 blocks instead of 32."""
+    most = looked.manifest().rows.most
+    larger = table_file.build_table(tmp_path / "made", directories(looked, tmp_path), None, 3)
+    state(looked, larger.level, most, fold=3)
+    for report in (audit(looked), rebuilt(looked, tmp_path)):
+        assert wrong(report) == {"rows"}
+        assert report.exit_code == DISPROVEN
+        assert "rows are in blocks of 2^3, and 2^2 is what so many rows have at most" in messages(report)
 
 
 def test_without_rows_there_is_nothing_to_prove(looked, audit, tmp_path):
