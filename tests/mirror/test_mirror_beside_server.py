@@ -1,6 +1,7 @@
 """An operator's server, a witness and a mirror, each its own process, and a client who asks both servers."""
 
 import contextlib
+import time
 
 import numpy as np
 import pytest
@@ -53,7 +54,12 @@ class Pair:
         first, second = dpf.generate(plan.position.ravel(), sharing.position_bits)
         path, kind = f"/v1/lookup/people/{root.hex()}", {"Content-Type": "application/octet-stream"}
         fields = {"Content_Type": kind["Content-Type"], "Authorization": f"Bearer {self.credential}"}
-        reply, mine = ask(self.server.port, "POST", path, first.tobytes(), **fields)
+        until = time.monotonic() + 60
+        while True:  # it looks for editions by itself, and verifies their rows, as the mirror does
+            reply, mine = ask(self.server.port, "POST", path, first.tobytes(), **fields)
+            if reply.status != 404 or time.monotonic() > until:
+                break
+            time.sleep(0.1)
         assert reply.status == 200, mine
         status, theirs = self.mirror.ask(path, "POST", second.tobytes(), **kind)
         assert status == 200, theirs

@@ -33,7 +33,7 @@ class Edition:
         return open_table(self.path, self.table, self.root)
 
     def as_set(self, audience="people"):
-        return RowSet(audience, self.root, self.table.row_bits, self.open)
+        return RowSet(audience, self.root, self.table.layout, self.open)
 
     def damage(self):
         octets = bytearray(self.path.read_bytes())
@@ -138,7 +138,7 @@ def test_what_was_let_go_is_unmapped(editions):
     sets = RowSets()
     sets.take_up([editions[0].as_set()])
     rows = sets.find("people", editions[0].root)
-    gone = weakref.ref(rows.records)
+    gone = weakref.ref(rows.blocks)
     del rows
     sets.take_up([editions[1].as_set()])
     gc.collect()

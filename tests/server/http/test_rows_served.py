@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from contactsync.foundation.errors import BadDirectory, OurError
+from contactsync.lookup.answer import RowLayout
 from contactsync.server.http import rows_served
 from contactsync.server.http.rows_served import RowsServed
 from contactsync.server.lookups import LookupRoom
@@ -36,7 +37,7 @@ class Publication:
         self.reads += 1
         if self.fault is not None:
             raise self.fault
-        return [RowSet("people", root, 6, self.open) for root in self.roots]
+        return [RowSet("people", root, RowLayout(6, 0, 8, 0), self.open) for root in self.roots]
 
     def open(self):
         assert self.gate.wait(30)
