@@ -97,6 +97,7 @@ def test_records_prove_themselves_and_one_octet_discards_all(made):
             read_answers(table, level, [asked], [(mask, bytes(lie))])
 
 
+@pytest.mark.slow
 def test_members_that_are_missing_are_refused(made):
     Table(made.manifest)
     for missing in ("fold", "labels", "level", "most"):
