@@ -308,9 +308,8 @@ def check_or_migrate(connection: Connection, schema: Schema) -> None:
             if _version(connection) == at:  # else another process was faster
                 schema.steps[at - 1](connection)
                 connection.execute("UPDATE version SET version = %s", (at + 1,))
-    check_version(
-        f"the {schema.what}", _version(connection), schema.steps
-    )  # a newer one may have been faster
+    # A newer program may have been faster.
+    check_version(f"the {schema.what}", _version(connection), schema.steps)
 
 
 def check_schema(connection: Connection, schema: Schema) -> int:
