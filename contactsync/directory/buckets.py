@@ -57,14 +57,14 @@ class Span:
 
 
 def encode(
-    values: Values, first: int, buckets: int, remainder_bits: int, *, kernels: bool
+    values: Values, numbers: NDArray[np.int64], remainder_bits: int, *, kernels: bool
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Buckets first … first + buckets - 1 of their values, sorted and distinct, one after the other.
+    """The buckets of these numbers, int64[b] ascending, of their values, sorted and distinct, in one.
 
-    The octets, and the size of each bucket (int64[buckets]). O(n).
+    The octets, and the size of each bucket (int64[b]). O(n).
     Raises BadInput if one bucket would hold more than 65,535 values: then they are no PRF outputs.
     """
-    edges = (np.arange(buckets, dtype=_U64) + _U64(first)) << _U64(32 + BUCKET_SLOT_BITS)
+    edges = numbers.astype(_U64) << _U64(32 + BUCKET_SLOT_BITS)
     starts = np.append(np.searchsorted(values.key, edges), len(values))
     counts = np.diff(starts)
     if counts.size and int(counts.max()) > MAX_BUCKET_COUNT:
@@ -80,7 +80,7 @@ def encode(
         views = octets.view(np.uint64), octets.view(np.uint32), octets
         elias_fano.encode(values.key, values.extra, remainder_bits == 40, counts, sizes // 8, *views)
     else:
-        _encode(values, first, starts, octets, remainder_bits)
+        _encode(values, numbers, starts, octets, remainder_bits)
     return octets, sizes
 
 
@@ -92,7 +92,7 @@ def bucket_sizes(counts: NDArray[np.int64], remainder_bits: int) -> NDArray[np.i
 
 def _encode(
     values: Values,
-    first: int,
+    numbers: NDArray[np.int64],
     starts: NDArray[np.int64],
     octets: NDArray[np.uint8],
     remainder_bits: int,
@@ -101,7 +101,7 @@ def _encode(
     counts = np.diff(starts)
     sizes = bucket_sizes(counts, remainder_bits)
     buckets = counts.size
-    blocks = (np.arange(buckets * BLOCKS, dtype=_U64) + _U64(first * BLOCKS)) << _U64(40)
+    blocks = (numbers[:, None] * BLOCKS + np.arange(BLOCKS)).reshape(-1).astype(_U64) << _U64(40)
     below = np.searchsorted(values.key, blocks).reshape(buckets, BLOCKS)
     ranks = (below - starts[:-1, None]).astype("<u2")
     ranks[:, 0] = counts

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import functools
 import glob
-import hashlib
 import itertools
 import os
 import secrets
@@ -16,21 +15,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import xxhash
-from numpy.typing import NDArray
 
 from contactsync.directory import buckets
-from contactsync.directory.files import hash_file
-from contactsync.directory.format import (
-    BUCKET_HASH_BYTES,
-    PAGE_ENTRIES,
-    REMAINDER_BITS,
-    DirectoryInfo,
-    Layout,
-    Values,
-    bucket_hash,
-    slot_bits_for,
-)
+from contactsync.directory.bucket_writer import BucketWriter
+from contactsync.directory.format import REMAINDER_BITS, DirectoryInfo, Layout, Values, slot_bits_for
 from contactsync.directory.pace import kernels_pay
 from contactsync.directory.sorter import GROUPS, Sorter
 from contactsync.foundation import durable
@@ -102,7 +90,10 @@ def _written(
         file.seek(0)
         file.truncate()
         slot_bits, done = slot_bits_for(count), functools.partial(_report_writing, progress, count)
-        info = _Writer(file, count, slot_bits, remainder_bits).write(sorter.groups(slot_bits), done)
+        kernels = kernels_pay(count * buckets.ENCODE_SECONDS)
+        writer = BucketWriter(file, slot_bits, remainder_bits, kernels=kernels)
+        _write(writer, sorter.groups(slot_bits), Layout(0, slot_bits, remainder_bits, 0).buckets, done)
+        info = writer.finish()
         if slot_bits_for(info.count) == slot_bits:
             return info
         count = info.count
@@ -112,82 +103,22 @@ def _report_writing(progress: Progress, total: int, done: int) -> None:
     progress("writing", done, total)
 
 
-class _Writer:
-    """Encodes sorted tokens into a file, bucket by bucket; header and index come last."""
-
-    def __init__(self, file: BinaryIO, count: int, slot_bits: int, remainder_bits: int) -> None:
-        self._file = file
-        self._layout = Layout(0, slot_bits, remainder_bits, 0)
-        self._kernels = kernels_pay(count * buckets.ENCODE_SECONDS)
-        self._sizes: list[NDArray[np.int64]] = []
-        self._fast: list[int] = []
-        self._hashes: list[bytes] = []
-        self._count = 0
-
-    def write(self, groups: Iterator[Values], done: Callable[[int], None]) -> DirectoryInfo:
-        """Write everything. Returns what the manifest must say about it."""
-        layout = self._layout
-        self._file.seek(layout.data_offset)
-        # So many groups at a time that they are whole buckets, and enough of them to be worth a call.
-        many = min(GROUPS, max(1, WORTH_A_CALL * GROUPS // layout.buckets))
-        for number in range(0, GROUPS, many):
-            values = _distinct(list(itertools.islice(groups, many)))
-            self._buckets(values, number * layout.buckets // GROUPS, many * layout.buckets // GROUPS)
-            done(self._count)
-        return self._finish()
-
-    def _buckets(self, values: Values, first: int, many: int) -> None:
-        """Encode, hash and write buckets first … first + many - 1."""
-        for b in range(first, first + many, ENCODED_AT_ONCE):
-            some = min(ENCODED_AT_ONCE, first + many - b)
-            # The key before the first bucket of the rest, as 2^64 is no uint64.
-            last = np.uint64(((b + some) << 44) - 1)
-            a, end = (
-                np.searchsorted(values.key, np.uint64(b << 44)),
-                np.searchsorted(values.key, last, "right"),
-            )
-            octets, sizes = buckets.encode(
-                Values(values.key[a:end], values.extra[a:end]),
-                b,
-                some,
-                self._layout.remainder_bits,
-                kernels=self._kernels,
-            )
-            view, at = octets.data, 0
-            for size in sizes.tolist():
-                bucket = view[at : at + size]
-                self._fast.append(xxhash.xxh3_64_intdigest(bucket))
-                self._hashes.append(bucket_hash(bucket))
-                at += size
-            self._file.write(view)
-            self._sizes.append(sizes)
-        self._count += len(values)
-
-    def _finish(self) -> DirectoryInfo:
-        """Write index, top table and header, and hash the file."""
-        layout = self._layout
-        offsets = layout.data_offset + np.concatenate([[0], np.cumsum(np.concatenate(self._sizes))])
-        layout = Layout(self._count, layout.slot_bits, layout.remainder_bits, int(offsets[-1]))
-        top, index = layout.pack(), b""
-        for number in range(layout.pages):
-            page = np.zeros(1, layout.page_dtype)
-            a, end = number * PAGE_ENTRIES, number * PAGE_ENTRIES + layout.page_buckets
-            page["offset"] = offsets[a : end + 1]
-            page["xxh3"] = self._fast[a:end]
-            page["sha256"] = np.frombuffer(b"".join(self._hashes[a:end]), np.uint8).reshape(
-                -1, BUCKET_HASH_BYTES
-            )
-            index += page.tobytes()
-            top += hashlib.sha256(page.tobytes()).digest()
-        self._file.seek(0)
-        self._file.write(top + index)
-        return DirectoryInfo(
-            layout.count,
-            layout.slot_bits,
-            layout.remainder_bits,
-            hashlib.sha256(top).hexdigest(),
-            hash_file(self._file),
-        )
+def _write(writer: BucketWriter, groups: Iterator[Values], in_all: int, done: Callable[[int], None]) -> None:
+    """Write all `in_all` buckets of sorted groups."""
+    # So many groups at a time that they are whole buckets, and enough of them to be worth a call.
+    many = min(GROUPS, max(1, WORTH_A_CALL * GROUPS // in_all))
+    for number in range(0, GROUPS, many):
+        values = _distinct(list(itertools.islice(groups, many)))
+        first, end = number * in_all // GROUPS, (number + many) * in_all // GROUPS
+        for b in range(first, end, ENCODED_AT_ONCE):
+            numbers = np.arange(b, min(b + ENCODED_AT_ONCE, end))
+            # The last key before the first bucket of the rest, as 2^64 is no uint64.
+            last = np.uint64(((b + numbers.size) << 44) - 1)
+            a = np.searchsorted(values.key, np.uint64(b << 44))
+            z = np.searchsorted(values.key, last, "right")
+            some = Values(values.key[a:z], values.extra[a:z])
+            writer.write(writer.encode(some, numbers), len(some))
+        done(writer.count)
 
 
 def _distinct(parts: list[Values]) -> Values:

@@ -149,7 +149,22 @@ def write_delta(
     found = _differences(old, new)
     if found is None:
         return None
-    removed, added = found
+    return write_changes(path, (here, there), found, from_edition=from_edition, to_edition=to_edition)
+
+
+def write_changes(
+    path: str | os.PathLike[str],
+    directories: tuple[DirectoryInfo, DirectoryInfo],
+    changes: tuple[Values, Values],
+    *,
+    from_edition: int,
+    to_edition: int,
+) -> DataFile | None:
+    """Write the delta between an old directory and a new one, of what left and what joined, both ascending.
+
+    None, and no file, if it would be as large as the new directory. O(changes).
+    """
+    (here, there), (removed, added) = directories, changes
     length = _length(len(removed), len(added), there.slot_bits, there.remainder_bits)
     if length >= there.file.length:
         return None

@@ -23,8 +23,8 @@ def random_values(count: int, first: int, many: int, *, wide: bool) -> Values:
 )
 def test_kernel_and_numpy(count: int, first: int, many: int, remainder_bits: int) -> None:
     values = random_values(count, first, many, wide=remainder_bits == 40)
-    octets, sizes = buckets.encode(values, first, many, remainder_bits, kernels=False)
-    again, same = buckets.encode(values, first, many, remainder_bits, kernels=True)
+    octets, sizes = buckets.encode(values, np.arange(first, first + many), remainder_bits, kernels=False)
+    again, same = buckets.encode(values, np.arange(first, first + many), remainder_bits, kernels=True)
     assert (octets == again).all()
     assert (sizes == same).all()
     span = span_of(octets, sizes, first, remainder_bits)
@@ -57,7 +57,7 @@ def test_values_out_of_order(remainder_bits: int, swap: str, kernels: bool) -> N
         key[i + 1], extra[i + 1] = key[i], extra[i]
     else:
         key[i], key[i + 1] = key[i + 1], key[i]
-    octets, sizes = buckets.encode(Values(key, extra), 0, 3, remainder_bits, kernels=kernels)
+    octets, sizes = buckets.encode(Values(key, extra), np.arange(3), remainder_bits, kernels=kernels)
     span = span_of(octets, sizes, 0, remainder_bits)
     buckets.check(span, "here")
     with pytest.raises(BadDirectory, match="here: the values of bucket 1 are out of order"):

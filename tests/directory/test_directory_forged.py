@@ -141,7 +141,7 @@ def build_full(tmp_path, each: int) -> bytes:
 
     key = np.repeat(np.arange(4096, dtype=np.uint64), each) << np.uint64(32)
     key += np.tile(np.arange(each, dtype=np.uint64), 4096)
-    octets, _ = buckets.encode(Values(key, np.zeros(key.size, np.uint8)), 0, 1, 32, kernels=False)
+    octets, _ = buckets.encode(Values(key, np.zeros(key.size, np.uint8)), np.arange(1), 32, kernels=False)
     layout = Layout(key.size, 12, 32, 0)
     layout = Layout(key.size, 12, 32, layout.data_offset + octets.size)
     page = struct.pack("<3Q", layout.data_offset, layout.length, 0) + bytes(32)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from contactsync.directory import build, match, open_directory, truncate
-from contactsync.directory.build import _Writer
+from contactsync.directory.bucket_writer import BucketWriter
+from contactsync.directory.build import _write
+from contactsync.directory.format import Layout
 from contactsync.directory.match import Way, choose, grouped, joined, kernel_lookup, numpy_lookup
 from contactsync.tokens import Tokens
 
@@ -66,10 +68,11 @@ def written(path, members: Tokens, slot_bits: int, remainder_bits: int):
     """A directory with more slot bits than its count asks for, as a large one has."""
     order = np.lexsort((members.tail, members.head))
     with path.open("w+b") as file:
-        writer = _Writer(file, 1 << slot_bits, slot_bits, remainder_bits)
+        writer = BucketWriter(file, slot_bits, remainder_bits, kernels=True)
         groups = np.split(order, np.searchsorted(members.head[order] >> np.uint64(56), np.arange(1, 256)))
         values = (truncate(members.take(group), slot_bits, remainder_bits) for group in groups)
-        return writer.write(values, lambda _: None)
+        _write(writer, values, Layout(0, slot_bits, remainder_bits, 0).buckets, lambda _: None)
+        return writer.finish()
 
 
 @pytest.mark.parametrize("remainder_bits", [32, 40])

@@ -31,7 +31,7 @@ def sparse_directory(slot_bits, count, remainder_bits):
     key = head >> np.uint64(32 - slot_bits)
     extra = np.zeros(head.size, np.uint8)
     number = 1 << (slot_bits - 12)
-    octets, sizes = buckets.encode(Values(key, extra), 0, number, remainder_bits, kernels=True)
+    octets, sizes = buckets.encode(Values(key, extra), np.arange(number), remainder_bits, kernels=True)
     start = (np.cumsum(sizes) - sizes) // 8
     counts = np.bincount((key >> np.uint64(44)).astype(np.int64), minlength=number)
     span = Span(octets.view(np.uint64), start, np.arange(number), counts, remainder_bits)
