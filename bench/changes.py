@@ -1,9 +1,10 @@
 """`python -m bench changes`: a publish after a few changes, and which step of it takes how long.
 
 Members of one country are published once. Then, in each round, some join and as many leave, and the next
-edition is published. `finding` is the search for members without a token, `tokens` the reading of all tokens
-of the partition from the registry, `building` what a build job does, `rest` all else: the plan, the
-evaluation itself, signing, switching, cleaning up. The data folder is on the disk.
+edition is published. `finding` is the search for members without a token, `tokens` the reading of what became
+of tokens, or of all of the partition, `building` what a build job does but for the `screen`, `rest` all
+else: the plan, the evaluation itself, signing, switching, cleaning up. The data folder is
+on the disk.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from bench.harness import Row
 from bench.publishing import members
 from contactsync.library.server import Server
 from contactsync.server.keyring import Keyring
-from contactsync.server.publishing import publisher, reading
+from contactsync.server.publishing import job, publisher, reading
 from contactsync.server.publishing.publisher import Publisher
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.opening import open_members
 from contactsync.server.storage.ports import Members, MemberStore
 
 PACKAGES = ("numba", "numpy")
-STEPS = ("finding", "tokens", "building")
+STEPS = ("finding", "tokens", "building", "screen")
 
 
 class Watched:
@@ -49,6 +50,10 @@ class Watched:
         """See `MemberStore.unevaluated`."""
         return self.timed("finding", partial(self._registry.unevaluated, *of, **how))
 
+    def token_changes(self, *of: Any) -> Any:
+        """See `MemberStore.token_changes`."""
+        return self.timed("tokens", partial(self._registry.token_changes, *of))
+
     def timed(self, step: str, run: Callable[[], Any]) -> Any:
         """Run something as a part of a step."""
         began = time.perf_counter()
@@ -61,13 +66,22 @@ class Watched:
 @contextlib.contextmanager
 def watching(watched: Watched) -> Iterator[None]:
     """Have the functions that read tokens and run builds noted as well. With one partition, one runs."""
-    spooled, run_build = reading._spooled, publisher.run_build
-    reading._spooled = lambda *of: watched.timed("tokens", partial(spooled, *of))
-    publisher.run_build = lambda job: watched.timed("building", partial(run_build, job))
-    try:
+    with contextlib.ExitStack() as patches:
+        for step, module, name in (
+            ("tokens", reading, "_spooled"),
+            ("building", publisher, "run_build"),
+            ("building", publisher, "run_amend"),
+            ("screen", job, "build_screen"),
+        ):
+            real = getattr(module, name)
+            patches.callback(setattr, module, name, real)
+            setattr(module, name, partial(_timed, watched, step, real))
         yield
-    finally:
-        reading._spooled, publisher.run_build = spooled, run_build
+    watched.seconds["building"] -= watched.seconds["screen"]
+
+
+def _timed(watched: Watched, step: str, real: Callable[..., Any], *of: Any, **how: Any) -> Any:
+    return watched.timed(step, partial(real, *of, **how))
 
 
 def run(

@@ -38,6 +38,9 @@ from contactsync.publication.manifest import MAX_DELTAS, DeltaFile, Labels, Part
 from contactsync.tokens import TOKEN_BYTES, Tokens
 from contactsync.voprf.server import KeyPair, evaluate
 
+SCREEN_BYTES: Final = 2  # a token
+KERNEL_SCRATCH: Final = 40 << 20
+
 STILL_SERVED: Final = "the previous edition is still served; fix the cause and publish again"
 
 _READ_AT_ONCE: Final = 1 << 18  # tokens
@@ -65,7 +68,7 @@ class EvaluateJob:
 
 def run_evaluate(job: EvaluateJob) -> bytes:
     """The outputs of a job's identifiers in their order, `width` octets each."""
-    with _errors_of(str(job)):
+    with errors_of(str(job)):
         return evaluate(KeyPair(job.secret, job.public), job.identifiers)[:, : job.width].tobytes()
 
 
@@ -119,7 +122,7 @@ def run_build(job: BuildJob) -> BuiltPartition:
     content = None
     if job.count:
         # A folder for this run alone: if the job is run twice at once, the two do not meet.
-        with _errors_of(str(job)), tempfile.TemporaryDirectory(prefix="build.", dir=job.work) as scratch:
+        with errors_of(str(job)), tempfile.TemporaryDirectory(prefix="build.", dir=job.work) as scratch:
             content = _build(job, Path(scratch))
     return BuiltPartition(job.audience, job.epoch, job.edition, job.partition, content)
 
@@ -143,7 +146,7 @@ def _build(job: BuildJob, scratch: Path) -> Partition:
         # If a file was lost, the screen comes out as it was; the chain of deltas begins anew.
         edition = old.edition
     with open_directory(data / info.file.sha256, expect=info) as directory:
-        labels = _labels(job, directory, scratch, lost=lost)
+        labels = _labels(job, directory, scratch, same=same, lost=lost)
         if old is not None and same and not lost:
             return old if labels == old.labels else replace(old, labels=labels)
         begins = old is None or same or job.fresh
@@ -156,15 +159,16 @@ def _build(job: BuildJob, scratch: Path) -> Partition:
             top_sha256=info.top_sha256,
             base=info.file,
             deltas=() if old is None or begins else _deltas(old, directory, edition, unnamed, data),
-            screen=_screen(directory, unnamed, data),
+            screen=screen_of(directory, unnamed, data),
             labels=labels,
         )
 
 
-def _labels(job: BuildJob, directory: Directory, scratch: Path, *, lost: bool) -> Labels | None:
+def _labels(job: BuildJob, directory: Directory, scratch: Path, *, same: bool, lost: bool) -> Labels | None:
     """The sidecar of a directory that was just built, if the partition has labels.
 
-    The chain of its deltas begins anew where a file was `lost`, and where nothing may say who left.
+    The chain of its deltas begins anew where a file was `lost`, and where nothing may say who left. Where the
+    directory is not the `same`, it is of this edition, even if it is: values may have become wider.
     """
     if not job.label_size:
         return None
@@ -174,11 +178,12 @@ def _labels(job: BuildJob, directory: Directory, scratch: Path, *, lost: bool) -
     )
     durable.rename(unnamed, data / info.file.sha256)
     begins = old is None or lost or job.fresh
-    if old is not None and old.file == info.file and not (begins and old.deltas):
-        return old
-    edition = old.edition if old is not None and old.file == info.file else job.edition
+    kept = old if old is not None and old.file == info.file else None
+    if kept is not None and same and not (begins and kept.deltas):
+        return kept
+    edition = kept.edition if kept is not None and same else job.edition
     made = Labels(edition, info.size, info.top_sha256, info.file)
-    if old is None or job.old is None or begins or edition == old.edition:
+    if old is None or job.old is None or begins or kept is not None:
         return made
     try:
         with (
@@ -190,8 +195,8 @@ def _labels(job: BuildJob, directory: Directory, scratch: Path, *, lost: bool) -
         return made  # the old file is damaged or gone: the chain begins anew
     if written is None:
         return made
-    last = DeltaFile(old.edition, edition, _named(written, unnamed, data))
-    return replace(made, deltas=(*old.deltas, last)[-MAX_DELTAS:])
+    last = DeltaFile(old.edition, edition, named(written, unnamed, data))
+    return replace(made, deltas=chained(old.deltas, last))
 
 
 def _deltas(old: Partition, new: Directory, edition: int, unnamed: Path, data: Path) -> tuple[DeltaFile, ...]:
@@ -203,18 +208,23 @@ def _deltas(old: Partition, new: Directory, edition: int, unnamed: Path, data: P
         return ()  # the old file is damaged or gone: the chain begins anew
     if written is None:
         return ()
-    last = DeltaFile(old.edition, edition, _named(written, unnamed, data))
-    return (*old.deltas, last)[-MAX_DELTAS:]
+    last = DeltaFile(old.edition, edition, named(written, unnamed, data))
+    return chained(old.deltas, last)
 
 
-def _screen(directory: Directory, unnamed: Path, data: Path) -> DataFile | None:
+def chained(deltas: tuple[DeltaFile, ...], last: DeltaFile) -> tuple[DeltaFile, ...]:
+    """A chain with one more delta, as long as a chain may be."""
+    return (*deltas, last)[-MAX_DELTAS:]
+
+
+def screen_of(directory: Directory, unnamed: Path, data: Path) -> DataFile | None:
     """The screen of a directory, if one of its size has one."""
     if not has_screen(directory.count):
         return None
-    return _named(build_screen(unnamed, directory), unnamed, data)
+    return named(build_screen(unnamed, directory), unnamed, data)
 
 
-def _named(file: DataFile, unnamed: Path, data: Path) -> DataFile:
+def named(file: DataFile, unnamed: Path, data: Path) -> DataFile:
     """Give the file that was just written its name."""
     durable.rename(unnamed, data / file.sha256)
     return file
@@ -273,7 +283,7 @@ def read_report(path: str) -> tuple[str, int, int] | None:
 
 
 @contextlib.contextmanager
-def _errors_of(what: str) -> Iterator[None]:
+def errors_of(what: str) -> Iterator[None]:
     """Turn errors into such as name the job and survive the way back from another process."""
     try:
         yield

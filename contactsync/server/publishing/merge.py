@@ -80,7 +80,7 @@ def merge(
         audience=plan.audience,
         epoch=plan.epoch,
         edition=manifest.edition,
-        members=plan.members,
+        members=manifest.count,
         evaluated=evaluated,
         partitions=len(partitions),
         changed=None if stays else tuple(changed),

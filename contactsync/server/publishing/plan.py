@@ -25,7 +25,7 @@ class AudiencePlan:
 
     Of `partitions`, each in the order in which it is worked on, the content may have changed; all others stay
     as they are in `old`, the manifest of this epoch that is published. `previous` is the SHA-256 of the one
-    that is published, of whatever epoch. `members` is how many there are.
+    that is published, of whatever epoch.
 
     `until` is None if the epoch is to be in force. Else it is announced beside the one that is, until then
     (seconds since 1970); `old` is then what was announced before. The `fresh` of the partitions begin anew:
@@ -37,7 +37,6 @@ class AudiencePlan:
     epoch: int
     edition: int
     remainder_bits: int
-    members: int
     partitions: tuple[str, ...]
     old: Manifest | None
     previous: str | None
@@ -45,6 +44,8 @@ class AudiencePlan:
     fresh: frozenset[str] = frozenset()
     another: bool = False
     labelled: Mapping[str, int] = field(default_factory=dict)
+    suspect: bool = False
+    """Whether what is published may not be of this registry (belonging.py)."""
 
     @property
     def of(self) -> tuple[str, int]:
@@ -93,8 +94,7 @@ def plan_editions(
         left = registry.departures() if expunge else ()
         for audience in AUDIENCES:
             current = published[audience]
-            members = registry.count(audience)
-            if audience != AUDIENCES[0] and current is None and not members:
+            if audience != AUDIENCES[0] and current is None and not registry.count(audience):
                 continue
             epoch = 1 if current is None else current.epoch + new_epoch
             in_force = current if current is not None and current.epoch == epoch else None
@@ -117,7 +117,6 @@ def plan_editions(
                         epoch=number,
                         edition=1 if old is None else old.edition + 1,
                         remainder_bits=remainder_bits,
-                        members=members,
                         partitions=names,
                         fresh=fresh,
                         old=old,
@@ -125,6 +124,7 @@ def plan_editions(
                         until=end,
                         another=another and end is None,
                         labelled=registry.labelled(audience, names),
+                        suspect=audience in suspect,
                     )
                 )
     return serial, plans

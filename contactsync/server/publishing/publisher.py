@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,7 @@ from contactsync.server.belonging import doubts, holds_tokens_of
 from contactsync.server.keyring import Keyring
 from contactsync.server.objects.copying import copy_published
 from contactsync.server.passphrases import erase_left_behind
+from contactsync.server.publishing.amending import amend_tasks, note_bases, run_amend
 from contactsync.server.publishing.job import (
     STILL_SERVED,
     BuiltPartition,
@@ -202,6 +204,7 @@ class Publisher:
         for (audience, epoch), key in keys.items():
             keep = audience in self.doubts and holds_tokens_of(self._registry, audience, epoch, key)
             self._registry.adopt(audience, epoch, key.public, keep=keep)
+        self._begin_log(plans)
         with self._pool(plans) as pool:
             evaluated = {plan.of: self._evaluate(pool, plan, keys[plan.of]) for plan in plans}
             results = self._build(pool, plans)
@@ -339,6 +342,10 @@ class Publisher:
         evaluation.finish()
         return evaluation.done
 
+    def _begin_log(self, plans: Sequence[AudiencePlan]) -> None:
+        if wanted := {plan.of: plan.partitions for plan in plans if plan.partitions}:
+            self._registry.begin_log(wanted)
+
     def _build(self, pool: JobPool, plans: Sequence[AudiencePlan]) -> list[BuiltPartition]:
         """Build what the plans name, from one moment of the registry."""
         data = self._folder.data.absolute()  # jobs may run where the working folder is another
@@ -346,21 +353,28 @@ class Publisher:
         shutil.rmtree(work, ignore_errors=True)  # of a publish that was killed
         work.mkdir(0o700)
         total = sum(len(plan.partitions) for plan in plans)
-        built: list[BuiltPartition] = []
+        built: dict[tuple[str, int, str], tuple[BuiltPartition, int]] = {}
         self._progress("partitions", 0, total)
+        run = partial(run_all, pool.executor, limit=pool.memory, work=work, progress=self._progress)
         try:
-            tasks = build_tasks(self._registry, plans, work, data, pool)
-            ended = run_all(
-                pool.executor, run_build, tasks, limit=pool.memory, work=work, progress=self._progress
-            )
-            with contextlib.closing(tasks), contextlib.closing(ended) as results:
-                for task, result in results:
-                    built.append(result)
-                    Path(task.job.spool).unlink()
-                    self._progress("partitions", len(built), total)
+            with self._registry.snapshot():
+                serial = self._registry.serial()
+                # What can be made of what is published; then the rest, and what could not be made so.
+                for some in (
+                    run(run_amend, amend_tasks(self._registry, plans, work, data)),
+                    run(run_build, build_tasks(self._registry, plans, work, data, pool, but=built)),
+                ):
+                    with contextlib.closing(some) as results:
+                        for task, result in results:
+                            Path(task.job.spool).unlink()
+                            if result is not None:
+                                of = result.audience, result.epoch, result.partition
+                                built[of] = result, task.job.count
+                                self._progress("partitions", len(built), total)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-        return built
+        note_bases(self._registry, serial, built.values())
+        return [result for result, _ in built.values()]
 
     def _check_signers(self, signers: Mapping[str, Signer], roles: Collection[str]) -> None:
         """Raise OurError unless the keys of these roles are here, and those of the root are its own, if any.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,7 @@ import numpy as np
 from contactsync.directory.build import MIN_MEMORY
 from contactsync.directory.sorter import GROUP_BYTES, GROUPS
 from contactsync.labels import KEYED_BYTES, context, seal
-from contactsync.server.publishing.job import BuildJob, EvaluateJob
+from contactsync.server.publishing.job import KERNEL_SCRATCH, SCREEN_BYTES, BuildJob, EvaluateJob
 from contactsync.server.publishing.plan import AudiencePlan
 from contactsync.server.publishing.pools import JobPool
 from contactsync.server.publishing.running import Task
@@ -33,8 +33,6 @@ EVALUATED_AT_ONCE: Final = 1 << 12
 """Members of one job: so many points stay in a processor's cache."""
 
 _SORT_BYTES: Final = 40  # a token, if all are sorted in memory
-_SCREEN_BYTES: Final = 2  # a token
-_KERNEL_SCRATCH: Final = 40 << 20
 _SMALL: Final = 1 << 14  # tokens that no kernel is used for
 
 
@@ -108,42 +106,49 @@ class Evaluation:
 
 
 def build_tasks(
-    registry: MemberStore, plans: Sequence[AudiencePlan], work: Path, data: Path, pool: JobPool
-) -> Generator[Task[BuildJob, None], None, None]:
+    registry: MemberStore,
+    plans: Sequence[AudiencePlan],
+    work: Path,
+    data: Path,
+    pool: JobPool,
+    *,
+    but: Container[tuple[str, int, str]] = (),
+) -> Iterator[Task[BuildJob, None]]:
     """A job for each partition of the plans, whose tokens are written to a file in `work` as it is taken.
 
-    All are read from one moment of the registry, which lasts until the last is taken or this is closed. Of
-    the pool's memory each job is allowed what `at_once` of them can have, or more if its count asks for it;
-    the cost of a task is what it will take of that.
+    There is none for those in `but`, by audience, epoch and name. Call it in a `snapshot`. Of the pool's
+    memory each job is allowed what `at_once` of them can have, or more if its count asks for it; the cost of
+    a task is what it will take of that.
     """
     share = pool.memory // max(1, min(pool.at_once, sum(len(plan.partitions) for plan in plans)))
     threads = min(pool.at_once, os.cpu_count() or 1)  # labels are sealed here
-    with registry.snapshot():
-        for plan in plans:
-            # Some may have become longer since the plan was made.
-            longest = registry.labelled(plan.audience, plan.labelled) if plan.labelled else {}
-            for number, partition in enumerate(plan.partitions):
-                place = work / f"{plan.audience}-{plan.epoch}-{number}"
-                spool = place.with_suffix(".tokens")
-                size = plan.label_size(partition, longest.get(partition, 0))
-                count = _spooled(registry, plan, partition, spool, (size, threads))
-                job = BuildJob(
-                    audience=plan.audience,
-                    epoch=plan.epoch,
-                    edition=plan.edition,
-                    partition=partition,
-                    count=count,
-                    remainder_bits=plan.remainder_bits,
-                    memory=min(pool.most, max(share, _least_memory(count))),
-                    spool=str(spool),
-                    report=str(place.with_suffix(".report")),
-                    work=str(work),
-                    data=str(data),
-                    old=None if plan.old is None else plan.old.partitions.get(partition),
-                    fresh=partition in plan.fresh,
-                    label_size=size,
-                )
-                yield Task(job, _used_memory(job), None, job.report)
+    for plan in plans:
+        # Some may have become longer since the plan was made.
+        longest = registry.labelled(plan.audience, plan.labelled) if plan.labelled else {}
+        for number, partition in enumerate(plan.partitions):
+            if (*plan.of, partition) in but:
+                continue
+            place = work / f"{plan.audience}-{plan.epoch}-{number}"
+            spool = place.with_suffix(".tokens")
+            size = plan.label_size(partition, longest.get(partition, 0))
+            count = _spooled(registry, plan, partition, spool, (size, threads))
+            job = BuildJob(
+                audience=plan.audience,
+                epoch=plan.epoch,
+                edition=plan.edition,
+                partition=partition,
+                count=count,
+                remainder_bits=plan.remainder_bits,
+                memory=min(pool.most, max(share, _least_memory(count))),
+                spool=str(spool),
+                report=str(place.with_suffix(".report")),
+                work=str(work),
+                data=str(data),
+                old=None if plan.old is None else plan.old.partitions.get(partition),
+                fresh=partition in plan.fresh,
+                label_size=size,
+            )
+            yield Task(job, _used_memory(job), None, job.report)
 
 
 def _spooled(
@@ -179,4 +184,4 @@ def _least_memory(count: int) -> int:
 def _used_memory(job: BuildJob) -> int:
     """Octets that a job uses, about: of what it is allowed, and then for screen and delta."""
     sort = min(job.memory, MIN_MEMORY + _SORT_BYTES * job.count)
-    return sort + _SCREEN_BYTES * job.count + (_KERNEL_SCRATCH if job.count > _SMALL else 0)
+    return sort + SCREEN_BYTES * job.count + (KERNEL_SCRATCH if job.count > _SMALL else 0)

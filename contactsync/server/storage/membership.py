@@ -109,7 +109,7 @@ class Membership:
         """Keep a change of consents: its audience's bit, what it is, and its serial."""
         raise NotImplementedError
 
-    def _drop_tokens_of(self, kind: str, partition: str, changed: Mapping[Any, int]) -> None:
+    def _drop_tokens_of(self, kind: str, partition: str, changed: Mapping[Any, int], serial: int) -> None:
         """Delete tokens of members, those of the audiences whose bits are given. They are not pending."""
         raise NotImplementedError
 
@@ -119,6 +119,10 @@ class Membership:
 
     def _leave_traces(self, kind: str, partition: str) -> None:
         """Note that something is removed from here which `erase` has to overwrite."""
+        raise NotImplementedError
+
+    def _count_more(self, bit: int, more: int) -> None:
+        """Note that an audience has so many members more; less if negative (counting.py)."""
         raise NotImplementedError
 
     def _touch(self, partition: str, serial: int) -> None:
@@ -142,7 +146,11 @@ class Membership:
         origin: Origin = NOT_STATED,
     ) -> Added:
         """See `MemberStore.add`."""
-        return self._join(members, bit_of(audience), checked_day(verified), origin)
+        bit = bit_of(audience)
+        with self.together():
+            found = self._join(members, bit, checked_day(verified), origin)
+            self._count_more(bit, found.new)
+        return found
 
     def remove(self, members: Members, audience: str | None = None, *, origin: Origin = NOT_STATED) -> int:
         """See `MemberStore.remove`."""
@@ -232,8 +240,10 @@ class Membership:
                 self._log(kind, partition, keys, (bit, what, serial), origin)
             if joined := [key for key, (old, new) in kept.items() if new & ~old & bit]:
                 self._note_pending(kind, partition, Members.from_keys(kind, joined).keys, bit)
+            gone = sum(1 for old, new in changed.values() if old & ~new & bit)
+            self._count_more(bit, len(joined) - gone)
         if left:
-            self._drop_tokens_of(kind, partition, left)
+            self._drop_tokens_of(kind, partition, left, serial)
 
     def replace(
         self,

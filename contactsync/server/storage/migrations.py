@@ -8,6 +8,7 @@ registry.sqlite
 :   5. Labels; tokens of 42 octets, with their label keys. Number and address of one member.
 :   6. Searches for members without a token, and who is pending since.
 :   7. Who writes has to know that: a process of an earlier version, which goes on with it, fails.
+:   8. Which tokens came and went since a base was made; how many members there are.
 
 accounts.sqlite
 :   1. Accounts.
@@ -28,6 +29,7 @@ from typing import Final
 
 from contactsync.foundation.databases import SqlStep, run_script
 from contactsync.foundation.migrations import newest
+from contactsync.server.storage.counting import COUNTS_SCHEMA
 
 MOVING: Final = "accounts_moving"
 
@@ -145,7 +147,7 @@ def _pending(connection: sqlite3.Connection) -> None:
 
 
 WRITERS: Final = "contactsync_registry_"
-WRITER: Final = f"{WRITERS}7_restart_this_process"
+WRITER: Final = f"{WRITERS}8_restart_this_process"
 """A function in SQL that does nothing, and that each connection has which may write (`let_write`).
 
 An earlier version has none of this name, which is what its error says. A step after which such a process
@@ -178,7 +180,48 @@ def _writers(connection: sqlite3.Connection) -> None:
     run_script(connection, WRITERS_SCHEMA)
 
 
-REGISTRY_STEPS: Final[tuple[SqlStep, ...]] = (_kinds, _verified, _provenance, _labels, _pending, _writers)
+BASES_SCHEMA: Final = """
+-- Bases that hold exactly the tokens that there were at a serial, and since when changes are kept: in a row
+-- without a base (storage/token_log.py).
+CREATE TABLE bases (
+    audience INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    partition TEXT NOT NULL,
+    base BLOB NOT NULL,
+    serial INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
+    PRIMARY KEY (audience, epoch, partition, base)
+) WITHOUT ROWID;
+CREATE TABLE token_changes (
+    audience INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    partition TEXT NOT NULL,
+    serial INTEGER NOT NULL,
+    stored INTEGER NOT NULL,
+    token BLOB NOT NULL,
+    PRIMARY KEY (audience, epoch, partition, serial, stored, token)
+) WITHOUT ROWID;
+"""
+
+
+def _token_log(connection: sqlite3.Connection) -> None:
+    run_script(connection, BASES_SCHEMA)
+    connection.execute(COUNTS_SCHEMA)
+    # A process of step 7 would change tokens and keep nothing of it.
+    for trigger in ("changes", "keys", "drops", "publishes"):
+        connection.execute(f"DROP TRIGGER writer_{trigger}")
+    run_script(connection, WRITERS_SCHEMA)
+
+
+REGISTRY_STEPS: Final[tuple[SqlStep, ...]] = (
+    _kinds,
+    _verified,
+    _provenance,
+    _labels,
+    _pending,
+    _writers,
+    _token_log,
+)
 
 _ACCOUNTS_2: Final = """
 -- `level` and `at`: the bucket, as server/quota.py says; `last_used` is a day since 1970. `outcome` is what

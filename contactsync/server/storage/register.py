@@ -13,17 +13,19 @@ from typing import Self
 from contactsync.identifiers.kinds import KINDS
 from contactsync.publication.history import Position
 from contactsync.publication.manifest import Manifest
+from contactsync.server.storage.counting import Counts
 from contactsync.server.storage.erasing import EVERYWHERE
 from contactsync.server.storage.pairing import Pairing
 from contactsync.server.storage.pending import PendingMembers
 from contactsync.server.storage.provenance import Provenance
 from contactsync.server.storage.records import Edition, audience_of, bit_of
 from contactsync.server.storage.statements import StoreDatabase
+from contactsync.server.storage.token_log import TokenLog
 
 # ruff: noqa: S608 - the only text put into a statement is the name of a kind or table, and integers
 
 
-class Register(Pairing, PendingMembers):
+class Register(Counts, Pairing, PendingMembers, TokenLog):
     """The part of a `MemberStore` that is the same for all databases. An object is for one thread."""
 
     _database: StoreDatabase
@@ -69,16 +71,14 @@ class Register(Pairing, PendingMembers):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _leave_log_traces(self) -> None:
+        """Note that `erase` has to overwrite rows of `token_changes` that are gone."""
+        raise NotImplementedError
+
     def _has_pairs(self) -> bool:
         return bool(self._database.one("SELECT EXISTS (SELECT 1 FROM pairs)"))
 
     # What changed
-
-    def count(self, audience: str) -> int:
-        """See `MemberStore.count`."""
-        bit = bit_of(audience)
-        sql = "SELECT count(*) FROM members_{} WHERE audiences & {:d} <> 0"
-        return sum(int(self._database.one(sql.format(kind, bit))) for kind in KINDS)
 
     def _count_without_key(self, bit: int, epoch: int, partition: str) -> int:
         """How many tokens of a partition are stored without their label keys."""
@@ -112,7 +112,9 @@ class Register(Pairing, PendingMembers):
 
     def expunged(self, serial: int) -> None:
         """See `ErasingStore.expunged`."""
-        self._database.change(self._sql("DELETE FROM departures WHERE serial <= ?"), serial)
+        with self._database.transaction():
+            self._database.change(self._sql("DELETE FROM departures WHERE serial <= ?"), serial)
+            self._leave_log_traces()  # what is out of service must not be here either
 
     def _touch(self, partition: str, serial: int) -> None:
         self._note("touched", partition, serial)
@@ -145,6 +147,7 @@ class Register(Pairing, PendingMembers):
                 bit, sha256 = bit_of(one.audience), bytes.fromhex(one.sha256())
                 self._database.change(edition, bit, one.epoch, one.edition, serial, now)
                 self._database.change(others, bit, sha256, bit, sha256)
+            self._settle_logs(published)
 
     def edition_of(self, audience: str, serial: int) -> Edition | None:
         """See `MemberStore.edition_of`."""
@@ -185,7 +188,7 @@ class Register(Pairing, PendingMembers):
         )
         with self._database.transaction():
             kept = keep and found is None
-            dropped = 0 if kept else self._drop_epochs(bit, range(epoch, epoch + 1))
+            dropped = 0 if kept else self._drop_all(bit, range(epoch, epoch + 1))
             self._database.change(sql, bit, epoch, public_key)
             if dropped:
                 self._database.change(self._sql("DELETE FROM published WHERE audience = ?"), bit)
@@ -195,5 +198,10 @@ class Register(Pairing, PendingMembers):
         """See `MemberStore.drop_tokens`."""
         keys = self._sql("DELETE FROM token_keys WHERE audience = ? AND epoch >= ? AND epoch < ?")
         with self._database.transaction():
-            self._drop_epochs(bit_of(audience), epochs)
+            self._drop_all(bit_of(audience), epochs)
             self._database.change(keys, bit_of(audience), epochs.start, epochs.stop)
+
+    def _drop_all(self, bit: int, epochs: range) -> int:
+        """Delete an audience's tokens of some epochs, with all that is known of them; how many there were."""
+        self._give_up("audience = ? AND epoch >= ? AND epoch < ?", bit, epochs.start, epochs.stop)
+        return self._drop_epochs(bit, epochs)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from contactsync.server.storage.token_log import TokenChanges
 from contactsync.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -55,5 +56,25 @@ class TokenStore(Protocol):
     def tokens(self, audience: str, epoch: int, partition: str) -> Generator[Tokens, None, None]:
         """All tokens of a partition, in chunks. Call it inside `snapshot` for a consistent view."""
 
+    def begin_log(self, partitions: Mapping[tuple[str, int], Collection[str]]) -> None:
+        """Keep which tokens come and go from now on, in partitions by audience and epoch.
+
+        Before the tokens are read of which a base is made: `note_base` says when that was.
+        """
+
+    def note_base(
+        self, audience: str, epoch: int, partition: str, sha256: str, *, serial: int, count: int
+    ) -> None:
+        """Note that a base was made of all tokens of a partition as of a serial: `count`, no two one value.
+
+        Changes of them had to be kept then (`begin_log`), else nothing is noted.
+        """
+
+    def token_changes(self, audience: str, epoch: int, partition: str, sha256: str) -> TokenChanges | None:
+        """What became of the tokens of a partition since this base was made of them.
+
+        None if that is not known, or too much to be worth it: then read all tokens.
+        """
+
     def drop_tokens(self, audience: str, epochs: range) -> None:
-        """Delete the tokens of these epochs (consecutive ones), and what is known of searches."""
+        """Delete the tokens of these epochs (consecutive ones), and what is known of searches and bases."""

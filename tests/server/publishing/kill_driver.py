@@ -27,6 +27,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 from publishing_tools import InLine
 from server_tools import AMERICAN, GERMAN, FolderFetcher, Operator
 
@@ -42,6 +43,7 @@ from contactsync.server.publishing.publisher import WORK, Publisher
 from contactsync.server.publishing.rotation import Aim, Order
 from contactsync.server.row_files import open_rows, with_rows
 from contactsync.server.settings import EDITIONS_SERVED, DataFolder
+from contactsync.server.storage.ports import Members
 from contactsync.server.storage.sqlite.members import SqliteMembers
 
 STEPS = [(os, name) for name in ("replace", "fsync", "unlink", "mkdir", "rmdir")]
@@ -59,9 +61,8 @@ ROTATING = {"promote": 1, "take-back": 999_999, "emergency": 999_999}
 LOGGED_STRIDE = 7
 """The log has many more steps; those that all publishes have are taken one by one without it."""
 
-STEPS += [
-    (SqliteMembers, name) for name in ("begin_search", "store_tokens", "end_search", "settle", "drop_tokens")
-]
+STEPS += [(SqliteMembers, name) for name in ("begin_log", "begin_search", "store_tokens", "end_search")]
+STEPS += [(SqliteMembers, name) for name in ("note_base", "settle", "drop_tokens")]
 
 
 def publish(path, action, executor):
@@ -206,10 +207,10 @@ def check_pending(path, served):
         assert registry._database.all("SELECT * FROM pending_tel") == []
 
 
-def main(folder, action, executor):
-    before, work, state = folder / "before", folder / "work", folder / "state"
+def prepare(before, state, action, executor):
+    """Publish, follow as a client, and change something: the root, and the manifest that was followed."""
     operator = Operator(before, log=executor == "logged")
-    operator.add(GERMAN, AMERICAN)
+    operator.add(*range(GERMAN, GERMAN + 40), AMERICAN)
     operator.folder.switch_private_lookup(on=executor == "rows")
     operator.publish()
     root = operator.repository.root_bytes()
@@ -217,10 +218,20 @@ def main(folder, action, executor):
         order = Order(Aim.ROTATE, ROTATING[action])
         Publisher(operator.folder, operator.registry, operator.keyring).publish(order=order)
     first = check(before, state, root)
-    operator.add(*range(GERMAN + 1, GERMAN + 40), 4369912345678)
+    operator.add(*range(GERMAN + 40, GERMAN + 45), 4369912345678)
+    operator.registry.remove(Members("tel", np.array([GERMAN], np.uint64)))
+    # One partition is made of what is published and what changed, another one of all its tokens.
+    german = operator.manifest().partitions["49"]
+    assert operator.registry.token_changes("people", 1, "49", german.base.sha256) is not None
     operator.registry.close()
     if action == "promote":
         time.sleep(max(0, first.next.until - time.time()) + 0.1)
+    return root, first
+
+
+def main(folder, action, executor):
+    before, work, state = folder / "before", folder / "work", folder / "state"
+    root, first = prepare(before, state, action, executor)
     shutil.copytree(before, work)
     publish(work, action, executor)  # loads the kernels for all children, too
     wanted = check(work, folder / "fresh", root)
@@ -240,7 +251,7 @@ def main(folder, action, executor):
             is_old = (served.epoch, served.edition) == (first.epoch, first.edition)
             assert not is_old or served == first
             deaths["old" if is_old else "new"] += 1
-            deaths["spooled"] += any((work / "public" / "data" / WORK).glob("*.tokens"))
+            deaths["spooled"] += any((work / "public" / "data" / WORK).glob("*.[tc]*"))
             announced = served.next
             publish(work, next_action(action, served, first, work, limit), executor)
             served = check(work, folder / "client", root)

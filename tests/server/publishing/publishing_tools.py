@@ -35,6 +35,11 @@ class Held(Executor):
         return future
 
 
+def read_all_tokens(operator):
+    """Let the next publish know nothing of what changed: it reads all tokens of what was touched."""
+    operator.registry._give_up("1 = 1")
+
+
 def published(operator):
     """Everything that is public but signatures, which have the time in them."""
     files = operator.public_files()

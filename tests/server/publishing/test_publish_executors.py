@@ -9,11 +9,12 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from publishing_tools import InLine, copy_of, published
+from publishing_tools import InLine, copy_of, published, read_all_tokens
 from server_tools import AMERICAN, GERMAN, Operator
 
 from contactsync.foundation.errors import BadInput, OurError
 from contactsync.server.publishing import job as jobs
+from contactsync.server.publishing.amending import AmendJob
 from contactsync.server.publishing.job import BuildJob, EvaluateJob, run_build
 from contactsync.server.publishing.publisher import WORK
 
@@ -41,8 +42,8 @@ class Sabotage(InLine):
     def submit(self, function, /, job):
         self.jobs.append(job)
         # A slow executor is still at it when the same partition of business, without members, is submitted.
-        if isinstance(job, BuildJob) and (job.audience, job.partition) == ("people", self.partition):
-            os.truncate(job.spool, 10 * job.count - 1)
+        if not isinstance(job, EvaluateJob) and (job.audience, job.partition) == ("people", self.partition):
+            os.truncate(job.spool, Path(job.spool).stat().st_size - 1)
         return self.executor.submit(function, job)
 
 
@@ -97,10 +98,11 @@ def test_every_executor_gives_the_same_files_and_manifests(prepared, tmp_path, k
 
 
 @pytest.mark.parametrize("kind", [InLine, threads, pytest.param(processes, marks=pytest.mark.slow)])
-def test_a_job_that_fails_leaves_the_old_edition(prepared, kind):
+@pytest.mark.parametrize("name", ["1", "33"])  # made of what is published, and of all tokens
+def test_a_job_that_fails_leaves_the_old_edition(prepared, kind, name):
     before, files = published(prepared), prepared.data_files()
-    with kind() as executor, pytest.raises(OurError, match=r"^building people 33: .*shorter") as raised:
-        prepared.publish(executor=Sabotage(executor, "33"))
+    with kind() as executor, pytest.raises(OurError, match=rf"^building people {name}: .*shorter") as raised:
+        prepared.publish(executor=Sabotage(executor, name))
     assert raised.value.hint
     after = published(prepared)
     assert {name: after[name] for name in before} == before
@@ -112,6 +114,7 @@ def test_a_job_that_fails_leaves_the_old_edition(prepared, kind):
 
 
 def test_when_a_job_fails_those_behind_it_are_never_begun(prepared):
+    read_all_tokens(prepared)
     executor = Sabotage(InLine(), "1")
     with pytest.raises(OurError, match="building people 1:"):
         prepared.publish(executor=executor)
@@ -137,6 +140,7 @@ def test_too_little_memory_stays_the_caller_s_error_and_names_the_partition(prep
     def build(*_arguments, **_options):
         raise BadInput("16 MiB of memory is too little", hint="Allow 17 MiB.")
 
+    read_all_tokens(prepared)
     monkeypatch.setattr(jobs, "build", build)
     with pytest.raises(BadInput, match=r"^building people 1: 16 MiB") as raised:
         prepared.publish(executor=InLine())  # of threads, another may be first
@@ -169,7 +173,7 @@ def test_no_job_shows_a_key_or_a_number_and_no_file_ever_holds_the_key(prepared)
     executor = Searching()
     prepared.publish(executor=executor)
     shown = "".join(f"{job} {job!r}" for job in executor.jobs)
-    assert {type(job) for job in executor.jobs} == {EvaluateJob, BuildJob}
+    assert {type(job) for job in executor.jobs} == {EvaluateJob, AmendJob, BuildJob}
     assert secret.hex() not in shown
     assert repr(secret)[2:-1] not in shown
     assert str(GERMAN)[:8] not in shown

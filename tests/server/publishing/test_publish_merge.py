@@ -8,6 +8,7 @@ from server_tools import AMERICAN, GERMAN, Operator
 
 from contactsync.foundation.errors import OurError
 from contactsync.publication.manifest import AUDIENCES
+from contactsync.server.publishing.amending import AmendJob
 from contactsync.server.publishing.job import BuildJob, BuiltPartition
 from contactsync.server.publishing.merge import merge
 from contactsync.server.publishing.plan import plan_editions
@@ -22,7 +23,7 @@ class Recording(InLine):
 
     def submit(self, function, /, job):
         future = super().submit(function, job)
-        if isinstance(job, BuildJob):
+        if isinstance(job, BuildJob | AmendJob):
             self.results.append(future.result())
         return future
 

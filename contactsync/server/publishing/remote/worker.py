@@ -56,6 +56,7 @@ def run_muster(job: MusterJob) -> Attendance:
 def run_sealed(octets: bytes) -> bytes:
     """Run a sealed job; its sealed result, or why this worker cannot read it (errand.py)."""
     from contactsync.foundation.errors import ContactSyncError, OurError  # noqa: PLC0415 - see above
+    from contactsync.server.publishing.amending import AmendJob, run_amend  # noqa: PLC0415
     from contactsync.server.publishing.job import (  # noqa: PLC0415
         BuildJob,
         EvaluateJob,
@@ -86,6 +87,8 @@ def run_sealed(octets: bytes) -> bytes:
                 result = run_evaluate(job)
             case BuildJob():
                 result = run_build(job)
+            case AmendJob():
+                result = run_amend(job)
             case MusterJob():
                 result = run_muster(job)
             case _:

@@ -175,14 +175,24 @@ class RegistrySchema(Register, PostgresErasing):
                     self._end_pending(kind, partition, (bit, epoch), keys)
                     continue
                 given, values = self._given(kind, keys, some)
-                self._database.run(
+                insert = (
                     f"INSERT INTO tokens_{kind} (key, epoch, audience, partition, token) "
                     f"SELECT key, {epoch:d}, {bit:d}, partition, token FROM members_{kind} "
                     f"JOIN {given} USING (key) WHERE partition = %s AND audiences & {bit:d} <> 0 "
                     "ORDER BY key "
-                    "ON CONFLICT (audience, epoch, key, partition) DO UPDATE SET token = excluded.token",
-                    (*values, partition),
+                    "ON CONFLICT (audience, epoch, key, partition) DO UPDATE SET token = excluded.token"
                 )
+                if self._is_logged(bit, epoch, partition):
+                    ((stored, kept),) = self._database.all(
+                        f"WITH stored AS ({insert} RETURNING token), kept AS (INSERT INTO token_changes "
+                        f"SELECT {bit:d}, {epoch:d}, %s, (SELECT serial FROM changes), 1, "
+                        f"substr(token, 1, {TOKEN_BYTES:d}) FROM stored ON CONFLICT DO NOTHING RETURNING 1) "
+                        "SELECT (SELECT count(*) FROM stored), (SELECT count(*) FROM kept)",
+                        *(*values, partition, partition),
+                    )
+                    self._check_logged((bit, epoch, partition), changed=stored, kept=kept)
+                else:
+                    self._database.run(insert, (*values, partition))
                 self._end_pending(kind, partition, (bit, epoch), keys)
             if tokens.shape[1] == TOKEN_BYTES:
                 names = [name for name, _ in KINDS[kind].by_partition(members.keys)]
@@ -212,9 +222,14 @@ class RegistrySchema(Register, PostgresErasing):
         (bit, epoch), (keys, tokens) = of, rows
         octets = binary_rows([keys, (epoch, ">i8"), (bit, ">i4"), partition.encode(), tokens])
         target = f"COPY {child_of('tokens', kind, partition)} (key, epoch, audience, partition, token)"
+        log = "COPY token_changes (audience, epoch, partition, serial, stored, token)"
         try:
             with self._database.transaction():
                 self._database.copy(f"{target} FROM STDIN (FORMAT BINARY)", octets)
+                if self._is_logged(bit, epoch, partition):
+                    serial, some = self.serial(), np.ascontiguousarray(tokens[:, :TOKEN_BYTES])
+                    fixed = [(bit, ">i4"), (epoch, ">i8"), partition.encode(), (serial, ">i8"), (1, ">i4")]
+                    self._database.copy(f"{log} FROM STDIN (FORMAT BINARY)", binary_rows([*fixed, some]))
         except OurError:  # if the connection was lost, so what follows says
             return False
         return True
@@ -342,6 +357,9 @@ class RegistrySchema(Register, PostgresErasing):
     def answers(self) -> PostgresAnswers:
         """See `MemberStore.answers`."""
         return PostgresAnswers(self._database)
+
+    def _leave_log_traces(self) -> None:
+        self._mark("token_changes")
 
     def _leave_traces(self, kind: str, partition: str) -> None:
         for table in TABLES:

@@ -5,6 +5,7 @@ contactsync_members
 :   2. As version 5: labels, and pairs of number and address.
 :   3. As version 6: searches for members without a token, and who is pending since.
 :   4. As version 7: a process of an earlier version, which goes on writing, fails.
+:   5. As version 8: which tokens came and went since a base was made; how many members there are.
 
 contactsync_accounts
 :   1. As version 3 of accounts.sqlite.
@@ -23,6 +24,7 @@ import psycopg
 
 from contactsync.foundation.errors import BadInput, OurError
 from contactsync.foundation.migrations import check_version, newest
+from contactsync.server.storage.counting import COUNTS_SCHEMA
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 Step = Callable[[Connection], None]
@@ -134,17 +136,20 @@ def _pending(connection: Connection) -> None:
     _add_table(connection, "pending", PENDING_PARENT)
 
 
-_WRITERS: Final = """
+_CHECK_WRITER: Final = """
 -- A connection says for which version it writes (database.py); an earlier version says nothing. A step after
 -- which such a process does harm again asks for its own version.
-CREATE FUNCTION check_writer() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION check_writer() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF coalesce(nullif(current_setting('contactsync_members.version', true), '')::integer, 0) < 4 THEN
-        RAISE EXCEPTION 'contactsync_members_4: restart_this_process'
+    IF coalesce(nullif(current_setting('contactsync_members.version', true), '')::integer, 0) < 5 THEN
+        RAISE EXCEPTION 'contactsync_members_5: restart_this_process'
             USING ERRCODE = 'CS001', HINT = 'A newer contactsync has upgraded the register of members.';
     END IF;
     RETURN NULL;
 END $$;
+"""
+_WRITERS: Final = f"""
+{_CHECK_WRITER}
 -- Each change of membership begins with its serial, and each publish with its key and what it will publish.
 CREATE TRIGGER writer_changes BEFORE UPDATE OF serial ON changes
     FOR EACH STATEMENT EXECUTE FUNCTION check_writer();
@@ -167,6 +172,38 @@ def _writers(connection: Connection) -> None:
     for (table,) in connection.execute(pending, (MEMBERS_SCHEMA.name,)).fetchall():
         connection.execute(f"TRUNCATE {table}")
     connection.execute(_WRITERS)
+
+
+_BASES: Final = """
+-- Bases that hold exactly the tokens that there were at a serial, and since when changes are kept: in a row
+-- without a base (storage/token_log.py).
+CREATE TABLE bases (
+    audience integer NOT NULL,
+    epoch bigint NOT NULL,
+    partition text COLLATE "C" NOT NULL,
+    base bytea NOT NULL,
+    serial bigint NOT NULL,
+    tokens bigint NOT NULL,
+    PRIMARY KEY (audience, epoch, partition, base)
+);
+CREATE TABLE token_changes (
+    audience integer NOT NULL,
+    epoch bigint NOT NULL,
+    partition text COLLATE "C" NOT NULL,
+    serial bigint NOT NULL,
+    stored integer NOT NULL,
+    token bytea NOT NULL,
+    PRIMARY KEY (audience, epoch, partition, serial, stored, token)
+);
+"""
+
+
+def _token_log(connection: Connection) -> None:
+    # Whoever writes now is waited for. A process of step 4 would change tokens and keep nothing of it.
+    connection.execute("LOCK TABLE changes IN SHARE ROW EXCLUSIVE MODE")
+    connection.execute(_BASES)
+    connection.execute(COUNTS_SCHEMA)
+    connection.execute(_CHECK_WRITER)
 
 
 # The meaning of the columns is that of storage/sqlite: members' bits, days and serials as in registry.py, an
@@ -273,8 +310,8 @@ MEMBERS_SCHEMA: Final = Schema(
     "contactsync_members",
     "register of members",
     1,
-    _MEMBERS + _PAIRS + _SEARCHES + _WRITERS,
-    steps=(_labels, _pending, _writers),
+    _MEMBERS + _PAIRS + _SEARCHES + _WRITERS + _BASES + COUNTS_SCHEMA,
+    steps=(_labels, _pending, _writers, _token_log),
 )
 ACCOUNTS_SCHEMA: Final = Schema(
     "contactsync_accounts", "accounts database", 2, _ACCOUNTS + _REDEEM, steps=(_codes,), idle_ms=15_000

@@ -137,6 +137,37 @@ def _insert_tokens(
         )
 
 
+def log_stored(database: Database, of: tuple[int, int, str], kind: str, keys: Keys) -> dict[str, int]:
+    """Keep that the tokens of some keys of a partition were stored, with the serial of now.
+
+    How many of them have a token (`changed`), and for how many that was kept. In the caller's transaction.
+    """
+    (audience, epoch, partition), changed, kept = of, 0, 0
+    into = (
+        f"INSERT OR IGNORE INTO token_changes SELECT audience, epoch, '{partition}', "
+        f"(SELECT serial FROM changes), 1, substr(token, 1, {TOKEN_BYTES:d})"
+    )
+    whose = f"audience = {audience:d} AND epoch = {epoch:d}"
+    if keys.dtype == np.object_:
+        rows = [(key,) for key in keys.tolist()]
+        with database.errors():
+            for row in rows:
+                changed += database.one(f"SELECT count(*) FROM tokens_{kind} WHERE {whose} AND key = ?", *row)
+            kept = database.connection.executemany(
+                f"{into} FROM tokens_{kind} WHERE {whose} AND key = ?", rows
+            ).rowcount
+        return {"changed": changed, "kept": kept}
+    for first in range(0, keys.size, _AT_ONCE):
+        given = str(keys[first : first + _AT_ONCE].tolist())
+        # CROSS JOIN: each key is looked up among the tokens, never the other way round.
+        of_keys = (
+            f"FROM json_each(?) AS given CROSS JOIN tokens_{kind} AS t ON t.key = given.value WHERE {whose}"
+        )
+        changed += int(database.one(f"SELECT count(*) {of_keys}", given))
+        kept += database.change(f"{into} {of_keys}", given)
+    return {"changed": changed, "kept": kept}
+
+
 def read_tokens(
     database: Database, kind: Kind, of: tuple[int, int], span: tuple[Any, Any]
 ) -> Generator[Tokens, None, None]:

@@ -32,6 +32,7 @@ from contactsync.server.storage.sqlite.registry import (
     pending_table,
     tokens_table,
 )
+from contactsync.tokens import TOKEN_BYTES
 
 if TYPE_CHECKING:
     from contactsync.identifiers.kinds import Keys
@@ -189,12 +190,23 @@ class SqliteMembers(RegistryFile):
             rows,
         )
 
-    def _drop_tokens_of(self, kind: str, partition: str, changed: Mapping[Any, int]) -> None:
+    def _drop_tokens_of(self, kind: str, partition: str, changed: Mapping[Any, int], serial: int) -> None:
         for owner, epoch in self._evaluated(kind):
-            self._database.connection.executemany(
-                f"DELETE FROM {tokens_table(kind)} WHERE audience = ? AND epoch = ? AND key = ?",
-                ((owner, epoch, key) for key, bits in changed.items() if bits & owner),
-            )
+            which = "audience = ? AND epoch = ? AND key = ?"
+            rows = [(owner, epoch, key) for key, bits in changed.items() if bits & owner]
+            is_logged, kept = self._is_logged(owner, epoch, partition), 0
+            if is_logged:
+                kept = self._database.connection.executemany(
+                    f"INSERT OR IGNORE INTO token_changes SELECT audience, epoch, '{partition}', "
+                    f"{serial:d}, 0, substr(token, 1, {TOKEN_BYTES:d}) FROM {tokens_table(kind)} "
+                    f"WHERE {which}",
+                    rows,
+                ).rowcount
+            dropped = self._database.connection.executemany(
+                f"DELETE FROM {tokens_table(kind)} WHERE {which}", rows
+            ).rowcount
+            if is_logged:
+                self._check_logged((owner, epoch, partition), changed=dropped, kept=kept)
         for owner, epoch in self._epochs_in(pending_table(kind)):
             self._database.connection.executemany(
                 f"DELETE FROM {pending_table(kind)} WHERE audience = ? AND epoch = ? AND key = ?",

@@ -21,8 +21,10 @@ from contactsync.foundation.errors import OurError
 from contactsync.foundation.migrations import newest
 from contactsync.identifiers.kinds import KINDS, Kind, kind_of_partition
 from contactsync.labels import KEYED_BYTES
+from contactsync.server.storage.counting import COUNTS_SCHEMA
 from contactsync.server.storage.labelling import Outputs
 from contactsync.server.storage.migrations import (
+    BASES_SCHEMA,
     EDITIONS_SCHEMA,
     PAIRS_SCHEMA,
     PROVENANCE_SCHEMA,
@@ -35,6 +37,7 @@ from contactsync.server.storage.records import bit_of
 from contactsync.server.storage.register import Register
 from contactsync.server.storage.sqlite.answers import ANSWERS_TABLE, SqliteAnswers, create_answers
 from contactsync.server.storage.sqlite.bulk import (
+    log_stored,
     read_outputs,
     read_pending,
     read_tokens,
@@ -60,6 +63,8 @@ CREATE TABLE touched (partition TEXT PRIMARY KEY, serial INTEGER NOT NULL) WITHO
 {PROVENANCE_SCHEMA}
 {PAIRS_SCHEMA};
 {SEARCHES_SCHEMA};
+{BASES_SCHEMA}
+{COUNTS_SCHEMA};
 {WRITERS_SCHEMA}
 PRAGMA user_version = {newest(REGISTRY_STEPS)};
 COMMIT;
@@ -203,6 +208,11 @@ class RegistryFile(Register, SqliteErasing):
         with self._database.transaction():
             known, of = members.read == (audience, self.serial()), (bit_of(audience), epoch)
             write_tokens(self._database, of, members, tokens, known=known)
+            for name, keys in KINDS[members.kind].by_partition(members.keys):
+                if self._is_logged(*of, name):
+                    self._check_logged(
+                        (*of, name), **log_stored(self._database, (*of, name), members.kind, keys)
+                    )
             if tokens.shape[1] == TOKEN_BYTES:
                 names = [name for name, _ in KINDS[members.kind].by_partition(members.keys)]
                 self._note_without_keys(*of, names)
@@ -279,6 +289,9 @@ class RegistryFile(Register, SqliteErasing):
     def _leave_traces(self, kind: str = "", partition: str = "") -> None:  # noqa: ARG002 - it is one file
         """Note, in the open transaction, that something is removed which `erase` has to overwrite."""
         self._database.connection.execute("UPDATE changes SET unerased = 1 WHERE unerased = 0")
+
+    def _leave_log_traces(self) -> None:
+        self._leave_traces()
 
     def _note_pending(self, kind: str, partition: str, keys: Keys, bit: int) -> None:
         for epoch in self._epochs_searched(bit, partition):

@@ -1,0 +1,180 @@
+"""The job that makes a partition of what is published and what changed since, and what it is given.
+
+What comes of it is, byte for byte, what a `BuildJob` makes of all tokens. It costs what changed, and to copy,
+hash and screen what stays. Where the changes do not fit what is published it makes nothing, and all tokens
+are read as if there were no log: two tokens that are one value in the directory, or a base that is damaged.
+"""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from contactsync.directory import open_directory
+from contactsync.directory.amending import Changes, Contradicted, amend, keeps_slot_bits
+from contactsync.directory.delta import write_changes
+from contactsync.directory.format import DirectoryInfo
+from contactsync.foundation import durable
+from contactsync.foundation.errors import BadDirectory, BadInput
+from contactsync.publication.manifest import DeltaFile, Partition
+from contactsync.server.publishing.job import (
+    KERNEL_SCRATCH,
+    SCREEN_BYTES,
+    BuiltPartition,
+    chained,
+    errors_of,
+    is_whole,
+    named,
+    screen_of,
+)
+from contactsync.server.publishing.plan import AudiencePlan
+from contactsync.server.publishing.running import Task
+from contactsync.server.storage.ports import MemberStore
+from contactsync.server.storage.token_log import TokenChanges
+from contactsync.tokens import TOKEN_BYTES, Tokens
+
+_BEFORE: Final = 1
+_AFTER: Final = 2
+"""In the octet that follows a token: whether it was there, and whether it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class AmendJob:
+    """What became of the tokens of a published partition, `old`, to be made into data files.
+
+    `spool` is a file of `changes` tokens, `TOKEN_BYTES` each, with an octet that says what became of it.
+    `count` is how many tokens there are now. `work` and `data` are folders as those of a `BuildJob`.
+    """
+
+    audience: str
+    epoch: int
+    edition: int
+    partition: str
+    count: int
+    changes: int
+    spool: str
+    work: str
+    data: str
+    old: Partition
+
+    def __str__(self) -> str:
+        return f"building {self.audience} {self.partition}"
+
+
+def run_amend(job: AmendJob) -> BuiltPartition | None:
+    """Make base, delta and screen of a partition, named by their hashes; None: all tokens are needed."""
+    # A folder for this run alone: if the job is run twice at once, the two do not meet.
+    with errors_of(str(job)), tempfile.TemporaryDirectory(prefix="build.", dir=job.work) as scratch:
+        content = _amend(job, Path(scratch) / "file", Path(job.data))
+    if content is None:
+        return None
+    return BuiltPartition(job.audience, job.epoch, job.edition, job.partition, content)
+
+
+def _amend(job: AmendJob, unnamed: Path, data: Path) -> Partition | None:
+    octets = Path(job.spool).read_bytes()
+    if len(octets) != job.changes * (TOKEN_BYTES + 1):
+        raise OSError(errno.EIO, "the token file is shorter than what was written to it", job.spool)
+    rows = np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES + 1)
+    before, after = (rows[:, TOKEN_BYTES] & bit != 0 for bit in (_BEFORE, _AFTER))
+    old, info = job.old, job.old.directory
+    if (before == after).all():
+        return old
+    changes = Changes.of(Tokens.from_bytes(rows), before, after, info)
+    if changes is None or not keeps_slot_bits(info, changes):
+        return None
+    try:
+        new = amend(unnamed, data / info.file.sha256, info, changes)
+    except (Contradicted, BadDirectory, BadInput):
+        return None
+    durable.rename(unnamed, data / new.file.sha256)
+    with open_directory(data / new.file.sha256, expect=new) as directory:
+        screen = screen_of(directory, unnamed, data)
+    return Partition(
+        name=job.partition,
+        edition=job.edition,
+        count=new.count,
+        slot_bits=new.slot_bits,
+        remainder_bits=new.remainder_bits,
+        top_sha256=new.top_sha256,
+        base=new.file,
+        deltas=_deltas(job, (info, new), changes, unnamed),
+        screen=screen,
+    )
+
+
+def _deltas(
+    job: AmendJob, directories: tuple[DirectoryInfo, DirectoryInfo], changes: Changes, unnamed: Path
+) -> tuple[DeltaFile, ...]:
+    """The chain of deltas that leads to the new directory; none where a client does better to fetch it."""
+    of = job.old.edition, job.edition
+    written = write_changes(
+        unnamed, directories, (changes.removed, changes.added), from_edition=of[0], to_edition=of[1]
+    )
+    if written is None:
+        return ()
+    return chained(job.old.deltas, DeltaFile(*of, named(written, unnamed, Path(job.data))))
+
+
+def amend_tasks(
+    registry: MemberStore, plans: Sequence[AudiencePlan], work: Path, data: Path
+) -> Iterator[Task[AmendJob, None]]:
+    """A job for each partition of the plans of which it is known what changed. Call it in a `snapshot`."""
+    for plan in plans:
+        for number, partition in enumerate(plan.partitions):
+            old = _published(plan, partition, data)
+            if old is None:
+                continue
+            found = registry.token_changes(plan.audience, plan.epoch, partition, old.base.sha256)
+            if found is None or found.count != old.count or not found.count_after:
+                continue
+            spool = work / f"{plan.audience}-{plan.epoch}-{number}.changes"
+            _write_spool(spool, found)
+            job = AmendJob(
+                audience=plan.audience,
+                epoch=plan.epoch,
+                edition=plan.edition,
+                partition=partition,
+                count=found.count_after,
+                changes=len(found.tokens),
+                spool=str(spool),
+                work=str(work),
+                data=str(data),
+                old=old,
+            )
+            yield Task(job, SCREEN_BYTES * job.count + KERNEL_SCRATCH, None)
+
+
+def _published(plan: AudiencePlan, partition: str, data: Path) -> Partition | None:
+    """What is published of a partition, if the next one may be made of it."""
+    old = None if plan.old is None else plan.old.partitions.get(partition)
+    if old is None or plan.old is None or plan.suspect or not plan.old.is_current:
+        return None
+    if partition in plan.fresh or old.labels is not None or plan.label_size(partition):
+        return None
+    return old if old.remainder_bits == plan.remainder_bits and is_whole(data, old) else None
+
+
+def _write_spool(path: Path, found: TokenChanges) -> None:
+    states = found.before * np.uint8(_BEFORE) | found.after * np.uint8(_AFTER)
+    with path.open("xb", buffering=0) as file:
+        file.write(np.hstack([found.tokens.to_bytes(), states[:, None]]).data)
+
+
+def note_bases(registry: MemberStore, serial: int, built: Collection[tuple[BuiltPartition, int]]) -> None:
+    """Note which bases were made of all tokens as of a serial: of how many is said with each."""
+    with registry.grouped():
+        for result, count in built:
+            content = result.content
+            if content is not None and content.count == count:
+                registry.note_base(
+                    *(result.audience, result.epoch, result.partition, content.base.sha256),
+                    serial=serial,
+                    count=count,
+                )

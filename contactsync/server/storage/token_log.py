@@ -1,0 +1,180 @@
+"""Which tokens came and went since a base was made, so that the next one need not be made of all of them.
+
+A row of `bases` says that a base of a partition holds exactly the tokens of a serial, and how many there were
+(`tokens`); one without a base says that from its serial on changes are kept. While a partition has a row,
+each token that is stored or deleted leaves a row in `token_changes`, in the same transaction. Rows that all
+bases have in them go when an edition is settled, so what is kept is what the next publish needs.
+
+A token is pseudorandom, and stands in what is published before and, as one that left, after: no row says
+whose it was. So a row that goes need not be overwritten at once: `erase` does that when it is needed next,
+and after a publish that expunges. Nothing of this is moved to another store: there, the next publish reads
+all tokens once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contactsync.publication.manifest import Manifest
+from contactsync.server.storage.records import audience_of, bit_of
+from contactsync.server.storage.statements import Statements, StoreDatabase
+from contactsync.tokens import TOKEN_BYTES, Tokens
+
+# ruff: noqa: S608 - the only text put into a statement is a condition of this module
+
+WORTH: Final = 4
+"""A base is made of an earlier one if there are so many times as many tokens as changes."""
+
+MOST: Final = 1 << 19
+"""Changes, at most: they are held in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenChanges:
+    """What became of distinct tokens since a base was made of `count` tokens, which all were other values.
+
+    `before` and `after`, bool[n], say whether each was stored then, and is now.
+    """
+
+    count: int
+    tokens: Tokens
+    before: NDArray[np.bool_]
+    after: NDArray[np.bool_]
+
+    @property
+    def count_after(self) -> int:
+        """How many tokens there are now."""
+        return self.count + int(self.after.sum()) - int(self.before.sum())
+
+
+class TokenLog(Statements):
+    """The part of a `MemberStore` that knows how its tokens changed, as far as it is the same for all."""
+
+    _database: StoreDatabase
+
+    def _write(self) -> AbstractContextManager[int]:
+        """A transaction that changes membership. Yields its serial."""
+        raise NotImplementedError
+
+    def serial(self) -> int:
+        """See `MemberStore.serial`."""
+        raise NotImplementedError
+
+    def _keep_counts(self) -> None:
+        """Know how many members there are without counting them from now on (counting.py)."""
+        raise NotImplementedError
+
+    def begin_log(self, partitions: Mapping[tuple[str, int], Collection[str]]) -> None:
+        """See `TokenStore.begin_log`."""
+        # A serial of its own: what is stored from now on is later than what any base has.
+        with self._write() as serial:
+            self._keep_counts()
+            there = {(bit, epoch, name) for bit, epoch, name, *_ in self._bases()}
+            for (audience, epoch), names in partitions.items():
+                of = bit_of(audience), epoch
+                for name in names:
+                    if (*of, name) not in there:
+                        self._database.change(
+                            self._sql("INSERT INTO bases VALUES (?, ?, ?, ?, ?, 0)"), *of, name, b"", serial
+                        )
+
+    def note_base(
+        self, audience: str, epoch: int, partition: str, sha256: str, *, serial: int, count: int
+    ) -> None:
+        """See `TokenStore.note_base`."""
+        of = bit_of(audience), epoch, partition
+        with self._database.transaction():
+            if self._is_logged(*of):  # else its log was given up meanwhile
+                self._database.change(
+                    self._sql(
+                        "INSERT INTO bases VALUES (?, ?, ?, ?, ?, ?) "
+                        "ON CONFLICT (audience, epoch, partition, base) "
+                        "DO UPDATE SET serial = excluded.serial, tokens = excluded.tokens"
+                    ),
+                    *(*of, bytes.fromhex(sha256), serial, count),
+                )
+
+    def token_changes(self, audience: str, epoch: int, partition: str, sha256: str) -> TokenChanges | None:
+        """See `TokenStore.token_changes`."""
+        of = bit_of(audience), epoch, partition
+        which = "audience = ? AND epoch = ? AND partition = ?"
+        bases = self._database.all(
+            self._sql(f"SELECT serial, tokens FROM bases WHERE {which} AND base = ?"),
+            *(*of, bytes.fromhex(sha256)),
+        )
+        if not bases:
+            return None
+        ((serial, count),) = bases
+        since = f"FROM token_changes WHERE {which} AND serial > ?"
+        found = int(self._database.one(self._sql(f"SELECT count(*) {since}"), *of, serial))
+        if found > min(MOST, count // WORTH):
+            return None
+        # Within one serial a token can only be stored after it was deleted.
+        rows = self._database.all(
+            self._sql(f"SELECT stored, token {since} ORDER BY serial, stored"), *of, serial
+        )
+        return _net(int(count), [bool(stored) for stored, _ in rows], [bytes(token) for _, token in rows])
+
+    def _bases(self) -> list[tuple[int, int, str, bytes, int]]:
+        rows = self._database.all("SELECT audience, epoch, partition, base, serial FROM bases")
+        return [(bit, epoch, name, bytes(base), serial) for bit, epoch, name, base, serial in rows]
+
+    def _is_logged(self, bit: int, epoch: int, partition: str) -> bool:
+        """Whether changes of a partition's tokens are kept."""
+        query = "SELECT EXISTS (SELECT 1 FROM bases WHERE audience = ? AND epoch = ? AND partition = ?)"
+        return bool(self._database.one(self._sql(query), bit, epoch, partition))
+
+    def _check_logged(self, of: tuple[int, int, str], *, changed: int, kept: int) -> None:
+        """Give a log up that does not have every change: two members with one token, of 80 bits."""
+        if kept != changed:
+            self._give_up("audience = ? AND epoch = ? AND partition = ?", *of)
+
+    def _give_up(self, which: str, *values: object) -> None:
+        """Forget some bases and logs: the next publish makes such a base of all tokens."""
+        self._database.change(self._sql(f"DELETE FROM bases WHERE {which}"), *values)
+        self._database.change(self._sql(f"DELETE FROM token_changes WHERE {which}"), *values)
+
+    def _settle_logs(self, published: Collection[Manifest]) -> None:
+        """Forget bases that are not published, and the changes that all have in them."""
+        manifests = {(one.audience, one.epoch): one for one in published}
+        manifests |= {(one.audience, one.epoch): one for each in published if (one := each.ahead())}
+        logs: dict[tuple[int, int, str], dict[bytes, int]] = {}
+        for bit, epoch, name, base, serial in self._bases():
+            logs.setdefault((bit, epoch, name), {})[base] = serial
+        changed = self._database.all("SELECT DISTINCT audience, epoch, partition FROM token_changes")
+        which = "audience = ? AND epoch = ? AND partition = ?"
+        for of, bases in logs.items():
+            bit, epoch, name = of
+            manifest = manifests.get((audience_of(bit), epoch))
+            partition = None if manifest is None else manifest.partitions.get(name)
+            if partition is None:
+                if manifest is not None:
+                    self._give_up(which, *of)
+                continue
+            current = bytes.fromhex(partition.base.sha256)
+            if current not in bases:
+                self._give_up(which, *of)
+                continue
+            if len(bases) > 1:
+                self._database.change(
+                    self._sql(f"DELETE FROM bases WHERE {which} AND base <> ?"), *of, current
+                )
+            if of in changed:
+                older = self._sql(f"DELETE FROM token_changes WHERE {which} AND serial <= ?")
+                self._database.change(older, *of, bases[current])
+
+
+def _net(count: int, stored: list[bool], tokens: list[bytes]) -> TokenChanges:
+    """What a log comes to: for each token, what its first and its last row say."""
+    octets = np.frombuffer(b"".join(tokens), np.uint8).reshape(-1, TOKEN_BYTES)
+    rows = octets.view(f"S{TOKEN_BYTES}").reshape(-1)
+    is_stored = np.array(stored, np.bool_)
+    _, first = np.unique(rows, return_index=True)
+    _, last = np.unique(rows[::-1], return_index=True)
+    return TokenChanges(count, Tokens.from_bytes(octets[first]), ~is_stored[first], is_stored[::-1][last])
