@@ -204,9 +204,9 @@ class Publisher:
         for (audience, epoch), key in keys.items():
             keep = audience in self.doubts and holds_tokens_of(self._registry, audience, epoch, key)
             self._registry.adopt(audience, epoch, key.public, keep=keep)
-        self._begin_log(plans)
         with self._pool(plans) as pool:
             evaluated = {plan.of: self._evaluate(pool, plan, keys[plan.of]) for plan in plans}
+            self._registry.begin_log({plan.of: plan.partitions for plan in plans})
             results = self._build(pool, plans)
         merged = {
             plan.of: merge(
@@ -341,10 +341,6 @@ class Publisher:
                 self._progress(f"evaluating {plan.audience}", evaluation.done, evaluation.total)
         evaluation.finish()
         return evaluation.done
-
-    def _begin_log(self, plans: Sequence[AudiencePlan]) -> None:
-        if wanted := {plan.of: plan.partitions for plan in plans if plan.partitions}:
-            self._registry.begin_log(wanted)
 
     def _build(self, pool: JobPool, plans: Sequence[AudiencePlan]) -> list[BuiltPartition]:
         """Build what the plans name, from one moment of the registry."""

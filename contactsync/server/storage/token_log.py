@@ -1,7 +1,7 @@
 """Which tokens came and went since a base was made, so that the next one need not be made of all of them.
 
 A row of `bases` says that a base of a partition holds exactly the tokens of a serial, and how many there were
-(`tokens`); one without a base says that from its serial on changes are kept. While a partition has a row,
+(`tokens`); one without a base, that changes are kept since a moment before one is made. While there is a row,
 each token that is stored or deleted leaves a row in `token_changes`, in the same transaction. Rows that all
 bases have in them go when an edition is settled, so what is kept is what the next publish needs.
 
@@ -72,8 +72,7 @@ class TokenLog(Statements):
 
     def begin_log(self, partitions: Mapping[tuple[str, int], Collection[str]]) -> None:
         """See `TokenStore.begin_log`."""
-        # A serial of its own: what is stored from now on is later than what any base has.
-        with self._write() as serial:
+        with self._database.transaction():
             self._keep_counts()
             there = {(bit, epoch, name) for bit, epoch, name, *_ in self._bases()}
             for (audience, epoch), names in partitions.items():
@@ -81,7 +80,7 @@ class TokenLog(Statements):
                 for name in names:
                     if (*of, name) not in there:
                         self._database.change(
-                            self._sql("INSERT INTO bases VALUES (?, ?, ?, ?, ?, 0)"), *of, name, b"", serial
+                            self._sql("INSERT INTO bases VALUES (?, ?, ?, ?, 0, 0)"), *of, name, b""
                         )
 
     def note_base(
@@ -89,7 +88,7 @@ class TokenLog(Statements):
     ) -> None:
         """See `TokenStore.note_base`."""
         of = bit_of(audience), epoch, partition
-        with self._database.transaction():
+        with self._write():  # a serial of its own: what is stored from now on is later than what the base has
             if self._is_logged(*of):  # else its log was given up meanwhile
                 self._database.change(
                     self._sql(

@@ -59,7 +59,8 @@ class TokenStore(Protocol):
     def begin_log(self, partitions: Mapping[tuple[str, int], Collection[str]]) -> None:
         """Keep which tokens come and go from now on, in partitions by audience and epoch.
 
-        Before the tokens are read of which a base is made: `note_base` says when that was.
+        After tokens were stored, so that not all of a new partition are kept twice, and before those are read
+        of which a base is made: `note_base` says when that was.
         """
 
     def note_base(

@@ -60,9 +60,9 @@ class Publishing:
 
     def publish(self, audience, epoch, *, killed=False):
         store, of = self.store, (audience, epoch)
-        store.begin_log({of: self.partitions})
         for name in self.partitions:
             evaluate(store, *of, name)
+        store.begin_log({of: self.partitions})
         with store.snapshot():
             serial = store.serial()
             found = {name: stored(store, *of, name) for name in self.partitions}
