@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from contactsync.directory import buckets
 from contactsync.directory.bucket_writer import BucketWriter
 from contactsync.directory.buckets import Span
-from contactsync.directory.files import map_file
 from contactsync.directory.format import (
     HEADER_BYTES,
     PAGE_ENTRIES,
@@ -31,8 +30,8 @@ from contactsync.directory.format import (
     truncate,
 )
 from contactsync.directory.pace import kernels_pay
-from contactsync.directory.reader import check_page, check_sizes, part
-from contactsync.directory.value_sets import ranks
+from contactsync.directory.reader import Directory, check_page, check_sizes, part
+from contactsync.directory.value_sets import contains, ranks, union
 from contactsync.foundation import durable
 from contactsync.tokens import Tokens
 
@@ -59,6 +58,13 @@ class Changes:
         again = (values.key[1:] == values.key[:-1]) & (values.extra[1:] == values.extra[:-1])
         return None if again.any() else cls(values, before[order], after[order])
 
+    @classmethod
+    def between(cls, removed: Values, added: Values) -> Changes:
+        """Those of two disjoint sets, both ascending: what leaves, and what joins."""
+        values = union(removed, added)
+        leaves = contains(removed, values)
+        return cls(values, leaves, ~leaves)
+
     @property
     def removed(self) -> Values:
         """The values that leave."""
@@ -80,39 +86,40 @@ class Changes:
 
 
 class Contradicted(Exception):
-    """A directory has a value that is said not to be there, or has one not that is."""
+    """A directory has a value that is said not to be there (`adds`), or has none that is."""
+
+    def __init__(self, *, adds: bool) -> None:
+        super().__init__()
+        self.adds = adds
 
 
-def amend(
-    path: str | os.PathLike[str], earlier: str | os.PathLike[str], info: DirectoryInfo, changes: Changes
-) -> DirectoryInfo:
+def amend(path: str | os.PathLike[str], earlier: Directory, changes: Changes) -> DirectoryInfo:
     """Write the directory that an earlier one becomes, byte for byte as `build` makes it of its tokens.
 
-    `info` is what the manifest says about the earlier one; the slot bits must stay (`keeps_slot_bits`). Every
-    value of the changes is looked up. O(changes) to encode, O(file) to copy and to hash.
+    The slot bits must stay (`keeps_slot_bits`). Every value of the changes is looked up. O(changes) to
+    encode, O(file) to copy and to hash.
 
-    Raises Contradicted, and leaves no file; BadDirectory (not that file, or damaged), BadInput (it cannot be
-    opened, or the values are no PRF outputs), OSError.
+    Raises Contradicted, and leaves no file; BadDirectory (the earlier one is not the file that its `info`
+    describes, any more or since it was opened), BadInput (the values are no PRF outputs), OSError.
     """
+    info, name = earlier.info, earlier.name
     assert keeps_slot_bits(info, changes), "other slot bits are due: build it anew"
-    mapped, name = map_file(earlier, "directory"), Path(earlier).name
-    layout = Layout.unpack(mapped[:HEADER_BYTES], name)
-    if layout.length != len(mapped):
-        raise bad(name, f"{len(mapped)} bytes instead of {layout.length}", "wrong-length")
-    top, end = mapped[: layout.index_offset], layout.data_offset
-    check_top(layout, top, info, name)
+    octets, layout = earlier.span.words.view(np.uint8), info.layout
+    top, end = octets[: layout.index_offset].tobytes(), layout.data_offset
+    check_top(Layout.unpack(top[:HEADER_BYTES], name), top, info, name)
     kernels = kernels_pay(min(info.count, len(changes.values) << 12) * buckets.ENCODE_SECONDS)
     with durable.replacing(Path(path), mode=durable.PUBLIC_FILE) as file:
         writer = BucketWriter(file, info.slot_bits, info.remainder_bits, kernels=kernels)
         for number in range(layout.pages):
             at = layout.index_offset + number * layout.page_bytes
-            record = check_page(mapped[at : at + layout.page_bytes], number, layout, top, name)
+            page = octets[at : at + layout.page_bytes].tobytes()
+            record = check_page(page, number, layout, top, name)
             offsets = record["offset"][0].astype(np.int64)
             if offsets[0] != end:
                 raise bad(name, f"index page {number} does not continue the one before", "malformed")
             end = int(offsets[-1])
             first = number * PAGE_ENTRIES
-            some = _Buckets(mapped[int(offsets[0]) : end], record, first, info.remainder_bits, name)
+            some = _Buckets(octets[int(offsets[0]) : end].tobytes(), record, first, info.remainder_bits, name)
             _carry_on(writer, some, changes.among(first, first + layout.page_buckets), kernels=kernels)
         return writer.finish()
 
@@ -178,7 +185,7 @@ def _changed(values: Values, changes: Changes) -> tuple[Values, NDArray[np.int64
     """Values with their changes; int64[n], how many more each change makes. Raises Contradicted."""
     at, there = ranks(values, changes.values)
     if (there != changes.before).any():
-        raise Contradicted
+        raise Contradicted(adds=bool((there & ~changes.before).any()))
     gone, new = at[changes.before & ~changes.after], at[changes.after & ~changes.before]
     new = new - np.searchsorted(gone, new)
     added = changes.added

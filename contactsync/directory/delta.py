@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from contactsync.directory.amending import Changes, Contradicted, amend, keeps_slot_bits
 from contactsync.directory.bounds import DELTA_BYTES
-from contactsync.directory.build import build
 from contactsync.directory.files import check_whole, read_file, write_file
 from contactsync.directory.format import (
     MAX_SLOT_BITS,
@@ -266,7 +266,7 @@ def _length(removals: int, additions: int, slot_bits: int, remainder_bits: int) 
 def apply_to_directory(
     path: str | os.PathLike[str], base: Directory, deltas: Sequence[Delta]
 ) -> DirectoryInfo:
-    """Build the directory that a base and a chain of deltas (at least one) make; O(count).
+    """Make the directory of a base and a chain of deltas (at least one), as `amending.amend` does.
 
     It is, byte for byte, the one that the publisher built for that edition.
 
@@ -275,23 +275,18 @@ def apply_to_directory(
     """
     whole = compose(deltas)
     whole.check_follows(base.info)
-    info = build(path, _carried_on(base, whole), remainder_bits=whole.remainder_bits)
+    changes = Changes.between(whole.removed, whole.added)
+    if not keeps_slot_bits(base.info, changes):
+        raise bad(str(whole), "its result has other slot bits than it says", "bad-hash")
+    try:
+        info = amend(path, base, changes)
+    except Contradicted as error:
+        _refuse(whole, adds=error.adds, removes=not error.adds)
+        raise
     if info.file.sha256 != whole.new_sha256:
         Path(path).unlink()
         raise bad(str(whole), "its result is not the directory that it names", "bad-hash")
     return info
-
-
-def _carried_on(base: Directory, delta: Delta) -> Iterator[Tokens]:
-    """The tokens of the new edition, as far as their values tell them."""
-    left = 0
-    for values in base.values():
-        _refuse(delta, adds=bool(contains(values, delta.added).any()), removes=False)
-        gone = contains(delta.removed, values)
-        left += int(gone.sum())
-        yield _tokens(Values(values.key[~gone], values.extra[~gone]), delta.slot_bits)
-    _refuse(delta, adds=False, removes=left != len(delta.removed))
-    yield _tokens(delta.added, delta.slot_bits)
 
 
 def _tokens(values: Values, slot_bits: int) -> Tokens:

@@ -90,7 +90,9 @@ def _amend(job: AmendJob, unnamed: Path, data: Path) -> Partition | None:
     if changes is None or not keeps_slot_bits(info, changes):
         return None
     try:
-        new = amend(unnamed, data / info.file.sha256, info, changes)
+        # `amend` verifies by SHA-256 what it copies.
+        with open_directory(data / info.file.sha256, expect=info, check="xxh3") as earlier:
+            new = amend(unnamed, earlier, changes)
     except (Contradicted, BadDirectory, BadInput):
         return None
     durable.rename(unnamed, data / new.file.sha256)
