@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import resource
 import statistics
 import tempfile
 import time
@@ -27,6 +28,7 @@ from bench.publishing import members
 from contactsync.library.server import Server
 from contactsync.server.keyring import Keyring
 from contactsync.server.publishing import job, publisher, reading
+from contactsync.server.publishing.merge import Outcome
 from contactsync.server.publishing.publisher import Publisher
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.opening import open_members
@@ -84,10 +86,21 @@ def _timed(watched: Watched, step: str, real: Callable[..., Any], *of: Any, **ho
     return watched.timed(step, partial(real, *of, **how))
 
 
+@contextlib.contextmanager
+def without_engine() -> Iterator[None]:
+    """Have outputs that are random, and take no time."""
+    random, real = np.random.default_rng(1), job.evaluate
+    job.evaluate = lambda _key, identifiers: random.integers(0, 256, (len(identifiers), 64), np.uint8)
+    try:
+        yield
+    finally:
+        job.evaluate = real
+
+
 def run(
     folder: Path, count: int, changes: Sequence[int], rounds: int, database: str | None = None
 ) -> list[Row]:
-    """A row for each number of changes: medians over the rounds, in seconds."""
+    """A row for the first publish and for each number of changes: medians over the rounds, in seconds."""
     Server.create(folder, database=database)
     data = DataFolder.existing(folder)
     everyone = members(count + sum(changes) * rounds, 1).keys
@@ -99,7 +112,7 @@ def run(
     with contextlib.closing(open_members(data)) as registry:
         registry.add(Members("tel", everyone[~late]))
         keyring = Keyring.open(data.keys, None)
-        Publisher(data, registry, keyring).publish()
+        rows.append({"members": count, "changes": count} | _published(data, registry, keyring)[1])
         for many in changes:
             found: list[dict[str, float]] = []
             for _ in range(rounds):
@@ -109,19 +122,23 @@ def run(
                 )
                 registry.add(join)
                 registry.remove(leave)
-                watched = Watched(registry)
-                with watching(watched):
-                    began = time.perf_counter()
-                    (outcome,) = Publisher(data, watched, keyring).publish()  # type: ignore[arg-type]
-                    whole = time.perf_counter() - began
+                outcome, seconds = _published(data, registry, keyring)
                 assert outcome.evaluated == many
-                rest = whole - sum(watched.seconds.values())
-                found.append({"whole_s": whole, **watched.seconds, "rest": rest})
+                found.append(seconds)
             rows.append(
                 {"members": count, "changes": 2 * many}
                 | {step: statistics.median(one[step] for one in found) for step in found[0]}
             )
     return rows
+
+
+def _published(data: DataFolder, registry: MemberStore, keyring: Keyring) -> tuple[Outcome, dict[str, float]]:
+    watched = Watched(registry)
+    with watching(watched):
+        began = time.perf_counter()
+        (outcome,) = Publisher(data, watched, keyring).publish()  # type: ignore[arg-type]
+        whole = time.perf_counter() - began
+    return outcome, {"whole_s": whole, **watched.seconds, "rest": whole - sum(watched.seconds.values())}
 
 
 def main(arguments: list[str]) -> None:
@@ -139,10 +156,18 @@ def main(arguments: list[str]) -> None:
         metavar="URL",
         help="an empty PostgreSQL database for the members, its password in PGPASSWORD",
     )
+    parser.add_argument(
+        "--no-engine", action="store_true", help="random outputs: what a publish does besides the engine"
+    )
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="contactsync-bench-", dir=options.folder) as folder:
+    engine = without_engine() if options.no_engine else contextlib.nullcontext()
+    with engine, tempfile.TemporaryDirectory(prefix="contactsync-bench-", dir=options.folder) as folder:
         where = f"{harness.environment(PACKAGES)}, {harness.file_system(Path(folder))}"
         rows = run(Path(folder) / "data", options.members, (1, 500), 3, options.database)
+        disk = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    where += f"; {peak:,} MiB of memory at most, {disk / 1e9:.1f} GB on the disk"
+    where += "; without the engine" if options.no_engine else ""
     print(harness.table(rows), where, sep="\n\n")
     if options.json:
         harness.write_json(options.json, rows)

@@ -244,21 +244,20 @@ def measure(server: Server, case: Case, seconds: float, pool: np.ndarray) -> Row
     """One row, which knows of no peer yet."""
     count, cpu = asyncio.run(_ask(server, case, seconds, pool))
     good = len(count.seconds)
-    if not good:
-        raise SystemExit(f"{server.name} answered nothing: {case}")
     seconds = count.end - count.begin
     rate = good / seconds
     times = sorted(count.seconds)
+    said = f", {count.refused / seconds:.0f} refused a second" if count.refused else ""
     return {
-        "case": case.name() + (f", {count.refused / seconds:.0f} refused a second" if count.refused else ""),
+        "case": case.name() + said + ("" if good else f", none answered within {seconds:.0f} s"),
         "n": case.points,
         "connections": case.connections,
         "workers": server.workers,
         "requests_s": rate,
         "points_s": rate * case.points,
-        "cpu_us_request": cpu / good * 1e6,
-        "p50_ms": statistics.median(times) * 1e3,
-        "p99_ms": times[int(len(times) * 0.99)] * 1e3,
+        "cpu_us_request": cpu / good * 1e6 if good else None,
+        "p50_ms": statistics.median(times) * 1e3 if good else None,
+        "p99_ms": times[int(len(times) * 0.99)] * 1e3 if good else None,
         "peer": None,
         "ratio": None,
     }
@@ -269,7 +268,8 @@ def rows_of(servers: Sequence[Server], case: Case, seconds: float, pool: np.ndar
     used = servers if case.peers else servers[:1]
     ours, *others = [measure(server, case, seconds, pool) for server in used]
     for server, row in zip(used[1:], others, strict=True):
-        row |= {"peer": server.name, "ratio": ours["requests_s"] / row["requests_s"]}
+        ratio = ours["requests_s"] / row["requests_s"] if row["requests_s"] else None
+        row |= {"peer": server.name, "ratio": ratio}
     return [ours, *others]
 
 
