@@ -171,6 +171,8 @@ def _write_spool(path: Path, found: TokenChanges) -> None:
 
 def note_bases(registry: MemberStore, serial: int, built: Collection[tuple[BuiltPartition, int]]) -> None:
     """Note which bases were made of all tokens as of a serial: of how many is said with each."""
+    if not built:
+        return
     with registry.together():
         for result, count in built:
             content = result.content

@@ -206,7 +206,8 @@ class Publisher:
             self._registry.adopt(audience, epoch, key.public, keep=keep)
         with self._pool(plans) as pool:
             evaluated = {plan.of: self._evaluate(pool, plan, keys[plan.of]) for plan in plans}
-            self._registry.begin_log({plan.of: plan.partitions for plan in plans})
+            if wanted := {plan.of: plan.partitions for plan in plans if plan.partitions}:
+                self._registry.begin_log(wanted)
             results = self._build(pool, plans)
         merged = {
             plan.of: merge(
