@@ -122,6 +122,7 @@ def run(
                 )
                 registry.add(join)
                 registry.remove(leave)
+                registry.erase()  # as `members remove` does
                 outcome, seconds = _published(data, registry, keyring)
                 assert outcome.evaluated == many
                 found.append(seconds)
