@@ -56,7 +56,9 @@ def members(count: int, countries: int) -> Members:
     for place, (code, begin) in enumerate(SEVERAL[:countries]):
         many = count // countries + (place < count % countries)
         first = code * 10 ** len(str(begin)) + begin
-        parts.append(rng.choice(max(SPREAD, 4 * many), many, replace=False).astype(np.uint64) + np.uint64(first))
+        parts.append(
+            rng.choice(max(SPREAD, 4 * many), many, replace=False).astype(np.uint64) + np.uint64(first)
+        )
     return Members("tel", np.sort(np.concatenate(parts)))
 
 

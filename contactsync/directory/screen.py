@@ -46,7 +46,7 @@ MAGIC = b"CSSCR\r\n\x1a"  # with a version behind it: how every later format beg
 VERSION = 1  # the library's own file, which has no room for either
 
 _IN_PYTHON = 4096  # keys; to load the kernels takes longer than to hash so many one by one
-_AT_ONCE = 1 << 18  # keys
+_AT_ONCE = 1 << 19  # keys
 _THREADS = 4  # at most: then setting the bits takes as long
 
 
@@ -54,7 +54,7 @@ def build_screen(path: str | os.PathLike[str], directory: Directory) -> DataFile
     """Write the screen of all values of a directory, in ascending order; 125 ns of CPU a value.
 
     The file is, byte for byte, what pybloom-live writes after it was given the same keys in the same order,
-    for a capacity of exactly their number. Memory: the filter and 40 MB.
+    for a capacity of exactly their number. Memory: the filter, and 15 MB for each thread and one more.
 
     Raises BadInput for a directory that has none (`bounds.has_screen`).
     """

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from contactsync.kernels.bits import prefetch
 from contactsync.kernels.lanes import WIDTHS, Vector, Width, Words, empty, load, splat, store
 from contactsync.kernels.policy import function, inlined, kernel
 from contactsync.kernels.sha256 import BLOCK_WORDS, BOTH, DIGEST_WORDS, one_block
@@ -18,6 +19,9 @@ SLICES = 7
 SALT_BYTES = 32
 MIN_SLICE_BITS = 1 << 15
 MAX_SLICE_BITS = (1 << 31) - 1
+
+AHEAD = 16
+"""How many bits later the line of a bit is needed that is fetched now."""
 
 _LANES = 8  # on every CPU: LLVM splits vectors that are too wide
 _AT_ONCE = 2 * _LANES
@@ -161,6 +165,8 @@ def set_bits(
     for slice_ in range(SLICES):
         start = slice_ * slice_bits
         for i in range(count):
+            # A large slice is in no cache: fetch what comes soon. The last ones ask for what was just used.
+            prefetch(bitmap, (start + np.int64(position[slice_, min(i + AHEAD, count - 1)])) >> 3)
             bit = start + np.int64(position[slice_, i])
             octet, mask = bitmap[bit >> 3], np.uint8(1) << np.uint8(bit & 7)
             found[i] &= octet >> np.uint8(bit & 7)

@@ -39,7 +39,7 @@ from contactsync.tokens import TOKEN_BYTES, Tokens
 from contactsync.voprf.server import KeyPair, evaluate
 
 SCREEN_BYTES: Final = 2  # a token
-KERNEL_SCRATCH: Final = 40 << 20
+KERNEL_SCRATCH: Final = 64 << 20
 
 STILL_SERVED: Final = "the previous edition is still served; fix the cause and publish again"
 
