@@ -144,18 +144,16 @@ def log_stored(database: Database, of: tuple[int, int, str], kind: str, keys: Ke
     """
     (audience, epoch, partition), changed, kept = of, 0, 0
     into = (
-        f"INSERT OR IGNORE INTO token_changes SELECT audience, epoch, '{partition}', "
+        "INSERT OR IGNORE INTO token_changes SELECT audience, epoch, ?, "
         f"(SELECT serial FROM changes), 1, substr(token, 1, {TOKEN_BYTES:d})"
     )
     whose = f"audience = {audience:d} AND epoch = {epoch:d}"
     if keys.dtype == np.object_:
-        rows = [(key,) for key in keys.tolist()]
+        of_key = f"FROM tokens_{kind} WHERE {whose} AND key = ?"
         with database.errors():
-            for row in rows:
-                changed += database.one(f"SELECT count(*) FROM tokens_{kind} WHERE {whose} AND key = ?", *row)
-            kept = database.connection.executemany(
-                f"{into} FROM tokens_{kind} WHERE {whose} AND key = ?", rows
-            ).rowcount
+            for key in keys.tolist():
+                changed += int(database.one(f"SELECT count(*) {of_key}", key))
+                kept += database.change(f"{into} {of_key}", partition, key)
         return {"changed": changed, "kept": kept}
     for first in range(0, keys.size, _AT_ONCE):
         given = str(keys[first : first + _AT_ONCE].tolist())
@@ -164,7 +162,7 @@ def log_stored(database: Database, of: tuple[int, int, str], kind: str, keys: Ke
             f"FROM json_each(?) AS given CROSS JOIN tokens_{kind} AS t ON t.key = given.value WHERE {whose}"
         )
         changed += int(database.one(f"SELECT count(*) {of_keys}", given))
-        kept += database.change(f"{into} {of_keys}", given)
+        kept += database.change(f"{into} {of_keys}", partition, given)
     return {"changed": changed, "kept": kept}
 
 

@@ -197,10 +197,9 @@ class SqliteMembers(RegistryFile):
             is_logged, kept = self._is_logged(owner, epoch, partition), 0
             if is_logged:
                 kept = self._database.connection.executemany(
-                    f"INSERT OR IGNORE INTO token_changes SELECT audience, epoch, '{partition}', "
-                    f"{serial:d}, 0, substr(token, 1, {TOKEN_BYTES:d}) FROM {tokens_table(kind)} "
-                    f"WHERE {which}",
-                    rows,
+                    f"INSERT OR IGNORE INTO token_changes SELECT audience, epoch, ?, {serial:d}, 0, "
+                    f"substr(token, 1, {TOKEN_BYTES:d}) FROM {tokens_table(kind)} WHERE {which}",
+                    ((partition, *row) for row in rows),
                 ).rowcount
             dropped = self._database.connection.executemany(
                 f"DELETE FROM {tokens_table(kind)} WHERE {which}", rows
