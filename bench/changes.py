@@ -1,7 +1,7 @@
 """`python -m bench changes`: a publish after a few changes, and which step of it takes how long.
 
-Members of one country are published once. Then, in each round, some join and as many leave, and the next
-edition is published. `finding` is the search for members without a token, `tokens` the reading of what became
+Members of one country are published once. Then, in each round, some join, some leave, and the next edition is
+published. `finding` is the search for members without a token, `tokens` the reading of what became
 of tokens, or of all of the partition, `building` what a build job does but for the `screen`, `rest` all
 else: the plan, the evaluation itself, signing, switching, cleaning up. The data folder is
 on the disk.
@@ -35,6 +35,9 @@ from contactsync.server.storage.opening import open_members
 from contactsync.server.storage.ports import Members, MemberStore
 
 PACKAGES = ("numba", "numpy")
+CHANGES = ((1, 0), (1000, 0), (999, 1))
+"""How many join and how many leave."""
+
 STEPS = ("finding", "tokens", "building", "screen")
 
 
@@ -98,12 +101,12 @@ def without_engine() -> Iterator[None]:
 
 
 def run(
-    folder: Path, count: int, changes: Sequence[int], rounds: int, database: str | None = None
+    folder: Path, count: int, changes: Sequence[tuple[int, int]], rounds: int, database: str | None = None
 ) -> list[Row]:
-    """A row for the first publish and for each number of changes: medians over the rounds, in seconds."""
+    """A row for the first publish, and for each (joining, leaving): medians over the rounds, in seconds."""
     Server.create(folder, database=database)
     data = DataFolder.existing(folder)
-    everyone = members(count + sum(changes) * rounds, 1).keys
+    everyone = members(count + sum(joins for joins, _ in changes) * rounds, 1).keys
     late = np.zeros(everyone.size, np.bool_)
     late[np.random.default_rng(7).permutation(everyone.size)[count:]] = True
     joining = iter(np.random.default_rng(8).permutation(everyone[late]))
@@ -112,25 +115,26 @@ def run(
     with contextlib.closing(open_members(data)) as registry:
         registry.add(Members("tel", everyone[~late]))
         keyring = Keyring.open(data.keys, None)
-        rows.append({"members": count, "changes": count} | _published(data, registry, keyring)[1])
-        for many in changes:
+        rows.append({"members": count, "joined": count, "left": 0} | _published(data, registry, keyring)[1])
+        for joins, leaves in changes:
             found: list[dict[str, float]] = []
             for _ in range(rounds):
-                join, leave = (
-                    Members("tel", np.sort(np.array([next(one) for _ in range(many)], np.uint64)))
-                    for one in (joining, leaving)
-                )
-                registry.add(join)
-                registry.remove(leave)
-                registry.erase()  # as `members remove` does
+                registry.add(_some(joining, joins))
+                if leaves:
+                    registry.remove(_some(leaving, leaves))
+                    registry.erase()  # as `members remove` does
                 outcome, seconds = _published(data, registry, keyring)
-                assert outcome.evaluated == many
+                assert outcome.evaluated == joins
                 found.append(seconds)
             rows.append(
-                {"members": count, "changes": 2 * many}
+                {"members": count, "joined": joins, "left": leaves}
                 | {step: statistics.median(one[step] for one in found) for step in found[0]}
             )
     return rows
+
+
+def _some(numbers: Iterator[Any], many: int) -> Members:
+    return Members("tel", np.sort(np.array([next(numbers) for _ in range(many)], np.uint64)))
 
 
 def _published(data: DataFolder, registry: MemberStore, keyring: Keyring) -> tuple[Outcome, dict[str, float]]:
@@ -164,7 +168,7 @@ def main(arguments: list[str]) -> None:
     engine = without_engine() if options.no_engine else contextlib.nullcontext()
     with engine, tempfile.TemporaryDirectory(prefix="contactsync-bench-", dir=options.folder) as folder:
         where = f"{harness.environment(PACKAGES)}, {harness.file_system(Path(folder))}"
-        rows = run(Path(folder) / "data", options.members, (1, 500), 3, options.database)
+        rows = run(Path(folder) / "data", options.members, CHANGES, 3, options.database)
         disk = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     where += f"; {peak:,} MiB of memory at most, {disk / 1e9:.1f} GB on the disk"

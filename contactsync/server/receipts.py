@@ -89,9 +89,6 @@ class Removal:
         ]
         if kept:
             remains.append({"where": f"the registry's files: {kept}", "until": "the next publish"})
-        if editions:  # what is published is made of them and the directory before (storage/token_log.py)
-            what = "the registry: tokens that are published, without anything that says whose"
-            remains.append({"where": what, "until": "the next publish"})
         if self.kept:
             entries = "the entry" if self.kept == 1 else f"{self.kept:,} entries"
             what = f"the registry: {entries} of who objected or is in another audience, with consents"

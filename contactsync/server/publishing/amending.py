@@ -1,7 +1,7 @@
-"""The job that makes a partition of what is published and what changed since, and what it is given.
+"""The job that makes a partition of what is published and who joined since, and what it is given.
 
 What comes of it is, byte for byte, what a `BuildJob` makes of all tokens. It costs what changed, and to copy,
-hash and screen what stays. Where the changes do not fit what is published it makes nothing, and all tokens
+hash and screen what stays. Where who joined does not fit what is published it makes nothing, and all tokens
 are read as if there were no log: two tokens that are one value in the directory, or a base that is damaged.
 """
 
@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
@@ -36,20 +35,15 @@ from contactsync.server.publishing.job import (
 from contactsync.server.publishing.plan import AudiencePlan
 from contactsync.server.publishing.running import Task
 from contactsync.server.storage.ports import MemberStore
-from contactsync.server.storage.token_log import TokenChanges
 from contactsync.tokens import TOKEN_BYTES, Tokens
-
-_BEFORE: Final = 1
-_AFTER: Final = 2
-"""In the octet that follows a token: whether it was there, and whether it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class AmendJob:
-    """What became of the tokens of a published partition, `old`, to be made into data files.
+    """The tokens that joined a published partition, `old`, to be made into data files.
 
-    `spool` is a file of `changes` tokens, `TOKEN_BYTES` each, with an octet that says what became of it.
-    `count` is how many tokens there are now. `work` and `data` are folders as those of a `BuildJob`.
+    `spool` is a file of `changes` tokens, `TOKEN_BYTES` each, in any order. `count` is how many tokens there
+    are now. `work` and `data` are folders as those of a `BuildJob`.
     """
 
     audience: str
@@ -79,14 +73,14 @@ def run_amend(job: AmendJob) -> BuiltPartition | None:
 
 def _amend(job: AmendJob, unnamed: Path, data: Path) -> Partition | None:
     octets = Path(job.spool).read_bytes()
-    if len(octets) != job.changes * (TOKEN_BYTES + 1):
+    if len(octets) != job.changes * TOKEN_BYTES:
         raise OSError(errno.EIO, "the token file is shorter than what was written to it", job.spool)
-    rows = np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES + 1)
-    before, after = (rows[:, TOKEN_BYTES] & bit != 0 for bit in (_BEFORE, _AFTER))
+    tokens = Tokens.from_bytes(np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES))
     old, info = job.old, job.old.directory
-    if (before == after).all():
+    if not len(tokens):
         return old
-    changes = Changes.of(Tokens.from_bytes(rows), before, after, info)
+    joined = np.ones(len(tokens), np.bool_)
+    changes = Changes.of(tokens, ~joined, joined, info)
     if changes is None or not keeps_slot_bits(info, changes):
         return None
     try:
@@ -134,10 +128,10 @@ def amend_tasks(
             if old is None:
                 continue
             found = registry.token_changes(plan.audience, plan.epoch, partition, old.base.sha256)
-            if found is None or found.count != old.count or not found.count_after:
+            if found is None or found.count != old.count:
                 continue
             spool = work / f"{plan.audience}-{plan.epoch}-{number}.changes"
-            _write_spool(spool, found)
+            spool.write_bytes(found.tokens.to_bytes().data)
             job = AmendJob(
                 audience=plan.audience,
                 epoch=plan.epoch,
@@ -161,12 +155,6 @@ def _published(plan: AudiencePlan, partition: str, data: Path) -> Partition | No
     if partition in plan.fresh or old.labels is not None or plan.label_size(partition):
         return None
     return old if old.remainder_bits == plan.remainder_bits and is_whole(data, old) else None
-
-
-def _write_spool(path: Path, found: TokenChanges) -> None:
-    states = found.before * np.uint8(_BEFORE) | found.after * np.uint8(_AFTER)
-    with path.open("xb", buffering=0) as file:
-        file.write(np.hstack([found.tokens.to_bytes(), states[:, None]]).data)
 
 
 def note_bases(registry: MemberStore, serial: int, built: Collection[tuple[BuiltPartition, int]]) -> None:

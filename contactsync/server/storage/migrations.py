@@ -8,7 +8,7 @@ registry.sqlite
 :   5. Labels; tokens of 42 octets, with their label keys. Number and address of one member.
 :   6. Searches for members without a token, and who is pending since.
 :   7. Who writes has to know that: a process of an earlier version, which goes on with it, fails.
-:   8. Which tokens came and went since a base was made; how many members there are.
+:   8. Which tokens joined since a base was made; how many members there are.
 
 accounts.sqlite
 :   1. Accounts.
@@ -197,9 +197,8 @@ CREATE TABLE token_changes (
     epoch INTEGER NOT NULL,
     partition TEXT NOT NULL,
     serial INTEGER NOT NULL,
-    stored INTEGER NOT NULL,
     token BLOB NOT NULL,
-    PRIMARY KEY (audience, epoch, partition, serial, stored, token)
+    PRIMARY KEY (audience, epoch, partition, serial, token)
 ) WITHOUT ROWID;
 """
 

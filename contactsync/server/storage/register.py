@@ -71,10 +71,6 @@ class Register(Counts, Pairing, PendingMembers, TokenLog):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _leave_log_traces(self) -> None:
-        """Note that `erase` has to overwrite rows of `token_changes` that are gone."""
-        raise NotImplementedError
-
     def _has_pairs(self) -> bool:
         return bool(self._database.one("SELECT EXISTS (SELECT 1 FROM pairs)"))
 
@@ -112,9 +108,7 @@ class Register(Counts, Pairing, PendingMembers, TokenLog):
 
     def expunged(self, serial: int) -> None:
         """See `ErasingStore.expunged`."""
-        with self._database.transaction():
-            self._database.change(self._sql("DELETE FROM departures WHERE serial <= ?"), serial)
-            self._leave_log_traces()  # what is out of service must not be here either
+        self._database.change(self._sql("DELETE FROM departures WHERE serial <= ?"), serial)
 
     def _touch(self, partition: str, serial: int) -> None:
         self._note("touched", partition, serial)

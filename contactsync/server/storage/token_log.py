@@ -1,14 +1,14 @@
-"""Which tokens came and went since a base was made, so that the next one need not be made of all of them.
+"""Which tokens joined since a base was made, so that the next one need not be made of all of them.
 
 A row of `bases` says that a base of a partition holds exactly the tokens of a serial, and how many there were
 (`tokens`); one without a base, that changes are kept since a moment before one is made. While there is a row,
-each token that is stored or deleted leaves a row in `token_changes`, in the same transaction. Rows that all
-bases have in them go when an edition is settled, so what is kept is what the next publish needs.
+each token that is stored leaves a row in `token_changes`, in the same transaction. Rows that all bases have
+in them go when an edition is settled, so what is kept is what the next publish needs.
 
-A token is pseudorandom, and stands in what is published before and, as one that left, after: no row says
-whose it was. So a row that goes need not be overwritten at once: `erase` does that when it is needed next,
-and after a publish that expunges. Nothing of this is moved to another store: there, the next publish reads
-all tokens once.
+Of a token that is deleted nothing may stay here, not even until the next publish: who left is in no file of
+the register. So the log of its partition is given up, with all its rows, and the next publish reads all
+tokens of that partition. Nothing of this is moved to another store: there, the next publish reads all tokens
+once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from contactsync.publication.manifest import Manifest
 from contactsync.server.storage.records import audience_of, bit_of
@@ -37,20 +36,15 @@ MOST: Final = 1 << 19
 
 @dataclass(frozen=True, slots=True)
 class TokenChanges:
-    """What became of distinct tokens since a base was made of `count` tokens, which all were other values.
-
-    `before` and `after`, bool[n], say whether each was stored then, and is now.
-    """
+    """The distinct tokens that joined since a base was made of `count` tokens."""
 
     count: int
     tokens: Tokens
-    before: NDArray[np.bool_]
-    after: NDArray[np.bool_]
 
     @property
     def count_after(self) -> int:
         """How many tokens there are now."""
-        return self.count + int(self.after.sum()) - int(self.before.sum())
+        return self.count + len(self.tokens)
 
 
 class TokenLog(Statements):
@@ -114,11 +108,9 @@ class TokenLog(Statements):
         found = int(self._database.one(self._sql(f"SELECT count(*) {since}"), *of, serial))
         if found > min(MOST, count // WORTH):
             return None
-        # Within one serial a token can only be stored after it was deleted.
-        rows = self._database.all(
-            self._sql(f"SELECT stored, token {since} ORDER BY serial, stored"), *of, serial
-        )
-        return _net(int(count), [bool(stored) for stored, _ in rows], [bytes(token) for _, token in rows])
+        rows = self._database.all(self._sql(f"SELECT DISTINCT token {since}"), *of, serial)
+        octets = np.frombuffer(b"".join(bytes(token) for (token,) in rows), np.uint8)
+        return TokenChanges(int(count), Tokens.from_bytes(octets.reshape(-1, TOKEN_BYTES)))
 
     def _bases(self) -> list[tuple[int, int, str, bytes, int]]:
         rows = self._database.all("SELECT audience, epoch, partition, base, serial FROM bases")
@@ -132,7 +124,11 @@ class TokenLog(Statements):
     def _check_logged(self, of: tuple[int, int, str], *, changed: int, kept: int) -> None:
         """Give a log up that does not have every change: two members with one token, of 80 bits."""
         if kept != changed:
-            self._give_up("audience = ? AND epoch = ? AND partition = ?", *of)
+            self._give_up_log(*of)
+
+    def _give_up_log(self, bit: int, epoch: int, partition: str) -> None:
+        """Keep nothing of a partition any more, and forget what was kept."""
+        self._give_up("audience = ? AND epoch = ? AND partition = ?", bit, epoch, partition)
 
     def _give_up(self, which: str, *values: object) -> None:
         """Forget some bases and logs: the next publish makes such a base of all tokens."""
@@ -167,13 +163,3 @@ class TokenLog(Statements):
             if of in changed:
                 older = self._sql(f"DELETE FROM token_changes WHERE {which} AND serial <= ?")
                 self._database.change(older, *of, bases[current])
-
-
-def _net(count: int, stored: list[bool], tokens: list[bytes]) -> TokenChanges:
-    """What a log comes to: for each token, what its first and its last row say."""
-    octets = np.frombuffer(b"".join(tokens), np.uint8).reshape(-1, TOKEN_BYTES)
-    rows = octets.view(f"S{TOKEN_BYTES}").reshape(-1)
-    is_stored = np.array(stored, np.bool_)
-    _, first = np.unique(rows, return_index=True)
-    _, last = np.unique(rows[::-1], return_index=True)
-    return TokenChanges(count, Tokens.from_bytes(octets[first]), ~is_stored[first], is_stored[::-1][last])

@@ -57,7 +57,7 @@ class TokenStore(Protocol):
         """All tokens of a partition, in chunks. Call it inside `snapshot` for a consistent view."""
 
     def begin_log(self, partitions: Mapping[tuple[str, int], Collection[str]]) -> None:
-        """Keep which tokens come and go from now on, in partitions by audience and epoch.
+        """Keep which tokens join from now on, in partitions by audience and epoch; until one of them leaves.
 
         After tokens were stored, so that not all of a new partition are kept twice, and before those are read
         of which a base is made: `note_base` says when that was.
@@ -72,9 +72,9 @@ class TokenStore(Protocol):
         """
 
     def token_changes(self, audience: str, epoch: int, partition: str, sha256: str) -> TokenChanges | None:
-        """What became of the tokens of a partition since this base was made of them.
+        """The tokens that joined a partition since this base was made of all that there were.
 
-        None if that is not known, or too much to be worth it: then read all tokens.
+        None if that is not known, as somebody has left, or too much to be worth it: then read all tokens.
         """
 
     def drop_tokens(self, audience: str, epochs: range) -> None:

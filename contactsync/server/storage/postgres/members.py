@@ -27,7 +27,6 @@ from contactsync.server.storage.ports import Members
 from contactsync.server.storage.postgres.registry import RegistrySchema
 from contactsync.server.storage.postgres.rows import binary_rows, gathered, members_of, type_of
 from contactsync.server.storage.records import Added, MemberEntry, MemberRecord, Origin, bit_of
-from contactsync.tokens import TOKEN_BYTES
 
 if TYPE_CHECKING:
     from contactsync.identifiers.kinds import Keys
@@ -240,25 +239,17 @@ class PostgresMembers(RegistrySchema):
                 (partition, origin.source, origin.by, keys),
             )
 
-    def _drop_tokens_of(self, kind: str, partition: str, changed: Mapping[Any, int], serial: int) -> None:
+    def _drop_tokens_of(self, kind: str, partition: str, changed: Mapping[Any, int]) -> None:
         for bit in map(bit_of, AUDIENCES):
             keys = [key for key, bits in changed.items() if bits & bit]
             for _, epoch in self._tokens_of(kind, bit, partition) if keys else ():
-                delete = (
+                dropped = self._database.run(
                     f"DELETE FROM tokens_{kind} WHERE partition = %s AND audience = {bit:d} "
-                    f"AND epoch = {epoch:d} AND key = ANY (%s::{type_of(kind)}[])"
-                )
-                if not self._is_logged(bit, epoch, partition):
-                    self._database.run(delete, (partition, keys))
-                    continue
-                ((dropped, kept),) = self._database.all(
-                    f"WITH dropped AS ({delete} RETURNING token), kept AS (INSERT INTO token_changes "
-                    f"SELECT {bit:d}, {epoch:d}, %s, {serial:d}, 0, substr(token, 1, {TOKEN_BYTES:d}) "
-                    "FROM dropped ON CONFLICT DO NOTHING RETURNING 1) "
-                    "SELECT (SELECT count(*) FROM dropped), (SELECT count(*) FROM kept)",
-                    *(partition, keys, partition),
-                )
-                self._check_logged((bit, epoch, partition), changed=dropped, kept=kept)
+                    f"AND epoch = {epoch:d} AND key = ANY (%s::{type_of(kind)}[])",
+                    (partition, keys),
+                ).rowcount
+                if dropped:
+                    self._give_up_log(bit, epoch, partition)
             for epoch in self._epochs_searched(bit, partition) if keys else ():
                 self._database.run(
                     f"DELETE FROM pending_{kind} WHERE partition = %s AND audience = {bit:d} "

@@ -185,7 +185,7 @@ class RegistrySchema(Register, PostgresErasing):
                 if self._is_logged(bit, epoch, partition):
                     ((stored, kept),) = self._database.all(
                         f"WITH stored AS ({insert} RETURNING token), kept AS (INSERT INTO token_changes "
-                        f"SELECT {bit:d}, {epoch:d}, %s, (SELECT serial FROM changes), 1, "
+                        f"SELECT {bit:d}, {epoch:d}, %s, (SELECT serial FROM changes), "
                         f"substr(token, 1, {TOKEN_BYTES:d}) FROM stored ON CONFLICT DO NOTHING RETURNING 1) "
                         "SELECT (SELECT count(*) FROM stored), (SELECT count(*) FROM kept)",
                         *(*values, partition, partition),
@@ -222,13 +222,13 @@ class RegistrySchema(Register, PostgresErasing):
         (bit, epoch), (keys, tokens) = of, rows
         octets = binary_rows([keys, (epoch, ">i8"), (bit, ">i4"), partition.encode(), tokens])
         target = f"COPY {child_of('tokens', kind, partition)} (key, epoch, audience, partition, token)"
-        log = "COPY token_changes (audience, epoch, partition, serial, stored, token)"
+        log = "COPY token_changes (audience, epoch, partition, serial, token)"
         try:
             with self._database.transaction():
                 self._database.copy(f"{target} FROM STDIN (FORMAT BINARY)", octets)
                 if self._is_logged(bit, epoch, partition):
                     serial, some = self.serial(), np.ascontiguousarray(tokens[:, :TOKEN_BYTES])
-                    fixed = [(bit, ">i4"), (epoch, ">i8"), partition.encode(), (serial, ">i8"), (1, ">i4")]
+                    fixed = [(bit, ">i4"), (epoch, ">i8"), partition.encode(), (serial, ">i8")]
                     self._database.copy(f"{log} FROM STDIN (FORMAT BINARY)", binary_rows([*fixed, some]))
         except OurError:  # if the connection was lost, so what follows says
             return False
@@ -358,12 +358,10 @@ class RegistrySchema(Register, PostgresErasing):
         """See `MemberStore.answers`."""
         return PostgresAnswers(self._database)
 
-    def _leave_log_traces(self) -> None:
-        self._mark("token_changes")
-
     def _leave_traces(self, kind: str, partition: str) -> None:
         for table in TABLES:
             self._mark(f"{table}_{kind}_{partition}")
+        self._mark("token_changes")  # of those who joined before, and whose rows are gone
 
     def _is_inhabited(self, kind: str, partition: str) -> bool:
         """Whether a partition has tables."""

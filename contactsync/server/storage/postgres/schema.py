@@ -5,7 +5,7 @@ contactsync_members
 :   2. As version 5: labels, and pairs of number and address.
 :   3. As version 6: searches for members without a token, and who is pending since.
 :   4. As version 7: a process of an earlier version, which goes on writing, fails.
-:   5. As version 8: which tokens came and went since a base was made; how many members there are.
+:   5. As version 8: which tokens joined since a base was made; how many members there are.
 
 contactsync_accounts
 :   1. As version 3 of accounts.sqlite.
@@ -191,9 +191,8 @@ CREATE TABLE token_changes (
     epoch bigint NOT NULL,
     partition text COLLATE "C" NOT NULL,
     serial bigint NOT NULL,
-    stored integer NOT NULL,
     token bytea NOT NULL,
-    PRIMARY KEY (audience, epoch, partition, serial, stored, token)
+    PRIMARY KEY (audience, epoch, partition, serial, token)
 );
 """
 

@@ -145,7 +145,7 @@ def log_stored(database: Database, of: tuple[int, int, str], kind: str, keys: Ke
     (audience, epoch, partition), changed, kept = of, 0, 0
     into = (
         "INSERT OR IGNORE INTO token_changes SELECT audience, epoch, ?, "
-        f"(SELECT serial FROM changes), 1, substr(token, 1, {TOKEN_BYTES:d})"
+        f"(SELECT serial FROM changes), substr(token, 1, {TOKEN_BYTES:d})"
     )
     whose = f"audience = {audience:d} AND epoch = {epoch:d}"
     if keys.dtype == np.object_:

@@ -32,7 +32,6 @@ from contactsync.server.storage.sqlite.registry import (
     pending_table,
     tokens_table,
 )
-from contactsync.tokens import TOKEN_BYTES
 
 if TYPE_CHECKING:
     from contactsync.identifiers.kinds import Keys
@@ -190,22 +189,14 @@ class SqliteMembers(RegistryFile):
             rows,
         )
 
-    def _drop_tokens_of(self, kind: str, partition: str, changed: Mapping[Any, int], serial: int) -> None:
+    def _drop_tokens_of(self, kind: str, partition: str, changed: Mapping[Any, int]) -> None:
         for owner, epoch in self._evaluated(kind):
-            which = "audience = ? AND epoch = ? AND key = ?"
-            rows = [(owner, epoch, key) for key, bits in changed.items() if bits & owner]
-            is_logged, kept = self._is_logged(owner, epoch, partition), 0
-            if is_logged:
-                kept = self._database.connection.executemany(
-                    f"INSERT OR IGNORE INTO token_changes SELECT audience, epoch, ?, {serial:d}, 0, "
-                    f"substr(token, 1, {TOKEN_BYTES:d}) FROM {tokens_table(kind)} WHERE {which}",
-                    ((partition, *row) for row in rows),
-                ).rowcount
             dropped = self._database.connection.executemany(
-                f"DELETE FROM {tokens_table(kind)} WHERE {which}", rows
+                f"DELETE FROM {tokens_table(kind)} WHERE audience = ? AND epoch = ? AND key = ?",
+                ((owner, epoch, key) for key, bits in changed.items() if bits & owner),
             ).rowcount
-            if is_logged:
-                self._check_logged((owner, epoch, partition), changed=dropped, kept=kept)
+            if dropped > 0:
+                self._give_up_log(owner, epoch, partition)
         for owner, epoch in self._epochs_in(pending_table(kind)):
             self._database.connection.executemany(
                 f"DELETE FROM {pending_table(kind)} WHERE audience = ? AND epoch = ? AND key = ?",

@@ -290,9 +290,6 @@ class RegistryFile(Register, SqliteErasing):
         """Note, in the open transaction, that something is removed which `erase` has to overwrite."""
         self._database.connection.execute("UPDATE changes SET unerased = 1 WHERE unerased = 0")
 
-    def _leave_log_traces(self) -> None:
-        self._leave_traces()
-
     def _note_pending(self, kind: str, partition: str, keys: Keys, bit: int) -> None:
         for epoch in self._epochs_searched(bit, partition):
             write_pending(self._database, KINDS[kind], (bit, epoch), keys)
