@@ -1,10 +1,9 @@
 """`python -m bench changes`: a publish after a few changes, and which step of it takes how long.
 
 Members of one country are published once. Then, in each round, some join, some leave, and the next edition is
-published. `finding` is the search for members without a token, `tokens` the reading of what became
-of tokens, or of all of the partition, `building` what a build job does but for the `screen`, `rest` all
-else: the plan, the evaluation itself, signing, switching, cleaning up. The data folder is
-on the disk.
+published. `finding` is the search for members without a token, `tokens` the reading of the tokens of who
+joined, or of all, `building` what a build job does but for the `screen`, `rest` all else: the plan, the
+evaluation itself, signing, switching, cleaning up. The data folder is on the disk.
 """
 
 from __future__ import annotations

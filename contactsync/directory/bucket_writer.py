@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from contactsync.directory import buckets
 from contactsync.directory.files import hash_file
-from contactsync.directory.format import BUCKET_HASH_BYTES, PAGE_ENTRIES, DirectoryInfo, Layout, Values
+from contactsync.directory.format import (
+    BUCKET_HASH_BYTES,
+    PAGE_ENTRIES,
+    DirectoryInfo,
+    Layout,
+    Values,
+    bucket_hash,
+)
 
 
 class BucketWriter:
@@ -44,7 +51,7 @@ class BucketWriter:
         """Hash and write the next buckets, which hold so many values."""
         for bucket in encoded:
             self._fast.append(xxhash.xxh3_64_intdigest(bucket))
-            self._hashes.append(hashlib.sha256(bucket).digest())
+            self._hashes.append(bucket_hash(bucket))
             self._file.write(bucket)
         self._sizes.append(np.array([len(bucket) for bucket in encoded], np.int64))
         self.count += values

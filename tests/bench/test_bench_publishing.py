@@ -6,13 +6,11 @@ import time
 from contextlib import nullcontext
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
-from bench import publishing
+from bench import changes, publishing
 from contactsync.foundation.errors import OurError
 from contactsync.kernels.policy import lanes
-from contactsync.server.publishing import job
 from contactsync.server.storage.postgres.creating import create_stores_in
 
 
@@ -37,22 +35,19 @@ def yardstick():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("store", "most"), [("sqlite", 45), ("postgres", 85)])
-def test_what_a_publish_does_besides_is_small(tmp_path, monkeypatch, database, store, most):
+def test_what_a_publish_does_besides_is_small(tmp_path, database, store, most):
     """CPU for each member in yardsticks, without the engine: on most machines it hides all else.
 
     It is about 25 with files, and 35 to 55 with PostgreSQL and all of its processes.
     """
-    there, random = publishing.Database(database()) if store == "postgres" else None, np.random.default_rng(1)
+    there = publishing.Database(database()) if store == "postgres" else None
     everyone, found, sticks = publishing.members(200_000, 1), [], []
 
-    def no_engine(_key, inputs):
-        return random.integers(0, 256, (len(inputs), 64), np.uint8)
-
-    monkeypatch.setattr(job, "evaluate", no_engine)
-    for _ in range(3):
-        sticks.append(yardstick())
-        cpu, _ = publishing._publish(tmp_path / "data", everyone, 2, there)
-        found.append(cpu / len(everyone))
+    with changes.without_engine():
+        for _ in range(3):
+            sticks.append(yardstick())
+            cpu, _ = publishing._publish(tmp_path / "data", everyone, 2, there)
+            found.append(cpu / len(everyone))
     print(f"{min(found) * 1e6:.2f} µs, {min(found) / min(sticks):.1f} yardsticks")
     assert min(found) < most * min(sticks)
 

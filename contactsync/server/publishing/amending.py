@@ -29,7 +29,6 @@ from contactsync.server.publishing.job import (
     chained,
     errors_of,
     is_whole,
-    named,
     screen_of,
 )
 from contactsync.server.publishing.plan import AudiencePlan
@@ -113,15 +112,13 @@ def _deltas(
     written = write_changes(
         unnamed, directories, (changes.removed, changes.added), from_edition=of[0], to_edition=of[1]
     )
-    if written is None:
-        return ()
-    return chained(job.old.deltas, DeltaFile(*of, named(written, unnamed, Path(job.data))))
+    return chained(job.old.deltas, of, written, unnamed, Path(job.data))
 
 
 def amend_tasks(
     registry: MemberStore, plans: Sequence[AudiencePlan], work: Path, data: Path
 ) -> Iterator[Task[AmendJob, None]]:
-    """A job for each partition of the plans of which it is known what changed. Call it in a `snapshot`."""
+    """A job for each partition of the plans of which it is known who joined. Call it in a `snapshot`."""
     for plan in plans:
         for number, partition in enumerate(plan.partitions):
             old = _published(plan, partition, data)

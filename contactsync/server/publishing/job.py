@@ -193,10 +193,7 @@ def _labels(job: BuildJob, directory: Directory, scratch: Path, *, same: bool, l
             written = write_sidecar_delta(unnamed, before, new, from_edition=old.edition, to_edition=edition)
     except (BadDirectory, BadInput):
         return made  # the old file is damaged or gone: the chain begins anew
-    if written is None:
-        return made
-    last = DeltaFile(old.edition, edition, named(written, unnamed, data))
-    return replace(made, deltas=chained(old.deltas, last))
+    return replace(made, deltas=chained(old.deltas, (old.edition, edition), written, unnamed, data))
 
 
 def _deltas(old: Partition, new: Directory, edition: int, unnamed: Path, data: Path) -> tuple[DeltaFile, ...]:
@@ -206,25 +203,30 @@ def _deltas(old: Partition, new: Directory, edition: int, unnamed: Path, data: P
             written = write_delta(unnamed, before, new, from_edition=old.edition, to_edition=edition)
     except (BadDirectory, BadInput):
         return ()  # the old file is damaged or gone: the chain begins anew
+    return chained(old.deltas, (old.edition, edition), written, unnamed, data)
+
+
+def chained(
+    deltas: tuple[DeltaFile, ...],
+    editions: tuple[int, int],
+    written: DataFile | None,
+    unnamed: Path,
+    data: Path,
+) -> tuple[DeltaFile, ...]:
+    """A chain with one more delta, which was just written, between two editions; none if that was not."""
     if written is None:
         return ()
-    last = DeltaFile(old.edition, edition, named(written, unnamed, data))
-    return chained(old.deltas, last)
-
-
-def chained(deltas: tuple[DeltaFile, ...], last: DeltaFile) -> tuple[DeltaFile, ...]:
-    """A chain with one more delta, as long as a chain may be."""
-    return (*deltas, last)[-MAX_DELTAS:]
+    return (*deltas, DeltaFile(*editions, _named(written, unnamed, data)))[-MAX_DELTAS:]
 
 
 def screen_of(directory: Directory, unnamed: Path, data: Path) -> DataFile | None:
     """The screen of a directory, if one of its size has one."""
     if not has_screen(directory.count):
         return None
-    return named(build_screen(unnamed, directory), unnamed, data)
+    return _named(build_screen(unnamed, directory), unnamed, data)
 
 
-def named(file: DataFile, unnamed: Path, data: Path) -> DataFile:
+def _named(file: DataFile, unnamed: Path, data: Path) -> DataFile:
     """Give the file that was just written its name."""
     durable.rename(unnamed, data / file.sha256)
     return file

@@ -27,6 +27,8 @@ from contactsync.tokens import TOKEN_BYTES, Tokens
 
 # ruff: noqa: S608 - the only text put into a statement is a condition of this module
 
+_OF: Final = "audience = ? AND epoch = ? AND partition = ?"
+
 WORTH: Final = 4
 """A base is made of an earlier one if there are so many times as many tokens as changes."""
 
@@ -96,15 +98,14 @@ class TokenLog(Statements):
     def token_changes(self, audience: str, epoch: int, partition: str, sha256: str) -> TokenChanges | None:
         """See `TokenStore.token_changes`."""
         of = bit_of(audience), epoch, partition
-        which = "audience = ? AND epoch = ? AND partition = ?"
         bases = self._database.all(
-            self._sql(f"SELECT serial, tokens FROM bases WHERE {which} AND base = ?"),
+            self._sql(f"SELECT serial, tokens FROM bases WHERE {_OF} AND base = ?"),
             *(*of, bytes.fromhex(sha256)),
         )
         if not bases:
             return None
         ((serial, count),) = bases
-        since = f"FROM token_changes WHERE {which} AND serial > ?"
+        since = f"FROM token_changes WHERE {_OF} AND serial > ?"
         found = int(self._database.one(self._sql(f"SELECT count(*) {since}"), *of, serial))
         if found > min(MOST, count // WORTH):
             return None
@@ -118,7 +119,7 @@ class TokenLog(Statements):
 
     def _is_logged(self, bit: int, epoch: int, partition: str) -> bool:
         """Whether changes of a partition's tokens are kept."""
-        query = "SELECT EXISTS (SELECT 1 FROM bases WHERE audience = ? AND epoch = ? AND partition = ?)"
+        query = f"SELECT EXISTS (SELECT 1 FROM bases WHERE {_OF})"
         return bool(self._database.one(self._sql(query), bit, epoch, partition))
 
     def _check_logged(self, of: tuple[int, int, str], *, changed: int, kept: int) -> None:
@@ -128,7 +129,7 @@ class TokenLog(Statements):
 
     def _give_up_log(self, bit: int, epoch: int, partition: str) -> None:
         """Keep nothing of a partition any more, and forget what was kept."""
-        self._give_up("audience = ? AND epoch = ? AND partition = ?", bit, epoch, partition)
+        self._give_up(_OF, bit, epoch, partition)
 
     def _give_up(self, which: str, *values: object) -> None:
         """Forget some bases and logs: the next publish makes such a base of all tokens."""
@@ -143,23 +144,20 @@ class TokenLog(Statements):
         for bit, epoch, name, base, serial in self._bases():
             logs.setdefault((bit, epoch, name), {})[base] = serial
         changed = self._database.all("SELECT DISTINCT audience, epoch, partition FROM token_changes")
-        which = "audience = ? AND epoch = ? AND partition = ?"
         for of, bases in logs.items():
             bit, epoch, name = of
             manifest = manifests.get((audience_of(bit), epoch))
             partition = None if manifest is None else manifest.partitions.get(name)
             if partition is None:
                 if manifest is not None:
-                    self._give_up(which, *of)
+                    self._give_up_log(*of)
                 continue
             current = bytes.fromhex(partition.base.sha256)
             if current not in bases:
-                self._give_up(which, *of)
+                self._give_up_log(*of)
                 continue
             if len(bases) > 1:
-                self._database.change(
-                    self._sql(f"DELETE FROM bases WHERE {which} AND base <> ?"), *of, current
-                )
+                self._database.change(self._sql(f"DELETE FROM bases WHERE {_OF} AND base <> ?"), *of, current)
             if of in changed:
-                older = self._sql(f"DELETE FROM token_changes WHERE {which} AND serial <= ?")
+                older = self._sql(f"DELETE FROM token_changes WHERE {_OF} AND serial <= ?")
                 self._database.change(older, *of, bases[current])

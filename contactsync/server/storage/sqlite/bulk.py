@@ -137,10 +137,10 @@ def _insert_tokens(
         )
 
 
-def log_stored(database: Database, of: tuple[int, int, str], kind: str, keys: Keys) -> dict[str, int]:
+def log_stored(database: Database, of: tuple[int, int, str], kind: str, keys: Keys) -> tuple[int, int]:
     """Keep that the tokens of some keys of a partition were stored, with the serial of now.
 
-    How many of them have a token (`changed`), and for how many that was kept. In the caller's transaction.
+    How many of them have a token, and for how many that was kept. In the caller's transaction.
     """
     (audience, epoch, partition), changed, kept = of, 0, 0
     into = (
@@ -154,7 +154,7 @@ def log_stored(database: Database, of: tuple[int, int, str], kind: str, keys: Ke
             for key in keys.tolist():
                 changed += int(database.one(f"SELECT count(*) {of_key}", key))
                 kept += database.change(f"{into} {of_key}", partition, key)
-        return {"changed": changed, "kept": kept}
+        return changed, kept
     for first in range(0, keys.size, _AT_ONCE):
         given = str(keys[first : first + _AT_ONCE].tolist())
         # CROSS JOIN: each key is looked up among the tokens, never the other way round.
@@ -163,7 +163,7 @@ def log_stored(database: Database, of: tuple[int, int, str], kind: str, keys: Ke
         )
         changed += int(database.one(f"SELECT count(*) {of_keys}", given))
         kept += database.change(f"{into} {of_keys}", partition, given)
-    return {"changed": changed, "kept": kept}
+    return changed, kept
 
 
 def read_tokens(

@@ -210,9 +210,8 @@ class RegistryFile(Register, SqliteErasing):
             write_tokens(self._database, of, members, tokens, known=known)
             for name, keys in KINDS[members.kind].by_partition(members.keys):
                 if self._is_logged(*of, name):
-                    self._check_logged(
-                        (*of, name), **log_stored(self._database, (*of, name), members.kind, keys)
-                    )
+                    changed, kept = log_stored(self._database, (*of, name), members.kind, keys)
+                    self._check_logged((*of, name), changed=changed, kept=kept)
             if tokens.shape[1] == TOKEN_BYTES:
                 names = [name for name, _ in KINDS[members.kind].by_partition(members.keys)]
                 self._note_without_keys(*of, names)
