@@ -182,7 +182,8 @@ def judged(browser: Browser):
     for one in made:
         one.close()
     for one, what in zip(made, seen, strict=True):
-        assert what["violations"] == []
-        assert [line for line in what["console"] if line.startswith("uncaught")] == []
+        assert what["violations"] == [], f"its policy was violated: {what['violations']}"
+        uncaught = [line for line in what["console"] if line.startswith("uncaught")]
+        assert uncaught == [], f"errors that nobody caught: {uncaught}"
         others = [line for line in what["requests"] if not line.split()[1].startswith((one.url, "blob:"))]
         assert others == [], f"it asked somebody else: {others}"
