@@ -1,8 +1,8 @@
 """`python -m bench changes`: a publish after a few changes, and which step of it takes how long.
 
 Members of one country are published once. Then, in each round, some join, some leave, and the next edition is
-published. `finding` is the search for members without a token, `tokens` the reading of the tokens of who
-joined, or of all, `building` what a build job does but for the `screen`, `rest` all else: the plan, the
+published. `finding` is the search for members without a token, `tokens` the reading of the tokens that
+changed, or of all, `building` what a build job does but for the `screen`, `rest` all else: the plan, the
 evaluation itself, signing, switching, cleaning up. The data folder is on the disk.
 """
 
@@ -34,7 +34,7 @@ from contactsync.server.storage.opening import open_members
 from contactsync.server.storage.ports import Members, MemberStore
 
 PACKAGES = ("numba", "numpy")
-CHANGES = ((1, 0), (1000, 0), (999, 1))
+CHANGES = ((1, 0), (1000, 0), (500, 500))
 """How many join and how many leave."""
 
 STEPS = ("finding", "tokens", "building", "screen")

@@ -7,6 +7,8 @@ keys/                        0700
   tuf-ROLE-KEYID.json        0600   another key of the role; the first 16 hex digits of its id
   voprf-AUDIENCE-EPOCH.json  0600   32-byte seed of DeriveKeyPair
   log-KEYID.json             0600   Ed25519 private key of the log; KEYID as its verifier key states it
+  departed-PUBLIC.json       0600   X25519 private key to which tokens of who left are sealed (storage/
+                                    departed.py); the first 16 hex digits of its public key. In no backup
 ```
 
 The file's name is part of what is sealed, so that files cannot be swapped. Any role key may live elsewhere;
@@ -29,6 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from securesystemslib.signer import CryptoSigner, Signer
 
@@ -40,10 +43,12 @@ from contactsync.server import sealing
 from contactsync.server.sealing import SECRET_BYTES
 
 if TYPE_CHECKING:
+    from contactsync.server.storage.departed import DepartedKeys
     from contactsync.voprf.server import KeyPair
 
 _FORMATS: Final = "contactsync-key-"
 FORMAT: Final = f"{_FORMATS}1"
+DEPARTED: Final = "departed-"
 _KEYRING: Final = "keyring.json"
 _NOT_KEPT: Final = ("format", "kdf", "secret", "nonce", "sealed")  # of a file that is sealed anew
 _ID_DIGITS: Final = 16  # of a key's id in the name of its file
@@ -188,6 +193,34 @@ class Keyring:
             raise self._damaged(_log_name(verifier))
         return signer
 
+    # Who left
+
+    def new_departed_key(self) -> bytes | None:
+        """Draw and store a key to which the register seals from now on; its public key.
+
+        None if keys/ cannot be written: only new epochs and roles need that.
+        """
+        key = X25519PrivateKey.generate()
+        public = key.public_key().public_bytes_raw()
+        try:
+            self._seal(_departed_name(public), key.private_bytes_raw())
+        except OSError:
+            return None
+        return public
+
+    def departed_keys(self) -> DepartedKeys:
+        """All such keys that are here."""
+        names = [path.name for path in self._folder.glob(f"{DEPARTED}*.json")]
+        keys = [X25519PrivateKey.from_private_bytes(self._open(name)) for name in names]
+        return {key.public_key().public_bytes_raw(): key for key in keys}
+
+    def destroy_departed_keys(self, needed: Collection[bytes]) -> None:
+        """Delete those whose public keys are not needed, for good."""
+        kept = {_departed_name(public) for public in needed}
+        for path in self._folder.glob(f"{DEPARTED}*.json"):
+            if path.name not in kept:
+                durable.remove(path)
+
     # Seeds
 
     def has_seed(self, audience: str, epoch: int) -> bool:
@@ -293,6 +326,10 @@ def check_private(*places: Path) -> None:
 def seed_name(audience: str, epoch: int) -> str:
     """The file of an epoch's seed."""
     return f"voprf-{audience}-{epoch}.json"
+
+
+def _departed_name(public: bytes) -> str:
+    return f"{DEPARTED}{public.hex()[:_ID_DIGITS]}.json"
 
 
 def _log_name(verifier: Verifier) -> str:

@@ -142,6 +142,7 @@ APART = {  # a file, or file::function
     "server/publishing/job.py": "between processes of one publish",
     "server/publishing/reading.py::take": OURS,
     "server/storage/labelling.py": DATABASE,
+    "server/storage/departed.py": DATABASE,
     "server/storage/token_log.py": DATABASE,
     "server/storage/opening.py::read_address": TOGETHER,
     "server/storage/postgres/creating.py::create_stores_in": TOGETHER,

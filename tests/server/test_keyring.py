@@ -1,6 +1,7 @@
 """Keys at rest."""
 
 import json
+import os
 
 import pytest
 
@@ -156,6 +157,27 @@ def test_old_seeds_are_destroyed(tmp_path):
     keyring.destroy_seeds("people", 10)
     assert [keyring.has_seed("people", epoch) for epoch in (1, 2, 10)] == [False, False, True]
     assert keyring.has_seed("business", 1)
+
+
+def test_keys_for_who_left_live_as_long_as_they_are_needed(tmp_path, passphrase):
+    keyring = Keyring.create(tmp_path / "keys", passphrase)
+    assert keyring.departed_keys() == {}
+    first, second = keyring.new_departed_key(), keyring.new_departed_key()
+    found = Keyring.open(tmp_path / "keys", passphrase).departed_keys()
+    assert {key.public_key().public_bytes_raw() for key in found.values()} == set(found) == {first, second}
+    files = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "keys").glob("departed-*")}
+    assert files == {f"departed-{public.hex()[:16]}.json": 0o600 for public in (first, second)}
+    keyring.destroy_departed_keys({second, bytes(32)})
+    assert set(keyring.departed_keys()) == {second}
+    keyring.destroy_departed_keys(())
+    assert list((tmp_path / "keys").glob("departed-*")) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_where_keys_cannot_be_written_there_is_none(tmp_path):
+    keyring = Keyring.create(tmp_path / "keys", None)
+    (tmp_path / "keys").chmod(0o500)
+    assert keyring.new_departed_key() is None
 
 
 def test_read_passphrase(tmp_path, monkeypatch):

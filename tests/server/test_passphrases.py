@@ -45,7 +45,7 @@ def texts(folder):
 
 def test_added_changed_and_removed_the_keys_stay_the_same(folder):
     plain = Keyring.open(folder.keys, None).secrets()
-    assert {name.split("-")[0] for name in plain} == {"keyring.json", "tuf", "voprf"}
+    assert {name.split("-")[0] for name in plain} == {"keyring.json", "tuf", "voprf", "departed"}
     seed = plain["voprf-people-1.json"][0]
     for old, new in ((None, OLD), (OLD, NEW), (NEW, None), (None, NEW)):
         assert change_passphrase(folder, old, new) == len(plain) - 1

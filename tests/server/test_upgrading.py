@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 from server_tools import run
+from store_tools import LATER_TABLES
 
 from contactsync.commands import main
 from contactsync.foundation.errors import OurError
@@ -75,7 +76,7 @@ def in_postgresql(database, tmp_path, monkeypatch):
     run("members", "add", "+491512345671", data=data)
     with psycopg.connect(url, autocommit=True) as older:
         older.execute("SET search_path = contactsync_members")
-        older.execute("DROP TABLE bases, token_changes, counts")
+        older.execute(f"DROP TABLE {LATER_TABLES}")
         older.execute("DROP FUNCTION check_writer CASCADE")
         older.execute("UPDATE version SET version = 3")
     return data, url
@@ -101,16 +102,16 @@ def test_a_database_is_read_and_left_as_it_is(in_postgresql):
     before = contents(url)
     done = CliRunner().invoke(main, ["server", "upgrade", "--dry-run", "--data", str(data)])
     assert done.exit_code == 0, done.output
-    assert "version 3 to 5, 2 migrations" in done.stdout
+    assert "version 3 to 6, 3 migrations" in done.stdout
     assert "nothing to do" in done.stdout, "of the accounts"
     for text in ("not tried, as PostgreSQL is not copied", "server backup", "stop `serve`"):
         assert text in done.stderr
     assert contents(url) == before
     tried = try_upgrade(DataFolder(data))
     assert (tried.tried, tried.is_needed, tried.members) == (False, True, {})
-    assert "version 3 to 5" in run("upgrade", data=data)
+    assert "version 3 to 6" in run("upgrade", data=data)
     after = contents(url)
-    assert after[0] == [(5,)]
+    assert after[0] == [(6,)]
     assert after != before
     assert not try_upgrade(DataFolder(data)).is_needed
     assert "nothing to do" in run("upgrade", data=data)

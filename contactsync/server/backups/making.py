@@ -31,7 +31,7 @@ from contactsync.publication.tuf.follower import root_fingerprint
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.backups.ages import encrypting
 from contactsync.server.backups.archive import BackupFacts, Packer
-from contactsync.server.keyring import Keyring, check_private
+from contactsync.server.keyring import DEPARTED, Keyring, check_private
 from contactsync.server.publishing.looked_up import damaged_parts
 from contactsync.server.settings import Busy, DataFolder
 from contactsync.server.storage.opening import address_of_folder, copy_to_files
@@ -218,7 +218,8 @@ def _small(folder: DataFolder, *, keys: bool) -> dict[str, bytes]:
     paths = [path for path in (folder.settings_file, folder.prepared) if path.exists()]
     paths += sorted(folder.log.glob("*.json"))
     if keys:
-        paths += [path for path in sorted(folder.keys.iterdir()) if not path.name.startswith(".")]
+        # With a key that opens them, copies of the registry would hold tokens of who has left.
+        paths += [path for path in sorted(folder.keys.iterdir()) if not path.name.startswith((".", DEPARTED))]
     found = {}
     for path in paths:
         with contextlib.suppress(FileNotFoundError):  # a publish destroys seeds

@@ -1,7 +1,7 @@
-"""The job that makes a partition of what is published and who joined since, and what it is given.
+"""The job that makes a partition of what is published and what changed since, and what it is given.
 
 What comes of it is, byte for byte, what a `BuildJob` makes of all tokens. It costs what changed, and to copy,
-hash and screen what stays. Where who joined does not fit what is published it makes nothing, and all tokens
+hash and screen what stays. Where the changes do not fit what is published it makes nothing, and all tokens
 are read as if there were no log: two tokens that are one value in the directory, or a base that is damaged.
 """
 
@@ -33,16 +33,17 @@ from contactsync.server.publishing.job import (
 )
 from contactsync.server.publishing.plan import AudiencePlan
 from contactsync.server.publishing.running import Task
+from contactsync.server.storage.departed import DepartedKeys
 from contactsync.server.storage.ports import MemberStore
 from contactsync.tokens import TOKEN_BYTES, Tokens
 
 
 @dataclass(frozen=True, slots=True)
 class AmendJob:
-    """The tokens that joined a published partition, `old`, to be made into data files.
+    """The tokens that joined and left a published partition, `old`, to be made into data files.
 
-    `spool` is a file of `changes` tokens, `TOKEN_BYTES` each, in any order. `count` is how many tokens there
-    are now. `work` and `data` are folders as those of a `BuildJob`.
+    `spool` is a file of `joined` tokens, `TOKEN_BYTES` each, in any order, and then `left` ones. `count` is
+    how many tokens there are now. `work` and `data` are folders as those of a `BuildJob`.
     """
 
     audience: str
@@ -50,7 +51,8 @@ class AmendJob:
     edition: int
     partition: str
     count: int
-    changes: int
+    joined: int
+    left: int
     spool: str
     work: str
     data: str
@@ -72,13 +74,13 @@ def run_amend(job: AmendJob) -> BuiltPartition | None:
 
 def _amend(job: AmendJob, unnamed: Path, data: Path) -> Partition | None:
     octets = Path(job.spool).read_bytes()
-    if len(octets) != job.changes * TOKEN_BYTES:
+    if len(octets) != (job.joined + job.left) * TOKEN_BYTES:
         raise OSError(errno.EIO, "the token file is shorter than what was written to it", job.spool)
     tokens = Tokens.from_bytes(np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES))
     old, info = job.old, job.old.directory
     if not len(tokens):
         return old
-    joined = np.ones(len(tokens), np.bool_)
+    joined = np.arange(len(tokens)) < job.joined
     changes = Changes.of(tokens, ~joined, joined, info)
     if changes is None or not keeps_slot_bits(info, changes):
         return None
@@ -116,26 +118,31 @@ def _deltas(
 
 
 def amend_tasks(
-    registry: MemberStore, plans: Sequence[AudiencePlan], work: Path, data: Path
+    registry: MemberStore, plans: Sequence[AudiencePlan], keys: DepartedKeys, work: Path, data: Path
 ) -> Iterator[Task[AmendJob, None]]:
-    """A job for each partition of the plans of which it is known who joined. Call it in a `snapshot`."""
+    """A job for each partition of the plans of which it is known what changed. Call it in a `snapshot`.
+
+    `keys` open the tokens of who left.
+    """
     for plan in plans:
         for number, partition in enumerate(plan.partitions):
             old = _published(plan, partition, data)
             if old is None:
                 continue
-            found = registry.token_changes(plan.audience, plan.epoch, partition, old.base.sha256)
-            if found is None or found.count != old.count:
+            found = registry.token_changes(plan.audience, plan.epoch, partition, old.base.sha256, keys)
+            if found is None or found.count != old.count or not found.count_after:
                 continue
             spool = work / f"{plan.audience}-{plan.epoch}-{number}.changes"
-            spool.write_bytes(found.tokens.to_bytes().data)
+            with spool.open("xb", buffering=0) as file:
+                file.write(np.concatenate([found.joined.to_bytes(), found.left.to_bytes()]).data)
             job = AmendJob(
                 audience=plan.audience,
                 epoch=plan.epoch,
                 edition=plan.edition,
                 partition=partition,
                 count=found.count_after,
-                changes=len(found.tokens),
+                joined=len(found.joined),
+                left=len(found.left),
                 spool=str(spool),
                 work=str(work),
                 data=str(data),

@@ -207,7 +207,7 @@ class Publisher:
         with self._pool(plans) as pool:
             evaluated = {plan.of: self._evaluate(pool, plan, keys[plan.of]) for plan in plans}
             if wanted := {plan.of: plan.partitions for plan in plans if plan.partitions}:
-                self._registry.begin_log(wanted)
+                self._registry.begin_log(wanted, self._keyring.new_departed_key())
             results = self._build(pool, plans)
         merged = {
             plan.of: merge(
@@ -351,6 +351,7 @@ class Publisher:
         work.mkdir(0o700)
         total = sum(len(plan.partitions) for plan in plans)
         built: dict[tuple[str, int, str], tuple[BuiltPartition, int]] = {}
+        keys = self._keyring.departed_keys()
         self._progress("partitions", 0, total)
         run = partial(run_all, pool.executor, limit=pool.memory, work=work, progress=self._progress)
         try:
@@ -358,7 +359,7 @@ class Publisher:
                 serial = self._registry.serial()
                 # What can be made of what is published; then the rest, and what could not be made so.
                 for some in (
-                    run(run_amend, amend_tasks(self._registry, plans, work, data)),
+                    run(run_amend, amend_tasks(self._registry, plans, keys, work, data)),
                     run(run_build, build_tasks(self._registry, plans, work, data, pool, but=built)),
                 ):
                     with contextlib.closing(some) as results:
@@ -419,6 +420,7 @@ class Publisher:
     def _remove_the_old(self, published: Collection[Manifest], serial: int) -> None:
         """Delete what no client can be asking for any more; nothing of it decides what is served."""
         self._registry.settle(serial, published)
+        self._keyring.destroy_departed_keys(self._registry.sealed_to())
         left = self._registry.departures() if self._expunge and serial != NOT_SETTLED else ()
         self._rotations().forget(published)
         for manifest in published:

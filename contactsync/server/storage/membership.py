@@ -109,7 +109,7 @@ class Membership:
         """Keep a change of consents: its audience's bit, what it is, and its serial."""
         raise NotImplementedError
 
-    def _drop_tokens_of(self, kind: str, partition: str, changed: Mapping[Any, int]) -> None:
+    def _drop_tokens_of(self, kind: str, partition: str, changed: Mapping[Any, int], serial: int) -> None:
         """Delete tokens of members, those of the audiences whose bits are given. They are not pending."""
         raise NotImplementedError
 
@@ -243,7 +243,7 @@ class Membership:
             gone = sum(1 for old, new in changed.values() if old & ~new & bit)
             self._count_more(bit, len(joined) - gone)
         if left:
-            self._drop_tokens_of(kind, partition, left)
+            self._drop_tokens_of(kind, partition, left, serial)
 
     def replace(
         self,

@@ -9,6 +9,7 @@ registry.sqlite
 :   6. Searches for members without a token, and who is pending since.
 :   7. Who writes has to know that: a process of an earlier version, which goes on with it, fails.
 :   8. Which tokens joined since a base was made; how many members there are.
+:   9. Which tokens left since then, sealed to the publisher.
 
 accounts.sqlite
 :   1. Accounts.
@@ -147,7 +148,7 @@ def _pending(connection: sqlite3.Connection) -> None:
 
 
 WRITERS: Final = "contactsync_registry_"
-WRITER: Final = f"{WRITERS}8_restart_this_process"
+WRITER: Final = f"{WRITERS}9_restart_this_process"
 """A function in SQL that does nothing, and that each connection has which may write (`let_write`).
 
 An earlier version has none of this name, which is what its error says. A step after which such a process
@@ -180,7 +181,7 @@ def _writers(connection: sqlite3.Connection) -> None:
     run_script(connection, WRITERS_SCHEMA)
 
 
-BASES_SCHEMA: Final = """
+_BASES: Final = """
 -- Bases that hold exactly the tokens that there were at a serial, and since when changes are kept: in a row
 -- without a base (storage/token_log.py).
 CREATE TABLE bases (
@@ -192,21 +193,51 @@ CREATE TABLE bases (
     tokens INTEGER NOT NULL,
     PRIMARY KEY (audience, epoch, partition, base)
 ) WITHOUT ROWID;
+"""
+_LOGS: Final = """
+-- Tokens that were stored, and those that were deleted: `tokens` of them, sealed (storage/departed.py) to the
+-- key that was the row of `departed_key` then.
 CREATE TABLE token_changes (
     audience INTEGER NOT NULL,
     epoch INTEGER NOT NULL,
     partition TEXT NOT NULL,
     serial INTEGER NOT NULL,
     token BLOB NOT NULL,
-    PRIMARY KEY (audience, epoch, partition, serial, token)
+    PRIMARY KEY (audience, epoch, partition, token)
 ) WITHOUT ROWID;
+CREATE TABLE departed_tokens (
+    audience INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    partition TEXT NOT NULL,
+    serial INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
+    public BLOB NOT NULL,
+    sealed BLOB NOT NULL
+);
+CREATE INDEX departed_of ON departed_tokens (audience, epoch, partition, serial);
+CREATE TABLE departed_key (public BLOB NOT NULL);
 """
+BASES_SCHEMA: Final = _BASES + _LOGS
 
 
 def _token_log(connection: sqlite3.Connection) -> None:
-    run_script(connection, BASES_SCHEMA)
+    run_script(connection, _BASES)
+    connection.execute("CREATE TABLE token_changes (serial INTEGER)")  # the next step makes it anew
     connection.execute(COUNTS_SCHEMA)
     # A process of step 7 would change tokens and keep nothing of it.
+    _write_anew(connection)
+
+
+def _departed(connection: sqlite3.Connection) -> None:
+    connection.execute("DELETE FROM bases")  # the next publish reads all tokens once
+    connection.execute("DROP TABLE token_changes")
+    run_script(connection, _LOGS)
+    # A process of step 8 would remove members and keep nothing of it here.
+    _write_anew(connection)
+
+
+def _write_anew(connection: sqlite3.Connection) -> None:
+    """Let only those write from now on who say that they write for the newest version."""
     for trigger in ("changes", "keys", "drops", "publishes"):
         connection.execute(f"DROP TRIGGER writer_{trigger}")
     run_script(connection, WRITERS_SCHEMA)
@@ -220,6 +251,7 @@ REGISTRY_STEPS: Final[tuple[SqlStep, ...]] = (
     _pending,
     _writers,
     _token_log,
+    _departed,
 )
 
 _ACCOUNTS_2: Final = """

@@ -1,19 +1,17 @@
-"""Which tokens joined since a base was made, so that the next one need not be made of all of them.
+"""Which tokens came and went since a base was made, so that the next one need not be made of all of them.
 
 A row of `bases` says that a base of a partition holds exactly the tokens of a serial, and how many there were
 (`tokens`); one without a base, that changes are kept since a moment before one is made. While there is a row,
-each token that is stored leaves a row in `token_changes`, in the same transaction. Rows that all bases have
-in them go when an edition is settled, so what is kept is what the next publish needs.
-
-Of a token that is deleted nothing may stay here, not even until the next publish: who left is in no file of
-the register. So the log of its partition is given up, with all its rows, and the next publish reads all
-tokens of that partition. Nothing of this is moved to another store: there, the next publish reads all tokens
-once.
+each token that is stored leaves a row in `token_changes`, in the same transaction. Of a token that is deleted
+nothing may stay here that says whose it was, not even until the next publish: who left is in no file of the
+register. So its row in `token_changes` goes, and what is kept is sealed to the publisher (departed.py), in
+`departed_tokens`. Rows that all bases have in them go when an edition is settled, so what is kept is what the
+next publish needs. Nothing of this is moved to another store: there, the next publish reads all tokens once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +19,7 @@ from typing import Final
 import numpy as np
 
 from contactsync.publication.manifest import Manifest
+from contactsync.server.storage.departed import DepartedKeys, open_departed, seal_departed
 from contactsync.server.storage.records import audience_of, bit_of
 from contactsync.server.storage.statements import Statements, StoreDatabase
 from contactsync.tokens import TOKEN_BYTES, Tokens
@@ -28,6 +27,7 @@ from contactsync.tokens import TOKEN_BYTES, Tokens
 # ruff: noqa: S608 - the only text put into a statement is a condition of this module
 
 _OF: Final = "audience = ? AND epoch = ? AND partition = ?"
+_LOGS: Final = ("token_changes", "departed_tokens")
 
 WORTH: Final = 4
 """A base is made of an earlier one if there are so many times as many tokens as changes."""
@@ -36,17 +36,24 @@ MOST: Final = 1 << 19
 """Changes, at most: they are held in memory."""
 
 
+OPENED: Final = 64
+"""What was sealed at once is opened in the time in which so many tokens, or a few more, are read."""
+
+_AT_ONCE: Final = 500  # values in one statement
+
+
 @dataclass(frozen=True, slots=True)
 class TokenChanges:
-    """The distinct tokens that joined since a base was made of `count` tokens."""
+    """The tokens that joined and left since a base was made of `count` tokens. All are distinct."""
 
     count: int
-    tokens: Tokens
+    joined: Tokens
+    left: Tokens
 
     @property
     def count_after(self) -> int:
         """How many tokens there are now."""
-        return self.count + len(self.tokens)
+        return self.count + len(self.joined) - len(self.left)
 
 
 class TokenLog(Statements):
@@ -66,10 +73,13 @@ class TokenLog(Statements):
         """Know how many members there are without counting them from now on (counting.py)."""
         raise NotImplementedError
 
-    def begin_log(self, partitions: Mapping[tuple[str, int], Collection[str]]) -> None:
+    def begin_log(self, partitions: Mapping[tuple[str, int], Collection[str]], public: bytes | None) -> None:
         """See `TokenStore.begin_log`."""
         with self._database.transaction():
             self._keep_counts()
+            self._database.change("DELETE FROM departed_key")
+            if public is not None:
+                self._database.change(self._sql("INSERT INTO departed_key VALUES (?)"), public)
             there = {(bit, epoch, name) for bit, epoch, name, *_ in self._bases()}
             for (audience, epoch), names in partitions.items():
                 of = bit_of(audience), epoch
@@ -78,6 +88,11 @@ class TokenLog(Statements):
                         self._database.change(
                             self._sql("INSERT INTO bases VALUES (?, ?, ?, ?, 0, 0)"), *of, name, b""
                         )
+
+    def sealed_to(self) -> set[bytes]:
+        """See `TokenStore.sealed_to`."""
+        rows = self._database.all("SELECT public FROM departed_key UNION SELECT public FROM departed_tokens")
+        return {bytes(public) for (public,) in rows}
 
     def note_base(
         self, audience: str, epoch: int, partition: str, sha256: str, *, serial: int, count: int
@@ -95,7 +110,9 @@ class TokenLog(Statements):
                     *(*of, bytes.fromhex(sha256), serial, count),
                 )
 
-    def token_changes(self, audience: str, epoch: int, partition: str, sha256: str) -> TokenChanges | None:
+    def token_changes(
+        self, audience: str, epoch: int, partition: str, sha256: str, keys: DepartedKeys
+    ) -> TokenChanges | None:
         """See `TokenStore.token_changes`."""
         of = bit_of(audience), epoch, partition
         bases = self._database.all(
@@ -105,13 +122,33 @@ class TokenLog(Statements):
         if not bases:
             return None
         ((serial, count),) = bases
-        since = f"FROM token_changes WHERE {_OF} AND serial > ?"
-        found = int(self._database.one(self._sql(f"SELECT count(*) {since}"), *of, serial))
-        if found > min(MOST, count // WORTH):
+        since = f"WHERE {_OF} AND serial > ?"
+        stored = int(
+            self._database.one(self._sql(f"SELECT count(*) FROM token_changes {since}"), *of, serial)
+        )
+        ((seals, deleted),) = self._database.all(
+            self._sql(f"SELECT count(*), coalesce(sum(tokens), 0) FROM departed_tokens {since}"), *of, serial
+        )
+        if stored + deleted > min(MOST, count // WORTH) or seals * OPENED > count:
             return None
-        rows = self._database.all(self._sql(f"SELECT DISTINCT token {since}"), *of, serial)
-        octets = np.frombuffer(b"".join(bytes(token) for (token,) in rows), np.uint8)
-        return TokenChanges(int(count), Tokens.from_bytes(octets.reshape(-1, TOKEN_BYTES)))
+        left = self._departed(of, serial, keys)
+        if left is None:
+            return None
+        rows = self._database.all(self._sql(f"SELECT token FROM token_changes {since}"), *of, serial)
+        joined = {bytes(token) for (token,) in rows}
+        return TokenChanges(int(count), _tokens(joined - left), _tokens(left - joined))
+
+    def _departed(self, of: tuple[int, int, str], serial: int, keys: DepartedKeys) -> set[bytes] | None:
+        """The tokens that a base of a serial has, and that were deleted since; None if they stay sealed."""
+        found = set[bytes]()
+        query = self._sql(f"SELECT public, sealed FROM departed_tokens WHERE {_OF} AND serial > ?")
+        for public, sealed in self._database.all(query, *of, serial):
+            try:
+                opened = open_departed(keys[bytes(public)], of, bytes(sealed))
+            except (KeyError, ValueError):  # a register that was restored, or damage: all tokens are there
+                return None
+            found.update(token for token, since in opened.items() if since <= serial)
+        return found
 
     def _bases(self) -> list[tuple[int, int, str, bytes, int]]:
         rows = self._database.all("SELECT audience, epoch, partition, base, serial FROM bases")
@@ -127,14 +164,34 @@ class TokenLog(Statements):
         if kept != changed:
             self._give_up_log(*of)
 
+    def _log_departed(self, of: tuple[int, int, str], serial: int, tokens: Sequence[bytes]) -> None:
+        """Keep for the publisher alone that tokens of a partition are deleted, in the open transaction."""
+        if not tokens or not self._is_logged(*of):
+            return
+        departed = dict.fromkeys(tokens, 0)
+        for first in range(0, len(tokens), _AT_ONCE):
+            some = tokens[first : first + _AT_ONCE]
+            marks = ", ".join("?" * len(some))
+            which = f"{_OF} AND token IN ({marks})"
+            delete = self._sql(f"DELETE FROM token_changes WHERE {which} RETURNING token, serial")
+            departed |= {bytes(token): since for token, since in self._database.all(delete, *of, *some)}
+        keys = [bytes(public) for (public,) in self._database.all("SELECT public FROM departed_key")]
+        if not keys or len(departed) != len(tokens):  # two members with one token, of 80 bits
+            self._give_up_log(*of)
+            return
+        self._database.change(
+            self._sql("INSERT INTO departed_tokens VALUES (?, ?, ?, ?, ?, ?, ?)"),
+            *(*of, serial, len(tokens), keys[0], seal_departed(keys[0], of, departed)),
+        )
+
     def _give_up_log(self, bit: int, epoch: int, partition: str) -> None:
         """Keep nothing of a partition any more, and forget what was kept."""
         self._give_up(_OF, bit, epoch, partition)
 
     def _give_up(self, which: str, *values: object) -> None:
         """Forget some bases and logs: the next publish makes such a base of all tokens."""
-        self._database.change(self._sql(f"DELETE FROM bases WHERE {which}"), *values)
-        self._database.change(self._sql(f"DELETE FROM token_changes WHERE {which}"), *values)
+        for table in ("bases", *_LOGS):
+            self._database.change(self._sql(f"DELETE FROM {table} WHERE {which}"), *values)
 
     def _settle_logs(self, published: Collection[Manifest]) -> None:
         """Forget bases that are not published, and the changes that all have in them."""
@@ -143,7 +200,10 @@ class TokenLog(Statements):
         logs: dict[tuple[int, int, str], dict[bytes, int]] = {}
         for bit, epoch, name, base, serial in self._bases():
             logs.setdefault((bit, epoch, name), {})[base] = serial
-        changed = self._database.all("SELECT DISTINCT audience, epoch, partition FROM token_changes")
+        changed = {
+            table: set(self._database.all(f"SELECT DISTINCT audience, epoch, partition FROM {table}"))
+            for table in _LOGS
+        }
         for of, bases in logs.items():
             bit, epoch, name = of
             manifest = manifests.get((audience_of(bit), epoch))
@@ -158,6 +218,10 @@ class TokenLog(Statements):
                 continue
             if len(bases) > 1:
                 self._database.change(self._sql(f"DELETE FROM bases WHERE {_OF} AND base <> ?"), *of, current)
-            if of in changed:
-                older = self._sql(f"DELETE FROM token_changes WHERE {_OF} AND serial <= ?")
+            for table in (table for table in _LOGS if of in changed[table]):
+                older = self._sql(f"DELETE FROM {table} WHERE {_OF} AND serial <= ?")
                 self._database.change(older, *of, bases[current])
+
+
+def _tokens(some: Collection[bytes]) -> Tokens:
+    return Tokens.from_bytes(np.frombuffer(b"".join(some), np.uint8).reshape(-1, TOKEN_BYTES))

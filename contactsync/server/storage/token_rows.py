@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from contactsync.server.storage.departed import DepartedKeys
 from contactsync.server.storage.token_log import TokenChanges
 from contactsync.tokens import Tokens
 
@@ -56,12 +57,16 @@ class TokenStore(Protocol):
     def tokens(self, audience: str, epoch: int, partition: str) -> Generator[Tokens, None, None]:
         """All tokens of a partition, in chunks. Call it inside `snapshot` for a consistent view."""
 
-    def begin_log(self, partitions: Mapping[tuple[str, int], Collection[str]]) -> None:
-        """Keep which tokens join from now on, in partitions by audience and epoch; until one of them leaves.
+    def begin_log(self, partitions: Mapping[tuple[str, int], Collection[str]], public: bytes | None) -> None:
+        """Keep which tokens join and leave from now on, in partitions by audience and epoch.
 
         After tokens were stored, so that not all of a new partition are kept twice, and before those are read
-        of which a base is made: `note_base` says when that was.
+        of which a base is made: `note_base` says when that was. Those that leave are sealed to the `public`
+        key of X25519, in all partitions that are kept; without one a partition is kept until one leaves.
         """
+
+    def sealed_to(self) -> set[bytes]:
+        """The public keys to which tokens that left are sealed, and will be."""
 
     def note_base(
         self, audience: str, epoch: int, partition: str, sha256: str, *, serial: int, count: int
@@ -71,10 +76,12 @@ class TokenStore(Protocol):
         Changes of them had to be kept then (`begin_log`), else nothing is noted.
         """
 
-    def token_changes(self, audience: str, epoch: int, partition: str, sha256: str) -> TokenChanges | None:
-        """The tokens that joined a partition since this base was made of all that there were.
+    def token_changes(
+        self, audience: str, epoch: int, partition: str, sha256: str, keys: DepartedKeys
+    ) -> TokenChanges | None:
+        """What became of the tokens of a partition since this base was made of all that there were.
 
-        None if that is not known, as somebody has left, or too much to be worth it: then read all tokens.
+        None if that is not known, or too much to be worth it: then read all tokens. `keys` open what left.
         """
 
     def drop_tokens(self, audience: str, epochs: range) -> None:

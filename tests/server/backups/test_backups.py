@@ -17,7 +17,7 @@ from contactsync.server.backups import archive, making, restoring
 from contactsync.server.backups.making import SCRATCH, back_up
 from contactsync.server.backups.restoring import restore, undo
 from contactsync.server.belonging import doubts_of
-from contactsync.server.keyring import Keyring
+from contactsync.server.keyring import DEPARTED, Keyring
 from contactsync.server.publishing.publisher import Publisher
 from contactsync.server.settings import Busy, DataFolder
 from contactsync.server.storage.opening import open_accounts, open_members
@@ -62,6 +62,7 @@ def contents(folder):
         str(path.relative_to(folder)): path.read_bytes()
         for path in Path(folder).rglob("*")
         if path.is_file() and path.name != "publish.lock" and ".sqlite" not in path.name
+        if not path.name.startswith(DEPARTED)
     }
     with (
         closing(open_members(DataFolder(folder))) as members,
@@ -101,7 +102,9 @@ def test_what_comes_back_is_what_was_there(made, backup, tmp_path):
         assert (done.about.published, done.returning, done.damaged) == ({"people": (1, 1)}, None, ())
         assert contents(place) == contents(made / "server")
         assert place.stat().st_mode & 0o777 == 0o700
-        wanted = {name: mode for name, mode in modes(made / "server").items() if "publish.lock" not in name}
+        left_out = "publish.lock", DEPARTED
+        there = modes(made / "server").items()
+        wanted = {name: mode for name, mode in there if not any(one in name for one in left_out)}
         assert {name: mode for name, mode in modes(place).items() if ".sqlite-" not in name} == wanted
     assert sorted(path.name for path in tmp_path.iterdir()) == ["backup", "empty", "new"]
     assert not (made / "server" / SCRATCH).exists()
@@ -199,6 +202,18 @@ def test_keys_in_the_open_are_there_only_if_somebody_says_so(data, tmp_path):
 
 
 @pytest.mark.usefixtures("cheap_passphrases")
+def test_no_key_for_who_left_is_in_it(data, tmp_path):
+    """It would open tokens of who has left, in the copy of the registry that is in it."""
+    change(data, GERMAN)
+    assert list((data / "keys").glob(f"{DEPARTED}*"))
+    back_up(DataFolder(data), tmp_path / "later", "0", with_keys=True)
+    restore(tmp_path / "later", tmp_path / "new")
+    assert not list((tmp_path / "new" / "keys").glob(f"{DEPARTED}*"))
+    (outcome,) = publish(tmp_path / "new")
+    assert outcome.changed == ("49",)
+    assert list(Repository(tmp_path / "new" / "public").current("people").partitions) == ["1"]
+
+
 def test_keys_under_a_passphrase_are_there(tmp_path):
     shutil.rmtree(tmp_path / "server", ignore_errors=True)
     operator = Operator(tmp_path / "server")

@@ -21,6 +21,7 @@ from contactsync.server.backups import restoring
 from contactsync.server.backups.making import SCRATCH, back_up
 from contactsync.server.backups.restoring import restore, undo
 from contactsync.server.belonging import doubts_of
+from contactsync.server.keyring import DEPARTED
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage import opening
 from contactsync.server.storage.opening import export_stores, import_stores, open_accounts, open_members
@@ -73,7 +74,12 @@ def contents(data):
             [repr(one) for one in members.show(numbers(GERMAN, AMERICAN))],
             [chunk.to_bytes().tobytes() for chunk in members.tokens("people", 1, "49")],
             [(one.name, one.audience) for one in accounts.list()],
-            {p.name: p.read_bytes() for part in ("keys", "public/data") for p in (data / part).iterdir()},
+            {
+                path.name: path.read_bytes()
+                for part in ("keys", "public/data")
+                for path in (data / part).iterdir()
+                if not path.name.startswith(DEPARTED)
+            },
         )
 
 

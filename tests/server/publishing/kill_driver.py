@@ -27,6 +27,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 from publishing_tools import InLine
 from server_tools import AMERICAN, GERMAN, FolderFetcher, Operator
 
@@ -42,6 +43,8 @@ from contactsync.server.publishing.publisher import WORK, Publisher
 from contactsync.server.publishing.rotation import Aim, Order
 from contactsync.server.row_files import open_rows, with_rows
 from contactsync.server.settings import EDITIONS_SERVED, DataFolder
+from contactsync.server.storage import token_log
+from contactsync.server.storage.ports import Members
 from contactsync.server.storage.sqlite.members import SqliteMembers
 
 STEPS = [(os, name) for name in ("replace", "fsync", "unlink", "mkdir", "rmdir")]
@@ -175,10 +178,11 @@ def outcome(manifest):
 
 
 def check_nothing_is_left(path, *, has_rows):
-    """There are the files of the editions that are served, and no others."""
+    """There are the files of the editions that are served, and no others; nor keys that open nothing."""
     kept = list(Repository(path / "public").history("people", EDITIONS_SERVED))
     leftover = {path.name for path in (path / "public" / "data").iterdir()}
     assert leftover == set().union(*(manifest.files() for manifest in kept))
+    assert len(list((path / "keys").glob("departed-*"))) == 1, "that to which the register seals now"
     if has_rows:
         looked_up = with_rows(kept)
         leftover = {path.name for path in (path / "rows" / "people").iterdir()}
@@ -217,9 +221,12 @@ def prepare(before, state, action, executor):
         Publisher(operator.folder, operator.registry, operator.keyring).publish(order=order)
     first = check(before, state, root)
     operator.add(*range(GERMAN + 40, GERMAN + 45), 4369912345678)
-    # One partition is made of what is published and who joined, another one of all its tokens.
+    token_log.OPENED = 0  # else few members would be read at once where somebody left
+    operator.registry.remove(Members("tel", np.array([GERMAN], np.uint64)))
+    # One partition is made of what is published and what changed, another one of all its tokens.
     german = operator.manifest().partitions["49"]
-    assert operator.registry.token_changes("people", 1, "49", german.base.sha256) is not None
+    keys = operator.keyring.departed_keys()
+    assert operator.registry.token_changes("people", 1, "49", german.base.sha256, keys) is not None
     operator.registry.close()
     if action == "promote":
         time.sleep(max(0, first.next.until - time.time()) + 0.1)

@@ -35,6 +35,10 @@ PUBLICATIONS = {"folder": PublicFolder}
 PREFIX = b"acct:"
 
 
+LATER_TABLES = "bases, token_changes, departed_tokens, departed_key, counts"
+"""Tables that registry 8 and 9 have brought, PostgreSQL 5 and 6."""
+
+
 def created(url):
     """The address of a database in which both stores have been made."""
     address = DatabaseUrl.parse(url)

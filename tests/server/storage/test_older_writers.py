@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import psycopg
 import pytest
-from store_tools import created
+from store_tools import LATER_TABLES, created
 
 from contactsync.foundation.errors import OurError
 from contactsync.server.storage.ports import Members
@@ -203,7 +203,7 @@ def to_schema_2(url):
     """Take from a register in PostgreSQL what later versions have added."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SET search_path = contactsync_members")
-        connection.execute("DROP TABLE bases, token_changes, counts, searches, pending_tel, pending_mailto")
+        connection.execute(f"DROP TABLE {LATER_TABLES}, searches, pending_tel, pending_mailto")
         connection.execute("DROP FUNCTION IF EXISTS check_writer CASCADE")
         connection.execute("UPDATE version SET version = 2")
 
@@ -268,13 +268,13 @@ def test_a_later_version_is_refused_with_what_to_do(tmp_path):
             later.executescript(
                 "DROP TRIGGER writer_changes; "
                 "CREATE TRIGGER writer_changes BEFORE UPDATE OF serial ON changes "
-                "BEGIN SELECT contactsync_registry_9_restart_this_process(); END; PRAGMA user_version = 9"
+                "BEGIN SELECT contactsync_registry_10_restart_this_process(); END; PRAGMA user_version = 10"
             )
         with pytest.raises(OurError, match="a newer contactsync has upgraded the registry") as caught:
             store.add(numbers(STAYS))
         assert "restart this process" in caught.value.hint
         assert store.count("people") == 0
-    with pytest.raises(OurError, match="version 9; this contactsync knows versions up to 8"):
+    with pytest.raises(OurError, match="version 10; this contactsync knows versions up to 9"):
         SqliteMembers(path)
 
 
@@ -284,7 +284,7 @@ def test_so_it_is_in_postgresql(database):
         with psycopg.connect(database(), autocommit=True) as later:
             later.execute("SET search_path = contactsync_members")
             body = later.execute("SELECT pg_get_functiondef('check_writer'::regproc)").fetchone()[0]
-            later.execute(body.replace("0) < 5", "0) < 6"))
+            later.execute(body.replace("0) < 6", "0) < 7"))
         with pytest.raises(OurError, match="a newer contactsync has upgraded it") as caught:
             store.add(numbers(STAYS))
         assert "restart this process" in caught.value.hint

@@ -27,6 +27,7 @@ from contactsync.server.storage.ports import Members
 from contactsync.server.storage.postgres.registry import RegistrySchema
 from contactsync.server.storage.postgres.rows import binary_rows, gathered, members_of, type_of
 from contactsync.server.storage.records import Added, MemberEntry, MemberRecord, Origin, bit_of
+from contactsync.tokens import TOKEN_BYTES
 
 if TYPE_CHECKING:
     from contactsync.identifiers.kinds import Keys
@@ -239,17 +240,18 @@ class PostgresMembers(RegistrySchema):
                 (partition, origin.source, origin.by, keys),
             )
 
-    def _drop_tokens_of(self, kind: str, partition: str, changed: Mapping[Any, int]) -> None:
+    def _drop_tokens_of(self, kind: str, partition: str, changed: Mapping[Any, int], serial: int) -> None:
         for bit in map(bit_of, AUDIENCES):
             keys = [key for key, bits in changed.items() if bits & bit]
             for _, epoch in self._tokens_of(kind, bit, partition) if keys else ():
-                dropped = self._database.run(
+                rows = self._database.all(
                     f"DELETE FROM tokens_{kind} WHERE partition = %s AND audience = {bit:d} "
-                    f"AND epoch = {epoch:d} AND key = ANY (%s::{type_of(kind)}[])",
-                    (partition, keys),
-                ).rowcount
-                if dropped:
-                    self._give_up_log(bit, epoch, partition)
+                    f"AND epoch = {epoch:d} AND key = ANY (%s::{type_of(kind)}[]) "
+                    f"RETURNING substr(token, 1, {TOKEN_BYTES:d})",
+                    *(partition, keys),
+                )
+                dropped = [bytes(token) for (token,) in rows]
+                self._log_departed((bit, epoch, partition), serial, dropped)
             for epoch in self._epochs_searched(bit, partition) if keys else ():
                 self._database.run(
                     f"DELETE FROM pending_{kind} WHERE partition = %s AND audience = {bit:d} "

@@ -6,6 +6,7 @@ contactsync_members
 :   3. As version 6: searches for members without a token, and who is pending since.
 :   4. As version 7: a process of an earlier version, which goes on writing, fails.
 :   5. As version 8: which tokens joined since a base was made; how many members there are.
+:   6. As version 9: which tokens left since then, sealed to the publisher.
 
 contactsync_accounts
 :   1. As version 3 of accounts.sqlite.
@@ -141,8 +142,8 @@ _CHECK_WRITER: Final = """
 -- which such a process does harm again asks for its own version.
 CREATE OR REPLACE FUNCTION check_writer() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF coalesce(nullif(current_setting('contactsync_members.version', true), '')::integer, 0) < 5 THEN
-        RAISE EXCEPTION 'contactsync_members_5: restart_this_process'
+    IF coalesce(nullif(current_setting('contactsync_members.version', true), '')::integer, 0) < 6 THEN
+        RAISE EXCEPTION 'contactsync_members_6: restart_this_process'
             USING ERRCODE = 'CS001', HINT = 'A newer contactsync has upgraded the register of members.';
     END IF;
     RETURN NULL;
@@ -186,14 +187,29 @@ CREATE TABLE bases (
     tokens bigint NOT NULL,
     PRIMARY KEY (audience, epoch, partition, base)
 );
+"""
+_LOGS: Final = """
+-- Tokens that were stored, and those that were deleted: `tokens` of them, sealed (storage/departed.py) to the
+-- key that was the row of `departed_key` then.
 CREATE TABLE token_changes (
     audience integer NOT NULL,
     epoch bigint NOT NULL,
     partition text COLLATE "C" NOT NULL,
     serial bigint NOT NULL,
     token bytea NOT NULL,
-    PRIMARY KEY (audience, epoch, partition, serial, token)
+    PRIMARY KEY (audience, epoch, partition, token)
 );
+CREATE TABLE departed_tokens (
+    audience integer NOT NULL,
+    epoch bigint NOT NULL,
+    partition text COLLATE "C" NOT NULL,
+    serial bigint NOT NULL,
+    tokens bigint NOT NULL,
+    public bytea NOT NULL,
+    sealed bytea NOT NULL
+);
+CREATE INDEX departed_of ON departed_tokens (audience, epoch, partition, serial);
+CREATE TABLE departed_key (public bytea NOT NULL);
 """
 
 
@@ -201,7 +217,17 @@ def _token_log(connection: Connection) -> None:
     # Whoever writes now is waited for. A process of step 4 would change tokens and keep nothing of it.
     connection.execute("LOCK TABLE changes IN SHARE ROW EXCLUSIVE MODE")
     connection.execute(_BASES)
+    connection.execute("CREATE TABLE token_changes (serial bigint)")  # the next step makes it anew
     connection.execute(COUNTS_SCHEMA)
+    connection.execute(_CHECK_WRITER)
+
+
+def _departed(connection: Connection) -> None:
+    # Whoever writes now is waited for. A process of step 5 would remove members and keep nothing of it here.
+    connection.execute("LOCK TABLE changes IN SHARE ROW EXCLUSIVE MODE")
+    connection.execute("DELETE FROM bases")  # the next publish reads all tokens once
+    connection.execute("DROP TABLE token_changes")
+    connection.execute(_LOGS)
     connection.execute(_CHECK_WRITER)
 
 
@@ -309,8 +335,8 @@ MEMBERS_SCHEMA: Final = Schema(
     "contactsync_members",
     "register of members",
     1,
-    _MEMBERS + _PAIRS + _SEARCHES + _WRITERS + _BASES + COUNTS_SCHEMA,
-    steps=(_labels, _pending, _writers, _token_log),
+    _MEMBERS + _PAIRS + _SEARCHES + _WRITERS + _BASES + _LOGS + COUNTS_SCHEMA,
+    steps=(_labels, _pending, _writers, _token_log, _departed),
 )
 ACCOUNTS_SCHEMA: Final = Schema(
     "contactsync_accounts", "accounts database", 2, _ACCOUNTS + _REDEEM, steps=(_codes,), idle_ms=15_000

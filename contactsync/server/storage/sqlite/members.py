@@ -32,6 +32,7 @@ from contactsync.server.storage.sqlite.registry import (
     pending_table,
     tokens_table,
 )
+from contactsync.tokens import TOKEN_BYTES
 
 if TYPE_CHECKING:
     from contactsync.identifiers.kinds import Keys
@@ -189,14 +190,18 @@ class SqliteMembers(RegistryFile):
             rows,
         )
 
-    def _drop_tokens_of(self, kind: str, partition: str, changed: Mapping[Any, int]) -> None:
+    def _drop_tokens_of(self, kind: str, partition: str, changed: Mapping[Any, int], serial: int) -> None:
         for owner, epoch in self._evaluated(kind):
-            dropped = self._database.connection.executemany(
-                f"DELETE FROM {tokens_table(kind)} WHERE audience = ? AND epoch = ? AND key = ?",
-                ((owner, epoch, key) for key, bits in changed.items() if bits & owner),
-            ).rowcount
-            if dropped > 0:
-                self._give_up_log(owner, epoch, partition)
+            keys = Members.from_keys(kind, [key for key, bits in changed.items() if bits & owner]).keys
+            dropped: list[bytes] = []
+            for some in _slices(keys):
+                delete = f"DELETE FROM {tokens_table(kind)} WHERE audience = ? AND epoch = ? AND key IN"
+                rows = self._database.all(
+                    f"{delete} ({_marks(some)}) RETURNING substr(token, 1, {TOKEN_BYTES:d})",
+                    *(owner, epoch, *some),
+                )
+                dropped += [token for (token,) in rows]
+            self._log_departed((owner, epoch, partition), serial, dropped)
         for owner, epoch in self._epochs_in(pending_table(kind)):
             self._database.connection.executemany(
                 f"DELETE FROM {pending_table(kind)} WHERE audience = ? AND epoch = ? AND key = ?",
