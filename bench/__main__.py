@@ -16,6 +16,7 @@ NAMES = tuple(
             "members",
             "publishing",
             "changes",
+            "day",
             "cluster",
             "admin",
             "quota",

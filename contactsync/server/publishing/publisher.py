@@ -420,12 +420,12 @@ class Publisher:
     def _remove_the_old(self, published: Collection[Manifest], serial: int) -> None:
         """Delete what no client can be asking for any more; nothing of it decides what is served."""
         self._registry.settle(serial, published)
-        self._keyring.destroy_departed_keys(self._registry.sealed_to())
         left = self._registry.departures() if self._expunge and serial != NOT_SETTLED else ()
         self._rotations().forget(published)
         for manifest in published:
             self._registry.drop_tokens(manifest.audience, range(manifest.epoch))
             self._keyring.destroy_seeds(manifest.audience, manifest.epoch)
+        self._keyring.destroy_departed_keys(self._registry.sealed_to())
         gone = take_out(self._folder, self._repository, published, left)
         self.taken_out += len(gone)
         self.taken_out_bytes += sum(gone)
