@@ -35,6 +35,11 @@ OBSERVE = """() => {
   addEventListener('securitypolicyviolation', (event) =>
     globalThis.__violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));
 }"""
+OWN = 'Error: Permission denied to access property "length"'
+"""What Firefox itself says while it opens a tab, of a page without any script, too, if the machine is busy.
+
+It has no stack then, as an error of a page would have.
+"""
 SECONDS = 60
 
 
@@ -115,6 +120,8 @@ class Firefox:
             if seen:
                 is_policy = params["text"].startswith("Content-Security-Policy: ")  # among `violations`
                 is_error = params["type"] == "javascript" and params["level"] == "error" and not is_policy
+                if is_error and params["text"] == OWN and "stackTrace" not in params:
+                    return
                 kind = "uncaught" if is_error else params["level"]
                 seen["console"].append(f"{kind}: {params['text']}")
 

@@ -1,10 +1,10 @@
 """The page in Firefox: syncs, what is kept, its policy, and no network. All else is tested in Chromium."""
 
 import pytest
-from firefox import Firefox, require
+from firefox import OWN, Firefox, require
 from javascript import CREDENTIAL
 from server_tools import Process
-from visiting import DUMP, cards, judged
+from visiting import DUMP, Visitor, cards, judged
 
 pytestmark = pytest.mark.slow
 PEOPLE = {"Anna": "+4915100000001", "Ben": "0151 00000002", "Nobody": "+4915900000009"}
@@ -67,6 +67,17 @@ def test_the_policy_holds(unchanged, visit):
     assert person.evaluate(script=elsewhere) == "TypeError"
     said = person.evaluate(script="globalThis.__violations.splice(0).map((one) => one.split(' ')[0])")
     assert "connect-src" in said
+
+
+def test_an_error_of_the_page_would_be_seen(unchanged, firefox):
+    """Of the text, too, that Firefox has for itself."""
+    person = Visitor(firefox, unchanged.url)
+    thrown = """setTimeout(() => { throw new Error('mine'); });
+      setTimeout(() => { throw new Error('Permission denied to access property "length"'); })"""
+    person.evaluate(script=f"new Promise((done) => {{ {thrown}; setTimeout(done, 100); }})")
+    seen = [line for line in person.seen()["console"] if line.startswith("uncaught")]
+    person.close()
+    assert seen == ["uncaught: Error: mine", f"uncaught: {OWN}"]
 
 
 def test_all_is_forgotten(unchanged, visit, book):
