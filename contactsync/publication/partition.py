@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from contactsync.directory import DataFile, DirectoryInfo
 from contactsync.directory.bounds import base_problem, delta_lengths, has_screen, screen_length
@@ -80,6 +80,31 @@ class Partition:
     screen: DataFile | None = None
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
     labels: Labels | None = None
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        edition: int,
+        directory: DirectoryInfo,
+        *,
+        deltas: tuple[DeltaFile, ...] = (),
+        screen: DataFile | None = None,
+        labels: Labels | None = None,
+    ) -> Self:
+        """The partition whose base is this directory."""
+        return cls(
+            name=name,
+            edition=edition,
+            count=directory.count,
+            slot_bits=directory.slot_bits,
+            remainder_bits=directory.remainder_bits,
+            top_sha256=directory.top_sha256,
+            base=directory.file,
+            deltas=deltas,
+            screen=screen,
+            labels=labels,
+        )
 
     @property
     def directory(self) -> DirectoryInfo:

@@ -93,17 +93,8 @@ def _amend(job: AmendJob, unnamed: Path, data: Path) -> Partition | None:
     durable.rename(unnamed, data / new.file.sha256)
     with open_directory(data / new.file.sha256, expect=new) as directory:
         screen = screen_of(directory, unnamed, data)
-    return Partition(
-        name=job.partition,
-        edition=job.edition,
-        count=new.count,
-        slot_bits=new.slot_bits,
-        remainder_bits=new.remainder_bits,
-        top_sha256=new.top_sha256,
-        base=new.file,
-        deltas=_deltas(job, (info, new), changes, unnamed),
-        screen=screen,
-    )
+    deltas = _deltas(job, (info, new), changes, unnamed)
+    return Partition.of(job.partition, job.edition, new, deltas=deltas, screen=screen)
 
 
 def _deltas(

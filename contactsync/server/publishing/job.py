@@ -150,14 +150,10 @@ def _build(job: BuildJob, scratch: Path) -> Partition:
         if old is not None and same and not lost:
             return old if labels == old.labels else replace(old, labels=labels)
         begins = old is None or same or job.fresh
-        return Partition(
-            name=job.partition,
-            edition=edition,
-            count=info.count,
-            slot_bits=info.slot_bits,
-            remainder_bits=info.remainder_bits,
-            top_sha256=info.top_sha256,
-            base=info.file,
+        return Partition.of(
+            job.partition,
+            edition,
+            info,
             deltas=() if old is None or begins else _deltas(old, directory, edition, unnamed, data),
             screen=screen_of(directory, unnamed, data),
             labels=labels,
