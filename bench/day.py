@@ -30,6 +30,7 @@ from bench.publishing import members
 from bench.server import Server as Process
 from contactsync.client.core.planner import Options
 from contactsync.client.report import Report
+from contactsync.foundation.errors import ChoiceNeeded
 from contactsync.library.books import book_of_numbers
 from contactsync.library.client import Client
 from contactsync.library.server import Server
@@ -44,10 +45,10 @@ PACKAGES: Final = ("numba", "numpy")
 STRANGER: Final = 49_15_990_000_000
 """Numbers from here on are of nobody."""
 
-STAYING, CHANGING, STRANGERS = 120, 60, 120
+STAYING, CHANGING, STRANGERS = 140, 10, 150
 """Whom an address book has: members and others of the day, those who change on it, strangers."""
 
-PER_CLIENT: Final = 3
+PER_CLIENT: Final = 2
 """Syncs a client makes on the day, at least one of them."""
 
 
@@ -102,7 +103,7 @@ class Person:
     before: set[int] | None = None
 
     def sync(self, truth: set[int]) -> tuple[Row, int]:
-        """Sync once: what it cost, and how many answers were wrong."""
+        """Sync once: what it cost, and how many answers were wrong. Raises ChoiceNeeded: the leak budget."""
         wall, cpu = time.perf_counter(), time.process_time()
         result = self.client.sync(
             book_of_numbers(self.numbers), credential=self.credential, options=Options(privacy=self.privacy)
@@ -130,6 +131,8 @@ class Day:
 
     costs: dict[str, list[Row]] = field(default_factory=dict)
     wrong: int = 0
+    stopped: int = 0
+    """Syncs that the leak budget of bucket lists has stopped: they told nothing more, and found nothing."""
 
     def note(self, what: str, cost: Row) -> None:
         """Keep a cost."""
@@ -172,7 +175,11 @@ def run(folder: Path, count: int, churn: float, editions: int, clients: int, who
                 for person in people:
                     if edition in person.editions:
                         kind = "first" if person.before is None else "later"
-                        cost, wrong = person.sync(population.among(person.numbers))
+                        try:
+                            cost, wrong = person.sync(population.among(person.numbers))
+                        except ChoiceNeeded:
+                            day.stopped += 1
+                            continue
                         day.note(f"{person.privacy}, {kind} sync", cost)
                         day.wrong += wrong
     return day, changes
@@ -236,7 +243,7 @@ def main(arguments: list[str]) -> None:
         )
     syncs = sum(len(costs) for what, costs in day.costs.items() if what.endswith("sync"))
     where += f"; {options.members:,} members, {changes:,} changes an edition; {day.wrong} wrong answers"
-    where += f" in {syncs:,} syncs"
+    where += f" in {syncs:,} syncs, {day.stopped} more stopped by the leak budget"
     rows = day.rows()
     print(harness.table(rows), where, sep="\n\n")
     if options.json:
