@@ -267,17 +267,7 @@ class Service:
         if screen is not None:
             (data / screen.sha256).write_bytes(screen_octets)
         (data / "new").rename(data / info.file.sha256)
-        return Partition(
-            name=code,
-            edition=edition,
-            count=info.count,
-            slot_bits=info.slot_bits,
-            remainder_bits=info.remainder_bits,
-            top_sha256=info.top_sha256,
-            base=info.file,
-            deltas=tuple(files[-32:]),
-            screen=screen,
-        )
+        return Partition.of(code, edition, info, deltas=tuple(files[-32:]), screen=screen)
 
     def answer(self, request: Request) -> Reply:
         if request.path.startswith(("/v1/tuf/", "/v1/log/")):
