@@ -21,6 +21,7 @@ goes with it, so that a rotation that was killed needs no other record.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import secrets
@@ -209,10 +210,13 @@ class Keyring:
         return public
 
     def departed_keys(self) -> DepartedKeys:
-        """All such keys that are here."""
-        names = [path.name for path in self._folder.glob(f"{DEPARTED}*.json")]
-        keys = [X25519PrivateKey.from_private_bytes(self._open(name)) for name in names]
-        return {key.public_key().public_bytes_raw(): key for key in keys}
+        """All such keys that are here and whole: without one, a publish reads all tokens."""
+        found = {}
+        for path in self._folder.glob(f"{DEPARTED}*.json"):
+            with contextlib.suppress(OurError):
+                key = X25519PrivateKey.from_private_bytes(self._open(path.name))
+                found[key.public_key().public_bytes_raw()] = key
+        return found
 
     def destroy_departed_keys(self, needed: Collection[bytes]) -> None:
         """Delete those whose public keys are not needed, for good."""
@@ -298,7 +302,8 @@ class Keyring:
         return body
 
     def _damaged(self, name: str) -> OurError:
-        return OurError(f"the key file {self._folder / name} is damaged", hint="restore it from a backup")
+        hint = "delete it" if name.startswith(DEPARTED) else "restore it from a backup"
+        return OurError(f"the key file {self._folder / name} is damaged", hint=hint)
 
 
 def key_names(folder: Path, role: str) -> list[str]:

@@ -173,6 +173,20 @@ def test_keys_for_who_left_live_as_long_as_they_are_needed(tmp_path, passphrase)
     assert list((tmp_path / "keys").glob("departed-*")) == []
 
 
+def test_a_damaged_key_for_who_left_is_as_none(tmp_path):
+    """It is in no backup from which it could be restored, and a publish does without."""
+    keyring = Keyring.create(tmp_path / "keys", None)
+    keyring.new_departed_key()
+    (path,) = (tmp_path / "keys").glob("departed-*")
+    path.write_text("{")
+    assert keyring.departed_keys() == {}
+    with pytest.raises(OurError, match="damaged") as caught:
+        keyring.copy_to(tmp_path / "other", PASSPHRASE)
+    assert caught.value.hint == "delete it"
+    public = keyring.new_departed_key()
+    assert set(keyring.departed_keys()) == {public}
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_where_keys_cannot_be_written_there_is_none(tmp_path):
     keyring = Keyring.create(tmp_path / "keys", None)

@@ -29,7 +29,10 @@ DepartedKeys = Mapping[bytes, X25519PrivateKey]
 
 
 def seal_departed(public: bytes, of: tuple[int, int, str], tokens: Mapping[bytes, int]) -> bytes:
-    """Seal tokens of a partition (audience, epoch, name), with the serials with which they were stored."""
+    """Seal tokens of a partition (audience, epoch, name), with the serials with which they were stored.
+
+    Raises ValueError: that is no public key.
+    """
     entries = b"".join(token + since.to_bytes(_SERIAL_BYTES, "big") for token, since in tokens.items())
     return _SUITE.encrypt(entries, X25519PublicKey.from_public_bytes(public), info=_info(of))
 

@@ -232,6 +232,17 @@ def test_a_row_of_another_partition_opens_nothing(store, people, monkeypatch):
     assert store.token_changes("people", 1, name, sha256, publishing.keys) is None
 
 
+@pytest.mark.parametrize("public", [bytes(32), b"", bytes(31), b"\1" + bytes(31)], ids=len)
+def test_what_is_no_key_keeps_nobody_from_leaving(store, people, public):
+    """Damage, or a point of low order, to which nothing can be sealed."""
+    publishing = Publishing(store, [people.p])
+    store.add(people.members(*people.P[:9]))
+    publishing.publish("people", 1)
+    store.begin_log({}, public)
+    assert store.remove(people.members(people.P[0])) == 1
+    assert (publishing.check(), sealed(store), store._bases()) == (0, [], [])
+
+
 def test_without_a_public_key_a_log_ends_when_somebody_leaves(store, people):
     """A publisher that may not write to keys/."""
     publishing = Publishing(store, [people.p])
