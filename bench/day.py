@@ -49,7 +49,7 @@ STAYING, CHANGING, STRANGERS = 140, 10, 150
 """Whom an address book has: members and others of the day, those who change on it, strangers."""
 
 PER_CLIENT: Final = 2
-"""Syncs a client makes on the day, at least one of them."""
+"""Syncs of a client on the day; those that fall on one edition are one."""
 
 
 class Population:

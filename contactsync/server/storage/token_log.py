@@ -12,7 +12,7 @@ next publish needs. Nothing of this is moved to another store: there, the next p
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -175,18 +175,22 @@ class TokenLog(Statements):
             which = f"{_OF} AND token IN ({marks})"
             delete = self._sql(f"DELETE FROM token_changes WHERE {which} RETURNING token, serial")
             departed |= {bytes(token): since for token, since in self._database.all(delete, *of, *some)}
-        keys = [bytes(public) for (public,) in self._database.all("SELECT public FROM departed_key")]
-        try:
-            sealed = [seal_departed(public, of, departed) for public in keys[:1]]
-        except ValueError:  # somebody removes who has no part in what is wrong with a publisher's key
-            sealed = []
-        if not sealed or len(departed) != len(tokens):  # two members with one token, of 80 bits
+        are_distinct = len(departed) == len(tokens)  # else two members have one token, of 80 bits
+        sealed = self._sealed(of, departed) if are_distinct else None
+        if sealed is None:
             self._give_up_log(*of)
             return
         self._database.change(
             self._sql("INSERT INTO departed_tokens VALUES (?, ?, ?, ?, ?, ?, ?)"),
-            *(*of, serial, len(tokens), keys[0], sealed[0]),
+            *(*of, serial, len(tokens), *sealed),
         )
+
+    def _sealed(self, of: tuple[int, int, str], tokens: Mapping[bytes, int]) -> tuple[bytes, bytes] | None:
+        """The publisher's public key, and tokens sealed to it; None if there is none, or what is no key."""
+        for (public,) in self._database.all("SELECT public FROM departed_key"):
+            with suppress(ValueError):  # somebody removes who has no part in what is wrong with the key
+                return bytes(public), seal_departed(bytes(public), of, tokens)
+        return None
 
     def _give_up_log(self, bit: int, epoch: int, partition: str) -> None:
         """Keep nothing of a partition any more, and forget what was kept."""
