@@ -1,5 +1,6 @@
 """A small real server on a socket, written from docs/http-api.md, that can be told to misbehave."""
 
+import hashlib
 import http.server
 import json
 import re
@@ -22,9 +23,9 @@ from contactsync.client.core.planner import Options
 from contactsync.client.session import sync
 from contactsync.client.state import State
 from contactsync.client.transport import Transport
-from contactsync.directory import build, open_directory
+from contactsync.directory import DirectoryInfo, build, open_directory
 from contactsync.directory.bounds import has_screen
-from contactsync.directory.delta import write_delta
+from contactsync.directory.delta import compose, read_delta, write_delta, write_delta_of
 from contactsync.directory.files import write_file
 from contactsync.directory.screen import build_screen
 from contactsync.directory.sidecar import open_sidecar
@@ -33,6 +34,7 @@ from contactsync.directory.sidecar_delta import write_sidecar_delta
 from contactsync.labels import context, seal
 from contactsync.lookup.table_file import build_table
 from contactsync.publication.manifest import DeltaFile, Labels, Manifest, NextEpoch, Partition
+from contactsync.publication.patches import Patches
 from contactsync.publication.rows import PublishedRows
 from contactsync.sources import read_address_books
 from contactsync.tokens import Tokens
@@ -100,6 +102,10 @@ class Service:
     log: ServiceLog | None = None
     has_rows: bool = False
     """Whether the rows of each edition are stated, for private look-up."""
+    patched: frozenset[str] = frozenset()
+    """Partitions that keep their base from now on, and have patches."""
+    merge: int = 0
+    """How many patches at the end are merged by the next one."""
 
     def __post_init__(self):
         self.signers = {role: CryptoSigner.generate_ed25519() for role in ROLES}
@@ -108,6 +114,7 @@ class Service:
         self.repository.create(keys, self.signers["root"], datetime.now(UTC))
         (self.folder / "data").mkdir()
         self.sealed: dict[bytes, np.ndarray] = {}
+        self.contents: dict[bytes, dict[str, DirectoryInfo]] = {}
         self.new_key()
 
     def new_key(self):
@@ -193,8 +200,9 @@ class Service:
         outputs = {code: evaluate(key, identifiers) for code, identifiers in by_code.items()}
         for code, identifiers in by_code.items():
             self.seal(key, identifiers, outputs[code])
+        contents = self.contents.setdefault(key.public, {})
         found = {
-            code: self.partition(code, edition, Tokens.from_outputs(rows), held.get(code))
+            code: self.partition(code, edition, Tokens.from_outputs(rows), held.get(code), contents)
             for code, rows in outputs.items()
         }
         if self.labels is None:
@@ -245,15 +253,22 @@ class Service:
             deltas = (*before.deltas, DeltaFile(before.edition, edition, change))[-32:]
         return replace(partition, labels=Labels(edition, self.size, info.top_sha256, info.file, deltas))
 
-    def partition(self, code, edition, tokens, old):
-        """The next state of a partition: a fresh base, the delta that leads there, perhaps a screen."""
+    def partition(self, code, edition, tokens, old, contents):
+        """The next state of a partition: a fresh base, the delta that leads there, perhaps a screen.
+
+        Of one that is patched, one patch more. `contents` are the directories that a client should come to.
+        """
         data = self.folder / "data"
         members = tokens.to_bytes().tobytes()
         info, base, screen, screen_octets = built(code, self.crowd.get(code, 0), members)
         (data / "new").write_bytes(base)
+        before, contents[code] = contents.get(code), info
+        if old is not None and code in self.patched:
+            (data / "new").rename(data / info.file.sha256)
+            return old if before == info else self.patch(edition, old, before, info)
         if old is not None and old.base.sha256 == info.file.sha256:
             (data / "new").unlink()
-            return old
+            return replace(old, patches=None)
         files = []
         with open_directory(data / "new", expect=info) as new:
             if old is not None:
@@ -268,6 +283,26 @@ class Service:
             (data / screen.sha256).write_bytes(screen_octets)
         (data / "new").rename(data / info.file.sha256)
         return Partition.of(code, edition, info, deltas=tuple(files[-32:]), screen=screen)
+
+    def patch(self, edition, old, before, after):
+        """A partition with one patch more, from what was there before."""
+        data = self.folder / "data"
+        with (
+            open_directory(data / before.file.sha256, expect=before) as one,
+            open_directory(data / after.file.sha256, expect=after) as other,
+        ):
+            assert write_delta(data / "new", one, other, from_edition=old.reached, to_edition=edition)
+        state = hashlib.sha256(f"{old.state} {after.file.sha256}".encode()).hexdigest()
+        patches = [read_delta(data / one.file.sha256) for one in (old.patches.files if old.patches else ())]
+        patches.append(replace(read_delta(data / "new"), old_sha256=old.state, new_sha256=state))
+        if self.merge:
+            patches[-self.merge :] = [compose(patches[-self.merge :])]
+        files = []
+        for one in patches:
+            file = write_delta_of(data / "new", one)
+            (data / "new").rename(data / file.sha256)
+            files.append(DeltaFile(one.from_edition, one.to_edition, file))
+        return replace(old, patches=Patches(edition, after.count, state, tuple(files)))
 
     def answer(self, request: Request) -> Reply:
         if request.path.startswith(("/v1/tuf/", "/v1/log/")):

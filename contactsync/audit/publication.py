@@ -22,7 +22,7 @@ import xxhash
 from tuf.api.exceptions import DownloadError, DownloadHTTPError
 from tuf.api.metadata import Metadata, Root
 
-from contactsync.audit import looked_up, sidecars
+from contactsync.audit import looked_up, patched, sidecars
 from contactsync.audit.logged import LogAudit
 from contactsync.audit.report import AuditReport
 from contactsync.audit.sources import PublicationSource
@@ -62,6 +62,7 @@ RULES: Final = {
     "screen": "each screen is the one that its base gives, bit by bit",
     "distribution": "tokens are spread as those of a pseudorandom function are",
     "false-positives": "strangers match as rarely as stated, and at most 1.08 % of them pass a screen",
+    **patched.RULES,
     **sidecars.RULES,
     **looked_up.RULES,
 }
@@ -97,6 +98,7 @@ class _Audit:
         self._absent = {
             "delta": "no partition has a delta yet",
             "screen": "no partition is so large that it has one",
+            "patches": patched.ABSENT,
             "labels": "no partition has labels",
             "labels-delta": "no sidecar has a delta yet",
             "labels-distribution": "no partition has labels",
@@ -246,6 +248,7 @@ class _Audit:
         for rule, there in (
             ("delta", partition.deltas),
             ("screen", partition.screen),
+            ("patches", partition.patches),
             ("labels", labels),
             ("labels-distribution", labels),
             ("labels-delta", labels and labels.deltas),
@@ -262,6 +265,7 @@ class _Audit:
                 _check_each_bucket(path, directory.info)
                 report.prove("base")
                 self._deltas(place, partition, directory, files)
+                self._tally += patched.audit_patches(report, place, partition, directory, files)
                 self._screen(place, partition, directory, files)
                 self._labels.partition(place, partition, directory, files)
         finally:

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from contactsync.audit import looked_up
 from contactsync.audit.report import AuditReport
 from contactsync.directory import DataFile, build, match, open_directory
+from contactsync.directory.amending import Changes, amend
+from contactsync.directory.delta import Delta, check_against, compose, read_delta
 from contactsync.directory.files import hash_file
 from contactsync.directory.sidecar_build import build_sidecar
 from contactsync.foundation.audiences import AUDIENCES
@@ -36,7 +38,7 @@ from contactsync.voprf.server import KeyPair, evaluate
 
 RULES: Final = {
     "key": "the seed in keys/ gives the public key of the manifest",
-    "base": "each base is, byte for byte, what key and members give",
+    "base": "each base is, byte for byte, what key and members give, after its patches if it has some",
     "token": "each token that the registry keeps is the one that the key gives",
     "labels": "each sidecar is, byte for byte, what key, members and labels give",
     "rows": "the rows for private look-up, and their level, are those that its files give, byte for byte",
@@ -163,22 +165,37 @@ class _Rebuild:
     def _compare_base(self, published: Partition, tokens: Tokens) -> None:
         path, mine = self._folder.data / published.base.sha256, self._work / "base"
         if not len(tokens):
-            raise BadDirectory(f"it has no member, and {published.count:,} tokens are published")
+            raise BadDirectory(f"it has no member, and {published.members:,} tokens are published")
         info = build(mine, [tokens], remainder_bits=published.remainder_bits)
         try:
-            if info.file == published.base:
+            if published.patches is None and info.file == published.base:
                 _check_served(path, published.base)
                 return
-            with open_directory(path, expect=published.directory) as theirs:
-                missing = len(tokens) - int(match(tokens, theirs).sum())
-                common = len(tokens) - missing
-                planted = theirs.count - common
+            with open_directory(path, expect=published.directory) as base:
+                changes = self._patched(published)
+                there = match(tokens, base)
+                if changes is not None:
+                    check_against([changes], base)
+                    there = changes.apply_to_mask(tokens, there)
+                    now = amend(mine, base, Changes.between(changes.removed, changes.added))
+                    if info.file == now.file:
+                        return
+            missing = len(tokens) - int(there.sum())
+            planted = published.members - int(there.sum())
             raise BadDirectory(
                 f"{planted:,} published tokens belong to no member, {missing:,} members are not published",
                 hint="find out who changed the publication; `server publish` makes it right",
             )
         finally:
             mine.unlink(missing_ok=True)
+
+    def _patched(self, published: Partition) -> Delta | None:
+        """What all patches of a partition change in its base; None if it has none."""
+        files = () if published.patches is None else published.patches.files
+        for one in files:
+            _check_served(self._folder.data / one.file.sha256, one.file)
+        patches = [read_delta(self._folder.data / one.file.sha256, expect=one.file) for one in files]
+        return compose(patches) if patches else None
 
     def _compare_labels(
         self, place: str, published: Partition, outputs: NDArray[np.uint8], labels: Mapping[bytes, bytes]

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from contactsync.client.cache_file import CacheFile, write_anew
 from contactsync.client.cache_schema import CACHE_STEPS, create
 from contactsync.client.core.held_records import pack_holding, unpack_holding
-from contactsync.client.core.holdings import Holding, Holdings, Known, SidecarHolding
+from contactsync.client.core.holdings import SIDECAR, Holding, Holdings, Known, SidecarHolding
 from contactsync.client.core.labels import Labelled
 from contactsync.client.core.mode import AskedList
 from contactsync.client.core.round import OUTPUT_BYTES, PendingBatch
@@ -147,6 +147,7 @@ class Cache(CacheFile):
         member: NDArray[np.bool_],
         edition: NDArray[np.int64],
         holdings: Holdings,
+        in_bases: NDArray[np.bool_] | None = None,
         labelled: Labelled | None = None,
         anew: bool = False,
         stored: StoredEpoch | None = None,
@@ -154,13 +155,15 @@ class Cache(CacheFile):
     ) -> None:
         """Write the result of a whole sync at once: findings, match state, holdings; forget other epochs.
 
-        `member` and `edition` are of these identifiers, those that could be settled, and `labelled`: None
-        where there are no labels. If there are, tokens without a label key are of no more use, and go.
+        `member` and `edition` are of these identifiers, those that could be settled. So are `in_bases`, who
+        is a member by the bases alone, if these have patches, and `labelled`: None where there are no labels.
+        If there are, tokens without a label key are of no more use, and go.
         `anew`: whoever is in none of these was not looked up in what these were, and has to be once more.
         `stored` is what to keep of the epoch; tokens of the epochs `beside` it stay.
         """
         labelled = labelled or Labelled.nothing(len(identifiers))
         flags = member.astype(int).tolist()
+        matched = flags if in_bases is None else in_bases.astype(int).tolist()
         looked_at = [at if at >= 0 else None for at in labelled.edition.tolist()]
         with self._transaction() as db:
             _remove_others(db, audience, {epoch, *beside})
@@ -179,7 +182,7 @@ class Cache(CacheFile):
                 (
                     (*result, audience, epoch, identifier)
                     for *result, identifier in zip(
-                        flags, edition.tolist(), labelled.labels, looked_at, identifiers, strict=True
+                        matched, edition.tolist(), labelled.labels, looked_at, identifiers, strict=True
                     )
                 ),
             )
@@ -227,17 +230,25 @@ class Cache(CacheFile):
         with self._transaction() as db:
             db.execute("DELETE FROM holdings WHERE audience = ? AND code = ?", (audience, name))
 
-    def drop_matches(self, audience: str) -> None:
+    def drop_matches(self, audience: str, epoch: int, *, but: Collection[str] = ()) -> None:
         """Forget what is held of all partitions, and what was matched against it. Tokens and findings stay.
 
-        Editions of another history may have the numbers of those that were matched.
+        Editions of another history may have the numbers of those that were matched. `but` are partitions of
+        which it is known that they are the same in this `epoch`.
         """
         with self._transaction() as db:
-            db.execute("DELETE FROM holdings WHERE audience = ?", (audience,))
-            db.execute(
+            rows = db.execute(
+                "SELECT epoch, identifier FROM tokens WHERE audience = ?", (audience,)
+            ).fetchall()
+            db.executemany(
                 "UPDATE tokens SET member = NULL, edition = NULL, label = NULL, labelled = NULL"
-                " WHERE audience = ?",
-                (audience,),
+                " WHERE audience = ? AND epoch = ? AND identifier = ?",
+                ((audience, *row) for row in rows if row[0] != epoch or partition_of(row[1]) not in but),
+            )
+            db.execute(
+                "DELETE FROM holdings WHERE audience = ?1"
+                " AND (epoch <> ?2 OR kind = ?3 OR code NOT IN (SELECT value FROM json_each(?4)))",
+                (audience, epoch, SIDECAR, json.dumps(sorted(but))),
             )
 
     def held_files(self) -> set[str]:

@@ -21,6 +21,7 @@ from contactsync.client.core.labels import Labelled
 from contactsync.client.core.leak import sentence
 from contactsync.client.core.mode import FetchFiles, LookUpBuckets, Memory, Request
 from contactsync.client.core.planner import Options
+from contactsync.client.core.promotion import same_bases
 from contactsync.client.core.round import padded
 from contactsync.client.core.row_lookups import AskRows
 from contactsync.client.core.states import Evaluated, Matched, Prepared, Question
@@ -240,7 +241,9 @@ class Session:
         if apart:
             # Nobody knows whether what is held is of this history, as after a restore of an older backup.
             # Its editions may have the numbers of others, so that no delta would fit, or none be fetched.
-            self._cache.drop_matches(manifest.audience)
+            files = FolderFiles(self._server.data)
+            same = same_bases(files, recalled.whole, manifest.partitions)
+            self._cache.drop_matches(manifest.audience, manifest.epoch, but=same)
             recalled = self._recall(question, manifest.epoch)
         prepared = Prepared.of(
             question,
@@ -349,6 +352,7 @@ class Session:
             prepared.manifest.epoch,
             [identifiers[i] for i in np.flatnonzero(settled).tolist()],
             member=matched.member[settled],
+            in_bases=None if matched.in_bases is None else matched.in_bases[settled],
             edition=matched.edition[settled],
             holdings=matched.holdings(held),
             labelled=labelled.taken(settled),

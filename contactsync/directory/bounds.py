@@ -54,6 +54,14 @@ def delta_lengths(info: DirectoryInfo, *, last: bool) -> range:
     return range(DELTA_BYTES + encoded_bytes(1, q, r), below, 8)
 
 
+def patch_lengths(info: DirectoryInfo) -> range:
+    """Every length that a patch of a base can have; multiples of 8.
+
+    What two patches did may cancel out when they are merged, so it may be empty.
+    """
+    return range(DELTA_BYTES, info.file.length, 8)
+
+
 def sidecar_length(count: int, size: int, slot_bits: int) -> int:
     """The length of the sidecar of so many values, with labels filled up to `size` octets."""
     return SidecarLayout(count, size, slot_bits).length

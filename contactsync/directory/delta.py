@@ -8,6 +8,7 @@ sync handles a few thousand values and would wait longer for Numba.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import struct
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ from contactsync.directory.format import (
 )
 from contactsync.directory.match import match
 from contactsync.directory.reader import Directory
-from contactsync.directory.value_sets import contains, decode, encode, encoded_bytes, minus, union
+from contactsync.directory.value_sets import contains, decode, encode, encoded_bytes
 from contactsync.tokens import Tokens
 
 MAGIC = b"CSDLT\r\n\x1a"
@@ -89,10 +90,20 @@ def compose(deltas: Sequence[Delta]) -> Delta:
 
     Raises BadDirectory if one does not follow the one before it, adds what is there or removes what is not.
     """
-    whole = deltas[0]
-    for later in deltas[1:]:
-        whole = _then(whole, later)
-    return whole
+    first, last = deltas[0], deltas[-1]
+    if first is last:
+        return first
+    for before, later in itertools.pairwise(deltas):
+        reached = (before.to_edition, before.new_count, before.new_sha256)
+        start = (later.from_edition, later.old_count, later.old_sha256)
+        widths = [(one.slot_bits, one.remainder_bits) for one in (before, later)]
+        if reached != start or widths[0] != widths[1]:
+            raise bad(str(later), "it does not continue the delta before it", "not-following")
+    removed, added = _net(deltas)
+    return Delta(
+        first.from_edition, last.to_edition, first.slot_bits, first.remainder_bits,
+        first.old_count, last.new_count, first.old_sha256, last.new_sha256, removed, added,
+    )  # fmt: skip
 
 
 def check_against(deltas: Sequence[Delta], base: Directory) -> None:
@@ -104,25 +115,33 @@ def check_against(deltas: Sequence[Delta], base: Directory) -> None:
         return
     whole = compose(deltas)
     whole.check_follows(base.info)
-    removed = match(_tokens(whole.removed, whole.slot_bits), base)
-    added = match(_tokens(whole.added, whole.slot_bits), base)
+    removed = match(tokens_of(whole.removed, whole.slot_bits), base)
+    added = match(tokens_of(whole.added, whole.slot_bits), base)
     _refuse(whole, adds=bool(added.any()), removes=not removed.all())
 
 
-def _then(first: Delta, later: Delta) -> Delta:
-    reached = (first.to_edition, first.new_count, first.new_sha256, first.slot_bits, first.remainder_bits)
-    start = (later.from_edition, later.old_count, later.old_sha256, later.slot_bits, later.remainder_bits)
-    if reached != start:
-        raise bad(str(later), "it does not continue the delta before it", "not-following")
-    adds = contains(first.added, later.added).any()
-    removes = contains(first.removed, later.removed).any()
-    _refuse(later, adds=bool(adds), removes=bool(removes))
-    return Delta(
-        first.from_edition, later.to_edition, first.slot_bits, first.remainder_bits,
-        first.old_count, later.new_count, first.old_sha256, later.new_sha256,
-        removed=union(minus(first.removed, later.added), minus(later.removed, first.added)),
-        added=union(minus(first.added, later.removed), minus(later.added, first.removed)),
-    )  # fmt: skip
+def _net(deltas: Sequence[Delta]) -> tuple[Values, Values]:
+    """What leaves and what joins by a chain, one after the other. Raises BadDirectory. O(c log c).
+
+    Each value leaves and joins by turns. Of one that did both as often, nothing is left to say.
+    """
+    sets = [one for delta in deltas for one in (delta.removed, delta.added)]
+    key = np.concatenate([one.key for one in sets])
+    extra = np.concatenate([one.extra for one in sets])
+    step = np.repeat(np.arange(len(sets)), [len(one) for one in sets])
+    order = np.lexsort((step, extra, key))
+    key, extra, step = key[order], extra[order], step[order]
+    again = (key[1:] == key[:-1]) & (extra[1:] == extra[:-1])
+    joins = step % 2 == 1
+    wrong = step[1:][again & (joins[1:] == joins[:-1])]
+    if wrong.size:
+        which = wrong // 2 == (earliest := int(wrong.min()) // 2)
+        adds = bool((wrong[which] % 2 == 1).any())
+        _refuse(deltas[earliest], adds=adds, removes=not adds)
+    begin = np.flatnonzero(np.concatenate([[True], ~again])) if key.size else np.empty(0, np.int64)
+    odd = begin[np.diff(begin, append=key.size) % 2 == 1]
+    left, joined = odd[~joins[odd]], odd[joins[odd]]
+    return Values(key[left], extra[left]), Values(key[joined], extra[joined])
 
 
 def _refuse(delta: Delta, *, adds: bool, removes: bool) -> None:
@@ -165,17 +184,28 @@ def write_changes(
     None, and no file, if it would be as large as the new directory. O(changes).
     """
     (here, there), (removed, added) = directories, changes
-    length = _length(len(removed), len(added), there.slot_bits, there.remainder_bits)
-    if length >= there.file.length:
+    widths = there.slot_bits, there.remainder_bits
+    if delta_bytes(len(removed), len(added), *widths) >= there.file.length:
         return None
-    header = HEADER.pack(
-        MAGIC, VERSION, there.slot_bits, there.remainder_bits, 0, from_edition, to_edition, here.count,
-        there.count, len(removed), len(added), length,
-        bytes.fromhex(here.file.sha256), bytes.fromhex(there.file.sha256),
+    return write_delta_of(
+        path,
+        Delta(
+            from_edition, to_edition, *widths, here.count, there.count,
+            here.file.sha256, there.file.sha256, removed, added,
+        ),
     )  # fmt: skip
-    parts = [header]
-    parts += [encode(values, there.slot_bits, there.remainder_bits) for values in (removed, added)]
-    content = b"".join(parts)
+
+
+def write_delta_of(path: str | os.PathLike[str], delta: Delta) -> DataFile:
+    """Write a delta, whatever it leads to. O(changes)."""
+    widths = delta.slot_bits, delta.remainder_bits
+    removed, added = delta.removed, delta.added
+    header = HEADER.pack(
+        MAGIC, VERSION, *widths, 0, delta.from_edition, delta.to_edition, delta.old_count, delta.new_count,
+        len(removed), len(added), delta_bytes(len(removed), len(added), *widths),
+        bytes.fromhex(delta.old_sha256), bytes.fromhex(delta.new_sha256),
+    )  # fmt: skip
+    content = b"".join([header, encode(removed, *widths), encode(added, *widths)])
     return write_file(path, [content, hashlib.sha256(content).digest()])
 
 
@@ -237,7 +267,7 @@ class _Header(NamedTuple):
         if kept < 0 or kept + self.additions != self.new_count:
             change = f"{self.old_count} tokens less {self.removals} and {self.additions} more"
             return f"{change} are not {self.new_count}", "malformed"
-        if self.length != _length(self.removals, self.additions, self.slot_bits, self.remainder_bits):
+        if self.length != delta_bytes(self.removals, self.additions, self.slot_bits, self.remainder_bits):
             change = f"{self.removals} removed and {self.additions} added tokens"
             return f"{self.length} bytes for {change}", "malformed"
         return None
@@ -255,7 +285,8 @@ def _header(data: bytes, name: str) -> _Header:
     return header
 
 
-def _length(removals: int, additions: int, slot_bits: int, remainder_bits: int) -> int:
+def delta_bytes(removals: int, additions: int, slot_bits: int, remainder_bits: int) -> int:
+    """The length of a delta of so many changes."""
     sets = (encoded_bytes(count, slot_bits, remainder_bits) for count in (removals, additions))
     return DELTA_BYTES + sum(sets)
 
@@ -289,7 +320,7 @@ def apply_to_directory(
     return info
 
 
-def _tokens(values: Values, slot_bits: int) -> Tokens:
+def tokens_of(values: Values, slot_bits: int) -> Tokens:
     """Tokens that have these values, and zeros after them: the inverse of `truncate`."""
     below = 32 - slot_bits
     extra = values.extra.astype(np.uint64) << np.uint64(8)

@@ -73,6 +73,11 @@ class DirectoryInfo:
         return self.count / 2.0 ** (self.slot_bits + self.remainder_bits)
 
     @property
+    def widths(self) -> tuple[int, int]:
+        """Slot bits and remainder bits: what a delta must have to lead on from it."""
+        return self.slot_bits, self.remainder_bits
+
+    @property
     def bits_per_token(self) -> float:
         """Size of the whole file over its count, in bits."""
         return self.file.length * 8 / max(1, self.count)

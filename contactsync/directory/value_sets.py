@@ -42,12 +42,6 @@ def ranks(those: Values, values: Values) -> tuple[NDArray[np.int64], NDArray[np.
     return less, found
 
 
-def minus(values: Values, those: Values) -> Values:
-    """The values that are not among those."""
-    rest = ~contains(those, values)
-    return Values(values.key[rest], values.extra[rest])
-
-
 def union(first: Values, second: Values) -> Values:
     """Both of two disjoint sets, ascending."""
     key, extra = np.concatenate([first.key, second.key]), np.concatenate([first.extra, second.extra])

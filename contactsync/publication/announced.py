@@ -50,7 +50,7 @@ class NextEpoch:
     @property
     def count(self) -> int:
         """Tokens in all partitions that can be used."""
-        return sum(partition.count for partition in self.partitions.values())
+        return sum(partition.members for partition in self.partitions.values())
 
     def to_json(self) -> dict[str, Any]:
         """The member of the manifest."""
@@ -75,6 +75,8 @@ class NextEpoch:
         if not isinstance(partitions, list):
             refuse("has no valid list of partitions in next", "bad-value")
         usable, unknown = partitions_from_json(list(_named(partitions)), edition, judged=True)
+        if any(one.patches is not None for one in usable.values()):
+            refuse("has patches in next", "malformed")
         return cls(
             epoch=epoch + 1,
             edition=edition,

@@ -31,7 +31,7 @@ from contactsync.publication.partition import (
     family_of,
     partitions_from_json,
 )
-from contactsync.publication.rows import PublishedRows, has_later_rows, take_rows
+from contactsync.publication.rows import ROW_MEMBERS, PublishedRows, has_later_rows, take_rows
 
 __all__ = [
     "AUDIENCES",
@@ -104,7 +104,7 @@ class Manifest:
     @property
     def count(self) -> int:
         """Tokens in all partitions of the epoch that can be used."""
-        return sum(partition.count for partition in self.partitions.values())
+        return sum(partition.members for partition in self.partitions.values())
 
     @property
     def has_labels(self) -> bool:
@@ -243,6 +243,9 @@ class Manifest:
         files = {file for partition in self.all_partitions() for file in partition.files()}
         if self.rows is not None:
             files.add(self.rows.level)
+        has_rows = self.rows is not None or not self.extra.keys().isdisjoint(ROW_MEMBERS)
+        if has_rows and any(one.patches is not None for one in self.partitions.values()):
+            refuse("has rows, and partitions with patches, which rows do not have", "malformed")
         if len(files) != len({file.sha256 for file in files}):
             refuse("describes the same file in two ways", "malformed")
 

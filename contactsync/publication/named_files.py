@@ -40,9 +40,11 @@ def file_from_json(value: object, where: str) -> DataFile:
     )
 
 
-def chain_from_json(deltas: object, edition: int, newest: int, where: str) -> tuple[DeltaFile, ...]:
+def chain_from_json(
+    deltas: object, edition: int, newest: int, where: str, *, most: int = MAX_DELTAS
+) -> tuple[DeltaFile, ...]:
     """A list of deltas, each of which continues the one before it, up to `edition`. Raises BadReply."""
-    if not isinstance(deltas, list) or len(deltas) > MAX_DELTAS:
+    if not isinstance(deltas, list) or len(deltas) > most:
         refuse(f"has no valid list of deltas in {where}", "bad-value")
     chain = tuple(_delta_from_json(delta, newest, where) for delta in deltas)
     ends = [delta.to_edition for delta in chain]

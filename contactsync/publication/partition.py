@@ -30,6 +30,7 @@ from contactsync.publication.named_files import (
     file_from_json,
     file_to_json,
 )
+from contactsync.publication.patches import PATCHES, Patches, take_patches
 
 __all__ = [
     "LABELS",
@@ -37,6 +38,7 @@ __all__ = [
     "DeltaFile",
     "Labels",
     "Partition",
+    "Patches",
     "UnusablePartition",
     "family_of",
     "partition_from_json",
@@ -47,7 +49,7 @@ MAX_PARTITIONS: Final = 999
 MAX_MEMBERS: Final = 1 << 34
 """Of all partitions together: about twice as many as there are telephone numbers in use on earth."""
 
-UNDERSTOOD_IN_PARTITION: Final = frozenset({LABELS})
+UNDERSTOOD_IN_PARTITION: Final = frozenset({LABELS, PATCHES})
 """Names that may be critical in a partition."""
 
 _MEMBERS: Final = (
@@ -63,9 +65,11 @@ _MAX_BITS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """The tokens of one partition. `edition` is the one in which its content last changed.
+    """The tokens of one partition. `edition` is the one in which its base was written, for what it held then.
 
-    `slot_bits`, `remainder_bits` and `top_sha256` are figures of the base, as in docs/directory-format.md.
+    What is there now has `patches` on top, if there are any: `members` values, in the edition `reached`.
+    `count`, `slot_bits`, `remainder_bits` and `top_sha256` are figures of the base, as in
+    docs/directory-format.md.
     `extra` has the members that a newer program added, as JSON values.
     """
 
@@ -80,6 +84,7 @@ class Partition:
     screen: DataFile | None = None
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
     labels: Labels | None = None
+    patches: Patches | None = None
 
     @classmethod
     def of(
@@ -107,6 +112,21 @@ class Partition:
         )
 
     @property
+    def members(self) -> int:
+        """How many values there are now."""
+        return self.count if self.patches is None else self.patches.count
+
+    @property
+    def reached(self) -> int:
+        """The edition in which the content last changed."""
+        return self.edition if self.patches is None else self.patches.edition
+
+    @property
+    def state(self) -> str:
+        """The name of the content: the SHA-256 of a base without patches, else what these lead to."""
+        return self.base.sha256 if self.patches is None else self.patches.state
+
+    @property
     def directory(self) -> DirectoryInfo:
         """What the base must be."""
         return DirectoryInfo(
@@ -125,9 +145,11 @@ class Partition:
     def to_json(self) -> dict[str, Any]:
         """Its members, those of newer programs included."""
         labels = {} if self.labels is None else {LABELS: self.labels.to_json()}
+        patches = {} if self.patches is None else self.patches.to_json()
         return {
             **self.extra,
             **labels,
+            **patches,
             "edition": self.edition,
             "count": self.count,
             "false_positive_rate": self.false_positive_rate,
@@ -143,7 +165,8 @@ class Partition:
         """Every data file that the partition names."""
         screen = [self.screen] if self.screen is not None else []
         labels = self.labels.files() if self.labels is not None else []
-        return [self.base, *(delta.file for delta in self.deltas), *screen, *labels]
+        patches = self.patches.data_files if self.patches is not None else []
+        return [self.base, *(delta.file for delta in self.deltas), *screen, *labels, *patches]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +208,7 @@ def partitions_from_json(
         refuse(f"has more than {MAX_PARTITIONS} partitions", "too-large")
     read = [partition_from_json(name, value, newest, judged=judged) for name, value in named]
     usable = {p.name: p for p in read if isinstance(p, Partition)}
-    if judged and sum(p.count for p in usable.values()) > MAX_MEMBERS:
+    if judged and sum(p.members for p in usable.values()) > MAX_MEMBERS:
         refuse(f"states more than {MAX_MEMBERS} members", "too-full")
     return usable, {p.name: p for p in read if isinstance(p, UnusablePartition)}
 
@@ -225,11 +248,24 @@ def partition_from_json(
     )
     if judged:
         _check_figures(partition, where)
-        if LABELS in extra:
+        partition = _with_patches(partition, newest, where)
+        if LABELS in partition.extra:
             partition = _with_labels(partition, newest, where)
+        _check_room(partition, where)
     if members["false_positive_rate"] != partition.false_positive_rate:
         refuse(f"has a wrong false_positive_rate in {where}", "malformed")
     return partition
+
+
+def _with_patches(partition: Partition, newest: int, where: str) -> Partition:
+    """The partition with its patches read from what was not known in format 1."""
+    extra = dict(partition.extra)
+    patches = take_patches(extra, partition.directory, partition.edition, newest, where)
+    if patches is None:
+        return partition
+    if LABELS in extra:
+        refuse(f"has labels and patches in {where}", "malformed")
+    return replace(partition, patches=patches, extra=extra)
 
 
 def _with_labels(partition: Partition, newest: int, where: str) -> Partition:
@@ -259,6 +295,9 @@ def _check_figures(partition: Partition, where: str) -> None:
         refuse(f"has {has} for {count} tokens in {where}", "out-of-range")
     if partition.screen is not None and partition.screen.length != screen_length(count):
         refuse(f"has a screen with an impossible length in {where}", "out-of-range")
-    kind = family_of(partition.name)
+
+
+def _check_room(partition: Partition, where: str) -> None:
+    kind, count = family_of(partition.name), max(partition.count, partition.members)
     if kind is not None and count > ALWAYS_ROOM and count > kind.capacity(partition.name):
         refuse(f"states more members in {where} than are possible", "too-full")

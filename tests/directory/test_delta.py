@@ -16,7 +16,7 @@ from contactsync.directory.delta import apply_to_directory, check_against, compo
 from contactsync.directory.format import Values, truncate
 from contactsync.directory.match import match
 from contactsync.directory.reader import open_directory
-from contactsync.directory.value_sets import contains, decode, encode, encoded_bytes, minus, union
+from contactsync.directory.value_sets import contains, decode, encode, encoded_bytes, union
 from contactsync.foundation.errors import BadDirectory
 from contactsync.kernels.deltas import difference
 from contactsync.tokens import Tokens
@@ -394,8 +394,7 @@ def values_of(some):
 def test_the_algebra_of_sets(a, b):
     first, second = values_of(a), values_of(b)
     assert contains(first, second).tolist() == [pair in a for pair in sorted(b)]
-    assert pairs(minus(first, second)) == sorted(a - b)
-    assert pairs(union(first, minus(second, first))) == sorted(a | b)
+    assert pairs(union(first, values_of(b - a))) == sorted(a | b)
     alone, other_alone = np.zeros(len(a), np.bool_), np.zeros(len(b), np.bool_)
     i, j = difference(first.key, first.extra, second.key, second.extra, alone, other_alone)
     assert i == len(a) or j == len(b)

@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import phonenumbers
@@ -142,10 +143,29 @@ def honest_partition(
     }
 
 
+def honest_patches(name: str, p: Json, editions: int, members: int) -> Json | None:
+    """A partition with patches of so many editions after its own, to so many members; None if it has none.
+
+    They stay below a twentieth of the base.
+    """
+    q, r = p["slot_bits"], p["remainder_bits"]
+    lengths = [168 + set_length(end % 3, q, r) + set_length(end % 2, q, r) for end in range(editions)]
+    if not lengths or 20 * sum(lengths) > p["base"]["length"] or slot_bits(members) != q:
+        return None
+    first = p["edition"]
+    files = [
+        {"from": first + i, "to": first + i + 1, "file": a_file(f"patch {name} {first} {i}", length)}
+        for i, length in enumerate(lengths)
+    ]
+    state = hashlib.sha256(f"state {name} {first} {editions}".encode()).hexdigest()
+    stated = {"count": members, "edition": first + editions, "files": files, "state": state}
+    return p | {"critical": ["patches"], "patches": stated}
+
+
 def newest_of(partitions: dict[str, Json]) -> int:
     """The edition of a manifest that states these."""
-    labels = (p["labels"] for p in partitions.values() if "labels" in p)
-    return max([1, *(p["edition"] for p in partitions.values()), *(one["edition"] for one in labels)])
+    more = [p[member] for p in partitions.values() for member in ("labels", "patches") if member in p]
+    return max([1, *(p["edition"] for p in partitions.values()), *(one["edition"] for one in more)])
 
 
 def honest(partitions: dict[str, Json], **members: Any) -> Json:
@@ -204,12 +224,20 @@ def honest_next(partitions: dict[str, Json], epoch: int, **members: Any) -> Json
 
 
 def acceptable(
-    data: bytes, *, knows_next: bool = True, knows_labels: bool = True, knows_rows: bool = True
+    data: bytes,
+    *,
+    knows_next: bool = True,
+    knows_labels: bool = True,
+    knows_rows: bool = True,
+    knows_patches: bool = True,
 ) -> bool:
-    """Whether a client takes it; an earlier one does not know overlaps, or labels, or rows."""
+    """Whether a client takes it; an earlier one does not know overlaps, or labels, or rows, or patches."""
     try:
         tree = json.loads(data)
-        if canonical(tree) != data or not _manifest(tree, knows_next, knows_labels):
+        known = frozenset(
+            name for name, knows in (("labels", knows_labels), ("patches", knows_patches)) if knows
+        )
+        if canonical(tree) != data or not _manifest(tree, knows_next, known):
             return False
         stated = [name for name in ("rows", "labelled_rows", "folded_rows") if name in tree]
         return not knows_rows or not stated or _rows(tree, stated)
@@ -249,7 +277,7 @@ def _critical(members: Json, own: list[str], known: frozenset[str] = frozenset()
     return bool(set(names) - known) if set(names) <= set(members) - {"critical", *own} else None
 
 
-def _manifest(tree: Json, knows_next: bool, knows_labels: bool) -> bool:
+def _manifest(tree: Json, knows_next: bool, known: frozenset[str]) -> bool:
     members = [tree[name] for name in MANIFEST]
     extra = {name: value for name, value in tree.items() if name not in MANIFEST}
     audience, edition, epoch, form, profile, partitions, previous, key, suite = members
@@ -261,16 +289,20 @@ def _manifest(tree: Json, knows_next: bool, knows_labels: bool) -> bool:
     own = [*MANIFEST, "next"] if knows_next else MANIFEST
     if _critical(tree, own) is not False or not _unknown(extra):
         return False
-    usable = _usable(partitions, edition, knows_labels)
+    usable = _usable(partitions, edition, known)
     after: list[Json] | None = []
     if knows_next and "next" in tree:
-        after = _next(tree["next"], epoch, knows_labels)
+        after = _next(tree["next"], epoch, known)
     if usable is None or after is None:
         return False
     both = usable + after
     files = [f for p in both for f in (p["base"], p["screen"], *(d["file"] for d in p["deltas"])) if f]
-    labels = [p["labels"] for p in both if knows_labels and "labels" in p]
+    labels = [p["labels"] for p in both if "labels" in known and "labels" in p]
     files += [f for one in labels for f in (one["file"], *(d["file"] for d in one["deltas"]))]
+    patches = [p["patches"] for p in usable if "patches" in known and "patches" in p]
+    if patches and {"rows", "labelled_rows", "folded_rows"} & set(tree):
+        return False
+    files += [one["file"] for each in patches for one in each["files"]]
     ways = {tuple(sorted(file.items())) for file in files}
     return len(ways) == len({f["sha256"] for f in files})
 
@@ -278,7 +310,7 @@ def _manifest(tree: Json, knows_next: bool, knows_labels: bool) -> bool:
 def _rows(tree: Json, stated: list[str]) -> bool:
     """Of a manifest that is good without them."""
     partitions, rows, folded = tree["partitions"], tree[stated[0]], stated[0] == "folded_rows"
-    unusable = [name for name, p in partitions.items() if not _partition(name, p, tree["edition"], True)]
+    unusable = [name for name, p in partitions.items() if not _partition(name, p, tree["edition"])]
     if unusable:
         return True  # then nobody can tell
     if len(stated) > 1:
@@ -308,16 +340,17 @@ def _files(tree: Json) -> list[Json]:
     return [f for p in both for f in (p["base"], p["screen"], *(d["file"] for d in p["deltas"])) if f]
 
 
-def _usable(partitions: Json, edition: int, knows_labels: bool) -> list[Json] | None:
+def _usable(partitions: Json, edition: int, known: frozenset[str]) -> list[Json] | None:
     """The partitions that can be used; None if they must be refused."""
-    verdicts = [_partition(name, partition, edition, knows_labels) for name, partition in partitions.items()]
+    verdicts = [_partition(name, partition, edition, known) for name, partition in partitions.items()]
     if None in verdicts or len(partitions) > 999:
         return None
     usable = [p for p, verdict in zip(partitions.values(), verdicts, strict=True) if verdict]
-    return usable if sum(p["count"] for p in usable) <= 2**34 else None
+    counts = [p["patches"]["count"] if "patches" in known and "patches" in p else p["count"] for p in usable]
+    return usable if sum(counts) <= 2**34 else None
 
 
-def _next(after: Any, epoch: int, knows_labels: bool) -> list[Json] | None:
+def _next(after: Any, epoch: int, known: frozenset[str]) -> list[Json] | None:
     """The same of what is announced."""
     if set(after) != {"edition", "epoch", "partitions", "public_key", "until"} or not _hex(
         after["public_key"], 64
@@ -331,12 +364,15 @@ def _next(after: Any, epoch: int, knows_labels: bool) -> list[Json] | None:
     names = [p["name"] for p in listed]
     if names != sorted(set(names)):
         return None
-    return _usable(
-        {p["name"]: {k: v for k, v in p.items() if k != "name"} for p in listed}, edition, knows_labels
-    )
+    found = _usable({p["name"]: {k: v for k, v in p.items() if k != "name"} for p in listed}, edition, known)
+    if found is None or ("patches" in known and any("patches" in p for p in found)):
+        return None
+    return found
 
 
-def _partition(name: str, members: Any, newest: int, knows_labels: bool) -> bool | None:
+def _partition(
+    name: str, members: Any, newest: int, known: frozenset[str] = frozenset({"labels", "patches"})
+) -> bool | None:
     """None if it must be refused, else whether it can be used."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,31}", name) or not isinstance(members, dict):
         return None
@@ -344,7 +380,6 @@ def _partition(name: str, members: Any, newest: int, knows_labels: bool) -> bool
         clash = any(code.startswith(name) or name.startswith(code) for code in CODES)
         if clash or len(name) > 3 or name[0] == "0":
             return None
-    known = frozenset({"labels"} if knows_labels else ())
     alien = _critical(members, PARTITION, known)
     if alien is None:
         return None
@@ -353,7 +388,31 @@ def _partition(name: str, members: Any, newest: int, knows_labels: bool) -> bool
     extra = {key: value for key, value in members.items() if key not in PARTITION}
     if not (_unknown(extra) and _figures(name, members, newest)):
         return None
-    return True if "labels" not in extra or not knows_labels or _labels(members, newest) else None
+    more = {"labels": _labels, "patches": partial(_patches, name)}
+    return True if all(more[one](members, newest) for one in known.intersection(extra)) else None
+
+
+def _patches(name: str, p: Json, newest: int) -> bool:
+    stated, base, at = p["patches"], p["base"]["length"], p["edition"]
+    files = stated["files"]
+    if p.get("critical") != ["patches"] or "labels" in p or not isinstance(files, list):
+        return False
+    for one in files:
+        good = set(one) == {"file", "from", "to"} and _file(one["file"]) and _whole(one["from"], at, at)
+        if not good or not _whole(one["to"], at + 1, newest):
+            return False
+        length, at = one["file"]["length"], one["to"]
+        if length % 8 or not 168 <= length < base:
+            return False
+    return (
+        set(stated) == {"count", "edition", "files", "state"}
+        and 1 <= len(files) <= 64
+        and _hex(stated["state"], 64)
+        and _whole(stated["edition"], at, at)
+        and sum(one["file"]["length"] for one in files) < base
+        and _whole(stated["count"], 1, CAPACITY[name])
+        and slot_bits(stated["count"]) == p["slot_bits"]
+    )
 
 
 def _labels(p: Json, newest: int) -> bool:

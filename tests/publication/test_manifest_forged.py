@@ -36,7 +36,8 @@ def honest_manifests(draw):
     """What a builder could have stated of some members; of some with rows, or the epoch that comes next."""
     partitions = draw(honest_partitions())
     tree = twin.honest(partitions)
-    if twin.can_have_rows(partitions) and draw(st.booleans()):
+    is_patched = any("patches" in one for one in partitions.values())
+    if not is_patched and twin.can_have_rows(partitions) and draw(st.booleans()):
         tree["rows"] = twin.honest_rows(partitions, draw(st.sampled_from([0.0, 0.2, 1.0])))
     if draw(st.booleans()):
         tree["next"] = twin.honest_next(draw(honest_partitions(of="next ")), tree["epoch"])
@@ -54,6 +55,9 @@ def honest_partitions(draw, of=""):
         size, changes = draw(st.sampled_from([None, 16, 32, 48, 64])), draw(st.sampled_from([1, 2, 40]))
         if size is not None and count < 1 << 32:
             one["labels"] = twin.honest_labels(name, count, size, edition=editions, editions=changes, of=of)
+        elif not of and draw(st.booleans()):
+            more = min(max(1, count + draw(st.integers(-20, 20))), twin.CAPACITY[name])
+            one = twin.honest_patches(name, one, draw(st.sampled_from([1, 2, 9, 64])), more) or one
         partitions[name] = one
     return partitions
 
@@ -80,9 +84,10 @@ ANYTHING = (
     | st.booleans()
     | st.sampled_from(FIGURES)
     | st.sampled_from(["", "ab" * 32, "AB" * 32, "1.00e-09", "critical", [], {}, ["labels"], [[1]], 0.5, -1])
+    | st.sampled_from([["patches"], ["labels", "patches"]])
 )
 OTHER_NAMES = ["1", "49", "491", "4", "999", "83", "049", "mailto", "critical", "labels", "X", "next", "name"]
-OTHER_NAMES += ["rows", "most"]
+OTHER_NAMES += ["rows", "most", "patches"]
 
 
 @st.composite
@@ -140,13 +145,16 @@ def taken(data):
 @given(honest_manifests())
 def test_what_a_builder_states_is_taken(tree):
     totals = [
-        sum(p["count"] for p in partitions)
+        sum(p.get("patches", p)["count"] for p in partitions)
         for partitions in (tree["partitions"].values(), tree.get("next", {}).get("partitions", ()))
     ]
     data = twin.canonical(tree)
     assert taken(data) == twin.acceptable(data) == (max(totals) <= 2**34)
-    earlier = twin.acceptable(data, knows_next=False, knows_labels=False, knows_rows=False)
-    assert earlier == (totals[0] <= 2**34)
+    earlier = twin.acceptable(
+        data, knows_next=False, knows_labels=False, knows_rows=False, knows_patches=False
+    )
+    known = [p["count"] for p in tree["partitions"].values() if "patches" not in p]
+    assert earlier == (sum(known) <= 2**34), "who does not know patches leaves those partitions out"
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ from contactsync.audit.probe.probed import Probed
 from contactsync.client.download import fetch_file
 from contactsync.client.transport import Transport
 from contactsync.directory import match, open_directory
+from contactsync.directory.delta import read_delta
 from contactsync.foundation.errors import ContactSyncError
 from contactsync.identifiers import KINDS, SCHEME, calling_code
 from contactsync.phones.mobile import MobileNumbers
@@ -199,7 +200,7 @@ def _find(probed: Probed, transport: Transport, work: Path, members: Sequence[by
         if one.base.length <= MOST_BASE and KINDS["tel"].owns_partition(name)
     }
     if members is None:
-        partitions = dict(sorted(partitions.items(), key=lambda one: -one[1].count)[:1])
+        partitions = dict(sorted(partitions.items(), key=lambda one: -one[1].members)[:1])
         candidates = _random_numbers(partitions)
     else:
         candidates = [one for one in dict.fromkeys(members) if calling_code(one) in partitions]
@@ -220,9 +221,12 @@ def _find(probed: Probed, transport: Transport, work: Path, members: Sequence[by
 
 
 def _matches(partition: Partition, outputs: Rows, transport: Transport, work: Path) -> list[bool]:
-    path = fetch_file(transport, work, partition.base)
+    path, tokens = fetch_file(transport, work, partition.base), Tokens.from_outputs(outputs)
     with open_directory(path, expect=partition.directory) as directory:
-        return [bool(hit) for hit in match(Tokens.from_outputs(outputs), directory)]
+        there = match(tokens, directory)
+    for file in partition.patches.data_files if partition.patches is not None else ():
+        there = read_delta(fetch_file(transport, work, file), expect=file).apply_to_mask(tokens, there)
+    return [bool(hit) for hit in there]
 
 
 def _random_numbers(partitions: dict[str, Partition]) -> list[bytes]:

@@ -22,7 +22,10 @@ def pack_holding(holding: Holding | SidecarHolding) -> str:
     whole = holding.whole if isinstance(holding, Holding) else holding.sidecar.file
     figures = asdict(info)
     figures |= figures.pop("file")  # one flat object: what is written already stays readable
-    return json.dumps([holding.edition, file(whole), figures, deltas])
+    record: list[object] = [holding.edition, file(whole), figures, deltas]
+    if isinstance(holding, Holding) and holding.patches:
+        record.append([[start, end, file(f)] for start, end, f in holding.patches])
+    return json.dumps(record)
 
 
 def unpack_holding(record: str) -> Holding | SidecarHolding:
@@ -34,11 +37,11 @@ def unpack_holding(record: str) -> Holding | SidecarHolding:
             raise TypeError("a length is a whole number")
         return DataFile(str(sha256), length, str(xxh3_64))
 
-    edition, whole, figures, deltas = json.loads(record)
-    chain = tuple((start, end, file(f)) for start, end, f in deltas)
+    edition, whole, figures, deltas, *more = json.loads(record)
+    chain, *patches = (tuple((start, end, file(f)) for start, end, f in one) for one in (deltas, *more))
     of = file([figures[name] for name in ("sha256", "length", "xxh3_64")])
     count, slot_bits, top_sha256 = (figures[name] for name in ("count", "slot_bits", "top_sha256"))
     if "size" in figures:
         return SidecarHolding(edition, SidecarInfo(count, figures["size"], slot_bits, top_sha256, of), chain)
     base = DirectoryInfo(count, slot_bits, figures["remainder_bits"], top_sha256, of)
-    return Holding(edition, file(whole), base, chain)
+    return Holding(edition, file(whole), base, chain, *patches)

@@ -22,6 +22,8 @@ from contactsync.tokens import Tokens
 WholeKind = Literal["base", "screen"]
 """The two kinds of file that contacts can be matched against."""
 
+WHOLE_KINDS: Final[tuple[WholeKind, ...]] = ("base", "screen")
+
 
 @dataclass(frozen=True, slots=True)
 class Holding:
@@ -33,6 +35,8 @@ class Holding:
     """The base of that edition; a screen and a delta refer to it."""
     deltas: tuple[tuple[int, int, DataFile], ...] = ()
     """(from edition, to edition, file), each starting where the one before ended."""
+    patches: tuple[tuple[int, int, DataFile], ...] = ()
+    """The same of those that lead on from the base of the edition `reached`."""
 
     @property
     def reached(self) -> int:
@@ -41,7 +45,7 @@ class Holding:
 
     def files(self) -> list[DataFile]:
         """All of its files."""
-        return [self.whole, *(file for _, _, file in self.deltas)]
+        return [self.whole, *(file for _, _, file in (*self.deltas, *self.patches))]
 
 
 @dataclass(frozen=True, slots=True)

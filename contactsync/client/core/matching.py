@@ -16,6 +16,7 @@ from contactsync.directory.sidecar_delta import SidecarDelta, check_chain
 from contactsync.directory.value_sets import contains
 from contactsync.foundation.errors import BadDirectory
 from contactsync.identifiers import title_of
+from contactsync.tokens import Tokens
 
 Mask = NDArray[np.bool_]
 
@@ -72,7 +73,7 @@ def inspect(files: Files, plan: PartitionPlan) -> None:
     who has a certain contact, it would tell whose that is: by the error, or by what the next sync fetches.
     Raises BadDirectory.
     """
-    deltas = chain(files, plan)
+    deltas = [*chain(files, plan), *patches(files, plan)]
     if plan.sidecar is not None:
         with files.sidecar(plan.sidecar.sidecar):
             sidecar_chain(files, plan)
@@ -109,6 +110,29 @@ def chain(files: Files, plan: PartitionPlan) -> list[Delta]:
     if (sha256, count) != (plan.partition.base.sha256, plan.partition.count):
         raise _wrong_chain(plan)
     return deltas
+
+
+def patches(files: Files, plan: PartitionPlan) -> list[Delta]:
+    """The patches of a holding. Raises BadDirectory unless they lead from the base to what is there now."""
+    partition, found = plan.partition, []
+    base = partition.directory
+    state, count = base.file.sha256, base.count
+    for start, end, file in plan.holding.patches:
+        patch = files.delta(file)
+        here = (patch.from_edition, patch.to_edition, patch.old_sha256, patch.old_count)
+        if here != (start, end, state, count) or (patch.slot_bits, patch.remainder_bits) != base.widths:
+            raise _wrong_chain(plan)
+        state, count = patch.new_sha256, patch.new_count
+        found.append(patch)
+    if (state, count) != (partition.state, partition.members):
+        raise _wrong_chain(plan)
+    return found
+
+
+def patched(files: Files, plan: PartitionPlan, tokens: Tokens, mask: Mask) -> Mask:
+    """Which of m tokens are there now, by those that the base has: `mask`. Raises BadDirectory."""
+    found = patches(files, plan)
+    return compose(found).apply_to_mask(tokens, mask) if found else mask
 
 
 def _wrong_chain(plan: PartitionPlan) -> BadDirectory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from contactsync.client.core.holdings import Holding, SidecarHolding, WholeKind
@@ -84,6 +85,21 @@ def with_labels(plan: PartitionPlan, held: SidecarHolding | None, buckets: int) 
         held = replace(held, deltas=(*held.deltas, *deltas))
         fetch = [file for _, _, file in deltas]
     return replace(plan, fetch=(*plan.fetch, *fetch), labels=labels, sidecar=held)
+
+
+def with_patches(plan: PartitionPlan, held: Iterable[Holding | None]) -> PartitionPlan:
+    """The plan with the patches of its partition, of which those of what is held are there already."""
+    patches = plan.partition.patches
+    if patches is None:
+        return replace(plan, holding=replace(plan.holding, patches=()))
+    there = {file for one in held if one is not None for _, _, file in one.patches}
+    return replace(
+        plan,
+        fetch=(*plan.fetch, *(file for file in patches.data_files if file not in there)),
+        holding=replace(
+            plan.holding, patches=tuple((one.from_edition, one.to_edition, one.file) for one in patches.files)
+        ),
+    )
 
 
 def leads_on(partition: Partition, held: Holding | SidecarHolding) -> bool:

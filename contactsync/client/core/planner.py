@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from contactsync.client.core.holdings import Holdings, sidecar_of
+from contactsync.client.core.holdings import WHOLE_KINDS, Holdings, sidecar_of, whole_of
 from contactsync.client.core.mode import Mode
-from contactsync.client.core.plan import PartitionPlan, size_text, with_labels
+from contactsync.client.core.plan import PartitionPlan, size_text, with_labels, with_patches
 from contactsync.client.core.row_lookups import answer_octets, rows_of
 from contactsync.directory.ranges import BUCKETS
 from contactsync.foundation.errors import ChoiceNeeded
@@ -75,8 +75,9 @@ class Plan:
 class Planner:
     """Everything that a plan depends on, apart from the choices.
 
-    `wanted` are the partitions with identifiers that have no current result. `labels`: those that are
-    published are used. `contacts`: how many identifiers there are.
+    `wanted` are the partitions with identifiers that have no current result by their bases; of those that are
+    `patched`, with identifiers too, the patches are needed. `labels`: those that are published are used.
+    `contacts`: how many identifiers there are.
     """
 
     manifest: Manifest
@@ -86,6 +87,7 @@ class Planner:
     buckets: int = BUCKETS
     labels: bool = True
     contacts: int = 0
+    patched: frozenset[str] = frozenset()
 
     def plan(self, privacy: str, partitions: Partitions) -> Plan:
         """The download with these choices. Raises BadReply if they need rows, and none are published."""
@@ -96,8 +98,9 @@ class Planner:
         parts = []
         for name, partition in sorted(self.manifest.partitions.items()):
             wanted = name in self.wanted
-            if wanted or partitions == "all":
+            if wanted or name in self.patched or partitions == "all":
                 part = mode.plan(partition, self.holdings, wanted=wanted, buckets=self.buckets)
+                part = with_patches(part, [whole_of(self.holdings, name, kind) for kind in WHOLE_KINDS])
                 if self.labels:
                     part = with_labels(part, sidecar_of(self.holdings, name), self.buckets)
                 parts.append(part)

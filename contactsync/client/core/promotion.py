@@ -1,7 +1,8 @@
-"""What stays of an announced epoch, when it is in force.
+"""What of all that is stored stays, where the numbers of editions alone do not tell what they are.
 
-Editions count from 1 again then. A partition whose announced edition is edition 1 needs nothing: what was
-matched against it, and files without deltas, are those of edition 1.
+Of an announced epoch that is in force, editions count from 1 again. A partition whose announced edition is
+edition 1 needs nothing: what was matched against it, and files without deltas, are those of edition 1. After
+a gap in the history, a base is known again by its SHA-256.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from contactsync.client.core.holdings import Holding, SidecarHolding
+from contactsync.client.core.holdings import Files, Holding, Holdings, SidecarHolding
+from contactsync.foundation.errors import BadDirectory, BadInput
 from contactsync.publication.manifest import Manifest, Partition
 
 
@@ -25,6 +27,32 @@ def carried_on(
     firsts |= {name: one for name, one in published.partitions.items() if one.edition == 1}
     bases = {name: base for name, (_, base) in announced.items()}
     return {name: one for name, one in firsts.items() if bases.get(name) == one.base.sha256}
+
+
+def same_bases(files: Files, held: Holdings, partitions: Mapping[str, Partition]) -> set[str]:
+    """The partitions of which what is held leads to the base that is stated, whatever history that is of.
+
+    The base is the same by its SHA-256, so what was matched against it holds. Of labels this cannot be said.
+    """
+    return {
+        name
+        for (name, _), holding in held.items()
+        if isinstance(holding, Holding)
+        and (partition := partitions.get(name)) is not None
+        and partition.labels is None
+        and _is_same(files, holding, partition)
+    }
+
+
+def _is_same(files: Files, holding: Holding, partition: Partition) -> bool:
+    if holding.reached != partition.edition:
+        return False
+    if not holding.deltas:
+        return holding.base == partition.directory
+    try:
+        return files.delta(holding.deltas[-1][2]).new_sha256 == partition.base.sha256
+    except (BadDirectory, BadInput):
+        return False
 
 
 def as_edition_1(holding: Holding) -> Holding:

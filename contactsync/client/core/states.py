@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from contactsync.client.core.holdings import SIDECAR, Files, Holding, Holdings, Known, Sealed, SidecarHolding
 from contactsync.client.core.labels import Labelled, label_members, label_partition
+from contactsync.client.core.matching import patched
 from contactsync.client.core.mode import (
     Allowance,
     FetchFiles,
@@ -66,6 +67,11 @@ class Question:
         """The partitions of the manifest with identifiers that have no current result."""
         editions = self.editions(manifest, nowhere=-2)
         return self._names_of((editions != -2) & (editions != known.edition))
+
+    def patched(self, manifest: Manifest) -> set[str]:
+        """The partitions of the manifest with identifiers that have patches."""
+        named = ((name, manifest.partitions.get(name)) for name in self.names)
+        return {name for name, one in named if one is not None and one.patches is not None}
 
     def editions(self, manifest: Manifest, *, nowhere: int) -> NDArray[np.int64]:
         """The edition of each identifier's partition, int64[n]; `nowhere` for those of none."""
@@ -135,7 +141,10 @@ class Prepared:
         """
         wanted = frozenset(question.outdated(manifest, known))
         contacts = len(question.identifiers)
-        planner = Planner(manifest, holdings, wanted, modes, options.buckets, options.labels, contacts)
+        patched = frozenset(question.patched(manifest))
+        planner = Planner(
+            manifest, holdings, wanted, modes, options.buckets, options.labels, contacts, patched
+        )
         plan = planner.affordable(
             options.privacy, options.partitions, limit=options.max_download, spent=spent
         )
@@ -233,8 +242,12 @@ class Evaluated:
             member[mine], plans[name] = settled.member, settled.plan
             if settled.sealed is not None:
                 sealed[name] = Sealed(mine[settled.sealed.of], settled.sealed.entries)
+        in_bases = member.copy()
+        for name in question.patched(manifest):
+            mine = question.groups[name]
+            member[mine] = patched(files, plans[name], known.tokens.take(mine), in_bases[mine])
         usable = question.usable(manifest)
-        return Matched(self, usable, member, edition, tuple(plans.values()), spent, sealed)
+        return Matched(self, usable, member, edition, tuple(plans.values()), spent, sealed, in_bases=in_bases)
 
     def _look_up(
         self, files: Files, last: LastTable | None, spent: int
@@ -267,7 +280,7 @@ class Evaluated:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """Who is a member, bool[n], in which edition of the partition (-1: there is none), and what it cost.
+    """Who is a member, bool[n], by which edition of the base (-1: there is none), and what it cost.
 
     Where `settled`, bool[n], is False, the result is unknown: the partition needs a newer program. `spent` is
     the number of octets downloaded. `sealed` are labels that came with buckets or rows, by partition.
@@ -283,6 +296,8 @@ class Matched:
     sealed: Mapping[str, Sealed] = field(default_factory=dict, repr=False)
     table: LastTable | None = None
     anew: bool = False
+    in_bases: NDArray[np.bool_] | None = None
+    """bool[n], who is a member by the bases alone, without their patches: what later syncs go on from."""
 
     def holdings(self, before: Holdings) -> dict[tuple[str, str], Holding | SidecarHolding]:
         """The files to keep: those that were used, and earlier ones that deltas can still continue."""

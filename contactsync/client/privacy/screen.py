@@ -231,4 +231,5 @@ def list_cost(plan: PartitionPlan, buckets: int) -> int:
 def instead_of_list(plan: PartitionPlan, buckets: int) -> PartitionPlan:
     """The whole base, with all labels if labels are wanted."""
     whole = whole_base(plan.partition)
+    whole = replace(whole, holding=replace(whole.holding, patches=plan.holding.patches))
     return whole if plan.labels is None else with_labels(whole, None, buckets)

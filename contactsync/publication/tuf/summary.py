@@ -141,7 +141,9 @@ def _about_manifest(new: Manifest, old: Manifest | None) -> Iterator[str]:
         yield f"  normalisation profile {new.normalisation} (was {old.normalisation})"
     now, was = new.partitions, {} if old is None else old.partitions
     changed = [name for name in sorted({*now, *was}) if now.get(name) != was.get(name)]
-    counts = {name: tuple(side[name].count if name in side else 0 for side in (now, was)) for name in changed}
+    counts = {
+        name: tuple(side[name].members if name in side else 0 for side in (now, was)) for name in changed
+    }
     yield f"  partitions: {len(now)}, {len(changed)} changed"
     changed.sort(key=lambda name: -abs(counts[name][0] - counts[name][1]))
     for name in changed[:_SHOWN_PARTITIONS]:
