@@ -143,6 +143,13 @@ class Settings:
         "1: each publish makes rows for private look-up as well, which need disk space beside the data files."
         " `server publish --private-lookup yes|no` writes it.",
     )
+    patched_from: int = _setting(
+        1 << 17,
+        range(1 << 34),
+        "Partitions of so many members keep their base, and patches lead on from it, until they are a"
+        " twentieth of it; then, or after a thousand editions, it is written anew. 0: each publish writes"
+        " every base that changed, as clients need that are older than patches.",
+    )
     database: str = ""
     """The URL of the PostgreSQL database of the stores, without a password. Empty: files in the folder."""
     database_password_file: str = ""

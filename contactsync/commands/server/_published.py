@@ -88,6 +88,7 @@ def _say_changes(told: EditionReport) -> None:
             click.echo(f"  {one.name}: gone ({one.members_before:,} before)")
             continue
         sizes = [f"base {one.base:,}", *([f"delta {one.delta:,}"] if one.delta else [])]
+        sizes += [f"patches {one.patches:,}"] if one.patches else []
         sizes += [f"screen {one.screen:,}"] if one.screen else []
         sizes += [f"labels {one.labels:,}"] if one.labels else []
         sizes += [f"labels' delta {one.labels_delta:,}"] if one.labels_delta else []

@@ -1,8 +1,9 @@
 """The job that makes a partition of what is published and what changed since, and what it is given.
 
-What comes of it is, byte for byte, what a `BuildJob` makes of all tokens. It costs what changed, and to copy,
-hash and screen what stays. Where the changes do not fit what is published it makes nothing, and all tokens
-are read as if there were no log: two tokens that are one value in the directory, or a base that is damaged.
+A base that comes of it is, byte for byte, what a `BuildJob` makes of all tokens. It costs what changed, and
+to copy, hash and screen what stays; where the base may stay as it is, a patch comes instead (patching.py).
+Where the changes do not fit what is published it makes nothing, and all tokens are read as if there were no
+log: two tokens that are one value in the directory, or a base that is damaged.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ from __future__ import annotations
 import errno
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from contactsync.directory import open_directory
-from contactsync.directory.amending import Changes, Contradicted, amend, keeps_slot_bits
+from contactsync.directory.amending import Changes, Contradicted, amend
 from contactsync.directory.delta import write_changes
-from contactsync.directory.format import DirectoryInfo
+from contactsync.directory.format import DirectoryInfo, slot_bits_for
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadDirectory, BadInput
 from contactsync.publication.manifest import DeltaFile, Partition
@@ -31,6 +32,7 @@ from contactsync.server.publishing.job import (
     is_whole,
     screen_of,
 )
+from contactsync.server.publishing.patching import DELTAS_OF_PATCHED, patch_on
 from contactsync.server.publishing.plan import AudiencePlan
 from contactsync.server.publishing.running import Task
 from contactsync.server.storage.departed import DepartedKeys
@@ -57,6 +59,8 @@ class AmendJob:
     work: str
     data: str
     old: Partition
+    may_patch: bool = False
+    """Whether its base may stay, so that a patch leads on from it."""
 
     def __str__(self) -> str:
         return f"building {self.audience} {self.partition}"
@@ -78,13 +82,20 @@ def _amend(job: AmendJob, unnamed: Path, data: Path) -> Partition | None:
         raise OSError(errno.EIO, "the token file is shorter than what was written to it", job.spool)
     tokens = Tokens.from_bytes(np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES))
     old, info = job.old, job.old.directory
-    if not len(tokens):
+    if not len(tokens) and (old.patches is None or job.may_patch):
         return old
     joined = np.arange(len(tokens)) < job.joined
     changes = Changes.of(tokens, ~joined, joined, info)
-    if changes is None or not keeps_slot_bits(info, changes):
+    if changes is None or slot_bits_for(old.members + job.joined - job.left) != info.slot_bits:
         return None
     try:
+        if job.may_patch or old.patches is not None:
+            patched = patch_on(data, old, changes, edition=job.edition)
+            if job.may_patch and (made := patched.publish(unnamed)) is not None:
+                return made
+            changes = patched.changes
+        if not len(changes.values):  # what the patches did has come to nothing
+            return replace(old, patches=None)
         # `amend` verifies by SHA-256 what it copies.
         with open_directory(data / info.file.sha256, expect=info, check="xxh3") as earlier:
             new = amend(unnamed, earlier, changes)
@@ -105,7 +116,9 @@ def _deltas(
     written = write_changes(
         unnamed, directories, (changes.removed, changes.added), from_edition=of[0], to_edition=of[1]
     )
-    return chained(job.old.deltas, of, written, unnamed, Path(job.data))
+    chain = chained(job.old.deltas, of, written, unnamed, Path(job.data))
+    # Who left is named by deltas for as long as they are served, and these are from one base to the next.
+    return chain[-DELTAS_OF_PATCHED:] if job.old.patches is not None else chain
 
 
 def amend_tasks(
@@ -120,8 +133,8 @@ def amend_tasks(
             old = _published(plan, partition, data)
             if old is None:
                 continue
-            found = registry.token_changes(plan.audience, plan.epoch, partition, old.base.sha256, keys)
-            if found is None or found.count != old.count or not found.count_after:
+            found = registry.token_changes(plan.audience, plan.epoch, partition, old.state, keys)
+            if found is None or found.count != old.members or not found.count_after:
                 continue
             spool = work / f"{plan.audience}-{plan.epoch}-{number}.changes"
             with spool.open("xb", buffering=0) as file:
@@ -138,6 +151,7 @@ def amend_tasks(
                 work=str(work),
                 data=str(data),
                 old=old,
+                may_patch=plan.may_patch(old),
             )
             yield Task(job, SCREEN_BYTES * job.count + KERNEL_SCRATCH, None)
 
@@ -159,9 +173,9 @@ def note_bases(registry: MemberStore, serial: int, built: Collection[tuple[Built
     with registry.together():
         for result, count in built:
             content = result.content
-            if content is not None and content.count == count:
+            if content is not None and content.members == count:
                 registry.note_base(
-                    *(result.audience, result.epoch, result.partition, content.base.sha256),
+                    *(result.audience, result.epoch, result.partition, content.state),
                     serial=serial,
                     count=count,
                 )

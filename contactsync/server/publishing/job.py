@@ -148,7 +148,7 @@ def _build(job: BuildJob, scratch: Path) -> Partition:
     with open_directory(data / info.file.sha256, expect=info) as directory:
         labels = _labels(job, directory, scratch, same=same, lost=lost)
         if old is not None and same and not lost:
-            return old if labels == old.labels else replace(old, labels=labels)
+            return old if (labels, None) == (old.labels, old.patches) else _bare(old, labels)
         begins = old is None or same or job.fresh
         return Partition.of(
             job.partition,
@@ -158,6 +158,11 @@ def _build(job: BuildJob, scratch: Path) -> Partition:
             screen=screen_of(directory, unnamed, data),
             labels=labels,
         )
+
+
+def _bare(old: Partition, labels: Labels | None) -> Partition:
+    """What was published, with other labels, and as its base alone is."""
+    return replace(old, labels=labels, patches=None)
 
 
 def _labels(job: BuildJob, directory: Directory, scratch: Path, *, same: bool, lost: bool) -> Labels | None:

@@ -10,7 +10,7 @@ from typing import Final
 from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import OurError
 from contactsync.labels import size_for
-from contactsync.publication.manifest import Manifest
+from contactsync.publication.manifest import Manifest, Partition
 from contactsync.server.publishing.job import is_whole
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.erasing import EVERYWHERE
@@ -44,8 +44,14 @@ class AudiencePlan:
     fresh: frozenset[str] = frozenset()
     another: bool = False
     labelled: Mapping[str, int] = field(default_factory=dict)
+    patched_from: int = 0
+    """How many members a partition has at least that keeps its base, with patches; 0: none does."""
     suspect: bool = False
     """Whether what is published may not be of this registry (belonging.py)."""
+
+    def may_patch(self, old: Partition) -> bool:
+        """Whether patches may lead on from the base of a partition as it was published."""
+        return bool(self.patched_from) and old.count >= self.patched_from
 
     @property
     def of(self) -> tuple[str, int]:
@@ -86,7 +92,8 @@ def plan_editions(
     """
     for manifest in published.values():
         _check_understood(manifest)
-    remainder_bits = folder.settings().remainder_bits
+    settings = folder.settings()
+    remainder_bits = settings.remainder_bits
     plans = []
     with registry.snapshot():
         serial = registry.serial()
@@ -102,12 +109,15 @@ def plan_editions(
             if current is not None and (until := overlaps.get(audience)) is not None:
                 epochs.append((epoch + 1, current.ahead(), until))
             for number, old, end in epochs:
+                # Rows are made of bases alone; and what was announced begins with bases alone.
+                is_patched = end is None and not settings.private_lookup
+                patched_from = settings.patched_from if is_patched else 0
                 if old is None:
                     partitions = registry.partitions(audience)
                 elif audience in suspect:
                     partitions = sorted({*old.partitions, *registry.partitions(audience)})
                 else:
-                    partitions = _suspects(folder, old, touched, remainder_bits)
+                    partitions = _suspects(folder, old, touched, remainder_bits, patched_from)
                 published_before = () if old is None else old.partitions
                 fresh = frozenset(one for one in (*partitions, *published_before) if has_left(left, one))
                 names = tuple(sorted(fresh.union(partitions)))
@@ -124,6 +134,7 @@ def plan_editions(
                         until=end,
                         another=another and end is None,
                         labelled=registry.labelled(audience, names),
+                        patched_from=patched_from,
                         suspect=audience in suspect,
                     )
                 )
@@ -144,7 +155,9 @@ def _check_understood(manifest: Manifest | None) -> None:
         )
 
 
-def _suspects(folder: DataFolder, old: Manifest, touched: Iterable[str], remainder_bits: int) -> list[str]:
+def _suspects(
+    folder: DataFolder, old: Manifest, touched: Iterable[str], remainder_bits: int, patched_from: int
+) -> list[str]:
     """Partitions that may differ from those in `old`."""
     damaged = {
         name
@@ -152,5 +165,6 @@ def _suspects(folder: DataFolder, old: Manifest, touched: Iterable[str], remaind
         if not old.is_current
         or partition.remainder_bits != remainder_bits
         or not is_whole(folder.data, partition)
+        or (partition.patches is not None and not patched_from)
     }
     return sorted(damaged.union(touched))

@@ -17,7 +17,8 @@ class PartitionChange:
     """One partition whose files are others than before.
 
     `members` and `members_before` are counts. `base`, `delta`, `screen`, `labels` (the sidecar) and
-    `labels_delta` are lengths in octets, 0 where there is no such file. `update` is what a client fetches
+    `labels_delta` are lengths in octets, 0 where there is no such file; `patches` is that of all patches that
+    are new. `update` is what a client fetches
     that has the edition before.
     """
 
@@ -30,6 +31,7 @@ class PartitionChange:
     screen: int = 0
     labels: int = 0
     labels_delta: int = 0
+    patches: int = 0
     update: int = 0
 
 
@@ -59,7 +61,7 @@ def report(before: Manifest | None, after: Manifest) -> EditionReport:
         edition=after.edition,
         changes=changes,
         update=sum(one.update for one in changes),
-        whole=sum(one.base.length + _sidecar(one) for one in after.partitions.values()),
+        whole=sum(one.base.length + _length(one) + _sidecar(one) for one in after.partitions.values()),
         rows=RowFigures.of(after.rows, after.partitions),
     )
 
@@ -82,8 +84,8 @@ def _changes(before: Manifest | None, after: Manifest) -> Iterator[PartitionChan
         old, new = held.get(name), after.partitions.get(name)
         if new is None:
             assert old is not None
-            yield PartitionChange(name, "gone", 0, old.count)
-        elif old is None or old.base != new.base or old.labels != new.labels:
+            yield PartitionChange(name, "gone", 0, old.members)
+        elif old is None or (old.base, old.patches, old.labels) != (new.base, new.patches, new.labels):
             yield _changed(name, old, new)
 
 
@@ -91,6 +93,7 @@ def _changed(name: str, old: Partition | None, new: Partition) -> PartitionChang
     base = new.base.length
     same = old is not None and old.base == new.base
     delta = 0 if old is None or same else _leads_on(new.deltas, old.edition)
+    patches = _length(new) - (_length(old, new) if old is not None and same else 0)
     labels_before = None if old is None else old.labels
     labels, labels_delta, labels_update = _sidecar(new), 0, 0
     if new.labels is not None and new.labels != labels_before:
@@ -99,20 +102,30 @@ def _changed(name: str, old: Partition | None, new: Partition) -> PartitionChang
     return PartitionChange(
         name=name,
         change="new" if old is None else "changed",
-        members=new.count,
-        members_before=0 if old is None else old.count,
+        members=new.members,
+        members_before=0 if old is None else old.members,
         base=base,
         delta=delta,
         screen=0 if new.screen is None else new.screen.length,
         labels=labels,
         labels_delta=labels_delta,
-        update=(0 if same else delta if 0 < delta < base else base) + labels_update,
+        patches=patches,
+        update=(0 if same else delta if 0 < delta < base else base) + patches + labels_update,
     )
 
 
 def _leads_on(deltas: Sequence[DeltaFile], edition: int) -> int:
     """The length of the last delta, if it leads on from an edition; else 0."""
     return deltas[-1].file.length if deltas and deltas[-1].from_edition == edition else 0
+
+
+def _length(partition: Partition, among: Partition | None = None) -> int:
+    """The length of all patches of a partition, of those that another one has too if it is given."""
+    files = [] if partition.patches is None else partition.patches.data_files
+    if among is not None:
+        there = set() if among.patches is None else set(among.patches.data_files)
+        files = [one for one in files if one in there]
+    return sum(one.length for one in files)
 
 
 def _sidecar(partition: Partition) -> int:

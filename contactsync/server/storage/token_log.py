@@ -220,7 +220,7 @@ class TokenLog(Statements):
                 if manifest is not None:
                     self._give_up_log(*of)
                 continue
-            current = bytes.fromhex(partition.base.sha256)
+            current = bytes.fromhex(partition.state)
             if current not in bases:
                 self._give_up_log(*of)
                 continue
