@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from contactsync.client.cache import Cache
-from contactsync.client.core.matching import inspect
+from contactsync.client.core.matching import inspect, patches
 from contactsync.client.core.planner import Plan
 from contactsync.client.core.row_lookups import check_rows
 from contactsync.client.download import fetch_file, octets_held
@@ -57,10 +57,11 @@ class FileFetcher:
         if plan.level is not None:
             check_rows(manifest, held.level(plan.level))
         for part in plan.parts:
-            if not part.fetch:
-                continue
             try:
-                inspect(held, part)
+                if part.fetch:
+                    inspect(held, part)
+                else:  # the manifest may be another one: that must not be found by who is in the book alone
+                    patches(held, part)
             except BadDirectory:
                 self._cache.drop_holdings(self._audience, part.partition.name)
                 raise

@@ -284,6 +284,29 @@ def test_a_patch_that_takes_out_who_is_not_there_is_refused(patched, person):
         person.sync("+4930111111")
 
 
+@pytest.mark.parametrize("book", [BOOK, ["+4930111111"]], ids=["a book", "a book of strangers"])
+def test_another_state_of_the_same_patches_is_found_by_everybody(patched, person, book):
+    """Nothing is fetched then, and who has no contact there must find out, too."""
+    patched.publish(*NUMBERS[1:31])
+    person.sync(*book)
+    partition = german(patched)
+    patches = replace(partition.patches, state="ab" * 32)
+    manifest = replace(
+        patched.manifest,
+        edition=3,
+        previous=patched.manifest.sha256(),
+        partitions={"49": replace(partition, patches=patches)},
+    )
+    patched.repository.publish([manifest], patched.signers, datetime.now(UTC))
+    patched.manifest = manifest
+    points = len(patched.asked("/evaluate/"))
+    with pytest.raises(BadDirectory, match="do not lead"):
+        person.sync(*book)
+    with pytest.raises(BadDirectory, match="do not lead"):
+        person.sync("+33123456789")
+    assert len(patched.asked("/evaluate/")) == points
+
+
 # ---- what is stored ---------------------------------------------------------------------------------------
 
 

@@ -369,7 +369,7 @@ class Matched:
         prepared = self.evaluated.prepared
         partitions = prepared.manifest.partitions
         used = [partitions[name] for name in prepared.question.names if name in partitions]
-        return max((partition.directory.false_positive_rate for partition in used), default=0.0)
+        return max((one.members / 2.0 ** sum(one.directory.widths) for one in used), default=0.0)
 
 
 def _cost(request: Request, answer: Any) -> int:

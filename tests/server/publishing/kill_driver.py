@@ -7,9 +7,9 @@ death a client that had followed the last edition follows again and checks every
 epochs that clients may ask for are on the disk; then a publish that nobody kills has to give what it would
 have given, and to remove what the dead one left. Rotations begin, end, are taken back and abandoned in the
 same way (ACTION); some of them go on by a plain publish. With `rows` there are those for private look-up, and
-none of an edition that nobody is led to. If all of it is `logged`, what is in the log and
-not in its place is finished by the next publish, whatever that was to do; every seventh step is died at, and
-the last ones.
+none of an edition that nobody is led to. With `patched` a partition keeps its base, and has one patch more.
+If all of it is `logged`, what is in the log and not in its place is finished by the next publish, whatever
+that was to do; every seventh step is died at, and the last ones.
 
 FOLDER may be in memory: what a killed process has written stays in the kernel, which is asked for it again,
 whatever is below. Children are forked by a process of one thread that has published before.
@@ -39,6 +39,7 @@ from contactsync.publication.tuf import rehearsal
 from contactsync.publication.tuf.follower import Follower
 from contactsync.publication.tuf.repository import Repository
 from contactsync.server.keyring import Keyring
+from contactsync.server.publishing import patching
 from contactsync.server.publishing.publisher import WORK, Publisher
 from contactsync.server.publishing.rotation import Aim, Order
 from contactsync.server.row_files import open_rows, with_rows
@@ -212,21 +213,30 @@ def check_pending(path, served):
 def prepare(before, state, action, executor):
     """Publish, follow as a client, and change something: the root, and the manifest that was followed."""
     operator = Operator(before, log=executor == "logged")
+    token_log.OPENED = 0  # else few members would be read at once where somebody left
     operator.add(*range(GERMAN, GERMAN + 40), AMERICAN)
     operator.folder.switch_private_lookup(on=executor == "rows")
+    if executor == "patched":
+        patching.SHARE = 2
+        settings = operator.folder.settings_file
+        settings.write_text(settings.read_text().replace("patched_from = 131072", "patched_from = 100"))
+        operator.add(*range(GERMAN + 1000, GERMAN + 1400))
     operator.publish()
+    if executor == "patched":
+        operator.registry.remove(Members("tel", np.array([GERMAN + 1000], np.uint64)))
+        operator.publish()
+        assert len(operator.manifest().partitions["49"].patches.files) == 1
     root = operator.repository.root_bytes()
     if action in ROTATING:
         order = Order(Aim.ROTATE, ROTATING[action])
         Publisher(operator.folder, operator.registry, operator.keyring).publish(order=order)
     first = check(before, state, root)
     operator.add(*range(GERMAN + 40, GERMAN + 45), 4369912345678)
-    token_log.OPENED = 0  # else few members would be read at once where somebody left
     operator.registry.remove(Members("tel", np.array([GERMAN], np.uint64)))
     # One partition is made of what is published and what changed, another one of all its tokens.
     german = operator.manifest().partitions["49"]
     keys = operator.keyring.departed_keys()
-    assert operator.registry.token_changes("people", 1, "49", german.base.sha256, keys) is not None
+    assert operator.registry.token_changes("people", 1, "49", german.state, keys) is not None
     operator.registry.close()
     if action == "promote":
         time.sleep(max(0, first.next.until - time.time()) + 0.1)
@@ -239,6 +249,8 @@ def main(folder, action, executor):
     shutil.copytree(before, work)
     publish(work, action, executor)  # loads the kernels for all children, too
     wanted = check(work, folder / "fresh", root)
+    patches = wanted.partitions["49"].patches
+    assert (None if patches is None else len(patches.files)) == (2 if executor == "patched" else None)
     gc.collect()
     gc.freeze()  # or collections, in the children above all, copy every page of it
     deaths = {"old": 0, "new": 0, "spooled": 0}

@@ -22,6 +22,7 @@ PATHS = os.pathsep.join(
         ("plain", "in-line"),
         ("plain", "logged"),
         ("plain", "rows"),
+        ("plain", "patched"),
         ("promote", "rows"),
         ("new-epoch", "threads"),
         ("rotate", "in-line"),
