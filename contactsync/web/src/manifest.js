@@ -12,13 +12,16 @@ const SUITE = 'ristretto255-SHA512';
 const MAX_BYTES = 8388608;
 const MAX_PARTITIONS = 999;
 const MAX_DELTAS = 32;
+const MAX_PATCHES = 64;
 const MAX_MEMBERS = 2 ** 34;
 const MEMBERS = ['audience', 'edition', 'epoch', 'format', 'normalisation', 'partitions', 'previous', 'public_key', 'suite'];
 const PARTITION = [
   'base', 'count', 'deltas', 'edition', 'false_positive_rate', 'remainder_bits', 'screen', 'slot_bits', 'top_sha256',
 ];
 const LABELS = ['deltas', 'edition', 'file', 'size', 'top_sha256'];
-const UNDERSTOOD = ['labels']; // names that may be critical in a partition
+const PATCHES = ['count', 'edition', 'files', 'state'];
+const UNDERSTOOD = ['labels', 'patches']; // names that may be critical in a partition
+const ROWS = ['rows', 'labelled_rows', 'folded_rows']; // members of a manifest that are made from bases alone
 
 const isObject = (value) => value !== null && typeof value === 'object' && !Array.isArray(value);
 
@@ -62,8 +65,8 @@ function fileOf(value) {
 }
 
 /** Deltas, in order, up to an edition. */
-function chainOf(value, edition, newest) {
-  check(Array.isArray(value) && value.length <= MAX_DELTAS, 'bad-value');
+function chainOf(value, edition, newest, { least = 0, most = MAX_DELTAS } = {}) {
+  check(Array.isArray(value) && value.length >= least && value.length <= most, 'bad-value');
   const deltas = value.map((delta) => {
     closed(delta, ['file', 'from', 'to']);
     const to = integer(delta.to, 2, newest);
@@ -89,6 +92,35 @@ function labelsOf(value, { edition: least, count, slot_bits: q }, newest) {
   return labels;
 }
 
+/**
+ * "Patches" of a partition: files in the format of deltas, which lead on from its base to what its members are now.
+ * @param {unknown} critical of the partition: who does not know patches must not take the base for all of it
+ * @param {object} one the partition, read but for these
+ */
+function patchesOf(value, critical, one, newest) {
+  check(Array.isArray(critical) && critical.length === 1 && critical[0] === 'patches', 'malformed');
+  closed(value, PATCHES);
+  check(isHex(value.state, 64), 'bad-value');
+  const edition = integer(value.edition, one.edition + 1, newest);
+  const count = integer(value.count, 1, MAX_NUMBER);
+  const files = chainOf(value.files, edition, newest, { least: 1, most: MAX_PATCHES });
+  check(files[0].from === one.edition, 'malformed');
+  let total = 0;
+  for (const { file: { length } } of files) {
+    check(length % 8 === 0 && length >= LEAST_DELTA && length < one.base.length, 'out-of-range');
+    total += length;
+  }
+  check(total < one.base.length && slotBits(count) === one.slot_bits, 'out-of-range');
+  check(isPossible(count, one.name), 'too-full');
+  check(one.labels === null, 'malformed');
+  return { count, edition, files, state: value.state };
+}
+
+/** How many members a partition has now: its base is of an older edition if it has patches. */
+export const countNow = ({ count, patches }) => patches?.count ?? count;
+
+const arePatched = (partitions) => Object.values(partitions).some(({ patches }) => patches !== null);
+
 /** log2(count) rounded, at least 12: the least q with count² ≤ 2^(2q+1). */
 function slotBits(count) {
   let q = 12;
@@ -103,6 +135,7 @@ function isqrt(number) {
   return Number(found);
 }
 
+const LEAST_DELTA = 168; // which changes nothing
 const setOfOne = (q, r) => 8 + 8 * Math.ceil((q + 31) / 64) + (r === 40 ? 8 : 0);
 
 export const sliceBits = (count) => Math.ceil((count * Math.abs(Math.log(0.01))) / (7 * Math.log(2) ** 2));
@@ -116,6 +149,8 @@ function roomIn(name) {
   return lengths.reduce((sum, digits) => sum + 10 ** digits, 0);
 }
 
+const isPossible = (count, name) => count <= 10000 || count <= roomIn(name);
+
 function checkFigures(one, name) {
   const { count, slot_bits: q, remainder_bits: r, base, deltas, screen } = one;
   check(q >= 12 && q <= 32 && (r === 32 || r === 40), 'out-of-range');
@@ -127,11 +162,11 @@ function checkFigures(one, name) {
     const largest = shapeOf(q, r, isqrt(1n << BigInt(2 * q + 1))).most;
     const below = i === deltas.length - 1 ? base.length : largest;
     const { length } = delta.file;
-    check(length >= 168 + setOfOne(q, r) && length < below && length % 8 === 0, 'out-of-range');
+    check(length >= LEAST_DELTA + setOfOne(q, r) && length < below && length % 8 === 0, 'out-of-range');
   });
   check((screen !== null) === hasScreen(count), 'out-of-range');
   if (screen !== null) check(screen.length === screenLength(count), 'out-of-range');
-  check(count <= 10000 || count <= roomIn(name), 'too-full');
+  check(isPossible(count, name), 'too-full');
 }
 
 function rateOf({ count, slot_bits: q, remainder_bits: r }) {
@@ -168,13 +203,14 @@ function partitionOf(name, value, newest) {
     slot_bits: integer(value.slot_bits, 0, 64),
     remainder_bits: integer(value.remainder_bits, 0, 64),
     top_sha256: value.top_sha256,
-    base: null, screen: null, labels: null,
+    base: null, screen: null, labels: null, patches: null,
   };
   check(isHex(value.top_sha256, 64), 'bad-value');
   one.base = fileOf(value.base);
   one.screen = value.screen === null ? null : fileOf(value.screen);
   checkFigures(one, name);
   if ('labels' in extra) one.labels = labelsOf(extra.labels, one, newest);
+  if ('patches' in extra) one.patches = patchesOf(extra.patches, value.critical, one, newest);
   check(value.false_positive_rate === rateOf(one), 'malformed');
   return [one, null];
 }
@@ -187,7 +223,7 @@ function partitionsOf(named, newest) {
     if (one) partitions[name] = one;
     else unusable[name] = word;
   }
-  const total = Object.values(partitions).reduce((sum, one) => sum + one.count, 0);
+  const total = Object.values(partitions).reduce((sum, one) => sum + countNow(one), 0);
   check(total <= MAX_MEMBERS, 'too-full');
   return { partitions, unusable, count: total };
 }
@@ -206,14 +242,16 @@ function nextOf(value, epoch) {
     return [name, rest];
   });
   const found = partitionsOf(named, edition);
+  check(!arePatched(found.partitions), 'malformed');
   check(isHex(value.public_key, 64), 'bad-value');
   const until = integer(value.until, 1, 253402300799);
   return { epoch: epoch + 1, edition, public_key: value.public_key, until, ...found };
 }
 
-const filesIn = ({ base, deltas, screen, labels }) => [
+const filesIn = ({ base, deltas, screen, labels, patches }) => [
   base, ...deltas.map(({ file }) => file), ...(screen ? [screen] : []),
   ...(labels ? [labels.file, ...labels.deltas.map(({ file }) => file)] : []),
+  ...(patches ? patches.files.map(({ file }) => file) : []),
 ];
 
 /** Every data file that partitions name. */
@@ -236,6 +274,7 @@ export function readManifest(octets) {
   check(isObject(value.partitions), 'bad-value');
   const edition = integer(value.edition, 1, MAX_NUMBER);
   const found = partitionsOf(Object.entries(value.partitions), edition);
+  check(!arePatched(found.partitions) || !ROWS.some((name) => name in value), 'malformed');
   const epoch = integer(value.epoch, 1, MAX_NUMBER);
   check(isHex(value.public_key, 64), 'bad-value');
   integer(value.normalisation, 1, MAX_NUMBER);

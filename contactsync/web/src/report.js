@@ -1,7 +1,7 @@
 // The object of `sync --json`: docs/json-schema.json, and `uncovered`, which only this client prints.
 import { grouped, oddsText } from './choices.js';
 import { listed } from './kinds.js';
-import { sortedNames } from './manifest.js';
+import { countNow, sortedNames } from './manifest.js';
 import { padded } from './round.js';
 
 const REASONS = {
@@ -45,7 +45,7 @@ function unusableOf(manifest, groups) {
 /** The chance that a contact who is not a member matches, in the worst partition of the book. */
 function falsePositiveRate(manifest, groups) {
   const used = [...groups.keys()].flatMap((name) => manifest.partitions[name] ?? []);
-  return Math.max(0, ...used.map((one) => one.count / 2 ** (one.slot_bits + one.remainder_bits)));
+  return Math.max(0, ...used.map((one) => countNow(one) / 2 ** (one.slot_bits + one.remainder_bits)));
 }
 
 /**
