@@ -81,9 +81,10 @@ export function dropKeyless(epoch) {
   for (const [identifier, row] of Object.entries(epoch.tokens)) if (row.key === null) delete epoch.tokens[identifier];
 }
 
-/** Labels are kept of members alone. */
-export function dropLabels(epoch, { all }) {
-  for (const row of Object.values(epoch.tokens)) if (all || !row.member) Object.assign(row, { label: null, labelled: -1 });
+/** Labels are kept of members alone. @param {Map<string, boolean>} given.members who is one now, as far as it was asked */
+export function dropLabels(epoch, { all, members }) {
+  for (const [identifier, row] of Object.entries(epoch.tokens))
+    if (all || !(members.get(identifier) ?? row.member)) Object.assign(row, { label: null, labelled: -1 });
 }
 
 const KEPT_MONTHS = 12;

@@ -2,10 +2,11 @@
 //
 // A holding is a whole file that is stored and the deltas after it: of a base {edition, base: BaseInfo, deltas: [{from, to,
 // file}]}, of a screen the same with {screen: {length, sha256}}, whose base is not stored, of a sidecar {edition, sidecar:
-// SidecarInfo, deltas}.
+// SidecarInfo, deltas}. The first two have patches as well, which lead on from the base that the deltas reach: patches.js.
 import { openBase, placeOf, rangesCost, shapeOf } from './directory.js';
 import { checkAgainst, readDelta, valueOf } from './delta.js';
 import { check } from './errors.js';
+import { patchesOf, patchesTo } from './patches.js';
 import { openScreen } from './screen.js';
 import { Sidecar, checkSidecarChain, readSidecarDelta, sidecarShape } from './sidecar.js';
 
@@ -67,24 +68,26 @@ function screenPlan(partition, held, whole, buckets) {
  * @param {number | null} [stored.buckets] of a list; null: no list is to be sent, as in download mode
  * @param {boolean} [stored.wanted] whether somebody of the book has no current result
  * @returns {{partition: object, kind: 'base' | 'screen', fetch: {length: number, sha256: string}[], holding: object,
- *   sidecar: object | null, labels: boolean, later: number}} `sidecar`: what is stored of the labels after that; null where there
+ *   sidecar: object | null, labels: boolean, later: number, unchecked: boolean}} `sidecar`: what is stored of the labels after that; null where there
  *   are none, none are wanted, or their entries come with buckets. `labels`: whether there are any that are wanted. `later`: about
- *   the octets that a list takes
+ *   the octets that a list takes; `unchecked`: whether there is something that no earlier sync has checked
  */
 export function planOf(partition, { held = null, screen = null, sidecar = null, labels = false, buckets = null, wanted = false } = {}) {
   const { edition } = partition;
   const to = partition.labels;
   labels &&= to !== null;
+  const patched = ({ fetch, holding }, stored) => patchesTo(partition, { fetch, holding, stored, known: [held, screen] });
   const plan = carriedOn(partition, partition.base, held, { edition, base: baseInfo(partition), deltas: [] });
-  const screened = buckets === null ? null : screenPlan(partition, screen, plan, buckets);
+  const screened = buckets === null ? null : screenPlan(partition, screen, plan, buckets); // by what they cost without patches
   if (screened) {
     const later = wanted ? listCost(partition, buckets, { labels }) : 0;
-    return { partition, kind: 'screen', ...screened, sidecar: null, labels, later };
+    return { partition, kind: 'screen', ...patched(screened, screen), sidecar: null, labels, later };
   }
-  if (!labels) return { partition, kind: 'base', ...plan, sidecar: null, labels, later: 0 };
+  const base = { partition, kind: 'base', ...patched(plan, held), sidecar: null, labels, later: 0 };
+  if (!labels) return base;
   const anew = { edition: to.edition, sidecar: sidecarInfo(partition), deltas: [] };
   const more = carriedOn(to, to.file, sidecar, anew);
-  return { partition, kind: 'base', fetch: [...plan.fetch, ...more.fetch], holding: plan.holding, sidecar: more.holding, labels, later: 0 };
+  return { ...base, fetch: [...base.fetch, ...more.fetch], sidecar: more.holding, unchecked: base.unchecked || more.fetch.length > 0 };
 }
 
 /** Octets of a download by these plans, lists included. @param {Iterable<ReturnType<typeof planOf>>} plans */
@@ -94,7 +97,9 @@ export const costOf = (plans) => [...plans].reduce((sum, { fetch, later }) => su
 export const leadsOn = (partition, sidecar) => Boolean(partition?.labels) && missing(partition.labels, sidecar) !== null;
 
 /** The data files of a holding. */
-export const filesOf = (holding) => [holding.screen ?? holding.base ?? holding.sidecar, ...holding.deltas.map(({ file }) => file)];
+export const filesOf = (holding) => [
+  holding.screen ?? holding.base ?? holding.sidecar, ...[...holding.deltas, ...(holding.patches ?? [])].map(({ file }) => file),
+];
 
 /**
  * The deltas of a plan, read: they lead from the base that is held to that of the manifest.
@@ -128,7 +133,7 @@ export async function sidecarOf({ partition, sidecar: { sidecar: info, deltas } 
  * @returns {Promise<import('./directory.js').Directory | object>} the base for `matchPartition`, or the screen for `screenPartition`
  */
 export async function inspect(plan, read) {
-  const chain = await chainOf(plan, read);
+  const chain = [...(await chainOf(plan, read)), ...(await patchesOf(plan, read))];
   if (plan.kind === 'screen') {
     checkAgainst(chain, () => undefined); // what it is a screen of is not known
     return screenOf(plan, read);
@@ -150,7 +155,7 @@ export function freshOf({ holding }, subjects) {
 }
 
 /**
- * Who is a member now.
+ * Who is a member by the base: patches come after it.
  * @param {{token: string, member: boolean, edition: number}[]} subjects `edition` of the partition that `member` is of; -1: none
  * @param {import('./directory.js').Directory} [directory] the base, if `inspect` has opened it
  * @returns {Promise<boolean[]>}
@@ -181,7 +186,7 @@ export async function matchPartition(plan, subjects, read, directory) {
 }
 
 /**
- * What a screen and the deltas after it say of subjects: `sure` are members, `maybe` must be looked up, `tested` were tested
+ * What a screen and the deltas after it, but not yet the patches, say of subjects: `sure` are members, `maybe` must be looked up, `tested` were tested
  * against the screen now.
  * @param {{token: string, member: boolean, edition: number}[]} subjects as of `matchPartition`
  * @param {object} [screen] if `inspect` has opened it

@@ -23,14 +23,14 @@ import { readBuckets, readEntries } from './parts.js';
 
 /**
  * @typedef {object} Settled
- * @property {boolean[]} member @property {object} plan the one that was used in the end
+ * @property {boolean[]} member by the base, as of `matchPartition` @property {object} plan the one that was used in the end
  * @property {Map<number, Uint8Array>} entries of labels that came with buckets, by the place of the subject
  * @typedef {{name: string, crowded: true} | {name: string, fetched: number, total: number, odds: number, before: number,
  *   running: number}} Told what the server learns from a list: `odds` of it are multiplied with those `before`
  */
 
 /**
- * Settle who of a partition that has a screen is a member.
+ * Settle who of a partition that has a screen is a member by its base.
  * @param {object} plan of kind `screen` @param {{token: string, member: boolean, edition: number}[]} subjects
  * @param {Desk} desk @param {{screen?: object, last: boolean}} options `screen`: if it was opened; `last`: nothing is asked for after it
  * @returns {Promise<Settled>}
@@ -45,7 +45,7 @@ export async function settle(plan, subjects, desk, { screen, last }) {
   const before = desk.ledger.asked(desk.audience, desk.epoch, partition.name);
   const { secret } = desk.ledger;
   const list = listOf(partition, desk.epoch, { candidates: tokensOf('maybe'), tested }, { secret, before, buckets: desk.allowed.buckets });
-  const whole = planOf(partition, { labels: plan.labels });
+  const whole = planOf(partition, { screen: plan.holding, labels: plan.labels }); // patches are stored by now
   const [cost, costOfWhole] = [listCost(partition, list.numbers.length, plan), costOf([whole])];
   const needed = desk.transport.received + Math.min(cost, costOfWhole);
   if (needed > desk.allowed.limit) throw tooMany(partition.name, { needed, ...desk.allowed });

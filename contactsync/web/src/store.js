@@ -111,8 +111,8 @@ const withRows = (epochs, change) =>
  * sidecars likewise, unfinished: [{points, identifiers}], reached: epochs.js}. `found`: who was a member at the last sync. `seen`: by identifier
  * the month in which a book had it (12 years + month).
  *
- * `tokens` has a row for each identifier: {token, key: of its label (null: an earlier version did not keep it), member, edition:
- * of the partition that `member` is of (-1: none), label: or null, labelled: the edition of the labels that says so (-1: none)}.
+ * `tokens` has a row for each identifier: {token, key: of its label (null: an earlier version did not keep it), member: by the
+ * base, without patches, edition: of the partition that `member` is of (-1: none), label: or null, labelled: the edition of the labels that says so (-1: none)}.
  */
 export async function readAudience(store, audience) {
   const value = { seen: {}, ...(await readRecord(store, audienceName(audience), () => ({ epochs: {}, found: {}, move: null, account: null }))) };

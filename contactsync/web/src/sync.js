@@ -13,6 +13,7 @@ import { allForms } from './forms.js';
 import { follow, kindsSeen, peerError, pin, told } from './follow.js';
 import { digest, hex, unhex } from './octets.js';
 import { optionsOf } from './options.js';
+import { patched, patchesOf } from './patches.js';
 import { peopleOf } from './people.js';
 import { costOf, filesOf, freshOf, inspect, leadsOn, matchPartition, planOf } from './plan.js';
 import { questionOf } from './question.js';
@@ -251,9 +252,10 @@ class Session {
     return true;
   }
 
-  /** Whether the files of a holding are stored; `thorough`: and are as they were signed. */
+  /** Whether the files of a holding are stored; `thorough`: and are as they were signed. Patches, which each sync reads, always. */
   async isWhole(holding, thorough) {
-    const whole = (file) => (thorough ? this.isStored(file) : this.store.holds(dataName(file.sha256), file.length));
+    const always = new Set((holding.patches ?? []).map(({ file }) => file));
+    const whole = (file) => (thorough || always.has(file) ? this.isStored(file) : this.store.holds(dataName(file.sha256), file.length));
     return (await Promise.all(filesOf(holding).map(whole))).every(Boolean);
   }
 
@@ -287,11 +289,11 @@ class Session {
     return octets;
   };
 
-  /** Check what was fetched, all of it, before a point is sent: what fails is fetched whole next time. */
+  /** Check what no earlier sync did, all of it, before a point is sent: what fails is fetched whole next time. */
   async inspect(plans, epoch) {
     const opened = new Map();
     for (const [name, plan] of plans)
-      if (plan.fetch.length)
+      if (plan.unchecked)
         try {
           opened.set(name, await inspect(plan, this.read));
         } catch (error) {
@@ -371,8 +373,9 @@ class Session {
       }
       const subjects = mine.map((one) => epoch.tokens[one]);
       const current = subjects.every((one) => one.edition === plan.partition.edition);
-      let found;
+      let [found, patches] = [null, []];
       try {
+        patches = await patchesOf(plan, this.read);
         if (current) found = subjects.map((one) => one.member);
         else if (plan.kind === 'base') found = await matchPartition(plan, subjects, this.read, opened.get(name));
       } catch (error) {
@@ -385,12 +388,13 @@ class Session {
         if (settled.plan !== plan) opened.delete(name);
         for (const [i, entry] of settled.entries) entries.set(subjects[i], entry);
       }
+      const now = patched(plan.partition, patches, subjects.map(({ token }) => token), found);
       mine.forEach((one, i) => {
-        members.set(one, found[i]);
-        Object.assign(epoch.tokens[one], { member: found[i], edition: plan.partition.edition });
+        members.set(one, now[i]);
+        Object.assign(epoch.tokens[one], { member: found[i], edition: plan.partition.edition }); // by the base: patches stay apart
       });
     }
-    await this.label(manifest, epoch, plans, opened, entries);
+    await this.label(epoch, { context: contextOf(this.audience, manifest.epoch), members, plans, opened, entries });
     const used = (kind) => Object.fromEntries([...plans].filter(([, plan]) => plan.kind === kind).map(([name, plan]) => [name, plan.holding]));
     Object.assign(epoch, { holdings: used('base'), screens: used('screen'), reached: epoch.announced ? reachedIn(manifest.partitions) : null });
     const earlier = Object.entries(epoch.sidecars).filter(([name, sidecar]) => !plans.get(name)?.sidecar && leadsOn(manifest.partitions[name], sidecar));
@@ -422,14 +426,13 @@ class Session {
   }
 
   /** What the members are called. Nothing is sent for it, and the connection is closed. `entries` came with buckets, by row. */
-  async label(manifest, epoch, plans, opened, entries) {
-    const context = contextOf(this.audience, manifest.epoch);
-    dropLabels(epoch, { all: !this.labels });
+  async label(epoch, { context, members, plans, opened, entries }) {
+    dropLabels(epoch, { all: !this.labels, members });
     this.labelled = null;
     for (const [name, mine] of this.question.groups) {
       const plan = plans.get(name);
       if (!plan?.labels) continue;
-      const rows = mine.map((one) => epoch.tokens[one]).filter((row) => row.member);
+      const rows = mine.filter((one) => members.get(one)).map((one) => epoch.tokens[one]);
       let more;
       try {
         if (plan.kind === 'screen') more = await labelBySome(rows, entries, plan.partition.labels.edition, context);

@@ -1,0 +1,59 @@
+// The patches of a partition: what led on from its base to its members of now. docs/http-api.md, "The patches".
+//
+// The base, and what is beside it in the manifest, stay those of an older edition. A row of the state says who is a member by the
+// base, so that nothing is matched or asked for anew while it stays: all patches are held, and applied in each sync.
+import { readDelta, valueOf } from './delta.js';
+import { placeOf } from './directory.js';
+import { check } from './errors.js';
+
+/**
+ * Let a plan have the patches, too. Which are fetched depends on what is stored alone.
+ * @param {object} partition of the manifest
+ * @param {object} plan
+ * @param {object[]} plan.fetch @param {object} plan.holding without patches
+ * @param {object | null} plan.stored the holding that it continues, or replaces
+ * @param {(object | null)[]} plan.known all holdings of the partition that are stored
+ * @returns {{fetch: object[], holding: object, unchecked: boolean}} `unchecked`: whether anything is not as it was stored
+ */
+export function patchesTo({ patches }, { fetch, holding, stored, known }) {
+  const [files, state] = patches ? [patches.files, patches.state] : [[], null];
+  const there = new Set(known.flatMap((one) => one?.patches ?? []).map(({ file }) => file.sha256));
+  const all = [...fetch, ...files.map(({ file }) => file).filter(({ sha256 }) => !there.has(sha256))];
+  const same = JSON.stringify([stored?.patches ?? [], stored?.state ?? null]) === JSON.stringify([files, state]);
+  return { fetch: all, holding: { ...holding, patches: files, state }, unchecked: all.length > 0 || !same };
+}
+
+/**
+ * The patches of a plan, read: they lead from the base of the manifest to the state that it names.
+ * @param {(sha256: string) => Promise<Uint8Array>} read a data file that is stored
+ */
+export async function patchesOf({ partition }, read) {
+  const { patches, base, slot_bits: q, remainder_bits: r } = partition;
+  if (patches === null) return [];
+  let [sha256, count] = [base.sha256, partition.count];
+  const chain = [];
+  for (const { from, to, file } of patches.files) {
+    const patch = readDelta(await read(file.sha256), file);
+    check(patch.from === from && patch.to === to && patch.q === q && patch.r === r, 'not-following');
+    check(patch.oldSha256 === sha256 && patch.oldCount === count, 'not-following');
+    [sha256, count] = [patch.newSha256, patch.newCount];
+    chain.push(patch);
+  }
+  check(sha256 === patches.state && count === patches.count, 'not-following');
+  return chain;
+}
+
+/**
+ * Who is a member now. That patches do not contradict the base is checked for every client alike, and not here, where a refusal
+ * would depend on the book.
+ * @param {object} partition of the manifest @param {ReturnType<typeof readDelta>[]} patches
+ * @param {string[]} tokens @param {boolean[]} members by the base
+ * @returns {boolean[]}
+ */
+export function patched({ slot_bits: q, remainder_bits: r }, patches, tokens, members) {
+  if (!patches.length) return members;
+  return tokens.map((token, i) => {
+    const value = valueOf(placeOf(token, q, r), r);
+    return patches.reduce((member, { joined, left }) => (member || joined.has(value)) && !left.has(value), members[i]);
+  });
+}
