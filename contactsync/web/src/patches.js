@@ -6,6 +6,8 @@ import { readDelta, valueOf } from './delta.js';
 import { placeOf } from './directory.js';
 import { check } from './errors.js';
 
+const textOf = (files, state) => JSON.stringify([state, ...files.map(({ from, to, file }) => [from, to, file.sha256])]);
+
 /**
  * Let a plan have the patches, too. Which are fetched depends on what is stored alone.
  * @param {object} partition of the manifest
@@ -19,7 +21,7 @@ export function patchesTo({ patches }, { fetch, holding, stored, known }) {
   const [files, state] = patches ? [patches.files, patches.state] : [[], null];
   const there = new Set(known.flatMap((one) => one?.patches ?? []).map(({ file }) => file.sha256));
   const all = [...fetch, ...files.map(({ file }) => file).filter(({ sha256 }) => !there.has(sha256))];
-  const same = JSON.stringify([stored?.patches ?? [], stored?.state ?? null]) === JSON.stringify([files, state]);
+  const same = textOf(stored?.patches ?? [], stored?.state ?? null) === textOf(files, state);
   return { fetch: all, holding: { ...holding, patches: files, state }, unchecked: all.length > 0 || !same };
 }
 
