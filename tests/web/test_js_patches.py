@@ -497,6 +497,13 @@ def test_a_patch_that_does_not_follow(world, wrong, earlier):
     assert refusal_of(world, held=world.held(earlier)) == "not-following"
 
 
+def test_a_patch_that_begins_with_another_count(world):
+    """Though it ends with the one that the manifest says."""
+    world.patch(3)
+    world.patch(4, count=len(world.now) + 1)
+    assert refusal_of(world, on_patches(count=len(world.now) + 1)) == "not-following"
+
+
 def test_a_patch_of_other_widths(world):
     world.patch(3, info=replace(world.new, remainder_bits=40))
     assert refusal_of(world) == "not-following"

@@ -105,12 +105,10 @@ function patchesOf(value, critical, one, newest) {
   const count = integer(value.count, 1, MAX_NUMBER);
   const files = chainOf(value.files, edition, newest, { least: 1, most: MAX_PATCHES });
   check(files[0].from === one.edition, 'malformed');
-  let total = 0;
-  for (const { file: { length } } of files) {
-    check(length % 8 === 0 && length >= LEAST_DELTA && length < one.base.length, 'out-of-range');
-    total += length;
-  }
-  check(total < one.base.length && slotBits(count) === one.slot_bits, 'out-of-range');
+  const lengths = files.map(({ file }) => file.length);
+  check(lengths.every((length) => length % 8 === 0 && length >= LEAST_DELTA), 'out-of-range');
+  check(lengths.reduce((sum, length) => sum + length) < one.base.length, 'out-of-range'); // and so is each
+  check(slotBits(count) === one.slot_bits, 'out-of-range');
   check(isPossible(count, one.name), 'too-full');
   check(one.labels === null, 'malformed');
   return { count, edition, files, state: value.state };
