@@ -333,7 +333,7 @@ const OPERATIONS = {
     });
     deltas.forEach(({ from }, i) => check(i === 0 || from === deltas[i - 1].to, 'not-following'));
     const last = deltas.at(-1).delta;
-    const partition = { base: { sha256: last.newSha256 }, count: last.newCount };
+    const partition = { base: { sha256: last.newSha256 }, count: last.newCount, patches: null };
     const plan = { partition, holding: { edition: deltas[0].from, base, deltas } };
     const read = async (name) => files.get(name);
     await inspect(plan, read);
