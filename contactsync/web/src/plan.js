@@ -68,9 +68,9 @@ function screenPlan(partition, held, whole, buckets) {
  * @param {number | null} [stored.buckets] of a list; null: no list is to be sent, as in download mode
  * @param {boolean} [stored.wanted] whether somebody of the book has no current result
  * @returns {{partition: object, kind: 'base' | 'screen', fetch: {length: number, sha256: string}[], holding: object,
- *   sidecar: object | null, labels: boolean, later: number, unchecked: boolean}} `sidecar`: what is stored of the labels after that; null where there
- *   are none, none are wanted, or their entries come with buckets. `labels`: whether there are any that are wanted. `later`: about
- *   the octets that a list takes; `unchecked`: whether there is something that no earlier sync has checked
+ *   sidecar: object | null, labels: boolean, later: number, unchecked: boolean}} `sidecar`: what is stored of the labels after that;
+ *   null where there are none, none are wanted, or their entries come with buckets. `labels`: whether there are any that are wanted.
+ *   `later`: about the octets that a list takes. `unchecked`: whether there is something that no earlier sync has checked
  */
 export function planOf(partition, { held = null, screen = null, sidecar = null, labels = false, buckets = null, wanted = false } = {}) {
   const { edition } = partition;
@@ -186,8 +186,8 @@ export async function matchPartition(plan, subjects, read, directory) {
 }
 
 /**
- * What a screen and the deltas after it, but not yet the patches, say of subjects: `sure` are members, `maybe` must be looked up, `tested` were tested
- * against the screen now.
+ * What a screen and the deltas after it, but not yet the patches, say of subjects: `sure` are members, `maybe` must be looked up,
+ * `tested` were tested against the screen now.
  * @param {{token: string, member: boolean, edition: number}[]} subjects as of `matchPartition`
  * @param {object} [screen] if `inspect` has opened it
  * @returns {Promise<{sure: boolean, maybe: boolean, tested: boolean}[]>}
