@@ -20,6 +20,7 @@ from contactsync.directory.screen import build_screen
 from contactsync.directory.sidecar_format import SidecarLayout
 from contactsync.publication.manifest import FORMAT, DeltaFile, Partition
 from contactsync.publication.named_files import file_to_json
+from contactsync.publication.patches import Patches
 from contactsync.tokens import Tokens
 from contactsync.voprf.server import evaluate
 
@@ -587,17 +588,14 @@ def publish_patch(service, *, left=(), joined=()):
     """An edition in which these numbers leave +49 and join it, by a patch. Returns the name of that."""
     last = service.manifest
     partition, edition = last.partitions["49"], last.edition + 1
-    before = partition.extra.get(
-        "patches",
-        {"count": partition.count, "edition": partition.edition, "files": [], "state": partition.base.sha256},
-    )
     changes = [tokens_under(service.key, some) for some in (left, joined)]
-    count, name = before["count"] - len(left) + len(joined), name_of(edition)
-    states, editions = ((before["state"], before["count"]), (name, count)), (before["edition"], edition)
+    count, name = partition.members - len(left) + len(joined), name_of(edition)
+    states = (partition.state, partition.members), (name, count)
+    editions = partition.reached, edition
     file = write_patch(service.folder / "data", partition.directory, states, changes, editions)
-    files = [*before["files"], {"from": before["edition"], "to": edition, "file": file_to_json(file)}]
-    patches = {"count": count, "edition": edition, "files": files, "state": name}
-    partition = replace(partition, extra={"critical": ["patches"], "patches": patches})
+    before = partition.patches.files if partition.patches is not None else ()
+    patches = Patches(edition, count, name, (*before, DeltaFile(*editions, file)))
+    partition = replace(partition, patches=patches)
     partitions = {**last.partitions, "49": partition}
     service.manifest = replace(last, edition=edition, partitions=partitions, previous=last.sha256())
     service.repository.publish([service.manifest], service.signers, datetime.now(UTC))
@@ -704,3 +702,42 @@ def test_in_screen_mode_patches_ask_for_no_list(crowded, person):
     assert (found(result), fetched(crowded)) == ([NEW], [base])
     result = person.sync(*book, other, more=screen)
     assert (found(result), fetched(crowded)) == ([NEW], [])
+
+
+@pytest.mark.slow
+def test_after_a_gap_in_the_history_a_base_is_known_by_its_hash(published, person):
+    """Editions of another history may have the numbers of these, a base of that SHA-256 is that base."""
+    book = (ANNA, BEN, NEW, STRANGER)
+    person.sync(*book)
+    for turn in range(36):
+        publish_patch(published, **({"left": [BEN]} if turn % 2 == 0 else {"joined": [BEN]}))
+    fetched(published)
+    result = person.sync(*book)
+    assert result["unchecked_history"] is not None
+    assert found(result) == [ANNA, BEN]
+    partition = published.manifest.partitions["49"]
+    names = fetched(published)
+    assert partition.base.sha256 not in names
+    assert len(names) == 36
+
+
+@pytest.mark.slow
+def test_after_a_gap_another_base_of_that_edition_is_fetched(published, person):
+    book = (ANNA, BEN, NEW, STRANGER)
+    person.sync(*book)
+    partition = published.manifest.partitions["49"]
+    publish_patch(published, left=[BEN])
+    # The same edition, and another base: as after a restore of an older backup that went on in another way.
+    other = np.frombuffer(b"".join(tokens_under(published.key, [ANNA, NEW])), np.uint8).reshape(-1, 10)
+    info = build(published.folder / "data" / "new", [Tokens.from_bytes(other)])
+    (published.folder / "data" / "new").rename(published.folder / "data" / info.file.sha256)
+    for _ in range(36):
+        last = published.manifest
+        published.manifest = replace(
+            last,
+            edition=last.edition + 1,
+            previous=last.sha256(),
+            partitions={"49": Partition.of("49", partition.edition, info)},
+        )
+        published.repository.publish([published.manifest], published.signers, datetime.now(UTC))
+    assert found(person.sync(*book)) == [ANNA, NEW]

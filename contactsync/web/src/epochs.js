@@ -6,10 +6,21 @@ export const newRow = (token, key) => ({ token, key, member: false, edition: -1,
 
 export const newEpoch = () => ({ public_key: '', announced: false, tokens: {}, holdings: {}, screens: {}, sidecars: {}, unfinished: [] });
 
-/** Editions are of another history, or count from 1 again: what was matched, and the files, are of others. Tokens stay. */
-function dropMatches(epoch) {
-  Object.assign(epoch, { holdings: {}, screens: {}, sidecars: {} });
-  for (const row of Object.values(epoch.tokens)) Object.assign(row, { edition: -1, labelled: -1 });
+/**
+ * Editions are of another history, maybe: what was matched, and the files, are of others. Tokens stay. So does what is held of a base
+ * that is stated now, too, by edition and SHA-256: it is that base in whatever history. Of labels this cannot be said.
+ * @param {Record<string, object>} partitions of the manifest, if it is of this epoch
+ */
+function dropMatches(epoch, partitions) {
+  const isSame = (name, { edition, base, deltas }) => {
+    const now = partitions[name];
+    return now?.labels === null && !deltas.length && edition === now.edition && base.sha256 === now.base.sha256;
+  };
+  const kept = (holdings) => Object.fromEntries(Object.entries(holdings).filter(([name, one]) => isSame(name, one)));
+  Object.assign(epoch, { holdings: kept(epoch.holdings), screens: kept(epoch.screens), sidecars: {} });
+  const names = new Set(Object.keys({ ...epoch.holdings, ...epoch.screens }));
+  for (const [identifier, row] of Object.entries(epoch.tokens))
+    if (!names.has(partitionOf(identifier))) Object.assign(row, { edition: -1, labelled: -1 });
 }
 
 /** What the editions are that an announced epoch was used in: by that it is known when they are edition 1. */
@@ -69,7 +80,8 @@ export function keepEpochs(epochs, published, gap) {
   }
   const wanted = [published.epoch, published.next?.epoch];
   for (const number of Object.keys(epochs)) if (!wanted.includes(Number(number)) && Number(number) < published.epoch) delete epochs[number];
-  if (gap !== null) Object.values(epochs).forEach(dropMatches); // nobody knows whether it is of this history
+  if (gap !== null) // nobody knows whether it is of this history
+    for (const [number, epoch] of Object.entries(epochs)) dropMatches(epoch, Number(number) === published.epoch ? published.partitions : {});
   return { replaced, promoted };
 }
 
