@@ -28,6 +28,7 @@ NAMES = tuple(
             "lookup",
         ),
         "server",
+        "refusals",
     )
     if (Path(__file__).parent / f"{name}.py").exists()
 )

@@ -130,17 +130,18 @@ class Server:
             raise SystemExit(f"{self.name} does not start: {line!r}")
         self.port = int(found[1])
 
-    def _processes(self) -> list[psutil.Process]:
+    def processes(self) -> list[psutil.Process]:
+        """The server, and what it has started."""
         whole = psutil.Process(self._popen.pid)
         return [whole, *whole.children(recursive=True)]
 
     def cpu(self) -> float:
         """Seconds of CPU so far, of all its processes."""
-        return sum(sum(one.cpu_times()[:2]) for one in self._processes())
+        return sum(sum(one.cpu_times()[:2]) for one in self.processes())
 
     def memory(self) -> int:
         """MB of its largest process."""
-        return max(one.memory_info().rss for one in self._processes()) >> 20
+        return max(one.memory_info().rss for one in self.processes()) >> 20
 
     def stop(self) -> None:
         """End it."""
@@ -152,10 +153,10 @@ class Server:
                 self._popen.kill()
 
 
-def _prepare(path: Path) -> DataFolder:
+def prepare(path: Path, settings: str = SETTINGS) -> DataFolder:
     """What `server init`, an import, a publish and `accounts add` leave."""
     made = make_folder(path)
-    made.folder.settings_file.write_text(SETTINGS)
+    made.folder.settings_file.write_text(settings)
     made.publish(np.array([4915100000000], np.uint64))
     terms = Terms("", MOST, MOST)
     made.accounts.add_all([NewAccount(f"{i}", "people", f"cs_{i}", terms) for i in range(max(CONNECTIONS))])
@@ -175,11 +176,11 @@ def _servers(folder: Path, workers: int) -> Iterator[list[Server]]:
         "--port",
         "0",
         "--data",
-        str(_prepare(folder / "ours").path),
+        str(prepare(folder / "ours").path),
     ]
     commands = {OURS: [*ours, *(("--workers", str(workers)) if workers > 1 else ())]}
     if workers == 1:
-        data = str(_prepare(folder / "same").path)
+        data = str(prepare(folder / "same").path)
         commands[SAME] = ["-m", "bench.peer_server", "same", "--data", data]
         commands[LEAN] = ["-m", "bench.peer_server", "lean"]
     servers: list[Server] = []
@@ -194,7 +195,7 @@ def _servers(folder: Path, workers: int) -> Iterator[list[Server]]:
             server.stop()
 
 
-async def _connection(server: Server, case: Case, i: int, pool: np.ndarray, count: Count) -> None:
+async def connection(server: Server, case: Case, i: int, pool: np.ndarray, count: Count) -> None:
     """Ask until the end."""
     account = 0 if case.one_account else i
     head = (
@@ -227,7 +228,7 @@ async def _connection(server: Server, case: Case, i: int, pool: np.ndarray, coun
 async def _ask(server: Server, case: Case, seconds: float, pool: np.ndarray) -> tuple[Count, float]:
     """All connections at once: what came back, and the CPU that it took."""
     count = Count()
-    asking = [asyncio.create_task(_connection(server, case, i, pool, count)) for i in range(case.connections)]
+    asking = [asyncio.create_task(connection(server, case, i, pool, count)) for i in range(case.connections)]
     await asyncio.sleep(_idle(seconds))
     count.begin, before = time.perf_counter(), server.cpu()
     for _ in range(LONGEST):

@@ -1,0 +1,15 @@
+"""The bench of refusals refuses, and says what of the server's CPU it counts."""
+
+import pytest
+
+from bench import refusals
+
+
+@pytest.mark.slow
+def test_who_comes_beside_a_full_queue_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(refusals, "CONNECTIONS", (8,))
+    (row,) = refusals.run(tmp_path, 1.0)
+    assert (row["n"], row["connections"]) == (512, 8)
+    assert row["refused_s"] > 20 * row["accepted_s"]
+    assert 0 < row["loop_us"] < 1e6
+    assert row["loop_us"] * row["refused_s"] < 1.2e6, "no more than one thread has"
