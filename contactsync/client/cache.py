@@ -245,6 +245,8 @@ class Cache(CacheFile):
                 " WHERE audience = ? AND epoch = ? AND identifier = ?",
                 ((audience, *row) for row in rows if row[0] != epoch or partition_of(row[1]) not in but),
             )
+            # Of labels it is not known, even where there are none now: their editions may come again.
+            db.execute("UPDATE tokens SET label = NULL, labelled = NULL WHERE audience = ?", (audience,))
             db.execute(
                 "DELETE FROM holdings WHERE audience = ?1"
                 " AND (epoch <> ?2 OR kind = ?3 OR code NOT IN (SELECT value FROM json_each(?4)))",

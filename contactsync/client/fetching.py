@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from contactsync.client.cache import Cache
-from contactsync.client.core.matching import inspect, patches
+from contactsync.client.core.matching import inspect, retrace
 from contactsync.client.core.planner import Plan
 from contactsync.client.core.row_lookups import check_rows
 from contactsync.client.download import fetch_file, octets_held
@@ -61,7 +61,7 @@ class FileFetcher:
                 if part.fetch:
                     inspect(held, part)
                 else:  # the manifest may be another one: that must not be found by who is in the book alone
-                    patches(held, part)
+                    retrace(held, part)
             except BadDirectory:
                 self._cache.drop_holdings(self._audience, part.partition.name)
                 raise

@@ -86,6 +86,17 @@ def inspect(files: Files, plan: PartitionPlan) -> None:
         check_against(deltas, base)
 
 
+def retrace(files: Files, plan: PartitionPlan) -> None:
+    """Check that what is held, of which nothing was fetched, still leads to what the manifest states.
+
+    The same edition may be stated of another file. Raises BadDirectory.
+    """
+    chain(files, plan)
+    patches(files, plan)
+    if plan.sidecar is not None:
+        sidecar_chain(files, plan)
+
+
 def sidecar_chain(files: Files, plan: PartitionPlan) -> list[SidecarDelta]:
     """The deltas of the stored labels. Raises BadDirectory unless they lead to those of the partition."""
     held, reaches = plan.sidecar, plan.entries
