@@ -204,7 +204,9 @@ def _deltas(old: Partition, new: Directory, edition: int, unnamed: Path, data: P
             written = write_delta(unnamed, before, new, from_edition=old.edition, to_edition=edition)
     except (BadDirectory, BadInput):
         return ()  # the old file is damaged or gone: the chain begins anew
-    return chained(old.deltas, (old.edition, edition), written, unnamed, data)
+    # So it does, with this one, where a delta was lost.
+    deltas = old.deltas if is_whole(data, replace(old, screen=None, labels=None, patches=None)) else ()
+    return chained(deltas, (old.edition, edition), written, unnamed, data)
 
 
 def chained(

@@ -50,3 +50,16 @@ def test_a_rotation_begun_again_after_private_lookup_was_switched_on(patched, tm
     for manifest in patched.repository.history("people", 5):
         assert manifest.rows is None or all(one.patches is None for one in manifest.partitions.values())
     assert stated(patched, tmp_path) == true(patched, tmp_path)
+
+
+@pytest.mark.parametrize("number", [0, -1], ids=["first", "last"])
+def test_a_delta_that_was_lost_does_not_stop_the_next_publish(patched, tmp_path, number):  # noqa: F811
+    """job.py: "If a file was lost … the chain of deltas begins anew"; so it does where members have changed."""
+    patch_from(patched, 0)
+    for turn in range(3):
+        patched.registry.remove(members(GERMAN + turn))
+        patched.publish()
+    (patched.folder.data / german(patched).deltas[number].file.sha256).unlink()
+    patched.registry.remove(members(GERMAN + 10))
+    patched.publish()
+    assert stated(patched, tmp_path) == true(patched, tmp_path)
