@@ -245,6 +245,8 @@ class Session:
             same = same_bases(files, recalled.whole, manifest.partitions)
             self._cache.drop_matches(manifest.audience, manifest.epoch, but=same)
             recalled = self._recall(question, manifest.epoch)
+            # How much was stored must not show in the time until the first file is asked for.
+            self._transport.pace(SLOW_BEATS)
         prepared = Prepared.of(
             question,
             manifest,

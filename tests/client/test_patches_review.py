@@ -8,6 +8,7 @@ import pytest
 
 from contactsync.client.cache import Cache
 from contactsync.client.core.labels import Labelled
+from contactsync.client.transport import Transport
 from contactsync.directory import build, open_directory
 from contactsync.directory.delta import Delta, check_against
 from contactsync.directory.format import truncate
@@ -115,3 +116,34 @@ def test_another_sidecar_of_the_held_edition_is_found_whoever_matches(service, p
     with pytest.raises(ContactSyncError):
         person.sync(*NUMBERS[:5], new)
     assert len(service.asked("/evaluate/")) == points, "before anything was asked"
+
+
+def test_after_a_gap_the_time_until_the_next_request_does_not_tell_how_large_the_book_is(
+    patched, person, monkeypatch
+):
+    """What is dropped and kept then is gone through row by row: 1 ms for 100 contacts, 70 ms for 10,000."""
+    person.sync(*NUMBERS[:5])
+    for turn in range(40):
+        patched.merge = 8 if turn % 8 == 7 else 0
+        patched.publish(*NUMBERS[turn % 20 : 35])
+    events = []
+    pace, drop = Transport.pace, Cache.drop_matches
+
+    def paced(self, beats=1):
+        events.append("pace")
+        pace(self, beats)
+
+    def dropped(self, *args, **how):
+        events.append("drop")
+        drop(self, *args, **how)
+
+    def asked(request, _reply):
+        if "/data/" in request.path:
+            events.append("data")
+
+    monkeypatch.setattr(Transport, "pace", paced)
+    monkeypatch.setattr(Cache, "drop_matches", dropped)
+    patched.tamper = asked
+    person.sync(*NUMBERS[:5])
+    events = events[events.index("drop") :]
+    assert events[:2] == ["drop", "pace"]
