@@ -1,9 +1,9 @@
-"""`python -m bench refusals`: what it costs a server, over its socket, to refuse a request because of overload.
+"""`python -m bench refusals`: what it costs a server, over its socket, to refuse a request by overload.
 
-One thread of the engine is kept busy, and its queue full, by connections that ask for 4,096 points. Others ask
-for 512 points all the time, and are refused (status 503) before their bodies are read. `loop_us` is the CPU
-the thread that has the connections, for each that is refused: the engine's thread is left out. It includes
-what the few that are accepted cost that thread.
+One thread of the engine is kept busy, and its queue full, by connections that ask for 4,096 points. Others
+ask for 512 points all the time, and are refused (status 503) before their bodies are read. `loop_us` is the
+CPU of the thread that has the connections, for each that is refused: the engine's thread is left out. It
+includes what the few that are accepted cost that thread.
 """
 
 from __future__ import annotations

@@ -195,7 +195,13 @@ class _Rebuild:
         for one in files:
             _check_served(self._folder.data / one.file.sha256, one.file)
         patches = [read_delta(self._folder.data / one.file.sha256, expect=one.file) for one in files]
-        return compose(patches) if patches else None
+        if not patches:
+            return None
+        whole = compose(patches)
+        whole.check_follows(published.directory)
+        if (whole.new_sha256, whole.new_count) != (published.state, published.members):
+            raise BadDirectory("its patches do not lead to what the manifest states")
+        return whole
 
     def _compare_labels(
         self, place: str, published: Partition, outputs: NDArray[np.uint8], labels: Mapping[bytes, bytes]

@@ -133,7 +133,7 @@ def _net(deltas: Sequence[Delta]) -> tuple[Values, Values]:
 
 
 def _turns(deltas: Sequence[Delta]) -> tuple[Values, NDArray[np.bool_], NDArray[np.int64]]:
-    """The values that a chain changes, ascending: whether each joins first, bool[n], and how often it changes.
+    """The values that a chain changes, ascending: bool[n], whether each joins first; how often it changes.
 
     Each leaves and joins by turns. Raises BadDirectory. O(c log c) for c changes in all.
     """

@@ -741,3 +741,26 @@ def test_after_a_gap_another_base_of_that_edition_is_fetched(published, person):
         )
         published.repository.publish([published.manifest], published.signers, datetime.now(UTC))
     assert found(person.sync(*book)) == [ANNA, NEW]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("book", [(ANNA, BEN), (ABROAD,)], ids=["a book", "a book of strangers"])
+def test_another_base_of_the_held_edition_is_found_whoever_is_in_the_book(published, person, book):
+    """Nothing is fetched then: who has a new contact there must not be the only one to find out."""
+    person.sync(*book)
+    partition = published.manifest.partitions["49"]
+    other = np.frombuffer(b"".join(tokens_under(published.key, [ANNA, NEW])), np.uint8).reshape(-1, 10)
+    info = build(published.folder / "data" / "new", [Tokens.from_bytes(other)])
+    (published.folder / "data" / "new").rename(published.folder / "data" / info.file.sha256)
+    last = published.manifest
+    published.manifest = replace(
+        last,
+        edition=last.edition + 1,
+        previous=last.sha256(),
+        partitions=last.partitions | {"49": Partition.of("49", partition.edition, info)},
+    )
+    published.repository.publish([published.manifest], published.signers, datetime.now(UTC))
+    published.requests.clear()
+    error = person.sync(*book, code=5)
+    assert error["refusal"] == "not-following"
+    assert published.asked("/evaluate/") == []

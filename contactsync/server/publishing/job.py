@@ -35,6 +35,7 @@ from contactsync.foundation import durable
 from contactsync.foundation.errors import BadDirectory, BadInput, ContactSyncError, OurError
 from contactsync.labels import TAG_BYTES
 from contactsync.publication.manifest import MAX_DELTAS, DeltaFile, Labels, Partition
+from contactsync.server.publishing.patching import DELTAS_OF_PATCHED
 from contactsync.tokens import TOKEN_BYTES, Tokens
 from contactsync.voprf.server import KeyPair, evaluate
 
@@ -206,7 +207,8 @@ def _deltas(old: Partition, new: Directory, edition: int, unnamed: Path, data: P
         return ()  # the old file is damaged or gone: the chain begins anew
     # So it does, with this one, where a delta was lost.
     deltas = old.deltas if is_whole(data, replace(old, screen=None, labels=None, patches=None)) else ()
-    return chained(deltas, (old.edition, edition), written, unnamed, data)
+    chain = chained(deltas, (old.edition, edition), written, unnamed, data)
+    return chain if old.patches is None else chain[-DELTAS_OF_PATCHED:]
 
 
 def chained(

@@ -29,7 +29,10 @@ def state_rows(
     Raises OurError if there can be no rows of such partitions: nothing was published.
     """
     rows = None
-    if folder.settings().private_lookup and after.partitions:
+    is_patched = any(
+        one.patches is not None for one in after.partitions.values()
+    )  # until the bases are written
+    if folder.settings().private_lookup and after.partitions and not is_patched:
         rows = _still_right(folder, before, after) or _made(folder, after, progress)
     if rows == after.rows:
         return after

@@ -107,12 +107,20 @@ def _check(plan: AudiencePlan, result: BuiltPartition, data: Path) -> None:
         raise _misfit(result, f"has content of edition {content.edition}")
     if content.deltas and content.deltas[-1].to_edition != content.edition:
         raise _misfit(result, "has deltas that do not end at its base")
-    patches = content.patches
-    if patches is not None and patches.edition != plan.edition and (before is None or content != before):
-        raise _misfit(result, f"has patches up to edition {patches.edition}")
+    if content != before:
+        _check_patches(plan, result, content)
     _check_labels(plan, result, content.labels, None if before is None else before.labels)
     if not is_whole(data, content):
         raise _misfit(result, "names files that are not there")
+
+
+def _check_patches(plan: AudiencePlan, result: BuiltPartition, content: Partition) -> None:
+    if (patches := content.patches) is None:
+        return
+    if patches.edition != plan.edition:
+        raise _misfit(result, f"has patches up to edition {patches.edition}")
+    if patches.files[0].from_edition != content.edition:
+        raise _misfit(result, "has patches that do not begin at its base")
 
 
 def _check_labels(

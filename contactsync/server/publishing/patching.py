@@ -47,8 +47,6 @@ class Patched:
         """The partition with its patches, of which the last one was written; None: its base is due."""
         old = self.old
         files = [] if old.patches is None else list(old.patches.files)
-        if self.patches[-1].to_edition - old.edition > MOST_EDITIONS:
-            return None
         lengths = [*(one.file.length for one in files), patch_bytes(self.patches[-1])]
         if sum(lengths) * SHARE > old.base.length:
             return None
@@ -67,6 +65,11 @@ class Patched:
             files=(*kept, DeltaFile(last.from_edition, last.to_edition, written)),
         )
         return replace(old, patches=content)
+
+
+def is_due(old: Partition, edition: int) -> bool:
+    """Whether a base is so many editions old by an edition that it is to be written anew."""
+    return edition - old.edition > MOST_EDITIONS
 
 
 def patch_on(data: Path, old: Partition, changes: Changes, *, edition: int) -> Patched:

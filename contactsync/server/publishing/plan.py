@@ -11,6 +11,7 @@ from contactsync.foundation.audiences import AUDIENCES
 from contactsync.foundation.errors import OurError
 from contactsync.labels import size_for
 from contactsync.publication.manifest import Manifest, Partition
+from contactsync.server.publishing import patching
 from contactsync.server.publishing.job import is_whole
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.erasing import EVERYWHERE
@@ -51,7 +52,8 @@ class AudiencePlan:
 
     def may_patch(self, old: Partition) -> bool:
         """Whether patches may lead on from the base of a partition as it was published."""
-        return bool(self.patched_from) and old.count >= self.patched_from
+        is_due = patching.is_due(old, self.edition)
+        return bool(self.patched_from) and old.count >= self.patched_from and not is_due
 
     @property
     def of(self) -> tuple[str, int]:
@@ -165,6 +167,9 @@ def _suspects(
         if not old.is_current
         or partition.remainder_bits != remainder_bits
         or not is_whole(folder.data, partition)
-        or (partition.patches is not None and not patched_from)
+        or (
+            partition.patches is not None
+            and (not patched_from or patching.is_due(partition, old.edition + 1))
+        )
     }
     return sorted(damaged.union(touched))

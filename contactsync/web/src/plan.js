@@ -146,6 +146,16 @@ export async function inspect(plan, read) {
   return directory;
 }
 
+/**
+ * Check that what is held, of which nothing was fetched, leads to what the manifest states: the same edition may be stated of another
+ * file, which must not be found by who is in the book alone.
+ */
+export async function retrace(plan, read) {
+  await chainOf(plan, read);
+  await patchesOf(plan, read);
+  if (plan.sidecar) await sidecarOf(plan, read);
+}
+
 const screenOf = async ({ holding: { screen, base } }, read) => openScreen(await read(screen.sha256), screen, base);
 
 /** Which subjects were matched at no edition that a holding reaches: the others are updated by the deltas alone. */

@@ -15,7 +15,7 @@ import { digest, hex, unhex } from './octets.js';
 import { optionsOf } from './options.js';
 import { patched, patchesOf } from './patches.js';
 import { peopleOf } from './people.js';
-import { costOf, filesOf, freshOf, inspect, leadsOn, matchPartition, planOf } from './plan.js';
+import { costOf, filesOf, freshOf, inspect, leadsOn, matchPartition, planOf, retrace } from './plan.js';
 import { questionOf } from './question.js';
 import { covers, used } from './quota.js';
 import { reportOf } from './report.js';
@@ -289,16 +289,16 @@ class Session {
     return octets;
   };
 
-  /** Check what no earlier sync did, all of it, before a point is sent: what fails is fetched whole next time. */
+  /** Check what no earlier sync did, all of it, and where all else leads, before a point is sent: what fails is fetched whole next time. */
   async inspect(plans, epoch) {
     const opened = new Map();
     for (const [name, plan] of plans)
-      if (plan.unchecked)
-        try {
-          opened.set(name, await inspect(plan, this.read));
-        } catch (error) {
-          throw await this.dropped(epoch, name, error);
-        }
+      try {
+        if (plan.unchecked) opened.set(name, await inspect(plan, this.read));
+        else await retrace(plan, this.read);
+      } catch (error) {
+        throw await this.dropped(epoch, name, error);
+      }
     return opened;
   }
 

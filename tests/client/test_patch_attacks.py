@@ -1,4 +1,4 @@
-"""What a review of patches found: each test states what ought to hold."""
+"""A server that states another file, or another history, where a client holds something: who finds out."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -71,10 +71,11 @@ def test_a_chain_that_takes_out_who_is_not_there_and_brings_them_back_is_refused
     none = truncate(tokens.take(np.array([], np.int64)), *info.widths)
     first = Delta(1, 2, *info.widths, 500, 499, info.file.sha256, "aa" * 32, stranger, none)
     second = Delta(2, 3, *info.widths, 499, 500, "aa" * 32, "bb" * 32, none, stranger)
-    with open_directory(tmp_path / "base", expect=info) as base, pytest.raises(BadDirectory, match="not present"):
+    with (
+        open_directory(tmp_path / "base", expect=info) as base,
+        pytest.raises(BadDirectory, match="not present"),
+    ):
         check_against([first, second], base)
-
-
 
 
 def test_of_partitions_that_stay_after_a_gap_no_label_stays(tmp_path):

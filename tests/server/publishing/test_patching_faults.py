@@ -1,11 +1,18 @@
-"""What a review of patches found: each test states what ought to hold."""
-
-from dataclasses import replace
+"""What a partition with patches met that nobody had thought of: each test says what must hold."""
 
 import pytest
-from test_publish_patching import GERMAN, NUMBERS, german, members, patch_from, patched, small, stated, true  # noqa: F401
+from test_publish_patching import (
+    GERMAN,
+    NUMBERS,
+    german,
+    members,
+    patch_from,
+    patched,  # noqa: F401
+    small,  # noqa: F401
+    stated,
+    true,
+)
 
-from contactsync.foundation.errors import ContactSyncError
 from contactsync.publication.manifest import Manifest
 from contactsync.server.publishing import patching
 from contactsync.server.publishing.looked_up import state_rows
@@ -27,7 +34,7 @@ def test_a_base_stays_for_so_many_editions_whatever_else_changes(patched, monkey
 
 
 def test_no_manifest_has_rows_and_patches(patched):  # noqa: F811
-    """Such as a rotation that is taken back and begun again, after private_lookup was written to the settings."""
+    """As where a rotation is taken back and begun again, after private look-up was switched on."""
     patched.registry.remove(members(GERMAN))
     patched.publish()
     before = patched.manifest()
@@ -54,7 +61,7 @@ def test_a_rotation_begun_again_after_private_lookup_was_switched_on(patched, tm
 
 @pytest.mark.parametrize("number", [0, -1], ids=["first", "last"])
 def test_a_delta_that_was_lost_does_not_stop_the_next_publish(patched, tmp_path, number):  # noqa: F811
-    """job.py: "If a file was lost … the chain of deltas begins anew"; so it does where members have changed."""
+    """The chain of deltas begins anew, as it does where nothing has changed."""
     patch_from(patched, 0)
     for turn in range(3):
         patched.registry.remove(members(GERMAN + turn))
