@@ -152,13 +152,30 @@ def delta(
     """The delta between two directory files, which takes these values away and adds those."""
     q, r = new[10:12]
     counts = [struct.unpack_from("<Q", data, 16)[0] for data in (old, new)]
-    sets = value_set(left, q, r) + value_set(joined, q, r)
+    return changes((q, r), counts, (sha256(old), sha256(new)), editions, (left, joined))
+
+
+def changes(
+    widths: tuple[int, int],
+    counts: Sequence[int],
+    names: tuple[str, str],
+    editions: tuple[int, int],
+    values: tuple[Sequence[int], Sequence[int]],
+) -> bytes:
+    """A delta between two contents, or a patch, by what they are called. `values` left, and joined."""
+    left, joined = values
+    sets = value_set(left, *widths) + value_set(joined, *widths)
     header = struct.pack(
-        "<8sHBBI7Q", b"CSDLT\r\n\x1a", 1, q, r, 0, *editions, *counts, len(left), len(joined),
+        "<8sHBBI7Q", b"CSDLT\r\n\x1a", 1, *widths, 0, *editions, *counts, len(left), len(joined),
         136 + len(sets) + 32,
     )  # fmt: skip
-    hashes = hashlib.sha256(old).digest() + hashlib.sha256(new).digest()
-    return signed(header + hashes + sets)
+    return signed(header + b"".join(map(bytes.fromhex, names)) + sets)
+
+
+def state_after(state: str, left: Sequence[int], joined: Sequence[int], q: int, r: int) -> str:
+    """What the content is called that a patch of one edition leads to ("Patches")."""
+    hashes = [hashlib.sha256(value_set(values, q, r)).digest() for values in (left, joined)]
+    return sha256(bytes.fromhex(state) + b"".join(hashes))
 
 
 # --- the screen ---

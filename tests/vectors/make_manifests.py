@@ -28,6 +28,7 @@ MADE_UP = "downloads are priced, and the user is advised, by figures that somebo
 ALONE = "screen mode tells the server each contact: with so many slots, every bucket is of one"
 TWO_KEYS = "tokens of two keys are stored as those of one epoch"
 MISPLACED = "the entry of one member is opened with the key of another one, and nobody has a label"
+UNTOLD = "somebody who has left is taken for a member, and who has joined is not found"
 PASSING = "in screen mode more strangers pass than need to, and the server sees their buckets"
 
 
@@ -141,6 +142,44 @@ LABELLED = put(FULL, *P49, "labels", THREE)
 NEXT_LABELS = {"labels": sidecar("three tokens", 16)[1] | {"edition": 3}}
 
 
+def patch(name: str, editions: tuple[int, int], state: str, left: list[int], joined: list[int]) -> Json:
+    """A patch of a directory, alone after it, and what a manifest says of it."""
+    figures = twin.directory_info(ALL[name])
+    q, r, count = (figures[one] for one in ("slot_bits", "remainder_bits", "count"))
+    counts = (count, count - len(left) + len(joined))
+    data = twin.changes((q, r), counts, (figures["sha256"], state), editions, (left, joined))
+    return {"file": twin.file_info(data), "from": editions[0], "to": editions[1]}
+
+
+def patches(edition: int, count: int, files: list[Json], state: str = "") -> Json:
+    """The two members of a partition with patches."""
+    stated = {"count": count, "edition": edition, "files": files, "state": state or twin.sha256(b"a state")}
+    return {"critical": ["patches"], "patches": stated}
+
+
+THREE_VALUES = VALUES["three tokens"][0]
+LEVEL_OF_ONE = 15 + 64 * 32
+"""The length of the level of the rows of one partition with 12 slot bits: docs/lookup.md, "The table"."""
+
+GIANT = 21_250_000_000
+"""An octet count that a base of five thousand million members can have."""
+ONE_PATCH = patch("three tokens", (5, 6), twin.sha256(b"a state"), THREE_VALUES[:1], [7, 8])
+NO_CHANGE = patch("three tokens", (5, 7), twin.sha256(b"a state"), [], [])
+PATCHED = put(FULL, *P49, FULL["partitions"]["49"] | patches(6, 4, [ONE_PATCH]))
+SEVERAL = [
+    {"file": twin.file_info(f"patch {i}".encode()) | {"length": length}, "from": start, "to": end}
+    for i, (length, start, end) in enumerate([(4096, 2, 4), (256, 4, 5), (168, 5, 7)])
+]
+
+
+def _of_patches(partition: Json) -> list[Json]:
+    return [one["file"] for one in partition["patches"]["files"]] if "patches" in partition else []
+
+
+def _members(partition: Json) -> int:
+    return partition.get("patches", partition)["count"]
+
+
 def _of_labels(partition: Json) -> list[Json]:
     labels = partition.get("labels")
     return (
@@ -156,11 +195,15 @@ def reads() -> list[Json]:
         files = [
             file
             for p in usable.values()
-            for file in (p["base"], p["screen"], *(delta["file"] for delta in p["deltas"]), *_of_labels(p))
+            for file in (
+                *(p["base"], p["screen"]),
+                *(delta["file"] for delta in p["deltas"]),
+                *(*_of_labels(p), *_of_patches(p)),
+            )
             if file
         ]
         return {
-            "count": sum(p["count"] for p in usable.values()),
+            "count": sum(map(_members, usable.values())),
             "usable": sorted(usable),
             "unusable": unusable,
             "files": sorted({file["sha256"] for file in files}),
@@ -250,6 +293,43 @@ def reads() -> list[Json]:
         read(
             "labels in the next epoch",
             put(ROTATING, "next", "partitions", [NEXT["partitions"][0], NEXT["partitions"][1] | NEXT_LABELS]),
+        ),
+        *patched_reads(read),
+    ]
+
+
+def patched_reads(read: Any) -> list[Json]:
+    crowd = FULL["partitions"]["44"]
+    later = FULL | {"edition": 66}
+    most = [
+        {"file": twin.file_info(f"patch {i}".encode()) | {"length": 168}, "from": i, "to": i + 1}
+        for i in range(2, 66)
+    ]
+    return [
+        read("one patch: its file is among the others, and the members are those that it leads to", PATCHED),
+        read(
+            "several patches beside a screen, the last one empty; and a patch beside deltas",
+            put(PATCHED, *P44, crowd | patches(7, 131_080, SEVERAL)),
+        ),
+        read(
+            "an empty patch alone",
+            put(PATCHED, *P49, PATCHED["partitions"]["49"] | patches(7, 3, [NO_CHANGE])),
+        ),
+        read("64 patches", put(later, *P44, crowd | patches(66, 131_072, most))),
+        read(
+            "patches to the most members of these slot bits",
+            put(FULL, *P44, crowd | patches(7, 185_363, SEVERAL)),
+        ),
+        read(
+            "patches to so few that no screen would be made of them; the one of the base stays",
+            put(FULL, *P44, crowd | patches(7, 131_000, SEVERAL)),
+        ),
+        read(
+            "patches, and something else that must be understood: unusable, and no patch is looked at",
+            put_all(
+                PATCHED, (*P49, "cards", 1), (*P49, "critical", ["cards", "patches"]), (*P49, "patches", 1)
+            ),
+            {"49": "unknown-critical"},
         ),
     ]
 
@@ -498,6 +578,113 @@ def refusals() -> list[Json]:
                       "sha256": FULL["partitions"]["1"]["base"]["sha256"]}}]}),
         refuse("critical names next, which everybody knows", "bad-value", STALE,
                canonical(ROTATING | {"critical": ["next"]})),
+        *patched_refusals(refuse),
+    ]  # fmt: skip
+
+
+def patched_refusals(refuse: Any) -> list[Json]:
+    def other(reason: str, refusal: str, effect: str, *path: Any, of: str = "49") -> Json:
+        """Another member of a partition with one patch, or with several."""
+        tree = PATCHED if of == "49" else several
+        return refuse(reason, refusal, effect, canonical(put(tree, "partitions", of, *path)))
+
+    def listed(reason: str, refusal: str, effect: str, files: Any, **more: Any) -> Json:
+        """Other patches of three tokens."""
+        stated = PATCHED["partitions"]["49"]["patches"] | {"files": files} | more
+        return other(reason, refusal, effect, "patches", stated)
+
+    def long(octets: int, start: int = 5, end: int = 6) -> Json:
+        sha256 = twin.sha256(f"{octets} {start} {end}".encode())
+        return {"file": ONE_PATCH["file"] | {"length": octets, "sha256": sha256}, "from": start, "to": end}
+
+    several = put(FULL, *P44, FULL["partitions"]["44"] | patches(7, 131_080, SEVERAL))
+    three = FULL["partitions"]["49"]
+    labelled = three | {"labels": THREE} | patches(6, 4, [ONE_PATCH])
+    ahead = NEXT["partitions"][1] | patches(3, 4, [ONE_PATCH | {"from": 2, "to": 3}])
+    stated, base = PATCHED["partitions"]["49"]["patches"], three["base"]
+    alone = PATCHED | {"partitions": {"49": PATCHED["partitions"]["49"]}}
+    rows = {"level": twin.file_info(b"") | {"length": LEVEL_OF_ONE}, "most": 3}
+    helena = FULL["partitions"]["1"] | {
+        "base": twin.file_info(b"") | {"length": 473_152},
+        "count": 110_000,
+        "edition": 6,
+        "slot_bits": 17,
+        "false_positive_rate": rate(110_000, 49),
+    }
+    giant = FULL["partitions"]["1"] | {
+        "base": twin.file_info(b"") | {"length": GIANT},
+        "count": 5_000_000_000,
+        "edition": 6,
+        "slot_bits": 32,
+        "false_positive_rate": rate(5_000_000_000, 64),
+    }
+
+    def grown(partition: Json, count: int) -> Json:
+        return partition | patches(7, count, [long(4096, 6, 7)])
+
+    return [
+        refuse("one patch: accepted", None, "", canonical(PATCHED)),
+        refuse("several patches: accepted", None, "", canonical(several)),
+        # What must be understood, and what is beside it.
+        other("patches that nothing says must be understood", "malformed", UNAWARE, "critical", KeyError),
+        refuse("patches and labels, both of which must be understood", "malformed", UNAWARE,
+               canonical(put(FULL, *P49, labelled | {"critical": ["labels", "patches"]}))),
+        refuse("labels that must be understood, and patches", "malformed", UNAWARE,
+               canonical(put(FULL, *P49, labelled | {"critical": ["labels"]}))),
+        refuse("patches in a partition with labels", "malformed", MISPLACED,
+               canonical(put(FULL, *P49, labelled))),
+        refuse("no patches, which must be understood", "bad-value", UNAWARE,
+               canonical(put(FULL, *P49, "critical", ["patches"]))),
+        refuse("patches in a manifest with rows", "malformed", UNTOLD, canonical(alone | {"rows": rows})),
+        refuse("patches in a manifest with rows, of which a partition cannot be used", "malformed", UNTOLD,
+               canonical(put(alone | {"rows": rows}, "partitions", "mailto", {}))),
+        refuse("patches in the next epoch", "malformed", UNTOLD,
+               canonical(FULL | {"next": NEXT | {"partitions": [NEXT["partitions"][0], ahead]}})),
+        # Their members.
+        other("patches as a list", "wrong-members", GUESS, "patches", [ONE_PATCH]),
+        other("patches without a state", "wrong-members", GUESS, "patches", "state", KeyError),
+        other("an unknown member of patches", "wrong-members", STALE, "patches", "cards", 1),
+        other("patches of the edition of the base", "bad-value", GUESS, "patches", "edition", 5),
+        other("patches of a later edition than the manifest", "bad-value", GUESS, "patches",
+              stated | {"edition": 8, "files": [ONE_PATCH | {"to": 8}]}),
+        other("patches to nobody", "bad-value", GUESS, "patches", "count", 0),
+        other("a state in capitals", "bad-value", STALE, "patches", "state", stated["state"].upper()),
+        other("a state of 31 octets", "bad-value", STALE, "patches", "state", stated["state"][2:]),
+        # Their files.
+        listed("patches that are null", "bad-value", GUESS, None),
+        listed("an empty list of patches", "bad-value", GUESS, []),
+        other("65 patches", "bad-value", HOSTILE, "patches", "files", [SEVERAL[-1]] * 65, of="44"),
+        listed("a patch that begins before its base", "malformed", UNTOLD, [ONE_PATCH | {"from": 4}]),
+        other("patches that begin after their base", "malformed", UNTOLD, "patches", "files", SEVERAL[1:],
+              of="44"),
+        other("a gap between two patches", "malformed", UNTOLD, "patches", "files",
+              [SEVERAL[0], SEVERAL[2]], of="44"),
+        listed("a patch that ends before the edition", "malformed", UNTOLD, [ONE_PATCH], edition=7),
+        listed("a patch that leads backwards", "bad-value", "a chain that never ends",
+               [ONE_PATCH | {"from": 6, "to": 5}]),
+        listed("an unknown member of a patch", "wrong-members", STALE, [ONE_PATCH | {"cards": 1}]),
+        # What no builder can have made.
+        listed("a patch of 160 octets", "out-of-range", RANGE, [long(160)]),
+        listed("a patch of no multiple of 8 octets", "out-of-range", MADE_UP, [long(196)]),
+        listed("a patch as long as the base", "out-of-range", MADE_UP, [long(base["length"])]),
+        listed("two patches that are together as long as the base", "out-of-range", MADE_UP,
+               [long(360), long(360, 6, 7)], edition=7),
+        listed("two patches that are together 8 octets shorter: accepted", None, "",
+               [long(360), long(352, 6, 7)], edition=7),
+        listed("patches to more members than these slot bits are for", "out-of-range", ALONE, [ONE_PATCH],
+               count=5793),
+        other("patches to fewer members than these slot bits are for", "out-of-range", ALONE, "patches",
+              "count", 92_681, of="44"),
+        refuse("patches to more members than the calling code has numbers", "too-full", MADE_UP,
+               canonical(put(FULL, "partitions", "290", grown(helena, 110_001)))),
+        refuse("patches to more members in all than there are numbers", "too-full", MADE_UP,
+               canonical(FULL | {"partitions": {
+                   name: grown(giant, 6_074_000_999) for name in ("1", "44", "86")}})),
+        other("the rate of what the patches lead to", "malformed",
+              "the user is told another chance of a false match than there is", "false_positive_rate",
+              rate(4, 52)),
+        listed("a patch that is the base", "malformed", "which one is taken for true depends on the order",
+               [ONE_PATCH | {"file": ONE_PATCH["file"] | {"sha256": base["sha256"]}}]),
     ]  # fmt: skip
 
 

@@ -55,7 +55,7 @@ def test_every_vector_of_a_client_holds(group) -> None:
         "labels.json": (94, 53),
         "log.json": (64, 47),
         "mail-1.json": (105, 0),
-        "manifest.json": (153, 132),
+        "manifest.json": (198, 167),
         "metadata.json": (84, 60),
         "normalisation-1.json": (139, 0),
         "refusals.json": (34, 32),

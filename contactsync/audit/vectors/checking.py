@@ -39,7 +39,7 @@ SHIPPED: Final = {
     "delta.json": 56,
     "screen.json": 28,
     "labels.json": 94,
-    "manifest.json": 153,
+    "manifest.json": 198,
     "runs.json": 51,
     "metadata.json": 84,
     "log.json": 149,

@@ -125,7 +125,7 @@ LAYERS: Final = {
         tuple(
             f"publication.{name}"
             for name in (
-                *("manifest", "partition", "labels", "named_files", "announced"),
+                *("manifest", "partition", "labels", "patches", "named_files", "announced"),
                 *("forms", "canonical"),
             )
         ),
