@@ -10,6 +10,8 @@ from make_epochs import (
 )
 from make_labelled_syncs import labelled, prepare_labelled
 from make_labelled_syncs import refused as refused_labels
+from make_patched_syncs import patched, prepare_patched
+from make_patched_syncs import refused as refused_patches
 from make_screened import prepare_large, screens
 from make_serving import charges, keys, repeats, tokens
 from make_syncs import refusals, syncs
@@ -30,8 +32,9 @@ def runs() -> Json:
         prepare()
         prepare_large()
         prepare_labelled()
-    cases = [*syncs(), *screens(), *labelled()]
-    refused = [*refusals(), *refused_labels()]
+        prepare_patched()
+    cases = [*syncs(), *screens(), *labelled(), *patched()]
+    refused = [*refusals(), *refused_labels(), *refused_patches()]
     groups = [
         group("keys of epochs", "server.epochs", "epoch_key", keys(), SOURCE),
         group("tokens and their values", "tokens", "token", tokens(), SOURCE),

@@ -161,6 +161,13 @@ def plan(partition: Json, held: Json, options: Json) -> tuple[list[Json], Json]:
     return (screened, then) if cost < sum(file["length"] for file in files) else (files, after)
 
 
+def unheld(partition: Json, held: Json) -> list[Json]:
+    """The patches that are fetched: http-api.md, "The patches"."""
+    there = {one["file"]["sha256"] for kind in held.values() for one in kind.get("patches", [])}
+    listed = partition["patches"]["files"] if "patches" in partition else []
+    return [one["file"] for one in listed if one["file"]["sha256"] not in there]
+
+
 class Sync:
     """One case of the operation `sync`. `octets` in `given` are bytes."""
 
@@ -168,7 +175,9 @@ class Sync:
         self.given = given
         published = json.loads(given["manifest"])
         unusable = {
-            name for name, one in published["partitions"].items() if "critical" in one or not name.isdigit()
+            name
+            for name, one in published["partitions"].items()
+            if one.get("critical", ["patches"]) != ["patches"] or not name.isdigit()
         }
         usable = {name: one for name, one in published["partitions"].items() if name not in unusable}
         self.manifest = published | {"partitions": usable, "unusable": sorted(unusable)}
@@ -192,10 +201,14 @@ class Sync:
         sidecars = self.sidecars()
         fetched = []
         for name, (files, _) in plans.items():
-            fetched += [file["sha256"] for file in files]
+            later = unheld(manifest["partitions"][name], held.get(name, {}))
+            fetched += [file["sha256"] for file in (*files, *later)]
             if name in sidecars:
                 fetched.append(manifest["partitions"][name]["labels"]["file"]["sha256"])
         chains = {name: self.chain(name, after) for name, (_, after) in plans.items()}
+        patches = {name: self.patches(name) for name in plans}
+        for name, (_, after) in plans.items():
+            self.uncontradicted(name, after, [*chains[name], *patches[name]])
         tokens = {name: one["token"] for name, one in given["held"]["tokens"].items()}
         tokens |= self.evaluated([one for one in book if one not in tokens])
         self.out["lists"] = []
@@ -203,7 +216,8 @@ class Sync:
         for name in sorted({self.partition(one) for one in book}):
             mine = [one for one in book if self.partition(one) == name]
             if name in manifest["partitions"]:
-                found |= self.settled(name, plans[name][1], chains[name], mine, tokens)
+                by_base = self.settled(name, plans[name][1], chains[name], mine, tokens)
+                found |= self.patched(name, patches[name], by_base, tokens)
             else:
                 unknown = name in manifest["unusable"]
                 found |= dict.fromkeys(mine, (None if unknown else False, -1))
@@ -306,6 +320,52 @@ class Sync:
         if (sha256, count) != (partition["base"]["sha256"], partition["count"]):
             raise Refused("not-following")
         return deltas
+
+    def patches(self, name: str) -> list[Delta]:
+        """What leads on from the base of the manifest."""
+        partition, found = self.manifest["partitions"][name], []
+        if "patches" not in partition:
+            return []
+        stated = partition["patches"]
+        state, count = partition["base"]["sha256"], partition["count"]
+        for one in stated["files"]:
+            data = self.served[one["file"]["sha256"]]
+            if (data[10], data[11]) != (partition["slot_bits"], partition["remainder_bits"]):
+                raise Refused("not-following")
+            patch = read_delta(data, partition)
+            if (*patch.editions, patch.old_sha256, patch.counts[0]) != (one["from"], one["to"], state, count):
+                raise Refused("not-following")
+            state, count = patch.new_sha256, patch.counts[1]
+            found.append(patch)
+        if (state, count) != (stated["state"], stated["count"]):
+            raise Refused("not-following")
+        return found
+
+    def uncontradicted(self, name: str, after: Json, deltas: list[Delta]) -> None:
+        """Nobody joins who is there, or leaves who is not: as far as can be told without the base."""
+        there: dict[int, bool] = {}
+        if after["kind"] == "base" and deltas:
+            partition, whole = self.manifest["partitions"][name], self.served[after["whole"]["sha256"]]
+            start = after.get("base") or partition["base"] | partition
+            held = Directory(start | {"base": after["whole"]}, lambda a, b: whole[a:b]).values()
+            touched = {value for delta in deltas for value in delta.joined | delta.left}
+            there = dict.fromkeys(touched, False) | dict.fromkeys(touched & set(held), True)
+        for delta in deltas:
+            for values, now in ((delta.left, False), (delta.joined, True)):
+                if any(there.get(value) is now for value in values):
+                    raise Refused("contradicting")
+                there |= dict.fromkeys(values, now)
+
+    def patched(
+        self, name: str, patches: list[Delta], by_base: dict[str, tuple[bool, int]], tokens: Json
+    ) -> dict[str, tuple[bool, int]]:
+        """Who is a member now. The edition stays that of the base."""
+        partition = self.manifest["partitions"][name]
+        shift = 80 - partition["slot_bits"] - partition["remainder_bits"]
+        now = {int(tokens[one], 16) >> shift for one, (member, _) in by_base.items() if member}
+        for patch in patches:
+            now = (now | patch.joined) - patch.left
+        return {one: (int(tokens[one], 16) >> shift in now, edition) for one, (_, edition) in by_base.items()}
 
     def settled(
         self, name: str, after: Json, deltas: list[Delta], mine: list[str], tokens: Json

@@ -28,6 +28,7 @@ import { normalise } from '../../contactsync/web/src/identifiers.js';
 import { partitionOf } from '../../contactsync/web/src/kinds.js';
 import { normaliseMail } from '../../contactsync/web/src/mail.js';
 import { inspect, matchPartition, planOf } from '../../contactsync/web/src/plan.js';
+import { patched, patchesOf } from '../../contactsync/web/src/patches.js';
 import { Rejected } from '../../contactsync/web/src/rejected.js';
 import { Ledger } from '../../contactsync/web/src/ledger.js';
 import { readBuckets } from '../../contactsync/web/src/parts.js';
@@ -152,13 +153,13 @@ async function sync(given, expected) {
   });
   const book = [...new Set(identifiers.filter((one) => one !== null))];
   const heldAs = (kind, more) => Object.fromEntries(given.held.files.filter((one) => one.kind === kind)
-    .map((one) => [one.partition, { edition: one.edition, base: one.base, deltas: one.deltas, ...more(one) }]));
+    .map((one) => [one.partition, { edition: one.edition, base: one.base, deltas: one.deltas, patches: one.patches ?? [], ...more(one) }]));
   const [bases, screens] = [heldAs('base', (one) => ({ base: { ...one.base, ...one.whole } })), heldAs('screen', (one) => ({ screen: one.whole }))];
   const buckets = given.options.privacy === 'screen' ? given.options.buckets : null;
   const plans = new Map(sortedNames(manifest.partitions).map((name) =>
     [name, planOf(manifest.partitions[name], { held: bases[name], screen: screens[name], labels: given.options.labels ?? false, buckets })]));
   const opened = new Map();
-  for (const [name, plan] of plans) if (plan.fetch.length) opened.set(name, await inspect(plan, read));
+  for (const [name, plan] of plans) if (plan.unchecked) opened.set(name, await inspect(plan, read));
   const tokens = Object.fromEntries(Object.entries(given.held.tokens).map(([name, one]) => [name, one.token]));
   const waiting = given.held.unfinished;
   const fresh = book.filter((one) => !(one in tokens) && !waiting.some((batch) => batch.identifiers.includes(one)));
@@ -185,7 +186,8 @@ async function sync(given, expected) {
     const allowed = { limit: Infinity, buckets, leakBudget: given.options.leak_budget, whole: 0 };
     const desk = { audience, epoch, read, transport: rangedBy(served, ranges), ledger, told: [], allowed };
     const settled = await settle(plan, subjects, desk, { last: true });
-    mine.forEach((one, i) => result.set(one, [settled.member[i], plan.partition.edition]));
+    const now = patched(plan.partition, await patchesOf(settled.plan, read), mine.map((one) => tokens[one]), settled.member);
+    mine.forEach((one, i) => result.set(one, [now[i], plan.partition.edition]));
     if (!ranges.length) continue;
     const { seed, numbers } = ledger.asked(audience, epoch, name);
     lists.push({ partition: name, seed, buckets: numbers, ranges });
@@ -201,7 +203,8 @@ async function sync(given, expected) {
     const known = given.held.tokens[one];
     const subject = { token: tokens[one], member: known?.member ?? false, edition: known?.edition ?? -1 };
     const current = subject.edition === plan.partition.edition;
-    const [member] = current ? [subject.member] : await matchPartition(plan, [subject], read, opened.get(name));
+    const byBase = current ? [subject.member] : await matchPartition(plan, [subject], read, opened.get(name));
+    const [member] = patched(plan.partition, await patchesOf(plan, read), [subject.token], byBase);
     result.set(one, [member, plan.partition.edition]);
     const context = contextOf(manifest.audience, manifest.epoch);
     if (member && plan.sidecar) await labelPartition(plan, [rows[one]], read, context, opened.get(name));

@@ -100,10 +100,14 @@ class _Sync:
         )
 
     def _holding(self, spec: Case) -> Holding:
-        for file in (spec["whole"], *(delta["file"] for delta in spec["deltas"])):
-            self._fetch(_file(file))
-        deltas = tuple((one["from"], one["to"], _file(one["file"])) for one in spec["deltas"])
-        return Holding(spec["edition"], _file(spec["whole"]), _info(spec["base"]), deltas)
+        deltas, patches = (
+            tuple((one["from"], one["to"], _file(one["file"])) for one in spec.get(name, []))
+            for name in ("deltas", "patches")
+        )
+        holding = Holding(spec["edition"], _file(spec["whole"]), _info(spec["base"]), deltas, patches)
+        for file in holding.files():
+            self._fetch(file)
+        return holding
 
     def _fetch(self, file: DataFile) -> None:
         (self.folder / file.sha256).write_bytes(self.served[file.sha256])

@@ -13,7 +13,7 @@ function sorted(partitions) {
   const usable = {};
   const unusable = [];
   for (const [name, one] of partitions)
-    if (/^[0-9]+$/.test(name) && !('critical' in one)) usable[name] = one;
+    if (/^[0-9]+$/.test(name) && (one.critical ?? ['patches']).join() === 'patches') usable[name] = one;
     else unusable.push(name);
   return { usable, unusable };
 }
@@ -51,6 +51,12 @@ function rangesCost(partition, buckets) {
   return s.top + s.page * Math.min(k, s.pages) + Math.floor(((partition.base.length - s.data) * k) / s.buckets);
 }
 
+// The patches that are fetched: http-api.md, "The patches".
+function unheld(partition, held) {
+  const there = Object.values(held).flatMap((one) => one.patches ?? []).map((one) => one.file.sha256);
+  return (partition.patches?.files ?? []).map((one) => one.file).filter((file) => !there.includes(file.sha256));
+}
+
 function planOf(partition, held, options) {
   const base = carriedOn(partition, 'base', partition.base, held.base);
   if (options.privacy === 'download' || partition.screen === null) return base;
@@ -69,6 +75,47 @@ function chainOf(partition, plan, served) {
   });
   check(sha === partition.base.sha256 && count === partition.count, 'not-following');
   return deltas.map((one) => ({ ...one, left: new Set(one.left), joined: new Set(one.joined) }));
+}
+
+function patchesOf(partition, served) {
+  if (!partition.patches) return [];
+  let [state, count] = [partition.base.sha256, partition.count];
+  const patches = partition.patches.files.map((one) => {
+    const patch = readDelta(served[one.file.sha256], one.file);
+    check(patch.q === partition.slot_bits && patch.r === partition.remainder_bits, 'not-following');
+    check(patch.from === one.from && patch.to === one.to, 'not-following');
+    check(patch.oldSha256 === state && patch.oldCount === count, 'not-following');
+    [state, count] = [patch.newSha256, patch.newCount];
+    return patch;
+  });
+  check(state === partition.patches.state && count === partition.patches.count, 'not-following');
+  return patches.map((one) => ({ ...one, left: new Set(one.left), joined: new Set(one.joined) }));
+}
+
+// Nobody joins who is there, or leaves who is not: as far as can be told without the base.
+function uncontradicted(plan, deltas, served) {
+  if (!deltas.length) return;
+  const there = new Map();
+  if (plan.kind === 'base') {
+    const data = served[plan.whole.sha256];
+    const held = new Set(new Directory({ ...plan.base, length: data.length }, slices(data)).values());
+    for (const { left, joined } of deltas) for (const value of [...left, ...joined]) there.set(value, held.has(value));
+  }
+  for (const { left, joined } of deltas) {
+    for (const value of left) check(there.get(value) !== false, 'contradicting');
+    for (const value of joined) check(there.get(value) !== true, 'contradicting');
+    for (const value of left) there.set(value, false);
+    for (const value of joined) there.set(value, true);
+  }
+}
+
+// Who is a member now, by who was one in the base; the edition stays that of the base.
+function patchedBy(patches, partition, found, tokens) {
+  const now = ([one, [member, edition]]) => {
+    const value = valueOf(tokens[one], partition.slot_bits, partition.remainder_bits);
+    return [one, [patches.reduce((is, { left, joined }) => (is || joined.has(value)) && !left.has(value), member), edition]];
+  };
+  return Object.fromEntries(Object.entries(found).map(now));
 }
 
 // The entries of each partition with labels, if they are wanted.
@@ -223,10 +270,13 @@ function sync(given, expected) {
   const book = [...new Set((identifiers ?? contactsOf(given)).filter((one) => one !== null))];
   const held = {};
   for (const one of given.held.files) (held[one.partition] ??= {})[one.kind] = one;
-  const [plans, chains, out] = [{}, {}, { lists: [] }];
+  const [plans, chains, patches, out] = [{}, {}, {}, { lists: [] }];
   for (const name of codes(manifest.usable).toSorted(ordered)) {
     plans[name] = planOf(manifest.usable[name], held[name] ?? {}, given.options);
+    plans[name].fetch.push(...unheld(manifest.usable[name], held[name] ?? {}));
     chains[name] = chainOf(manifest.usable[name], plans[name], served);
+    patches[name] = patchesOf(manifest.usable[name], served);
+    uncontradicted(plans[name], [...chains[name], ...patches[name]], served);
   }
   const sidecars = sidecarsOf(given, manifest, served);
   out.fetched = codes(plans).toSorted(ordered).flatMap((name) =>
@@ -240,8 +290,9 @@ function sync(given, expected) {
   const found = {};
   for (const name of [...codes(manifest.usable)].toSorted(ordered)) {
     const mine = book.filter((one) => digits(one).startsWith(name));
-    if (mine.length)
-      Object.assign(found, settle(given, name, manifest.usable[name], plans[name], chains[name], mine, tokens, served, out));
+    if (!mine.length) continue;
+    const byBase = settle(given, name, manifest.usable[name], plans[name], chains[name], mine, tokens, served, out);
+    Object.assign(found, patchedBy(patches[name], manifest.usable[name], byBase, tokens));
   }
   for (const one of book.filter((other) => !(other in found)))
     found[one] = [manifest.unusable.some((name) => digits(one).startsWith(name)) ? null : false, -1];
