@@ -38,6 +38,7 @@ BOOK: list[tuple[str, str | None]] = [
     ("112", "DE"),
     ("(212) 555-0131", "US"),
 ]
+STRANGER: list[tuple[str, str | None]] = [("0151 11055433", "DE")]  # to what the refused patches are about
 LATER: list[tuple[str, str | None]] = [("0151 11063352", "DE")]
 QUIET = DOWNLOAD | {"cover": False, "largest_batch": 4096}
 
@@ -138,10 +139,8 @@ def forged(base: Json, to_2: Json, to_3: Json) -> None:
     }
     for name, other in seconds.items():
         file = patch(f"49, a patch that {name}", second, third, (2, 3), **other)
-        says = int.from_bytes(
-            OF.files[f"49, a patch that {name}"][40:48], "little"
-        )  # how many are there then
-        publish(f"patched 1.3, {name}", 3, {"49": with_patches(base, third, [to_2, file], count=says)}, OF)
+        count = int.from_bytes(OF.files[f"49, a patch that {name}"][40:48], "little")  # by its own header
+        publish(f"patched 1.3, {name}", 3, {"49": with_patches(base, third, [to_2, file], count=count)}, OF)
     later = patch("49, a patch of other editions", second, third, (1, 3)) | {"from": 2}
     publish("patched 1.3, of other editions", 3, {"49": with_patches(base, third, [to_2, later])}, OF)
     ours = patch("49, a patch of another base", second, third, (1, 3))
@@ -324,10 +323,10 @@ def refused() -> list[Json]:
             effect,
             seed=OF.seed.hex(),
             options=QUIET,
-            contacts=contacts(BOOK[3:4]),
+            contacts=contacts(STRANGER),
             manifest={"of": name},
             served=served(OF, *([OTHER] if name == "patched 1.3" else []), BASE, *names),
-            held=NOTHING | {"tokens": tokens(OF, identifiers(BOOK[3:4]), BASE, -1)},
+            held=NOTHING | {"tokens": tokens(OF, identifiers(STRANGER), BASE, -1)},
             ledger=LEDGER,
             drawn=[],
         )
