@@ -113,8 +113,10 @@ class Service:
         whole = self.walk(data, last.read_bytes() if last.exists() else None)
         last.write_bytes(data)
         listed = manifest["partitions"]
-        usable = {name: p for name, p in listed.items() if name.isdigit() and "critical" not in p}
+        usable = {name: p for name, p in listed.items() if name.isdigit() and understood(p)}
         unusable = sorted(listed.keys() - usable.keys())
+        for partition in usable.values():
+            check_patches(partition, manifest)
         return manifest | {"partitions": usable, "unusable": unusable, "unchecked": not whole}
 
     @staticmethod
@@ -127,7 +129,8 @@ class Service:
         check(after["epoch"] == manifest["epoch"] + 1, "the epoch of next")
         names = [partition["name"] for partition in after["partitions"]]
         check(names == sorted(set(names)), "the order of partitions in next")
-        usable = {p["name"]: p for p in after["partitions"] if p["name"].isdigit() and "critical" not in p}
+        usable = {p["name"]: p for p in after["partitions"] if p["name"].isdigit() and understood(p)}
+        check(not any("patches" in p for p in usable.values()), "patches in next")
         return manifest | after | {"partitions": usable, "unusable": sorted(set(names) - usable.keys())}
 
     def walk(self, newest: bytes, seen: bytes | None) -> bool:
@@ -186,6 +189,36 @@ def continues(newer: Json | None, older: Json | None) -> bool:
         return True
     same = all(newer[name] == older[name] for name in ("epoch", "public_key", "until"))
     return same and newer["edition"] >= older["edition"]
+
+
+def understood(partition: Json) -> bool:
+    """Whether this client knows all that it must. Of what may be critical it knows patches alone."""
+    return partition.get("critical", ["patches"]) == ["patches"]
+
+
+def check_patches(partition: Json, manifest: Json) -> None:
+    """Check what a manifest says of patches ("The patches"; "What can have been built")."""
+    if "patches" not in partition:
+        check("critical" not in partition, "patches that are critical, and not there")
+        return
+    check("critical" in partition, "patches that are not critical")
+    check("labels" not in partition, "labels beside patches")
+    check(not {"rows", "labelled_rows", "folded_rows"} & manifest.keys(), "rows beside patches")
+    stated, base = partition["patches"], partition["base"]
+    check(set(stated) == {"count", "edition", "files", "state"}, "the members of patches")
+    check(re.fullmatch("[0-9a-f]{64}", stated["state"]), "the state")
+    check(partition["edition"] < stated["edition"] <= manifest["edition"], "the edition of patches")
+    files = stated["files"]
+    check(1 <= len(files) <= 64, "how many patches there are")
+    ends = [one["to"] for one in files]
+    check([one["from"] for one in files] == [partition["edition"], *ends[:-1]], "where patches begin")
+    check(all(one["from"] < one["to"] for one in files) and ends[-1] == stated["edition"], "where they end")
+    lengths = [one["file"]["length"] for one in files]
+    check(all(length >= 168 and length % 8 == 0 for length in lengths), "the length of a patch")
+    check(sum(lengths) < base["length"], "the length of all patches")
+    n, q = stated["count"], partition["slot_bits"]
+    check(n >= 1 and n * n <= 1 << (2 * q + 1), "more values than these slot bits are for")
+    check(q == 12 or n * n > 1 << (2 * q - 1), "fewer values than these slot bits are for")
 
 
 def partition_of(identifier: bytes, partitions: Json) -> str | None:
@@ -492,3 +525,28 @@ def read_delta(data: bytes, partition: Json) -> Delta:
     check(end + 32 == len(data) and not set(leaving) & set(joining), "the sets of a delta")
     hashes = data[72:104].hex(), data[104:136].hex()
     return Delta((old, new), (n_old, n_new), *hashes, frozenset(leaving), frozenset(joining))
+
+
+def read_patches(partition: Json, read: Callable[[Json], bytes]) -> list[Delta]:
+    """The patches of a partition ("Patches"), each of which leads on from the base or the one before it."""
+    if "patches" not in partition:
+        return []
+    state, count, found = partition["base"]["sha256"], partition["count"], []
+    for listed in partition["patches"]["files"]:
+        patch = read_delta(read(listed["file"]), partition)
+        check(patch.editions == (listed["from"], listed["to"]), "the editions of a patch")
+        check((patch.old_sha256, patch.counts[0]) == (state, count), "what a patch begins at")
+        state, count = patch.new_sha256, patch.counts[1]
+        found.append(patch)
+    check((state, count) == (partition["patches"]["state"], partition["patches"]["count"]), "the last patch")
+    return found
+
+
+def patched(values: Iterable[int], patches: Iterable[Delta]) -> set[int]:
+    """The values that are there now, of all that are in the base."""
+    now = set(values)
+    for patch in patches:
+        check(patch.left <= now, "who left by a patch")
+        check(not patch.joined & now, "who joined by a patch")
+        now = now - patch.left | patch.joined
+    return now

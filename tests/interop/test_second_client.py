@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -42,17 +43,18 @@ def contactsync(*arguments: object) -> str:
 class Operator:
     """A server as docs/operations.md sets it up, and the stock client beside it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, numbers: Sequence[str], *, rows: bool = True, **settings: int) -> None:
         self.folder, self.data, self.state = folder, folder / "server", folder / "state"
         members = folder / "members.txt"
-        members.write_text("\n".join(GERMANS + OTHERS) + "\n")
+        members.write_text("\n".join(numbers) + "\n")
         fingerprint = re.search(r"^fingerprint (.+)$", self.run("init"), re.MULTILINE)[1]
         self.fingerprint = fingerprint.replace(" ", "")
-        self.set_remainder_bits(40)
+        for name, value in settings.items():
+            self.set(name, value)
         self.run("members", "import", members)
         self.credential = self.run("accounts", "add", "second client").strip()
         (folder / "credential").write_text(self.credential)
-        self.run("publish", "--private-lookup", "yes")
+        self.run("publish", *(("--private-lookup", "yes") if rows else ()))
         command = [sys.executable, "-m", "contactsync", "server", "serve", "--data", self.data, "--port", "0"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert select.select([self.process.stdout], [], [], 60)[0], "the server does not start"
@@ -63,9 +65,9 @@ class Operator:
     def run(self, *arguments: object) -> str:
         return contactsync("server", *arguments, "--data", self.data)
 
-    def set_remainder_bits(self, bits: int) -> None:
+    def set(self, name: str, value: int) -> None:
         settings = self.data / "server.toml"
-        text, found = re.subn(r"(?m)^remainder_bits = \d+$", f"remainder_bits = {bits}", settings.read_text())
+        text, found = re.subn(rf"(?m)^{name} = \d+$", f"{name} = {value}", settings.read_text())
         assert found == 1
         settings.write_text(text)
 
@@ -94,7 +96,7 @@ def voprf(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def operator(tmp_path_factory):
-    operator = Operator(tmp_path_factory.mktemp("operator"))
+    operator = Operator(tmp_path_factory.mktemp("operator"), GERMANS + OTHERS, remainder_bits=40)
     yield operator
     operator.stop()
 
@@ -256,7 +258,7 @@ def test_walks_back_across_epochs_and_refuses_another_history(operator, service,
 
 @pytest.mark.slow
 def test_begins_again_in_a_new_epoch(operator, service, manifest, voprf, tmp_path) -> None:
-    operator.set_remainder_bits(32)
+    operator.set("remainder_bits", 32)
     operator.run("publish", "--new-epoch")
     with pytest.raises(Problem) as caught:
         voprf.tokens(service, manifest, identifiers(BOOK))
