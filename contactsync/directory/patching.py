@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contactsync.directory.amending import Changes, Contradicted
-from contactsync.directory.delta import Delta, compose, delta_bytes, tokens_of
-from contactsync.directory.format import DirectoryInfo, Values
+from contactsync.directory.delta import Delta, delta_bytes, tokens_of
+from contactsync.directory.format import DirectoryInfo, Values, bad
 from contactsync.directory.ranges import RangeReader
 from contactsync.directory.value_sets import contains, encode
 from contactsync.foundation.errors import BadInput
@@ -40,11 +40,11 @@ def next_patch(
     """
     state, count = info.file.sha256, info.count
     there = _in_base(path, info, changes.values)
-    if patches:
-        whole = compose(patches)
-        whole.check_follows(info)
-        there = (there | contains(whole.added, changes.values)) & ~contains(whole.removed, changes.values)
-        state, count = whole.new_sha256, whole.new_count
+    for one in patches:  # one by one: to compose them would sort all of their values
+        if (one.old_sha256, one.old_count) != (state, count):
+            raise bad(str(one), "it does not lead on from what is published", "not-following")
+        there = (there | contains(one.added, changes.values)) & ~contains(one.removed, changes.values)
+        state, count = one.new_sha256, one.new_count
     if (there != changes.before).any():
         raise Contradicted(adds=bool((there & ~changes.before).any()))
     removed, added = changes.removed, changes.added

@@ -142,8 +142,9 @@ def patches(files: Files, plan: PartitionPlan) -> list[Delta]:
 
 def patched(files: Files, plan: PartitionPlan, tokens: Tokens, mask: Mask) -> Mask:
     """Which of m tokens are there now, by those that the base has: `mask`. Raises BadDirectory."""
-    found = patches(files, plan)
-    return compose(found).apply_to_mask(tokens, mask) if found else mask
+    for patch in patches(files, plan):
+        mask = patch.apply_to_mask(tokens, mask)
+    return mask
 
 
 def _wrong_chain(plan: PartitionPlan) -> BadDirectory:
