@@ -3,7 +3,8 @@
 One thread of the engine is kept busy, and its queue full, by connections that ask for 4,096 points. Others
 ask for 512 points all the time, and are refused (status 503) before their bodies are read. `loop_us` is the
 CPU of the thread that has the connections, for each that is refused: the engine's thread is left out. It
-includes what the few that are accepted cost that thread.
+includes what the few that are accepted cost that thread. `bare_us` is the same of a server that reads as many
+octets, parses nothing and always sends one answer: what kernel and event loop cost in any server.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ import psutil
 
 from bench import harness
 from bench.harness import Row
-from bench.server import SETTINGS, Case, Count, Server, connection, prepare
+from bench.server import SETTINGS, Case, Count, Server, connection, head_of, prepare
 from contactsync.voprf.client import blind
 
 PACKAGES = ("numba", "numpy", "uvicorn", "httptools", "uvloop")
 FILLING = Case(4096, 8, pause=0.01)
 REFUSED = 512
 CONNECTIONS = (1, 8, 64)
+FIRST = 10
+"""The account of the first connection that is refused: all have numbers of two digits."""
+
+SIZE = len(head_of(Case(REFUSED, 1), FIRST)) + 32 * REFUSED
 IDLE = 1.0
 """Seconds after which the queue is full."""
 
@@ -39,16 +44,15 @@ def loop_cpu(server: Server) -> float:
     )
 
 
-async def _ask(server: Server, connections: int, seconds: float) -> tuple[Count, float]:
-    """What came back of those who ask beside the ones that fill the queue, and the CPU of the loop."""
+async def _ask(server: Server, connections: int, seconds: float, *, fill: bool) -> tuple[Count, float]:
+    """What came back of those who ask, beside the ones that `fill` the queue, and the CPU of the loop."""
     pool = blind([b"%d" % i for i in range(FILLING.points)]).blinded
     filling, count = Count(), Count()
     case = Case(REFUSED, connections, pause=0)
-    first = FILLING.connections
-    tasks = [connection(server, FILLING, i, pool, filling) for i in range(first)]
+    tasks = [connection(server, FILLING, i, pool, filling) for i in range(FILLING.connections if fill else 0)]
     running = [asyncio.create_task(one) for one in tasks]
     await asyncio.sleep(IDLE)
-    tasks = [connection(server, case, first + i, pool, count) for i in range(connections)]
+    tasks = [connection(server, case, FIRST + i, pool, count) for i in range(connections)]
     running += [asyncio.create_task(one) for one in tasks]
     await asyncio.sleep(IDLE)
     count.begin, before = time.perf_counter(), loop_cpu(server)
@@ -59,16 +63,21 @@ async def _ask(server: Server, connections: int, seconds: float) -> tuple[Count,
     return count, cpu
 
 
-def measure(server: Server, connections: int, seconds: float) -> Row:
+def measure(server: Server, bare: Server, connections: int, seconds: float) -> Row:
     """One row."""
-    count, cpu = asyncio.run(_ask(server, connections, seconds))
+    count, cpu = asyncio.run(_ask(server, connections, seconds, fill=True))
+    least, least_cpu = asyncio.run(_ask(bare, connections, seconds, fill=False))
     lasted = count.end - count.begin
+    ours = cpu / count.refused * 1e6 if count.refused else None
+    floor = least_cpu / least.refused * 1e6
     return {
         "n": REFUSED,
         "connections": connections,
         "refused_s": count.refused / lasted,
         "accepted_s": len(count.seconds) / lasted,
-        "loop_us": cpu / count.refused * 1e6 if count.refused else None,
+        "loop_us": ours,
+        "bare_us": floor,
+        "more_us": None if ours is None else ours - floor,
     }
 
 
@@ -76,12 +85,14 @@ def run(folder: Path, seconds: float) -> list[Row]:
     """All rows."""
     data = prepare(folder / "data", f"{SETTINGS}evaluator_threads = 1\nevaluator_queue = 1\n")
     command = ["-m", "contactsync", "server", "serve", "--port", "0", "--data", str(data.path)]
-    server = Server("ours", 1, command)
+    servers = [Server("ours", 1, command), Server("bare", 1, ["-m", "bench.bare_server", str(SIZE)])]
     try:
-        server.wait()
-        return [measure(server, connections, seconds) for connections in CONNECTIONS]
+        for server in servers:
+            server.wait()
+        return [measure(servers[0], servers[1], connections, seconds) for connections in CONNECTIONS]
     finally:
-        server.stop()
+        for server in servers:
+            server.stop()
 
 
 def main(arguments: list[str]) -> None:

@@ -195,13 +195,18 @@ def _servers(folder: Path, workers: int) -> Iterator[list[Server]]:
             server.stop()
 
 
-async def connection(server: Server, case: Case, i: int, pool: np.ndarray, count: Count) -> None:
-    """Ask until the end."""
+def head_of(case: Case, i: int) -> bytes:
+    """The head of the requests of a connection."""
     account = 0 if case.one_account else i
-    head = (
+    return (
         f"POST /v1/evaluate/people/1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer cs_{account}\r\n"
         f"Content-Type: application/octet-stream\r\nContent-Length: {case.points * 32}\r\n"
     ).encode() + (b"\r\n" if case.keep else b"Connection: close\r\n\r\n")
+
+
+async def connection(server: Server, case: Case, i: int, pool: np.ndarray, count: Count) -> None:
+    """Ask until the end."""
+    head = head_of(case, i)
     draw = np.random.default_rng()
     reader = writer = None
     while (begin := time.perf_counter()) < count.end:

@@ -14,6 +14,8 @@ from typing import Final
 
 from contactsync.directory.amending import Changes
 from contactsync.directory.delta import Delta, compose, read_delta, write_delta_of
+from contactsync.directory.files import hash_file
+from contactsync.directory.format import bad
 from contactsync.directory.patching import next_patch, patch_bytes, to_merge
 from contactsync.foundation import durable
 from contactsync.publication.manifest import DeltaFile, Partition
@@ -44,7 +46,11 @@ class Patched:
         return Changes.between(whole.removed, whole.added)
 
     def publish(self, unnamed: Path) -> Partition | None:
-        """The partition with its patches, of which the last one was written; None: its base is due."""
+        """The partition with its patches, of which the last one was written; None: its base is due.
+
+        Where some are merged, which is so for every eighth at the latest, the whole base is verified: nothing
+        else reads all of it, and clients would be the first to find that it is damaged. Raises BadDirectory.
+        """
         old = self.old
         files = [] if old.patches is None else list(old.patches.files)
         lengths = [*(one.file.length for one in files), patch_bytes(self.patches[-1])]
@@ -54,6 +60,8 @@ class Patched:
         while many := to_merge(lengths, most=MAX_PATCHES):
             patches[-many:] = [compose(patches[-many:])]
             lengths[-many:] = [patch_bytes(patches[-1])]
+        if len(patches) < len(self.patches):
+            self._check_base()
         last = patches[-1]
         written = write_delta_of(unnamed, last)
         durable.rename(unnamed, self.data / written.sha256)
@@ -65,6 +73,12 @@ class Patched:
             files=(*kept, DeltaFile(last.from_edition, last.to_edition, written)),
         )
         return replace(old, patches=content)
+
+    def _check_base(self) -> None:
+        base = self.old.base
+        with (self.data / base.sha256).open("rb") as file:
+            if hash_file(file) != base:
+                raise bad(base.sha256, "it is damaged (SHA-256)", "bad-hash")
 
 
 def is_due(old: Partition, edition: int) -> bool:

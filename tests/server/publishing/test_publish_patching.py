@@ -12,7 +12,7 @@ from server_tools import AMERICAN, GERMAN, Operator
 from contactsync.audit.publication import audit_publication
 from contactsync.audit.rebuild import audit_rebuild
 from contactsync.audit.sources import FolderSource
-from contactsync.directory import bounds, build, open_directory
+from contactsync.directory import bounds, build, open_directory, truncate
 from contactsync.directory.amending import Changes, amend
 from contactsync.directory.delta import compose, read_delta, write_delta_of
 from contactsync.directory.format import Values
@@ -25,6 +25,7 @@ from contactsync.server.publishing.rotation import Aim, Order
 from contactsync.server.storage import token_log
 from contactsync.server.storage.ports import Members
 from contactsync.tokens import Tokens
+from contactsync.voprf.server import evaluate
 
 NUMBERS = [*range(GERMAN, GERMAN + 400), *range(AMERICAN, AMERICAN + 20)]
 FROM = 100
@@ -281,6 +282,28 @@ def test_damaged_files_are_made_again_of_all_tokens(patched, tmp_path, what):
     _, of_all = jobs(patched)
     assert of_all == ["49"]
     assert (german(patched).patches, german(patched).count) == (None, 398)
+    assert stated(patched, tmp_path) == true(patched, tmp_path)
+
+
+def test_damage_where_nothing_changes_is_found_after_a_few_publishes(patched, tmp_path):
+    """Or the first to find it would be new clients, for as long as the base stays."""
+    numbers = np.arange(GERMAN, GERMAN + 6000)
+    patched.add(*numbers.tolist())
+    patched.publish()
+    info = german(patched).directory
+    assert info.layout.buckets > 1
+    key = patched.keyring.key_pair("people", 1)
+    outputs = evaluate(key, [b"tel:+%d" % number for number in numbers.tolist()])
+    buckets = truncate(Tokens.from_outputs(outputs), info.slot_bits, info.remainder_bits).bucket
+    base = patched.folder.data / info.file.sha256
+    octets = bytearray(base.read_bytes())
+    octets[-100] ^= 1  # of the last bucket
+    base.write_bytes(octets)
+    made = []
+    for number in numbers[buckets == 0][:9].tolist():
+        patched.registry.remove(members(number))
+        made.append(jobs(patched))
+    assert made == [(["49"], [])] * 7 + [(["49"], ["49"])] + [(["49"], [])]
     assert stated(patched, tmp_path) == true(patched, tmp_path)
 
 
