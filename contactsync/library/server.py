@@ -116,15 +116,17 @@ class Server:
         *,
         new_epoch: bool = False,
         expunge: bool = False,
+        rewrite: bool = False,
         memory: int = 512 << 20,
         progress: Progress = silent,
     ) -> list[Outcome]:
         """Publish what the register holds, in one atomic step. Raises Busy if another publish is running.
 
-        `expunge` takes every file out of service that may hold who was removed. NotCleanedUp is raised after
-        the switch: what is published stays.
+        `expunge` takes every file out of service that may hold who was removed. To `rewrite` writes the bases
+        that have patches; a `new_epoch` begins with bases in any case. NotCleanedUp is raised after the
+        switch: what is published stays.
         """
-        order = Order(Aim.NEW_EPOCH if new_epoch else Aim.PUBLISH)
+        order = Order(Aim.NEW_EPOCH if new_epoch else Aim.REWRITE if rewrite else Aim.PUBLISH)
         return self._follow(order, memory, progress, expunge=expunge)
 
     def rotate(

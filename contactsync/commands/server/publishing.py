@@ -66,6 +66,11 @@ offline_targets_option = click.option(
     help="Take every file out of service at once that may hold the token of somebody who was removed. Clients"
     " then fetch whole partitions, not changes.",
 )
+@click.option(
+    "--rewrite",
+    is_flag=True,
+    help="Write the bases of large partitions that have patches, and do not wait until these are long.",
+)
 @json_option
 @memory_option
 @executor_options
@@ -101,6 +106,7 @@ def publish(
     *,
     new_epoch: bool,
     expunge: bool,
+    rewrite: bool,
     as_json: bool,
     memory: int,
     executor: str | None,
@@ -132,6 +138,8 @@ def publish(
         raise click.UsageError("--offline-targets goes with neither --expunge nor --json.")
     if every is not None and (expunge or as_json):
         raise click.UsageError("--every goes with neither --expunge nor --json.")
+    if rewrite and (new_epoch or editions is not None or every is not None):
+        raise click.UsageError("--rewrite goes with none of --new-epoch, --editions and --every.")
     _write_settings(folder, store_url, private_lookup)  # nothing of the command line can fail now
     if editions is not None:
         keyring = keyring_of(folder, passphrase_file)
@@ -139,7 +147,7 @@ def publish(
             run_publish(data, keyring, Order(Aim.ANOTHER), memory, None, cluster=cluster)
         return
     if every is None:
-        order = Order(Aim.NEW_EPOCH if new_epoch else Aim.PUBLISH)
+        order = Order(Aim.NEW_EPOCH if new_epoch else Aim.REWRITE if rewrite else Aim.PUBLISH)
         keyring = keyring_of(folder, passphrase_file)
         run_publish(
             data, keyring, order, memory, request_file, expunge=expunge, as_json=as_json, cluster=cluster

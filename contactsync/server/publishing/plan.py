@@ -79,6 +79,7 @@ def plan_editions(
     *,
     new_epoch: bool,
     another: bool = False,
+    rewrite: bool = False,
     overlaps: Mapping[str, int | None] = _NONE,
     suspect: Collection[str] = (),
     expunge: bool = False,
@@ -87,7 +88,8 @@ def plan_editions(
 
     `overlaps` says until when an audience's next epoch is announced; there is a plan for that one too. Of
     the `suspect` audiences every partition may have changed, whatever the registry says. To `expunge`, all
-    partitions begin anew that somebody has left. `another` wants an edition even if nothing has changed.
+    partitions begin anew that somebody has left. `another` wants an edition even if nothing has changed; to
+    `rewrite` leaves no patches.
 
     They are made from one moment of the registry. What changes after it is for the next publish, whether or
     not this one happens to see it. Raises OurError if a newer program has published last.
@@ -112,7 +114,7 @@ def plan_editions(
                 epochs.append((epoch + 1, current.ahead(), until))
             for number, old, end in epochs:
                 # Rows are made of bases alone; and what was announced begins with bases alone.
-                is_patched = end is None and not settings.private_lookup
+                is_patched = end is None and not settings.private_lookup and not rewrite
                 patched_from = settings.patched_from if is_patched else 0
                 if old is None:
                     partitions = registry.partitions(audience)

@@ -196,6 +196,7 @@ class Publisher:
             before,
             new_epoch=order.aim is Aim.NEW_EPOCH,
             another=order.aim is Aim.ANOTHER,
+            rewrite=order.aim is Aim.REWRITE,
             overlaps={audience: rotations.until(one, order) for audience, one in before.items()},
             suspect=self.doubts,
             expunge=self._expunge,

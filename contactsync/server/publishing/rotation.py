@@ -37,6 +37,7 @@ class Aim(Enum):
 
     PUBLISH = "publish what the registry holds"
     ANOTHER = "publish another edition, whether or not anything has changed"
+    REWRITE = "publish what the registry holds, and write the bases that have patches"
     NEW_EPOCH = "begin a new epoch at once"
     ROTATE = "build the next epoch beside the current one"
     FINISH = "begin the epoch that was announced"

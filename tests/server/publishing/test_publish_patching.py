@@ -204,6 +204,23 @@ def test_without_the_setting_every_base_is_written_anew(patched, tmp_path):
     assert jobs(patched) == ([], [])
 
 
+def test_bases_are_written_on_request(patched, tmp_path):
+    """Once: the next change is a patch again. Where there are no patches, nothing is done."""
+    assert jobs(patched, order=Order(Aim.REWRITE)) == ([], [])
+    patched.registry.remove(members(GERMAN))
+    patched.publish()
+    assert german(patched).patches is not None
+    assert jobs(patched, order=Order(Aim.REWRITE)) == (["49"], [])
+    assert (german(patched).patches, german(patched).count, german(patched).edition) == (None, 399, 3)
+    patched.registry.remove(members(GERMAN + 1))
+    assert jobs(patched, order=Order(Aim.REWRITE)) == (["49"], [])
+    assert german(patched).patches is None, "nor is one made of what has just changed"
+    patched.registry.remove(members(GERMAN + 2))
+    patched.publish()
+    assert len(german(patched).patches.files) == 1
+    assert stated(patched, tmp_path) == true(patched, tmp_path)
+
+
 def test_patches_that_came_to_nothing_leave_the_base(patched):
     """And it is of the edition that it was of: who has it fetches nothing."""
     before = german(patched)
