@@ -115,6 +115,7 @@ class Service:
         (self.folder / "data").mkdir()
         self.sealed: dict[bytes, np.ndarray] = {}
         self.contents: dict[bytes, dict[str, DirectoryInfo]] = {}
+        self.reached: dict[str, DirectoryInfo] = {}
         self.new_key()
 
     def new_key(self):
@@ -200,9 +201,9 @@ class Service:
         outputs = {code: evaluate(key, identifiers) for code, identifiers in by_code.items()}
         for code, identifiers in by_code.items():
             self.seal(key, identifiers, outputs[code])
-        contents = self.contents.setdefault(key.public, {})
+        self.reached = self.contents.setdefault(key.public, {})
         found = {
-            code: self.partition(code, edition, Tokens.from_outputs(rows), held.get(code), contents)
+            code: self.partition(code, edition, Tokens.from_outputs(rows), held.get(code))
             for code, rows in outputs.items()
         }
         if self.labels is None:
@@ -253,16 +254,16 @@ class Service:
             deltas = (*before.deltas, DeltaFile(before.edition, edition, change))[-32:]
         return replace(partition, labels=Labels(edition, self.size, info.top_sha256, info.file, deltas))
 
-    def partition(self, code, edition, tokens, old, contents):
+    def partition(self, code, edition, tokens, old):
         """The next state of a partition: a fresh base, the delta that leads there, perhaps a screen.
 
-        Of one that is patched, one patch more. `contents` are the directories that a client should come to.
+        Of one that is patched, one patch more. `reached` are the directories that a client should come to.
         """
         data = self.folder / "data"
         members = tokens.to_bytes().tobytes()
         info, base, screen, screen_octets = built(code, self.crowd.get(code, 0), members)
         (data / "new").write_bytes(base)
-        before, contents[code] = contents.get(code), info
+        before, self.reached[code] = self.reached.get(code), info
         if old is not None and code in self.patched:
             (data / "new").rename(data / info.file.sha256)
             return old if before == info else self.patch(edition, old, before, info)
