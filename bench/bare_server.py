@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from typing import cast
 
 import numpy as np
 import uvloop
@@ -26,8 +27,7 @@ class Bare(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is there."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport, self._seen = transport, 0
+        self._transport, self._seen = cast("asyncio.Transport", transport), 0
 
     def data_received(self, data: bytes) -> None:
         """Count, and answer each request that is complete."""
