@@ -191,7 +191,7 @@ class _Rebuild:
 
     def _patched(self, published: Partition) -> Delta | None:
         """What all patches of a partition change in its base; None if it has none."""
-        files = () if published.patches is None else published.patches.files
+        files = published.patch_files
         for one in files:
             _check_served(self._folder.data / one.file.sha256, one.file)
         patches = [read_delta(self._folder.data / one.file.sha256, expect=one.file) for one in files]

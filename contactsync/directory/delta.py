@@ -12,7 +12,7 @@ import itertools
 import os
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,16 +93,15 @@ def compose(deltas: Sequence[Delta]) -> Delta:
     first, last = deltas[0], deltas[-1]
     if first is last:
         return first
-    for before, later in itertools.pairwise(deltas):
-        reached = (before.to_edition, before.new_count, before.new_sha256)
-        start = (later.from_edition, later.old_count, later.old_sha256)
-        widths = [(one.slot_bits, one.remainder_bits) for one in (before, later)]
-        if reached != start or widths[0] != widths[1]:
-            raise bad(str(later), "it does not continue the delta before it", "not-following")
-    removed, added = _net(deltas)
+    _check_continues(deltas)
+    values, joins, turns = _turns(deltas)
+    odd = turns % 2 == 1  # of a value that joined as often as it left, nothing is left to say
+    left, joined = np.flatnonzero(odd & ~joins), np.flatnonzero(odd & joins)
     return Delta(
         first.from_edition, last.to_edition, first.slot_bits, first.remainder_bits,
-        first.old_count, last.new_count, first.old_sha256, last.new_sha256, removed, added,
+        first.old_count, last.new_count, first.old_sha256, last.new_sha256,
+        removed=Values(values.key[left], values.extra[left]),
+        added=Values(values.key[joined], values.extra[joined]),
     )  # fmt: skip
 
 
@@ -113,23 +112,23 @@ def check_against(deltas: Sequence[Delta], base: Directory) -> None:
     """
     if not deltas:
         return
-    whole = compose(deltas)
-    whole.check_follows(base.info)
+    whole = replace(deltas[0], to_edition=deltas[-1].to_edition)
+    _check_continues(deltas)
     # Of what comes and goes again nothing is left in the whole: how each value begins is what counts.
     values, joins, _ = _turns(deltas)
+    whole.check_follows(base.info)
     there = match(tokens_of(values, whole.slot_bits), base)
     _refuse(whole, adds=bool((there & joins).any()), removes=bool((~there & ~joins).any()))
 
 
-def _net(deltas: Sequence[Delta]) -> tuple[Values, Values]:
-    """What leaves and what joins by a chain, one after the other. Raises BadDirectory. O(c log c).
-
-    Of a value that did both as often, nothing is left to say.
-    """
-    values, joins, turns = _turns(deltas)
-    odd = turns % 2 == 1
-    left, joined = np.flatnonzero(odd & ~joins), np.flatnonzero(odd & joins)
-    return Values(values.key[left], values.extra[left]), Values(values.key[joined], values.extra[joined])
+def _check_continues(deltas: Sequence[Delta]) -> None:
+    """Check that each delta continues the one before it. Raises BadDirectory."""
+    for before, later in itertools.pairwise(deltas):
+        reached = (before.to_edition, before.new_count, before.new_sha256)
+        start = (later.from_edition, later.old_count, later.old_sha256)
+        widths = [(one.slot_bits, one.remainder_bits) for one in (before, later)]
+        if reached != start or widths[0] != widths[1]:
+            raise bad(str(later), "it does not continue the delta before it", "not-following")
 
 
 def _turns(deltas: Sequence[Delta]) -> tuple[Values, NDArray[np.bool_], NDArray[np.int64]]:

@@ -122,6 +122,11 @@ class Partition:
         return self.edition if self.patches is None else self.patches.edition
 
     @property
+    def patch_files(self) -> tuple[DeltaFile, ...]:
+        """Its patches, if it has any."""
+        return () if self.patches is None else self.patches.files
+
+    @property
     def state(self) -> str:
         """The name of the content: the SHA-256 of a base without patches, else what these lead to."""
         return self.base.sha256 if self.patches is None else self.patches.state
@@ -165,7 +170,7 @@ class Partition:
         """Every data file that the partition names."""
         screen = [self.screen] if self.screen is not None else []
         labels = self.labels.files() if self.labels is not None else []
-        patches = self.patches.data_files if self.patches is not None else []
+        patches = [patch.file for patch in self.patch_files]
         return [self.base, *(delta.file for delta in self.deltas), *screen, *labels, *patches]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from contactsync.directory import DataFile, DirectoryInfo
+from contactsync.directory import DirectoryInfo
 from contactsync.directory.bounds import patch_lengths
 from contactsync.directory.format import slot_bits_for
 from contactsync.publication import canonical
@@ -47,11 +47,6 @@ class Patches:
             },
         }
 
-    @property
-    def data_files(self) -> list[DataFile]:
-        """The files alone."""
-        return [one.file for one in self.files]
-
 
 def take_patches(
     members: dict[str, Any], base: DirectoryInfo, edition: int, newest: int, where: str
@@ -75,7 +70,7 @@ def take_patches(
         refuse(f"has an empty list of patches in {where}", "bad-value")
     if patches.files[0].from_edition != edition:
         refuse(f"has patches in {where} that do not begin at its base", "malformed")
-    lengths = [one.length for one in patches.data_files]
+    lengths = [one.file.length for one in patches.files]
     if any(one not in patch_lengths(base) for one in lengths) or sum(lengths) >= base.file.length:
         refuse(f"has a patch with an impossible length in {where}", "out-of-range")
     if slot_bits_for(patches.count) != base.slot_bits:

@@ -18,14 +18,6 @@ from contactsync.tokens import Tokens
 NUMBERS = [f"+49151{i:07}" for i in range(60)]
 
 
-@pytest.fixture
-def patched(service):
-    service.crowd = {"49": 2000}
-    service.publish(*NUMBERS[:30])
-    service.patched = frozenset({"49"})
-    return service
-
-
 def swap_base(service, *numbers, patches):
     """Publish another base under the edition of the one that is held, as only a malicious server would."""
     held = service.manifest.partitions["49"]

@@ -15,24 +15,6 @@ NUMBERS = [f"+49151{i:07}" for i in range(60)]
 BOOK = NUMBERS[:50]
 
 
-@pytest.fixture
-def patched(service):
-    """Some hundred members, so that a few changes are less than their base."""
-    service.crowd = {"49": 2000}
-    service.publish(*NUMBERS[:30])
-    service.patched = frozenset({"49"})
-    return service
-
-
-@pytest.fixture
-def crowded(service):
-    """So many that screen mode fetches a screen."""
-    service.crowd = {"49": 400_000}
-    service.publish(*NUMBERS[:30])
-    service.patched = frozenset({"49"})
-    return service
-
-
 def found(report):
     return {match.identifier.removeprefix("tel:") for match in report.matches}
 
@@ -165,30 +147,30 @@ def test_two_clients_at_random_times_agree_with_the_truth(patched, person, other
 
 
 @pytest.mark.slow
-def test_screen_mode_asks_for_one_list_while_the_base_stays(crowded, person):
+def test_screen_mode_asks_for_one_list_while_the_base_stays(screened, person):
     assert found(person.sync(*BOOK, privacy="screen")) == set(NUMBERS[:30])
-    assert fetched(crowded) == ["S", "B"], "the screen, and ranges of the base"
+    assert fetched(screened) == ["S", "B"], "the screen, and ranges of the base"
     for first in range(1, 4):
-        crowded.publish(*NUMBERS[first : 32 + first])
+        screened.publish(*NUMBERS[first : 32 + first])
         report = person.sync(*BOOK, privacy="screen")
         assert found(report) == set(NUMBERS[first : 32 + first])
-        assert fetched(crowded) == [f"{first}-{first + 1}"], "who joined and left is told by the patch alone"
+        assert fetched(screened) == [f"{first}-{first + 1}"], "who joined and left is told by the patch alone"
         assert report.leak_odds == {"49": 2.0}
     # Another contact is another question: it is asked of the same base.
     report = person.sync(*NUMBERS[:52], privacy="screen")
     assert found(report) == set(NUMBERS[3:35])
-    assert fetched(crowded) == ["B"]
+    assert fetched(screened) == ["B"]
 
 
 @pytest.mark.slow
-def test_where_many_pass_the_screen_the_base_comes_and_the_patches_stay(crowded, person):
-    crowded.publish(*NUMBERS[1:31])
+def test_where_many_pass_the_screen_the_base_comes_and_the_patches_stay(screened, person):
+    screened.publish(*NUMBERS[1:31])
     report = person.sync(*BOOK, privacy="screen", buckets=120)
     assert found(report) == set(NUMBERS[1:31])
-    assert "B" in fetched(crowded)
-    crowded.publish(*NUMBERS[2:31])
+    assert "B" in fetched(screened)
+    screened.publish(*NUMBERS[2:31])
     assert found(person.sync(*BOOK, privacy="screen", buckets=120)) == set(NUMBERS[2:31])
-    assert fetched(crowded) == ["2-3"]
+    assert fetched(screened) == ["2-3"]
 
 
 def test_what_is_allowed_counts_patches_too(patched, person):

@@ -177,7 +177,7 @@ def check_credentials(probed: Probed) -> None:
         for kind, file in (
             ("base", partition.base),
             *(("delta", one.file) for one in partition.deltas),
-            *(("patch", one) for one in (partition.patches.data_files if partition.patches else ())),
+            *(("patch", one.file) for one in partition.patch_files),
             *([("screen", partition.screen)] if partition.screen is not None else []),
         )
     }

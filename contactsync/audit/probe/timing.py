@@ -224,8 +224,9 @@ def _matches(partition: Partition, outputs: Rows, transport: Transport, work: Pa
     path, tokens = fetch_file(transport, work, partition.base), Tokens.from_outputs(outputs)
     with open_directory(path, expect=partition.directory) as directory:
         there = match(tokens, directory)
-    for file in partition.patches.data_files if partition.patches is not None else ():
-        there = read_delta(fetch_file(transport, work, file), expect=file).apply_to_mask(tokens, there)
+    for one in partition.patch_files:
+        patch = read_delta(fetch_file(transport, work, one.file), expect=one.file)
+        there = patch.apply_to_mask(tokens, there)
     return [bool(hit) for hit in there]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from contactsync.directory.sidecar_delta import SidecarDelta, check_chain
 from contactsync.directory.value_sets import contains
 from contactsync.foundation.errors import BadDirectory
 from contactsync.identifiers import title_of
+from contactsync.publication.manifest import DataFile
 from contactsync.tokens import Tokens
 
 Mask = NDArray[np.bool_]
@@ -109,33 +111,35 @@ def sidecar_chain(files: Files, plan: PartitionPlan) -> list[SidecarDelta]:
 
 def chain(files: Files, plan: PartitionPlan) -> list[Delta]:
     """The deltas of a holding. Raises BadDirectory unless they lead from its base to the partition's."""
-    holding, deltas = plan.holding, []
-    sha256, count = holding.base.file.sha256, holding.base.count
-    for start, end, file in holding.deltas:
-        delta = files.delta(file)
-        here = (delta.from_edition, delta.to_edition, delta.old_sha256, delta.old_count)
-        if here != (start, end, sha256, count):
-            raise _wrong_chain(plan)
-        sha256, count = delta.new_sha256, delta.new_count
-        deltas.append(delta)
-    if (sha256, count) != (plan.partition.base.sha256, plan.partition.count):
-        raise _wrong_chain(plan)
-    return deltas
+    base, to = plan.holding.base, plan.partition
+    return _led(files, plan, plan.holding.deltas, (base.file.sha256, base.count), (to.base.sha256, to.count))
 
 
 def patches(files: Files, plan: PartitionPlan) -> list[Delta]:
     """The patches of a holding. Raises BadDirectory unless they lead from the base to what is there now."""
-    partition, found = plan.partition, []
-    base = partition.directory
-    state, count = base.file.sha256, base.count
-    for start, end, file in plan.holding.patches:
-        patch = files.delta(file)
-        here = (patch.from_edition, patch.to_edition, patch.old_sha256, patch.old_count)
-        if here != (start, end, state, count) or (patch.slot_bits, patch.remainder_bits) != base.widths:
+    to = plan.partition
+    found = _led(files, plan, plan.holding.patches, (to.base.sha256, to.count), (to.state, to.members))
+    if any((one.slot_bits, one.remainder_bits) != to.directory.widths for one in found):
+        raise _wrong_chain(plan)
+    return found
+
+
+def _led(
+    files: Files,
+    plan: PartitionPlan,
+    steps: Sequence[tuple[int, int, DataFile]],
+    at: tuple[str, int],
+    to: tuple[str, int],
+) -> list[Delta]:
+    """Deltas that lead from one content to another, each named by a hash and a count. Raises BadDirectory."""
+    found = []
+    for start, end, file in steps:
+        delta = files.delta(file)
+        if (delta.from_edition, delta.to_edition, delta.old_sha256, delta.old_count) != (start, end, *at):
             raise _wrong_chain(plan)
-        state, count = patch.new_sha256, patch.new_count
-        found.append(patch)
-    if (state, count) != (partition.state, partition.members):
+        at = delta.new_sha256, delta.new_count
+        found.append(delta)
+    if at != to:
         raise _wrong_chain(plan)
     return found
 

@@ -95,7 +95,7 @@ def with_patches(plan: PartitionPlan, held: Iterable[Holding | None]) -> Partiti
     there = {file for one in held if one is not None for _, _, file in one.patches}
     return replace(
         plan,
-        fetch=(*plan.fetch, *(file for file in patches.data_files if file not in there)),
+        fetch=(*plan.fetch, *(one.file for one in patches.files if one.file not in there)),
         holding=replace(
             plan.holding, patches=tuple((one.from_edition, one.to_edition, one.file) for one in patches.files)
         ),

@@ -52,7 +52,7 @@ class Patched:
         else reads all of it, and clients would be the first to find that it is damaged. Raises BadDirectory.
         """
         old = self.old
-        files = [] if old.patches is None else list(old.patches.files)
+        files = old.patch_files
         lengths = [*(one.file.length for one in files), patch_bytes(self.patches[-1])]
         if sum(lengths) * SHARE > old.base.length:
             return None
@@ -91,8 +91,7 @@ def patch_on(data: Path, old: Partition, changes: Changes, *, edition: int) -> P
 
     Raises Contradicted, and BadDirectory or BadInput if its files are damaged.
     """
-    files = () if old.patches is None else old.patches.files
-    patches = [read_delta(data / one.file.sha256, expect=one.file) for one in files]
+    patches = [read_delta(data / one.file.sha256, expect=one.file) for one in old.patch_files]
     base = data / old.base.sha256
     new = next_patch(base, old.directory, patches, changes, at=old.reached, edition=edition)
     return Patched(data, old, (*patches, new))

@@ -18,8 +18,7 @@ class PartitionChange:
 
     `members` and `members_before` are counts. `base`, `delta`, `screen`, `labels` (the sidecar) and
     `labels_delta` are lengths in octets, 0 where there is no such file; `patches` is that of all patches that
-    are new. `update` is what a client fetches
-    that has the edition before.
+    are new. `update` is what a client fetches that has the edition before.
     """
 
     name: str
@@ -61,7 +60,7 @@ def report(before: Manifest | None, after: Manifest) -> EditionReport:
         edition=after.edition,
         changes=changes,
         update=sum(one.update for one in changes),
-        whole=sum(one.base.length + _length(one) + _sidecar(one) for one in after.partitions.values()),
+        whole=sum(_whole(one) for one in after.partitions.values()),
         rows=RowFigures.of(after.rows, after.partitions),
     )
 
@@ -93,7 +92,8 @@ def _changed(name: str, old: Partition | None, new: Partition) -> PartitionChang
     base = new.base.length
     same = old is not None and old.base == new.base
     delta = 0 if old is None or same else _leads_on(new.deltas, old.edition)
-    patches = _length(new) - (_length(old, new) if old is not None and same else 0)
+    held = {one.file for one in old.patch_files} if old is not None and same else set()
+    patches = sum(one.file.length for one in new.patch_files if one.file not in held)
     labels_before = None if old is None else old.labels
     labels, labels_delta, labels_update = _sidecar(new), 0, 0
     if new.labels is not None and new.labels != labels_before:
@@ -119,13 +119,10 @@ def _leads_on(deltas: Sequence[DeltaFile], edition: int) -> int:
     return deltas[-1].file.length if deltas and deltas[-1].from_edition == edition else 0
 
 
-def _length(partition: Partition, among: Partition | None = None) -> int:
-    """The length of all patches of a partition, of those that another one has too if it is given."""
-    files = [] if partition.patches is None else partition.patches.data_files
-    if among is not None:
-        there = set() if among.patches is None else set(among.patches.data_files)
-        files = [one for one in files if one in there]
-    return sum(one.length for one in files)
+def _whole(partition: Partition) -> int:
+    """What a client fetches of a partition that has nothing of it."""
+    patches = sum(one.file.length for one in partition.patch_files)
+    return partition.base.length + patches + _sidecar(partition)
 
 
 def _sidecar(partition: Partition) -> int:

@@ -166,7 +166,7 @@ def test_a_base_is_written_anew_when_its_patches_are_long(patched, tmp_path):
         if partition.patches is None:
             break
         assert (partition.base, partition.screen, partition.deltas) == (first.base, first.screen, ())
-        assert 2 * sum(one.length for one in partition.patches.data_files) <= partition.base.length
+        assert 2 * sum(one.file.length for one in partition.patch_files) <= partition.base.length
     assert turn > 3
     assert (partition.edition, partition.count) == (turn + 2, 400 - 5 * (turn + 1))
     assert [(one.from_edition, one.to_edition) for one in partition.deltas] == [(1, turn + 2)]
