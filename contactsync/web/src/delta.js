@@ -79,6 +79,25 @@ export function readDelta(data, info) {
 }
 
 /**
+ * Deltas, read: each leads on from the one before it, from one content to another, which are named by a hash and a count.
+ * @param {{from: number, to: number, file: object}[]} steps @param {(sha256: string) => Promise<Uint8Array>} read a file that is stored
+ * @param {{at: [string, number], to: [string, number], q: number, r: number}} ends
+ */
+export async function readChain(steps, read, { at: [sha256, count], to, q, r }) {
+  const chain = [];
+  for (const { from, to: end, file } of steps) {
+    const delta = readDelta(await read(file.sha256), file);
+    check(delta.from === from && delta.to === end, 'not-following');
+    check(delta.oldSha256 === sha256 && delta.oldCount === count, 'not-following');
+    check(delta.q === q && delta.r === r, 'not-following');
+    [sha256, count] = [delta.newSha256, delta.newCount];
+    chain.push(delta);
+  }
+  check(sha256 === to[0] && count === to[1], 'not-following');
+  return chain;
+}
+
+/**
  * That deltas do not contradict what is held: no value joins that was there, none leaves that was not.
  * @param {ReturnType<typeof readDelta>[]} deltas
  * @param {(value: bigint) => boolean | undefined} holds whether the base before them has a value; undefined: nobody knows

@@ -2,9 +2,8 @@
 //
 // The base, and what is beside it in the manifest, stay those of an older edition. A row of the state says who is a member by the
 // base, so that nothing is matched or asked for anew while it stays: all patches are held, and applied in each sync.
-import { readDelta, valueOf } from './delta.js';
+import { readChain, valueOf } from './delta.js';
 import { placeOf } from './directory.js';
-import { check } from './errors.js';
 
 const textOf = (files, state) => JSON.stringify([state, ...files.map(({ from, to, file }) => [from, to, file.sha256])]);
 
@@ -30,25 +29,15 @@ export function patchesTo({ patches }, { fetch, holding, stored, known }) {
  * @param {(sha256: string) => Promise<Uint8Array>} read a data file that is stored
  */
 export async function patchesOf({ partition }, read) {
-  const { patches, base, slot_bits: q, remainder_bits: r } = partition;
+  const { patches, base, count, slot_bits: q, remainder_bits: r } = partition;
   if (patches === null) return [];
-  let [sha256, count] = [base.sha256, partition.count];
-  const chain = [];
-  for (const { from, to, file } of patches.files) {
-    const patch = readDelta(await read(file.sha256), file);
-    check(patch.from === from && patch.to === to && patch.q === q && patch.r === r, 'not-following');
-    check(patch.oldSha256 === sha256 && patch.oldCount === count, 'not-following');
-    [sha256, count] = [patch.newSha256, patch.newCount];
-    chain.push(patch);
-  }
-  check(sha256 === patches.state && count === patches.count, 'not-following');
-  return chain;
+  return readChain(patches.files, read, { at: [base.sha256, count], to: [patches.state, patches.count], q, r });
 }
 
 /**
  * Who is a member now. That patches do not contradict the base is checked for every client alike, and not here, where a refusal
  * would depend on the book.
- * @param {object} partition of the manifest @param {ReturnType<typeof readDelta>[]} patches
+ * @param {object} partition of the manifest @param {Awaited<ReturnType<typeof readChain>>} patches
  * @param {string[]} tokens @param {boolean[]} members by the base
  * @returns {boolean[]}
  */

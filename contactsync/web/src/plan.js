@@ -4,7 +4,7 @@
 // file}]}, of a screen the same with {screen: {length, sha256}}, whose base is not stored, of a sidecar {edition, sidecar:
 // SidecarInfo, deltas}. The first two have patches as well, which lead on from the base that the deltas reach: patches.js.
 import { openBase, placeOf, rangesCost, shapeOf } from './directory.js';
-import { checkAgainst, readDelta, valueOf } from './delta.js';
+import { checkAgainst, readChain, valueOf } from './delta.js';
 import { check } from './errors.js';
 import { patchesOf, patchesTo } from './patches.js';
 import { openScreen } from './screen.js';
@@ -105,19 +105,9 @@ export const filesOf = (holding) => [
  * The deltas of a plan, read: they lead from the base that is held to that of the manifest.
  * @param {(sha256: string) => Promise<Uint8Array>} read a data file that is stored
  */
-export async function chainOf({ partition, holding }, read) {
-  let [sha256, count] = [holding.base.sha256, holding.base.count];
-  const chain = [];
-  for (const { from, to, file } of holding.deltas) {
-    const delta = readDelta(await read(file.sha256), file);
-    check(delta.from === from && delta.to === to, 'not-following');
-    check(delta.oldSha256 === sha256 && delta.oldCount === count, 'not-following');
-    check(delta.q === holding.base.slot_bits && delta.r === holding.base.remainder_bits, 'not-following');
-    [sha256, count] = [delta.newSha256, delta.newCount];
-    chain.push(delta);
-  }
-  check(sha256 === partition.base.sha256 && count === partition.count, 'not-following');
-  return chain;
+export async function chainOf({ partition, holding: { base, deltas } }, read) {
+  const { slot_bits: q, remainder_bits: r } = base;
+  return readChain(deltas, read, { at: [base.sha256, base.count], to: [partition.base.sha256, partition.count], q, r });
 }
 
 /** The stored sidecar of a plan, and the deltas that lead from it to that of the manifest. */
