@@ -1,5 +1,6 @@
 """What an operator does who shows somebody another history, and how the log stops it."""
 
+import base64
 import json
 import shutil
 from dataclasses import replace
@@ -122,8 +123,11 @@ def test_a_log_that_another_key_has_signed(logged, client, tmp_path):
     client.tamper = lambda name, octets: forged if name == "log/checkpoint" else octets
     with pytest.raises(BadReply, match="has not signed"):
         client.follow()
-    signed = resigned(logged, None, there)
-    client.tamper = lambda name, octets: signed[:-3] + b"A=\n" if name == "log/checkpoint" else octets
+    head, _space, signature = resigned(logged, None, there).rstrip(b"\n").rpartition(b" ")
+    key_and_signature = bytearray(base64.b64decode(signature))
+    key_and_signature[-1] ^= 1
+    edited = head + b" " + base64.b64encode(key_and_signature) + b"\n"
+    client.tamper = lambda name, octets: edited if name == "log/checkpoint" else octets
     with pytest.raises(PeerError):
         client.follow()
     other.close()
