@@ -17,6 +17,7 @@ NAMES = tuple(
             "publishing",
             "changes",
             "day",
+            "scale",
             "cluster",
             "admin",
             "quota",
