@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from contactsync.identifiers.kinds import Keys
 
 _SORTED_AT_ONCE: Final = 1 << 24  # numbers: 128 MB, and twice that while they are sorted
+_HELD: Final = 1 << 27  # numbers: 1 GB
 _PIECE: Final = 1 << 20
 
 
@@ -122,16 +123,17 @@ def read_members(
 ) -> Iterator[Members]:
     """The members of a list or table of numbers, in batches of bounded size.
 
-    Up to 16 million numbers are sorted before the first batch is returned, so that each page of the registry
-    is written once, and not once for each array. `on_refusal` is called for each line that cannot be used;
-    such lines are skipped. `tally` is kept up to date. With `addresses` a line may have an e-mail address
-    instead of a number; they come last. `at_the_end` is called when all has been read, before the last
-    batches are returned, which are all of them unless the file is larger than that.
+    Up to 134 million numbers, 8 octets each, are held before the first batch is returned: batches ascend, so
+    that each page of the registry is written once, and not once for each of them. `on_refusal` is called for
+    each line that cannot be used; such lines are skipped. `tally` is kept up to date. With `addresses` a line
+    may have an e-mail address instead of a number; they come last. `at_the_end` is called when all has been
+    read, before the last batches are returned, which are all of them unless the file is larger than that.
 
     Raises BadInput: no such region, not text, no such column.
     """
     tally = tally or Tally()
     parts: list[NDArray[np.uint64]] = []
+    runs: list[NDArray[np.uint64]] = []
     found: list[bytes] = []
     waiting = 0
     for batch in read_numbers(stream, region, name, columns=columns):
@@ -148,10 +150,14 @@ def read_members(
         tally.rejected += len(batch.refused)
         progress("reading", tally.rows, 0)
         if waiting >= _SORTED_AT_ONCE:
-            yield from _in_pieces(parts, tally, progress)
+            runs.append(_distinct(parts))
             parts, waiting = [], 0
+            if sum(map(len, runs)) > _HELD - _SORTED_AT_ONCE:
+                yield from _in_pieces(runs, tally, progress)
+                runs = []
     at_the_end()
-    yield from _in_pieces(parts, tally, progress)
+    runs.append(_distinct(parts))
+    yield from _in_pieces(runs, tally, progress)
     if found:
         yield Members.of(found)
 
@@ -166,13 +172,31 @@ def _address_of(refusal: Refusal) -> bytes | Refusal:
         return Refusal(refusal.line, rejected.reason, rejected.hint, refusal.identity, refusal.text)
 
 
-def _in_pieces(parts: list[NDArray[np.uint64]], tally: Tally, progress: Progress) -> Iterator[Members]:
-    numbers = _distinct(parts)
-    parts.clear()
-    tally.distinct += numbers.size
-    for first in range(0, numbers.size, _PIECE):
-        yield Members("tel", numbers[first : first + _PIECE])
-        progress("storing", min(first + _PIECE, numbers.size), numbers.size)
+def _in_pieces(runs: list[NDArray[np.uint64]], tally: Tally, progress: Progress) -> Iterator[Members]:
+    total, done = sum(map(len, runs)), 0
+    for many, numbers in _merged(runs):
+        tally.distinct += numbers.size
+        yield Members("tel", numbers)
+        done += many
+        progress("storing", done, total)
+
+
+def _merged(runs: list[NDArray[np.uint64]]) -> Iterator[tuple[int, NDArray[np.uint64]]]:
+    """All numbers of ascending runs, each once, in pieces that ascend; and of how many each piece was made.
+
+    A piece is made of _PIECE numbers, and a thousandth more or less for each run: runs are sampled.
+    """
+    apart = max(1, _PIECE >> 10)
+    samples = np.concatenate([run[::apart] for run in runs])
+    samples.sort()
+    edges = samples[:: _PIECE // apart]
+    begin = [0] * len(runs)
+    for n in range(len(edges)):
+        end = [int(np.searchsorted(run, edges[n + 1])) if n + 1 < len(edges) else len(run) for run in runs]
+        part = _distinct(run[a:b] for run, a, b in zip(runs, begin, end, strict=True))
+        if many := sum(end) - sum(begin):
+            yield many, part
+        begin = end
 
 
 def _distinct(parts: Iterable[Keys]) -> NDArray[np.uint64]:

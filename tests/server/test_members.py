@@ -51,13 +51,32 @@ def test_pieces_are_ascending_and_distinct(monkeypatch):
     pieces = [batch.keys for batch in batches]
     assert all(piece.dtype == np.uint64 and 0 < piece.size <= 4096 for piece in pieces)
     assert np.concatenate(pieces).tolist() == sorted(set(numbers))
-    # With less room it is sorted in parts.
+    # What is sorted in parts comes out in one order all the same.
     monkeypatch.setattr(members, "_SORTED_AT_ONCE", 1)
     monkeypatch.setattr("contactsync.phones.bulk.SMALL", 0)
     monkeypatch.setattr("contactsync.phones.records._MOST_RECORDS", 10_000)
+    tally, told = members.Tally(), []
+    found = read_members(io.BytesIO(text), None, "f", pytest.fail, lambda *a: told.append(a), tally=tally)
+    parts = [batch.keys for batch in found]
+    assert np.concatenate(parts).tolist() == sorted(set(numbers))
+    assert all(0 < part.size <= 4096 + 3 * 4 for part in parts)
+    assert (tally.accepted, tally.distinct) == (30_000, len(set(numbers)))
+    assert [(what, done) for what, done, total in told][:3] == [("reading", n * 10_000) for n in (1, 2, 3)]
+    assert all(what == "storing" and done <= total for what, done, total in told[3:])
+    assert told[-1][1] == told[-1][2]
+    # With less room there is one such order after the other.
+    monkeypatch.setattr(members, "_HELD", 10_000)
     parts = [batch.keys for batch in read_members(io.BytesIO(text), None, "f", pytest.fail)]
     assert all((np.diff(part.astype(np.int64)) > 0).all() for part in parts)
+    assert sum(part.size for part in parts) > len(set(numbers))
     assert set(np.concatenate(parts).tolist()) == set(numbers)
+
+
+def test_one_number_in_every_run_is_one_member():
+    runs = [np.full(1, 4915112345678, np.uint64) for _ in range(5)]
+    ((many, numbers),) = members._merged(runs)
+    assert (many, numbers.tolist()) == (5, [4915112345678])
+    assert list(members._merged([np.empty(0, np.uint64)])) == []
 
 
 def test_progress_tells_both_halves():
