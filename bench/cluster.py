@@ -41,8 +41,8 @@ from contactsync.server.publishing.job import BuildJob, BuiltPartition, Evaluate
 from contactsync.server.publishing.plan import AudiencePlan
 from contactsync.server.publishing.pools import JobPool
 from contactsync.server.publishing.publisher import Publisher
-from contactsync.server.publishing.reading import EVALUATED_AT_ONCE, READ_AT_ONCE
-from contactsync.server.publishing.remote.cluster import Cluster
+from contactsync.server.publishing.reading import READ_AT_ONCE
+from contactsync.server.publishing.remote.cluster import EVALUATED_REMOTELY, Cluster
 from contactsync.server.publishing.remote.errand import open_result, seal_job, seal_result
 from contactsync.server.publishing.remote.worker import VARIABLE
 from contactsync.server.publishing.remote.worker_key import WorkerKey
@@ -59,6 +59,12 @@ COSTS_OF = 500_000
 SIMULATED = (2, 24, 240)
 """Cores of the clusters that are simulated, for a first publish of SIMULATED_MEMBERS."""
 SIMULATED_MEMBERS = 10**9
+SETTINGS = {
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+    "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "500ms",
+}
+"""Of scheduler and workers, as docs/operations.md has them."""
+
 SHARES = (0.3, 0.2, 0.1, 0.1, *([0.02] * 15))
 """What a partition has of all members: the largest country three tenths."""
 
@@ -94,7 +100,7 @@ def started(folder: Path, workers: int) -> Iterator[Running]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     root = str(Path(__file__).resolve().parents[1])
-    environment = os.environ | {VARIABLE: str(folder / "key"), "PYTHONPATH": root}
+    environment = os.environ | SETTINGS | {VARIABLE: str(folder / "key"), "PYTHONPATH": root}
     where = f"tcp://127.0.0.1:{port}"
     commands = [
         ["scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"],
@@ -214,7 +220,7 @@ def costs_of(folder: Path, running: Running, count: int) -> Costs:
     evaluate, build = _alone(folder)
     hand, spool = _of_the_publisher(folder, running.cluster.key, count)
     client, scheduler = _of_passing(running)
-    return Costs(evaluate, build, hand + client / EVALUATED_AT_ONCE, spool, scheduler)
+    return Costs(evaluate, build, hand + client / EVALUATED_REMOTELY, spool, scheduler)
 
 
 def _of_the_publisher(folder: Path, key: WorkerKey, count: int) -> tuple[float, float]:
@@ -237,7 +243,7 @@ def _of_passing(running: Running) -> tuple[float, float]:
     """CPU microseconds that client and scheduler take to pass a job, as long as one of ours, to a worker."""
     from distributed import Client
 
-    octets, jobs = os.urandom(EVALUATED_AT_ONCE * 20), 500
+    octets, jobs = os.urandom(EVALUATED_REMOTELY * 20), 500
     with Client(running.cluster.address, timeout=60, set_as_default=False) as client:
         client.submit(len, octets, pure=False).result()
         before, begun = _cpu_of(running.processes[0]), time.process_time()
@@ -251,7 +257,7 @@ def _of_passing(running: Running) -> tuple[float, float]:
 def _alone(folder: Path) -> tuple[float, float]:
     """CPU microseconds a member of both kinds of jobs, run here."""
     key = derive_key_pair(bytes(32), b"bench")
-    some = tuple(members(EVALUATED_AT_ONCE, 1).identifiers())
+    some = tuple(members(EVALUATED_REMOTELY, 1).identifiers())
     job = EvaluateJob("people", key.secret, key.public, some)
     run_evaluate(job)
     evaluated = []
@@ -280,8 +286,8 @@ def simulated(costs: Costs, cores: int, count: int) -> Row:
 
     The publisher has at most as many jobs out as it has for a cluster of that size (publisher.py).
     """
-    chunk, per_chunk = READ_AT_ONCE, READ_AT_ONCE // EVALUATED_AT_ONCE
-    evaluating, passing = costs.evaluate * EVALUATED_AT_ONCE / 1e6, costs.job / 1e6
+    chunk, per_chunk = READ_AT_ONCE, READ_AT_ONCE // EVALUATED_REMOTELY
+    evaluating, passing = costs.evaluate * EVALUATED_REMOTELY / 1e6, costs.job / 1e6
     free = [0.0] * cores
     out: list[float] = []
     publisher = scheduler = 0.0

@@ -29,8 +29,8 @@ from contactsync.foundation.errors import OurError
 from contactsync.kernels import phones  # noqa: F401 - from here on kernels pay, as in a server
 from contactsync.library.server import Server
 from contactsync.server.keyring import Keyring
+from contactsync.server.publishing.pools import EVALUATED_AT_ONCE
 from contactsync.server.publishing.publisher import Publisher
-from contactsync.server.publishing.reading import EVALUATED_AT_ONCE
 from contactsync.server.settings import DataFolder
 from contactsync.server.storage.opening import open_members
 from contactsync.server.storage.ports import Members

@@ -7,19 +7,25 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+EVALUATED_AT_ONCE: Final = 1 << 12
+"""Members of one evaluation: so many points stay in a processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobPool:
     """An `executor` for about `at_once` jobs.
 
-    The builds among them may use `memory` octets together, each of them `most`.
+    The builds among them may use `memory` octets together, each of them `most`. An evaluation is of
+    `evaluated` members: of more where it costs much to pass one on.
     """
 
     executor: Executor
     at_once: int
     memory: int
     most: int
+    evaluated: int = EVALUATED_AT_ONCE
 
 
 Machines = Callable[[Path], contextlib.AbstractContextManager[JobPool]]

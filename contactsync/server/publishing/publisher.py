@@ -49,7 +49,7 @@ from contactsync.server.publishing.looked_up import damaged_parts, state_all_row
 from contactsync.server.publishing.merge import Outcome, merge
 from contactsync.server.publishing.plan import AudiencePlan, plan_editions
 from contactsync.server.publishing.pools import JobPool, Machines, here
-from contactsync.server.publishing.reading import EVALUATED_AT_ONCE, READ_AT_ONCE, Evaluation, build_tasks
+from contactsync.server.publishing.reading import READ_AT_ONCE, Evaluation, build_tasks
 from contactsync.server.publishing.report import EditionReport, reports
 from contactsync.server.publishing.rotation import Aim, Order, Rotations, announcing, begun
 from contactsync.server.publishing.running import run_all
@@ -333,9 +333,9 @@ class Publisher:
 
     def _evaluate(self, pool: JobPool, plan: AudiencePlan, key: KeyPair) -> int:
         """Give a token to each member of the plan's partitions who has none; how many that were."""
-        evaluation = Evaluation(self._registry, plan, key)
+        evaluation = Evaluation(self._registry, plan, key, pool.evaluated)
         # What is read ahead keeps the jobs supplied while what came of the last ones is stored.
-        limit = 2 * (pool.at_once + READ_AT_ONCE // EVALUATED_AT_ONCE)
+        limit = 2 * (pool.at_once + READ_AT_ONCE // pool.evaluated)
         ended = run_all(pool.executor, run_evaluate, evaluation.tasks(), limit=limit)
         with contextlib.closing(ended) as results:
             for task, tokens in results:

@@ -29,9 +29,6 @@ from contactsync.voprf.server import KeyPair
 READ_AT_ONCE: Final = 1 << 16
 """Members read, and their tokens stored, in one transaction."""
 
-EVALUATED_AT_ONCE: Final = 1 << 12
-"""Members of one job: so many points stay in a processor's cache."""
-
 _SORT_BYTES: Final = 40  # a token, if all are sorted in memory
 _SMALL: Final = 1 << 14  # tokens that no kernel is used for
 
@@ -50,16 +47,17 @@ class _Chunk:
 
 
 class Evaluation:
-    """Gives a token to each member of a plan's partitions who has none.
+    """Gives a token to each member of a plan's partitions who has none, by jobs of `at_once` members.
 
     Make `tasks`, hand what comes of each to `take`, and then `finish`. `done` of `total` members have a token
     now; a total of 0 means that it was not worth counting.
     """
 
-    def __init__(self, registry: MemberStore, plan: AudiencePlan, key: KeyPair) -> None:
+    def __init__(self, registry: MemberStore, plan: AudiencePlan, key: KeyPair, at_once: int) -> None:
         self._registry = registry
         self._plan = plan
         self._key = key
+        self._at_once = at_once
         self.done = self.total = 0
 
     def tasks(self) -> Iterator[Task[EvaluateJob, tuple[_Chunk, int]]]:
@@ -68,7 +66,7 @@ class Evaluation:
         for chunk in self._chunks():
             identifiers = chunk.members.identifiers()
             for place in range(chunk.jobs):
-                some = tuple(identifiers[place * EVALUATED_AT_ONCE : (place + 1) * EVALUATED_AT_ONCE])
+                some = tuple(identifiers[place * self._at_once : (place + 1) * self._at_once])
                 job = EvaluateJob(plan.audience, self._key.secret, self._key.public, some, chunk.width)
                 yield Task(job, cost=1, kept=(chunk, place))
 
@@ -85,7 +83,7 @@ class Evaluation:
                     )
                 after = members.last
                 width = KEYED_BYTES if keyed else TOKEN_BYTES
-                yield _Chunk(members, -(-len(members) // EVALUATED_AT_ONCE), width)
+                yield _Chunk(members, -(-len(members) // self._at_once), width)
 
     def take(self, kept: tuple[_Chunk, int], outputs: bytes) -> None:
         """Take the outputs of one job. They are stored with all others that were read with them."""

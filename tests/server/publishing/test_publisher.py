@@ -1,5 +1,6 @@
 """From the registry to a published edition, on a real registry, keyring and repository."""
 
+import contextlib
 import errno
 import shutil
 from dataclasses import replace
@@ -206,7 +207,14 @@ def test_same_members_keys_and_history_give_the_same_bytes(tmp_path):
 
 def test_many_members_in_chunks(operator, monkeypatch):
     monkeypatch.setattr(reading, "READ_AT_ONCE", 100)
-    monkeypatch.setattr(reading, "EVALUATED_AT_ONCE", 30)
+    real = publisher.here
+
+    @contextlib.contextmanager
+    def here(*arguments):
+        with real(*arguments) as pool:
+            yield replace(pool, evaluated=30)
+
+    monkeypatch.setattr(publisher, "here", here)
     operator.add(*range(GERMAN, GERMAN + 250), *range(AMERICAN, AMERICAN + 30))
     (outcome,) = operator.publish()
     assert outcome.evaluated == 280

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from contactsync.foundation.errors import BadInput, ContactSyncError, OurError
 from contactsync.foundation.loopback import is_loopback
 from contactsync.server.keyring import check_private
-from contactsync.server.publishing.pools import JobPool
+from contactsync.server.publishing.pools import EVALUATED_AT_ONCE, JobPool
 from contactsync.server.publishing.remote.errand import CannotRead, open_result, seal_job
 from contactsync.server.publishing.remote.executor import WHY, ClusterExecutor
 from contactsync.server.publishing.remote.worker import NONCE, Attendance, MusterJob, run_sealed
@@ -32,6 +32,9 @@ MUSTER: Final = ".muster"
 TLS_FILES: Final = ("ca.pem", "cert.pem", "key.pem")
 PATIENCE: Final = 60.0
 """Seconds that a scheduler may be gone, or have no worker, in the middle of a publish."""
+
+EVALUATED_REMOTELY: Final = 2 * EVALUATED_AT_ONCE
+"""Members of one evaluation: a scheduler takes as long for a job as a worker for some fifty of them."""
 
 _PORT: Final = 8786  # of a Dask scheduler, if none is given
 _REACHED_WITHIN: Final = 10.0  # seconds for a scheduler to answer, and for the first worker to be there
@@ -122,7 +125,7 @@ def _connected(cluster: Cluster, data: Path, memory: int) -> Iterator[JobPool]:
         _muster(client, cluster.key, data, len(threads))
         at_once = sum(threads.values())
         with ClusterExecutor(client, cluster.key, threads, cluster.patience) as executor:
-            yield JobPool(executor, at_once, memory * at_once, memory)
+            yield JobPool(executor, at_once, memory * at_once, memory, EVALUATED_REMOTELY)
 
 
 def _client(cluster: Cluster) -> Client:
