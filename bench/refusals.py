@@ -2,9 +2,10 @@
 
 One thread of the engine is kept busy, and its queue full, by connections that ask for 4,096 points. Others
 ask for 512 points all the time, and are refused (status 503) before their bodies are read. `loop_us` is the
-CPU of the thread that has the connections, for each that is refused: the engine's thread is left out. It
-includes what the few that are accepted cost that thread. `bare_us` is the same of a server that reads as many
-octets, parses nothing and always sends one answer: what kernel and event loop cost in any server.
+CPU of the thread that has the connections, for each that is refused, of either kind: the engine's thread is
+left out. It includes what the few that are accepted cost that thread. `bare_us` is the same of a server that
+reads as many octets, parses nothing and always sends one answer: what kernel and event loop cost in any
+server.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def loop_cpu(server: Server) -> float:
 
 
 async def _ask(server: Server, connections: int, seconds: float, *, fill: bool) -> tuple[Count, float]:
-    """What came back of those who ask, beside the ones that `fill` the queue, and the CPU of the loop."""
+    """What came back of those who ask, beside the ones that `fill` the queue, and the CPU of a refusal."""
     pool = blind([b"%d" % i for i in range(FILLING.points)]).blinded
     filling, count = Count(), Count()
     case = Case(REFUSED, connections, pause=0)
@@ -55,21 +56,23 @@ async def _ask(server: Server, connections: int, seconds: float, *, fill: bool) 
     tasks = [connection(server, case, FIRST + i, pool, count) for i in range(connections)]
     running += [asyncio.create_task(one) for one in tasks]
     await asyncio.sleep(IDLE)
-    count.begin, before = time.perf_counter(), loop_cpu(server)
+    count.begin = filling.begin = time.perf_counter()
+    before, refused = loop_cpu(server), count.refused + filling.refused
     await asyncio.sleep(seconds)
     cpu = loop_cpu(server) - before
+    refused = count.refused + filling.refused - refused
     count.end = filling.end = time.perf_counter()
     await asyncio.gather(*running)
-    return count, cpu
+    return count, cpu / refused if refused else 0.0
 
 
 def measure(server: Server, bare: Server, connections: int, seconds: float) -> Row:
     """One row."""
     count, cpu = asyncio.run(_ask(server, connections, seconds, fill=True))
-    least, least_cpu = asyncio.run(_ask(bare, connections, seconds, fill=False))
+    _, least_cpu = asyncio.run(_ask(bare, connections, seconds, fill=False))
     lasted = count.end - count.begin
-    ours = cpu / count.refused * 1e6 if count.refused else None
-    floor = least_cpu / least.refused * 1e6
+    ours = cpu * 1e6 if cpu else None
+    floor = least_cpu * 1e6
     return {
         "n": REFUSED,
         "connections": connections,
