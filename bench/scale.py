@@ -4,7 +4,9 @@ Each step is a process of its own, as an operator runs it: `members import` of a
 `publish`, `serve`, and syncs of an address book of 1,000 numbers, half of them members. Of each: seconds, CPU
 seconds, the most memory that its process had, and what the data folder and its published part have on the
 disk after it. The members are of six countries, three tenths of them of the largest. With `--folder`, a run
-that was killed goes on where it was: what a step took before counts.
+that was killed goes on where it was: what a step took before counts. `--with` adds the rows of earlier runs
+(of `--json`), so that table and plot are over numbers of members; dots in the plot are measured, dashes lead
+on to ten times as many.
 """
 
 from __future__ import annotations
@@ -205,6 +207,39 @@ def _serving(data: Path) -> Iterator[tuple[str, Process]]:
         process.stop()
 
 
+def plot(rows: Sequence[Row], path: str) -> None:
+    """Seconds and octets over the number of members."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, (times, octets) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    for axes, step, figure_of, factor, label in (
+        (times, "import", "cpu_s", 1.0, "import, CPU"),
+        (times, "publish", "cpu_s", 1.0, "first publish, CPU"),
+        (times, "publish", "s", 1.0, "first publish"),
+        (times, "sync, screen", "s", 1.0, "sync of 1,000 contacts"),
+        (octets, "publish", "folder_MB", 1e6, "data folder"),
+        (octets, "publish", "public_MB", 1e6, "what is served"),
+        (octets, "sync, screen", "received_MB", 1e6, "received by a first sync"),
+        (octets, "import", "peak_MiB", 1 << 20, "memory of the import"),
+        (octets, "publish", "peak_MiB", 1 << 20, "memory of the publish"),
+        (octets, "serve", "peak_MiB", 1 << 20, "memory of serve"),
+    ):
+        found = sorted((row["members"], row[figure_of] * factor) for row in rows if row["step"] == step)
+        if found:
+            (line,) = axes.plot(*zip(*found, strict=True), "o-", label=label)
+            (before, y0), (last, y) = found[-2:] if len(found) > 1 else found * 2
+            grows = max(0.0, np.log(y / y0) / np.log(last / before)) if last > before else 1.0
+            axes.plot([last, 10 * last], [y, y * 10**grows], "--", color=line.get_color())
+    for axes, unit in ((times, "seconds"), (octets, "bytes")):
+        axes.set(xscale="log", yscale="log", xlabel="members", ylabel=unit)
+        axes.grid(visible=True, alpha=0.3)
+        axes.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench scale", description=__doc__)
     parser.add_argument("--json", metavar="FILE", help="write the rows as one JSON list")
@@ -216,6 +251,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--no-engine", action="store_true", help="random outputs: what a publish does besides the engine"
     )
+    parser.add_argument(
+        "--with", metavar="FILE", action="append", default=[], dest="others", help="rows to add"
+    )
+    parser.add_argument("--plot", metavar="FILE", help="draw times, memory and disk over the members")
     options = parser.parse_args(arguments)
     if not 10 <= options.members <= MOST:
         parser.error(f"--members: 10 to {MOST}")
@@ -226,8 +265,12 @@ def main(arguments: list[str]) -> None:
         rows = run(folder, options.members // 10 * 10, engine=not options.no_engine)
         where = f"{harness.environment(PACKAGES)}, {harness.file_system(folder)}"
     where += "; without the engine" if options.no_engine else ""
-    print(harness.table(rows), where, sep="\n\n")
     if options.json:
         harness.write_json(options.json, rows)
+    rows += [row for path in options.others for row in json.loads(Path(path).read_bytes())]
+    rows.sort(key=lambda row: row["members"])
+    print(harness.table(rows), where, sep="\n\n")
+    if options.plot:
+        plot(rows, options.plot)
     if options.markdown:
         harness.update_section(options.markdown, "scale", f"{where}\n\n{harness.markdown(rows)}")

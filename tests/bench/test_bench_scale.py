@@ -61,6 +61,24 @@ def test_the_whole_way(tmp_path, capsys):
     assert "sync, download" in capsys.readouterr().out
 
 
+def test_rows_of_other_runs_are_added_and_drawn(tmp_path, monkeypatch, capsys):
+    def rows_of(count):
+        figures = dict.fromkeys(scale.FOUND, float(count))
+        return [{"members": count, "step": step, **figures} for step in ("import", "publish", "serve")]
+
+    monkeypatch.setattr(scale, "run", lambda folder, count, *, engine: rows_of(count))
+    other, own, drawn = (tmp_path / name for name in ("other", "own", "plot.png"))
+    other.write_text(json.dumps(rows_of(50)))
+    document = tmp_path / "document.md"
+    document.write_text("<!-- bench scale -->\n<!-- end scale -->\n")
+    where = ["--folder", str(tmp_path / "f"), "--json", str(own), "--markdown", str(document)]
+    scale.main(["--members", "20", *where, "--with", str(other), "--plot", str(drawn)])
+    assert [row["members"] for row in json.loads(own.read_text())] == [20] * 3
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:7]] == ["20"] * 3 + ["50"] * 3
+    assert document.read_text().count("\n| 50 | ") == 3
+    assert drawn.read_bytes().startswith(b"\x89PNG")
+
+
 def test_without_the_engine_nothing_is_served(tmp_path, capsys):
     scale.main(["--members", "100", "--no-engine", "--folder", str(tmp_path / "f")])
     said = capsys.readouterr().out
