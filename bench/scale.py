@@ -50,6 +50,7 @@ SAMPLED: Final = 0.5  # seconds
 BOOK: Final = 1_000
 SYNCS: Final = 3
 PRIVACY: Final = ("screen", "download")
+NO_ENGINE: Final = "publish, no engine"
 FOUND: Final = ("s", "cpu_s", "peak_MiB", "folder_MB", "public_MB", "received_MB")
 """What is told of a step."""
 
@@ -152,8 +153,8 @@ def run(folder: Path, count: int, *, engine: bool) -> list[Row]:
     server = ("server", "members", "import", str(table), "--data", str(data), "--region-column", "none")
     steps.run("import", ["-m", "contactsync", *server, "--max-rejected", "0"])
     table.unlink(missing_ok=True)
-    begin = ["-m", "contactsync"] if engine else ["-c", _WITHOUT_ENGINE]
-    steps.run("publish", [*begin, "server", "publish", "--data", str(data)])
+    step, begin = ("publish", ["-m", "contactsync"]) if engine else (NO_ENGINE, ["-c", _WITHOUT_ENGINE])
+    steps.run(step, [*begin, "server", "publish", "--data", str(data)])
     if engine:
         _serve(folder, data, count, steps)
     return [
@@ -218,9 +219,11 @@ def plot(rows: Sequence[Row], path: str) -> None:
     for axes, step, figure_of, factor, label in (
         (times, "import", "cpu_s", 1.0, "import, CPU"),
         (times, "publish", "cpu_s", 1.0, "first publish, CPU"),
+        (times, NO_ENGINE, "cpu_s", 1.0, "the same without the engine"),
         (times, "publish", "s", 1.0, "first publish"),
         (times, "sync, screen", "s", 1.0, "sync of 1,000 contacts"),
         (octets, "publish", "folder_MB", 1e6, "data folder"),
+        (octets, NO_ENGINE, "folder_MB", 1e6, "data folder, without the engine"),
         (octets, "publish", "public_MB", 1e6, "what is served"),
         (octets, "sync, screen", "received_MB", 1e6, "received by a first sync"),
         (octets, "import", "peak_MiB", 1 << 20, "memory of the import"),
@@ -232,7 +235,8 @@ def plot(rows: Sequence[Row], path: str) -> None:
             (line,) = axes.plot(*zip(*found, strict=True), "o-", label=label)
             (before, y0), (last, y) = found[-2:] if len(found) > 1 else found * 2
             grows = max(0.0, np.log(y / y0) / np.log(last / before)) if last > before else 1.0
-            axes.plot([last, 10 * last], [y, y * 10**grows], "--", color=line.get_color())
+            if figure_of != "peak_MiB":  # which has bounds
+                axes.plot([last, 10 * last], [y, y * 10**grows], "--", color=line.get_color())
     for axes, unit in ((times, "seconds"), (octets, "bytes")):
         axes.set(xscale="log", yscale="log", xlabel="members", ylabel=unit)
         axes.grid(visible=True, alpha=0.3)

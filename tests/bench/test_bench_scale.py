@@ -82,5 +82,6 @@ def test_rows_of_other_runs_are_added_and_drawn(tmp_path, monkeypatch, capsys):
 def test_without_the_engine_nothing_is_served(tmp_path, capsys):
     scale.main(["--members", "100", "--no-engine", "--folder", str(tmp_path / "f")])
     said = capsys.readouterr().out
+    assert "publish, no engine" in said
     assert "without the engine" in said
     assert "serve" not in said
