@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import mmap
 import os
 from collections.abc import Sequence
@@ -18,23 +19,31 @@ from numpy.typing import NDArray
 from contactsync.directory import buckets
 from contactsync.directory.delta import Delta, compose
 from contactsync.directory.files import map_file
-from contactsync.directory.format import HEADER_BYTES, DataFile, bad, bucket_hash, check_top
+from contactsync.directory.format import HEADER_BYTES, DataFile, Values, bad, bucket_hash, check_top
 from contactsync.directory.reader import Directory
 from contactsync.directory.sidecar_format import SidecarInfo, SidecarLayout, check_page
 from contactsync.directory.value_sets import ranks
 from contactsync.tokens import Tokens
 
-__all__ = ["Sidecar", "SidecarInfo", "SidecarLayout", "checked", "open_sidecar", "places"]
+__all__ = ["Sidecar", "SidecarInfo", "SidecarLayout", "checked", "open_sidecar", "places", "ranks_in"]
 
 
 class Sidecar:
     """A checked sidecar. Use as a context manager, or call `close`."""
 
-    def __init__(self, mapped: mmap.mmap, name: str, info: SidecarInfo, first: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        mapped: mmap.mmap,
+        name: str,
+        info: SidecarInfo,
+        first: NDArray[np.int64],
+        hashes: NDArray[np.uint8],
+    ) -> None:
         self.name = name
         self.info = info
         self._mapped: mmap.mmap | None = mapped
         self._first = first
+        self._hashes = hashes
 
     @property
     def count(self) -> int:
@@ -48,6 +57,17 @@ class Sidecar:
     def entries(self, places: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The entries at m places, uint8[m, 16 + size]. Raises ValueError: a place that is none."""
         return self._rows()[checked(places, self.count)]
+
+    def verified(self, first: int, end: int) -> NDArray[np.uint8]:
+        """The entries of buckets first … end - 1, uint8[m, 16 + size], in memory of their own.
+
+        Each bucket is verified there, by its SHA-256. Raises BadDirectory.
+        """
+        begin, until = self._first[[first, end]].tolist()
+        rows = self._rows()[begin:until].copy()
+        edges = (self._first[first : end + 1] - begin) * rows.shape[1]
+        check_buckets(rows.reshape(-1).data, edges, self._hashes[first:end], first, self.name)
+        return rows
 
     def _rows(self) -> NDArray[np.uint8]:
         """All entries, a view of the file: uint8[count, 16 + size]."""
@@ -104,7 +124,7 @@ def open_sidecar(
 
 def _admit(
     mapped: mmap.mmap, name: str, expect: SidecarInfo | None, check: Literal["sha256", "xxh3"]
-) -> tuple[SidecarInfo, NDArray[np.int64]]:
+) -> tuple[SidecarInfo, NDArray[np.int64], NDArray[np.uint8]]:
     """Everything that makes a mapped file a sidecar."""
     layout = SidecarLayout.unpack(mapped[:HEADER_BYTES], name)
     if layout.length != len(mapped):
@@ -137,25 +157,25 @@ def _admit(
     if end != layout.count:
         raise bad(name, f"its buckets hold {end} entries, its header says {layout.count}", "malformed")
     firsts = np.concatenate(first)
+    digests = np.concatenate(hashes)
     if expect is None:
-        _check_buckets(mapped, layout, firsts, np.concatenate(hashes), name)
-    return info, firsts
+        with memoryview(mapped) as view:
+            edges = layout.data_offset + firsts * layout.entry_bytes
+            check_buckets(view, edges, digests, 0, name)
+    return info, firsts, digests
 
 
-def _check_buckets(
-    mapped: mmap.mmap,
-    layout: SidecarLayout,
-    firsts: NDArray[np.int64],
-    hashes: NDArray[np.uint8],
-    name: str,
+def check_buckets(
+    octets: memoryview, edges: NDArray[np.int64], hashes: NDArray[np.uint8], number: int, name: str
 ) -> None:
-    """Check each bucket against the hash in the index. Raises BadDirectory."""
-    edges = (layout.data_offset + firsts * layout.entry_bytes).tolist()
-    with memoryview(mapped) as view:
-        for number, digest in enumerate(hashes):
-            with view[edges[number] : edges[number + 1]] as bucket:
-                if bucket_hash(bucket) != digest.tobytes():
-                    raise bad(name, f"bucket {number} does not match the hash in the index", "bad-hash")
+    """Check buckets, the first of which has this number, against their hashes, uint8[b, 32].
+
+    `edges` int64[b + 1] are where they begin and end. Raises BadDirectory.
+    """
+    for i, (begin, end) in enumerate(itertools.pairwise(edges.tolist())):
+        with octets[begin:end] as bucket:
+            if bucket_hash(bucket) != hashes[i].tobytes():
+                raise bad(name, f"bucket {number + i} does not match the hash in the index", "bad-hash")
 
 
 def places(directory: Directory, deltas: Sequence[Delta], tokens: Tokens) -> NDArray[np.int64]:
@@ -165,10 +185,8 @@ def places(directory: Directory, deltas: Sequence[Delta], tokens: Tokens) -> NDA
     removed, with the added. -1 for a token that is no value of it. The deltas must be checked against the
     directory (`delta.check_against`). O((m + c) log c) for c changes.
     """
-    span = directory.span
     values = directory.truncate(tokens)
-    below, found = buckets.ranks(span, values, values.bucket)
-    place = below + (np.cumsum(span.count) - span.count)[values.bucket]
+    place, found = ranks_in(directory, values)
     if deltas:
         whole = compose(deltas)
         for those, sign in ((whole.added, 1), (whole.removed, -1)):
@@ -176,3 +194,10 @@ def places(directory: Directory, deltas: Sequence[Delta], tokens: Tokens) -> NDA
             place += sign * less
             found = found | inside if sign > 0 else found & ~inside
     return np.where(found, place, -1)
+
+
+def ranks_in(directory: Directory, values: Values) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """int64[m], how many values of a directory are less than each value; bool[m], whether it has it. O(m)."""
+    span = directory.span
+    below, found = buckets.ranks(span, values, values.bucket)
+    return below + (np.cumsum(span.count) - span.count)[values.bucket], found

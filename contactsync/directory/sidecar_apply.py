@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from contactsync.directory.format import bad
 from contactsync.directory.reader import Directory
 from contactsync.directory.sidecar import Sidecar
 from contactsync.directory.sidecar_delta import SidecarDelta, check_chain, entries_through
 from contactsync.directory.sidecar_format import SidecarInfo
-from contactsync.directory.sidecar_writing import Part, write_entries
+from contactsync.directory.sidecar_writing import whole_buckets, write_entries
 from contactsync.foundation import durable
 from contactsync.foundation.errors import OurError
-
-PART_BYTES: Final = 32 << 20
-"""About so many octets of entries are made at a time, or one bucket. Some three times as many are used."""
 
 
 def apply_to_sidecar(
@@ -46,7 +41,10 @@ def apply_to_sidecar(
     counts = directory.span.count
     try:
         with durable.replacing(path, mode=durable.PUBLIC_FILE) as file:
-            parts = _parts(sidecar, chain, counts)
+            parts = (
+                (numbers, entries_through(sidecar, chain, np.arange(first, end)))
+                for numbers, first, end in whole_buckets(reaches.layout, counts)
+            )
             if write_entries(file, reaches.layout, counts, parts) != reaches:
                 raise bad(what, "its result is not the sidecar that the manifest names", "bad-hash")
     except OSError as error:
@@ -54,15 +52,3 @@ def apply_to_sidecar(
             f"{path}: the sidecar cannot be written: {error.strerror or error}",
             hint="Check the free space and the permissions of that folder.",
         ) from error
-
-
-def _parts(sidecar: Sidecar, chain: Sequence[SidecarDelta], counts: NDArray[np.int64]) -> Iterator[Part]:
-    """As many whole buckets at a time as PART_BYTES has room for: one at least."""
-    end = np.cumsum(counts)
-    room = PART_BYTES // sidecar.info.layout.entry_bytes
-    bucket = done = 0
-    while bucket < len(counts):
-        until = max(bucket + 1, int(np.searchsorted(end, done + room, "right")))
-        last = int(end[until - 1])
-        yield slice(bucket, until), entries_through(sidecar, chain, np.arange(done, last))
-        bucket, done = until, last

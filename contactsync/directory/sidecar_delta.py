@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -119,6 +119,25 @@ def write_sidecar_delta(
     if (here.size, here.slot_bits) != (there.size, there.slot_bits):
         return None
     dropped, placed = _differences(old, new)
+    return write_differences(
+        path, (here, there), (dropped, placed), new.entries, from_edition=from_edition, to_edition=to_edition
+    )
+
+
+def write_differences(
+    path: str | os.PathLike[str],
+    sidecars: tuple[SidecarInfo, SidecarInfo],
+    differences: tuple[NDArray[np.int64], NDArray[np.int64]],
+    entries: Callable[[NDArray[np.int64]], NDArray[np.uint8]],
+    *,
+    from_edition: int,
+    to_edition: int,
+) -> DataFile | None:
+    """The same where the places are known that are dropped, and those that are placed; both ascend.
+
+    `entries` gives those of the placed: uint8[p, 16 + size].
+    """
+    (here, there), (dropped, placed) = sidecars, differences
     length = _length(len(dropped), len(placed), there.size)
     if length >= there.file.length:
         return None
@@ -128,7 +147,7 @@ def write_sidecar_delta(
         bytes.fromhex(here.file.sha256), bytes.fromhex(there.file.sha256),
     )  # fmt: skip
     parts = [header, dropped.astype("<u4").tobytes(), placed.astype("<u4").tobytes()]
-    content = b"".join([*parts, new.entries(placed).tobytes()])
+    content = b"".join([*parts, entries(placed).tobytes()])
     return write_file(path, [content, hashlib.sha256(content).digest()])
 
 

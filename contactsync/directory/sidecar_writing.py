@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
-from typing import BinaryIO
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,24 @@ from contactsync.directory.sidecar_format import SidecarInfo, SidecarLayout
 
 Part = tuple[slice, NDArray[np.uint8]]
 """Some whole buckets that follow one another, and all of their entries in order, uint8[m, 16 + size]."""
+
+PART_BYTES: Final = 32 << 20
+"""About so many octets of entries are made at a time, or one bucket. Some three times as many are used."""
+
+
+def whole_buckets(layout: SidecarLayout, counts: NDArray[np.int64]) -> Iterator[tuple[slice, int, int]]:
+    """As many whole buckets at a time as PART_BYTES has room for, one at least, and their places.
+
+    `counts` int64[buckets] are how many entries each bucket has. The places end before the last figure.
+    """
+    end = np.cumsum(counts)
+    room = PART_BYTES // layout.entry_bytes
+    bucket = done = 0
+    while bucket < len(counts):
+        until = max(bucket + 1, int(np.searchsorted(end, done + room, "right")))
+        last = int(end[until - 1])
+        yield slice(bucket, until), done, last
+        bucket, done = until, last
 
 
 def write_entries(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from labelled import outputs_of, publish, texts_of
 
-from contactsync.directory import sidecar_apply
+from contactsync.directory import sidecar_writing
 from contactsync.directory.format import DataFile
 from contactsync.directory.sidecar_apply import apply_to_sidecar
 from contactsync.directory.sidecar_delta import read_sidecar_delta, write_sidecar_delta
@@ -54,7 +54,7 @@ def history(tmp_path_factory):
 @pytest.mark.parametrize("room", [32 << 20, 600_000, 1])
 def test_each_chain_makes_the_sidecar_that_was_published(history, tmp_path, monkeypatch, room):
     """Whatever the parts: all at once, some buckets, one bucket."""
-    monkeypatch.setattr(sidecar_apply, "PART_BYTES", room)
+    monkeypatch.setattr(sidecar_writing, "PART_BYTES", room)
     editions, deltas = history
     for start in range(5):
         for end in range(start, 5):
@@ -84,15 +84,17 @@ def test_few_members(tmp_path):
 
 
 def test_parts_are_bounded(history, monkeypatch):
-    editions, deltas = history
-    monkeypatch.setattr(sidecar_apply, "PART_BYTES", 600_000)
+    editions, _ = history
+    monkeypatch.setattr(sidecar_writing, "PART_BYTES", 600_000)
     with editions[0].open() as sidecar, editions[4].directory() as directory:
         counts = directory.span.count
-        parts = list(sidecar_apply._parts(sidecar, deltas, counts))
+        parts = list(sidecar_writing.whole_buckets(sidecar.info.layout, counts))
+        width = sidecar.info.layout.entry_bytes
     assert (len(counts), len(parts)) == (4, 2)
-    assert max(entries.nbytes for _, entries in parts) <= 600_000
-    numbers = [np.arange(len(counts))[which] for which, _ in parts]
+    assert max((end - first) * width for _, first, end in parts) <= 600_000
+    numbers = [np.arange(len(counts))[which] for which, *_ in parts]
     assert np.array_equal(np.concatenate(numbers), np.arange(len(counts)))
+    assert [end for *_, end in parts] == np.cumsum(counts)[[which.stop - 1 for which, *_ in parts]].tolist()
 
 
 # ---- what is refused --------------------------------------------------------------------------------------
@@ -161,14 +163,14 @@ def test_no_delta_leads_to_another_size(history, tmp_path):
 
 CARRIES_ON = """
 import resource, signal, sys
-from contactsync.directory import open_directory, sidecar_apply
+from contactsync.directory import open_directory, sidecar_apply, sidecar_writing
 from contactsync.directory.sidecar import open_sidecar
 from contactsync.directory.sidecar_delta import read_sidecar_delta
 
 old, delta, base, new, made, limit = sys.argv[1:]
 reaches, directory = open_sidecar(new, expect=None).info, open_directory(base, expect=None)
 sidecar, chain = open_sidecar(old, expect=None), [read_sidecar_delta(delta)]
-sidecar_apply.PART_BYTES = 100_000
+sidecar_writing.PART_BYTES = 100_000
 if limit == "killed":
     whole = sidecar_apply.entries_through
     def entries_through(*given):
