@@ -26,6 +26,13 @@ WORDS = {
     },
     "tokens_*": {"audience": "", "epoch": "each epoch", "key": "", "token": "token"},
     "labels_*": {"key": "", "label": "label"},
+    "label_changes_*": {
+        "audience": "audience",
+        "epoch": "epoch",
+        "partition": "",
+        "key": "number (or other identifier)",
+        "serial": "since the last edition",
+    },
     "pairs": {"tel": "number", "mail": "address"},
     "consents_*": {
         "key": "",

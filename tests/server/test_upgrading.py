@@ -102,14 +102,14 @@ def test_a_database_is_read_and_left_as_it_is(in_postgresql):
     before = contents(url)
     done = CliRunner().invoke(main, ["server", "upgrade", "--dry-run", "--data", str(data)])
     assert done.exit_code == 0, done.output
-    assert "version 3 to 6, 3 migrations" in done.stdout
+    assert "version 3 to 7, 4 migrations" in done.stdout
     assert "nothing to do" in done.stdout, "of the accounts"
     for text in ("not tried, as PostgreSQL is not copied", "server backup", "stop `serve`"):
         assert text in done.stderr
     assert contents(url) == before
     tried = try_upgrade(DataFolder(data))
     assert (tried.tried, tried.is_needed, tried.members) == (False, True, {})
-    assert "version 3 to 6" in run("upgrade", data=data)
+    assert "version 3 to 7" in run("upgrade", data=data)
     after = contents(url)
     assert after[0] == [(6,)]
     assert after != before

@@ -3,7 +3,8 @@
 A base that comes of it is, byte for byte, what a `BuildJob` makes of all tokens. It costs what changed, and
 to copy, hash and screen what stays; where the base may stay as it is, a patch comes instead (patching.py).
 Where the changes do not fit what is published it makes nothing, and all tokens are read as if there were no
-log: two tokens that are one value in the directory, or a base that is damaged.
+log: two tokens that are one value in the directory, or a base that is damaged. Labels are the matter of
+amending_labels.py.
 """
 
 from __future__ import annotations
@@ -13,16 +14,21 @@ import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contactsync.directory import open_directory
 from contactsync.directory.amending import Changes, Contradicted, amend
 from contactsync.directory.delta import write_changes
 from contactsync.directory.format import DirectoryInfo, slot_bits_for
+from contactsync.directory.sidecar_writing import PART_BYTES
 from contactsync.foundation import durable
 from contactsync.foundation.errors import BadDirectory, BadInput
+from contactsync.labels import TAG_BYTES
 from contactsync.publication.manifest import DeltaFile, Partition
+from contactsync.server.publishing.amending_labels import amended_labels, sealed_changes
 from contactsync.server.publishing.job import (
     KERNEL_SCRATCH,
     SCREEN_BYTES,
@@ -37,15 +43,20 @@ from contactsync.server.publishing.plan import AudiencePlan
 from contactsync.server.publishing.running import Task
 from contactsync.server.storage.departed import DepartedKeys
 from contactsync.server.storage.ports import MemberStore
+from contactsync.server.storage.token_log import noted_as
 from contactsync.tokens import TOKEN_BYTES, Tokens
+
+_NONE: Final = np.empty((0, TOKEN_BYTES), np.uint8)
+_LABELS_BYTES: Final = 3 * PART_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class AmendJob:
     """The tokens that joined and left a published partition, `old`, to be made into data files.
 
-    `spool` is a file of `joined` tokens, `TOKEN_BYTES` each, in any order, and then `left` ones. `count` is
-    how many tokens there are now. `work` and `data` are folders as those of a `BuildJob`.
+    `spool` is a file of `joined` tokens, `TOKEN_BYTES` each, in any order, and then `left` ones. With labels
+    `sealed` tokens follow, each with its sealed label. `count` is how many tokens there are now. `work` and
+    `data` are folders as those of a `BuildJob`.
     """
 
     audience: str
@@ -55,6 +66,7 @@ class AmendJob:
     count: int
     joined: int
     left: int
+    sealed: int
     spool: str
     work: str
     data: str
@@ -77,12 +89,9 @@ def run_amend(job: AmendJob) -> BuiltPartition | None:
 
 
 def _amend(job: AmendJob, unnamed: Path, data: Path) -> Partition | None:
-    octets = Path(job.spool).read_bytes()
-    if len(octets) != (job.joined + job.left) * TOKEN_BYTES:
-        raise OSError(errno.EIO, "the token file is shorter than what was written to it", job.spool)
-    tokens = Tokens.from_bytes(np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES))
+    tokens, sealed = _spooled(job)
     old, info = job.old, job.old.directory
-    if not len(tokens) and (old.patches is None or job.may_patch):
+    if not len(tokens) and not len(sealed) and (old.patches is None or job.may_patch):
         return old
     joined = np.arange(len(tokens)) < job.joined
     changes = Changes.of(tokens, ~joined, joined, info)
@@ -94,18 +103,36 @@ def _amend(job: AmendJob, unnamed: Path, data: Path) -> Partition | None:
             if job.may_patch and (made := patched.publish(unnamed)) is not None:
                 return made
             changes = patched.changes
-        if not len(changes.values):  # what the patches did has come to nothing
-            return replace(old, patches=None)
-        # `amend` verifies by SHA-256 what it copies.
-        with open_directory(data / info.file.sha256, expect=info, check="xxh3") as earlier:
-            new = amend(unnamed, earlier, changes)
+        # Else what the patches did has come to nothing, or only labels changed.
+        new = _base(job, changes, unnamed) if len(changes.values) else info
+        labels = amended_labels(data, old, new, changes, sealed, edition=job.edition, unnamed=unnamed)
     except (Contradicted, BadDirectory, BadInput):
         return None
-    durable.rename(unnamed, data / new.file.sha256)
+    if new is info:
+        return replace(old, patches=None, labels=labels)
     with open_directory(data / new.file.sha256, expect=new) as directory:
         screen = screen_of(directory, unnamed, data)
     deltas = _deltas(job, (info, new), changes, unnamed)
-    return Partition.of(job.partition, job.edition, new, deltas=deltas, screen=screen)
+    return Partition.of(job.partition, job.edition, new, deltas=deltas, screen=screen, labels=labels)
+
+
+def _spooled(job: AmendJob) -> tuple[Tokens, NDArray[np.uint8]]:
+    """The tokens that joined, and then those that left; and those with their entries."""
+    width = TOKEN_BYTES + (0 if job.old.labels is None else TAG_BYTES + job.old.labels.size)
+    octets = np.fromfile(job.spool, np.uint8)
+    bare = (job.joined + job.left) * TOKEN_BYTES
+    if len(octets) != bare + job.sealed * width:
+        raise OSError(errno.EIO, "the token file is shorter than what was written to it", job.spool)
+    return Tokens.from_bytes(octets[:bare].reshape(-1, TOKEN_BYTES)), octets[bare:].reshape(-1, width)
+
+
+def _base(job: AmendJob, changes: Changes, unnamed: Path) -> DirectoryInfo:
+    """Write the base that the published one becomes. It verifies by SHA-256 what it copies."""
+    data, info = Path(job.data), job.old.directory
+    with open_directory(data / info.file.sha256, expect=info, check="xxh3") as earlier:
+        new = amend(unnamed, earlier, changes)
+    durable.rename(unnamed, data / new.file.sha256)
+    return new
 
 
 def _deltas(
@@ -133,12 +160,16 @@ def amend_tasks(
             old = _published(plan, partition, data)
             if old is None:
                 continue
-            found = registry.token_changes(plan.audience, plan.epoch, partition, old.state, keys)
+            found = registry.token_changes(plan.audience, plan.epoch, partition, noted_as(old), keys)
             if found is None or found.count != old.members or not found.count_after:
+                continue
+            sealed = _NONE if old.labels is None else sealed_changes(registry, plan, old, old.labels)
+            if sealed is None:
                 continue
             spool = work / f"{plan.audience}-{plan.epoch}-{number}.changes"
             with spool.open("xb", buffering=0) as file:
-                file.write(np.concatenate([found.joined.to_bytes(), found.left.to_bytes()]).data)
+                for rows in (found.joined.to_bytes(), found.left.to_bytes(), sealed):
+                    file.write(rows.data)
             job = AmendJob(
                 audience=plan.audience,
                 epoch=plan.epoch,
@@ -147,13 +178,15 @@ def amend_tasks(
                 count=found.count_after,
                 joined=len(found.joined),
                 left=len(found.left),
+                sealed=len(sealed),
                 spool=str(spool),
                 work=str(work),
                 data=str(data),
                 old=old,
                 may_patch=plan.may_patch(old),
             )
-            yield Task(job, SCREEN_BYTES * job.count + KERNEL_SCRATCH, None)
+            labels = 0 if old.labels is None else _LABELS_BYTES
+            yield Task(job, SCREEN_BYTES * job.count + KERNEL_SCRATCH + labels, None)
 
 
 def _published(plan: AudiencePlan, partition: str, data: Path) -> Partition | None:
@@ -161,7 +194,9 @@ def _published(plan: AudiencePlan, partition: str, data: Path) -> Partition | No
     old = None if plan.old is None else plan.old.partitions.get(partition)
     if old is None or plan.old is None or plan.suspect or not plan.old.is_current:
         return None
-    if partition in plan.fresh or old.labels is not None or plan.label_size(partition):
+    if partition in plan.fresh or plan.label_size(partition) != (old.labels.size if old.labels else 0):
+        return None
+    if old.labels is not None and old.patches is not None:
         return None
     return old if old.remainder_bits == plan.remainder_bits and is_whole(data, old) else None
 
@@ -175,7 +210,7 @@ def note_bases(registry: MemberStore, serial: int, built: Collection[tuple[Built
             content = result.content
             if content is not None and content.members == count:
                 registry.note_base(
-                    *(result.audience, result.epoch, result.partition, content.state),
+                    *(result.audience, result.epoch, result.partition, noted_as(content)),
                     serial=serial,
                     count=count,
                 )

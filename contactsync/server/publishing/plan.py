@@ -31,7 +31,8 @@ class AudiencePlan:
     `until` is None if the epoch is to be in force. Else it is announced beside the one that is, until then
     (seconds since 1970); `old` is then what was announced before. The `fresh` of the partitions begin anew:
     nothing of them may say who was a member before. `another`: it is made even if nothing has changed.
-    `labelled` names the partitions in which members have labels, and how long the longest is.
+    `labelled` names the partitions in which members have labels, and how long the longest is; or, where
+    labels are published, to how many octets: whether some are longer is seen when they are read.
     """
 
     audience: str
@@ -52,8 +53,9 @@ class AudiencePlan:
 
     def may_patch(self, old: Partition) -> bool:
         """Whether patches may lead on from the base of a partition as it was published."""
-        is_due = patching.is_due(old, self.edition)
-        return bool(self.patched_from) and old.count >= self.patched_from and not is_due
+        if not self.patched_from or old.labels is not None:
+            return False
+        return old.count >= self.patched_from and not patching.is_due(old, self.edition)
 
     @property
     def of(self) -> tuple[str, int]:
@@ -137,12 +139,22 @@ def plan_editions(
                         previous=None if current is None else current.sha256(),
                         until=end,
                         another=another and end is None,
-                        labelled=registry.labelled(audience, names),
+                        labelled=_labelled(registry, audience, names, old),
                         patched_from=patched_from,
                         suspect=audience in suspect,
                     )
                 )
     return serial, plans
+
+
+def _labelled(
+    registry: MemberStore, audience: str, names: Collection[str], old: Manifest | None
+) -> Mapping[str, int]:
+    """See `AudiencePlan.labelled`. It does not read all labels where some are published."""
+    published = {} if old is None else {name: one.labels for name, one in old.partitions.items()}
+    sizes = {name: labels.size for name in names if (labels := published.get(name)) is not None}
+    found = registry.with_labels(audience, sizes)
+    return {**registry.labelled(audience, {*names} - sizes.keys()), **{name: sizes[name] for name in found}}
 
 
 def has_left(departures: Collection[str], partition: str) -> bool:

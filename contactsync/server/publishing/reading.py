@@ -122,7 +122,8 @@ def build_tasks(
     threads = min(pool.at_once, os.cpu_count() or 1)  # labels are sealed here
     for plan in plans:
         # Some may have become longer since the plan was made.
-        longest = registry.labelled(plan.audience, plan.labelled) if plan.labelled else {}
+        names = [name for name in plan.labelled if (*plan.of, name) not in but]
+        longest = registry.labelled(plan.audience, names) if names else {}
         for number, partition in enumerate(plan.partitions):
             if (*plan.of, partition) in but:
                 continue

@@ -42,11 +42,24 @@ class LabelStore(Protocol):
         Only of the given `partitions`, if they are given. O(labels in them).
         """
 
+    def with_labels(self, audience: str, partitions: Collection[str]) -> Collection[str]:
+        """Those of these partitions in which members of an audience have labels.
+
+        O(labels of others that come before theirs).
+        """
+
     def outputs(self, audience: str, epoch: int, partition: str) -> Generator[Outputs, None, None]:
         """Like `MemberStore.tokens`, with label keys and labels, each chunk in one order.
 
         Call it inside `snapshot`. Raises OurError if there is a token without its label key: they have to be
         evaluated first (`MemberStore.unevaluated`).
+        """
+
+    def changed_outputs(self, audience: str, epoch: int, partition: str, state: str) -> Outputs | None:
+        """Those of `outputs` that may be others since this base and its sidecar were made, in one piece.
+
+        Who joined is among them; who left is not. None if that is not known, or too much to be worth it: then
+        read all. `state` is as in `TokenStore.note_base`. O(changes).
         """
 
 

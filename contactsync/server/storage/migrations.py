@@ -10,6 +10,7 @@ registry.sqlite
 :   7. Who writes has to know that: a process of an earlier version, which goes on with it, fails.
 :   8. Which tokens joined since a base was made; how many members there are.
 :   9. Which tokens left since then, sealed to the publisher.
+:   10. Whose label changed since a base was made.
 
 accounts.sqlite
 :   1. Accounts.
@@ -148,7 +149,7 @@ def _pending(connection: sqlite3.Connection) -> None:
 
 
 WRITERS: Final = "contactsync_registry_"
-WRITER: Final = f"{WRITERS}9_restart_this_process"
+WRITER: Final = f"{WRITERS}10_restart_this_process"
 """A function in SQL that does nothing, and that each connection has which may write (`let_write`).
 
 An earlier version has none of this name, which is what its error says. A step after which such a process
@@ -236,6 +237,13 @@ def _departed(connection: sqlite3.Connection) -> None:
     _write_anew(connection)
 
 
+def _label_log(connection: sqlite3.Connection) -> None:
+    # The tables are made when the registry is opened. The bases that there are were noted without their
+    # sidecars: where there are labels, the next publish reads all tokens once.
+    # A process of step 9 would change labels and keep nothing of it.
+    _write_anew(connection)
+
+
 def _write_anew(connection: sqlite3.Connection) -> None:
     """Let only those write from now on who say that they write for the newest version."""
     for trigger in ("changes", "keys", "drops", "publishes"):
@@ -252,6 +260,7 @@ REGISTRY_STEPS: Final[tuple[SqlStep, ...]] = (
     _writers,
     _token_log,
     _departed,
+    _label_log,
 )
 
 _ACCOUNTS_2: Final = """

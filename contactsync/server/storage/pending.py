@@ -34,6 +34,14 @@ class PendingMembers(Statements):
         """Make members who have just joined an audience pending, in each epoch that was searched for."""
         raise NotImplementedError
 
+    def _forget_sidecars(self, bit: int, epoch: int, partition: str) -> None:
+        """Forget what was noted of the sidecars of a partition: not all is kept now (label_log.py)."""
+        raise NotImplementedError
+
+    def _give_up_log(self, bit: int, epoch: int, partition: str) -> None:
+        """Keep nothing of how the tokens and labels of a partition change (token_log.py)."""
+        raise NotImplementedError
+
     def _delete_tokens(self, bit: int, epochs: range) -> int:
         """Delete an audience's tokens of some epochs, and leave traces of that; how many there were."""
         raise NotImplementedError
@@ -46,6 +54,8 @@ class PendingMembers(Statements):
             if was_keyed == keyed or (was_keyed and ended):
                 return
         with self._database.transaction():
+            # It says with or without label keys: the next base is made of all tokens, all the same.
+            self._give_up_log(bit_of(audience), epoch, partition)
             self._database.change(
                 self._sql(
                     "INSERT INTO searches VALUES (?, ?, ?, ?, 0) ON CONFLICT (audience, epoch, partition) "
@@ -93,6 +103,7 @@ class PendingMembers(Statements):
         """Note that tokens are stored without their label keys: no search can have been keyed."""
         for name in partitions:
             if (found := self._search(bit, epoch, name)) is not None and found[0]:
+                self._forget_sidecars(bit, epoch, name)
                 self._database.change(
                     self._sql(
                         "UPDATE searches SET keyed = 0 WHERE audience = ? AND epoch = ? AND partition = ?"

@@ -15,17 +15,17 @@ from contactsync.publication.history import Position
 from contactsync.publication.manifest import Manifest
 from contactsync.server.storage.counting import Counts
 from contactsync.server.storage.erasing import EVERYWHERE
+from contactsync.server.storage.label_log import LabelLog
 from contactsync.server.storage.pairing import Pairing
 from contactsync.server.storage.pending import PendingMembers
 from contactsync.server.storage.provenance import Provenance
 from contactsync.server.storage.records import Edition, audience_of, bit_of
 from contactsync.server.storage.statements import StoreDatabase
-from contactsync.server.storage.token_log import TokenLog
 
 # ruff: noqa: S608 - the only text put into a statement is the name of a kind or table, and integers
 
 
-class Register(Counts, Pairing, PendingMembers, TokenLog):
+class Register(Counts, Pairing, LabelLog, PendingMembers):
     """The part of a `MemberStore` that is the same for all databases. An object is for one thread."""
 
     _database: StoreDatabase

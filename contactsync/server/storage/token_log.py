@@ -1,24 +1,25 @@
 """Which tokens came and went since a base was made, so that the next one need not be made of all of them.
 
 A row of `bases` says that a base of a partition holds exactly the tokens of a serial, and how many there were
-(`tokens`); one without a base, that changes are kept since a moment before one is made. While there is a row,
-each token that is stored leaves a row in `token_changes`, in the same transaction. Of a token that is deleted
-nothing may stay here that says whose it was, not even until the next publish: who left is in no file of the
-register. So its row in `token_changes` goes, and what is kept is sealed to the publisher (departed.py), in
-`departed_tokens`. Rows that all bases have in them go when an edition is settled, so what is kept is what the
-next publish needs. Nothing of this is moved to another store: there, the next publish reads all tokens once.
+(`tokens`); one without a base, that changes are kept since a moment before one is made. With labels it says
+so of a base and its sidecar; how these changed is in label_log.py. While there is a row, each token that is
+stored leaves a row in `token_changes`, in the same transaction. Of a token that is deleted nothing may stay
+here that says whose it was, not even until the next publish: who left is in no file of the register. So its
+row in `token_changes` goes, and what is kept is sealed to the publisher (departed.py), in `departed_tokens`.
+Rows that all bases have in them go when an edition is settled, so what is kept is what the next publish
+needs. Nothing of this is moved to another store: there, the next publish reads all tokens once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from contactsync.publication.manifest import Manifest
+from contactsync.publication.manifest import Manifest, Partition
 from contactsync.server.storage.departed import DepartedKeys, open_departed, seal_departed
 from contactsync.server.storage.records import audience_of, bit_of
 from contactsync.server.storage.statements import Statements, StoreDatabase
@@ -26,8 +27,8 @@ from contactsync.tokens import TOKEN_BYTES, Tokens
 
 # ruff: noqa: S608 - the only text put into a statement is a condition of this module
 
-_OF: Final = "audience = ? AND epoch = ? AND partition = ?"
-_LOGS: Final = ("token_changes", "departed_tokens")
+OF: Final = "audience = ? AND epoch = ? AND partition = ?"
+"""Whose rows of a log these are."""
 
 WORTH: Final = 4
 """A base is made of an earlier one if there are so many times as many tokens as changes."""
@@ -40,6 +41,16 @@ OPENED: Final = 64
 """What was sealed at once is opened in the time in which so many tokens, or a few more, are read."""
 
 _AT_ONCE: Final = 500  # values in one statement
+
+
+def most_changes(count: int) -> int:
+    """How many changes are worth it to make a base of an earlier one of so many tokens."""
+    return min(MOST, count // WORTH)
+
+
+def noted_as(content: Partition) -> str:
+    """What a base is noted as (hex): what it holds, and the sidecar beside it, which may change alone."""
+    return content.state + ("" if content.labels is None else content.labels.file.sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,10 @@ class TokenLog(Statements):
         """Know how many members there are without counting them from now on (counting.py)."""
         raise NotImplementedError
 
+    def _logs(self) -> Sequence[str]:
+        """The tables with what changed."""
+        return "token_changes", "departed_tokens"
+
     def begin_log(self, partitions: Mapping[tuple[str, int], Collection[str]], public: bytes | None) -> None:
         """See `TokenStore.begin_log`."""
         with self._database.transaction():
@@ -95,7 +110,7 @@ class TokenLog(Statements):
         return {bytes(public) for (public,) in rows}
 
     def note_base(
-        self, audience: str, epoch: int, partition: str, sha256: str, *, serial: int, count: int
+        self, audience: str, epoch: int, partition: str, state: str, *, serial: int, count: int
     ) -> None:
         """See `TokenStore.note_base`."""
         of = bit_of(audience), epoch, partition
@@ -107,41 +122,44 @@ class TokenLog(Statements):
                         "ON CONFLICT (audience, epoch, partition, base) "
                         "DO UPDATE SET serial = excluded.serial, tokens = excluded.tokens"
                     ),
-                    *(*of, bytes.fromhex(sha256), serial, count),
+                    *(*of, bytes.fromhex(state), serial, count),
                 )
 
     def token_changes(
-        self, audience: str, epoch: int, partition: str, sha256: str, keys: DepartedKeys
+        self, audience: str, epoch: int, partition: str, state: str, keys: DepartedKeys
     ) -> TokenChanges | None:
         """See `TokenStore.token_changes`."""
         of = bit_of(audience), epoch, partition
-        bases = self._database.all(
-            self._sql(f"SELECT serial, tokens FROM bases WHERE {_OF} AND base = ?"),
-            *(*of, bytes.fromhex(sha256)),
-        )
-        if not bases:
+        base = self._base(of, state)
+        if base is None:
             return None
-        ((serial, count),) = bases
-        since = f"WHERE {_OF} AND serial > ?"
+        serial, count = base
+        since = f"WHERE {OF} AND serial > ?"
         stored = int(
             self._database.one(self._sql(f"SELECT count(*) FROM token_changes {since}"), *of, serial)
         )
         ((seals, deleted),) = self._database.all(
             self._sql(f"SELECT count(*), coalesce(sum(tokens), 0) FROM departed_tokens {since}"), *of, serial
         )
-        if stored + deleted > min(MOST, count // WORTH) or seals * OPENED > count:
+        if stored + deleted > most_changes(count) or seals * OPENED > count:
             return None
         left = self._departed(of, serial, keys)
         if left is None:
             return None
         rows = self._database.all(self._sql(f"SELECT token FROM token_changes {since}"), *of, serial)
         joined = {bytes(token) for (token,) in rows}
-        return TokenChanges(int(count), _tokens(joined - left), _tokens(left - joined))
+        return TokenChanges(count, _tokens(joined - left), _tokens(left - joined))
+
+    def _base(self, of: tuple[int, int, str], state: str) -> tuple[int, int] | None:
+        """The serial that a base was noted with, and how many tokens it has; None if it was not."""
+        query = self._sql(f"SELECT serial, tokens FROM bases WHERE {OF} AND base = ?")
+        bases = self._database.all(query, *of, bytes.fromhex(state))
+        return (int(bases[0][0]), int(bases[0][1])) if bases else None
 
     def _departed(self, of: tuple[int, int, str], serial: int, keys: DepartedKeys) -> set[bytes] | None:
         """The tokens that a base of a serial has, and that were deleted since; None if they stay sealed."""
         found = set[bytes]()
-        query = self._sql(f"SELECT public, sealed FROM departed_tokens WHERE {_OF} AND serial > ?")
+        query = self._sql(f"SELECT public, sealed FROM departed_tokens WHERE {OF} AND serial > ?")
         for public, sealed in self._database.all(query, *of, serial):
             try:
                 opened = open_departed(keys[bytes(public)], of, bytes(sealed))
@@ -156,7 +174,7 @@ class TokenLog(Statements):
 
     def _is_logged(self, bit: int, epoch: int, partition: str) -> bool:
         """Whether changes of a partition's tokens are kept."""
-        query = f"SELECT EXISTS (SELECT 1 FROM bases WHERE {_OF})"
+        query = f"SELECT EXISTS (SELECT 1 FROM bases WHERE {OF})"
         return bool(self._database.one(self._sql(query), bit, epoch, partition))
 
     def _check_logged(self, of: tuple[int, int, str], *, changed: int, kept: int) -> None:
@@ -169,10 +187,8 @@ class TokenLog(Statements):
         if not tokens or not self._is_logged(*of):
             return
         departed = dict.fromkeys(tokens, 0)
-        for first in range(0, len(tokens), _AT_ONCE):
-            some = tokens[first : first + _AT_ONCE]
-            marks = ", ".join("?" * len(some))
-            which = f"{_OF} AND token IN ({marks})"
+        for some, marks in slices(tokens):
+            which = f"{OF} AND token IN ({marks})"
             delete = self._sql(f"DELETE FROM token_changes WHERE {which} RETURNING token, serial")
             departed |= {bytes(token): since for token, since in self._database.all(delete, *of, *some)}
         are_distinct = len(departed) == len(tokens)  # else two members have one token, of 80 bits
@@ -194,11 +210,11 @@ class TokenLog(Statements):
 
     def _give_up_log(self, bit: int, epoch: int, partition: str) -> None:
         """Keep nothing of a partition any more, and forget what was kept."""
-        self._give_up(_OF, bit, epoch, partition)
+        self._give_up(OF, bit, epoch, partition)
 
     def _give_up(self, which: str, *values: object) -> None:
         """Forget some bases and logs: the next publish makes such a base of all tokens."""
-        for table in ("bases", *_LOGS):
+        for table in ("bases", *self._logs()):
             self._database.change(self._sql(f"DELETE FROM {table} WHERE {which}"), *values)
 
     def _settle_logs(self, published: Collection[Manifest]) -> None:
@@ -210,7 +226,7 @@ class TokenLog(Statements):
             logs.setdefault((bit, epoch, name), {})[base] = serial
         changed = {
             table: set(self._database.all(f"SELECT DISTINCT audience, epoch, partition FROM {table}"))
-            for table in _LOGS
+            for table in self._logs()
         }
         for of, bases in logs.items():
             bit, epoch, name = of
@@ -220,15 +236,22 @@ class TokenLog(Statements):
                 if manifest is not None:
                     self._give_up_log(*of)
                 continue
-            current = bytes.fromhex(partition.state)
+            current = bytes.fromhex(noted_as(partition))
             if current not in bases:
                 self._give_up_log(*of)
                 continue
             if len(bases) > 1:
-                self._database.change(self._sql(f"DELETE FROM bases WHERE {_OF} AND base <> ?"), *of, current)
-            for table in (table for table in _LOGS if of in changed[table]):
-                older = self._sql(f"DELETE FROM {table} WHERE {_OF} AND serial <= ?")
+                self._database.change(self._sql(f"DELETE FROM bases WHERE {OF} AND base <> ?"), *of, current)
+            for table in (table for table in self._logs() if of in changed[table]):
+                older = self._sql(f"DELETE FROM {table} WHERE {OF} AND serial <= ?")
                 self._database.change(older, *of, bases[current])
+
+
+def slices(values: Sequence[Any]) -> Iterator[tuple[Sequence[Any], str]]:
+    """As many values at a time as one statement takes, and the marks that stand for them."""
+    for first in range(0, len(values), _AT_ONCE):
+        some = values[first : first + _AT_ONCE]
+        yield some, ", ".join("?" * len(some))
 
 
 def _tokens(some: Collection[bytes]) -> Tokens:

@@ -69,15 +69,16 @@ class TokenStore(Protocol):
         """The public keys to which tokens that left are sealed, and will be."""
 
     def note_base(
-        self, audience: str, epoch: int, partition: str, sha256: str, *, serial: int, count: int
+        self, audience: str, epoch: int, partition: str, state: str, *, serial: int, count: int
     ) -> None:
         """Note that a base was made of all tokens of a partition as of a serial: `count`, no two one value.
 
-        Changes of them had to be kept then (`begin_log`), else nothing is noted.
+        `state` names it, and its sidecar if it has one (`token_log.noted_as`). Changes of them had to be kept
+        then (`begin_log`), else nothing is noted.
         """
 
     def token_changes(
-        self, audience: str, epoch: int, partition: str, sha256: str, keys: DepartedKeys
+        self, audience: str, epoch: int, partition: str, state: str, keys: DepartedKeys
     ) -> TokenChanges | None:
         """What became of the tokens of a partition since this base was made of all that there were.
 

@@ -35,8 +35,8 @@ PUBLICATIONS = {"folder": PublicFolder}
 PREFIX = b"acct:"
 
 
-LATER_TABLES = "bases, token_changes, departed_tokens, departed_key, counts"
-"""Tables that registry 8 and 9 have brought, PostgreSQL 5 and 6."""
+LATER_TABLES = "bases, token_changes, departed_tokens, departed_key, counts, label_changes_tel"
+"""Tables that registry 8 to 10 have brought, PostgreSQL 5 to 7, where there are telephone numbers."""
 
 
 def created(url):

@@ -268,13 +268,13 @@ def test_a_later_version_is_refused_with_what_to_do(tmp_path):
             later.executescript(
                 "DROP TRIGGER writer_changes; "
                 "CREATE TRIGGER writer_changes BEFORE UPDATE OF serial ON changes "
-                "BEGIN SELECT contactsync_registry_10_restart_this_process(); END; PRAGMA user_version = 10"
+                "BEGIN SELECT contactsync_registry_11_restart_this_process(); END; PRAGMA user_version = 11"
             )
         with pytest.raises(OurError, match="a newer contactsync has upgraded the registry") as caught:
             store.add(numbers(STAYS))
         assert "restart this process" in caught.value.hint
         assert store.count("people") == 0
-    with pytest.raises(OurError, match="version 10; this contactsync knows versions up to 9"):
+    with pytest.raises(OurError, match="version 11; this contactsync knows versions up to 10"):
         SqliteMembers(path)
 
 
@@ -284,7 +284,7 @@ def test_so_it_is_in_postgresql(database):
         with psycopg.connect(database(), autocommit=True) as later:
             later.execute("SET search_path = contactsync_members")
             body = later.execute("SELECT pg_get_functiondef('check_writer'::regproc)").fetchone()[0]
-            later.execute(body.replace("0) < 6", "0) < 7"))
+            later.execute(body.replace("0) < 7", "0) < 8"))
         with pytest.raises(OurError, match="a newer contactsync has upgraded it") as caught:
             store.add(numbers(STAYS))
         assert "restart this process" in caught.value.hint

@@ -63,12 +63,12 @@ def test_nothing_is_lost_and_each_partition_is_searched_again(folder):
         [(1, 1, PENDING)],
     )
     assert [(one.name, one.version, one.to) for one in try_upgrade(folder).databases] == [
-        ("registry", 6, 9),
+        ("registry", 6, 10),
         ("accounts", 3, 3),
     ]
     assert rows(folder.registry, KEPT) == (6, *before), "tried on a copy"
     open_members(folder).close()
-    assert rows(folder.registry, KEPT) == (9, *before)
+    assert rows(folder.registry, KEPT) == (10, *before)
     assert rows(folder.registry, ("searches", "pending_tel"))[1:] == ([], [])
 
 
@@ -102,7 +102,7 @@ def test_archives_of_then_and_of_now_make_one_that_refuses_older_writers(folder,
         folder.accounts.unlink()
         import_stores(folder, v6 / archive, None)
         assert schema(folder.registry) == wanted
-        refused = pytest.raises(sqlite3.OperationalError, match="registry_9_restart_this_process")
+        refused = pytest.raises(sqlite3.OperationalError, match="registry_10_restart_this_process")
         with closing(sqlite3.connect(folder.registry)) as older, refused:
             older.execute("UPDATE changes SET serial = serial + 1")
     assert publish(folder)[0].evaluated == 0
@@ -131,7 +131,7 @@ def test_a_schema_of_version_3_in_postgresql(database):
         with closing(PostgresMembers(address)) as store:
             assert store.unevaluated("people", 1, "49", None, 9).keys.tolist() == [UNNOTED]
             assert store._database.one("SELECT count(*) FROM pending_tel") == 0
-            assert store._database.one("SELECT version FROM version") == 6
+            assert store._database.one("SELECT version FROM version") == 7
         with pytest.raises(psycopg.errors.DatabaseError) as caught:
             older.execute("UPDATE changes SET serial = serial + 1")
         assert caught.value.sqlstate == "CS001"

@@ -59,10 +59,10 @@ def publish(folder):
 def test_nothing_is_lost_and_nothing_counts_as_known_of_its_bases(folder, tmp_path):
     version, *before = rows(folder.registry, KEPT)
     assert version == 7
-    assert [(one.version, one.to) for one in try_upgrade(folder).databases] == [(7, 9), (3, 3)]
+    assert [(one.version, one.to) for one in try_upgrade(folder).databases] == [(7, 10), (3, 3)]
     assert rows(folder.registry, KEPT) == (7, *before), "tried on a copy"
     open_members(folder).close()
-    assert rows(folder.registry, KEPT) == (9, *before)
+    assert rows(folder.registry, KEPT) == (10, *before)
     assert rows(folder.registry, ("bases", "token_changes", "counts"))[1:] == ([], [], [])
     with closing(open_members(folder)) as store:
         assert (store.count("people"), store.count("business")) == (56, 1)
@@ -98,7 +98,7 @@ def test_a_process_of_version_7_cannot_write_any_more(folder):
     with closing(older):
         older.execute("UPDATE changes SET serial = serial + 1")
         open_members(folder).close()
-        with pytest.raises(sqlite3.OperationalError, match="registry_9_restart_this_process"):
+        with pytest.raises(sqlite3.OperationalError, match="registry_10_restart_this_process"):
             older.execute("UPDATE changes SET serial = serial + 1")
         assert older.execute("SELECT count(*) FROM tokens_tel").fetchone() == (56,)
 
@@ -111,7 +111,7 @@ def test_a_killed_migration_is_made_again(folder):
     assert rows(folder.registry, ())[0] == 7
     assert not {key for key in schema(folder.registry) if key[1] in {"bases", "token_changes", "counts"}}
     open_members(folder).close()
-    assert rows(folder.registry, ("bases",)) == (9, [])
+    assert rows(folder.registry, ("bases",)) == (10, [])
 
 
 @pytest.mark.slow
@@ -123,14 +123,14 @@ def test_a_schema_of_version_4_in_postgresql(database):
         (body,) = older.execute("SELECT prosrc FROM pg_proc WHERE proname = 'check_writer'").fetchone()
         older.execute(
             "CREATE OR REPLACE FUNCTION check_writer() RETURNS trigger LANGUAGE plpgsql AS "
-            f"$${body.replace('< 6', '< 4').replace('members_6', 'members_4')}$$"
+            f"$${body.replace('< 7', '< 4').replace('members_7', 'members_4')}$$"
         )
         older.execute("UPDATE version SET version = 4")
         older.execute("SET contactsync_members.version = 4")
         older.execute("UPDATE changes SET serial = serial + 1")
         with closing(PostgresMembers(address)) as store:
             store.begin_log({("people", 1): ["49"]}, bytes(32))
-            assert store._database.one("SELECT version FROM version") == 6
+            assert store._database.one("SELECT version FROM version") == 7
         with pytest.raises(psycopg.errors.DatabaseError) as caught:
             older.execute("UPDATE changes SET serial = serial + 1")
         assert caught.value.sqlstate == "CS001"

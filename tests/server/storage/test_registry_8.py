@@ -57,9 +57,9 @@ def test_nothing_of_members_is_lost_and_logs_begin_anew(folder, tmp_path):
     version, *before = rows(folder.registry, (*KEPT, "counts"))
     assert version == 8
     assert [len(found) for found in rows(folder.registry, ("bases", "token_changes"))[1:]] == [3, 1]
-    assert [(one.version, one.to) for one in try_upgrade(folder).databases] == [(8, 9), (3, 3)]
+    assert [(one.version, one.to) for one in try_upgrade(folder).databases] == [(8, 10), (3, 3)]
     open_members(folder).close()
-    assert rows(folder.registry, (*KEPT, "counts")) == (9, *before)
+    assert rows(folder.registry, (*KEPT, "counts")) == (10, *before)
     logs = ("bases", "token_changes", "departed_tokens")
     assert rows(folder.registry, logs)[1:] == ([], [], [])
     SqliteMembers.create(tmp_path / "new.sqlite").close()
@@ -85,7 +85,7 @@ def test_a_process_of_version_8_cannot_write_any_more(folder):
     with closing(older):
         older.execute("UPDATE changes SET serial = serial + 1")
         open_members(folder).close()
-        with pytest.raises(sqlite3.OperationalError, match="registry_9_restart_this_process"):
+        with pytest.raises(sqlite3.OperationalError, match="registry_10_restart_this_process"):
             older.execute("UPDATE changes SET serial = serial + 1")
 
 
@@ -95,7 +95,7 @@ def test_a_killed_migration_is_made_again(folder):
         REGISTRY_STEPS[7](connection)  # and then it is gone
     assert [len(found) for found in rows(folder.registry, ("bases", "token_changes"))[1:]] == [3, 1]
     open_members(folder).close()
-    assert rows(folder.registry, ("bases",)) == (9, [])
+    assert rows(folder.registry, ("bases",)) == (10, [])
 
 
 @pytest.mark.slow
@@ -103,7 +103,7 @@ def test_a_schema_of_version_5_in_postgresql(database):
     address = created(database())
     with psycopg.connect(database(), autocommit=True) as older:
         older.execute("SET search_path = contactsync_members")
-        older.execute("DROP TABLE departed_tokens, departed_key, token_changes")
+        older.execute("DROP TABLE departed_tokens, departed_key, token_changes, label_changes_tel")
         older.execute(
             "CREATE TABLE token_changes (audience integer NOT NULL, epoch bigint NOT NULL, "
             'partition text COLLATE "C" NOT NULL, serial bigint NOT NULL, token bytea NOT NULL, '
@@ -113,7 +113,7 @@ def test_a_schema_of_version_5_in_postgresql(database):
         (body,) = older.execute("SELECT prosrc FROM pg_proc WHERE proname = 'check_writer'").fetchone()
         older.execute(
             "CREATE OR REPLACE FUNCTION check_writer() RETURNS trigger LANGUAGE plpgsql AS "
-            f"$${body.replace('< 6', '< 5').replace('members_6', 'members_5')}$$"
+            f"$${body.replace('< 7', '< 5').replace('members_7', 'members_5')}$$"
         )
         older.execute("UPDATE version SET version = 5")
         older.execute("SET contactsync_members.version = 5")
@@ -122,7 +122,7 @@ def test_a_schema_of_version_5_in_postgresql(database):
             assert store._bases() == []
             store.begin_log({("people", 1): ["49"]}, bytes(32))
             assert store.sealed_to() == {bytes(32)}
-            assert store._database.one("SELECT version FROM version") == 6
+            assert store._database.one("SELECT version FROM version") == 7
         with pytest.raises(psycopg.errors.DatabaseError) as caught:
             older.execute("UPDATE changes SET serial = serial + 1")
         assert caught.value.sqlstate == "CS001"

@@ -75,12 +75,13 @@ def now_there(folder):
         closing(sqlite3.connect(folder.registry)) as registry,
         closing(sqlite3.connect(folder.accounts)) as accounts,
     ):
-        assert registry.execute("PRAGMA user_version").fetchone() == (9,)
+        assert registry.execute("PRAGMA user_version").fetchone() == (10,)
         assert accounts.execute("PRAGMA user_version").fetchone() == (3,)
         tables = {name for (name,) in registry.execute("SELECT name FROM sqlite_master")}
         # Those of consents, labels, who is pending, and answers are made by whoever opens the members first.
-        made = {"consents_tel", "labels_tel", "pending_tel", "answers", "answers_at"}
-        made |= {f"{table}_mailto" for table in ("members", "tokens", "consents", "labels", "pending")}
+        made = {"consents_tel", "labels_tel", "pending_tel", "label_changes_tel", "answers", "answers_at"}
+        tables_of_kinds = ("members", "tokens", "consents", "labels", "pending", "label_changes")
+        made |= {f"{table}_mailto" for table in tables_of_kinds}
         there = {"members_tel", "tokens_tel", "touched", "changes", "editions"}
         there |= {"published", "token_keys", "departures", "pairs", "searches", "sqlite_autoindex_pairs_1"}
         there |= {"bases", "token_changes", "departed_tokens", "departed_of", "departed_key", "counts"}
@@ -328,7 +329,7 @@ def test_killed_at_every_step(tmp_path, v1, folder, first):
         open_members(one).close()
         assert now_there(one) == before
         assert [p.name for p in one.path.iterdir() if p.name.startswith(".")] == []
-    there = {*((False, version) for version in range(1, 10)), (True, 9)}
+    there = {*((False, version) for version in range(1, 11)), (True, 10)}
     assert reached == there, "deaths before, between and after"
 
 

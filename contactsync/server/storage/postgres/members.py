@@ -189,6 +189,7 @@ class PostgresMembers(RegistrySchema):
                 f"DELETE FROM labels_{kind} WHERE partition = %s AND key = ANY (%s::{type_of(kind)}[])",
                 (partition, gone),
             )
+        self._log_labels(kind, partition, [*labels])
 
     def _partners(self, kind: str, keys: Keys) -> dict[Any, Any]:
         mine, other = COLUMN[kind], COLUMN[OTHER_KIND[kind]]
@@ -252,6 +253,7 @@ class PostgresMembers(RegistrySchema):
                 )
                 dropped = [bytes(token) for (token,) in rows]
                 self._log_departed((bit, epoch, partition), serial, dropped)
+                self._forget_entries(kind, (bit, epoch, partition), keys)
             for epoch in self._epochs_searched(bit, partition) if keys else ():
                 self._database.run(
                     f"DELETE FROM pending_{kind} WHERE partition = %s AND audience = {bit:d} "

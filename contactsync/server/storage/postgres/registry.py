@@ -1,9 +1,9 @@
 """The register of members in the schema `contactsync_members`: its tables, its transactions, and the tokens.
 
 Each kind of identifier has the tables `members_KIND`, `tokens_KIND`, `consents_KIND`, `labels_KIND`,
-`pending_KIND`. They are partitioned as what is published is, so by the calling code of a number: what is done
-to one, such as erasing, does not concern the others. A partition gets its tables with its first member
-(`_inhabit`).
+`pending_KIND`, `label_changes_KIND`. They are partitioned as what is published is, so by the calling code of
+a number: what is done to one, such as erasing, does not concern the others. A partition gets its tables with
+its first member (`_inhabit`). How labels are read is in labels.py.
 
 Many rows travel in COPY's binary format, as numpy makes and reads it. Who is in the register is the matter of
 `PostgresMembers` (members.py).
@@ -12,7 +12,7 @@ Many rows travel in COPY's binary format, as numpy makes and reads it. Who is in
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -22,15 +22,20 @@ from contactsync.foundation.errors import OurError
 from contactsync.identifiers.kinds import KINDS, kind_of_partition
 from contactsync.labels import KEYED_BYTES
 from contactsync.server.settings import Busy
-from contactsync.server.storage.labelling import Outputs, split_outputs, without_keys
 from contactsync.server.storage.membership import CHUNK
 from contactsync.server.storage.ports import WAIT, Members
 from contactsync.server.storage.postgres.address import DatabaseUrl
 from contactsync.server.storage.postgres.answers import PostgresAnswers
 from contactsync.server.storage.postgres.database import LOCKS, PUBLISHING, PostgresSession
 from contactsync.server.storage.postgres.erasing import PostgresErasing
+from contactsync.server.storage.postgres.labels import SchemaLabels
 from contactsync.server.storage.postgres.rows import binary_rows, child_of, gathered, members_of, type_of
-from contactsync.server.storage.postgres.schema import LABELS_PARENT, MEMBERS_SCHEMA, PENDING_PARENT
+from contactsync.server.storage.postgres.schema import (
+    LABEL_CHANGES_PARENT,
+    LABELS_PARENT,
+    MEMBERS_SCHEMA,
+    PENDING_PARENT,
+)
 from contactsync.server.storage.records import bit_of
 from contactsync.server.storage.register import Register
 from contactsync.tokens import TOKEN_BYTES, Tokens
@@ -77,13 +82,14 @@ _PARENTS: Final = (
     ) PARTITION BY LIST (partition)""",
     LABELS_PARENT,
     PENDING_PARENT,
+    LABEL_CHANGES_PARENT,
 )
-TABLES: Final = ("members", "tokens", "consents", "labels", "pending")
+TABLES: Final = ("members", "tokens", "consents", "labels", "pending", "label_changes")
 
 # ruff: noqa: S608 - the only text put into a statement is the name of a kind or partition, and integers
 
 
-class RegistrySchema(Register, PostgresErasing):
+class RegistrySchema(SchemaLabels, Register, PostgresErasing):
     """The part of a `MemberStore` that does not say who a member is. An object is for one thread."""
 
     MARK = "%s"
@@ -142,7 +148,7 @@ class RegistrySchema(Register, PostgresErasing):
                 f"SELECT {gathered(kind)}, (SELECT serial FROM changes) FROM "
                 f"(SELECT key FROM pending_{kind} AS p WHERE partition = %s {beyond.format('p')} "
                 # Who is no member is not published, however the row came to be there. The subquery is
-                # scalar: see `_end_pending`.
+                # scalar: see `_end_stored`.
                 f"AND audience = {bit:d} AND epoch = {epoch:d} AND (SELECT audiences & {bit:d} <> 0 "
                 f"FROM members_{kind} AS m WHERE m.partition = %s AND m.key = p.key LIMIT 1) "
                 f"ORDER BY key LIMIT {limit:d}) AS page",
@@ -172,7 +178,7 @@ class RegistrySchema(Register, PostgresErasing):
             for partition, keys in KINDS[kind].by_partition(members.keys):
                 some = tokens[np.searchsorted(members.keys, keys)]
                 if known and keys.size > _FEW and self._copied(kind, partition, (bit, epoch), (keys, some)):
-                    self._end_pending(kind, partition, (bit, epoch), keys)
+                    self._end_stored(kind, partition, (bit, epoch), keys)
                     continue
                 given, values = self._given(kind, keys, some)
                 insert = (
@@ -193,13 +199,13 @@ class RegistrySchema(Register, PostgresErasing):
                     self._check_logged((bit, epoch, partition), changed=stored, kept=kept)
                 else:
                     self._database.run(insert, (*values, partition))
-                self._end_pending(kind, partition, (bit, epoch), keys)
+                self._end_stored(kind, partition, (bit, epoch), keys)
             if tokens.shape[1] == TOKEN_BYTES:
                 names = [name for name, _ in KINDS[kind].by_partition(members.keys)]
                 self._note_without_keys(bit, epoch, names)
 
-    def _end_pending(self, kind: str, partition: str, of: tuple[int, int], keys: Keys) -> None:
-        """Note that who is pending and has a token got it now: their keys need not be named.
+    def _end_stored(self, kind: str, partition: str, of: tuple[int, int], keys: Keys) -> None:
+        """Note that these have been stored. Who is pending and has a token got it now: no key need be named.
 
         The subquery is scalar: it is looked up in the index for each key. As EXISTS it would become a join,
         and without statistics of such a table the planner has compared all with all.
@@ -212,6 +218,7 @@ class RegistrySchema(Register, PostgresErasing):
             f"AND t.epoch = {epoch:d} AND t.key = p.key LIMIT 1)",
             (partition, first, last, partition),
         )
+        self._log_keyed(kind, (*of, partition), keys.tolist())
 
     def _copied(
         self, kind: str, partition: str, of: tuple[int, int], rows: tuple[Keys, NDArray[np.uint8]]
@@ -251,43 +258,6 @@ class RegistrySchema(Register, PostgresErasing):
             if octets is None:
                 return
             yield Tokens.from_bytes(np.frombuffer(octets, np.uint8).reshape(-1, TOKEN_BYTES))
-
-    def outputs(self, audience: str, epoch: int, partition: str) -> Generator[Outputs, None, None]:
-        """See `LabelStore.outputs`."""
-        kind, bit, after = kind_of_partition(partition).name, bit_of(audience), None
-        while True:
-            beyond, values = ("", ()) if after is None else ("AND key > %s", (after,))
-            ((octets, labels, bare, after),) = self._database.all(
-                "SELECT string_agg(token, ''::bytea), array_agg(coalesce(label, ''::bytea)), "
-                f"count(*) FILTER (WHERE octet_length(token) <> {KEYED_BYTES:d}), "
-                "(array_agg(key))[count(*)] FROM "
-                f"(SELECT key, token, label FROM (SELECT key, token FROM tokens_{kind} "
-                f"WHERE partition = %s AND audience = {bit:d} AND epoch = {epoch:d} {beyond} "
-                f"ORDER BY key LIMIT {CHUNK:d}) AS rows "
-                f"LEFT JOIN (SELECT key, label FROM labels_{kind} WHERE partition = %s {beyond}) AS labels "
-                "USING (key) ORDER BY key) AS page",
-                *(partition, *values, partition, *values),
-                binary=True,
-            )
-            if octets is None:
-                return
-            if bare:
-                raise without_keys(bare, partition)
-            yield split_outputs(octets, labels)
-
-    def labelled(self, audience: str, partitions: Collection[str] | None = None) -> Mapping[str, int]:
-        """See `LabelStore.labelled`."""
-        found: dict[str, int] = {}
-        some, values = ("", ()) if partitions is None else ("AND partition = ANY (%s)", ([*partitions],))
-        for kind in KINDS:
-            rows = self._database.all(
-                f"SELECT partition, max(octet_length(label)) FROM labels_{kind} "
-                f"JOIN members_{kind} USING (partition, key) "
-                f"WHERE audiences & {bit_of(audience):d} <> 0 {some} GROUP BY partition",
-                *values,
-            )
-            found.update((name, int(longest)) for name, longest in rows)
-        return found
 
     def _count_without_key(self, bit: int, epoch: int, partition: str) -> int:
         kind = kind_of_partition(partition).name
@@ -434,4 +404,5 @@ _PRIMARY: Final = {
     "consents": "(key, serial, audience, partition)",
     "labels": "(key, partition)",
     "pending": "(audience, epoch, key, partition)",
+    "label_changes": "(audience, epoch, key, partition)",
 }

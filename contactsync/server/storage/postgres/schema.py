@@ -7,6 +7,7 @@ contactsync_members
 :   4. As version 7: a process of an earlier version, which goes on writing, fails.
 :   5. As version 8: which tokens joined since a base was made; how many members there are.
 :   6. As version 9: which tokens left since then, sealed to the publisher.
+:   7. As version 10: whose label changed since a base was made.
 
 contactsync_accounts
 :   1. As version 3 of accounts.sqlite.
@@ -142,8 +143,8 @@ _CHECK_WRITER: Final = """
 -- which such a process does harm again asks for its own version.
 CREATE OR REPLACE FUNCTION check_writer() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF coalesce(nullif(current_setting('contactsync_members.version', true), '')::integer, 0) < 6 THEN
-        RAISE EXCEPTION 'contactsync_members_6: restart_this_process'
+    IF coalesce(nullif(current_setting('contactsync_members.version', true), '')::integer, 0) < 7 THEN
+        RAISE EXCEPTION 'contactsync_members_7: restart_this_process'
             USING ERRCODE = 'CS001', HINT = 'A newer contactsync has upgraded the register of members.';
     END IF;
     RETURN NULL;
@@ -228,6 +229,23 @@ def _departed(connection: Connection) -> None:
     connection.execute("DELETE FROM bases")  # the next publish reads all tokens once
     connection.execute("DROP TABLE token_changes")
     connection.execute(_LOGS)
+    connection.execute(_CHECK_WRITER)
+
+
+LABEL_CHANGES_PARENT: Final = """
+CREATE TABLE IF NOT EXISTS label_changes_{kind} (
+    key {type} NOT NULL,
+    epoch bigint NOT NULL,
+    serial bigint NOT NULL,
+    audience integer NOT NULL,
+    partition text COLLATE "C" NOT NULL,
+    PRIMARY KEY (audience, epoch, key, partition)
+) PARTITION BY LIST (partition)"""
+
+
+def _label_log(connection: Connection) -> None:
+    # A process of step 6 would change labels and keep nothing of it. Whoever writes now is waited for.
+    _add_table(connection, "label_changes", LABEL_CHANGES_PARENT)
     connection.execute(_CHECK_WRITER)
 
 
@@ -336,7 +354,7 @@ MEMBERS_SCHEMA: Final = Schema(
     "register of members",
     1,
     _MEMBERS + _PAIRS + _SEARCHES + _WRITERS + _BASES + _LOGS + COUNTS_SCHEMA,
-    steps=(_labels, _pending, _writers, _token_log, _departed),
+    steps=(_labels, _pending, _writers, _token_log, _departed, _label_log),
 )
 ACCOUNTS_SCHEMA: Final = Schema(
     "contactsync_accounts", "accounts database", 2, _ACCOUNTS + _REDEEM, steps=(_codes,), idle_ms=15_000

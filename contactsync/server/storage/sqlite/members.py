@@ -163,6 +163,7 @@ class SqliteMembers(RegistryFile):
         self._database.connection.executemany(
             f"DELETE FROM {table} WHERE key = ?", ((key,) for key, label in labels.items() if label is None)
         )
+        self._log_labels(kind, partition, [*labels])
 
     def _partners(self, kind: str, keys: Keys) -> dict[Any, Any]:
         mine, other = COLUMN[kind], COLUMN[OTHER_KIND[kind]]
@@ -202,6 +203,7 @@ class SqliteMembers(RegistryFile):
                 )
                 dropped += [token for (token,) in rows]
             self._log_departed((owner, epoch, partition), serial, dropped)
+            self._forget_entries(kind, (owner, epoch, partition), keys.tolist())
         for owner, epoch in self._epochs_in(pending_table(kind)):
             self._database.connection.executemany(
                 f"DELETE FROM {pending_table(kind)} WHERE audience = ? AND epoch = ? AND key = ?",

@@ -1,8 +1,8 @@
 """The file `registry.sqlite`: its tables, transactions, what changed and was published, and tokens.
 
 Each kind of identifier has tables of its own: `members_KIND`, `tokens_KIND`, `consents_KIND`, `labels_KIND`,
-`pending_KIND`. Their key is an integer if the kind's key is. When the file is opened, kinds that are new to
-it get their tables. Who is in it is the matter of `SqliteMembers` (members.py).
+`pending_KIND`, `label_changes_KIND`. Their key is an integer if the kind's key is. When the file is opened,
+kinds that are new to it get their tables. Who is in it is the matter of `SqliteMembers` (members.py).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from contactsync.foundation.migrations import newest
 from contactsync.identifiers.kinds import KINDS, Kind, kind_of_partition
 from contactsync.labels import KEYED_BYTES
 from contactsync.server.storage.counting import COUNTS_SCHEMA
+from contactsync.server.storage.label_log import label_log
 from contactsync.server.storage.labelling import Outputs
 from contactsync.server.storage.migrations import (
     BASES_SCHEMA,
@@ -110,6 +111,15 @@ _TABLES: Final = (
         epoch INTEGER NOT NULL,
         key {type} NOT NULL,
         PRIMARY KEY (audience, epoch, key)
+    ) WITHOUT ROWID""",
+    """
+    CREATE TABLE IF NOT EXISTS label_changes_{kind} (
+        audience INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        partition TEXT NOT NULL,
+        key {type} NOT NULL,
+        serial INTEGER NOT NULL,
+        PRIMARY KEY (audience, epoch, partition, key)
     ) WITHOUT ROWID""",
 )
 # ruff: noqa: S608 - the only text put into a statement is the name of a kind, and integers
@@ -212,6 +222,7 @@ class RegistryFile(Register, SqliteErasing):
                 if self._is_logged(*of, name):
                     changed, kept = log_stored(self._database, (*of, name), members.kind, keys)
                     self._check_logged((*of, name), changed=changed, kept=kept)
+                    self._log_keyed(members.kind, (*of, name), keys.tolist())
             if tokens.shape[1] == TOKEN_BYTES:
                 names = [name for name, _ in KINDS[members.kind].by_partition(members.keys)]
                 self._note_without_keys(*of, names)
@@ -244,6 +255,17 @@ class RegistryFile(Register, SqliteErasing):
                     longest = max(self._database.one(query, *span) for span in kind.spans(name))
                     found.update({name: longest} if longest else {})
         return found
+
+    def with_labels(self, audience: str, partitions: Collection[str]) -> Collection[str]:
+        """See `LabelStore.with_labels`."""
+        return {name for name in partitions if self._has_labels(kind_of_partition(name), name, audience)}
+
+    def _has_labels(self, kind: Kind, partition: str, audience: str) -> bool:
+        some = (
+            f"SELECT 1 FROM {labels_table(kind.name)} AS l CROSS JOIN {members_table(kind.name)} AS m "
+            f"ON m.key = l.key WHERE l.key >= ? AND l.key < ? AND audiences & {bit_of(audience):d}"
+        )
+        return any(self._database.one(f"SELECT EXISTS ({some})", *span) for span in kind.spans(partition))
 
     def _count_without_key(self, bit: int, epoch: int, partition: str) -> int:
         kind = kind_of_partition(partition)
@@ -336,4 +358,6 @@ def pending_table(kind: str) -> str:
     return f"pending_{kind}"
 
 
-_TABLES_OF_KINDS: Final = (members_table, tokens_table, consents_table, labels_table, pending_table)
+_TABLES_OF_KINDS: Final = (
+    *(members_table, tokens_table, consents_table, labels_table, pending_table, label_log),
+)
