@@ -1,8 +1,8 @@
 """`python -m bench changes`: a publish after a few changes, and which step of it takes how long.
 
 Members of one country are published once. Then, in each round, some join, some leave, and the next edition is
-published. `finding` is the search for members without a token, `tokens` the reading of the tokens that
-changed, or of all, `building` what a build job does but for the `screen`, `rest` all else: the plan, the
+published. `finding` is the search for members without a token, `tokens` the reading of the tokens and labels
+that changed, or of all, `building` what a build job does but for the `screen`, `rest` all else: the plan, the
 evaluation itself, signing, switching, cleaning up. The data folder is on the disk.
 """
 
@@ -54,6 +54,14 @@ class Watched:
         """See `MemberStore.unevaluated`."""
         return self.timed("finding", partial(self._registry.unevaluated, *of, **how))
 
+    def changed_outputs(self, *of: Any) -> Any:
+        """See `MemberStore.changed_outputs`."""
+        return self.timed("tokens", partial(self._registry.changed_outputs, *of))
+
+    def labelled(self, *of: Any) -> Any:
+        """See `MemberStore.labelled`."""
+        return self.timed("tokens", partial(self._registry.labelled, *of))
+
     def token_changes(self, *of: Any) -> Any:
         """See `MemberStore.token_changes`."""
         return self.timed("tokens", partial(self._registry.token_changes, *of))
@@ -100,9 +108,18 @@ def without_engine() -> Iterator[None]:
 
 
 def run(
-    folder: Path, count: int, changes: Sequence[tuple[int, int]], rounds: int, database: str | None = None
+    folder: Path,
+    count: int,
+    changes: Sequence[tuple[int, int]],
+    rounds: int,
+    database: str | None = None,
+    *,
+    labels: bool = False,
 ) -> list[Row]:
-    """A row for the first publish, and for each (joining, leaving): medians over the rounds, in seconds."""
+    """A row for the first publish, and for each (joining, leaving): medians over the rounds, in seconds.
+
+    With `labels` everybody has one.
+    """
     Server.create(folder, database=database)
     data = DataFolder.existing(folder)
     everyone = members(count + sum(joins for joins, _ in changes) * rounds, 1).keys
@@ -112,13 +129,13 @@ def run(
     leaving = iter(np.random.default_rng(9).permutation(everyone[~late]))
     rows: list[Row] = []
     with contextlib.closing(open_members(data)) as registry:
-        registry.add(Members("tel", everyone[~late]))
+        _join(registry, Members("tel", everyone[~late]), labels=labels)
         keyring = Keyring.open(data.keys, None)
         rows.append({"members": count, "joined": count, "left": 0} | _published(data, registry, keyring)[1])
         for joins, leaves in changes:
             found: list[dict[str, float]] = []
             for _ in range(rounds):
-                registry.add(_some(joining, joins))
+                _join(registry, _some(joining, joins), labels=labels)
                 if leaves:
                     registry.remove(_some(leaving, leaves))
                     registry.erase()  # as `members remove` does
@@ -130,6 +147,12 @@ def run(
                 | {step: statistics.median(one[step] for one in found) for step in found[0]}
             )
     return rows
+
+
+def _join(registry: MemberStore, some: Members, *, labels: bool) -> None:
+    registry.add(some)
+    if labels:
+        registry.label(some, [b"@%d:example.org" % key for key in some.keys.tolist()])
 
 
 def _some(numbers: Iterator[Any], many: int) -> Members:
@@ -163,15 +186,18 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--no-engine", action="store_true", help="random outputs: what a publish does besides the engine"
     )
+    parser.add_argument("--labels", action="store_true", help="each member has a label of some 26 octets")
     options = parser.parse_args(arguments)
     engine = without_engine() if options.no_engine else contextlib.nullcontext()
     with engine, tempfile.TemporaryDirectory(prefix="contactsync-bench-", dir=options.folder) as folder:
         where = f"{harness.environment(PACKAGES)}, {harness.file_system(Path(folder))}"
-        rows = run(Path(folder) / "data", options.members, CHANGES, 3, options.database)
+        data = Path(folder) / "data"
+        rows = run(data, options.members, CHANGES, 3, options.database, labels=options.labels)
         disk = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     where += f"; {peak:,} MiB of memory at most, {disk / 1e9:.1f} GB on the disk"
     where += "; without the engine" if options.no_engine else ""
+    where += "; with labels" if options.labels else ""
     print(harness.table(rows), where, sep="\n\n")
     if options.json:
         harness.write_json(options.json, rows)

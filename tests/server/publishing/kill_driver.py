@@ -7,7 +7,8 @@ death a client that had followed the last edition follows again and checks every
 epochs that clients may ask for are on the disk; then a publish that nobody kills has to give what it would
 have given, and to remove what the dead one left. Rotations begin, end, are taken back and abandoned in the
 same way (ACTION); some of them go on by a plain publish. With `rows` there are those for private look-up, and
-none of an edition that nobody is led to. With `patched` a partition keeps its base, and has one patch more.
+none of an edition that nobody is led to. With `patched` a partition keeps its base, and has one patch more;
+with `labelled` it has labels, one of which becomes another.
 If all of it is `logged`, what is in the log and not in its place is finished by the next publish, whatever
 that was to do; every seventh step is died at, and the last ones.
 
@@ -29,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 from publishing_tools import InLine
-from server_tools import AMERICAN, GERMAN, FolderFetcher, Operator
+from server_tools import AMERICAN, GERMAN, FolderFetcher, Operator, numbers
 
 from contactsync.publication.history import Link
 from contactsync.publication.log.entries import LoggedManifest, read_entry
@@ -47,6 +48,7 @@ from contactsync.server.settings import EDITIONS_SERVED, DataFolder
 from contactsync.server.storage import token_log
 from contactsync.server.storage.ports import Members
 from contactsync.server.storage.sqlite.members import SqliteMembers
+from contactsync.server.storage.token_log import noted_as
 
 STEPS = [(os, name) for name in ("replace", "fsync", "unlink", "mkdir", "rmdir")]
 ORDERS = {
@@ -216,6 +218,9 @@ def prepare(before, state, action, executor):
     token_log.OPENED = 0  # else few members would be read at once where somebody left
     operator.add(*range(GERMAN, GERMAN + 40), AMERICAN)
     operator.folder.switch_private_lookup(on=executor == "rows")
+    if executor == "labelled":
+        germans = numbers(*range(GERMAN, GERMAN + 40))
+        operator.registry.label(germans, [b"@user%d" % i for i in range(40)])
     if executor == "patched":
         patching.SHARE = 2
         settings = operator.folder.settings_file
@@ -233,10 +238,14 @@ def prepare(before, state, action, executor):
     first = check(before, state, root)
     operator.add(*range(GERMAN + 40, GERMAN + 45), 4369912345678)
     operator.registry.remove(Members("tel", np.array([GERMAN], np.uint64)))
+    if executor == "labelled":
+        operator.registry.label(numbers(GERMAN + 1, GERMAN + 40), [b"renamed", b"joined"])
     # One partition is made of what is published and what changed, another one of all its tokens.
     german = operator.manifest().partitions["49"]
     keys = operator.keyring.departed_keys()
-    assert operator.registry.token_changes("people", 1, "49", german.state, keys) is not None
+    assert operator.registry.token_changes("people", 1, "49", noted_as(german), keys) is not None
+    if executor == "labelled":
+        assert operator.registry.changed_outputs("people", 1, "49", noted_as(german)) is not None
     operator.registry.close()
     if action == "promote":
         time.sleep(max(0, first.next.until - time.time()) + 0.1)
@@ -251,6 +260,8 @@ def main(folder, action, executor):
     wanted = check(work, folder / "fresh", root)
     patches = wanted.partitions["49"].patches
     assert (None if patches is None else len(patches.files)) == (2 if executor == "patched" else None)
+    labels = wanted.partitions["49"].labels
+    assert (None if labels is None else len(labels.deltas)) == (1 if executor == "labelled" else None)
     gc.collect()
     gc.freeze()  # or collections, in the children above all, copy every page of it
     deaths = {"old": 0, "new": 0, "spooled": 0}

@@ -23,6 +23,7 @@ PATHS = os.pathsep.join(
         ("plain", "logged"),
         ("plain", "rows"),
         ("plain", "patched"),
+        ("plain", "labelled"),
         ("promote", "rows"),
         ("new-epoch", "threads"),
         ("rotate", "in-line"),
