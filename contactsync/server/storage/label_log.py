@@ -3,9 +3,8 @@
 A row of `label_changes_KIND` is the key of a member whose token was stored with its label key, or whose label
 was set or removed, and the serial of the last time. It holds neither: the publisher finds by the key what is
 there now, and an entry that comes out as it was is no change. Rows are written while a partition is logged
-(token_log.py) and its search is keyed (pending.py). When it is so no longer, or only begins to be, what was
-noted of sidecars is forgotten, so that none ever lacks a change. The row goes with the token: of who left
-nothing stays.
+(token_log.py) and its search is keyed (pending.py). A search that begins to be keyed gives up the log: so
+no base is known of which changes are missing. The row goes with the token: of who left nothing stays.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from contactsync.server.storage.token_log import OF, TokenLog, most_changes, sli
 
 # ruff: noqa: S608 - the only text put into a statement is the name of a kind or partition, and a condition
 
-_SHA256_BYTES: Final = 32  # a base that was noted alone
 _KEYED: Final = "searches JOIN bases USING (audience, epoch, partition) WHERE keyed = 1 AND partition = ?"
 
 
@@ -44,7 +42,7 @@ class LabelLog(TokenLog):
         """See `LabelStore.changed_outputs`."""
         of = bit_of(audience), epoch, partition
         base = self._base(of, state)
-        if base is None:
+        if base is None or not self._keeps_labels(*of):
             return None
         (serial, count), kind = base, kind_of_partition(partition).name
         since = f"FROM {label_log(kind)} AS c WHERE {OF} AND serial > ?"
@@ -63,12 +61,10 @@ class LabelLog(TokenLog):
         labels = [bytes(label or b"") for token, label in rows if token is not None]
         return split_outputs(b"".join(tokens), labels)
 
-    def _forget_sidecars(self, bit: int, epoch: int, partition: str) -> None:
-        """Forget the bases of a partition that were noted with a sidecar, in the open transaction."""
-        sidecars = self._sql(f"DELETE FROM bases WHERE {OF} AND length(base) > {_SHA256_BYTES:d}")
-        of = bit, epoch, partition
-        if self._database.change(sidecars, *of) and not self._is_logged(*of):
-            self._give_up_log(*of)
+    def _keeps_labels(self, bit: int, epoch: int, partition: str) -> bool:
+        """Whether changes of a partition's labels are kept."""
+        query = self._sql(f"SELECT EXISTS (SELECT 1 FROM {_KEYED} AND audience = ? AND epoch = ?)")
+        return bool(self._database.one(query, partition, bit, epoch))
 
     def _log_labels(self, kind: str, partition: str, keys: Sequence[Any]) -> None:
         """Keep that the labels of some keys were set or removed, in the open transaction."""
@@ -79,8 +75,7 @@ class LabelLog(TokenLog):
 
     def _log_keyed(self, kind: str, of: tuple[int, int, str], keys: Sequence[Any]) -> None:
         """Keep that tokens of some keys were stored, if labels are published, in the open transaction."""
-        query = self._sql(f"SELECT EXISTS (SELECT 1 FROM {_KEYED} AND audience = ? AND epoch = ?)")
-        if self._database.one(query, of[2], *of[:2]):
+        if self._keeps_labels(*of):
             self._log_entries(kind, of, keys)
 
     def _log_entries(self, kind: str, of: tuple[int, int, str], keys: Sequence[Any]) -> None:

@@ -34,10 +34,6 @@ class PendingMembers(Statements):
         """Make members who have just joined an audience pending, in each epoch that was searched for."""
         raise NotImplementedError
 
-    def _forget_sidecars(self, bit: int, epoch: int, partition: str) -> None:
-        """Forget what was noted of the sidecars of a partition: not all is kept now (label_log.py)."""
-        raise NotImplementedError
-
     def _give_up_log(self, bit: int, epoch: int, partition: str) -> None:
         """Keep nothing of how the tokens and labels of a partition change (token_log.py)."""
         raise NotImplementedError
@@ -54,7 +50,7 @@ class PendingMembers(Statements):
             if was_keyed == keyed or (was_keyed and ended):
                 return
         with self._database.transaction():
-            # It says with or without label keys: the next base is made of all tokens, all the same.
+            # Labels begin or end, and not all of it was kept: the next base is made of all tokens.
             self._give_up_log(bit_of(audience), epoch, partition)
             self._database.change(
                 self._sql(
@@ -103,7 +99,6 @@ class PendingMembers(Statements):
         """Note that tokens are stored without their label keys: no search can have been keyed."""
         for name in partitions:
             if (found := self._search(bit, epoch, name)) is not None and found[0]:
-                self._forget_sidecars(bit, epoch, name)
                 self._database.change(
                     self._sql(
                         "UPDATE searches SET keyed = 0 WHERE audience = ? AND epoch = ? AND partition = ?"
