@@ -111,7 +111,7 @@ def test_a_database_is_read_and_left_as_it_is(in_postgresql):
     assert (tried.tried, tried.is_needed, tried.members) == (False, True, {})
     assert "version 3 to 7" in run("upgrade", data=data)
     after = contents(url)
-    assert after[0] == [(6,)]
+    assert after[0] == [(7,)]
     assert after != before
     assert not try_upgrade(DataFolder(data)).is_needed
     assert "nothing to do" in run("upgrade", data=data)

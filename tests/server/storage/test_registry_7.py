@@ -119,7 +119,7 @@ def test_a_schema_of_version_4_in_postgresql(database):
     address = created(database())
     with psycopg.connect(database(), autocommit=True) as older:
         older.execute("SET search_path = contactsync_members")
-        older.execute(f"DROP TABLE {LATER_TABLES}")
+        older.execute(f"DROP TABLE IF EXISTS {LATER_TABLES}")
         (body,) = older.execute("SELECT prosrc FROM pg_proc WHERE proname = 'check_writer'").fetchone()
         older.execute(
             "CREATE OR REPLACE FUNCTION check_writer() RETURNS trigger LANGUAGE plpgsql AS "

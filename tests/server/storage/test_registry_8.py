@@ -103,7 +103,7 @@ def test_a_schema_of_version_5_in_postgresql(database):
     address = created(database())
     with psycopg.connect(database(), autocommit=True) as older:
         older.execute("SET search_path = contactsync_members")
-        older.execute("DROP TABLE departed_tokens, departed_key, token_changes, label_changes_tel")
+        older.execute("DROP TABLE departed_tokens, departed_key, token_changes")
         older.execute(
             "CREATE TABLE token_changes (audience integer NOT NULL, epoch bigint NOT NULL, "
             'partition text COLLATE "C" NOT NULL, serial bigint NOT NULL, token bytea NOT NULL, '
