@@ -17,7 +17,7 @@ Part = tuple[slice, NDArray[np.uint8]]
 """Some whole buckets that follow one another, and all of their entries in order, uint8[m, 16 + size]."""
 
 PART_BYTES: Final = 32 << 20
-"""About so many octets of entries are made at a time, or one bucket. Some three times as many are used."""
+"""About so many octets of entries are made at a time, or one bucket. Three or four times as many are used."""
 
 
 def whole_buckets(layout: SidecarLayout, counts: NDArray[np.int64]) -> Iterator[tuple[slice, int, int]]:

@@ -151,12 +151,14 @@ def read_members(
         progress("reading", tally.rows, 0)
         if waiting >= _SORTED_AT_ONCE:
             runs.append(_distinct(parts))
-            parts, waiting = [], 0
+            parts.clear()
+            waiting = 0
             if sum(map(len, runs)) > _HELD - _SORTED_AT_ONCE:
                 yield from _in_pieces(runs, tally, progress)
                 runs = []
     at_the_end()
     runs.append(_distinct(parts))
+    parts.clear()
     yield from _in_pieces(runs, tally, progress)
     if found:
         yield Members.of(found)
@@ -216,9 +218,9 @@ def import_members(
     progress: Progress = silent,
     watch: Watch = unwatched,
 ) -> ImportReport:
-    """Import a file: one transaction, which begins when the file, or 16 million numbers of it, has been read.
+    """Import a file: one transaction, which begins when all has been read, or 134 million numbers.
 
-    To replace an audience, all numbers of the file are held, 8 octets each; `watch` sees who is removed.
+    To replace an audience, all numbers are held, about 25 octets each; `watch` sees who is removed.
     Raises BadInput, with nothing changed: nothing in it, too many rows rejected, too many members to be
     removed, and as `read_members`. With a column of labels or addresses the transaction begins with the first
     rows; who comes twice with two labels counts with the first.

@@ -47,7 +47,7 @@ from contactsync.server.storage.token_log import noted_as
 from contactsync.tokens import TOKEN_BYTES, Tokens
 
 _NONE: Final = np.empty((0, TOKEN_BYTES), np.uint8)
-_LABELS_BYTES: Final = 3 * PART_BYTES
+_LABELS_BYTES: Final = 4 * PART_BYTES  # read, kept of it, made, and made before
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class AmendJob:
 
 
 def run_amend(job: AmendJob) -> BuiltPartition | None:
-    """Make base, delta and screen of a partition, named by their hashes; None: all tokens are needed."""
+    """Make base, delta, screen and labels of a partition, named by their hashes; None: all is to be read."""
     # A folder for this run alone: if the job is run twice at once, the two do not meet.
     with errors_of(str(job)), tempfile.TemporaryDirectory(prefix="build.", dir=job.work) as scratch:
         content = _amend(job, Path(scratch) / "file", Path(job.data))
@@ -195,8 +195,6 @@ def _published(plan: AudiencePlan, partition: str, data: Path) -> Partition | No
     if old is None or plan.old is None or plan.suspect or not plan.old.is_current:
         return None
     if partition in plan.fresh or plan.label_size(partition) != (old.labels.size if old.labels else 0):
-        return None
-    if old.labels is not None and old.patches is not None:
         return None
     return old if old.remainder_bits == plan.remainder_bits and is_whole(data, old) else None
 

@@ -228,6 +228,15 @@ def test_without_published_labels_nothing_is_kept(store, people):
     assert publishing.check() == 1
 
 
+def test_once_labels_are_published_no_more_nobody_is_noted(store, people):
+    """What says that they are is changed by the first token that is stored without its key."""
+    publishing = people_of(store, people)
+    publishing.publish("people", 1)
+    store.add(people.members(people.P[9]))
+    evaluate(store, "people", 1, people.p)
+    assert kept(store) == set()
+
+
 def test_labels_that_begin_end_the_log(store, people):
     """All tokens are stored again, with their label keys: none of them is kept."""
     publishing = Publishing(store, [people.p])

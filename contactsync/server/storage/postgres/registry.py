@@ -172,13 +172,13 @@ class RegistrySchema(SchemaLabels, Register, PostgresErasing):
 
     def store_tokens(self, audience: str, epoch: int, members: Members, tokens: NDArray[np.uint8]) -> None:
         """See `MemberStore.store_tokens`."""
-        kind, bit = members.kind, bit_of(audience)
+        kind, bit, keyed = members.kind, bit_of(audience), tokens.shape[1] == KEYED_BYTES
         with self._database.transaction():
             known = members.read == (audience, self.serial())
             for partition, keys in KINDS[kind].by_partition(members.keys):
                 some = tokens[np.searchsorted(members.keys, keys)]
                 if known and keys.size > _FEW and self._copied(kind, partition, (bit, epoch), (keys, some)):
-                    self._end_stored(kind, partition, (bit, epoch), keys)
+                    self._end_stored(kind, partition, (bit, epoch), keys, keyed=keyed)
                     continue
                 given, values = self._given(kind, keys, some)
                 insert = (
@@ -199,13 +199,15 @@ class RegistrySchema(SchemaLabels, Register, PostgresErasing):
                     self._check_logged((bit, epoch, partition), changed=stored, kept=kept)
                 else:
                     self._database.run(insert, (*values, partition))
-                self._end_stored(kind, partition, (bit, epoch), keys)
+                self._end_stored(kind, partition, (bit, epoch), keys, keyed=keyed)
             if tokens.shape[1] == TOKEN_BYTES:
                 names = [name for name, _ in KINDS[kind].by_partition(members.keys)]
                 self._note_without_keys(bit, epoch, names)
 
-    def _end_stored(self, kind: str, partition: str, of: tuple[int, int], keys: Keys) -> None:
-        """Note that these have been stored. Who is pending and has a token got it now: no key need be named.
+    def _end_stored(self, kind: str, partition: str, of: tuple[int, int], keys: Keys, *, keyed: bool) -> None:
+        """Note that these have been stored, with their label keys if `keyed`.
+
+        Who is pending and has a token got it now: no key need be named.
 
         The subquery is scalar: it is looked up in the index for each key. As EXISTS it would become a join,
         and without statistics of such a table the planner has compared all with all.
@@ -218,7 +220,8 @@ class RegistrySchema(SchemaLabels, Register, PostgresErasing):
             f"AND t.epoch = {epoch:d} AND t.key = p.key LIMIT 1)",
             (partition, first, last, partition),
         )
-        self._log_keyed(kind, (*of, partition), keys.tolist())
+        if keyed:
+            self._log_keyed(kind, (*of, partition), keys.tolist())
 
     def _copied(
         self, kind: str, partition: str, of: tuple[int, int], rows: tuple[Keys, NDArray[np.uint8]]

@@ -222,7 +222,8 @@ class RegistryFile(Register, SqliteErasing):
                 if self._is_logged(*of, name):
                     changed, kept = log_stored(self._database, (*of, name), members.kind, keys)
                     self._check_logged((*of, name), changed=changed, kept=kept)
-                    self._log_keyed(members.kind, (*of, name), keys.tolist())
+                    if tokens.shape[1] == KEYED_BYTES:
+                        self._log_keyed(members.kind, (*of, name), keys.tolist())
             if tokens.shape[1] == TOKEN_BYTES:
                 names = [name for name, _ in KINDS[members.kind].by_partition(members.keys)]
                 self._note_without_keys(*of, names)
