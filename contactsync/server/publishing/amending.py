@@ -105,14 +105,24 @@ def _amend(job: AmendJob, unnamed: Path, data: Path) -> Partition | None:
             changes = patched.changes
         # Else what the patches did has come to nothing, or only labels changed.
         new = _base(job, changes, unnamed) if len(changes.values) else info
-        labels = amended_labels(data, old, new, changes, sealed, edition=job.edition, unnamed=unnamed)
+        if new is info and old.labels is None:
+            return replace(old, patches=None)
+        return _written(job, new, changes, sealed, unnamed)
     except (Contradicted, BadDirectory, BadInput):
         return None
-    if new is info:
-        return replace(old, patches=None, labels=labels)
+
+
+def _written(
+    job: AmendJob, new: DirectoryInfo, changes: Changes, sealed: NDArray[np.uint8], unnamed: Path
+) -> Partition:
+    """The partition without patches, on a base that is on the disk: `new`, or the one that was published."""
+    old, data = job.old, Path(job.data)
     with open_directory(data / new.file.sha256, expect=new) as directory:
+        labels = amended_labels(data, old, directory, changes, sealed, edition=job.edition, unnamed=unnamed)
+        if new == old.directory:
+            return replace(old, patches=None, labels=labels)
         screen = screen_of(directory, unnamed, data)
-    deltas = _deltas(job, (info, new), changes, unnamed)
+    deltas = _deltas(job, (old.directory, new), changes, unnamed)
     return Partition.of(job.partition, job.edition, new, deltas=deltas, screen=screen, labels=labels)
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from contactsync.directory import open_directory
+from contactsync.directory import Directory
 from contactsync.directory.amending import Changes
-from contactsync.directory.format import DirectoryInfo
 from contactsync.directory.sidecar import open_sidecar
 from contactsync.directory.sidecar_amending import amend_sidecar, sidecar_changes
 from contactsync.directory.sidecar_delta import write_differences
@@ -49,7 +48,7 @@ def sealed_changes(
 def amended_labels(
     data: Path,
     old: Partition,
-    directory: DirectoryInfo,
+    directory: Directory,
     changes: Changes,
     sealed: NDArray[np.uint8],
     *,
@@ -64,15 +63,12 @@ def amended_labels(
     if before is None:
         return None
     tokens, entries = Tokens.from_bytes(sealed), np.ascontiguousarray(sealed[:, TOKEN_BYTES:])
-    with (
-        open_directory(data / directory.file.sha256, expect=directory) as values,
-        # `amend_sidecar` verifies by SHA-256 what it copies.
-        open_sidecar(data / before.file.sha256, expect=before.info(old), check="xxh3") as sidecar,
-    ):
-        changed = sidecar_changes(sidecar, values, changes, tokens, entries)
+    # `amend_sidecar` verifies by SHA-256 what it copies.
+    with open_sidecar(data / before.file.sha256, expect=before.info(old), check="xxh3") as sidecar:
+        changed = sidecar_changes(sidecar, directory, changes, tokens, entries)
         if not len(changed):
             return before
-        info = amend_sidecar(unnamed, sidecar, values, changed)
+        info = amend_sidecar(unnamed, sidecar, directory, changed)
     durable.rename(unnamed, data / info.file.sha256)
     written = write_differences(
         unnamed,
